@@ -1,0 +1,50 @@
+"""Which pictures of a listing can be decoded, found out before training by the decoder that training uses."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from transferkit.data import decode, pipeline
+from transferkit.data.listing import Listing
+
+MOST_UNREADABLE = 0.2  # the well-known cats-and-dogs download holds 7% of damaged files, and people train on it
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The readable part of a listing, the (path, reason) of the rest, and the median shorter side in pixels."""
+
+    listing: Listing
+    unreadable: tuple[tuple[str, str], ...]
+    side: int
+
+
+def audit(listing: Listing, *, channels: int = 3, track=iter) -> Audit:
+    """Decode every picture once.
+
+    Args:
+        track: wraps the iterator over the pictures, for a progress bar.
+
+    Raises:
+        ValueError: more than one picture in five cannot be read, or a class is left with none.
+    """
+    found = list(track(pipeline.readable(listing.paths, channels)))
+    rows = [int(row) for row, _ in found]
+    unreadable = reasons(listing.paths, rows)
+    if len(unreadable) > MOST_UNREADABLE * len(listing):
+        names = ", ".join(f"{path} ({reason})" for path, reason in unreadable[:10])
+        more = f", and {len(unreadable) - 10} more" if len(unreadable) > 10 else ""
+        raise ValueError(
+            f"{len(unreadable)} of {len(listing)} pictures cannot be read, more than one in five: {names}{more}."
+        )
+    readable = listing.take(rows) if unreadable else listing
+    empty = [name for name, count in readable.counts().items() if not count and listing.counts()[name]]
+    if empty:
+        raise ValueError(f"No picture of class {empty[0]!r} can be read: remove the folder or mend its files.")
+    return Audit(readable, tuple(unreadable), int(np.median([side for _, side in found])))
+
+
+def reasons(paths, readable_rows) -> list[tuple[str, str]]:
+    """(path, reason) of every path whose row is not among the readable ones."""
+    lost = sorted(set(range(len(paths))) - set(map(int, readable_rows)))
+    return [(paths[row], decode.why_unreadable(paths[row])) for row in lost]

@@ -1,0 +1,135 @@
+"""A file's bytes to a picture: uint8 (height, width, channels), upright, RGB or grey.
+
+JPEG is decoded by TensorFlow, inside the graph, all of it or a window, at the smallest of libjpeg's DCT scales that
+still covers what is asked. Every other format goes through Pillow. The format is told by content.
+"""
+
+import io
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+# Exif, then the first entry with tag 0x0112 (orientation), type short, count 1, of either byte order
+_ORIENTATION = (
+    r"(?s)^\C{0,64}Exif\x00\x00\C*?"
+    r"(?:\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])\x00|\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08]))\C*$"
+)
+
+
+def is_jpeg(data):
+    return tf.equal(tf.strings.substr(data, 0, 3), b"\xff\xd8\xff")
+
+
+def orientation(data):
+    """Exif orientation 1..8 of a JPEG's bytes: the flips and turns that set the picture upright; 1 is none."""
+    head = tf.strings.substr(data, 0, 4096)
+    found = tf.strings.regex_replace(head, _ORIENTATION, r"\1\2")
+    return tf.cond(
+        tf.equal(tf.strings.length(found), 1),
+        lambda: tf.cast(tf.io.decode_raw(found, tf.uint8)[0], tf.int32),
+        lambda: 1,
+    )
+
+
+def upright(picture, turn):
+    """Apply an Exif orientation to a stored picture (h, w, c): a transposition, then the flips."""
+    picture = tf.cond(turn >= 5, lambda: tf.transpose(picture, (1, 0, 2)), lambda: picture)
+    picture = tf.cond(_in(turn, 2, 3, 6, 7), lambda: tf.reverse(picture, (1,)), lambda: picture)
+    return tf.cond(_in(turn, 3, 4, 7, 8), lambda: tf.reverse(picture, (0,)), lambda: picture)
+
+
+def stored_window(window, shape, turn):
+    """Where a window (y, x, height, width) of the upright picture of `shape` (h, w) lies in the stored one."""
+    y, x, height, width = tf.unstack(window)
+    y = tf.where(_in(turn, 3, 4, 7, 8), shape[0] - y - height, y)
+    x = tf.where(_in(turn, 2, 3, 6, 7), shape[1] - x - width, x)
+    return tf.where(turn >= 5, tf.stack((x, y, width, height)), tf.stack((y, x, height, width)))
+
+
+def _in(turn, *turns):
+    return tf.reduce_any(tf.equal(turn, turns))
+
+
+def jpeg_window(data, window, scale, channels):
+    """Decode a window (y, x, height, width) of a JPEG at 1/1, 1/2, 1/4 or 1/8: `scale` is the exponent 0..3.
+
+    The accurate DCT gives Pillow's very pixels; the fast one differs in two of three.
+    """
+
+    def at(exponent):
+        ratio = 2**exponent
+        box = tf.concat((window[:2] // ratio, tf.maximum(window[2:] // ratio, 1)), 0)
+        return tf.io.decode_and_crop_jpeg(
+            data, box, channels=channels, ratio=ratio, dct_method="INTEGER_ACCURATE"
+        )
+
+    return tf.switch_case(scale, [lambda e=e: at(e) for e in range(4)])
+
+
+def covering_scale(side, target):
+    """The largest exponent 0..3 at which `side` / 2**exponent is still at least `target`."""
+    return tf.reduce_sum(tf.cast(side // (2, 4, 8) >= target, tf.int32))
+
+
+def region(data, channels, choose, cover):
+    """Decode a part of a picture.
+
+    Args:
+        data: scalar string, the file.
+        channels: 1 or 3.
+        choose: window = choose(shape): from the upright (height, width) to (y, x, height, width), all int32.
+        cover: the window's shorter side may shrink while decoding, but not below this many pixels.
+
+    Returns:
+        uint8 (h, w, channels), upright; h and w are the window's, or those divided by 2, 4 or 8.
+    """
+
+    def from_jpeg():
+        turn = orientation(data)
+        stored = tf.io.extract_jpeg_shape(data)[:2]
+        shape = tf.where(turn >= 5, stored[::-1], stored)
+        window = choose(shape)
+        scale = covering_scale(tf.reduce_min(window[2:]), cover)
+        return upright(jpeg_window(data, stored_window(window, shape, turn), scale, channels), turn)
+
+    def from_other():
+        picture = tf.numpy_function(_pillow, (data, channels), tf.uint8, stateful=False)
+        picture = tf.ensure_shape(picture, (None, None, channels))
+        y, x, height, width = tf.unstack(choose(tf.shape(picture)[:2]))
+        return picture[y : y + height, x : x + width]
+
+    picture = tf.cond(is_jpeg(data), from_jpeg, from_other)
+    return tf.ensure_shape(picture, (None, None, channels))
+
+
+def whole(data, channels, cover=2**20):
+    """A whole picture, as `region`."""
+    return region(data, channels, lambda shape: tf.concat(((0, 0), shape), 0), cover)
+
+
+def _pillow(data: bytes, channels: int) -> np.ndarray:
+    """Any format that Pillow reads: first frame, upright, alpha composited on white, 16 bit brought to 8."""
+    with Image.open(io.BytesIO(data)) as image:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I") or image.mode == "F":  # convert() would clip at 255
+            image = Image.fromarray((np.clip(np.asarray(image), 0, 65535).astype("uint16") >> 8).astype("uint8"))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def why_unreadable(path: str) -> str:
+    """One line on why a picture that could not be decoded could not."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        if not data:
+            return "the file is empty"
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except OSError as error:
+        return str(error).replace("<_io.BytesIO object at ", "").splitlines()[0] if error.errno else "no picture format"
+    return "damaged"

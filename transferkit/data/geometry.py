@@ -1,0 +1,57 @@
+"""From decoded pictures to the square a network sees."""
+
+import tensorflow as tf
+
+from transferkit.data import decode
+from transferkit.pixels import Pixels
+
+KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}
+
+
+def evaluation_view(data, pixels: Pixels):
+    """The one view of a picture outside training: shorter side to `pixels.resize`, antialiased; centre `pixels.crop`.
+
+    Large JPEGs are first decoded at a DCT scale that leaves at least twice the side: nearer to Pillow's antialiased
+    resize than TensorFlow's own antialiasing from the full size, and faster.
+
+    Returns:
+        uint8 (crop, crop, channels).
+    """
+    picture = decode.whole(data, len(pixels.mean), cover=2 * pixels.resize)
+    height, width = tf.unstack(tf.shape(picture)[:2])
+    # as torchvision: the longer side is truncated, the crop's corner rounded half to even
+    resized = tf.stack((height, width)) * pixels.resize // tf.minimum(height, width)
+    corner = tf.round((resized - pixels.crop) / 2)
+    view = tf.raw_ops.ScaleAndTranslate(  # what tf.image.resize calls, told to compute the crop alone
+        images=picture[None],
+        size=(pixels.crop, pixels.crop),
+        scale=tf.cast(resized / (height, width), tf.float32),
+        translation=-tf.cast(corner, tf.float32),
+        kernel_type=KERNELS[pixels.interpolation],
+        antialias=True,
+    )[0]
+    return tf.ensure_shape(_to_uint8(view), (pixels.crop, pixels.crop, len(pixels.mean)))
+
+
+def training_view(data, pixels: Pixels, choose):
+    """A window of the picture that `choose` picks (see `decode.region`), resized to the square.
+
+    Decoded at a scale that leaves less than a factor of two, so a plain bilinear resize does not alias; what cannot
+    be decoded smaller and shrinks more is antialiased.
+
+    Returns:
+        uint8 (crop, crop, channels).
+    """
+    side = pixels.crop
+    picture = decode.region(data, len(pixels.mean), choose, cover=side)
+    shrinks = tf.reduce_min(tf.shape(picture)[:2]) > 2 * side
+    view = tf.cond(
+        shrinks,
+        lambda: tf.image.resize(picture, (side, side), antialias=True),
+        lambda: tf.image.resize(picture, (side, side)),
+    )
+    return tf.ensure_shape(_to_uint8(view), (side, side, len(pixels.mean)))
+
+
+def _to_uint8(picture):
+    return tf.saturate_cast(tf.round(picture), tf.uint8)

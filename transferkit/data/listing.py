@@ -1,0 +1,192 @@
+"""Which pictures there are, and which of them train, validate and test."""
+
+import csv
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .gif .tif .tiff".split())
+SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+TREE = "expected DIR/class/picture.jpg, or DIR/train/class/picture.jpg beside DIR/val and DIR/test"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Pictures and their classes, in natural order.
+
+    Attributes:
+        paths: of the pictures.
+        labels: index into `classes`, one a path.
+        classes: names in index order.
+        ignored: how many files of each suffix were passed over.
+    """
+
+    paths: tuple[str, ...]
+    labels: tuple[int, ...]
+    classes: tuple[str, ...]
+    ignored: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self):
+        return len(self.paths)
+
+    def counts(self) -> dict[str, int]:
+        """Pictures of each class."""
+        by_label = Counter(self.labels)
+        return {name: by_label[label] for label, name in enumerate(self.classes)}
+
+    def take(self, rows) -> "Listing":
+        """The pictures at these positions."""
+        return Listing(tuple(self.paths[i] for i in rows), tuple(self.labels[i] for i in rows), self.classes)
+
+    def split(self, fraction: float, *, seed: int = 0) -> tuple["Listing", "Listing"]:
+        """Two listings: the rest, and about `fraction` of each class, at least one picture on both sides.
+
+        Raises:
+            ValueError: a class has a single picture.
+        """
+        labels, rng, held = np.array(self.labels), np.random.default_rng(seed), []
+        for label, name in enumerate(self.classes):
+            rows = np.flatnonzero(labels == label)
+            if len(rows) < 2:
+                raise ValueError(
+                    f"Class {name!r} has {len(rows)} picture; a split needs at least 2 of each class, "
+                    "one to train on and one to check."
+                )
+            share = min(max(round(len(rows) * fraction), 1), len(rows) - 1)
+            held.extend(rng.permutation(rows)[:share])
+        kept = np.setdiff1d(np.arange(len(self)), held)
+        return self.take(kept), self.take(sorted(held))
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The listings of a job. `made` says that `val` was split off `train` here."""
+
+    train: Listing
+    val: Listing
+    test: Listing | None = None
+    made: bool = False
+
+    def items(self):
+        return [(name, part) for name in ("train", "val", "test") if (part := getattr(self, name)) is not None]
+
+
+def list_images(folder: str | os.PathLike) -> Listing:
+    """List a folder of class folders.
+
+    Hidden files, and files whose suffix is no picture's, are counted and passed over. Pictures in folders below
+    a class folder belong to that class.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it holds no class folders, or one class only.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder}: {TREE}.")
+    paths, labels, classes, ignored = [], [], [], Counter()
+    for below in sorted((entry for entry in folder.iterdir() if _is_class_folder(entry)), key=natural):
+        pictures = find_pictures(below, ignored)
+        if pictures:
+            labels += [len(classes)] * len(pictures)
+            paths += pictures
+            classes.append(below.name)
+    loose = find_pictures(folder, Counter(), deep=False)
+    if not classes:
+        found = f"{len(loose)} pictures but no class folders" if loose else "no pictures"
+        raise ValueError(f"{folder} holds {found}: {TREE}.")
+    if len(classes) == 1:
+        raise ValueError(f"{folder} holds one class, {classes[0]!r}: two or more are needed to tell apart.")
+    return Listing(tuple(paths), tuple(labels), tuple(classes), dict(ignored))
+
+
+def find_splits(folder: str | os.PathLike, *, validation: float = 0.2, seed: int = 0) -> Splits:
+    """List `train/`, `val/` and `test/` of a folder, or class folders from which a validation share is split off.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: as `list_images`; or the splits' classes differ.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder}: {TREE}.")
+    parts = {}
+    for entry in sorted(folder.iterdir()):
+        name = SPLIT_NAMES.get(entry.name.lower())
+        if entry.is_dir() and name:
+            if name in parts:
+                raise ValueError(f"{folder} holds two folders for {name}: {parts[name].name} and {entry.name}.")
+            parts[name] = entry
+    if "train" not in parts:
+        train, val = list_images(folder).split(validation, seed=seed)
+        return Splits(train, val, made=True)
+    listings = {name: list_images(entry) for name, entry in parts.items()}
+    train = listings["train"]
+    others = {name: _with_classes(listings[name], train.classes, name) for name in parts if name != "train"}
+    if "val" in others:
+        return Splits(train, others["val"], others.get("test"))
+    kept, held = train.split(validation, seed=seed)
+    return Splits(kept, held, others.get("test"), made=True)
+
+
+def _with_classes(listing: Listing, classes: tuple[str, ...], where: str) -> Listing:
+    """The same pictures, labelled by another order of classes that holds theirs."""
+    extra = sorted(set(listing.classes) - set(classes), key=natural)
+    if extra:
+        raise ValueError(
+            f"{where}/ holds {'classes' if len(extra) > 1 else 'a class'} that train/ has not: {', '.join(extra)}."
+        )
+    index = [classes.index(name) for name in listing.classes]
+    return Listing(listing.paths, tuple(index[label] for label in listing.labels), classes, listing.ignored)
+
+
+def find_pictures(folder: Path, ignored: Counter, *, deep: bool = True) -> list[str]:
+    """Paths of the pictures below a folder in natural order; counts other files by suffix into `ignored`."""
+    found, seen = [], set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        folders[:] = sorted((f for f in folders if deep and not f.startswith(".") and real not in seen), key=natural)
+        seen.add(real)  # a link that leads back up is walked once
+        for name in sorted(names, key=natural):
+            suffix = os.path.splitext(name)[1].lower()
+            if name.startswith("."):
+                ignored["hidden"] += 1
+            elif suffix in SUFFIXES:
+                found.append(os.path.join(here, name))
+            else:
+                ignored[suffix or "no suffix"] += 1
+    return found
+
+
+def natural(name) -> list:
+    """Sort key that puts `class2` before `class10`."""
+    name = name.name if isinstance(name, Path) else name
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _is_class_folder(entry: Path) -> bool:
+    return entry.is_dir() and not entry.name.startswith(".")
+
+
+def write_splits(splits: Splits, path: Path):
+    """Write `split.csv`: path, label, split."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "label", "split"))
+        for name, part in splits.items():
+            rows = zip(part.paths, part.labels, strict=True)
+            writer.writerows((picture, part.classes[label], name) for picture, label in rows)
+
+
+def read_splits(path: Path, classes: tuple[str, ...]) -> Splits:
+    """Read what `write_splits` wrote."""
+    rows = {"train": [], "val": [], "test": []}
+    with open(path, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            rows[row["split"]].append((row["path"], classes.index(row["label"])))
+    parts = {name: Listing(*(tuple(c) for c in zip(*part, strict=True)), classes) for name, part in rows.items() if part}
+    return Splits(parts["train"], parts["val"], parts.get("test"))

@@ -1,0 +1,117 @@
+"""The tf.data pipelines: one for training, one for everything else."""
+
+import tensorflow as tf
+
+from transferkit.data import decode
+from transferkit.data.augment import Augmentation
+from transferkit.data.geometry import evaluation_view, training_view
+from transferkit.data.listing import Listing
+from transferkit.pixels import Pixels
+
+
+def training(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, batch_size, seed, epochs: range):
+    """Batches to learn from: shuffled anew each epoch, augmented, and the same for the same seed.
+
+    A view depends on the seed, the epoch and the picture's place in the listing alone, so a run that is resumed sees
+    what it would have seen. All batches are full: an epoch is every picture once, and as many again as fill the last.
+
+    Args:
+        epochs: which epochs to give, one after the other; each has `steps(listing, batch_size)` batches.
+
+    Returns:
+        A `tf.data.Dataset` of pictures (batch, crop, crop, channels), uint8, and one-hot labels (batch, classes).
+    """
+    paths, labels, count = tf.constant(listing.paths), tf.constant(listing.labels), len(listing)
+    total = steps(listing, batch_size) * batch_size
+
+    def order(epoch):
+        shuffled = tf.random.experimental.stateless_shuffle(tf.range(count), seed=(seed, tf.cast(epoch, tf.int32)))
+        rows = tf.gather(shuffled, tf.range(total) % count)
+        return tf.data.Dataset.from_tensor_slices((tf.repeat(epoch, total), rows))
+
+    def view(epoch, row):
+        data = tf.io.read_file(paths[row])
+        # one stream of seeds for each picture, told apart by the epoch
+        stream = tf.stack((tf.cast(row, tf.int64) * 2**20 + epoch, tf.cast(seed, tf.int64)))
+        seeds = tf.random.split(stream, len(augmentation.ops) + 1)
+        if augmentation.window is None:
+            picture = evaluation_view(data, pixels)
+        else:
+            picture = training_view(data, pixels, lambda shape: augmentation.window(shape, seeds[0]))
+        for op, op_seed in zip(augmentation.ops, tf.unstack(seeds[1:]), strict=True):
+            picture = op(picture, op_seed)
+        return picture, tf.one_hot(labels[row], len(listing.classes))
+
+    dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(order)
+    dataset = dataset.map(view, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    return dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def steps(listing: Listing, batch_size: int) -> int:
+    """Batches of an epoch."""
+    return -(-len(listing) // batch_size)
+
+
+def evaluation(paths, pixels: Pixels, *, batch_size):
+    """Batches to look at, in order, none dropped.
+
+    A picture that cannot be read is left out; the rows tell which.
+
+    Returns:
+        A `tf.data.Dataset` of pictures (at most batch, crop, crop, channels), uint8, and rows (at most batch,), int64.
+    """
+    rows = tf.data.Dataset.from_tensor_slices(tf.constant(paths)).enumerate()
+
+    def view(row, path):
+        return evaluation_view(tf.io.read_file(path), pixels), row
+
+    dataset = rows.map(view, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    return dataset.batch(batch_size).prefetch(2)
+
+
+def validation(listing: Listing, pixels: Pixels, *, batch_size):
+    """`evaluation` with one-hot labels in place of the rows, for `fit`."""
+    labels = tf.constant(listing.labels)
+
+    def with_labels(pictures, rows):
+        return pictures, tf.one_hot(tf.gather(labels, rows), len(listing.classes))
+
+    return evaluation(listing.paths, pixels, batch_size=batch_size).map(with_labels)
+
+
+def readable(paths, channels: int):
+    """Decode every picture once, JPEGs at an eighth.
+
+    Yields:
+        (row, shorter side in pixels) of each picture that can be decoded, in order.
+    """
+
+    def look(row, path):
+        data = tf.io.read_file(path)
+        decoded = decode.whole(data, channels, cover=1)
+        shape = tf.cond(
+            decode.is_jpeg(data), lambda: tf.io.extract_jpeg_shape(data)[:2], lambda: tf.shape(decoded)[:2]
+        )
+        with tf.control_dependencies((decoded,)):
+            return row, tf.reduce_min(shape)
+
+    rows = tf.data.Dataset.from_tensor_slices(tf.constant(paths)).enumerate()
+    return rows.map(look, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors().as_numpy_iterator()
+
+
+def clocked(dataset):
+    """The same dataset, and a variable that adds up the seconds its consumer has waited for it.
+
+    The first of two zipped datasets is asked before the second one blocks, so its time stamp is that of the request.
+    """
+    with tf.device("CPU:0"):
+        waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+    requests = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
+
+    def add(request, batch):
+        waited.assign_add(tf.timestamp() - request)
+        return batch
+
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False  # it would ask ahead, and hide the wait
+    return tf.data.Dataset.zip(requests, dataset).map(add).with_options(options), waited

@@ -1,0 +1,132 @@
+"""The knobs a recipe leaves open, chosen from the size of the data and the hardware, each with its reason.
+
+Pure functions, one a knob; `RULES` gives their order, since later ones read what earlier ones chose.
+"""
+
+import math
+from dataclasses import dataclass
+
+from transferkit.pixels import Pixels
+from transferkit.recipe import BY_RULE, Recipe, parts_of_knobs
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rules look at: training pictures, those of the smallest class, the median shorter side in pixels,
+    the base's own geometry, and whether a GPU is there."""
+
+    pictures: int
+    smallest_class: int
+    side: int
+    pixels: Pixels
+    gpu: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One chosen knob."""
+
+    knob: str
+    value: object
+    reason: str
+
+
+def choose(recipe: Recipe, facts: Facts) -> tuple[Recipe, list[Choice]]:
+    """Fill the knobs that are open. What the user set is kept."""
+    choices, parts = [], parts_of_knobs()
+    for name, rule in RULES.items():
+        if getattr(getattr(recipe, parts[name]), name) is BY_RULE:
+            value, reason = rule(facts, recipe)
+            recipe = recipe.override(**{name: value})
+            choices.append(Choice(name, value, reason))
+    return recipe, choices
+
+
+def size(facts, recipe):
+    native = facts.pixels.crop
+    if facts.side <= 32 and not facts.gpu:
+        return min(64, native), f"the pictures are {facts.side} pixels and there is no GPU"
+    if facts.side <= 96:  # BiT-HyperRule (Kolesnikov et al. 2020, section 3.3): small pictures at 128
+        return min(128, native), f"the pictures are {facts.side} pixels"
+    return native, "the size of the weights' own training"
+
+
+def augment(facts, recipe):
+    return "light", "crops of half the picture or more, and flips; none where left and right differ in meaning"
+
+
+def batch_size(facts, recipe):
+    if facts.gpu:
+        return min(64, facts.pictures), "fills a GPU"
+    if facts.pictures < 2000:
+        return min(16, facts.pictures), "few pictures: more steps of fewer"
+    return 32, "more than 2,000 pictures"
+
+
+def epochs(facts, recipe):
+    """About this many pictures pass through the whole network: minutes on two cores, on a GPU as well."""
+    if recipe.train.unfreeze == "head":
+        return 15, "the network runs once, the head is cheap"
+    budget, least, most = (60_000, 5, 30) if facts.gpu else (2_400, 2, 20)
+    released = max(least, min(most, budget // facts.pictures))
+    head = recipe.train.head_epochs
+    head = 5 if head is BY_RULE else head
+    return head + released, f"{facts.pictures} pictures {'on a GPU' if facts.gpu else 'without a GPU'}"
+
+
+def head_epochs(facts, recipe):
+    total = recipe.train.epochs
+    if recipe.train.unfreeze == "head":
+        return total, "the head is all that is trained"
+    return min(5, total // 3), "on features computed once"
+
+
+def lr(facts, recipe):
+    """The square root and the linear rule of batch scaling."""
+    batch = recipe.train.batch_size
+    if recipe.train.optimizer == "adamw":
+        return _round(2e-4 * math.sqrt(batch / 32)), f"AdamW, batch {batch}"
+    return _round(0.01 * batch / 32), f"SGD, batch {batch}"
+
+
+def head_lr(facts, recipe):
+    return (3e-3, "AdamW, one layer") if recipe.train.optimizer == "adamw" else (0.1, "SGD, one layer")
+
+
+def weight_decay(facts, recipe):
+    return (0.01, "AdamW") if recipe.train.optimizer == "adamw" else (1e-4, "SGD")
+
+
+def label_smoothing(facts, recipe):
+    if facts.smallest_class < 10:
+        return 0.0, f"a class has {facts.smallest_class} pictures"
+    return 0.1, "ten pictures of each class or more"
+
+
+def bn(facts, recipe):
+    if facts.pictures < 2000:
+        return "frozen", "under 2,000 pictures make poor statistics"
+    if recipe.train.batch_size < 16:
+        return "frozen", "batches under 16 make poor statistics"
+    return "train", "2,000 pictures or more"
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.2g}")
+
+
+RULES = {
+    rule.__name__: rule
+    for rule in (
+        size,
+        augment,
+        batch_size,
+        epochs,
+        head_epochs,
+        lr,
+        head_lr,
+        weight_decay,
+        label_smoothing,
+        bn,
+    )
+}
