@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras
 
-from transferkit import zoo
+from transferkit import atomic, zoo
 from transferkit.lookup import UnknownName, known, nearest
 from transferkit.pixels import Pixels
 from transferkit.weights import files
@@ -19,6 +19,7 @@ from transferkit.weights.assign import assign, tensor_names
 from transferkit.weights.catalogue import sets, weight_set
 from transferkit.weights.fetch import fetch
 
+WEIGHT_FILES = (".pth", ".pt", ".safetensors", ".h5", ".keras")
 NOTE = "transferkit.json"  # the extra member of a .keras file: what Keras has no place for
 
 
@@ -86,7 +87,7 @@ def _from_zoo(name: str, weights: str) -> Network:
         pixels = sets(name)[0].pixels if sets(name) else Pixels()
         model = zoo.build(name, pixels=pixels, num_classes=1000)
         return Network(model, pixels, _class_names(1000), head, f"{name} (fresh)", "fresh weights")
-    if os.path.sep in weights or Path(weights).suffix in files.SUFFIXES or Path(weights).exists():
+    if os.path.sep in weights or Path(weights).suffix in WEIGHT_FILES or Path(weights).exists():
         path, pixels = Path(weights), sets(name)[0].pixels if sets(name) else Pixels()
         source = str(path)
     else:
@@ -136,8 +137,6 @@ def output_of(model: keras.Model, name: str):
 
 def save(network: Network, path: Path):
     """Write a `.keras` file that plain Keras loads, uncompiled and in float32, with our note as an extra member."""
-    path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.keras")  # Keras insists on the suffix
     note = {
         "format": 1,
         "base": network.base,
@@ -145,26 +144,25 @@ def save(network: Network, path: Path):
         "classes": network.classes,
         "pixels": dataclasses.asdict(network.pixels),
     }
-    try:
-        in_float32(network.model).save(partial)
+
+    def to(partial):
+        with_policy(network, "float32").model.save(partial)
         with zipfile.ZipFile(partial, "a") as archive:
             archive.writestr(NOTE, json.dumps(note, ensure_ascii=False, indent=1))
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+
+    atomic.write(path, to)
 
 
-def in_float32(model: keras.Model) -> keras.Model:
-    """A fresh, uncompiled copy of a model whose layers compute in float32."""
+def with_policy(network: Network, policy: str) -> Network:
+    """A fresh, uncompiled copy that computes in a dtype policy; normalisation and head stay in float32."""
 
-    def as_float32(layer):
-        return type(layer).from_config(layer.get_config() | {"dtype": "float32"})
+    def under_policy(layer):
+        dtype = "float32" if layer.name in ("pixels", network.head) else policy
+        return type(layer).from_config(layer.get_config() | {"dtype": dtype})
 
-    copy = keras.models.clone_model(model, clone_function=as_float32)
-    copy.set_weights(model.get_weights())
-    return copy
+    model = keras.models.clone_model(network.model, clone_function=under_policy)
+    model.set_weights(network.model.get_weights())
+    return dataclasses.replace(network, model=model)
 
 
 def read(path: Path) -> Network:

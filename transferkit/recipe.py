@@ -21,9 +21,7 @@ class Data:
     """Which pictures."""
 
     data: str = knob("", "Folder of class folders, or of train/, val/ and test/ that hold them.")
-    validation: float = knob(
-        0.2, "Share of the pictures held out where there is no val/ folder.", low=0.01, high=0.9
-    )
+    validation: float = knob(0.2, "Share of the pictures held out where there is no val/ folder.", low=0.01, high=0.9)
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,9 @@ class Train:
     weight_decay: float | None = knob(BY_RULE, "Decoupled weight decay, of kernels alone.", low=0.0)
     label_smoothing: float | None = knob(BY_RULE, "Share of a label spread over all classes.", low=0.0, high=0.9)
     bn: str | None = knob(
-        BY_RULE, "Batch norm of the released layers: frozen statistics, or trained.", choices=("frozen", "train")
+        BY_RULE,
+        "Batch norm of the released layers: frozen statistics, or trained.",
+        choices=("frozen", "train"),
     )
     seed: int = knob(0, "Seed of split, order, augmentation and fresh weights.", low=0)
     precision: str = knob(

@@ -52,7 +52,10 @@ def size(facts, recipe):
 
 
 def augment(facts, recipe):
-    return "light", "crops of half the picture or more, and flips; none where left and right differ in meaning"
+    return (
+        "light",
+        "crops of half the picture or more, and flips; none where left and right differ in meaning",
+    )
 
 
 def batch_size(facts, recipe):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from transferkit.console import track
 from transferkit.data import decode, pipeline
 from transferkit.data.listing import Listing
 
@@ -19,16 +20,17 @@ class Audit:
     side: int
 
 
-def audit(listing: Listing, *, channels: int = 3, track=iter) -> Audit:
+def audit(listing: Listing, *, channels: int = 3, what: str = "pictures") -> Audit:
     """Decode every picture once.
 
     Args:
-        track: wraps the iterator over the pictures, for a progress bar.
+        channels: 1 or 3, those of the network.
+        what: the pictures are, for the progress bar.
 
     Raises:
         ValueError: more than one picture in five cannot be read, or a class is left with none.
     """
-    found = list(track(pipeline.readable(listing.paths, channels)))
+    found = list(track(pipeline.readable(listing.paths, channels), len(listing), f"checking {what}"))
     rows = [int(row) for row, _ in found]
     unreadable = reasons(listing.paths, rows)
     if len(unreadable) > MOST_UNREADABLE * len(listing):

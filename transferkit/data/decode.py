@@ -60,9 +60,7 @@ def jpeg_window(data, window, scale, channels):
     def at(exponent):
         ratio = 2**exponent
         box = tf.concat((window[:2] // ratio, tf.maximum(window[2:] // ratio, 1)), 0)
-        return tf.io.decode_and_crop_jpeg(
-            data, box, channels=channels, ratio=ratio, dct_method="INTEGER_ACCURATE"
-        )
+        return tf.io.decode_and_crop_jpeg(data, box, channels=channels, ratio=ratio, dct_method="INTEGER_ACCURATE")
 
     return tf.switch_case(scale, [lambda e=e: at(e) for e in range(4)])
 

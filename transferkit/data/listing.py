@@ -4,13 +4,20 @@ import csv
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .gif .tif .tiff".split())
-SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"))
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 TREE = "expected DIR/class/picture.jpg, or DIR/train/class/picture.jpg beside DIR/val and DIR/test"
 
 
@@ -37,6 +44,19 @@ class Listing:
         """Pictures of each class."""
         by_label = Counter(self.labels)
         return {name: by_label[label] for label, name in enumerate(self.classes)}
+
+    def under(self, classes: tuple[str, ...], where: str) -> "Listing":
+        """The same pictures, labelled by another order of classes that holds theirs.
+
+        Raises:
+            ValueError: it does not hold one of theirs; `where` says whose it is.
+        """
+        extra = [name for name in self.classes if name not in classes]
+        if extra:
+            known_ones = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
+            raise ValueError(f"{where} holds pictures of {', '.join(extra)}; the classes known are {known_ones}.")
+        index = [classes.index(name) for name in self.classes]
+        return replace(self, labels=tuple(index[label] for label in self.labels), classes=tuple(classes))
 
     def take(self, rows) -> "Listing":
         """The pictures at these positions."""
@@ -111,37 +131,46 @@ def find_splits(folder: str | os.PathLike, *, validation: float = 0.2, seed: int
         FileNotFoundError: there is no such folder.
         ValueError: as `list_images`; or the splits' classes differ.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder}: {TREE}.")
-    parts = {}
-    for entry in sorted(folder.iterdir()):
-        name = SPLIT_NAMES.get(entry.name.lower())
-        if entry.is_dir() and name:
-            if name in parts:
-                raise ValueError(f"{folder} holds two folders for {name}: {parts[name].name} and {entry.name}.")
-            parts[name] = entry
-    if "train" not in parts:
+    folders = _split_folders(folder)
+    if "train" not in folders:
         train, val = list_images(folder).split(validation, seed=seed)
         return Splits(train, val, made=True)
-    listings = {name: list_images(entry) for name, entry in parts.items()}
-    train = listings["train"]
-    others = {name: _with_classes(listings[name], train.classes, name) for name in parts if name != "train"}
+    train, *others = (list_images(folders[name]) for name in ("train", "val", "test") if name in folders)
+    names = [name for name in ("val", "test") if name in folders]
+    others = {name: part.under(train.classes, f"{name}/") for name, part in zip(names, others, strict=True)}
     if "val" in others:
         return Splits(train, others["val"], others.get("test"))
     kept, held = train.split(validation, seed=seed)
     return Splits(kept, held, others.get("test"), made=True)
 
 
-def _with_classes(listing: Listing, classes: tuple[str, ...], where: str) -> Listing:
-    """The same pictures, labelled by another order of classes that holds theirs."""
-    extra = sorted(set(listing.classes) - set(classes), key=natural)
-    if extra:
-        raise ValueError(
-            f"{where}/ holds {'classes' if len(extra) > 1 else 'a class'} that train/ has not: {', '.join(extra)}."
-        )
-    index = [classes.index(name) for name in listing.classes]
-    return Listing(listing.paths, tuple(index[label] for label in listing.labels), classes, listing.ignored)
+def find_labelled(folder: str | os.PathLike, classes: tuple[str, ...]) -> tuple[Listing, str]:
+    """The pictures of a folder to check a network with: those of its `test/`, else of `val/`, else all.
+
+    Returns:
+        A listing under the network's classes, and "test", "val" or "all".
+
+    Raises:
+        FileNotFoundError, ValueError: as `list_images`; or a class is none of the network's.
+    """
+    folders = _split_folders(folder)
+    split = next((name for name in ("test", "val") if name in folders), "all")
+    chosen = folders.get(split, Path(folder))
+    return list_images(chosen).under(classes, str(chosen)), split
+
+
+def _split_folders(folder: str | os.PathLike) -> dict[str, Path]:
+    """`{"train": ..., "val": ..., "test": ...}`, those that a folder has, by their usual names."""
+    folder, found = Path(folder), {}
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder}: {TREE}.")
+    for entry in sorted(folder.iterdir()):
+        name = SPLIT_NAMES.get(entry.name.lower())
+        if entry.is_dir() and name:
+            if name in found:
+                raise ValueError(f"{folder} holds two folders for {name}: {found[name].name} and {entry.name}.")
+            found[name] = entry
+    return found
 
 
 def find_pictures(folder: Path, ignored: Counter, *, deep: bool = True) -> list[str]:
@@ -188,5 +217,7 @@ def read_splits(path: Path, classes: tuple[str, ...]) -> Splits:
     with open(path, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             rows[row["split"]].append((row["path"], classes.index(row["label"])))
-    parts = {name: Listing(*(tuple(c) for c in zip(*part, strict=True)), classes) for name, part in rows.items() if part}
+    parts = {
+        name: Listing(*(tuple(c) for c in zip(*part, strict=True)), classes) for name, part in rows.items() if part
+    }
     return Splits(parts["train"], parts["val"], parts.get("test"))

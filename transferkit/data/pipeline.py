@@ -21,13 +21,7 @@ def training(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, ba
     Returns:
         A `tf.data.Dataset` of pictures (batch, crop, crop, channels), uint8, and one-hot labels (batch, classes).
     """
-    paths, labels, count = tf.constant(listing.paths), tf.constant(listing.labels), len(listing)
-    total = steps(listing, batch_size) * batch_size
-
-    def order(epoch):
-        shuffled = tf.random.experimental.stateless_shuffle(tf.range(count), seed=(seed, tf.cast(epoch, tf.int32)))
-        rows = tf.gather(shuffled, tf.range(total) % count)
-        return tf.data.Dataset.from_tensor_slices((tf.repeat(epoch, total), rows))
+    paths, labels = tf.constant(listing.paths), tf.constant(listing.labels)
 
     def view(epoch, row):
         data = tf.io.read_file(paths[row])
@@ -42,9 +36,27 @@ def training(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, ba
             picture = op(picture, op_seed)
         return picture, tf.one_hot(labels[row], len(listing.classes))
 
-    dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(order)
+    dataset = _order(len(listing), batch_size, seed, epochs)
     dataset = dataset.map(view, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
     return dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def shuffled(features, labels, *, batch_size, seed, epochs: range):
+    """`training` on vectors (n, width) and one-hot labels (n, classes) that are in memory."""
+    features, labels = tf.constant(features), tf.constant(labels)
+    batches = _order(len(features), batch_size, seed, epochs).batch(batch_size, drop_remainder=True)
+    return batches.map(lambda _, rows: (tf.gather(features, rows), tf.gather(labels, rows))).prefetch(2)
+
+
+def _order(count: int, batch_size: int, seed: int, epochs: range):
+    """(epoch, row) of each step's pictures: every epoch shuffled anew, and filled up to whole batches."""
+    total = -(-count // batch_size) * batch_size
+
+    def one(epoch):
+        rows = tf.random.experimental.stateless_shuffle(tf.range(count), seed=(seed, tf.cast(epoch, tf.int32)))
+        return tf.data.Dataset.from_tensor_slices((tf.repeat(epoch, total), tf.gather(rows, tf.range(total) % count)))
+
+    return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one)
 
 
 def steps(listing: Listing, batch_size: int) -> int:
@@ -70,13 +82,13 @@ def evaluation(paths, pixels: Pixels, *, batch_size):
 
 
 def validation(listing: Listing, pixels: Pixels, *, batch_size):
-    """`evaluation` with one-hot labels in place of the rows, for `fit`."""
+    """`evaluation` over and over, with one-hot labels in place of the rows: for `fit`, with `steps` of each pass."""
     labels = tf.constant(listing.labels)
 
     def with_labels(pictures, rows):
         return pictures, tf.one_hot(tf.gather(labels, rows), len(listing.classes))
 
-    return evaluation(listing.paths, pixels, batch_size=batch_size).map(with_labels)
+    return evaluation(listing.paths, pixels, batch_size=batch_size).map(with_labels).repeat()
 
 
 def readable(paths, channels: int):
@@ -89,9 +101,7 @@ def readable(paths, channels: int):
     def look(row, path):
         data = tf.io.read_file(path)
         decoded = decode.whole(data, channels, cover=1)
-        shape = tf.cond(
-            decode.is_jpeg(data), lambda: tf.io.extract_jpeg_shape(data)[:2], lambda: tf.shape(decoded)[:2]
-        )
+        shape = tf.cond(decode.is_jpeg(data), lambda: tf.io.extract_jpeg_shape(data)[:2], lambda: tf.shape(decoded)[:2])
         with tf.control_dependencies((decoded,)):
             return row, tf.reduce_min(shape)
 

@@ -22,9 +22,7 @@ STAGES = (
 
 def conv(x, filters, kernel, stride=1, *, name):
     """TensorFlow's own padding: the weights were trained with it."""
-    return layers.Conv2D(
-        filters, kernel, stride, "same", use_bias=False, kernel_initializer="he_normal", name=name
-    )(x)
+    return layers.Conv2D(filters, kernel, stride, "same", use_bias=False, kernel_initializer="he_normal", name=name)(x)
 
 
 def norm(x, *, name):

@@ -23,9 +23,7 @@ def conv(x, filters, kernel, stride=1, *, name):
         padding = "valid"
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}.pad")(x)
     he = VarianceScaling(2.0, "fan_out", "untruncated_normal")
-    return layers.Conv2D(
-        filters, kernel, stride, padding, use_bias=False, kernel_initializer=he, name=name
-    )(x)
+    return layers.Conv2D(filters, kernel, stride, padding, use_bias=False, kernel_initializer=he, name=name)(x)
 
 
 def norm(x, *, name, epsilon=1e-5):

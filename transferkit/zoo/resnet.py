@@ -59,9 +59,7 @@ def network(x, *, unit, block, depths):
 
 def _row(unit, block, depths, params, multiply_adds):
     features = 2048 if block is bottleneck else 512
-    return Variant(
-        partial(network, unit=unit, block=block, depths=depths), "fc", params, multiply_adds, features
-    )
+    return Variant(partial(network, unit=unit, block=block, depths=depths), "fc", params, multiply_adds, features)
 
 
 VARIANTS = {

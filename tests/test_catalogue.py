@@ -1,0 +1,96 @@
+"""The table of public weight sets is whole, and is read by the names people use."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from transferkit.lookup import UnknownName
+from transferkit.weights.catalogue import WeightSet, sets, weight_set
+
+COUNTS = {"resnet18": 8, "resnet34": 8, "resnet50": 16, "resnet101": 7, "resnet152": 7, "efficientnet_lite0": 1}
+ALL = [found for network in COUNTS for found in sets(network)]
+RESNETS = [network for network in COUNTS if network.startswith("resnet")]
+
+
+@pytest.mark.parametrize("network", COUNTS)
+def test_a_network_has_its_sets_under_tags_of_their_own(network):
+    tags = [found.tag for found in sets(network)]
+    assert len(tags) == len(set(tags)) == COUNTS[network]
+    assert all(tag == tag.lower() for tag in tags)
+
+
+@pytest.mark.parametrize("found", ALL, ids=lambda found: f"{found.network}.{found.tag}")
+def test_every_set_has_what_fetching_and_showing_need(found: WeightSet):
+    assert found.source and found.licence and found.file
+    assert 10 < found.mb < 300
+    assert found.bytes is None or found.bytes == found.mb * 1e6
+    assert bool(found.url) != bool(found.package and found.path)
+    assert (found.url or found.path).endswith(f"/{found.file}")
+    assert found.sha256 or found.source == "timm"
+    assert found.sha256 is None or re.fullmatch("[0-9a-f]{8}|[0-9a-f]{64}", found.sha256)
+    assert found.top1 is None or 60 < found.top1 < (found.top5 or 100) < 100.1
+    pixels = found.pixels
+    assert len(pixels.mean) == len(pixels.std) == 3 and 100 < min(pixels.mean) <= max(pixels.mean) < 128
+    assert pixels.crop == 224 and 224 <= pixels.resize <= 256
+    assert pixels.interpolation in ("bilinear", "bicubic")
+
+
+@pytest.mark.parametrize("found", [found for found in ALL if found.source != "timm"], ids=lambda found: found.file)
+def test_a_digest_begins_as_the_file_name_says(found):
+    assert found.sha256.startswith(re.search("-([0-9a-f]{8})[.]pth$", found.file)[1])
+
+
+def test_digests_known_whole():
+    whole = {found.file for found in ALL if found.sha256 and len(found.sha256) == 64}
+    assert whole == {"resnet18-f37072fd.pth", "resnet50-0676ba61.pth", "efficientnet-lite0-57934424.pth"}
+
+
+def test_addresses():
+    assert weight_set("resnet50").url == "https://download.pytorch.org/models/resnet50-0676ba61.pth"
+    hub = "https://huggingface.co/timm/resnet34.a1_in1k/resolve/main/model.safetensors"
+    assert weight_set("resnet34", "a1_in1k").url == hub
+
+
+@pytest.mark.parametrize("network", RESNETS)
+def test_the_default_is_torchvisions_first(network):
+    assert weight_set(network) is weight_set(network, "imagenet") is sets(network)[0]
+    assert (sets(network)[0].source, sets(network)[0].tag) == ("torchvision", "imagenet1k_v1")
+    assert sets(network)[0].pixels.resize == 256
+
+
+def test_conventions_of_the_sets_that_differ():
+    assert weight_set("resnet50", "imagenet1k_v2").pixels.resize == 232
+    assert weight_set("resnet18", "a1_in1k").pixels.resize == 235  # floor(224 / 0.95)
+    assert weight_set("resnet34", "ra4_e3600_r224_in1k").pixels.mean == (127.5, 127.5, 127.5)
+    lite = weight_set("efficientnet_lite0").pixels
+    assert (lite.mean, lite.std, lite.interpolation) == ((127.0,) * 3, (128.0,) * 3, "bicubic")
+    assert weight_set("resnet18", "fb_ssl_yfcc100m_ft_in1k").licence == "cc-by-nc-4.0"
+
+
+@pytest.mark.parametrize("tag", ["a1_in1k", "A1_in1k", "resnet18.a1_in1k", "ResNet18.A1_IN1K"])
+def test_a_tag_in_any_case_with_or_without_its_network(tag):
+    assert weight_set("resnet18", tag).tag == "a1_in1k"
+
+
+def test_a_tag_that_is_not_known():
+    with pytest.raises(UnknownName, match="No weight set of resnet18 is called 'a1_in2k'. Did you mean 'a1_in1k'?"):
+        weight_set("resnet18", "a1_in2k")
+
+
+def test_a_network_without_public_weights():
+    assert sets("plain34") == ()
+    with pytest.raises(ValueError) as caught:
+        weight_set("plain34")
+    assert str(caught.value) == (
+        "No public weights are known for plain34: give a file with --weights PATH,"
+        " or train from scratch with --weights none."
+    )
+
+
+def test_neither_keras_nor_tensorflow_is_imported():
+    code = (
+        "import sys, transferkit.weights.fetch; sys.exit(bool({'keras', 'tensorflow', 'torch'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

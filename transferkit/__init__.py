@@ -1,0 +1,25 @@
+"""Transfer learning for pictures on TensorFlow and Keras 3. The public names load what they need at first use."""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Listing": "transferkit.data.listing",
+    "Recipe": "transferkit.recipe",
+    "create": "transferkit.models",
+    "finetune": "transferkit.training.tuning",
+    "list_images": "transferkit.data.listing",
+    "load_run": "transferkit.runs",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'transferkit' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__():
+    return [*globals(), *__all__]

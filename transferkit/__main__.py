@@ -1,0 +1,3 @@
+from transferkit.commands import main
+
+main()

@@ -1,0 +1,66 @@
+"""The command line. A command is a module here with `command`; nothing else lists them.
+
+Modules here import click and `transferkit.recipe` at most; what loads TensorFlow is imported inside the commands.
+"""
+
+import importlib
+import os
+import pkgutil
+import sys
+
+import click
+
+import transferkit
+from transferkit.lookup import UnknownName
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(transferkit.__version__, prog_name="transferkit")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; goes after a command too.")
+def group(debug):
+    """Transfer learning for pictures on TensorFlow and Keras.
+
+    \b
+    transferkit demo                                    the whole tour, in about a minute
+    transferkit finetune --base resnet34 --data pets/   train on your own pictures
+    transferkit predict runs/finetune-resnet34-pets-1 cat.jpg
+    """
+
+
+for _module in pkgutil.iter_modules(__path__):
+    if _module.name != "options":
+        group.add_command(importlib.import_module(f"{__name__}.{_module.name}").command, _module.name)
+
+
+def main(args: list[str] | None = None):
+    """Run a command line and exit: 0 done, 1 could not, 2 wrong usage, 130 interrupted."""
+    args = sys.argv[1:] if args is None else args
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, or it greets
+    debug = "--debug" in args
+    try:
+        group.main([arg for arg in args if arg != "--debug"], prog_name="transferkit", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        usage = isinstance(error, (UnknownName, FileNotFoundError, NotADirectoryError))
+        click.echo(f"Error: {sentence(error)}", err=True)
+        sys.exit(2 if usage else 1)
+
+
+def sentence(error: Exception) -> str:
+    """What a person reads of an error: our own sentences as they are, others with what they are."""
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}."
+    if isinstance(error, (ValueError, OSError)) and str(error):
+        return str(error)
+    first = (str(error).strip() or "no more is known").splitlines()[0]
+    return f"{type(error).__name__}: {first} (add --debug to see where)"

@@ -1,0 +1,46 @@
+"""transferkit demo"""
+
+from pathlib import Path
+
+import click
+
+from transferkit.commands import finetune, options, predict
+
+
+@click.command(short_help="The whole tour on real pictures, in about a minute.")
+@click.option("--out", default="demo", type=click.Path(file_okay=False), help="Folder to work in.  [default: demo]")
+@options.as_json
+@options.with_tensorflow
+def command(out, as_json):
+    """Fine-tune a network with ImageNet weights on handwritten digits, evaluate it, and classify a few.
+
+    \b
+    Example: transferkit demo
+    Needs the extra `pretrained`, and no network.
+    """
+    from transferkit import runs
+    from transferkit.console import say
+    from transferkit.data.digits import write_digits
+    from transferkit.recipe import Recipe
+    from transferkit.training import tuning
+
+    digits = Path(out) / "digits"
+    say(f"1. scikit-learn's handwritten digits, as PNG files in class folders: {digits}")
+    write_digits(digits)
+    say(f"\n2. transferkit finetune --base efficientnet_lite0 --data {digits} --augment 'crop(0.7)'")
+    job = Recipe().override(base="efficientnet_lite0", data=str(digits.resolve()), augment="crop(0.7)")
+    plan = tuning.plan(job)
+    finetune.show_plan(plan)
+    run = tuning.run(plan, runs.new_folder(None, overwrite=False, name=str(Path(out) / "run")))
+    pictures = sorted(str(path) for path in digits.glob("test/*/*.png"))[::40]
+    say(f"\n3. transferkit predict {run.folder} ...")
+    answers = run.predict(pictures, top=3)
+    if as_json:
+        figures = {name: run.metrics[name] for name in ("accuracy", "ci95", "n", "split", "seconds")}
+        options.answer({"run": str(run.folder), "predictions": answers} | figures)
+        return
+    predict.show(answers)
+    finetune.show_result(run)
+    for name in sorted(path.name for path in run.folder.iterdir()):
+        click.echo(f"  {run.folder / name}")
+    click.echo("Next: transferkit finetune --base efficientnet_lite0 --data YOUR-FOLDER")

@@ -1,0 +1,27 @@
+"""transferkit doctor"""
+
+import click
+
+from transferkit.commands import options
+
+
+@click.command(short_help="Check the installation, with a short training.")
+@options.as_json
+@options.with_tensorflow
+def command(as_json):
+    """Show versions, devices and the cache folder, and train a small network for a few seconds.
+
+    \b
+    Example: transferkit doctor
+    """
+    from transferkit.training import checkup
+
+    facts = checkup.facts()
+    if not as_json:
+        for name, value in facts.items():
+            click.echo(f"{name:14} {value}")
+    facts["training"] = checkup.short_training()
+    if as_json:
+        options.answer(facts)
+    else:
+        click.echo(f"{'training':14} {facts['training']}")

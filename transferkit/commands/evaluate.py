@@ -1,0 +1,65 @@
+"""transferkit evaluate"""
+
+import click
+
+from transferkit.commands import options
+
+
+@click.command(short_help="Check a run or a network on labelled pictures.")
+@click.argument("network")
+@click.option(
+    "--data", type=options.FOLDER, help="Folder of class folders, or with test/ or val/.  [default: the run's]"
+)
+@click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
+@options.as_json
+@options.with_tensorflow
+def command(network, data, weights, as_json):
+    """Compare a run folder or a network with labelled pictures, matched by the names of the classes.
+
+    \b
+    Example: transferkit evaluate runs/finetune-resnet34-pets-1 --data more-pets/
+    Without --data: on the pictures the run held out.
+    """
+    from pathlib import Path
+
+    from transferkit import models, runs
+    from transferkit.console import warn
+    from transferkit.data.listing import find_labelled
+    from transferkit.evaluation.predict import evaluate
+
+    run = runs.load_run(network) if Path(network).is_dir() else None
+    loaded = models.load(network, weights)
+    if data:
+        listing, split = find_labelled(data, loaded.classes)
+    elif run:
+        listing, split = (run.splits.test, "test") if run.splits.test else (run.splits.val, "val")
+    else:
+        raise click.UsageError("Missing option '--data': the folder of labelled pictures.")
+    seen = set(map(str, run.splits.train.paths)) if run else set()
+    trained = sum(str(Path(path).resolve()) in seen for path in listing.paths)
+    if trained:
+        warn(f"{trained:,} of the {len(listing):,} pictures are ones the run was trained on.")
+    figures, _ = evaluate(loaded, listing)
+    if as_json:
+        options.answer({name: value for name, value in figures.items() if name != "confusion"} | {"split": split})
+    else:
+        show(figures, {"all": "pictures", "val": "validation pictures", "test": "test pictures"}[split])
+
+
+def show(figures: dict, what: str):
+    from rich.console import Console
+
+    from transferkit.console import table
+
+    scores = [
+        (name, *(f"{score[key]:.3f}" for key in ("precision", "recall", "f1")), score["n"])
+        for name, score in figures["per_class"].items()
+        if score["n"]
+    ]
+    table("", ("class", "precision", "recall", "f1", "pictures"), scores, on=Console())
+    click.echo(options.accuracy_line(figures, what))
+    top5 = f"top-5 {options.percent(figures['top5'])}, " if figures["top5"] is not None else ""
+    click.echo(f"{top5}loss {figures['loss']:.3f}, expected calibration error {figures['ece']:.3f}")
+    click.echo(options.confused_line(figures))
+    if figures["unreadable"]:
+        click.echo(f"{figures['unreadable']} pictures could not be read and were left out")

@@ -1,0 +1,95 @@
+"""transferkit finetune"""
+
+import os
+import sys
+
+import click
+
+from transferkit.commands import options
+
+
+@click.command(short_help="Train a network on your own pictures.")
+@options.recipe_options("data", "augment", "model", "train")
+@click.option("--recipe", "recipe_file", type=options.FILE, help="TOML file of knobs, such as a run's recipe.toml.")
+@click.option("--out", type=click.Path(), help="Run folder.  [default: runs/finetune-<base>-<data>-<n>]")
+@click.option("--overwrite", is_flag=True, help="Replace the run folder that is there.")
+@click.option("--resume", type=options.FOLDER, metavar="RUN", help="Go on with a run that was cut short.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@options.as_json
+@options.with_tensorflow
+def command(recipe_file, out, overwrite, resume, dry_run, as_json, **knobs):
+    """Train a new last layer on a frozen network, then the whole network at a lower rate.
+
+    \b
+    Example: transferkit finetune --base resnet34 --data pets/
+    pets/ holds a folder of pictures for each class, or train/, val/ and test/ folders that hold those.
+    """
+    given = {name: value for name, value in knobs.items() if value is not None}
+    if resume and (given or recipe_file or out or overwrite):
+        raise click.UsageError("--resume takes everything from the run: give it alone.")
+    job = options.build_recipe(recipe_file, given)
+    if not resume and not job.data.data:
+        raise click.UsageError("Missing option '--data': the folder of your pictures.")
+
+    from transferkit import runs
+    from transferkit.training import tuning
+
+    if resume:
+        run = tuning.resume(resume)
+    else:
+        job = job.override(data=os.path.abspath(job.data.data))
+        name = f"runs/finetune-{runs.slug(job.model.base)}-{runs.slug(job.data.data)}"
+        runs.check_free(out, overwrite=overwrite)  # before the pictures are read
+        plan = tuning.plan(job)
+        show_plan(plan)
+        if dry_run:
+            return
+        run = tuning.run(plan, runs.new_folder(out, overwrite=overwrite, name=name))
+    if as_json:
+        figures = {name: run.metrics[name] for name in ("accuracy", "ci95", "n", "split", "seconds")}
+        options.answer({"run": str(run.folder)} | figures)
+    else:
+        show_result(run)
+    if run.metrics["interrupted"]:
+        click.echo(f"Interrupted: transferkit finetune --resume {run.folder} goes on.", err=True)
+        sys.exit(130)
+
+
+def show_plan(plan):
+    """Pictures, network, knobs and why."""
+    from transferkit.console import say, table
+
+    splits, job = plan.splits, plan.recipe
+    counts = {name: part.counts() for name, part in splits.items()}
+    rows = [[c, *(counts[name][c] for name in counts)] for c in splits.train.classes]
+    more = [["...", *("" for _ in counts)]] if len(rows) > 20 else []
+    total = [["all", *(len(part) for _, part in splits.items())]]
+    table("Pictures", ["class", *counts], rows[:20] + more + total)
+    for name, part in splits.items():
+        if part.ignored:
+            ignored = ", ".join(f"{count} {suffix}" for suffix, count in sorted(part.ignored.items()))
+            say(f"Passed over in {name}: {ignored}.")
+    if splits.made:
+        say(f"There is no val/ folder: {job.data.validation:.0%} of each class are held out.")
+    pixels = plan.network.pixels
+    say(
+        f"\n{plan.network.base}: {plan.network.loaded}; on {plan.device.name} in {plan.device.policy}; shorter side to "
+        f"{pixels.resize}, {pixels.interpolation}, centre {pixels.crop} pixels"
+    )
+    flags = [[f"--{c.knob.replace('_', '-')}", str(c.value), c.reason] for c in plan.choices]
+    table("\nChosen by rule", ["knob", "value", "because"], flags)
+
+
+def show_result(run):
+    """The closing lines."""
+    figures = run.metrics
+    val = "validation pictures, which also chose the checkpoint"
+    click.echo(options.accuracy_line(figures, "test pictures" if figures["split"] == "test" else val))
+    click.echo(options.confused_line(figures))
+    if figures["head_accuracy"] is not None:
+        click.echo(
+            f"the frozen network's head alone: {options.percent(figures['head_accuracy'])} of validation pictures"
+        )
+    if figures["unreadable"]:
+        click.echo(f"{figures['unreadable']} pictures could not be read and were left out")
+    click.echo(f"{figures['seconds']:.0f} seconds; the run is in {run.folder}")

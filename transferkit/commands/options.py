@@ -1,0 +1,94 @@
+"""What commands share: a flag for every knob of a recipe, and the ways to answer."""
+
+import functools
+import importlib
+import json
+import os
+import sys
+
+import click
+
+from transferkit import recipe
+
+FOLDER = click.Path(exists=True, file_okay=False)
+FILE = click.Path(exists=True, dir_okay=False)
+TYPES = {"data": FOLDER}  # knobs that are more than text or a number
+
+
+def recipe_options(*parts: str):
+    """One flag for each knob of these parts. They arrive as keywords, None where not given."""
+
+    def decorate(function):
+        for knob in reversed(recipe.knobs_of(*parts)):
+            known = "" if knob.default in (None, "") else f"  [default: {knob.default}]"
+            chosen = "  [default: by rule]" if knob.default is recipe.BY_RULE else known
+            option = click.option(
+                f"--{knob.name.replace('_', '-')}",
+                knob.name,
+                type=_type(knob),
+                help=knob.metadata["help"] + chosen,
+            )
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _type(knob):
+    facts, kind = knob.metadata, recipe.kind(knob)
+    if facts["choices"]:
+        return click.Choice(facts["choices"])
+    if kind in (int, float):
+        number = click.IntRange if kind is int else click.FloatRange
+        return number(facts["low"], facts["high"])
+    return TYPES.get(knob.name, click.STRING)
+
+
+def build_recipe(path: str | None, knobs: dict) -> recipe.Recipe:
+    """Defaults, then the file, then the flags that were given."""
+    base = recipe.load(path) if path else recipe.Recipe()
+    return base.override(**{name: value for name, value in knobs.items() if value is not None})
+
+
+def with_tensorflow(function):
+    """Import TensorFlow before the command runs, without the lines its C++ side prints whatever the log level."""
+
+    @functools.wraps(function)
+    def command(*args, **kwargs):
+        sys.stderr.flush()
+        shown = os.dup(2)
+        try:
+            with open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+            importlib.import_module("tensorflow")
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
+        return function(*args, **kwargs)
+
+    return command
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on standard output.")
+
+
+def answer(document):
+    """The one JSON document."""
+    json.dump(document, sys.stdout, ensure_ascii=False, indent=1)
+    sys.stdout.write("\n")
+
+
+def percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def accuracy_line(figures: dict, what: str) -> str:
+    low, high = figures["ci95"]
+    return (
+        f"accuracy {percent(figures['accuracy'])} (95%: {percent(low)} to {percent(high)}) on {figures['n']:,} {what}"
+    )
+
+
+def confused_line(figures: dict) -> str:
+    pairs = "; ".join(f"{label} taken for {guess} ({count})" for label, guess, count in figures["confused"])
+    return f"most confused: {pairs or 'none'}"

@@ -1,0 +1,66 @@
+"""transferkit predict"""
+
+import csv
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from transferkit.commands import options
+
+
+@click.command(short_help="Classify pictures with a run or a network.")
+@click.argument("network")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True))
+@click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
+@click.option("--top", default=5, type=click.IntRange(1), help="How many labels of each picture.  [default: 5]")
+@click.option("--format", "form", type=click.Choice(("table", "csv", "jsonl")), default="table", help="Of the answer.")
+@options.as_json
+@options.with_tensorflow
+def command(network, paths, weights, top, form, as_json):
+    """Classify pictures, and those in folders, with a run folder, a .keras file of one, or a network's name.
+
+    \b
+    Example: transferkit predict runs/finetune-resnet34-pets-1 cat.jpg holiday/
+    Example: transferkit predict resnet34 cat.jpg
+    """
+    from transferkit import models
+    from transferkit.data.listing import find_pictures
+    from transferkit.evaluation.predict import predict
+
+    pictures = []
+    for path in paths:
+        pictures += find_pictures(Path(path), Counter()) if Path(path).is_dir() else [path]
+    if not pictures:
+        raise ValueError(f"{', '.join(paths)}: no pictures are there.")
+    answers = predict(models.load(network, weights), pictures, top=top)
+    if as_json:
+        options.answer(answers)
+    elif form == "jsonl":
+        click.echo("\n".join(json.dumps(row, ensure_ascii=False) for row in answers))
+    elif form == "csv":
+        columns = ("path", "label", "probability", "error")
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([row[column] for column in columns] for row in answers)
+    else:
+        show(answers)
+
+
+def show(answers: list[dict]):
+    from rich.console import Console
+
+    from transferkit.console import table
+
+    def cell(row):
+        if row["error"]:
+            return f"cannot be read: {row['error']}"
+        return ", ".join(f"{label} {options.percent(chance)}" for label, chance in row["top"][1:3])
+
+    rows = [
+        (row["path"], row["label"], row["probability"] and options.percent(row["probability"]), cell(row))
+        for row in answers
+    ]
+    table("", ("picture", "label", "probability", "next"), rows, on=Console())

@@ -1,0 +1,57 @@
+"""What a person sees while a job runs: always on standard error, so that standard output is the answer alone."""
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+console = Console(stderr=True, highlight=False)
+
+
+def say(text: str):
+    """One line."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def warn(text: str):
+    """One line that stands out."""
+    console.print(f"Warning: {text}", markup=False, soft_wrap=True, style="yellow")
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable], on: Console = console):
+    """A table; numbers to the right."""
+    rows = [[_cell(value) for value in row] for row in rows]
+    sheet = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, name in enumerate(columns):
+        numeric = all(
+            row[number].replace(",", "").replace(".", "").lstrip("-").isdigit() or not row[number] for row in rows
+        )
+        sheet.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        sheet.add_row(*row)
+    on.print(sheet, markup=False)
+
+
+def progress(*more: TextColumn) -> Progress:
+    """A progress display; it shows nothing where standard error is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        *more,
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def track(items: Iterable, total: int, what: str) -> Iterator:
+    """Go through items behind a progress bar."""
+    with progress() as bars:
+        yield from bars.track(items, total=total, description=what)
+
+
+def _cell(value) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

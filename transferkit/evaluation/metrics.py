@@ -1,0 +1,61 @@
+"""Figures of a classifier, with how far they can be trusted."""
+
+import math
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+Z95 = 1.959964  # two-sided 95% of the normal distribution
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """95% interval of a share of `hits` in `n` (Wilson 1927; it holds for small n and shares near 0 and 1)."""
+    share, spread = hits / n, Z95**2 / n
+    middle = (share + spread / 2) / (1 + spread)
+    half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def calibration_error(chances: np.ndarray, hit: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error (Guo et al. 2017, section 2): mean gap of confidence and accuracy over equal bins."""
+    index = np.minimum((chances * bins).astype(int), bins - 1)
+    gaps = [abs(chances[index == b].sum() - hit[index == b].sum()) for b in range(bins)]
+    return float(sum(gaps) / len(hit))
+
+
+def report(chances: np.ndarray, labels: np.ndarray, classes) -> dict:
+    """All figures of one evaluation.
+
+    Args:
+        chances: probabilities (n, classes), float64.
+        labels: (n,) of int.
+        classes: their names.
+
+    Returns:
+        `accuracy`, `ci95`, `top5` (None below six classes), `n`, `loss` (cross-entropy), `ece`, `per_class`
+        (precision, recall, f1, n of each), `confused` (the most confused pairs, as [label, predicted, count]) and
+        `confusion` (rows are labels).
+    """
+    n, guesses = len(labels), chances.argmax(1)
+    hit = guesses == labels
+    of_label = chances[np.arange(n), labels]
+    rank = (chances > of_label[:, None]).sum(1)
+    numbers = list(range(len(classes)))
+    scores = precision_recall_fscore_support(labels, guesses, labels=numbers, zero_division=0.0)
+    confusion = confusion_matrix(labels, guesses, labels=numbers)
+    wrong = confusion - np.diag(np.diag(confusion))
+    pairs = [divmod(int(i), len(classes)) for i in np.argsort(-wrong, axis=None, kind="stable")[:5]]
+    return {
+        "accuracy": float(hit.mean()),
+        "ci95": list(wilson(int(hit.sum()), n)),
+        "top5": float((rank < 5).mean()) if len(classes) > 5 else None,
+        "n": n,
+        "loss": float(-np.log(np.maximum(of_label, 1e-300)).mean()),
+        "ece": calibration_error(chances.max(1), hit),
+        "per_class": {
+            name: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(count)}
+            for name, p, r, f, count in zip(classes, *scores, strict=True)
+        },
+        "confused": [[classes[a], classes[b], int(wrong[a, b])] for a, b in pairs if wrong[a, b]],
+        "confusion": confusion.tolist(),
+    }

@@ -1,0 +1,95 @@
+"""What a network says of pictures, by one compiled function on full batches."""
+
+import numpy as np
+from keras import ops
+from scipy.special import log_softmax, softmax
+
+from transferkit.console import track
+from transferkit.data import audit, pipeline
+from transferkit.data.listing import Listing
+from transferkit.evaluation import metrics
+from transferkit.models import Network
+from transferkit.pixels import Pixels
+
+BATCH = 32
+
+
+def outputs_of(model, paths, pixels: Pixels, *, what: str = "pictures") -> tuple[np.ndarray, np.ndarray]:
+    """Run a model over pictures behind a progress bar.
+
+    Args:
+        model: a `keras.Model` from pictures to vectors.
+        paths: of the pictures.
+        pixels: the geometry they are brought to.
+        what: they are, for the bar.
+
+    Returns:
+        Outputs (m, width), float32, and the rows (m,) of `paths` they belong to; a picture that cannot be read has
+        none.
+    """
+    batch_size = min(BATCH, len(paths))
+    outputs, kept = [np.zeros((0, model.output_shape[-1]), "float32")], [np.zeros(0, "int64")]
+    batches = pipeline.evaluation(paths, pixels, batch_size=batch_size)
+    for pictures, rows in track(batches, -(-len(paths) // batch_size), what):
+        missing = batch_size - len(rows)
+        if missing:  # a batch of another size would compile the network again
+            pictures = ops.pad(pictures, ((0, missing), (0, 0), (0, 0), (0, 0)))
+        outputs.append(np.asarray(model.predict_on_batch(pictures), "float32")[: len(rows)])
+        kept.append(np.asarray(rows))
+    return np.concatenate(outputs), np.concatenate(kept)
+
+
+def predict(network: Network, paths, *, top: int = 5) -> list[dict]:
+    """Classify pictures.
+
+    Returns:
+        One dict a path, in the order given: `path`, `label`, `probability`, `top` (pairs of label and probability,
+        best first) and `error` (None, or why the picture could not be read; the others are None then).
+    """
+    paths = [str(path) for path in paths]
+    logits, rows = outputs_of(network.model, paths, network.pixels)
+    errors = dict(audit.reasons(paths, rows))
+    answers = {
+        path: {"path": path, "label": None, "probability": None, "top": None, "error": why}
+        for path, why in errors.items()
+    }
+    for row, chances in zip(rows, softmax(logits, axis=1), strict=True):
+        best = np.argsort(-chances, kind="stable")[:top]
+        pairs = [[network.classes[i], round(float(chances[i]), 6)] for i in best]
+        answers[paths[row]] = {
+            "path": paths[row],
+            "label": pairs[0][0],
+            "probability": pairs[0][1],
+            "top": pairs,
+            "error": None,
+        }
+    return [answers[path] for path in paths]
+
+
+def evaluate(network: Network, listing: Listing, *, size: int | None = None, track=iter) -> tuple[dict, list[dict]]:
+    """Compare a network with the labels of a listing whose classes are the network's.
+
+    Returns:
+        The figures of `metrics.report`, with `unreadable` (how many pictures could not be read), and a row for each
+        picture that could: path, label, predicted, probability.
+
+    Raises:
+        ValueError: no picture can be read.
+    """
+    logits, rows = outputs_of(network.model, listing.paths, network.pixels)
+    if not len(rows):
+        raise ValueError(f"None of the {len(listing)} pictures can be read.")
+    labels = np.array(listing.labels)[rows]
+    chances = np.exp(log_softmax(logits.astype("float64"), axis=1))
+    figures = metrics.report(chances, labels, listing.classes) | {"unreadable": len(listing) - len(rows)}
+    guesses = chances.argmax(1)
+    answers = [
+        {
+            "path": listing.paths[row],
+            "label": listing.classes[label],
+            "predicted": listing.classes[guess],
+            "probability": round(float(chance), 6),
+        }
+        for row, label, guess, chance in zip(rows, labels, guesses, chances.max(1), strict=True)
+    ]
+    return figures, answers

@@ -1,0 +1,133 @@
+"""A run folder: what a job leaves behind, written so that a crash never leaves half a file."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from transferkit import models, recipe
+from transferkit.atomic import write
+from transferkit.data.listing import Splits, find_labelled, read_splits, write_splits
+from transferkit.evaluation import plots, predict
+
+PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished or unfinished job. Its parts are read when first asked for."""
+
+    folder: Path
+
+    @cached_property
+    def network(self) -> models.Network:
+        return models.read(self.folder / "model.keras")
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        return tuple((self.folder / "classes.txt").read_text("utf-8").splitlines())
+
+    @cached_property
+    def recipe(self) -> recipe.Recipe:
+        return recipe.load(self.folder / "recipe.toml")
+
+    @cached_property
+    def splits(self) -> Splits:
+        return read_splits(self.folder / "split.csv", self.classes)
+
+    @cached_property
+    def metrics(self) -> dict:
+        return json.loads((self.folder / "metrics.json").read_text("utf-8"))
+
+    def predict(self, paths, *, top: int = 5) -> list[dict]:
+        """Classify pictures; see `transferkit.evaluation.predict.predict`."""
+        return predict.predict(self.network, paths, top=top)
+
+    def evaluate(self, data: str | os.PathLike) -> dict:
+        """Figures on a folder of class folders, or on the test (else val) folder of one; see `metrics.report`."""
+        return predict.evaluate(self.network, find_labelled(data, self.network.classes)[0])[0]
+
+
+def load_run(folder: str | os.PathLike) -> Run:
+    """Open a run folder.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it is no run folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no run folder {folder}.")
+    if not (folder / "recipe.toml").is_file():
+        raise ValueError(f"{folder} is no run folder: it holds no recipe.toml.")
+    return Run(folder)
+
+
+def new_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
+    """Make the folder of a new run: `out`, or `<name>-<n>` with the first free n.
+
+    Raises:
+        ValueError: `out` is taken, and may not be overwritten or is no run.
+    """
+    if out is None:
+        for n in range(1, 10_000):
+            folder = Path(f"{name}-{n}")
+            try:
+                folder.mkdir(parents=True)
+                return folder
+            except FileExistsError:
+                continue
+    check_free(out, overwrite=overwrite)
+    folder = Path(out)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def check_free(out: str | os.PathLike | None, *, overwrite: bool):
+    """Raise `ValueError` if a run may not be written to `out`: it is taken, or to be overwritten but no run."""
+    folder = Path(out or "")
+    if out is None or not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not overwrite:
+        raise ValueError(f"{folder} exists: give another --out, or --overwrite to replace it.")
+    if not (folder / "recipe.toml").is_file():
+        raise ValueError(f"{folder} is not replaced: it is no run folder, for it holds no recipe.toml.")
+
+
+def slug(text: str) -> str:
+    """A short name for a folder: `my.keras` becomes `my`."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", Path(text).stem or Path(text).name).strip("-.") or "data"
+
+
+def begin(folder: Path, job: recipe.Recipe, splits: Splits, device: str):
+    """Write what is known before training: enough to start the job again."""
+    write(folder / "recipe.toml", recipe.dumps(job))
+    write(folder / "classes.txt", "".join(f"{name}\n" for name in splits.train.classes))
+    write(folder / "split.csv", lambda path: write_splits(splits, path))
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)}
+    environment = {"python": platform.python_version(), "platform": platform.platform(), "device": device}
+    write(folder / "environment.json", environment | versions)
+
+
+def finish(folder: Path, network: models.Network, history: list[dict], figures: dict, answers: list[dict]):
+    """Write what training found. `metrics.json` comes last: a run that has it is complete."""
+    models.save(network, folder / "model.keras")
+    write(folder / "predictions.csv", answers)
+    write(folder / "confusion.png", lambda path: plots.confusion(figures["confusion"], network.classes, path))
+    if history:
+        write(folder / "curves.png", lambda path: plots.curves(history, path))
+    write(folder / "metrics.json", figures)
+
+
+def _installed(package: str) -> bool:
+    try:
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False

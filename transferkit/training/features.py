@@ -1,0 +1,62 @@
+"""The head's own phase: the frozen network runs once, the head learns on what it said."""
+
+import keras
+import numpy as np
+
+from transferkit.data import pipeline
+from transferkit.data.listing import Splits
+from transferkit.evaluation.predict import outputs_of
+from transferkit.models import Network
+from transferkit.recipe import Recipe
+from transferkit.training import optimizers
+
+
+def fit_head(network: Network, splits: Splits, recipe: Recipe) -> list[dict]:
+    """Train the last layer on features of the plain view of every picture, computed once.
+
+    The same as training the whole network with all but the head frozen and no augmentation, at the cost of one pass
+    over the pictures. The head is left as it was after its best epoch on `splits.val`.
+
+    Returns:
+        A dict an epoch: phase, epoch, loss, accuracy, val_loss, val_accuracy.
+    """
+    knobs, head = recipe.train, network.model.get_layer(network.head)
+    body = keras.Model(network.model.input, head.input)
+    train, val = (_features(body, network.pixels, part, name) for name, part in splits.items()[:2])
+    inputs = keras.Input((head.input.shape[-1],))
+    model = keras.Model(inputs, head(inputs))
+    steps = -(-len(train[0]) // knobs.batch_size)
+    optimizer = optimizers.make(
+        knobs.optimizer,
+        lr=knobs.head_lr,
+        steps=steps * knobs.head_epochs,
+        warmup=knobs.warmup,
+        weight_decay=knobs.weight_decay,
+    )
+    optimizers.compile_for(model, optimizer, label_smoothing=knobs.label_smoothing)
+    batches = pipeline.shuffled(*train, batch_size=knobs.batch_size, seed=knobs.seed, epochs=range(knobs.head_epochs))
+    best = keras.callbacks.EarlyStopping(
+        "val_accuracy", mode="max", patience=knobs.head_epochs, restore_best_weights=True
+    )
+    history = model.fit(
+        batches,
+        epochs=knobs.head_epochs,
+        steps_per_epoch=steps,
+        validation_data=val,
+        validation_batch_size=256,
+        callbacks=[best],
+        shuffle=False,
+        verbose=0,
+    ).history
+    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+    return [
+        {"phase": "head", "epoch": epoch + 1} | {name: round(float(history[name][epoch]), 6) for name in names}
+        for epoch in range(knobs.head_epochs)
+    ]
+
+
+def _features(body, pixels, listing, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, width) and one-hot labels (n, classes) of the pictures that can be read."""
+    features, rows = outputs_of(body, listing.paths, pixels, what=f"features of {what}")
+    labels = np.array(listing.labels)[rows]
+    return features, np.eye(len(listing.classes), dtype="float32")[labels]

@@ -1,0 +1,92 @@
+"""The public weight sets: what there is, where it is and what it expects."""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from transferkit.lookup import pick
+from transferkit.pixels import Pixels
+
+
+@dataclass(frozen=True)
+class WeightSet:
+    """One public file of weights for one network.
+
+    Attributes:
+        network, tag: its name among ours; `network.tag` is unique.
+        source: who publishes it: "torchvision", "timm", or the Python package that carries it.
+        file: name of the file.
+        licence: as the source states it.
+        pixels: what it expects of a picture.
+        mb: size of the file in millions of bytes.
+        bytes: the same, exactly, where it is known.
+        sha256: of the file, whole or its beginning; None where only the server's answer states it.
+        url: address of the file; None for one that comes in a package.
+        package, path: import name of the package that carries the file, and the path inside it.
+        top1, top5: reported ImageNet accuracy in percent.
+    """
+
+    network: str
+    tag: str
+    source: str
+    file: str
+    licence: str
+    pixels: Pixels
+    mb: float
+    bytes: int | None = None
+    sha256: str | None = None
+    url: str | None = None
+    package: str | None = None
+    path: str | None = None
+    top1: float | None = None
+    top5: float | None = None
+
+
+def sets(network: str) -> tuple[WeightSet, ...]:
+    """The public weight sets of a network, its default first; none for a network that has none."""
+    return _catalogue().get(network, ())
+
+
+def weight_set(network: str, tag: str = "imagenet") -> WeightSet:
+    """One weight set of a network.
+
+    Args:
+        network: name of the network.
+        tag: in any case, with or without the network in front (`resnet18.a1_in1k`); "imagenet" is the first.
+
+    Raises:
+        UnknownName: the network has no set of that tag.
+        ValueError: the network has no public weights at all.
+    """
+    known = {found.tag: found for found in sets(network)}
+    if not known:
+        raise ValueError(
+            f"No public weights are known for {network}: give a file with --weights PATH,"
+            " or train from scratch with --weights none."
+        )
+    tag = tag.lower().removeprefix(f"{network}.")
+    return sets(network)[0] if tag == "imagenet" else pick(known, tag, f"weight set of {network}")
+
+
+@cache
+def _catalogue() -> dict[str, tuple[WeightSet, ...]]:
+    facts = tomllib.loads(resources.files(__package__).joinpath("catalogue.toml").read_text("utf-8"))
+    pixels = {name: _pixels(row) for name, row in facts["pixels"].items()}
+    return {
+        network: tuple(
+            _weight_set(network, tag, {**facts["sources"][row["source"]], **row}, pixels) for tag, row in rows.items()
+        )
+        for network, rows in facts["sets"].items()
+    }
+
+
+def _pixels(row: dict) -> Pixels:
+    return Pixels(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+
+
+def _weight_set(network: str, tag: str, row: dict, pixels: dict[str, Pixels]) -> WeightSet:
+    if "url" in row:
+        row["url"] = row["url"].format(network=network, tag=tag, file=row["file"])
+    row["mb"] = row["bytes"] / 1e6 if "bytes" in row else row["mb"]
+    return WeightSet(**{"network": network, "tag": tag, **row, "pixels": pixels[row["pixels"]]})

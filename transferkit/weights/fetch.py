@@ -1,0 +1,225 @@
+"""The file of a public weight set: found on this machine, or downloaded, and never used unchecked."""
+
+# Of the libraries for this, none does all three of resuming a cut download, checking the beginning of a digest
+# (torchvision's file names bear no more) and locking out a second process: pooch neither resumes nor locks,
+# huggingface_hub knows only its own hub, keras.utils.get_file wants a whole digest and begins again each time.
+
+import hashlib
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import requests
+from filelock import FileLock
+from requests.exceptions import ChunkedEncodingError, ProxyError, SSLError
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from transferkit.console import console, say
+from transferkit.weights.catalogue import WeightSet
+
+PAUSES = (0.5, 1.0, 2.0)  # seconds before each new attempt
+TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
+CHUNK = 1 << 16  # bytes; what is read of an unfinished one is lost when the connection breaks
+REASONS = (  # the first that fits
+    (SSLError, "its certificate is not trusted"),
+    (ProxyError, "the proxy does not let it through"),
+    (requests.Timeout, "no answer in time"),
+    (ChunkedEncodingError, "the connection broke"),
+    (requests.ConnectionError, "no connection"),
+)
+
+
+def home() -> Path:
+    """The folder for what can be had again: TRANSFERKIT_HOME, else `transferkit` in the system's cache folder."""
+    if chosen := os.environ.get("TRANSFERKIT_HOME"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "transferkit"
+
+
+def locate(weight_set: WeightSet) -> Path | None:
+    """The set's file in the cache folder, else in an installed Python package (not imported), else None."""
+    cached = _folder(weight_set) / weight_set.file
+    if cached.is_file():
+        return cached
+    spec = find_spec(weight_set.package) if weight_set.package else None
+    for root in (spec and spec.submodule_search_locations) or ():
+        carried = Path(root) / weight_set.path
+        if carried.is_file():
+            return carried
+    return None
+
+
+def fetch(weight_set: WeightSet) -> Path:
+    """The set's file on this machine, downloaded if need be, its digest checked when it is first used.
+
+    A file put in the cache folder by hand is checked against the catalogue; where that states no digest, there is
+    nothing to check it against.
+
+    Raises:
+        ValueError: the digest is not the expected one.
+        OSError: the file could not be had; the sentence says where to put it.
+    """
+    path = locate(weight_set) or _download(weight_set)
+    _verify(path, weight_set)
+    return path
+
+
+def _folder(weight_set: WeightSet) -> Path:
+    return home() / "weights" / f"{weight_set.network}.{weight_set.tag}"
+
+
+def _verify(path: Path, weight_set: WeightSet):
+    """Check the digest unless the stamp says that this very file has been checked."""
+    stamp = _folder(weight_set) / f"{weight_set.file}.verified"
+    expected = weight_set.sha256 or ""
+    about = path.stat()
+    facts = [str(about.st_size), str(about.st_mtime_ns)]
+    words = stamp.read_text("utf-8").split() if stamp.is_file() else []
+    if words[1:] == facts and words[0].startswith(expected):
+        return
+    found = _digest(path)
+    if not found.startswith(expected):
+        raise ValueError(
+            f"{path} has SHA-256 {found}, expected {expected}: put the right file there, or remove this one."
+        )
+    with suppress(OSError):  # a cache shared read-only: it is checked every time
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(" ".join([found, *facts]), "utf-8")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(weight_set: WeightSet) -> Path:
+    folder, name = _folder(weight_set), f"{weight_set.file} ({weight_set.mb:.1f} MB)"
+    there = f"the file in {folder}{_digest_words(weight_set.sha256)}"
+    if weight_set.url is None:
+        raise FileNotFoundError(
+            f"{name} comes with the Python package {weight_set.source}:"
+            f" pip install 'transferkit[pretrained]', or put {there}."
+        )
+    target = folder / weight_set.file
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):
+            if not target.is_file():  # another process may have got it while this one waited
+                _receive(weight_set, target)
+    except requests.RequestException as error:
+        raise OSError(
+            f"Could not download {name} from {weight_set.url}: {_reason(error)}."
+            f" Put {there}, or give its path with --weights."
+        ) from error
+    except OSError as error:
+        raise OSError(
+            f"Could not save {name} in {folder}: {error.strerror or error}."
+            " Make room there, or name another folder with TRANSFERKIT_HOME."
+        ) from error
+    return target
+
+
+def _digest_words(sha256: str | None) -> str:
+    if not sha256:
+        return ""
+    return f" (SHA-256 {sha256})" if len(sha256) == 64 else f" (SHA-256 begins {sha256})"
+
+
+def _receive(weight_set: WeightSet, target: Path):
+    part = target.with_name(f"{target.name}.part")
+    with _progress(weight_set) as report:
+        for pause in (*PAUSES, None):
+            try:
+                stated = _transfer(weight_set.url, part, report)
+                break
+            except requests.RequestException as error:
+                if pause is None or not _may_pass(error):
+                    raise
+                time.sleep(pause)
+    _etag_file(part).unlink(missing_ok=True)
+    found, expected = _digest(part), weight_set.sha256 or stated or ""
+    if not found.startswith(expected):
+        part.unlink()
+        raise ValueError(
+            f"{weight_set.file} from {weight_set.url} has SHA-256 {found}, expected {expected}: it was removed;"
+            " try again."
+        )
+    os.replace(part, target)
+
+
+def _transfer(url: str, part: Path, report: Callable) -> str | None:
+    """Bring `part` to its full length, from where it stands; return the digest that the hub states, if any."""
+    done = part.stat().st_size if part.is_file() else 0
+    headers = {"Accept-Encoding": "identity"}  # the file's own bytes, so that they can be counted
+    if done:
+        headers["Range"] = f"bytes={done}-"
+        if etag := _etag_file(part).read_text("utf-8") if _etag_file(part).is_file() else "":
+            headers["If-Range"] = etag  # the whole file, should it have changed since
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == 416:  # nothing is left to send after the part, so it is none: begin again
+            part.unlink()
+        response.raise_for_status()
+        if response.status_code != 206:
+            done = 0
+        etag = response.headers.get("ETag", "")
+        _etag_file(part).write_text("" if etag.startswith("W/") else etag, "utf-8")
+        report(completed=done, total=done + int(response.headers.get("Content-Length", 0)) or None)
+        with part.open("ab" if done else "wb") as file:
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                report(advance=len(chunk))
+            file.flush()
+            os.fsync(file.fileno())
+        return _stated_digest(response)
+
+
+def _etag_file(part: Path) -> Path:
+    return part.with_name(f"{part.name}.etag")
+
+
+def _stated_digest(response: requests.Response) -> str | None:
+    """The SHA-256 that the Hugging Face hub gives for a large file, on the answer that redirects to its storage."""
+    for answer in (*response.history, response):
+        if match := re.fullmatch('"?([0-9a-f]{64})"?', answer.headers.get("X-Linked-ETag", "")):
+            return match[1]
+    return None
+
+
+def _may_pass(error: requests.RequestException) -> bool:
+    """Whether another attempt may go better."""
+    if isinstance(error, requests.HTTPError):
+        status = error.response.status_code
+        return status in (416, 429) or status >= 500
+    if isinstance(error, requests.ConnectTimeout):  # a network that swallows packets does so again, 10 s each time
+        return False
+    return isinstance(error, (requests.ConnectionError, requests.Timeout, ChunkedEncodingError))
+
+
+def _reason(error: requests.RequestException) -> str:
+    if isinstance(error, requests.HTTPError):
+        return f"the server answers {error.response.status_code} {error.response.reason}"
+    return next((words for kind, words in REASONS if isinstance(error, kind)), str(error))
+
+
+@contextmanager
+def _progress(weight_set: WeightSet) -> Iterator[Callable]:
+    """A bar on a terminal, else a line at the start and one at the end; yields the function that moves the bar."""
+    columns = TextColumn("{task.description}"), BarColumn(24), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        if bar.disable:
+            say(f"Downloading {weight_set.file} ({weight_set.mb:.1f} MB) from {weight_set.url}")
+        yield partial(bar.update, bar.add_task(weight_set.file, total=None))
+        if bar.disable:
+            say(f"Downloaded {weight_set.file} to {_folder(weight_set)}")
