@@ -156,9 +156,8 @@ HOSTILE = {
     "LONG4": (b"\x8b\x04\x00\x00\x00\xff\xff\xff\x7f", "LONG4"),
     "huge memo, never set": (b"j\xff\xff\xff\xff", "KeyError"),
     "empty stack": (b"R", "IndexError"),
-    "deep": (b"(" * 100_000 + b"t" * 100_000, "holds 'a', a tuple"),
+    "deep": (b"(" * 20_000 + b"t" * 20_000, "holds 'a', a tuple"),
     "long": (b"N0" * 600_000, "POP"),
-    "many": (b"N" * 1_100_000, "opcodes"),
     "slow key": (b"N" + b"q\x00h\x00\x86" * 64 + b"\x85}h\x00Ns", "tuple as key"),
     "unhashable key": ([{}, b"}]Ns"], "list as key"),
     "double key": (b"}(X\x01\x00\x00\x00bNX\x01\x00\x00\x00bNu", "twice"),
@@ -175,6 +174,11 @@ def test_hostile_pickles_run_nothing(tmp_path, monkeypatch, case):
     for write in (writer.zip_bytes, writer.stream_bytes):
         refused(tmp_path, write({}, {"a": value}), sentence)
     assert not (tmp_path / "ran").exists()
+
+
+def test_number_of_opcodes_is_limited(tmp_path, monkeypatch):
+    monkeypatch.setattr("transferkit.weights.pickles.MOST_OPCODES", 1000)
+    refused(tmp_path, writer.zip_bytes({}, b"N" * 1001), "more than 1,000 opcodes")
 
 
 def test_memo_index_costs_nothing(tmp_path):
@@ -252,7 +256,7 @@ def test_mutations(tmp_path, kind):
         mutated = bytearray(content)
         for at in random.integers(len(mutated), size=random.integers(1, 6)):
             mutated[at] = random.integers(256)
-        assert peak(tmp_path, bytes(mutated)) < 20 * len(content)
+        assert peak(tmp_path, bytes(mutated)) < 2**18  # records of the pickle; the data are not copied
 
 
 def test_safetensors(tmp_path):

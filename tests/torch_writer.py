@@ -142,7 +142,7 @@ def stream_bytes(arrays, top=None, *, system=SYSTEM) -> bytes:
 
 
 def tar_bytes(arrays, top=None, *, views=()) -> bytes:
-    """The tar before 0.1.10, with every tensor as a parameter, as in torchvision's first files."""
+    """The tar before 0.1.10, with parameters where numbers are real, as in torchvision's first files."""
     keys = {name: number for number, name in enumerate(arrays, 500)}
     kept = storages(arrays)
     stored = [pickled(len(kept))]
@@ -157,7 +157,10 @@ def tar_bytes(arrays, top=None, *, views=()) -> bytes:
         tensors += [struct.pack(f"<{2 * array.ndim + 1}q", *size, *stride, offset)]
     if top is None:
         kind = Global("torch.nn.parameter", "Parameter")
-        top = {n: Built(Call(kind, ()), (Reference(k), None, ordered(), True, False)) for n, k in keys.items()}
+        top = {name: Reference(key) for name, key in keys.items()}
+        for name, array in arrays.items():
+            if array.dtype.kind not in "ib":
+                top[name] = Built(Call(kind, ()), (Reference(keys[name]), None, ordered(), True, False))
     members = {
         "sys_info": pickled(SYSTEM),
         "pickle": pickled(top),

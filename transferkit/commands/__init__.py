@@ -38,9 +38,8 @@ def main(args: list[str] | None = None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, or it greets
     debug = "--debug" in args
     try:
-        group.main([arg for arg in args if arg != "--debug"], prog_name="transferkit", standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
+        status = group.main([arg for arg in args if arg != "--debug"], prog_name="transferkit", standalone_mode=False)
+        sys.exit(status or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -8,17 +8,26 @@ import io
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-# Exif, then the first entry with tag 0x0112 (orientation), type short, count 1, of either byte order
+# Exif, then among its first directory's entries of 12 bytes the one of tag 0x0112 (orientation), type short, count 1,
+# in either byte order. The steps of 12 keep out a thumbnail's orientation, which has a directory of its own.
 _ORIENTATION = (
-    r"(?s)^\C{0,64}Exif\x00\x00\C*?"
-    r"(?:\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])\x00|\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08]))\C*$"
+    r"(?s)^\C{0,64}Exif\x00\x00(?:"
+    r"II\*\x00\x08\x00\x00\x00\C\C(?:\C{12})*?\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])|"
+    r"MM\x00\*\x00\x00\x00\x08\C\C(?:\C{12})*?\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08]))\C*$"
 )
 
 
 def is_jpeg(data):
     return tf.equal(tf.strings.substr(data, 0, 3), b"\xff\xd8\xff")
+
+
+def _by_tensorflow(data, channels):
+    """JPEG, but for CMYK to grey, which libjpeg does not convert."""
+    if channels == 3:
+        return is_jpeg(data)
+    return tf.cond(is_jpeg(data), lambda: tf.io.extract_jpeg_shape(data)[2] < 4, lambda: False)
 
 
 def orientation(data):
@@ -59,7 +68,7 @@ def jpeg_window(data, window, scale, channels):
 
     def at(exponent):
         ratio = 2**exponent
-        box = tf.concat((window[:2] // ratio, tf.maximum(window[2:] // ratio, 1)), 0)
+        box = tf.concat((window[:2] // ratio, -(-window[2:] // ratio)), 0)
         return tf.io.decode_and_crop_jpeg(data, box, channels=channels, ratio=ratio, dct_method="INTEGER_ACCURATE")
 
     return tf.switch_case(scale, [lambda e=e: at(e) for e in range(4)])
@@ -80,7 +89,8 @@ def region(data, channels, choose, cover):
         cover: the window's shorter side may shrink while decoding, but not below this many pixels.
 
     Returns:
-        uint8 (h, w, channels), upright; h and w are the window's, or those divided by 2, 4 or 8.
+        uint8 (h, w, channels), upright, and the window's (height, width): h and w are these, or these divided by 2, 4
+        or 8 and rounded up.
     """
 
     def from_jpeg():
@@ -89,16 +99,17 @@ def region(data, channels, choose, cover):
         shape = tf.where(turn >= 5, stored[::-1], stored)
         window = choose(shape)
         scale = covering_scale(tf.reduce_min(window[2:]), cover)
-        return upright(jpeg_window(data, stored_window(window, shape, turn), scale, channels), turn)
+        return upright(jpeg_window(data, stored_window(window, shape, turn), scale, channels), turn), window[2:]
 
     def from_other():
         picture = tf.numpy_function(_pillow, (data, channels), tf.uint8, stateful=False)
         picture = tf.ensure_shape(picture, (None, None, channels))
-        y, x, height, width = tf.unstack(choose(tf.shape(picture)[:2]))
-        return picture[y : y + height, x : x + width]
+        window = choose(tf.shape(picture)[:2])
+        y, x, height, width = tf.unstack(window)
+        return picture[y : y + height, x : x + width], window[2:]
 
-    picture = tf.cond(is_jpeg(data), from_jpeg, from_other)
-    return tf.ensure_shape(picture, (None, None, channels))
+    picture, size = tf.cond(_by_tensorflow(data, channels), from_jpeg, from_other)
+    return tf.ensure_shape(picture, (None, None, channels)), size
 
 
 def whole(data, channels, cover=2**20):
@@ -107,7 +118,17 @@ def whole(data, channels, cover=2**20):
 
 
 def _pillow(data: bytes, channels: int) -> np.ndarray:
-    """Any format that Pillow reads: first frame, upright, alpha composited on white, 16 bit brought to 8."""
+    """Any format that Pillow reads: first frame, upright, alpha composited on white, 16 bit brought to 8.
+
+    Of what it does not read, an empty vector, which the graph refuses; of an error TensorFlow prints the traceback.
+    """
+    try:
+        return _read(np.asarray(data, object).item(), channels)  # bytes in a graph, an array around them outside
+    except Exception:
+        return np.zeros(0, np.uint8)
+
+
+def _read(data: bytes, channels: int) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I") or image.mode == "F":  # convert() would clip at 255
@@ -128,6 +149,8 @@ def why_unreadable(path: str) -> str:
             return "the file is empty"
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-    except OSError as error:
-        return str(error).replace("<_io.BytesIO object at ", "").splitlines()[0] if error.errno else "no picture format"
+    except UnidentifiedImageError:
+        return "no picture format that is known"
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged files
+        return getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
     return "damaged"

@@ -17,15 +17,15 @@ def evaluation_view(data, pixels: Pixels):
     Returns:
         uint8 (crop, crop, channels).
     """
-    picture = decode.whole(data, len(pixels.mean), cover=2 * pixels.resize)
-    height, width = tf.unstack(tf.shape(picture)[:2])
+    picture, size = decode.whole(data, len(pixels.mean), cover=2 * pixels.resize)
+    shrunk = -(-size // tf.shape(picture)[:2])  # while decoding, by 1, 2, 4 or 8
     # as torchvision: the longer side is truncated, the crop's corner rounded half to even
-    resized = tf.stack((height, width)) * pixels.resize // tf.minimum(height, width)
+    resized = size * pixels.resize // tf.reduce_min(size)
     corner = tf.round((resized - pixels.crop) / 2)
     view = tf.raw_ops.ScaleAndTranslate(  # what tf.image.resize calls, told to compute the crop alone
         images=picture[None],
         size=(pixels.crop, pixels.crop),
-        scale=tf.cast(resized / (height, width), tf.float32),
+        scale=tf.cast(resized * shrunk / size, tf.float32),
         translation=-tf.cast(corner, tf.float32),
         kernel_type=KERNELS[pixels.interpolation],
         antialias=True,
@@ -43,7 +43,7 @@ def training_view(data, pixels: Pixels, choose):
         uint8 (crop, crop, channels).
     """
     side = pixels.crop
-    picture = decode.region(data, len(pixels.mean), choose, cover=side)
+    picture, _ = decode.region(data, len(pixels.mean), choose, cover=side)
     shrinks = tf.reduce_min(tf.shape(picture)[:2]) > 2 * side
     view = tf.cond(
         shrinks,

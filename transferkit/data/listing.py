@@ -60,7 +60,7 @@ class Listing:
 
     def take(self, rows) -> "Listing":
         """The pictures at these positions."""
-        return Listing(tuple(self.paths[i] for i in rows), tuple(self.labels[i] for i in rows), self.classes)
+        return replace(self, paths=tuple(self.paths[i] for i in rows), labels=tuple(self.labels[i] for i in rows))
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple["Listing", "Listing"]:
         """Two listings: the rest, and about `fraction` of each class, at least one picture on both sides.
@@ -79,7 +79,7 @@ class Listing:
             share = min(max(round(len(rows) * fraction), 1), len(rows) - 1)
             held.extend(rng.permutation(rows)[:share])
         kept = np.setdiff1d(np.arange(len(self)), held)
-        return self.take(kept), self.take(sorted(held))
+        return self.take(kept), replace(self.take(sorted(held)), ignored={})
 
 
 @dataclass(frozen=True)
@@ -95,33 +95,39 @@ class Splits:
         return [(name, part) for name in ("train", "val", "test") if (part := getattr(self, name)) is not None]
 
 
-def list_images(folder: str | os.PathLike) -> Listing:
+def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
     """List a folder of class folders.
 
-    Hidden files, and files whose suffix is no picture's, are counted and passed over. Pictures in folders below
-    a class folder belong to that class.
+    Hidden files, files whose suffix is no picture's, and pictures beside the class folders are counted and passed
+    over. Pictures in folders below a class folder belong to that class.
+
+    Args:
+        least: how many classes there must be.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: it holds no class folders, or one class only.
+        ValueError: it holds no class folders, or too few.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}: {TREE}.")
     paths, labels, classes, ignored = [], [], [], Counter()
+    loose = find_pictures(folder, ignored, deep=False)
     for below in sorted((entry for entry in folder.iterdir() if _is_class_folder(entry)), key=natural):
         pictures = find_pictures(below, ignored)
         if pictures:
             labels += [len(classes)] * len(pictures)
             paths += pictures
             classes.append(below.name)
-    loose = find_pictures(folder, Counter(), deep=False)
+        else:
+            ignored["empty folder"] += 1
     if not classes:
         found = f"{len(loose)} pictures but no class folders" if loose else "no pictures"
         raise ValueError(f"{folder} holds {found}: {TREE}.")
-    if len(classes) == 1:
+    if len(classes) < least:
         raise ValueError(f"{folder} holds one class, {classes[0]!r}: two or more are needed to tell apart.")
-    return Listing(tuple(paths), tuple(labels), tuple(classes), dict(ignored))
+    ignored["outside the class folders"] += len(loose)
+    return Listing(tuple(paths), tuple(labels), tuple(classes), dict(+ignored))
 
 
 def find_splits(folder: str | os.PathLike, *, validation: float = 0.2, seed: int = 0) -> Splits:
@@ -129,19 +135,17 @@ def find_splits(folder: str | os.PathLike, *, validation: float = 0.2, seed: int
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: as `list_images`; or the splits' classes differ.
+        ValueError: as `list_images`; there is val/ or test/ but no train/; or they hold a class that train/ does not.
     """
     folders = _split_folders(folder)
-    if "train" not in folders:
-        train, val = list_images(folder).split(validation, seed=seed)
-        return Splits(train, val, made=True)
-    train, *others = (list_images(folders[name]) for name in ("train", "val", "test") if name in folders)
-    names = [name for name in ("val", "test") if name in folders]
-    others = {name: part.under(train.classes, f"{name}/") for name, part in zip(names, others, strict=True)}
+    if folders and "train" not in folders:
+        raise ValueError(f"{folder} holds {' and '.join(folders)} but no train: {TREE}.")
+    train = list_images(folders.pop("train", folder))
+    others = {name: list_images(part, least=1).under(train.classes, str(part)) for name, part in folders.items()}
     if "val" in others:
-        return Splits(train, others["val"], others.get("test"))
+        return Splits(train, **others)
     kept, held = train.split(validation, seed=seed)
-    return Splits(kept, held, others.get("test"), made=True)
+    return Splits(kept, held, **others, made=True)
 
 
 def find_labelled(folder: str | os.PathLike, classes: tuple[str, ...]) -> tuple[Listing, str]:
@@ -156,31 +160,39 @@ def find_labelled(folder: str | os.PathLike, classes: tuple[str, ...]) -> tuple[
     folders = _split_folders(folder)
     split = next((name for name in ("test", "val") if name in folders), "all")
     chosen = folders.get(split, Path(folder))
-    return list_images(chosen).under(classes, str(chosen)), split
+    return list_images(chosen, least=1).under(classes, str(chosen)), split
 
 
 def _split_folders(folder: str | os.PathLike) -> dict[str, Path]:
-    """`{"train": ..., "val": ..., "test": ...}`, those that a folder has, by their usual names."""
+    """`{"train": ..., "val": ..., "test": ...}`, those that a folder has, by their usual names.
+
+    A folder test/ among others is a class of that name, unless there is a train/.
+    """
     folder, found = Path(folder), {}
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}: {TREE}.")
-    for entry in sorted(folder.iterdir()):
+    entries = sorted(entry for entry in folder.iterdir() if _is_class_folder(entry))
+    for entry in entries:
         name = SPLIT_NAMES.get(entry.name.lower())
-        if entry.is_dir() and name:
-            if name in found:
-                raise ValueError(f"{folder} holds two folders for {name}: {found[name].name} and {entry.name}.")
+        if name in found:
+            raise ValueError(f"{folder} holds two folders for {name}: {found[name].name} and {entry.name}.")
+        if name:
             found[name] = entry
-    return found
+    return found if "train" in found or len(found) == len(entries) else {}
 
 
 def find_pictures(folder: Path, ignored: Counter, *, deep: bool = True) -> list[str]:
-    """Paths of the pictures below a folder in natural order; counts other files by suffix into `ignored`."""
-    found, seen = [], set()
-    for here, folders, names in os.walk(folder, followlinks=True):
+    """Paths of the pictures below a folder in natural order; counts other files by suffix into `ignored`.
+
+    Links are followed, but not to a folder that was seen already or holds this one.
+    """
+    found, seen = [], set(map(str, folder.resolve().parents))
+    for here, folders, names in os.walk(folder, followlinks=True, onerror=lambda _: ignored.update(["closed folder"])):
         real = os.path.realpath(here)
-        folders[:] = sorted((f for f in folders if deep and not f.startswith(".") and real not in seen), key=natural)
-        seen.add(real)  # a link that leads back up is walked once
-        for name in sorted(names, key=natural):
+        fresh = real not in seen
+        seen.add(real)
+        folders[:] = sorted((f for f in folders if fresh and deep and not f.startswith(".")), key=natural)
+        for name in sorted(names if fresh else (), key=natural):
             suffix = os.path.splitext(name)[1].lower()
             if name.startswith("."):
                 ignored["hidden"] += 1
@@ -191,10 +203,11 @@ def find_pictures(folder: Path, ignored: Counter, *, deep: bool = True) -> list[
     return found
 
 
-def natural(name) -> list:
+def natural(name) -> tuple:
     """Sort key that puts `class2` before `class10`."""
     name = name.name if isinstance(name, Path) else name
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    parts = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    return parts, name  # the name tells "1" from "01"
 
 
 def _is_class_folder(entry: Path) -> bool:
@@ -203,7 +216,7 @@ def _is_class_folder(entry: Path) -> bool:
 
 def write_splits(splits: Splits, path: Path):
     """Write `split.csv`: path, label, split."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "label", "split"))
         for name, part in splits.items():
@@ -214,7 +227,7 @@ def write_splits(splits: Splits, path: Path):
 def read_splits(path: Path, classes: tuple[str, ...]) -> Splits:
     """Read what `write_splits` wrote."""
     rows = {"train": [], "val": [], "test": []}
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         for row in csv.DictReader(file):
             rows[row["split"]].append((row["path"], classes.index(row["label"])))
     parts = {

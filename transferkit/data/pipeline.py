@@ -1,5 +1,7 @@
 """The tf.data pipelines: one for training, one for everything else."""
 
+import os
+
 import tensorflow as tf
 
 from transferkit.data import decode
@@ -21,7 +23,7 @@ def training(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, ba
     Returns:
         A `tf.data.Dataset` of pictures (batch, crop, crop, channels), uint8, and one-hot labels (batch, classes).
     """
-    paths, labels = tf.constant(listing.paths), tf.constant(listing.labels)
+    paths, labels = _strings(listing.paths), tf.constant(listing.labels)
 
     def view(epoch, row):
         data = tf.io.read_file(paths[row])
@@ -59,6 +61,11 @@ def _order(count: int, batch_size: int, seed: int, epochs: range):
     return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one)
 
 
+def _strings(paths):
+    """Paths as a tensor, whatever bytes they are made of."""
+    return tf.constant([os.fsencode(path) for path in paths], tf.string)
+
+
 def steps(listing: Listing, batch_size: int) -> int:
     """Batches of an epoch."""
     return -(-len(listing) // batch_size)
@@ -72,7 +79,7 @@ def evaluation(paths, pixels: Pixels, *, batch_size):
     Returns:
         A `tf.data.Dataset` of pictures (at most batch, crop, crop, channels), uint8, and rows (at most batch,), int64.
     """
-    rows = tf.data.Dataset.from_tensor_slices(tf.constant(paths)).enumerate()
+    rows = tf.data.Dataset.from_tensor_slices(_strings(paths)).enumerate()
 
     def view(row, path):
         return evaluation_view(tf.io.read_file(path), pixels), row
@@ -99,13 +106,11 @@ def readable(paths, channels: int):
     """
 
     def look(row, path):
-        data = tf.io.read_file(path)
-        decoded = decode.whole(data, channels, cover=1)
-        shape = tf.cond(decode.is_jpeg(data), lambda: tf.io.extract_jpeg_shape(data)[:2], lambda: tf.shape(decoded)[:2])
-        with tf.control_dependencies((decoded,)):
-            return row, tf.reduce_min(shape)
+        picture, size = decode.whole(tf.io.read_file(path), channels, cover=1)
+        with tf.control_dependencies((picture,)):
+            return row, tf.reduce_min(size)
 
-    rows = tf.data.Dataset.from_tensor_slices(tf.constant(paths)).enumerate()
+    rows = tf.data.Dataset.from_tensor_slices(_strings(paths)).enumerate()
     return rows.map(look, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors().as_numpy_iterator()
 
 

@@ -1,0 +1,33 @@
+# make demo: environment, installation, the main job on real pictures.   make test: lint and the quick tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: demo test test-all lint bench clean
+
+demo: $(VENV)/.pretrained
+	$(BIN)/transferkit demo
+
+test: lint
+	$(BIN)/pytest -n $(WORKERS)
+
+test-all: lint
+	$(BIN)/pytest -n $(WORKERS) -m "slow or not slow"
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/.test
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV)
+
+# one stamp for each set of extras that is installed
+$(VENV)/.%: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	touch $@

@@ -1,0 +1,97 @@
+"""Pictures a second of the training pipelines, from JPEG files of about 500x375 to random 224 crops, flipped.
+
+Ours resizes a random window of each picture. Keras: image_dataset_from_directory at 256, then its crop and flip layers
+on the batch (one place for the whole batch, no resize of the crop). torchvision: RandomResizedCrop and flip, two workers.
+All are timed in turn, several rounds; the median of each is quoted.
+
+    python benchmarks/bench_training_pipeline.py
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+import types
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import tensorflow as tf
+from photos import table, write_photos
+
+from transferkit.data import augment, pipeline
+from transferkit.data.listing import list_images
+from transferkit.pixels import Pixels
+
+PICTURES, BATCH, ROUNDS, BATCHES = 600, 32, 5, 50
+
+
+def ours(folder, augmentation):
+    listing = list_images(folder)
+    epochs = range(0, 1000)
+    return pipeline.training(
+        listing, Pixels(), augment.parse(augmentation), batch_size=BATCH, seed=0, epochs=epochs
+    ).as_numpy_iterator()
+
+
+def of_keras(folder):
+    layers = keras.Sequential([keras.layers.RandomCrop(224, 224), keras.layers.RandomFlip("horizontal")])
+    files = keras.utils.image_dataset_from_directory(folder, image_size=(256, 256), batch_size=BATCH, verbose=False)
+    crops = files.map(lambda x, y: (layers(x, training=True), y), num_parallel_calls=tf.data.AUTOTUNE)
+    return crops.repeat().prefetch(2).as_numpy_iterator()
+
+
+def of_torchvision(folder):
+    try:
+        sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("unused"))
+        from torch.utils.data import DataLoader
+        from torchvision import datasets, transforms
+    except ImportError:
+        return None
+    steps = [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
+    data = datasets.ImageFolder(folder, transforms.Compose(steps))
+    loader = DataLoader(data, BATCH, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
+
+    def forever():
+        while True:
+            yield from loader
+
+    return forever()
+
+
+def rate(batches, count: int) -> float:
+    started = time.perf_counter()
+    for _ in range(count):
+        next(batches)
+    return count * BATCH / (time.perf_counter() - started)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as place:
+        folder = write_photos(Path(place), PICTURES)
+        sources = {
+            "transferkit, crop(0.08) | flip": ours(folder, "crop(0.08) | flip"),
+            "keras, whole picture at 256, crop and flip of the batch": of_keras(folder),
+            "torchvision, RandomResizedCrop, flip, 2 workers": of_torchvision(folder),
+            "transferkit, crop(0.5) | flip": ours(folder, "crop(0.5) | flip"),
+        }
+        sources = {name: batches for name, batches in sources.items() if batches is not None}
+        rates = {name: [] for name in sources}
+        for round_ in range(-1, ROUNDS):
+            for name, batches in sources.items():
+                found = rate(batches, BATCHES)
+                if round_ >= 0:  # the first warms up
+                    rates[name].append(found)
+        medians = {name: statistics.median(found) for name, found in rates.items()}
+        first = next(iter(medians))
+        rows = [(name, found, "pictures/s") for name, found in medians.items()]
+        rows += [
+            (f"{first} / {name.split(',')[0]}", medians[first] / medians[name], "times") for name in list(medians)[1:3]
+        ]
+        table("Training pipeline", rows)
+
+
+if __name__ == "__main__":
+    main()

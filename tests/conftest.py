@@ -1,0 +1,51 @@
+"""A network small enough to train in a test, and pictures it can tell apart."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+from pictures import folder
+
+import transferkit as tk
+from transferkit import zoo
+from transferkit.data.listing import find_splits
+from transferkit.zoo import layers
+from transferkit.zoo.variant import Variant
+
+
+QUICK = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 4, "head_epochs": 2, "lr": 0.01, "seed": 3}
+
+
+def _tiny(x):
+    for stage, width in enumerate((8, 16), start=1):
+        x = layers.norm(layers.conv(x, width, 3, 2, name=f"layer{stage}.conv"), name=f"layer{stage}.bn")
+        x = layers.mark(layers.relu(x, name=f"layer{stage}.relu"), f"stage{stage}")
+    return layers.pooled(x)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tiny():
+    """A network called `tiny`, of two convolutions, in the table of networks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(zoo.variants(), "tiny", Variant(_tiny, "fc", 18_416, 0, 16, 32))
+        yield "tiny"
+
+
+@pytest.fixture(scope="session")
+def pets(tmp_path_factory):
+    """A folder of two classes that differ in colour."""
+    return folder(tmp_path_factory.mktemp("pictures") / "pets", {"cat": 12, "dog": 12})
+
+
+@pytest.fixture(scope="session")
+def finished(tiny, pets, tmp_path_factory):
+    """A run of `tiny` on `pets` that ended well: two epochs of the head, two of all."""
+    parts = find_splits(pets)
+    return tk.finetune(tiny, parts.train, parts.val, out=tmp_path_factory.mktemp("runs") / "run", **QUICK)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """Tests never touch the user's cache folder."""
+    monkeypatch.setenv("TRANSFERKIT_HOME", str(tmp_path / "home"))

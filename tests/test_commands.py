@@ -1,0 +1,189 @@
+"""The command line as a user meets it: answers, exit statuses, one sentence on errors."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from pictures import folder
+
+from transferkit import commands
+
+QUICK = ["--weights", "none", "--size", "32", "--epochs", "2", "--head-epochs", "1", "--batch-size", "8"]
+
+
+@pytest.fixture
+def cli(capsys, monkeypatch, tmp_path):
+    """cli(*words) gives (exit status, standard output, standard error), in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        with pytest.raises(SystemExit) as end:
+            commands.main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return end.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def run(finished):
+    return finished.folder
+
+
+@pytest.mark.parametrize("name", sorted(commands.group.commands))
+def test_help_opens_with_an_example(cli, name):
+    status, out, _ = cli(name, "--help")
+    assert status == 0
+    assert f"Example: transferkit {name}" in out
+    assert "--json" in out
+
+
+def test_finetune_tells_people(cli, tiny, pets):
+    status, out, err = cli("finetune", "--base", tiny, "--data", pets, *QUICK)
+    assert status == 0
+    assert "on 4 validation pictures, which also chose the checkpoint" in out
+    assert "most confused:" in out
+    assert "the run is in runs/finetune-tiny-pets-1" in out
+    assert "Chosen by rule" in err
+    assert "pictures/s" in err
+    assert "waiting for data" in err
+
+
+def test_finetune_json(cli, tiny, pets):
+    status, out, _ = cli("finetune", "--base", tiny, "--data", pets, "--json", *QUICK)
+    document = json.loads(out)
+    assert status == 0
+    assert set(document) == {"run", "accuracy", "ci95", "n", "split", "seconds"}
+    assert (document["n"], document["split"]) == (4, "val")
+
+
+def test_dry_run_writes_nothing(cli, tiny, pets, tmp_path):
+    status, out, err = cli("finetune", "--base", tiny, "--data", pets, "--dry-run", *QUICK)
+    assert (status, out) == (0, "")
+    assert "--augment" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_recipe_runs_again(cli, run):
+    status, out, _ = cli("finetune", "--recipe", f"{run}/recipe.toml", "--out", "again", "--json")
+    assert (status, json.loads(out)["run"]) == (0, "again")
+
+
+def test_predict_keeps_order_and_says_what_it_could_not_read(cli, run, pets, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"")
+    dog, cat = (sorted((pets / name).iterdir())[0] for name in ("dog", "cat"))
+    paths = [dog, tmp_path / "broken.png", cat]
+    status, out, _ = cli("predict", run, *paths, "--json")
+    rows = json.loads(out)
+    assert status == 0
+    assert [row["path"] for row in rows] == [str(path) for path in paths]
+    assert rows[1]["error"] == "the file is empty"
+    assert rows[1]["label"] is None
+    for row in (rows[0], rows[2]):
+        assert set(row) == {"path", "label", "probability", "top", "error"}
+        assert row["top"][0] == [row["label"], row["probability"]]
+    for form, lines in (("csv", 4), ("jsonl", 3)):
+        assert len(cli("predict", run, *paths, "--format", form)[1].splitlines()) == lines
+    assert "cannot be read: the file is empty" in cli("predict", run, *paths)[1]
+
+
+def test_predict_looks_into_folders(cli, run, pets):
+    assert len(json.loads(cli("predict", run, pets, "--json")[1])) == 24
+
+
+def test_evaluate(cli, run, pets):
+    status, out, _ = cli("evaluate", run, "--json")
+    document = json.loads(out)
+    assert status == 0
+    assert {"accuracy", "ci95", "top5", "n", "loss", "ece", "per_class"} <= set(document)
+    assert document["n"] == 4
+    status, out, err = cli("evaluate", run, "--data", pets)
+    assert status == 0
+    assert "20 of the 24 pictures are ones the run was trained on" in err
+    assert "on 24 pictures" in out
+
+
+def test_models(cli):
+    status, out, _ = cli("models", "--json")
+    networks = {net["name"]: net for net in json.loads(out)}
+    assert status == 0
+    assert networks["resnet34"]["params"] == 21_797_672
+    assert set(networks["resnet34"]["weights"][0]) == {"tag", "source", "licence", "top1", "available"}
+    assert networks["plain34"]["weights"] == []
+    assert "imagenet1k_v1" in cli("models")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "sentence"),
+    [
+        (["finetune", "--data", "nowhere"], 2, "Directory 'nowhere' does not exist."),
+        (["finetune"], 2, "Missing option '--data'"),
+        (["finetune", "--epochs", "0", "--data", "."], 2, "0 is not in the range x>=1"),
+        (["finetune", "--bas", "x"], 2, "No such option '--bas'"),
+        (["finetun"], 2, "No such command 'finetun'"),
+        (["finetune", "--data", "{pets}", "--base", "resnet43"], 2, "Did you mean 'resnet34'?"),
+        (["finetune", "--data", "{pets}", "--base", "tiny", "--weights", "none", "--unfreeze", "laier2"], 2, "laier2"),
+        (["finetune", "--data", "{pets}", "--base", "tiny", "--weights", "none", "--augment", "flop"], 2, "'flip'"),
+        (["finetune", "--data", "{pets}", "--base", "tiny", "--weights", "w.pth"], 2, "w.pth"),
+        (["finetune", "--data", "{empty}", "--base", "tiny", "--weights", "none"], 1, "holds no pictures"),
+        (["finetune", "--data", "{one}", "--base", "tiny", "--weights", "none"], 1, "holds one class, 'cat'"),
+        (["finetune", "--data", "{single}", "--base", "tiny", "--weights", "none"], 1, "Class 'dog' has 1 picture"),
+        (["finetune", "--data", "{corrupt}", "--base", "tiny", "--weights", "none"], 1, "more than one in five"),
+        (["finetune", "--data", "{val_only}", "--base", "tiny", "--weights", "none"], 1, "pictures of dog"),
+        (["finetune", "--data", "{pets}", "--base", "tiny", "--weights", "none", "--out", "{pets}"], 1, "exists"),
+        (["finetune", "--resume", "{pets}"], 1, "holds no recipe.toml"),
+        (["finetune", "--resume", "{pets}", "--epochs", "3"], 2, "--resume takes everything from the run"),
+        (["predict", "nowhere", "{pets}"], 2, "No network, run folder or .keras file is called 'nowhere'"),
+        (["predict", "{pets}", "{pets}"], 2, "model.keras"),
+        (["predict", "tiny", "nowhere.jpg"], 2, "does not exist"),
+        (["evaluate", "tiny"], 2, "Missing option '--data'"),
+    ],
+)
+def test_errors_are_one_sentence(cli, tiny, pets, tmp_path, words, status, sentence):
+    places = bad_folders(tmp_path) | {"pets": pets}
+    found, out, err = cli(*(word.format(**places) for word in words))
+    assert (found, out) == (status, "")
+    assert sentence in err
+    assert "Traceback" not in err
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+
+
+def bad_folders(root):
+    (root / "empty").mkdir()
+    folder(root / "one", {"cat": 3})
+    folder(root / "single", {"cat": 3, "dog": 1})
+    corrupt = folder(root / "corrupt", {"cat": 3, "dog": 3})
+    for path in corrupt.rglob("*.*"):
+        path.write_bytes(b"garbage")
+    folder(root / "val_only" / "train", {"cat": 3, "cow": 3})
+    folder(root / "val_only" / "val", {"cat": 3, "dog": 3})
+    return {name: root / name for name in ("empty", "one", "single", "corrupt", "val_only")}
+
+
+def test_debug_shows_the_traceback(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no pictures"):
+        commands.main(["finetune", "--data", "empty", "--base", "resnet18", "--debug"])
+
+
+def test_help_is_instant():
+    def seconds(*words):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, *words], check=True, capture_output=True, env=os.environ)
+        return time.perf_counter() - started
+
+    bare = min(seconds("-c", "pass") for _ in range(3))
+    assert min(seconds("-m", "transferkit", "--help") for _ in range(3)) < bare + 0.5  # importing TensorFlow takes 3
+
+
+def test_interrupt_ends_with_130(cli, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("transferkit.zoo.variants", stop)
+    assert cli("models")[0] == 130

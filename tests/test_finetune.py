@@ -1,0 +1,235 @@
+"""Fine-tuning from pictures to a run folder, on a network of two convolutions."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from conftest import QUICK
+from pictures import folder
+
+import transferkit as tk
+from transferkit import models, runs
+from transferkit.data.listing import find_splits
+from transferkit.recipe import Recipe
+from transferkit.training import callbacks, freezing, tuning
+
+
+@pytest.fixture
+def splits(pets):
+    return find_splits(pets, seed=0)
+
+
+def finetune(base, splits, out, **knobs):
+    """`tk.finetune` with quick knobs, some of them changed."""
+    return tk.finetune(base, splits.train, splits.val, out=out, **(QUICK | knobs))
+
+
+def test_a_run_is_whole_and_right(finished, splits, pets):
+    run = finished
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {
+        "model.keras", "recipe.toml", "classes.txt", "split.csv", "history.csv", "metrics.json", "predictions.csv",
+        "curves.png", "confusion.png", "environment.json", "checkpoints",
+    }  # fmt: skip
+    assert run.classes == ("cat", "dog")
+    assert run.metrics["accuracy"] == 1.0
+    assert run.metrics["split"] == "val"
+    assert run.splits.train.paths == splits.train.paths
+    with open(run.folder / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["phase"] for row in rows] == ["head"] * 2 + ["all"] * 2
+    with open(run.folder / "predictions.csv", newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == list(splits.val.paths)
+    assert run.evaluate(pets)["n"] == 24
+    assert [answer["label"] for answer in run.predict(splits.val.paths)] == [
+        splits.val.classes[label] for label in splits.val.labels
+    ]
+
+
+def test_the_saved_model_needs_keras_alone(finished, tmp_path):
+    run = finished
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("float32")
+    np.save(tmp_path / "pictures.npy", pictures)
+    code = (
+        "import sys; sys.modules['transferkit'] = None\n"
+        "import keras, numpy as np\n"
+        f"model = keras.models.load_model({str(run.folder / 'model.keras')!r})\n"
+        f"np.save({str(tmp_path / 'logits.npy')!r}, model(np.load({str(tmp_path / 'pictures.npy')!r})))\n"
+        "assert not any(name.startswith('transferkit.') for name in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), run.network.model(pictures), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="compile"):  # saved uncompiled
+        keras.models.load_model(run.folder / "model.keras").fit(pictures, np.zeros(3))
+
+
+def test_frozen_batch_norm_does_not_move(tiny, splits, tmp_path):
+    before = models.load(tiny, "none").model
+    for unfreeze, bn, moves in (("all", "frozen", False), ("all", "train", True)):
+        keras.utils.set_random_seed(0)
+        run = finetune(tiny, splits, tmp_path / bn, epochs=1, head_epochs=0, unfreeze=unfreeze, bn=bn, augment="none")
+        for name in ("layer1.bn", "layer2.bn"):
+            fresh = before.get_layer(name).get_weights()
+            found = run.network.model.get_layer(name).get_weights()
+            same = all(np.array_equal(a, b) for a, b in zip(fresh, found, strict=True))
+            assert same is not moves
+
+
+def test_what_learns(tiny):
+    network = models.load(tiny, "none")
+    assert freezing.release(network, "head") == ["fc"]
+    assert freezing.release(network, "last-stage") == ["layer2.conv", "fc"]
+    assert freezing.release(network, "last-stage", bn="train") == ["layer2.conv", "layer2.bn", "fc"]
+    assert freezing.release(network, "layer2") == ["layer2.conv", "fc"]
+    assert freezing.release(network, "all") == ["layer1.conv", "layer2.conv", "fc"]
+    with pytest.raises(ValueError, match="No layer of tiny is called 'layer9'"):
+        freezing.release(network, "layer9")
+    with pytest.raises(ValueError, match="has 2 stages"):
+        freezing.release(network, "last-2")
+
+
+def test_the_head_alone_leaves_the_rest_as_it_was(tiny, splits, tmp_path):
+    run = finetune(tiny, splits, tmp_path / "run", epochs=3, unfreeze="head")
+    keras.utils.set_random_seed(3)
+    fresh = models.load(tiny, "none").model
+    np.testing.assert_array_equal(
+        run.network.model.get_layer("layer1.conv").get_weights()[0], fresh.get_layer("layer1.conv").get_weights()[0]
+    )
+    assert np.abs(run.network.model.get_layer("fc").get_weights()[0]).max() > 0
+
+
+def test_worse_fine_tuning_gives_the_head_back(tiny, splits, tmp_path):
+    run = finetune(tiny, splits, tmp_path / "run", epochs=6, head_epochs=4, head_lr=0.05, lr=1e3)
+    assert run.metrics["accuracy"] == run.metrics["head_accuracy"] == 1.0
+
+
+def test_one_seed_gives_one_run(finished, tiny, splits, tmp_path):
+    again = finetune(tiny, splits, tmp_path / "run")
+    assert logits(again, splits) == pytest.approx(logits(finished, splits), abs=1e-4)
+
+
+def logits(run, splits):
+    from transferkit.evaluation.predict import outputs_of
+
+    return outputs_of(run.network.model, splits.val.paths, run.network.pixels)[0]
+
+
+def test_resume_goes_on_as_if_never_cut(finished, tiny, splits, tmp_path, monkeypatch):
+    def cut(self, epoch, logs=None):
+        if epoch == 1:
+            raise MemoryError("the machine went down")
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(callbacks.Stopper, "on_epoch_begin", cut)
+        finetune(tiny, splits, tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    resumed = tuning.resume(tmp_path / "run")
+    assert logits(resumed, splits) == pytest.approx(logits(finished, splits), abs=1e-3)
+    with pytest.raises(ValueError, match="is complete"):
+        tuning.resume(tmp_path / "run")
+
+
+def test_ctrl_c_saves_and_can_be_resumed(tiny, splits, tmp_path, monkeypatch):
+    def stop(self, batch, logs=None):
+        self.asked = self.model.stop_training = True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Stopper, "on_train_batch_end", stop)
+        run = finetune(tiny, splits, tmp_path / "run", epochs=4, head_epochs=1)
+    assert run.metrics["interrupted"]
+    assert (run.folder / "model.keras").exists()
+    resumed = tuning.resume(run.folder)
+    assert not resumed.metrics["interrupted"]
+    assert len(json.loads((run.folder / "checkpoints" / "state.json").read_text())["history"]) == 4
+
+
+def test_a_run_is_a_base(finished, splits, tmp_path):
+    run = tk.finetune(
+        str(finished.folder), splits.train, splits.val, out=tmp_path / "run", epochs=1, head_epochs=0, lr=0.0, size=32
+    )
+    assert logits(run, splits) == pytest.approx(logits(finished, splits), abs=1e-4)
+
+
+def test_test_pictures_are_the_headline(tiny, tmp_path):
+    root = tmp_path / "data"
+    for name, count in (("train", 8), ("val", 2), ("test", 3)):
+        folder(root / name, {"cat": count, "dog": count})
+    parts = find_splits(root)
+    run = tk.finetune(tiny, parts.train, parts.val, test=parts.test, out=tmp_path / "run", **QUICK)
+    assert (run.metrics["split"], run.metrics["n"]) == ("test", 6)
+
+
+def test_unreadable_pictures_are_named_and_counted(tiny, tmp_path, capsys):
+    root = folder(tmp_path / "data", {"cat": 8, "dog": 8})
+    (root / "cat" / "broken.jpg").write_bytes(b"no picture")
+    parts = find_splits(root)
+    run = tk.finetune(tiny, parts.train, parts.val, out=tmp_path / "run", **QUICK)
+    assert run.metrics["unreadable"] == 1
+    assert capsys.readouterr().err.count("broken.jpg") == 1
+
+
+def test_mixed_precision_saves_float32(tiny, splits, tmp_path):
+    run = finetune(tiny, splits, tmp_path / "run", epochs=2, head_epochs=1, precision="mixed_bfloat16")
+    model = keras.models.load_model(run.folder / "model.keras")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert run.metrics["accuracy"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("knobs", "sentence"),
+    [
+        ({"base": "tinny"}, "Did you mean 'tiny'?"),
+        ({"unfreeze": "layer7"}, "No layer of tiny"),
+        ({"augment": "crop | flop"}, "Did you mean 'flip'?"),
+        ({"devices": "7"}, "No device is called '7'"),
+        ({"weights": "imagenet"}, "No public weights are known for tiny"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+    ],
+)
+def test_bad_knobs_are_one_sentence_before_anything_is_written(tiny, splits, tmp_path, knobs, sentence):
+    given = QUICK | {"base": tiny} | knobs
+    with pytest.raises(ValueError) as error:
+        tk.finetune(given.pop("base"), splits.train, splits.val, out=tmp_path / "run", **given)
+    assert sentence in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_leaves_no_half_file(tiny, splits, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("transferkit.atomic.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        finetune(tiny, splits, tmp_path / "run", epochs=1)
+    assert [path for path in (tmp_path / "run").rglob("*") if path.is_file()] == []
+
+
+def test_new_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [str(runs.new_folder(None, overwrite=False, name="runs/a")) for _ in range(2)] == ["runs/a-1", "runs/a-2"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="mine"):
+            runs.new_folder("mine", overwrite=overwrite, name="")
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+    (tmp_path / "mine" / "recipe.toml").write_text("")
+    assert not any(runs.new_folder("mine", overwrite=True, name="").iterdir())
+
+
+def test_load_run_refuses_what_is_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no run folder"):
+        tk.load_run(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="holds no recipe.toml"):
+        tk.load_run(tmp_path)
+
+
+def test_plan_writes_nothing(tiny, pets, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = tuning.plan(Recipe().override(base=tiny, data=str(pets), weights="none"))
+    assert (len(job.splits.train), len(job.splits.val)) == (20, 4)
+    assert not any(path.name != "home" for path in tmp_path.iterdir())

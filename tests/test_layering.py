@@ -1,0 +1,79 @@
+"""The house keeps its shape: import order, third parties in their places, sizes."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "transferkit"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+ROWS = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "architecture.md").read_text("utf-8"), flags=re.M)
+HOMES = {  # where a package may be imported
+    "click": {"commands"},
+    "tensorflow": {"data", "training", "commands"},
+    "torch": set(),
+    "torchvision": set(),
+}
+
+
+def place(path: Path) -> str:
+    """The row of the architecture that a module belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path):
+    """Names of all modules that a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_place_is_in_the_architecture():
+    assert {place(path) for path in MODULES} - {"__init__", "__main__"} == set(ROWS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_only_rows_above(path):
+    if place(path) in ("__init__", "__main__"):
+        return
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "transferkit" and len(parts) > 1 and parts[1] in ROWS:
+            assert ROWS.index(parts[1]) <= ROWS.index(place(path)), f"{path.name} imports {name}"
+        if parts[0] in HOMES:
+            assert place(path) in HOMES[parts[0]], f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", [*MODULES, *sorted((ROOT / "tests").glob("*.py"))], ids=lambda path: path.name)
+def test_sizes(path):
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 60, f"{node.name} is longer than 60 lines"
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_import_and_help_load_nothing_heavy():
+    heavy = "{'tensorflow', 'keras', 'sklearn', 'matplotlib', 'rich', 'numpy'} & set(sys.modules)"
+    out = run(f"import sys, transferkit, transferkit.commands; print({heavy})")
+    assert out.strip() == "set()"
+
+
+def test_public_names_are_no_module_names():
+    import transferkit
+
+    assert not set(transferkit.__all__) & {place(path) for path in MODULES}
+    for name in transferkit.__all__:
+        assert callable(getattr(transferkit, name))
+    with pytest.raises(AttributeError, match="no attribute 'fintune'"):
+        transferkit.fintune  # noqa: B018

@@ -1,0 +1,47 @@
+"""Figures against scikit-learn, SciPy and values worked out by hand."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
+
+from transferkit.evaluation import metrics
+
+
+def chances(n=200, classes=7, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, n)
+    logits = rng.normal(size=(n, classes)) + 2 * np.eye(classes)[labels]
+    p = np.exp(logits)
+    return p / p.sum(1, keepdims=True), labels
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 5), (5, 5), (1, 1), (93, 100), (412, 500)])
+def test_wilson_is_scipys(hits, n):
+    expected = binomtest(hits, n).proportion_ci(0.95, method="wilson")
+    assert metrics.wilson(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_report_agrees_with_scikit_learn():
+    p, labels = chances()
+    found = metrics.report(p, labels, list("abcdefg"))
+    assert found["accuracy"] == accuracy_score(labels, p.argmax(1))
+    assert found["top5"] == pytest.approx(top_k_accuracy_score(labels, p, k=5))
+    assert found["loss"] == pytest.approx(log_loss(labels, p))
+    assert found["n"] == 200
+    assert np.trace(found["confusion"]) == round(found["accuracy"] * 200)
+    assert sum(score["n"] for score in found["per_class"].values()) == 200
+
+
+def test_a_class_without_pictures_and_few_classes():
+    p = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0]])
+    found = metrics.report(p, np.array([0, 1, 1]), ["a", "b", "c"])
+    assert found["top5"] is None
+    assert found["per_class"]["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "n": 0}
+    assert found["confused"] == [["b", "a", 1]]
+
+
+def test_calibration_error_by_hand():
+    hit = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
+    assert metrics.calibration_error(np.full(10, 0.75), hit) == pytest.approx(0.45)
+    assert metrics.calibration_error(np.full(4, 1.0), np.ones(4)) == 0

@@ -1,0 +1,106 @@
+"""Recipes and the rules that fill them."""
+
+import pytest
+
+from transferkit import recipe, rules
+from transferkit.lookup import UnknownName
+from transferkit.pixels import Pixels
+from transferkit.recipe import Recipe
+
+
+def facts(pictures=240, smallest_class=50, side=375, gpu=False):
+    return rules.Facts(pictures, smallest_class, side, Pixels(), gpu)
+
+
+def test_knobs_are_unique_and_have_help():
+    knobs = recipe.knobs_of("data", "augment", "model", "train")
+    assert len({knob.name for knob in knobs}) == len(knobs)
+    assert all(knob.metadata["help"].endswith(".") for knob in knobs)
+
+
+def test_override_reaches_every_part():
+    job = Recipe().override(base="resnet18", epochs=3, augment="none", validation=0.5)
+    assert (job.model.base, job.train.epochs, job.augment.augment, job.data.validation) == ("resnet18", 3, "none", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "sentence"),
+    [
+        ({"epoch": 3}, "No knob is called 'epoch'. Did you mean 'epochs'?"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0."),
+        ({"epochs": 2.5}, "epochs must be a int, not 2.5."),
+        ({"epochs": True}, "epochs must be a int, not True."),
+        ({"validation": 2}, "validation must be from 0.01 to 0.9, not 2."),
+        ({"optimizer": "adam"}, "optimizer must be one of adamw, sgd, not 'adam'."),
+        ({"base": None}, "base must be a str, not None."),
+    ],
+)
+def test_override_refuses(knobs, sentence):
+    with pytest.raises(ValueError) as error:
+        Recipe().override(**knobs)
+    assert str(error.value).startswith(sentence)
+
+
+def test_toml_round_trip(tmp_path):
+    job, _ = rules.choose(Recipe().override(base='a "quoted" näme', lr=0.001), facts())
+    (tmp_path / "r.toml").write_text(recipe.dumps(job), "utf-8")
+    assert recipe.load(tmp_path / "r.toml") == job
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("epochs = 3", "No part of the recipe"),
+        ("[train]\nepoch = 3", "No knob in [train]"),
+        ("[model]\nepochs = 3", "No knob in [model]"),
+        ("[train]\nepochs = 'x'", "epochs must be a int"),
+        ("[train", "is not a recipe"),
+        ("train = 3", "[train] must be a table"),
+    ],
+)
+def test_a_bad_file_is_one_sentence(tmp_path, text, sentence):
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(ValueError) as error:
+        recipe.load(tmp_path / "r.toml")
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_rules_fill_every_open_knob_and_say_why():
+    job, choices = rules.choose(Recipe(), facts())
+    open_knobs = {knob.name for knob in recipe.knobs_of("augment", "model", "train") if knob.default is recipe.BY_RULE}
+    assert {choice.knob for choice in choices} == open_knobs
+    assert all(choice.reason for choice in choices)
+    assert rules.choose(job, facts())[1] == []
+
+
+def test_rules_keep_what_the_user_set():
+    job, choices = rules.choose(Recipe().override(size=96, lr=0.5), facts())
+    assert (job.model.size, job.train.lr) == (96, 0.5)
+    assert not {"size", "lr"} & {choice.knob for choice in choices}
+
+
+@pytest.mark.parametrize(
+    ("given", "about", "expected"),
+    [
+        ({}, {"side": 8}, {"size": 64}),
+        ({}, {"side": 64}, {"size": 128}),
+        ({}, {"side": 8, "gpu": True}, {"size": 128}),
+        ({}, {"smallest_class": 5}, {"label_smoothing": 0.0}),
+        ({}, {"pictures": 5}, {"batch_size": 5}),
+        ({}, {"pictures": 5000}, {"batch_size": 32, "bn": "train"}),
+        ({"unfreeze": "head", "epochs": 4}, {}, {"head_epochs": 4}),
+        ({"epochs": 1}, {}, {"head_epochs": 0}),
+        ({"epochs": 3}, {}, {"head_epochs": 1}),
+        ({"head_epochs": 0}, {"pictures": 10**6}, {"epochs": 2}),
+        ({"optimizer": "sgd", "batch_size": 64}, {}, {"lr": 0.02, "head_lr": 0.1}),
+    ],
+)
+def test_rules(given, about, expected):
+    job, _ = rules.choose(Recipe().override(**given), facts(**about))
+    found = {knob: getattr(getattr(job, recipe.parts_of_knobs()[knob]), knob) for knob in expected}
+    assert found == expected
+
+
+def test_unknown_name_is_a_value_error():
+    assert issubclass(UnknownName, ValueError)

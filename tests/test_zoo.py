@@ -1,0 +1,225 @@
+"""Every network of the table: counts, names, cut points, saving for plain Keras, other precisions, another backend."""
+
+import functools
+import importlib.util
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from reference_weights import fill, pictures
+
+from transferkit import models, zoo
+from transferkit.lookup import UnknownName
+from transferkit.pixels import Pixels
+
+FAMILIES = "resnet18", "efficientnet_lite0"
+PIXELS = Pixels((120.0, 115.0, 100.0), (60.0, 59.0, 58.0), 64, 73, "bicubic")
+
+every = pytest.mark.parametrize("name", zoo.variants())
+
+
+@functools.cache
+def build(name):
+    return zoo.build(name, pixels=Pixels(), num_classes=1000)
+
+
+@functools.cache
+def filled(name):
+    """A network whose logits depend on everything in it, the head included, which starts at zero."""
+    model = zoo.build(name, pixels=PIXELS, num_classes=7)
+    fill(model)
+    return models.Network(model, PIXELS, tuple("äbcdefg"), "fc", name)
+
+
+def run(script, *arguments, **environment):
+    result = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def assert_near(logits, expected, tolerance):
+    assert np.abs(logits - expected).max() < tolerance * np.std(expected)
+
+
+@every
+def test_trainable_parameters(name):
+    assert sum(math.prod(weight.shape) for weight in build(name).trainable_weights) == zoo.variant(name).params
+
+
+@every
+def test_multiply_adds(name):
+    """A convolution and a dense layer use every number of their kernel once for every place of their output."""
+    model, row = build(name), zoo.variant(name)
+    layers = [layer for layer in model.layers if any(weight.name == "kernel" for weight in layer.weights)]
+    shapes = keras.Model(model.input, [layer.output for layer in layers]).compute_output_shape(
+        (1, row.size, row.size, 3)
+    )
+    count = sum(
+        math.prod(layer.kernel.shape) * math.prod(shape[1:-1]) for layer, shape in zip(layers, shapes, strict=True)
+    )
+    assert count == row.multiply_adds
+
+
+@every
+def test_input_and_output(name):
+    model = build(name)
+    assert model.name == name
+    assert model.input_shape == (None, None, None, 3)
+    assert model.output_shape == (None, 1000)
+    assert model.output.dtype == "float32"
+    first = model.layers[1]
+    assert (first.name, first.compute_dtype, first.input) == ("pixels", "float32", model.input)
+    assert not any(isinstance(layer, keras.Model) for layer in model.layers)
+
+
+@every
+def test_layers_are_named_by_us(name):
+    model = build(name)
+    classes = {type(layer): layer for layer in model.layers}
+    own = [cls.from_config(layer.get_config() | {"name": None}).name for cls, layer in classes.items()]
+    keras_names = {re.sub(r"_\d+$", "", found) for found in own}
+    for layer in model.layers:
+        assert re.sub(r"_\d+$", "", layer.name) not in keras_names
+        assert not any(part.startswith("_") for part in layer.name.split("."))
+
+
+@every
+def test_cut_points(name):
+    model, row = build(name), zoo.variant(name)
+    cuts = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Identity)]
+    assert len(cuts) >= 5
+    assert cuts == ["stem", *(f"stage{number}" for number in range(1, len(cuts)))]
+    assert model.get_layer("pooled").output.shape == (None, row.features)
+    assert model.get_layer(row.head).input is model.get_layer("pooled").output
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "meant"),
+    [
+        ("resnet18", "layer4", "layer4.1.relu"),
+        ("resnet18", "layer2.0", "layer2.0.relu"),
+        ("resnet50", "layer1", "layer1.2.relu"),
+        ("resnet18", "conv1", "conv1"),
+        ("resnet18", "stage3", "stage3"),
+        ("efficientnet_lite0", "blocks.1", "blocks.1.bn2"),
+        ("efficientnet_lite0", "blocks", "blocks.15.bn2"),
+        ("efficientnet_lite0", "pooled", "pooled"),
+    ],
+)
+def test_output_of(name, asked, meant):
+    assert models.output_of(build(name), asked) is build(name).get_layer(meant).output
+
+
+def test_output_of_unknown_layer():
+    with pytest.raises(UnknownName, match=r"'layer4.1.rellu'. Did you mean 'layer4.1.relu'\? Known: .*stage1"):
+        models.output_of(build("resnet18"), "layer4.1.rellu")
+
+
+def test_table_loads_no_keras():
+    script = "import sys; from transferkit import zoo; zoo.variants(); print({'keras', 'tensorflow'} & set(sys.modules))"
+    assert run(script).strip() == "set()"
+
+
+# A None in sys.modules would do for most, but Keras looks there to see whether TensorFlow is in use.
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "{}":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocked)
+"""
+
+PLAIN_KERAS = """
+import keras, numpy
+folder, *names = sys.argv[1:]
+pictures = numpy.load(f"{folder}/pictures.npy")
+for name in names:
+    logits = keras.models.load_model(f"{folder}/{name}.keras")(pictures, training=False)
+    numpy.save(f"{folder}/{name}.npy", logits)
+"""
+
+
+def test_plain_keras_loads_what_is_saved(tmp_path):
+    images = pictures(2, 64, 75)
+    np.save(tmp_path / "pictures.npy", images)
+    for name in FAMILIES:
+        models.save(filled(name), tmp_path / f"{name}.keras")
+    run(BLOCKED.format("transferkit") + PLAIN_KERAS, tmp_path, *FAMILIES)
+    for name in FAMILIES:
+        expected = np.asarray(filled(name).model(images, training=False))
+        assert np.std(expected) > 0
+        assert_near(np.load(tmp_path / f"{name}.npy"), expected, 1e-5)
+
+
+def test_note_in_the_saved_file(tmp_path):
+    network, path = filled("resnet18"), tmp_path / "resnet18.keras"
+    models.save(network, path)
+    with zipfile.ZipFile(path) as archive:
+        note = json.loads(archive.read("transferkit.json"))
+    assert note["classes"] == list("äbcdefg")
+    assert note["pixels"] == {
+        "mean": [120.0, 115.0, 100.0],
+        "std": [60.0, 59.0, 58.0],
+        "crop": 64,
+        "resize": 73,
+        "interpolation": "bicubic",
+    }
+    again = models.read(path)
+    assert (again.classes, again.pixels, again.head) == (network.classes, PIXELS, "fc")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_mixed_precision(name, tmp_path):
+    images = pictures(2, 64, 75)
+    expected = np.asarray(filled(name).model(images, training=False))
+    network = models.with_policy(filled(name), "mixed_bfloat16")
+    assert {layer.compute_dtype for layer in network.model.layers} == {"float32", "bfloat16"}
+    assert {layer.name for layer in network.model.layers if layer.compute_dtype == "float32"} <= {
+        "pictures",
+        "pixels",
+        "fc",
+    }
+    assert {weight.dtype for weight in network.model.weights} == {"float32"}
+    logits = network.model(images, training=False)
+    assert logits.dtype == "float32"
+    assert_near(np.asarray(logits), expected, 0.1)
+    models.save(network, tmp_path / "mixed.keras")
+    again = models.read(tmp_path / "mixed.keras").model
+    assert {layer.compute_dtype for layer in again.layers} == {"float32"}
+    assert_near(np.asarray(again(images, training=False)), expected, 1e-5)
+
+
+ON_JAX = """
+sys.path.insert(0, sys.argv[1])
+import keras, numpy
+from reference_weights import fill, pictures
+from transferkit import models, zoo
+from transferkit.pixels import Pixels
+assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
+model = zoo.build("resnet18", pixels=Pixels(), num_classes=7)
+fill(model)
+numpy.save(sys.argv[2], model(pictures(2, 64, 75), training=False))
+"""
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="jax is not installed")
+def test_jax(tmp_path):
+    folder = os.path.dirname(__file__)
+    run(BLOCKED.format("tensorflow") + ON_JAX, folder, tmp_path / "logits.npy", KERAS_BACKEND="jax")
+    model = zoo.build("resnet18", pixels=Pixels(), num_classes=7)
+    fill(model)
+    expected = np.asarray(model(pictures(2, 64, 75), training=False))
+    assert_near(np.load(tmp_path / "logits.npy"), expected, 1e-4)
