@@ -1,42 +1,52 @@
-"""Record what torchvision's networks answer with reference weights. Run by hand, where torch and torchvision are.
+"""Record what public torch networks answer with reference weights. Run by hand, where torch and torchvision are.
 
+    pip install --no-deps torchvision efficientnet-lite-pytorch
     python tests/record_reference.py
 
-Nothing of our networks is used: `data/resnet_reference.json` comes from torchvision alone.
+Nothing of our networks is used: the answers in `data/reference.json` come from those packages alone.
 """
 
 import json
 from pathlib import Path
 
-from reference_weights import SIZES, load_torchvision, pictures, torchvision_logits, weight
+import torch
+from efficientnet_lite_pytorch import EfficientNet
+from reference_weights import TORCHVISION_PIXELS, load_torchvision, pictures, torch_logits, weight
 
-PATH = Path(__file__).parent / "data" / "resnet_reference.json"
-NAMES = "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"
+PATH = Path(__file__).parent / "data" / "reference.json"
+RESNETS = "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"
+LITE_PIXELS = [127 / 255] * 3, [128 / 255] * 3
 STEP = 63  # of the 1000 outputs, 16 are kept
 
 
-def record(name: str) -> dict:
-    import torch
-
-    network = load_torchvision().models.get_model(name, weights=None)
-    counts = {key: value for key, value in network.state_dict().items() if key.endswith("num_batches_tracked")}
-    tensors = {
-        key: torch.from_numpy(weight(key, tuple(value.shape)))
-        for key, value in network.state_dict().items()
-        if key not in counts
+def record(network, pixels, sizes) -> dict:
+    state = network.state_dict()
+    for name, value in state.items():
+        public = ".".join(part.removeprefix("_") for part in name.split("."))
+        if not name.endswith("num_batches_tracked"):
+            state[name] = torch.from_numpy(weight(public, tuple(value.shape)))
+    network.load_state_dict(state)
+    logits = {
+        f"{height}x{width}": torch_logits(network.eval(), pictures(count, height, width), *pixels)[:, ::STEP]
+        for count, height, width in sizes
     }
-    network.load_state_dict(tensors | counts)
-    logits = {size: torchvision_logits(network.eval(), pictures(*shape))[:, ::STEP] for size, shape in SIZES.items()}
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "tensors": len(tensors),
+        "tensors": sum(not name.endswith("num_batches_tracked") for name in state),
         "logits": {size: [[float(f"{value:.8g}") for value in row] for row in rows] for size, rows in logits.items()},
     }
 
 
 def main():
-    note = {"torchvision": load_torchvision().__version__, "step": STEP}
-    note["networks"] = {name: record(name) for name in NAMES}
+    torchvision = load_torchvision()
+    networks = {
+        # even and odd sides: strides and padding meet both
+        name: record(torchvision.models.get_model(name, weights=None), TORCHVISION_PIXELS, [(2, 64, 80), (1, 75, 97)])
+        for name in RESNETS
+    }
+    # this one is padded for 224 pixels, so each stride must meet an even side
+    networks["efficientnet_lite0"] = record(EfficientNet.from_name("efficientnet-lite0"), LITE_PIXELS, [(2, 64, 96)])
+    note = {"torchvision": torchvision.__version__, "step": STEP, "networks": networks}
     PATH.parent.mkdir(exist_ok=True)
     PATH.write_text(json.dumps(note, indent=1) + "\n", "utf-8")
 

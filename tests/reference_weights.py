@@ -1,5 +1,6 @@
 """Weights and pictures that come out the same everywhere, for networks recorded elsewhere and compared here."""
 
+import functools
 import math
 import sys
 import types
@@ -7,9 +8,12 @@ import zlib
 
 import numpy as np
 
+from transferkit import zoo
+from transferkit.pixels import Pixels
 from transferkit.weights.assign import assign, tensor_names
+from transferkit.weights.catalogue import sets
 
-SIZES = {"64x80": (2, 64, 80), "75x97": (1, 75, 97)}  # even and odd sides: strides and padding meet both
+TORCHVISION_PIXELS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RANGES = {"running_mean": (-0.2, 0.2), "running_var": (0.5, 1.5)}
 
 
@@ -24,6 +28,12 @@ def weight(name: str, shape: tuple) -> np.ndarray:
     # RandomState: NumPy promises that its numbers never change. A seed of its own keeps each name apart.
     numbers = np.random.RandomState(zlib.crc32(name.encode())).random_sample(shape)
     return (low + (high - low) * numbers).astype(np.float32)
+
+
+@functools.cache
+def build(name: str):
+    """A network of the zoo, built once a session; its weights may be anything."""
+    return zoo.build(name, pixels=sets(name)[0].pixels if sets(name) else Pixels(), num_classes=1000)
 
 
 def fill(model) -> int:
@@ -54,11 +64,16 @@ def load_torchvision():
     return torchvision
 
 
-def torchvision_logits(network, images: np.ndarray) -> np.ndarray:
-    """The logits of a network of torchvision on uint8 pictures, in the mode it is in, by its own normalisation."""
+def torch_logits(network, images: np.ndarray, mean, std) -> np.ndarray:
+    """The logits of a torch network, in the mode it is in, on uint8 pictures; `mean` and `std` are of 0..1."""
     import torch
 
-    mean, std = ([[[value]] for value in row] for row in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     with torch.inference_mode():
-        return network((x - torch.tensor(mean)) / torch.tensor(std)).numpy()
+        x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+        mean, std = (torch.tensor(value).reshape(1, 3, 1, 1) for value in (mean, std))
+        return network((x - mean) / std).numpy()
+
+
+def assert_near(logits, expected, tolerance):
+    """The greatest difference, as a share of the spread."""
+    assert np.abs(np.asarray(logits) - expected).max() < tolerance * np.std(expected)

@@ -66,22 +66,21 @@ def batch_size(facts, recipe):
     return 32, "more than 2,000 pictures"
 
 
-def epochs(facts, recipe):
-    """About this many pictures pass through the whole network: minutes on two cores, on a GPU as well."""
-    if recipe.train.unfreeze == "head":
-        return 15, "the network runs once, the head is cheap"
-    budget, least, most = (60_000, 5, 30) if facts.gpu else (2_400, 2, 20)
-    released = max(least, min(most, budget // facts.pictures))
-    head = recipe.train.head_epochs
-    head = 5 if head is BY_RULE else head
-    return head + released, f"{facts.pictures} pictures {'on a GPU' if facts.gpu else 'without a GPU'}"
-
-
 def head_epochs(facts, recipe):
     total = recipe.train.epochs
     if recipe.train.unfreeze == "head":
-        return total, "the head is all that is trained"
-    return min(5, total // 3), "on features computed once"
+        return (15, "cheap: the network runs once") if total is BY_RULE else (total, "the head is all that learns")
+    return (5, "cheap: the network runs once") if total is BY_RULE else (min(5, total // 3), f"of {total}")
+
+
+def epochs(facts, recipe):
+    """Those of the head, and as many as bring a number of pictures through the whole network: minutes."""
+    head = recipe.train.head_epochs
+    if recipe.train.unfreeze == "head":
+        return head, "the head is all that learns"
+    budget, least, most = (60_000, 5, 30) if facts.gpu else (2_400, 2, 20)
+    released = max(least, min(most, budget // facts.pictures))
+    return head + released, f"{facts.pictures:,} pictures {'on a GPU' if facts.gpu else 'without a GPU'}"
 
 
 def lr(facts, recipe):
@@ -124,8 +123,8 @@ RULES = {
         size,
         augment,
         batch_size,
-        epochs,
         head_epochs,
+        epochs,
         lr,
         head_lr,
         weight_decay,

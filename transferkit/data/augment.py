@@ -47,6 +47,7 @@ def flip(picture, seed, probability=0.5):
 
 WINDOWS = {step.__name__: step for step in (crop,)}
 OPS = {step.__name__: step for step in (flip,)}
+LIMITS = {"area": (0.01, 1), "aspect": (1, 10), "probability": (0, 1)}  # of the steps' numbers
 LEVELS = {
     "none": "",
     "light": "crop(0.5) | flip",
@@ -72,19 +73,24 @@ def parse(text: str) -> Augmentation:
     """Read a level's name or a line of steps.
 
     Raises:
-        ValueError: the line is not steps with plain numbers; UnknownName: a step is not known.
+        UnknownName: the line is not steps with plain numbers, a step is not known, or a number is out of its limits.
     """
+    text = text.strip()
     steps = [step.strip() for step in LEVELS.get(text, text).split("|")]
     window, ops = None, []
     for position, step in enumerate(steps if steps != [""] else []):
         name, arguments = _call(step)
-        function = pick(WINDOWS | OPS | (LEVELS if len(steps) == 1 else {}), name, "augmentation")
+        function = pick(WINDOWS | OPS | (LEVELS if text.isidentifier() else {}), name, "augmentation")
         if name in WINDOWS and position > 0:
             raise UnknownName(f"{name} picks what is decoded, so it must be the first step of {text!r}.")
         try:
-            inspect.signature(function).bind(None, None, *arguments)
+            given = inspect.signature(function).bind(None, None, *arguments).arguments
         except TypeError as error:
             raise UnknownName(f"{step!r}: {error}; expected {name}{_parameters(function)}.") from None
+        for key in given.keys() & LIMITS.keys():
+            low, high = LIMITS[key]
+            if not low <= given[key] <= high:
+                raise UnknownName(f"{step!r}: {key} must be from {low} to {high}, not {given[key]:g}.")
         bound = partial(_with_arguments, function, arguments)
         window, ops = (bound, ops) if name in WINDOWS else (window, [*ops, bound])
     return Augmentation(window, tuple(ops))

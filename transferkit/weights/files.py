@@ -1,6 +1,7 @@
 """Weight files of every format, read into arrays by name."""
 
 import io
+import zlib
 from pathlib import Path
 
 import h5py
@@ -46,15 +47,23 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], str]:
             with h5py.File(path, "r") as file:
                 return _keras(file, Path(path).stat().st_size), "keras"
         if head.startswith(ZIP) and KERAS_MEMBER in zip_members(data := mapped(path)):
-            start, stop = zip_span(data, zip_members(data)[KERAS_MEMBER])
-            with h5py.File(io.BytesIO(data[start:stop]), "r") as file:
-                return _keras(file, stop - start), "keras"
+            content = _checked(data, zip_members(data)[KERAS_MEMBER])
+            with h5py.File(io.BytesIO(content), "r") as file:
+                return _keras(file, len(content)), "keras"
         tensors = load_file(path) if head[8:9] == b"{" else read_torch(path)
         return _torch_names(tensors), "torch"
     except Unusable as error:
         raise ValueError(f"{path} {error}") from error
     except Exception as error:  # the libraries of the formats raise all sorts on damaged content
         raise ValueError(f"{path} is damaged or truncated: {type(error).__name__} ({error}).") from error
+
+
+def _checked(data, member):
+    """The content of a zip member, if its checksum is right: the HDF5 library crashes on some damaged files."""
+    start, stop = zip_span(data, member)
+    if zlib.crc32(content := data[start:stop]) != member.CRC:
+        raise Unusable(f"is damaged: the checksum of {member.filename!r} is not that of its content.")
+    return content
 
 
 def _torch_names(tensors):
