@@ -52,12 +52,15 @@ def test_finetune_tells_people(cli, tiny, pets):
     assert "waiting for data" in err
 
 
-def test_finetune_json(cli, tiny, pets):
-    status, out, _ = cli("finetune", "--base", tiny, "--data", pets, "--json", *QUICK)
-    document = json.loads(out)
+def test_finetune_json_and_its_recipe_again(cli, tiny, pets):
+    status, out, _ = cli("finetune", "--base", tiny, "--data", pets, "--out", "run", "--json", *QUICK)
+    first = json.loads(out)
     assert status == 0
-    assert set(document) == {"run", "accuracy", "ci95", "n", "split", "seconds"}
-    assert (document["n"], document["split"]) == (4, "val")
+    assert set(first) == {"run", "accuracy", "ci95", "n", "split", "seconds"}
+    assert (first["n"], first["split"]) == (4, "val")
+    status, out, _ = cli("finetune", "--recipe", "run/recipe.toml", "--out", "again", "--json")
+    again = json.loads(out)
+    assert (status, again["run"], again["accuracy"]) == (0, "again", first["accuracy"])
 
 
 def test_dry_run_writes_nothing(cli, tiny, pets, tmp_path):
@@ -65,11 +68,6 @@ def test_dry_run_writes_nothing(cli, tiny, pets, tmp_path):
     assert (status, out) == (0, "")
     assert "--augment" in err
     assert not (tmp_path / "runs").exists()
-
-
-def test_a_recipe_runs_again(cli, run):
-    status, out, _ = cli("finetune", "--recipe", f"{run}/recipe.toml", "--out", "again", "--json")
-    assert (status, json.loads(out)["run"]) == (0, "again")
 
 
 def test_predict_keeps_order_and_says_what_it_could_not_read(cli, run, pets, tmp_path):

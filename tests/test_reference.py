@@ -31,7 +31,7 @@ NETWORKS = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) f
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_recorded_logits(name):
-    """DIFFS"""
+    """Measured: 1e-6 to 3e-6 of the spread. With a wrong epsilon it would be 1e-2, with TensorFlow's padding 0.1."""
     recorded = RECORDED["networks"][name]
     assert fill(build(name)) == recorded["tensors"]
     for size, expected in recorded["logits"].items():

@@ -1,5 +1,6 @@
 """What a person sees while a job runs: always on standard error, so that standard output is the answer alone."""
 
+import sys
 from collections.abc import Iterable, Iterator
 
 from rich.console import Console
@@ -7,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 console = Console(stderr=True, highlight=False)
+WIDE = 500  # columns of a table that goes into a file or a pipe: nothing is folded there
 
 
 def say(text: str):
@@ -19,8 +21,19 @@ def warn(text: str):
     console.print(f"Warning: {text}", markup=False, soft_wrap=True, style="yellow")
 
 
-def table(title: str, columns: Iterable[str], rows: Iterable[Iterable], on: Console = console):
-    """A table; numbers to the right."""
+def table(title: str, columns: Iterable[str], rows: Iterable[Iterable]):
+    """A table beside the work, on standard error."""
+    console.print(_sheet(title, columns, rows), markup=False)
+
+
+def print_table(columns: Iterable[str], rows: Iterable[Iterable]):
+    """A table that is the answer, on standard output."""
+    out = Console(width=None if sys.stdout.isatty() else WIDE)
+    out.print(_sheet(None, columns, rows), markup=False)
+
+
+def _sheet(title: str | None, columns: Iterable[str], rows: Iterable[Iterable]) -> Table:
+    """Numbers to the right, and no lines."""
     rows = [[_cell(value) for value in row] for row in rows]
     sheet = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, name in enumerate(columns):
@@ -30,7 +43,7 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable], on: Cons
         sheet.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         sheet.add_row(*row)
-    on.print(sheet, markup=False)
+    return sheet
 
 
 def progress(*more: TextColumn) -> Progress:

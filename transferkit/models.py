@@ -160,7 +160,8 @@ def with_policy(network: Network, policy: str) -> Network:
         dtype = "float32" if layer.name in ("pixels", network.head) else policy
         return type(layer).from_config(layer.get_config() | {"dtype": dtype})
 
-    model = keras.models.clone_model(network.model, clone_function=under_policy)
+    bare = keras.Model(network.model.input, network.model.output, name=network.model.name)  # a clone is compiled too
+    model = keras.models.clone_model(bare, clone_function=under_policy)
     model.set_weights(network.model.get_weights())
     return dataclasses.replace(network, model=model)
 

@@ -28,13 +28,13 @@ def command(network, data, weights, as_json):
     from transferkit.evaluation.predict import evaluate
 
     run = runs.load_run(network) if Path(network).is_dir() else None
+    if not data and not run:
+        raise click.UsageError("Missing option '--data': the folder of labelled pictures.")
     loaded = models.load(network, weights)
     if data:
         listing, split = find_labelled(data, loaded.classes)
-    elif run:
-        listing, split = (run.splits.test, "test") if run.splits.test else (run.splits.val, "val")
     else:
-        raise click.UsageError("Missing option '--data': the folder of labelled pictures.")
+        listing, split = (run.splits.test, "test") if run.splits.test else (run.splits.val, "val")
     seen = set(map(str, run.splits.train.paths)) if run else set()
     trained = sum(str(Path(path).resolve()) in seen for path in listing.paths)
     if trained:
@@ -47,16 +47,14 @@ def command(network, data, weights, as_json):
 
 
 def show(figures: dict, what: str):
-    from rich.console import Console
-
-    from transferkit.console import table
+    from transferkit.console import print_table
 
     scores = [
         (name, *(f"{score[key]:.3f}" for key in ("precision", "recall", "f1")), score["n"])
         for name, score in figures["per_class"].items()
         if score["n"]
     ]
-    table("", ("class", "precision", "recall", "f1", "pictures"), scores, on=Console())
+    print_table(("class", "precision", "recall", "f1", "pictures"), scores)
     click.echo(options.accuracy_line(figures, what))
     top5 = f"top-5 {options.percent(figures['top5'])}, " if figures["top5"] is not None else ""
     click.echo(f"{top5}loss {figures['loss']:.3f}, expected calibration error {figures['ece']:.3f}")

@@ -14,10 +14,8 @@ def command(as_json):
     Example: transferkit models
     `--base` takes a network's name, `--weights` a tag.
     """
-    from rich.console import Console
-
     from transferkit import zoo
-    from transferkit.console import table
+    from transferkit.console import print_table
     from transferkit.weights.catalogue import sets
     from transferkit.weights.fetch import locate
 
@@ -56,4 +54,4 @@ def command(as_json):
         for net in document
     ]
     columns = ("network", "parameters", "multiply-adds", "size", "features", "weights (* on this machine)")
-    table("", columns, rows, on=Console())
+    print_table(columns, rows)

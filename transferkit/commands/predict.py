@@ -50,9 +50,7 @@ def command(network, paths, weights, top, form, as_json):
 
 
 def show(answers: list[dict]):
-    from rich.console import Console
-
-    from transferkit.console import table
+    from transferkit.console import print_table
 
     def cell(row):
         if row["error"]:
@@ -63,4 +61,4 @@ def show(answers: list[dict]):
         (row["path"], row["label"], row["probability"] and options.percent(row["probability"]), cell(row))
         for row in answers
     ]
-    table("", ("picture", "label", "probability", "next"), rows, on=Console())
+    print_table(("picture", "label", "probability", "next"), rows)

@@ -1,0 +1,279 @@
+"""Pixels are Pillow's, upright, whatever the file; and what is no picture is told."""
+
+import io
+import re
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from pictures import encoded, exif, photo
+from PIL import Image, ImageOps
+
+from transferkit.data import decode, pipeline
+from transferkit.data.audit import audit
+from transferkit.data.listing import Listing
+
+WIDE = photo(50, 34, seed=1)
+
+
+@tf.function(reduce_retracing=True)
+def rgb(data):
+    return decode.whole(data, 3)[0]
+
+
+@tf.function(reduce_retracing=True)
+def grey(data):
+    return decode.whole(data, 1)[0]
+
+
+@tf.function(reduce_retracing=True)
+def part(data, window, cover):
+    return decode.region(data, 3, lambda shape: window, cover)
+
+
+def pixels(picture: Image.Image, mode="RGB") -> np.ndarray:
+    return np.asarray(picture.convert(mode)).reshape(picture.height, picture.width, -1)
+
+
+def reopened(data: bytes) -> Image.Image:
+    return ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(header: bytes, rows: bytes) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
+
+
+def turned(picture, turn):
+    """How a camera held askew stores a picture, so that `turn` sets it upright."""
+    back = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose, each the inverse of what the tag asks for
+    return picture.transpose(Image.Transpose(back[turn])) if turn > 1 else picture
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2}, {"quality": 30, "subsampling": 1}])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_has_pillows_very_pixels(mode, options):
+    data = encoded(WIDE.convert(mode), **options)
+    assert np.array_equal(rgb(data), pixels(reopened(data)))
+
+
+@pytest.mark.parametrize("mode, levels", [("RGB", 1), ("L", 0), ("CMYK", 0)])
+def test_a_jpeg_for_a_grey_network(mode, levels):
+    data = encoded(WIDE.convert(mode))
+    assert np.abs(grey(data).numpy().astype(int) - pixels(reopened(data), "L")).max() <= levels
+
+
+def test_cmyk_keeps_its_colours():
+    data = encoded(WIDE.convert("CMYK"))
+    assert np.abs(rgb(data).numpy().astype(float) - pixels(WIDE)).mean() < 5
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
+def test_other_formats(form, mode):
+    picture = WIDE.convert("RGB" if (form, mode) in (("WEBP", "P"), ("WEBP", "1")) else mode)
+    data = encoded(picture, form, **({"lossless": True} if form == "WEBP" else {}))
+    if form != "GIF":
+        assert np.array_equal(rgb(data), pixels(picture))
+    assert np.array_equal(rgb(data), pixels(reopened(data)))
+    assert np.array_equal(grey(data), pixels(reopened(data), "L"))
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_composited_on_white(form, mode):
+    picture = WIDE.convert("RGB").convert(mode)
+    alpha = np.linspace(0, 255, 50).astype("uint8")[None].repeat(34, 0)
+    picture.putalpha(Image.fromarray(alpha))
+    found = rgb(encoded(picture, form, **({"lossless": True} if form == "WEBP" else {}))).numpy().astype(float)
+    share = alpha[..., None] / 255
+    assert np.abs(found - (share * pixels(picture.convert("RGB")) + (1 - share) * 255)).max() <= 1
+    assert (found[:, 0] == 255).all()
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF"])
+def test_a_transparent_palette_entry_is_white(form):
+    picture = Image.new("P", (20, 16), 1)
+    picture.putpalette([10, 20, 30, 200, 100, 50])
+    picture.paste(0, (0, 0, 10, 16))
+    found = rgb(encoded(picture, form, transparency=0)).numpy()
+    assert (found[:, :10] == 255).all() and (found[:, 10:] == (200, 100, 50)).all()
+
+
+def test_16_bits_become_8():
+    deep = np.linspace(0, 65535, 20 * 16).reshape(16, 20).astype("uint16")
+    data = encoded(Image.fromarray(deep), "PNG")
+    assert np.array_equal(rgb(data), (deep >> 8)[..., None].repeat(3, 2))
+    assert np.array_equal(grey(data)[..., 0], deep >> 8)
+    colours = np.stack((deep, deep[::-1], deep[:, ::-1]), 2)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colours)
+    assert np.array_equal(rgb(png(struct.pack(">IIBBBBB", 20, 16, 16, 2, 0, 0, 0), rows)), colours >> 8)
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_an_animation_the_first_frame(form):
+    later = [photo(50, 34, seed=seed) for seed in (2, 3)]
+    data = encoded(WIDE, form, save_all=True, append_images=later)
+    assert getattr(Image.open(io.BytesIO(data)), "n_frames", 1) == 3
+    found = rgb(data).numpy()
+    assert found.shape == (34, 50, 3) and np.abs(found.astype(float) - pixels(WIDE)).mean() < 20
+    assert np.array_equal(found, pixels(reopened(data)))
+
+
+@pytest.mark.parametrize("big_endian", [False, True], ids=["little", "big"])
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_jpeg_is_set_upright(turn, big_endian):
+    data = encoded(turned(WIDE, turn), exif=exif(turn, big_endian=big_endian))
+    upright = pixels(reopened(data))
+    assert upright.shape == (34, 50, 3)
+    assert np.array_equal(rgb(data), upright)
+    found, size = part(data, (3, 11, 20, 30), 100)  # nothing is lost where the window touches no edge of the picture
+    assert np.array_equal(found, upright[3:23, 11:41]) and tuple(size) == (20, 30)
+    found, size = part(data, (8, 16, 16, 32), 8)  # at half the size
+    assert found.shape == (8, 16, 3) and tuple(size) == (16, 32)
+    halved = upright[8:24, 16:48].reshape(8, 2, 16, 2, 3).mean((1, 3))
+    assert np.abs(found.numpy() - halved).mean() < 3 < np.abs(found.numpy()[:, ::-1] - halved).mean()
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("turn", [3, 6])
+def test_other_formats_are_set_upright(form, turn):
+    tags = Image.Exif()
+    tags[0x0112] = turn
+    lossless = {"lossless": True} if form == "WEBP" else {}
+    data = encoded(turned(WIDE, turn), form, exif=tags, **lossless)
+    assert np.array_equal(rgb(data), pixels(WIDE))
+    assert np.array_equal(part(data, (3, 11, 20, 30), 8)[0], pixels(WIDE)[3:23, 11:41])
+
+
+@pytest.mark.parametrize("big_endian", [False, True], ids=["little", "big"])
+def test_a_thumbnails_orientation_is_not_the_pictures(big_endian):
+    for turn in (None, 6):
+        data = encoded(turned(WIDE, turn or 1), exif=exif(turn, big_endian=big_endian, thumbnail_turn=3))
+        assert int(decode.orientation(data)) == (turn or 1)
+        assert np.array_equal(rgb(data), pixels(reopened(data)))
+
+
+@pytest.mark.parametrize("turn", [0, 9])
+def test_an_orientation_that_does_not_exist_is_none(turn):
+    assert int(decode.orientation(encoded(WIDE, exif=exif(turn or None).replace(b"\1\0\x09\0", b"\1\0\x0a\0")))) == 1
+
+
+@pytest.mark.parametrize("form, suffix", [("PNG", "jpg"), ("JPEG", "png"), ("WEBP", "jpg"), ("BMP", "gif")])
+def test_the_format_is_told_by_content(tmp_path, form, suffix):
+    path = tmp_path / f"wrong.{suffix}"
+    path.write_bytes(encoded(WIDE, form))
+    assert list(pipeline.readable([str(path)], 3)) == [(0, 34)]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (7, 2), (2000, 2)])
+def test_the_smallest_and_the_widest(form, size):
+    data = encoded(photo(*size), form)
+    assert np.array_equal(rgb(data), pixels(reopened(data)))
+    found, stored = part(data, (0, 0, *size[::-1]), 1)
+    assert tuple(stored) == size[::-1] and min(found.shape[:2]) >= 1
+
+
+def test_scales_cover_what_is_asked():
+    assert [int(decode.covering_scale(side, 32)) for side in (1, 32, 63, 64, 127, 128, 255, 256, 9999)] == [
+        *(0, 0, 0, 1, 1, 2, 2, 3, 3)
+    ]
+    data = encoded(photo(264, 131), quality=95)
+    assert rgb(data).shape == (131, 264, 3)
+    assert [part(data, (0, 0, 131, 264), cover)[0].shape[:2] for cover in (66, 65, 32, 16)] == [
+        *((131, 264), (66, 132), (33, 66), (17, 33))
+    ]
+
+
+def damaged():
+    jpeg, whole = encoded(WIDE), encoded(WIDE, "PNG")
+    flipped = bytearray(whole)
+    flipped[60] ^= 255
+    return {
+        "empty": (b"", "the file is empty"),
+        "garbage": (b"hello, world", "no picture format that is known"),
+        "page": (b"<html><body>404</body></html>", "no picture format that is known"),
+        "cut": (jpeg[: len(jpeg) // 2], "image file is truncated"),
+        "endless": (jpeg[:-2], "image file is truncated"),
+        "head": (b"\xff\xd8\xff", "no picture format that is known"),
+        "cut-png": (whole[: len(whole) // 2], "."),
+        "flipped-png": (bytes(flipped), "broken"),
+        "bomb": (png(struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0), bytes(100)), "decompression bomb"),
+        "cut-webp": (encoded(WIDE, "WEBP")[:200], "."),
+        "cut-gif": (encoded(WIDE, "GIF")[:900], "truncated"),
+        "cut-bmp": (encoded(WIDE, "BMP")[:900], "truncated"),
+    }
+
+
+@pytest.mark.parametrize("name", damaged())
+def test_what_is_no_picture_is_an_error_and_a_sentence(tmp_path, capfd, name):
+    data, reason = damaged()[name]
+    for decoded in (rgb, grey):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            decoded(data)
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(data)
+    assert list(pipeline.readable([str(path)], 3)) == []
+    said = decode.why_unreadable(str(path))
+    assert re.search(reason, said) and "\n" not in said and "object at" not in said
+    assert capfd.readouterr().err == ""
+
+
+def test_a_file_that_is_gone_is_told(tmp_path):
+    assert decode.why_unreadable(str(tmp_path / "gone.jpg")) == "No such file or directory"
+    assert decode.why_unreadable(str(tmp_path)) == "Is a directory"
+
+
+def test_what_only_pillow_reads_is_damaged(tmp_path):
+    path = tmp_path / "fine.png"
+    path.write_bytes(encoded(WIDE, "PNG"))
+    assert decode.why_unreadable(str(path)) == "damaged"
+
+
+def pictures(tmp_path, *bad, good=8, classes=2) -> Listing:
+    """Good pictures of the last class, and bad ones of the first, then of the last."""
+    paths = []
+    for number, data in enumerate([*bad, *[encoded(photo(30 + n, 20 + n), "PNG") for n in range(good)]]):
+        paths.append(str(tmp_path / f"{number}.jpg"))
+        (tmp_path / f"{number}.jpg").write_bytes(data)
+    return Listing(tuple(paths), (0, *[1] * (len(paths) - 1)), ("a", "b"), {".txt": 1})
+
+
+def test_the_audit_of_good_pictures_leaves_the_listing_as_it_is(tmp_path):
+    listing = pictures(tmp_path, good=7)
+    found = audit(listing)
+    assert found.listing is listing and found.unreadable == () and found.side == 23
+
+
+def test_the_audit_leaves_out_what_cannot_be_read(tmp_path):
+    listing = pictures(tmp_path, encoded(WIDE), b"", b"text", good=8)
+    found = audit(listing, channels=1)
+    assert found.listing.paths == listing.paths[:1] + listing.paths[3:] and found.listing.labels == (0, *[1] * 8)
+    assert found.listing.ignored == {".txt": 1}
+    assert found.unreadable == (
+        (listing.paths[1], "the file is empty"),
+        (listing.paths[2], "no picture format that is known"),
+    )
+
+
+def test_the_audit_stops_at_more_than_one_in_five(tmp_path):
+    assert len(audit(pictures(tmp_path, encoded(WIDE), b"", good=3)).unreadable) == 1  # one in five is borne
+    listing = pictures(tmp_path, encoded(WIDE), *[b""] * 12, good=2)
+    with pytest.raises(ValueError, match="12 of 15 pictures cannot be read, more than one in five: ") as error:
+        audit(listing)
+    named = [path for path in listing.paths if f"{path} (the file is empty)" in str(error.value)]
+    assert named == list(listing.paths[1:11]) and str(error.value).endswith(", and 2 more.")
+
+
+def test_the_audit_stops_where_a_class_is_left_empty(tmp_path):
+    with pytest.raises(ValueError, match="No picture of class 'a' can be read"):
+        audit(pictures(tmp_path, b"", good=8))
+    lacking = Listing((), (), ("a", "b", "c")).take([])
+    listing = pictures(tmp_path, encoded(WIDE)).under(lacking.classes, "here")
+    assert audit(listing).listing is listing  # c had none before
