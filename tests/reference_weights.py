@@ -14,17 +14,15 @@ from transferkit.weights.assign import assign, tensor_names
 from transferkit.weights.catalogue import sets
 
 TORCHVISION_PIXELS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-RANGES = {"running_mean": (-0.2, 0.2), "running_var": (0.5, 1.5)}
+RANGES = {"weight": (0.5, 1.5), "bias": (-0.2, 0.2), "running_mean": (-0.2, 0.2), "running_var": (0.5, 1.5)}
 
 
 def weight(name: str, shape: tuple) -> np.ndarray:
     """The tensor of a torch name: kernels keep the scale of what they are given, norms are far from the identity."""
-    kind = name.rpartition(".")[2]
+    low, high = RANGES[name.rpartition(".")[2]]
     if len(shape) > 1:
-        bound = math.sqrt(3 / math.prod(shape[1:]))
-        low, high = -bound, bound
-    else:
-        low, high = RANGES.get(kind) or {"weight": (0.5, 1.5), "bias": (-0.2, 0.2)}[kind]
+        high = math.sqrt(3 / math.prod(shape[1:]))
+        low = -high
     # RandomState: NumPy promises that its numbers never change. A seed of its own keeps each name apart.
     numbers = np.random.RandomState(zlib.crc32(name.encode())).random_sample(shape)
     return (low + (high - low) * numbers).astype(np.float32)

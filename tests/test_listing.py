@@ -57,9 +57,9 @@ def test_order_is_that_of_people(tmp_path):
     assert below(tmp_path, found.paths)[2:] == ["class10/x9.jpg", "class10/x10.jpg"]
 
 
-@pytest.mark.parametrize("names", [("1", "01", "001"), ("a", "A"), ("٣", "3")])
-def test_names_that_count_the_same_have_one_order(names):
-    assert sorted(names, key=natural) == sorted(reversed(names), key=natural)
+@pytest.mark.parametrize("one, other", [("01", "1"), ("A", "a"), ("3", "٣")])
+def test_names_that_count_the_same_have_one_order(one, other):
+    assert natural(one) < natural(other)
 
 
 def test_what_is_no_picture_is_counted(tmp_path):
@@ -229,4 +229,4 @@ def test_every_suffix_is_one_that_the_decoder_reads():
     from PIL import Image
 
     Image.init()
-    assert listing.SUFFIXES <= Image.EXTENSION.keys()
+    assert not listing.SUFFIXES - Image.EXTENSION.keys()

@@ -146,7 +146,7 @@ def save(network: Network, path: Path):
     }
 
     def to(partial):
-        with_policy(network, "float32").model.save(partial)
+        _as_saved(network).save(partial)
         with zipfile.ZipFile(partial, "a") as archive:
             archive.writestr(NOTE, json.dumps(note, ensure_ascii=False, indent=1))
 
@@ -160,10 +160,20 @@ def with_policy(network: Network, policy: str) -> Network:
         dtype = "float32" if layer.name in ("pixels", network.head) else policy
         return type(layer).from_config(layer.get_config() | {"dtype": dtype})
 
-    bare = keras.Model(network.model.input, network.model.output, name=network.model.name)  # a clone is compiled too
-    model = keras.models.clone_model(bare, clone_function=under_policy)
+    model = keras.models.clone_model(_uncompiled(network.model), clone_function=under_policy)
     model.set_weights(network.model.get_weights())
     return dataclasses.replace(network, model=model)
+
+
+def _uncompiled(model: keras.Model) -> keras.Model:
+    """The same layers; a clone of a compiled model would be compiled as well."""
+    return keras.Model(model.input, model.output, name=model.name)
+
+
+def _as_saved(network: Network) -> keras.Model:
+    if any(layer.compute_dtype != "float32" for layer in network.model.layers):
+        network = with_policy(network, "float32")
+    return _uncompiled(network.model)
 
 
 def read(path: Path) -> Network:

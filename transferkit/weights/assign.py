@@ -53,7 +53,8 @@ def assign(model, tensors: dict, layout: str, *, source: str) -> int:
     for (name, (_, variable)), value in zip(wanted.items(), values, strict=True):
         if value.shape != tuple(variable.shape):
             raise ValueError(
-                f"{source} does not fit {model.name}: {name} is {value.shape}, expected {tuple(variable.shape)}."
+                f"{source} does not fit {model.name}: its {name} has shape {tensors[name].shape}, "
+                f"which gives {value.shape} in Keras' order, expected {tuple(variable.shape)}."
             )
     for (_, variable), value in zip(wanted.values(), values, strict=True):
         variable.assign(value)
@@ -62,10 +63,10 @@ def assign(model, tensors: dict, layout: str, *, source: str) -> int:
 
 def to_keras(tensor: np.ndarray, layer, layout: str) -> np.ndarray:
     """One tensor in Keras' layout: a convolution (out, in, h, w) becomes (h, w, in, out), a matrix is turned."""
-    if layout == "keras" or tensor.ndim < 2:
-        return tensor
-    if tensor.ndim == 2:
+    if layout == "torch" and tensor.ndim == 2:
         return tensor.T
+    if layout == "keras" or tensor.ndim != 4:
+        return tensor
     depthwise = type(layer).__name__ == "DepthwiseConv2D"  # (channels, 1, h, w) becomes (h, w, channels, 1)
     return tensor.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
 

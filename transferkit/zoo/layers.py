@@ -8,6 +8,8 @@ torch checkpoint.
 
 
 def __getattr__(name):
+    if name.startswith("__"):  # the import system asks every module for `__path__`
+        raise AttributeError(name)
     import keras
 
     return getattr(keras.layers, name)

@@ -1,0 +1,129 @@
+"""Lines of augmentation are read with care, and their steps do what they say."""
+
+import math
+import re
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from transferkit.data import augment
+from transferkit.lookup import UnknownName
+
+BOX = tf.TensorSpec((4,), tf.int32)
+SEEDS = tf.stack((tf.range(400), tf.zeros(400, tf.int32)), 1)
+
+
+def windows(shape, seeds=SEEDS, **arguments) -> np.ndarray:
+    """Windows drawn for many seeds, one a row."""
+    return _windows(tuple(arguments.items()))(tf.constant(shape), seeds).numpy()
+
+
+@lru_cache
+def _windows(arguments):
+    @tf.function(reduce_retracing=True)
+    def draw(shape, seeds):
+        return tf.map_fn(lambda seed: augment.crop(shape, seed, **dict(arguments)), seeds, fn_output_signature=BOX)
+
+    return draw
+
+
+@pytest.mark.parametrize("level", augment.LEVELS)
+def test_every_level_can_be_read(level):
+    steps = augment.parse(level)
+    assert (steps.window is None) == (level == "none") and len(steps.ops) == (level != "none")
+
+
+@pytest.mark.parametrize(
+    "text, window, ops", [("", 0, 0), (" light ", 1, 1), ("flip|flip(0.1)", 0, 2), ("crop(1, 1)", 1, 0)]
+)
+def test_a_line_is_steps(text, window, ops):
+    steps = augment.parse(text)
+    assert (steps.window is not None, len(steps.ops)) == (window, ops)
+
+
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        ("hevy", "No augmentation is called 'hevy'. Did you mean 'heavy'?"),
+        ("crp(0.5)", "No augmentation is called 'crp'. Did you mean 'crop'?"),
+        ("crop | flop", "No augmentation is called 'flop'. Did you mean 'flip'? Known: crop, flip."),
+        ("light | flip", "No augmentation is called 'light'."),
+        ("light(1)", "No augmentation is called 'light'."),
+        ("flip | crop", "crop picks what is decoded, so it must be the first step of 'flip | crop'."),
+        ("crop(0.5, 1, 3)", "'crop(0.5, 1, 3)': too many positional arguments; expected crop(area=0.08, aspect=1.33)."),
+        ("crop(2)", "'crop(2)': area must be from 0.01 to 1, not 2."),
+        ("crop(0.5, 0.5)", "aspect must be from 1 to 10, not 0.5."),
+        ("flip(-1)", "probability must be from 0 to 1, not -1."),
+        ("crop(1e999)", "area must be from 0.01 to 1, not inf."),
+        ("crop(area=0.5)", "'crop(area=0.5)' is no augmentation step: expected a name and numbers"),
+        ("crop(x)", "is no augmentation step"),
+        ("crop(0.5", "is no augmentation step"),
+        ("crop |", "'' is no augmentation step"),
+        ("os.system('ls')", "is no augmentation step"),
+    ],
+)
+def test_what_cannot_be_read_is_told(text, sentence):
+    with pytest.raises(UnknownName, match=re.escape(sentence)):
+        augment.parse(text)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (37, 2), (64, 48), (33, 1000)])
+@pytest.mark.parametrize("area", [0.01, 0.5, 1.0])
+def test_windows_lie_within_the_picture(shape, area):
+    found = windows(shape, SEEDS[:100], area=area)
+    y, x, height, width = found.T
+    assert found.min() >= 0 and min(height.min(), width.min()) >= 1
+    assert (y + height).max() <= shape[0] and (x + width).max() <= shape[1]
+
+
+def test_area_and_aspect_are_spread_as_told():
+    """A small least area of a square, so that nothing is cut to the picture where the share is below a half."""
+    _, _, height, width = windows((1000, 1000), area=0.1).T.astype(float)
+    share, ratio = height * width / 1e6, np.log(width / height) / math.log(4 / 3)
+    free = share < 0.7
+    # even between 0.1 and 1
+    assert share.min() > 0.09 and abs(np.mean(share < 0.55) - 0.5) < 0.08 and abs(np.mean(share < 0.325) - 0.25) < 0.08
+    assert np.abs(ratio).max() < 1.01
+    assert abs(ratio[free].mean()) < 0.1 and abs(np.mean(np.abs(ratio[free]) < 0.5) - 0.5) < 0.1
+
+
+def test_windows_are_placed_anywhere():
+    found = windows((100, 100), area=0.05)
+    found = found[found[:, 2:].max(1) < 80]
+    places = found[:, :2] / (100 - found[:, 2:])
+    assert places.min() < 0.05 and places.max() > 0.95 and np.abs(places.mean(0) - 0.5).max() < 0.06
+    assert abs(np.corrcoef(places.T)[0, 1]) < 0.2
+
+
+def test_a_flip_happens_in_about_half():
+    picture = tf.constant(np.arange(24, dtype="uint8").reshape(2, 4, 3))
+    flip = tf.function(lambda seed: augment.flip(picture, seed))
+    found = tf.map_fn(flip, SEEDS, fn_output_signature=tf.TensorSpec((2, 4, 3), tf.uint8)).numpy()
+    flipped = (found == picture.numpy()[:, ::-1]).all((1, 2, 3))
+    assert (flipped | (found == picture.numpy()).all((1, 2, 3))).all()
+    assert 0.4 < flipped.mean() < 0.6
+
+
+@pytest.mark.parametrize("probability, swapped", [(0.0, False), (1.0, True)])
+def test_a_flip_may_be_certain(probability, swapped):
+    picture = tf.constant(np.arange(24, dtype="uint8").reshape(2, 4, 3))
+    (flip,) = augment.parse(f"flip({probability})").ops
+    found = [flip(picture, seed).numpy() for seed in SEEDS[:10]]
+    assert all(np.array_equal(each, picture[:, ::-1] if swapped else picture) for each in found)
+
+
+def test_a_step_is_the_same_eagerly_and_in_a_pipeline():
+    steps = augment.parse("crop(0.1) | flip")
+    picture = tf.constant(np.arange(24, dtype="uint8").reshape(2, 4, 3))
+
+    def both(seed):
+        return steps.window(tf.constant((60, 80)), seed), steps.ops[0](picture, seed)
+
+    dataset = tf.data.Dataset.from_tensor_slices(SEEDS[:20]).map(both, num_parallel_calls=2)
+    draws = []
+    for seed, (window, flipped) in zip(SEEDS, dataset, strict=False):
+        assert np.array_equal(window, both(seed)[0]) and np.array_equal(flipped, both(seed)[1])
+        draws.append(tuple(window.numpy()))
+    assert len(set(draws)) == 20

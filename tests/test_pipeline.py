@@ -1,0 +1,188 @@
+"""Batches: every picture in every epoch, the same for the same seed, and in order where order counts."""
+
+import os
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from pictures import encoded, photo
+from PIL import Image
+
+from transferkit.data import augment, pipeline
+from transferkit.data.listing import Listing
+from transferkit.pixels import Pixels
+
+PIXELS = Pixels(crop=16, resize=16)
+COUNT, BATCH = 10, 4  # three batches, with two pictures twice
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Ten pictures of one colour each: 0, 20, 40, ... of red."""
+    root, paths = tmp_path_factory.mktemp("plain"), []
+    for number in range(COUNT):
+        paths.append(str(root / f"{number}.png"))
+        Image.new("RGB", (20, 24), (20 * number, 0, 0)).save(paths[-1])
+    return Listing(tuple(paths), tuple(number % 3 for number in range(COUNT)), ("a", "b", "c"))
+
+
+@pytest.fixture(scope="module")
+def equal(tmp_path_factory):
+    """Eight files with one and the same picture."""
+    root, data = tmp_path_factory.mktemp("equal"), encoded(photo(64, 48, seed=5))
+    for number in range(8):
+        (root / f"{number}.jpg").write_bytes(data)
+    return Listing(tuple(str(root / f"{number}.jpg") for number in range(8)), (0, 1) * 4, ("a", "b"))
+
+
+def batches(listing, level="none", *, seed=0, epochs=range(1), batch_size=BATCH):
+    dataset = pipeline.training(listing, PIXELS, augment.parse(level), batch_size=batch_size, seed=seed, epochs=epochs)
+    return [(pictures.numpy(), labels.numpy()) for pictures, labels in dataset]
+
+
+def numbers(found):
+    """Which plain picture each of the batches' is."""
+    return [int(picture[0, 0, 0]) // 20 for pictures, _ in found for picture in pictures]
+
+
+def same(one, other):
+    return len(one) == len(other) and all(
+        np.array_equal(a, b) for left, right in zip(one, other, strict=True) for a, b in zip(left, right, strict=True)
+    )
+
+
+def test_an_epoch_is_every_picture_in_full_batches(plain):
+    found = batches(plain, "light", epochs=range(3))
+    assert len(found) == 3 * pipeline.steps(plain, BATCH) == 9
+    assert {pictures.shape for pictures, _ in found} == {(BATCH, 16, 16, 3)}
+    orders = [numbers(found[start : start + 3]) for start in (0, 3, 6)]
+    for order in orders:
+        assert sorted(order[:COUNT]) == list(range(COUNT))
+        assert max(Counter(order).values()) == 2 and len(order) == 12
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+def test_labels_go_with_their_pictures(plain):
+    found = batches(plain, "heavy")
+    labels = np.concatenate([labels for _, labels in found])
+    assert labels.shape == (12, 3) and labels.sum() == 12
+    assert list(labels.argmax(1)) == [plain.labels[number] for number in numbers(found)]
+
+
+def test_a_batch_larger_than_the_listing_is_filled(plain):
+    order = numbers(batches(plain, batch_size=25))
+    assert len(order) == 25 and set(Counter(order).values()) == {2, 3}
+
+
+def test_equal_pictures_get_different_crops_and_others_in_the_next_epoch(equal):
+    found = [picture.tobytes() for pictures, _ in batches(equal, "heavy", epochs=range(2)) for picture in pictures]
+    assert len(set(found)) == len(found) == 16
+
+
+def test_without_augmentation_training_sees_what_evaluation_sees(equal):
+    (pictures, _), *_ = batches(equal)
+    (evaluated, _), *_ = pipeline.evaluation(equal.paths, PIXELS, batch_size=4)
+    assert np.array_equal(pictures, evaluated)
+
+
+def test_one_seed_gives_one_training(equal):
+    first = batches(equal, "heavy", seed=3)
+    assert same(first, batches(equal, "heavy", seed=3))
+    assert not same(first, batches(equal, "heavy", seed=4))
+
+
+def test_the_same_whatever_the_parallelism(equal, monkeypatch):
+    parallel = batches(equal, "heavy", epochs=range(2))
+    monkeypatch.setattr(tf.data, "AUTOTUNE", 1)
+    assert same(parallel, batches(equal, "heavy", epochs=range(2)))
+    monkeypatch.setattr(tf.data, "AUTOTUNE", 7)
+    assert same(parallel, batches(equal, "heavy", epochs=range(2)))
+
+
+def test_a_later_start_gives_the_tail(plain, equal):
+    for listing in (plain, equal):
+        steps = pipeline.steps(listing, BATCH)
+        whole = batches(listing, "heavy", epochs=range(4))
+        assert same(whole[2 * steps :], batches(listing, "heavy", epochs=range(2, 4)))
+
+
+@pytest.mark.parametrize("seed", [0, -1, 2**31 - 1])
+def test_any_seed_will_do(plain, seed):
+    assert len(batches(plain, "light", seed=seed)) == 3
+
+
+def test_vectors_are_shuffled_as_pictures_are(plain):
+    features, labels = np.arange(COUNT, dtype="float32")[:, None], np.eye(3, dtype="float32")[list(plain.labels)]
+    found = list(pipeline.shuffled(features, labels, batch_size=BATCH, seed=0, epochs=range(2)))
+    assert [int(row) for vectors, _ in found for row in vectors[:, 0]] == numbers(batches(plain, epochs=range(2)))
+    assert all(
+        np.array_equal(targets, tf.gather(labels, tf.cast(vectors[:, 0], tf.int32))) for vectors, targets in found
+    )
+
+
+def test_evaluation_keeps_the_order_and_drops_no_remainder(plain):
+    found = list(pipeline.evaluation(plain.paths, PIXELS, batch_size=BATCH))
+    assert [len(pictures) for pictures, _ in found] == [4, 4, 2]
+    assert (
+        [int(row) for _, rows in found for row in rows] == numbers((p.numpy(), r) for p, r in found) == [*range(COUNT)]
+    )
+
+
+def test_evaluation_leaves_out_what_cannot_be_read(plain, tmp_path):
+    (tmp_path / "text.jpg").write_text("text")
+    paths = [str(tmp_path / "gone.jpg"), *plain.paths[:3], str(tmp_path / "text.jpg"), *plain.paths[3:5]]
+    found = list(pipeline.evaluation(paths, PIXELS, batch_size=BATCH))
+    assert [int(row) for _, rows in found for row in rows] == [1, 2, 3, 5, 6]
+    assert numbers((p.numpy(), r) for p, r in found) == [0, 1, 2, 3, 4]
+    assert list(pipeline.readable(paths, 3)) == [(row, 20) for row in (1, 2, 3, 5, 6)]
+
+
+@pytest.mark.parametrize("paths", [(), ("gone.jpg",)])
+def test_evaluation_of_nothing(paths):
+    assert list(pipeline.evaluation(paths, PIXELS, batch_size=BATCH)) == list(pipeline.readable(paths, 3)) == []
+
+
+@pytest.mark.parametrize("name", [b"new\nline.png", "ünï ☃.png".encode(), b"latin \xe9.png", b"a,b;'\"$(ls)*?.png"])
+def test_any_file_name_will_do(plain, tmp_path, name):
+    path = os.path.join(os.fsencode(tmp_path), name)
+    with open(path, "wb") as file, open(plain.paths[4], "rb") as picture:
+        file.write(picture.read())
+    listing = Listing((os.fsdecode(path),) * 2, (0, 1), ("a", "b"))
+    assert list(pipeline.readable(listing.paths, 3)) == [(0, 20), (1, 20)]
+    assert numbers(batches(listing, batch_size=2)) == [4, 4]
+
+
+def test_a_picture_lost_in_mid_run_is_left_out(plain):
+    listing = Listing((*plain.paths, "gone.png"), (*plain.labels, 0), plain.classes)
+    order = numbers(batches(listing, "light", epochs=range(2)))
+    assert set(order) == set(range(COUNT)) and len(order) % BATCH == 0
+
+
+def test_validation_repeats_with_labels(plain):
+    found = list(pipeline.validation(plain, PIXELS, batch_size=BATCH).take(6))
+    passed = [
+        (int(p[0, 0, 0]) // 20, int(label))
+        for pictures, labels in found
+        for p, label in zip(pictures, tf.argmax(labels, 1), strict=True)
+    ]
+    assert passed == 2 * list(zip(range(COUNT), plain.labels, strict=True))
+
+
+def test_the_wait_for_a_slow_dataset_is_clocked():
+    def slow(number):
+        time.sleep(0.03)
+        return number
+
+    source = tf.data.Dataset.range(10).map(lambda n: tf.numpy_function(slow, (n,), tf.int64))
+    dataset, waited = pipeline.clocked(source)
+    assert [int(number) for number in dataset] == list(range(10))
+    assert 0.28 < float(waited) < 1.5
+
+
+def test_no_wait_for_a_fast_dataset_is_clocked():
+    dataset, waited = pipeline.clocked(tf.data.Dataset.range(10))
+    for _ in dataset:
+        time.sleep(0.02)
+    assert float(waited) < 0.1
