@@ -1,8 +1,8 @@
 """Pictures a second of the training pipelines, from JPEG files of about 500x375 to random 224 crops, flipped.
 
 Ours resizes a random window of each picture. Keras: image_dataset_from_directory at 256, then its crop and flip layers
-on the batch (one place for the whole batch, no resize of the crop). torchvision: RandomResizedCrop and flip, two workers.
-All are timed in turn, several rounds; the median of each is quoted.
+on the batch (one place for the whole batch, no resize of the crop). torchvision: RandomResizedCrop and flip in two
+workers. All are timed in turn, several rounds; the median of each is quoted.
 
     python benchmarks/bench_training_pipeline.py
 """

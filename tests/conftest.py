@@ -13,7 +13,6 @@ from transferkit.data.listing import find_splits
 from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant
 
-
 QUICK = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 4, "head_epochs": 2, "lr": 0.01, "seed": 3}
 
 

@@ -12,8 +12,6 @@ from pictures import encoded, exif, photo
 from PIL import Image, ImageOps
 
 from transferkit.data import decode, pipeline
-from transferkit.data.audit import audit
-from transferkit.data.listing import Listing
 
 WIDE = photo(50, 34, seed=1)
 
@@ -139,10 +137,18 @@ def test_a_jpeg_is_set_upright(turn, big_endian):
     assert np.array_equal(rgb(data), upright)
     found, size = part(data, (3, 11, 20, 30), 100)  # nothing is lost where the window touches no edge of the picture
     assert np.array_equal(found, upright[3:23, 11:41]) and tuple(size) == (20, 30)
-    found, size = part(data, (8, 16, 16, 32), 8)  # at half the size
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_turned_jpeg_is_decoded_smaller_where_the_scale_divides_its_sides(turn):
+    picture = photo(64, 48, seed=1)
+    data = encoded(turned(picture, turn), exif=exif(turn))
+    found, size = part(data, (8, 16, 16, 32), 8)
     assert found.shape == (8, 16, 3) and tuple(size) == (16, 32)
-    halved = upright[8:24, 16:48].reshape(8, 2, 16, 2, 3).mean((1, 3))
+    halved = pixels(picture)[8:24, 16:48].reshape(8, 2, 16, 2, 3).mean((1, 3))
     assert np.abs(found.numpy() - halved).mean() < 3 < np.abs(found.numpy()[:, ::-1] - halved).mean()
+    uneven = encoded(turned(WIDE, turn), exif=exif(turn))
+    assert part(uneven, (8, 16, 16, 32), 8)[0].shape == ((8, 16, 3) if turn == 1 else (16, 32, 3))
 
 
 @pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF"])
@@ -169,11 +175,12 @@ def test_an_orientation_that_does_not_exist_is_none(turn):
     assert int(decode.orientation(encoded(WIDE, exif=exif(turn or None).replace(b"\1\0\x09\0", b"\1\0\x0a\0")))) == 1
 
 
-@pytest.mark.parametrize("form, suffix", [("PNG", "jpg"), ("JPEG", "png"), ("WEBP", "jpg"), ("BMP", "gif")])
-def test_the_format_is_told_by_content(tmp_path, form, suffix):
-    path = tmp_path / f"wrong.{suffix}"
-    path.write_bytes(encoded(WIDE, form))
-    assert list(pipeline.readable([str(path)], 3)) == [(0, 34)]
+def test_the_format_is_told_by_content(tmp_path):
+    paths = []
+    for form, suffix in (("PNG", "jpg"), ("JPEG", "png"), ("WEBP", "jpg"), ("BMP", "gif")):
+        paths.append(str(tmp_path / f"{form}.{suffix}"))
+        (tmp_path / f"{form}.{suffix}").write_bytes(encoded(WIDE, form))
+    assert list(pipeline.readable(paths, 3)) == [(0, 34), (1, 34), (2, 34), (3, 34)]
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
@@ -224,10 +231,18 @@ def test_what_is_no_picture_is_an_error_and_a_sentence(tmp_path, capfd, name):
             decoded(data)
     path = tmp_path / "picture.jpg"
     path.write_bytes(data)
-    assert list(pipeline.readable([str(path)], 3)) == []
     said = decode.why_unreadable(str(path))
     assert re.search(reason, said) and "\n" not in said and "object at" not in said
-    assert capfd.readouterr().err == ""
+    # libjpeg's own word, of a JPEG cut in its head; TensorFlow has no way to silence it
+    assert set(capfd.readouterr().err.splitlines()) <= {"Improper call to JPEG library in state 201"}
+
+
+def test_what_is_no_picture_is_left_out(tmp_path, capfd):
+    for name, (data, _) in damaged().items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "fine").write_bytes(encoded(WIDE))
+    assert list(pipeline.readable([str(tmp_path / name) for name in (*damaged(), "fine")], 3)) == [(12, 34)]
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_file_that_is_gone_is_told(tmp_path):
@@ -239,46 +254,3 @@ def test_what_only_pillow_reads_is_damaged(tmp_path):
     path = tmp_path / "fine.png"
     path.write_bytes(encoded(WIDE, "PNG"))
     assert decode.why_unreadable(str(path)) == "damaged"
-
-
-def pictures(tmp_path, *bad, good=8, classes=2) -> Listing:
-    """Good pictures of the last class, and bad ones of the first, then of the last."""
-    paths = []
-    for number, data in enumerate([*bad, *[encoded(photo(30 + n, 20 + n), "PNG") for n in range(good)]]):
-        paths.append(str(tmp_path / f"{number}.jpg"))
-        (tmp_path / f"{number}.jpg").write_bytes(data)
-    return Listing(tuple(paths), (0, *[1] * (len(paths) - 1)), ("a", "b"), {".txt": 1})
-
-
-def test_the_audit_of_good_pictures_leaves_the_listing_as_it_is(tmp_path):
-    listing = pictures(tmp_path, good=7)
-    found = audit(listing)
-    assert found.listing is listing and found.unreadable == () and found.side == 23
-
-
-def test_the_audit_leaves_out_what_cannot_be_read(tmp_path):
-    listing = pictures(tmp_path, encoded(WIDE), b"", b"text", good=8)
-    found = audit(listing, channels=1)
-    assert found.listing.paths == listing.paths[:1] + listing.paths[3:] and found.listing.labels == (0, *[1] * 8)
-    assert found.listing.ignored == {".txt": 1}
-    assert found.unreadable == (
-        (listing.paths[1], "the file is empty"),
-        (listing.paths[2], "no picture format that is known"),
-    )
-
-
-def test_the_audit_stops_at_more_than_one_in_five(tmp_path):
-    assert len(audit(pictures(tmp_path, encoded(WIDE), b"", good=3)).unreadable) == 1  # one in five is borne
-    listing = pictures(tmp_path, encoded(WIDE), *[b""] * 12, good=2)
-    with pytest.raises(ValueError, match="12 of 15 pictures cannot be read, more than one in five: ") as error:
-        audit(listing)
-    named = [path for path in listing.paths if f"{path} (the file is empty)" in str(error.value)]
-    assert named == list(listing.paths[1:11]) and str(error.value).endswith(", and 2 more.")
-
-
-def test_the_audit_stops_where_a_class_is_left_empty(tmp_path):
-    with pytest.raises(ValueError, match="No picture of class 'a' can be read"):
-        audit(pictures(tmp_path, b"", good=8))
-    lacking = Listing((), (), ("a", "b", "c")).take([])
-    listing = pictures(tmp_path, encoded(WIDE)).under(lacking.classes, "here")
-    assert audit(listing).listing is listing  # c had none before

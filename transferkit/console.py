@@ -1,5 +1,6 @@
 """What a person sees while a job runs: always on standard error, so that standard output is the answer alone."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -37,9 +38,7 @@ def _sheet(title: str | None, columns: Iterable[str], rows: Iterable[Iterable]) 
     rows = [[_cell(value) for value in row] for row in rows]
     sheet = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, name in enumerate(columns):
-        numeric = all(
-            row[number].replace(",", "").replace(".", "").lstrip("-").isdigit() or not row[number] for row in rows
-        )
+        numeric = all(re.fullmatch(r"[-\d.,]*( ?[%GM])?", row[number]) for row in rows)
         sheet.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         sheet.add_row(*row)

@@ -87,7 +87,7 @@ def lr(facts, recipe):
     """The square root and the linear rule of batch scaling."""
     batch = recipe.train.batch_size
     if recipe.train.optimizer == "adamw":
-        return _round(2e-4 * math.sqrt(batch / 32)), f"AdamW, batch {batch}"
+        return _round(4e-4 * math.sqrt(batch / 32)), f"AdamW, batch {batch}"
     return _round(0.01 * batch / 32), f"SGD, batch {batch}"
 
 

@@ -98,7 +98,9 @@ def region(data, channels, choose, cover):
         stored = tf.io.extract_jpeg_shape(data)[:2]
         shape = tf.where(turn >= 5, stored[::-1], stored)
         window = choose(shape)
-        scale = covering_scale(tf.reduce_min(window[2:]), cover)
+        # scaled, the last pixels of an uneven side lie outside in part; turned, they would be first and shift the rest
+        exact = (turn == 1) | tf.reduce_all(shape % 8 == 0)
+        scale = tf.where(exact, covering_scale(tf.reduce_min(window[2:]), cover), 0)
         return upright(jpeg_window(data, stored_window(window, shape, turn), scale, channels), turn), window[2:]
 
     def from_other():
