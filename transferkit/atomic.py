@@ -14,7 +14,7 @@ def write(path: str | os.PathLike, content):
             in the file's own name; anything else is written as JSON.
 
     Raises:
-        OSError: the disk is full or the folder gone; a file of that name is then as it was.
+        OSError: it could not be written, the disk being full perhaps; a file of that name is then as it was.
     """
     path = Path(path)
     partial = path.with_name(f".{os.getpid()}.{path.name}")
@@ -32,5 +32,8 @@ def write(path: str | os.PathLike, content):
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except Exception as error:  # h5py, safetensors and Keras each word a full disk in a type of their own
+        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+        raise OSError(f"{path} could not be written: {reason}.") from error
     finally:
         partial.unlink(missing_ok=True)

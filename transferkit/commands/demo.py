@@ -7,6 +7,9 @@ import click
 from transferkit.commands import finetune, options, predict
 
 
+FLAGS = ("--augment 'crop(0.7)'", "--epochs 8", "--lr 0.0006")  # digits have a left and a right: no flips
+
+
 @click.command(short_help="The whole tour on real pictures, in about a minute.")
 @click.option("--out", default="demo", type=click.Path(file_okay=False), help="Folder to work in.  [default: demo]")
 @options.as_json
@@ -27,8 +30,9 @@ def command(out, as_json):
     digits = Path(out) / "digits"
     say(f"1. scikit-learn's handwritten digits, as PNG files in class folders: {digits}")
     write_digits(digits)
-    say(f"\n2. transferkit finetune --base efficientnet_lite0 --data {digits} --augment 'crop(0.7)'")
-    job = Recipe().override(base="efficientnet_lite0", data=str(digits.resolve()), augment="crop(0.7)")
+    say(f"\n2. transferkit finetune --base efficientnet_lite0 --data {digits} {' '.join(FLAGS)}")
+    knobs = {"base": "efficientnet_lite0", "data": str(digits.resolve())}
+    job = Recipe().override(**knobs, augment="crop(0.7)", epochs=8, lr=6e-4)
     plan = tuning.plan(job)
     finetune.show_plan(plan)
     run = tuning.run(plan, runs.new_folder(None, overwrite=False, name=str(Path(out) / "run")))

