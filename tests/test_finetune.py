@@ -2,8 +2,11 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,7 +18,7 @@ import transferkit as tk
 from transferkit import models, runs
 from transferkit.data.listing import find_splits
 from transferkit.recipe import Recipe
-from transferkit.training import callbacks, freezing, tuning
+from transferkit.training import callbacks, freezing, optimizers, tuning
 
 
 @pytest.fixture
@@ -92,7 +95,7 @@ def test_what_learns(tiny):
 
 
 def test_the_head_alone_leaves_the_rest_as_it_was(tiny, splits, tmp_path):
-    run = finetune(tiny, splits, tmp_path / "run", epochs=3, unfreeze="head")
+    run = finetune(tiny, splits, tmp_path / "run", epochs=3, head_epochs=3, unfreeze="head")
     keras.utils.set_random_seed(3)
     fresh = models.load(tiny, "none").model
     np.testing.assert_array_equal(
@@ -118,32 +121,95 @@ def logits(run, splits):
 
 
 def test_resume_goes_on_as_if_never_cut(finished, tiny, splits, tmp_path, monkeypatch):
+    begin = callbacks.Show.on_epoch_begin
+
     def cut(self, epoch, logs=None):
         if epoch == 1:
             raise MemoryError("the machine went down")
+        begin(self, epoch, logs)
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(callbacks.Stopper, "on_epoch_begin", cut)
+        patch.setattr(callbacks.Show, "on_epoch_begin", cut)
         finetune(tiny, splits, tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.json").exists()
+    with pytest.raises(ValueError, match="is not finished: transferkit finetune --resume"):
+        models.load(tmp_path / "run")
     resumed = tuning.resume(tmp_path / "run")
     assert logits(resumed, splits) == pytest.approx(logits(finished, splits), abs=1e-3)
     with pytest.raises(ValueError, match="is complete"):
         tuning.resume(tmp_path / "run")
 
 
-def test_ctrl_c_saves_and_can_be_resumed(tiny, splits, tmp_path, monkeypatch):
-    def stop(self, batch, logs=None):
-        self.asked = self.model.stop_training = True
-
-    with monkeypatch.context() as patch:
-        patch.setattr(callbacks.Stopper, "on_train_batch_end", stop)
-        run = finetune(tiny, splits, tmp_path / "run", epochs=4, head_epochs=1)
+def test_ctrl_c_saves_and_can_be_resumed(pets, tmp_path):
+    """A real signal to a real process, in the middle of the released phase."""
+    words = ["finetune", "--base", "tiny", "--data", str(pets), "--out", "run", "--json", "--weights", "none"]
+    words += ["--size", "32", "--batch-size", "4", "--epochs", "4000", "--head-epochs", "1"]
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import conftest, transferkit.commands\n"
+        "from transferkit.zoo.variant import Variant\n"
+        "conftest.zoo.variants()['tiny'] = Variant(conftest._tiny, 'fc', 0, 0, 16, 32)\n"
+        "transferkit.commands.main(sys.argv[1:])"
+    )
+    here = str(Path(__file__).parent)
+    with subprocess.Popen([sys.executable, "-c", code, here, *words], cwd=tmp_path, stdout=-1, stderr=-1) as process:
+        state = tmp_path / "run" / "checkpoints" / "state.json"
+        wait_for(lambda: state.exists() and len(json.loads(state.read_text())["history"]) >= 3)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert json.loads(out)["run"] == "run"
+    assert b"--resume run goes on" in err
+    run = tk.load_run(tmp_path / "run")
     assert run.metrics["interrupted"]
-    assert (run.folder / "model.keras").exists()
+    assert len(run.predict([str(next(pets.rglob("*.jpg")))])) == 1
+    epochs = len(json.loads(state.read_text())["history"])
+    recipe = run.folder / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("epochs = 4000", f"epochs = {epochs + 1}"))
     resumed = tuning.resume(run.folder)
     assert not resumed.metrics["interrupted"]
-    assert len(json.loads((run.folder / "checkpoints" / "state.json").read_text())["history"]) == 4
+    assert len(json.loads(state.read_text())["history"]) == epochs + 1
+
+
+def wait_for(condition, seconds=90):
+    for _ in range(seconds * 20):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that in time")
+
+
+def test_ctrl_c_before_anything_is_learnt(tiny, splits, tmp_path, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning, "fit_head", stop)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(tiny, splits, tmp_path / "run")
+    assert "Nothing is trained yet" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_no_number_keeps_the_head(tiny, splits, tmp_path, capsys):
+    run = finetune(tiny, splits, tmp_path / "run", lr=1e30, optimizer="sgd")
+    assert run.metrics["kept"]["phase"] == "head"
+    assert "lower --lr" in capsys.readouterr().err
+
+
+def test_of_equal_accuracies_the_lower_loss_is_kept():
+    rows = [{"val_accuracy": a, "val_loss": loss} for a, loss in ((0.9, 0.3), (1.0, 0.7), (1.0, 0.6), (1.0, 0.6))]
+    assert callbacks.best_of(rows) is rows[2]
+    assert callbacks.best_of([]) is None
+
+
+def test_float16_scales_its_loss(tiny):
+    network = models.with_policy(models.load(tiny, "none"), "mixed_float16")
+    optimizers.compile_for(network.model, keras.optimizers.SGD(), label_smoothing=0.0)
+    assert isinstance(network.model.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def test_other_orders_of_classes_are_brought_together(tiny, pets, splits, tmp_path):
+    turned = splits.val.under(splits.val.classes[::-1], "val")
+    run = tk.finetune(tiny, splits.train, turned, out=tmp_path / "run", **QUICK)
+    assert run.splits.val == splits.val
 
 
 def test_a_run_is_a_base(finished, splits, tmp_path):
@@ -202,8 +268,8 @@ def test_a_full_disk_leaves_no_half_file(tiny, splits, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("transferkit.atomic.os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        finetune(tiny, splits, tmp_path / "run", epochs=1)
+    with pytest.raises(OSError, match="recipe.toml could not be written: No space left on device."):
+        finetune(tiny, splits, tmp_path / "run")
     assert [path for path in (tmp_path / "run").rglob("*") if path.is_file()] == []
 
 

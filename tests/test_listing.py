@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from transferkit.atomic import write
 from transferkit.data import listing
 from transferkit.data.listing import (
     Listing,
@@ -18,7 +19,7 @@ from transferkit.data.listing import (
     list_images,
     natural,
     read_splits,
-    write_splits,
+    split_rows,
 )
 
 
@@ -126,8 +127,8 @@ def test_a_folder_that_may_not_be_read_is_counted(tmp_path, monkeypatch):
         (("train/1.jpg", "test/2.jpg"), "train holds 1 pictures but no class folders"),
         (("val/a/1.jpg", "test/a/1.jpg"), "holds test and val but no train"),
         (("train/a/1.jpg", "val/a/1.jpg", "valid/a/1.jpg"), "holds two folders for val: val and valid"),
-        (("train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg"), "val holds pictures of c; the classes known are a, b"),
-        (("train/a/1.jpg", "train/b/1.jpg", "test/c/1.jpg"), "test holds pictures of c; the classes known are a, b"),
+        (("train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg"), "val/ holds pictures of c; the classes known are a, b"),
+        (("train/a/1.jpg", "train/b/1.jpg", "test/c/1.jpg"), "test/ holds pictures of c; the classes known are a, b"),
         (("train/a/1.jpg", "train/b/1.jpg", "val/1.jpg"), "val holds 1 pictures but no class folders"),
     ],
 )
@@ -213,9 +214,9 @@ def test_splits_are_written_and_read(tmp_path):
     touch(tmp_path / "pictures", *(f"{name}/{i}, {i}.jpg" for name in names for i in range(4)))
     made = find_splits(tmp_path / "pictures", validation=0.25, seed=3)
     splits = Splits(made.train, made.val, made.val)
-    write_splits(splits, tmp_path / "split.csv")
+    write(tmp_path / "split.csv", split_rows(splits))
     assert read_splits(tmp_path / "split.csv", splits.train.classes) == splits
-    write_splits(Splits(made.train, made.val), tmp_path / "split.csv")
+    write(tmp_path / "split.csv", split_rows(Splits(made.train, made.val)))
     assert read_splits(tmp_path / "split.csv", splits.train.classes).test is None
 
 

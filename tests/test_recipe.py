@@ -1,5 +1,7 @@
 """Recipes and the rules that fill them."""
 
+from pathlib import Path
+
 import pytest
 
 from transferkit import recipe, rules
@@ -104,3 +106,10 @@ def test_rules(given, about, expected):
 
 def test_unknown_name_is_a_value_error():
     assert issubclass(UnknownName, ValueError)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent.parent / "recipes").glob("*.toml")), ids=lambda p: p.name
+)
+def test_the_recipes_here_load(path):
+    assert recipe.load(path) != Recipe()

@@ -1,8 +1,11 @@
 """Transfer learning for pictures on TensorFlow and Keras 3. The public names load what they need at first use."""
 
 import importlib
+import os
 
 __version__ = "0.1.0"
+
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # read when TensorFlow first sees a GPU
 
 _HOMES = {
     "Listing": "transferkit.data.listing",

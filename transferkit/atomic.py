@@ -22,13 +22,13 @@ def write(path: str | os.PathLike, content):
         if callable(content):
             content(partial)
         elif path.suffix == ".csv":
-            with open(partial, "w", newline="", encoding="utf-8") as file:
+            with open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
                 writer = csv.DictWriter(file, list(dict.fromkeys(name for row in content for name in row)))
                 writer.writeheader()
                 writer.writerows(content)
         else:
             text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=1)
-            partial.write_text(text, "utf-8")
+            partial.write_text(text, "utf-8", errors="surrogateescape")
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -9,12 +9,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 console = Console(stderr=True, highlight=False)
-WIDE = 500  # columns of a table that goes into a file or a pipe: nothing is folded there
+WIDE = 500  # columns of a table that goes into a file or a pipe
 
 
-def say(text: str):
+def answers() -> Console:
+    """Standard output, for an answer that people read; nothing is folded in a file or a pipe."""
+    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+
+
+def say(text: str, on: Console = console):
     """One line."""
-    console.print(text, markup=False, soft_wrap=True)
+    on.print(text, markup=False, soft_wrap=True)
 
 
 def warn(text: str):
@@ -22,19 +27,12 @@ def warn(text: str):
     console.print(f"Warning: {text}", markup=False, soft_wrap=True, style="yellow")
 
 
-def table(title: str, columns: Iterable[str], rows: Iterable[Iterable]):
-    """A table beside the work, on standard error."""
-    console.print(_sheet(title, columns, rows), markup=False)
-
-
-def print_table(columns: Iterable[str], rows: Iterable[Iterable]):
-    """A table that is the answer, on standard output."""
-    out = Console(width=None if sys.stdout.isatty() else WIDE)
-    out.print(_sheet(None, columns, rows), markup=False)
+def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable], on: Console = console):
+    """A table; numbers to the right, and no lines."""
+    on.print(_sheet(title, columns, rows), markup=False)
 
 
 def _sheet(title: str | None, columns: Iterable[str], rows: Iterable[Iterable]) -> Table:
-    """Numbers to the right, and no lines."""
     rows = [[_cell(value) for value in row] for row in rows]
     sheet = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, name in enumerate(columns):

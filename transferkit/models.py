@@ -20,7 +20,7 @@ from transferkit.weights.catalogue import sets, weight_set
 from transferkit.weights.fetch import fetch
 
 WEIGHT_FILES = (".pth", ".pt", ".safetensors", ".h5", ".keras")
-NOTE = "transferkit.json"  # the extra member of a .keras file: what Keras has no place for
+NOTE, FORMAT = "transferkit.json", 1  # the extra member of a .keras file: what Keras has no place for
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Network:
         classes: names in index order.
         head: name of the last dense layer.
         base: where it comes from, for a person: "resnet34 (imagenet1k_v1)".
-        loaded: one line on the weights: "182/182 tensors loaded".
+        loaded: what came from a file, for a person: "182/182 tensors loaded"; empty for fresh weights.
     """
 
     model: keras.Model
@@ -70,26 +70,41 @@ def create(name: str, *, weights: str | os.PathLike = "imagenet", num_classes: i
 
 def load(base: str | os.PathLike, weights: str | os.PathLike = "imagenet") -> Network:
     """A base by any of its spellings: a network's name with weights, a run folder, or a `.keras` file of ours."""
-    if str(base) in zoo.variants():
+    if is_network(base):
         return _from_zoo(str(base), str(weights))
-    path = Path(base) / "model.keras" if Path(base).is_dir() else Path(base)
-    if path.suffix == ".keras" or path.exists():
-        return read(path)
-    raise UnknownName(
-        f"No network, run folder or .keras file is called {str(base)!r}."
-        f"{nearest(zoo.variants(), str(base))}{known(zoo.variants())}"
-    )
+    path = Path(base)
+    if path.suffix != ".keras" and not path.exists():
+        raise UnknownName(
+            f"No network, run folder or .keras file is called {str(base)!r}."
+            f"{nearest(zoo.variants(), str(base))}{known(zoo.variants())}"
+        )
+    if str(weights) != "imagenet":
+        raise UnknownName(f"{base} has weights of its own: leave out --weights {weights}.")
+    if path.is_dir() and (path / "recipe.toml").exists() and not (path / "model.keras").exists():
+        raise ValueError(f"{path} is not finished: transferkit finetune --resume {path} goes on with it.")
+    return read(path / "model.keras" if path.is_dir() else path)
+
+
+def is_network(base: str | os.PathLike) -> bool:
+    """Whether a base is a network's name; a folder of that name is only meant as ./name."""
+    return str(base) in zoo.variants()
+
+
+def is_file(weights: str | os.PathLike) -> bool:
+    """Whether weights are given by a path, and not by a tag."""
+    return Path(weights).name != str(weights) or Path(weights).suffix in WEIGHT_FILES
 
 
 def _from_zoo(name: str, weights: str) -> Network:
-    head = zoo.variant(name).head
+    head, pixels = zoo.variant(name).head, sets(name)[0].pixels if sets(name) else Pixels()
     if weights == "none":
-        pixels = sets(name)[0].pixels if sets(name) else Pixels()
         model = zoo.build(name, pixels=pixels, num_classes=1000)
-        return Network(model, pixels, _class_names(1000), head, f"{name} (fresh)", "fresh weights")
-    if os.path.sep in weights or Path(weights).suffix in WEIGHT_FILES or Path(weights).exists():
-        path, pixels = Path(weights), sets(name)[0].pixels if sets(name) else Pixels()
-        source = str(path)
+        return Network(model, pixels, _class_names(1000), head, f"{name} (fresh)")
+    classes = None
+    if is_file(weights):
+        path, source = Path(weights), weights
+        if note := _note(path):  # one of ours: it says what its weights expect
+            pixels, classes = note["pixels"], note["classes"]
     else:
         chosen = weight_set(name, weights)
         path, pixels, source = fetch(chosen), chosen.pixels, chosen.tag
@@ -99,7 +114,7 @@ def _from_zoo(name: str, weights: str) -> Network:
     model = zoo.build(name, pixels=pixels, num_classes=num_classes)
     count = assign(model, tensors, layout, source=str(path))
     loaded = f"{count}/{count} tensors loaded"
-    return Network(model, pixels, _class_names(num_classes), head, f"{name} ({source})", loaded)
+    return Network(model, pixels, classes or _class_names(num_classes), head, f"{name} ({source})", loaded)
 
 
 @cache
@@ -116,8 +131,8 @@ def with_head(network: Network, classes) -> Network:
     old = network.model.get_layer(network.head)
     logits = zoo.layers.head(old.input, len(classes), name=network.head)
     model = keras.Model(network.model.input, logits, name=network.model.name)
-    total = len(tensor_names(model))
-    loaded = f"head {len(network.classes)} -> {len(classes)} new; {total - len(old.weights)}/{total} tensors loaded"
+    total, changed = len(tensor_names(model)), f"head {len(network.classes)} -> {len(classes)} new"
+    loaded = f"{changed}; {total - len(old.weights)}/{total} tensors loaded" if network.loaded else ""
     return dataclasses.replace(network, model=model, classes=classes, loaded=loaded)
 
 
@@ -138,7 +153,7 @@ def output_of(model: keras.Model, name: str):
 def save(network: Network, path: Path):
     """Write a `.keras` file that plain Keras loads, uncompiled and in float32, with our note as an extra member."""
     note = {
-        "format": 1,
+        "format": FORMAT,
         "base": network.base,
         "head": network.head,
         "classes": network.classes,
@@ -187,16 +202,25 @@ def read(path: Path) -> Network:
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}: expected a run folder or a .keras file.")
     try:
-        with zipfile.ZipFile(path) as archive:
-            note = json.loads(archive.read(NOTE))
-        pixels = {key: tuple(v) if isinstance(v, list) else v for key, v in note["pixels"].items()}
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except KeyError:
-        raise ValueError(f"{path} holds no {NOTE}: expected a file that transferkit wrote.") from None
+        note = _note(path)
+        model = keras.models.load_model(path, compile=False, safe_mode=True) if note else None
     except Exception as error:  # whatever zipfile, json, h5py and Keras raise on a damaged file
-        raise ValueError(f"{path} cannot be read as a .keras file: {_first_line(error)}") from error
-    return Network(model, Pixels(**pixels), tuple(note["classes"]), note["head"], note["base"], "all weights loaded")
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} cannot be read as a .keras file of ours: {first}") from error
+    if note is None:
+        raise ValueError(f"{path} holds no {NOTE}: expected a file that transferkit wrote.")
+    return Network(model, note["pixels"], note["classes"], note["head"], note["base"], "all weights loaded")
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _note(path: Path) -> dict | None:
+    """What `save` wrote beside the model, or None where it wrote nothing."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        if NOTE not in archive.namelist():
+            return None
+        note = json.loads(archive.read(NOTE))
+    if note["format"] != FORMAT:
+        raise ValueError(f"its {NOTE} has format {note['format']}, expected {FORMAT}: a newer transferkit wrote it.")
+    pixels = {key: tuple(value) if isinstance(value, list) else value for key, value in note["pixels"].items()}
+    return {"pixels": Pixels(**pixels), "classes": tuple(note["classes"]), "head": note["head"], "base": note["base"]}

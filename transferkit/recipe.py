@@ -1,6 +1,7 @@
 """Every knob of a job, with its default and its help, once. Flags, TOML files and saved runs follow from here."""
 
 import json
+import math
 import os
 import tomllib
 from dataclasses import dataclass, field, fields, replace
@@ -118,6 +119,8 @@ def check(name: str, value):
     wanted, facts = kind(knob), knob.metadata
     if not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool):
         raise ValueError(f"{name} must be a {wanted.__name__}, not {value!r}.")
+    if wanted is float and not math.isfinite(value):
+        raise ValueError(f"{name} must be a number, not {value!r}.")
     if facts["choices"] and value not in facts["choices"]:
         raise UnknownName(f"{name} must be one of {', '.join(facts['choices'])}, not {value!r}.")
     low, high = facts["low"], facts["high"]

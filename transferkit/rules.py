@@ -6,6 +6,7 @@ Pure functions, one a knob; `RULES` gives their order, since later ones read wha
 import math
 from dataclasses import dataclass
 
+from transferkit.lookup import UnknownName
 from transferkit.pixels import Pixels
 from transferkit.recipe import BY_RULE, Recipe, parts_of_knobs
 
@@ -32,13 +33,23 @@ class Choice:
 
 
 def choose(recipe: Recipe, facts: Facts) -> tuple[Recipe, list[Choice]]:
-    """Fill the knobs that are open. What the user set is kept."""
+    """Fill the knobs that are open. What the user set is kept.
+
+    Raises:
+        UnknownName: the epochs contradict each other.
+    """
     choices, parts = [], parts_of_knobs()
     for name, rule in RULES.items():
         if getattr(getattr(recipe, parts[name]), name) is BY_RULE:
             value, reason = rule(facts, recipe)
             recipe = recipe.override(**{name: value})
             choices.append(Choice(name, value, reason))
+    head, total = recipe.train.head_epochs, recipe.train.epochs
+    if head > total or (recipe.train.unfreeze == "head" and head < total):
+        expected = (
+            f"{total}, all of them" if recipe.train.unfreeze == "head" else f"from 0 to {total}, which are in all"
+        )
+        raise UnknownName(f"head_epochs must be {expected}, not {head}.")
     return recipe, choices
 
 
@@ -54,7 +65,7 @@ def size(facts, recipe):
 def augment(facts, recipe):
     return (
         "light",
-        "crops of half the picture or more, and flips; none where left and right differ in meaning",
+        "crops and flips; where left and right differ in meaning, take crop(0.5)",
     )
 
 
@@ -77,7 +88,7 @@ def epochs(facts, recipe):
     """Those of the head, and as many as bring a number of pictures through the whole network: minutes."""
     head = recipe.train.head_epochs
     if recipe.train.unfreeze == "head":
-        return head, "the head is all that learns"
+        return max(1, head), "the head is all that learns"
     budget, least, most = (60_000, 5, 30) if facts.gpu else (2_400, 2, 20)
     released = max(least, min(most, budget // facts.pictures))
     return head + released, f"{facts.pictures:,} pictures {'on a GPU' if facts.gpu else 'without a GPU'}"

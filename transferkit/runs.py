@@ -1,5 +1,6 @@
 """A run folder: what a job leaves behind, written so that a crash never leaves half a file."""
 
+import csv
 import importlib.metadata
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from transferkit import models, recipe
 from transferkit.atomic import write
-from transferkit.data.listing import Splits, find_labelled, read_splits, write_splits
+from transferkit.data.listing import Splits, find_labelled, read_splits, split_rows
 from transferkit.evaluation import plots, predict
 
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
@@ -39,6 +40,15 @@ class Run:
     @cached_property
     def splits(self) -> Splits:
         return read_splits(self.folder / "split.csv", self.classes)
+
+    @cached_property
+    def unreadable(self) -> tuple[tuple[str, str], ...]:
+        """(path, reason) of the pictures that were left out."""
+        path = self.folder / "unreadable.csv"
+        if not path.exists():
+            return ()
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return tuple((row["path"], row["reason"]) for row in csv.DictReader(file))
 
     @cached_property
     def metrics(self) -> dict:
@@ -90,8 +100,9 @@ def new_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> 
     return folder
 
 
-def check_free(out: str | os.PathLike | None, *, overwrite: bool):
-    """Raise `ValueError` if a run may not be written to `out`: it is taken, or to be overwritten but no run."""
+def check_free(out: str | os.PathLike | None, *, overwrite: bool, base: str | os.PathLike = ""):
+    """Raise `ValueError` if a run may not be written to `out`: it is taken, or to be overwritten but no run, or the
+    run's own base."""
     folder = Path(out or "")
     if out is None or not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -99,6 +110,8 @@ def check_free(out: str | os.PathLike | None, *, overwrite: bool):
         raise ValueError(f"{folder} exists: give another --out, or --overwrite to replace it.")
     if not (folder / "recipe.toml").is_file():
         raise ValueError(f"{folder} is not replaced: it is no run folder, for it holds no recipe.toml.")
+    if folder.resolve() in (Path(base).resolve(), Path(base).resolve().parent):
+        raise ValueError(f"{folder} is not replaced: the new run starts from it. Give another --out.")
 
 
 def slug(text: str) -> str:
@@ -106,11 +119,13 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "-", Path(text).stem or Path(text).name).strip("-.") or "data"
 
 
-def begin(folder: Path, job: recipe.Recipe, splits: Splits, device: str):
+def begin(folder: Path, job: recipe.Recipe, splits: Splits, unreadable, device: str):
     """Write what is known before training: enough to start the job again."""
     write(folder / "recipe.toml", recipe.dumps(job))
     write(folder / "classes.txt", "".join(f"{name}\n" for name in splits.train.classes))
-    write(folder / "split.csv", lambda path: write_splits(splits, path))
+    write(folder / "split.csv", split_rows(splits))
+    if unreadable:
+        write(folder / "unreadable.csv", [{"path": path, "reason": reason} for path, reason in unreadable])
     versions = {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)}
     environment = {"python": platform.python_version(), "platform": platform.platform(), "device": device}
     write(folder / "environment.json", environment | versions)

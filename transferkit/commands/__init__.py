@@ -46,6 +46,9 @@ def main(args: list[str] | None = None):
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         sys.exit(130)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except Exception as error:
         if debug:
             raise
@@ -61,5 +64,7 @@ def sentence(error: Exception) -> str:
         return f"{where}{error.strerror}."
     if isinstance(error, (ValueError, OSError)) and str(error):
         return str(error)
+    if type(error).__name__ == "ResourceExhaustedError":
+        return "The memory does not hold it: try a smaller --batch-size or --size."
     first = (str(error).strip() or "no more is known").splitlines()[0]
     return f"{type(error).__name__}: {first} (add --debug to see where)"

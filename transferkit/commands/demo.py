@@ -1,13 +1,13 @@
 """transferkit demo"""
 
+import shlex
 from pathlib import Path
 
 import click
 
 from transferkit.commands import finetune, options, predict
 
-
-FLAGS = ("--augment 'crop(0.7)'", "--epochs 8", "--lr 0.0006")  # digits have a left and a right: no flips
+KNOBS = {"augment": "crop(0.7)", "epochs": 8, "lr": 0.0006}  # no flips: digits have a left and a right
 
 
 @click.command(short_help="The whole tour on real pictures, in about a minute.")
@@ -22,7 +22,7 @@ def command(out, as_json):
     Needs the extra `pretrained`, and no network.
     """
     from transferkit import runs
-    from transferkit.console import say
+    from transferkit.console import console, say
     from transferkit.data.digits import write_digits
     from transferkit.recipe import Recipe
     from transferkit.training import tuning
@@ -30,11 +30,11 @@ def command(out, as_json):
     digits = Path(out) / "digits"
     say(f"1. scikit-learn's handwritten digits, as PNG files in class folders: {digits}")
     write_digits(digits)
-    say(f"\n2. transferkit finetune --base efficientnet_lite0 --data {digits} {' '.join(FLAGS)}")
-    knobs = {"base": "efficientnet_lite0", "data": str(digits.resolve())}
-    job = Recipe().override(**knobs, augment="crop(0.7)", epochs=8, lr=6e-4)
+    flags = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in KNOBS.items())
+    say(f"\n2. transferkit finetune --base efficientnet_lite0 --data {digits} {flags}")
+    job = Recipe().override(base="efficientnet_lite0", data=str(digits), **KNOBS)
     plan = tuning.plan(job)
-    finetune.show_plan(plan)
+    finetune.show_plan(plan, console)
     run = tuning.run(plan, runs.new_folder(None, overwrite=False, name=str(Path(out) / "run")))
     pictures = sorted(str(path) for path in digits.glob("test/*/*.png"))[::40]
     say(f"\n3. transferkit predict {run.folder} ...")

@@ -1,5 +1,7 @@
 """transferkit evaluate"""
 
+import os
+
 import click
 
 from transferkit.commands import options
@@ -27,7 +29,7 @@ def command(network, data, weights, as_json):
     from transferkit.data.listing import find_labelled
     from transferkit.evaluation.predict import evaluate
 
-    run = runs.load_run(network) if Path(network).is_dir() else None
+    run = None if models.is_network(network) or not Path(network).is_dir() else runs.load_run(network)
     if not data and not run:
         raise click.UsageError("Missing option '--data': the folder of labelled pictures.")
     loaded = models.load(network, weights)
@@ -35,8 +37,8 @@ def command(network, data, weights, as_json):
         listing, split = find_labelled(data, loaded.classes)
     else:
         listing, split = (run.splits.test, "test") if run.splits.test else (run.splits.val, "val")
-    seen = set(map(str, run.splits.train.paths)) if run else set()
-    trained = sum(str(Path(path).resolve()) in seen for path in listing.paths)
+    seen = set(map(os.path.realpath, run.splits.train.paths)) if run else set()
+    trained = sum(os.path.realpath(path) in seen for path in listing.paths)
     if trained:
         warn(f"{trained:,} of the {len(listing):,} pictures are ones the run was trained on.")
     figures, _ = evaluate(loaded, listing)
@@ -47,14 +49,14 @@ def command(network, data, weights, as_json):
 
 
 def show(figures: dict, what: str):
-    from transferkit.console import print_table
+    from transferkit.console import answers, table
 
     scores = [
         (name, *(f"{score[key]:.3f}" for key in ("precision", "recall", "f1")), score["n"])
         for name, score in figures["per_class"].items()
         if score["n"]
     ]
-    print_table(("class", "precision", "recall", "f1", "pictures"), scores)
+    table(None, ("class", "precision", "recall", "f1", "pictures"), scores, answers())
     click.echo(options.accuracy_line(figures, what))
     top5 = f"top-5 {options.percent(figures['top5'])}, " if figures["top5"] is not None else ""
     click.echo(f"{top5}loss {figures['loss']:.3f}, expected calibration error {figures['ece']:.3f}")

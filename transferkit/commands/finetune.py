@@ -1,6 +1,5 @@
 """transferkit finetune"""
 
-import os
 import sys
 
 import click
@@ -25,23 +24,24 @@ def command(recipe_file, out, overwrite, resume, dry_run, as_json, **knobs):
     pets/ holds a folder of pictures for each class, or train/, val/ and test/ folders that hold those.
     """
     given = {name: value for name, value in knobs.items() if value is not None}
-    if resume and (given or recipe_file or out or overwrite):
-        raise click.UsageError("--resume takes everything from the run: give it alone.")
+    if resume and (given or recipe_file or out or overwrite or dry_run):
+        raise click.UsageError("--resume takes everything from the run: give it alone, or with --json.")
     job = options.build_recipe(recipe_file, given)
     if not resume and not job.data.data:
         raise click.UsageError("Missing option '--data': the folder of your pictures.")
 
-    from transferkit import runs
+    from transferkit import console, runs
     from transferkit.training import tuning
 
     if resume:
         run = tuning.resume(resume)
     else:
-        job = job.override(data=os.path.abspath(job.data.data))
         name = f"runs/finetune-{runs.slug(job.model.base)}-{runs.slug(job.data.data)}"
-        runs.check_free(out, overwrite=overwrite)  # before the pictures are read
+        runs.check_free(out, overwrite=overwrite, base=job.model.base)  # before the pictures are read
         plan = tuning.plan(job)
-        show_plan(plan)
+        if dry_run and as_json:
+            return options.answer(plan_document(plan))
+        show_plan(plan, on=console.answers() if dry_run else console.console)
         if dry_run:
             return
         run = tuning.run(plan, runs.new_folder(out, overwrite=overwrite, name=name))
@@ -55,8 +55,23 @@ def command(recipe_file, out, overwrite, resume, dry_run, as_json, **knobs):
         sys.exit(130)
 
 
-def show_plan(plan):
-    """Pictures, network, knobs and why."""
+def plan_document(plan) -> dict:
+    """The plan as `--dry-run --json` answers it."""
+    import dataclasses
+
+    return {
+        "recipe": dataclasses.asdict(plan.recipe),
+        "chosen": [dataclasses.asdict(choice) for choice in plan.choices],
+        "pictures": {name: part.counts() for name, part in plan.splits.items()},
+        "unreadable": [{"path": path, "reason": reason} for path, reason in plan.unreadable],
+        "weights": plan.network.loaded,
+        "device": plan.device.name,
+        "precision": plan.device.policy,
+    }
+
+
+def show_plan(plan, on):
+    """Pictures, network, knobs and why, on a console."""
     from transferkit.console import say, table
 
     splits, job = plan.splits, plan.recipe
@@ -64,20 +79,21 @@ def show_plan(plan):
     rows = [[c, *(counts[name][c] for name in counts)] for c in splits.train.classes]
     more = [["...", *("" for _ in counts)]] if len(rows) > 20 else []
     total = [["all", *(len(part) for _, part in splits.items())]]
-    table("Pictures", ["class", *counts], rows[:20] + more + total)
+    table("Pictures", ["class", *counts], rows[:20] + more + total, on)
     for name, part in splits.items():
         if part.ignored:
             ignored = ", ".join(f"{count} {suffix}" for suffix, count in sorted(part.ignored.items()))
-            say(f"Passed over in {name}: {ignored}.")
+            say(f"Passed over in {name}: {ignored}.", on)
     if splits.made:
-        say(f"There is no val/ folder: {job.data.validation:.0%} of each class are held out.")
+        say(f"There is no val/ folder: {job.data.validation:.0%} of each class are held out.", on)
     pixels = plan.network.pixels
     say(
-        f"\n{plan.network.base}: {plan.network.loaded}; on {plan.device.name} in {plan.device.policy}; shorter side to "
-        f"{pixels.resize}, {pixels.interpolation}, centre {pixels.crop} pixels"
+        f"\n{plan.network.base}: {plan.network.loaded or 'fresh weights'}; on {plan.device.name} in "
+        f"{plan.device.policy}; shorter side to {pixels.resize}, {pixels.interpolation}, centre {pixels.crop} pixels\n",
+        on,
     )
     flags = [[f"--{c.knob.replace('_', '-')}", str(c.value), c.reason] for c in plan.choices]
-    table("\nChosen by rule", ["knob", "value", "because"], flags)
+    table("Chosen by rule", ["knob", "value", "because"], flags, on)
 
 
 def show_result(run):

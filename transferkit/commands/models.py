@@ -15,7 +15,7 @@ def command(as_json):
     `--base` takes a network's name, `--weights` a tag.
     """
     from transferkit import zoo
-    from transferkit.console import print_table
+    from transferkit.console import answers, table
     from transferkit.weights.catalogue import sets
     from transferkit.weights.fetch import locate
 
@@ -54,4 +54,4 @@ def command(as_json):
         for net in document
     ]
     columns = ("network", "parameters", "multiply-adds", "size", "features", "weights (* on this machine)")
-    print_table(columns, rows)
+    table(None, columns, rows, answers())

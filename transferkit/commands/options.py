@@ -74,7 +74,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one 
 
 def answer(document):
     """The one JSON document."""
-    json.dump(document, sys.stdout, ensure_ascii=False, indent=1)
+    json.dump(document, sys.stdout, indent=1)  # ASCII alone: it is right in any terminal and file
     sys.stdout.write("\n")
 
 

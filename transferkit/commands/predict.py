@@ -35,30 +35,31 @@ def command(network, paths, weights, top, form, as_json):
         pictures += find_pictures(Path(path), Counter()) if Path(path).is_dir() else [path]
     if not pictures:
         raise ValueError(f"{', '.join(paths)}: no pictures are there.")
-    answers = predict(models.load(network, weights), pictures, top=top)
+    rows = predict(models.load(network, weights), pictures, top=top)
     if as_json:
-        options.answer(answers)
+        options.answer(rows)
     elif form == "jsonl":
-        click.echo("\n".join(json.dumps(row, ensure_ascii=False) for row in answers))
+        click.echo("\n".join(json.dumps(row) for row in rows))
     elif form == "csv":
         columns = ("path", "label", "probability", "error")
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([row[column] for column in columns] for row in answers)
+        writer.writerows([row[column] for column in columns] for row in rows)
     else:
-        show(answers)
+        show(rows)
 
 
-def show(answers: list[dict]):
-    from transferkit.console import print_table
+def show(rows: list[dict]):
+    """A table of the answers: the label, and the next two."""
+    from transferkit.console import answers, table
 
     def cell(row):
         if row["error"]:
             return f"cannot be read: {row['error']}"
         return ", ".join(f"{label} {options.percent(chance)}" for label, chance in row["top"][1:3])
 
-    rows = [
-        (row["path"], row["label"], row["probability"] and options.percent(row["probability"]), cell(row))
-        for row in answers
-    ]
-    print_table(("picture", "label", "probability", "next"), rows)
+    def percent(row):
+        return None if row["error"] else options.percent(row["probability"])
+
+    cells = [(row["path"], row["label"], percent(row), cell(row)) for row in rows]
+    table(None, ("picture", "label", "probability", "next"), cells, answers())

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transferkit.console import track
+from transferkit.console import say, track
 from transferkit.data import decode, pipeline
 from transferkit.data.listing import Listing
 
@@ -20,12 +20,12 @@ class Audit:
     side: int
 
 
-def audit(listing: Listing, *, channels: int = 3, what: str = "pictures") -> Audit:
+def audit(listing: Listing, *, channels: int = 3, what: str = "the listing") -> Audit:
     """Decode every picture once.
 
     Args:
         channels: 1 or 3, those of the network.
-        what: the pictures are, for the progress bar.
+        what: they are, for the bar and the sentence, for the progress bar.
 
     Raises:
         ValueError: more than one picture in five cannot be read, or a class is left with none.
@@ -34,15 +34,16 @@ def audit(listing: Listing, *, channels: int = 3, what: str = "pictures") -> Aud
     rows = [int(row) for row, _ in found]
     unreadable = reasons(listing.paths, rows)
     if len(unreadable) > MOST_UNREADABLE * len(listing):
-        names = ", ".join(f"{path} ({reason})" for path, reason in unreadable[:10])
-        more = f", and {len(unreadable) - 10} more" if len(unreadable) > 10 else ""
+        for path, reason in unreadable:
+            say(f"{path}: {reason}")
         raise ValueError(
-            f"{len(unreadable)} of {len(listing)} pictures cannot be read, more than one in five: {names}{more}."
+            f"{len(unreadable)} of {len(listing)} pictures in {what} cannot be read, more than one in five: mend or "
+            f"remove those listed above, from {unreadable[0][0]} on."
         )
     readable = listing.take(rows) if unreadable else listing
     empty = [name for name, count in readable.counts().items() if not count and listing.counts()[name]]
     if empty:
-        raise ValueError(f"No picture of class {empty[0]!r} can be read: remove the folder or mend its files.")
+        raise ValueError(f"No picture of class {empty[0]!r} in {what} can be read: mend its files or remove it.")
     return Audit(readable, tuple(unreadable), int(np.median([side for _, side in found])))
 
 

@@ -53,8 +53,7 @@ class Listing:
         """
         extra = [name for name in self.classes if name not in classes]
         if extra:
-            known_ones = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
-            raise ValueError(f"{where} holds pictures of {', '.join(extra)}; the classes known are {known_ones}.")
+            raise ValueError(f"{where} holds pictures of {_few(extra)}; the classes known are {_few(classes)}.")
         index = [classes.index(name) for name in self.classes]
         return replace(self, labels=tuple(index[label] for label in self.labels), classes=tuple(classes))
 
@@ -108,7 +107,7 @@ def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
         FileNotFoundError: there is no such folder.
         ValueError: it holds no class folders, or too few.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}: {TREE}.")
     paths, labels, classes, ignored = [], [], [], Counter()
@@ -131,17 +130,32 @@ def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
 
 
 def find_splits(folder: str | os.PathLike, *, validation: float = 0.2, seed: int = 0) -> Splits:
-    """List `train/`, `val/` and `test/` of a folder, or class folders from which a validation share is split off.
+    """List `train/`, `val/` and `test/` of a folder, or class folders from which a validation share is split off."""
+    return complete(find_parts(folder), validation=validation, seed=seed)
+
+
+def find_parts(folder: str | os.PathLike) -> dict[str, Listing]:
+    """The listings of a folder's `train/`, `val/` and `test/`; a folder of class folders is all "train".
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: as `list_images`; there is val/ or test/ but no train/; or they hold a class that train/ does not.
+        ValueError: as `list_images`; or there is val/ or test/ but no train/.
     """
-    folders = _split_folders(folder)
-    if folders and "train" not in folders:
+    folders = _split_folders(folder) or {"train": Path(folder)}
+    if "train" not in folders:
         raise ValueError(f"{folder} holds {' and '.join(folders)} but no train: {TREE}.")
-    train = list_images(folders.pop("train", folder))
-    others = {name: list_images(part, least=1).under(train.classes, str(part)) for name, part in folders.items()}
+    names = [name for name in ("train", "val", "test") if name in folders]
+    return {name: list_images(folders[name], least=2 if name == "train" else 1) for name in names}
+
+
+def complete(parts: dict[str, Listing], *, validation: float, seed: int) -> Splits:
+    """Splits under the classes of "train"; where "val" is missing, a share of "train" is split off.
+
+    Raises:
+        ValueError: a part holds a class that "train" has not, or a class is too small to be split.
+    """
+    train = parts["train"]
+    others = {name: part.under(train.classes, f"{name}/") for name, part in parts.items() if name != "train"}
     if "val" in others:
         return Splits(train, **others)
     kept, held = train.split(validation, seed=seed)
@@ -210,25 +224,34 @@ def natural(name) -> tuple:
     return parts, name  # the name tells "1" from "01"
 
 
+def _few(names, most: int = 20) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
 def _is_class_folder(entry: Path) -> bool:
     return entry.is_dir() and not entry.name.startswith(".")
 
 
-def write_splits(splits: Splits, path: Path):
-    """Write `split.csv`: path, label, split."""
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(("path", "label", "split"))
-        for name, part in splits.items():
-            rows = zip(part.paths, part.labels, strict=True)
-            writer.writerows((picture, part.classes[label], name) for picture, label in rows)
+def split_rows(splits: Splits) -> list[dict]:
+    """The rows of `split.csv`: path, label, split."""
+    return [
+        {"path": path, "label": part.classes[label], "split": name}
+        for name, part in splits.items()
+        for path, label in zip(part.paths, part.labels, strict=True)
+    ]
 
 
 def read_splits(path: Path, classes: tuple[str, ...]) -> Splits:
-    """Read what `write_splits` wrote."""
+    """Read a `split.csv`.
+
+    Raises:
+        ValueError: a row is damaged, or its label is none of the classes.
+    """
     rows = {"train": [], "val": [], "test": []}
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        for row in csv.DictReader(file):
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            if row.get("split") not in rows or row.get("label") not in classes:
+                raise ValueError(f"{path}, line {number}: expected a path, a label and train, val or test, not {row}.")
             rows[row["split"]].append((row["path"], classes.index(row["label"])))
     parts = {
         name: Listing(*(tuple(c) for c in zip(*part, strict=True)), classes) for name, part in rows.items() if part

@@ -27,7 +27,7 @@ def outputs_of(model, paths, pixels: Pixels, *, what: str = "pictures") -> tuple
         Outputs (m, width), float32, and the rows (m,) of `paths` they belong to; a picture that cannot be read has
         none.
     """
-    batch_size = min(BATCH, len(paths))
+    batch_size = max(1, min(BATCH, len(paths)))
     outputs, kept = [np.zeros((0, model.output_shape[-1]), "float32")], [np.zeros(0, "int64")]
     batches = pipeline.evaluation(paths, pixels, batch_size=batch_size)
     for pictures, rows in track(batches, -(-len(paths) // batch_size), what):
@@ -66,7 +66,7 @@ def predict(network: Network, paths, *, top: int = 5) -> list[dict]:
     return [answers[path] for path in paths]
 
 
-def evaluate(network: Network, listing: Listing, *, size: int | None = None, track=iter) -> tuple[dict, list[dict]]:
+def evaluate(network: Network, listing: Listing) -> tuple[dict, list[dict]]:
     """Compare a network with the labels of a listing whose classes are the network's.
 
     Returns:

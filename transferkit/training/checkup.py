@@ -7,28 +7,23 @@ from importlib.metadata import version
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 from transferkit.data.digits import write_digits
 from transferkit.data.listing import find_splits
+from transferkit.training import devices
 from transferkit.training.tuning import finetune
 from transferkit.weights.fetch import home
 
 
 def facts() -> dict[str, str]:
     """Versions, devices, what TensorFlow was built for, the cache folder and its free space."""
-    build = tf.sysconfig.get_build_info()
-    built = f"CUDA {build['cuda_version']}, cuDNN {build['cudnn_version']}" if build["is_cuda_build"] else "CPU only"
-    gpus = tf.config.list_physical_devices("GPU")
-    details = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
     cache = home()
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     return {
         "transferkit": version("transferkit"),
         "python": platform.python_version(),
-        "tensorflow": f"{tf.__version__}, built for {built}",
         "keras": f"{keras.__version__}, backend {keras.backend.backend()}",
-        "devices": ", ".join(details) or "CPU (no GPU is seen)",
+        **devices.found(),
         "cache folder": f"{cache}, {shutil.disk_usage(there).free / 1e9:.1f} GB free",
     }
 

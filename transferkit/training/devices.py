@@ -1,4 +1,7 @@
-"""What a job computes on, and in which precision. Decided here and nowhere else."""
+"""What a job computes on, and in which precision. Decided here and nowhere else.
+
+That GPU memory is taken as it is needed, not all at once, is set where the package is first imported.
+"""
 
 from dataclasses import dataclass
 
@@ -19,7 +22,7 @@ class Device:
 def choose(devices: str = "auto", precision: str = "auto") -> Device:
     """Make one device the process's own, and settle the precision.
 
-    GPU memory is taken as it is needed, not all at once. Measured on CPUs: bfloat16 is slower than float32 there.
+    Measured on CPUs: bfloat16 is slower than float32 there.
 
     Args:
         devices: "auto" (the first GPU, else the CPU), "cpu", or the number of a GPU.
@@ -37,12 +40,22 @@ def choose(devices: str = "auto", precision: str = "auto") -> Device:
     chosen = [] if devices == "cpu" or not gpus else [gpus[0 if devices == "auto" else int(devices)]]
     try:
         tf.config.set_visible_devices(chosen, "GPU")
-        for gpu in chosen:
-            tf.config.experimental.set_memory_growth(gpu, True)
-    except RuntimeError:
-        if tf.config.get_visible_devices("GPU") != chosen:
+    except RuntimeError:  # TensorFlow has started, with all it saw
+        if devices != "auto" and tf.config.get_visible_devices("GPU") != chosen:
             raise UnknownName(f"TensorFlow runs already on another device than {devices!r}: start anew.") from None
     facts = tf.config.experimental.get_device_details(chosen[0]) if chosen else {}
     if precision == "auto":
         precision = "mixed_bfloat16" if facts.get("compute_capability", (0,)) >= (8, 0) else "float32"
     return Device(facts.get("device_name", "GPU") if chosen else "CPU", bool(chosen), precision)
+
+
+def found() -> dict[str, str]:
+    """What TensorFlow is, was built for, and sees."""
+    build = tf.sysconfig.get_build_info()
+    built = f"CUDA {build['cuda_version']}, cuDNN {build['cudnn_version']}" if build["is_cuda_build"] else "CPU only"
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    return {
+        "tensorflow": f"{tf.__version__}, built for {built}",
+        "devices": ", ".join(names) or "CPU (no GPU is seen)",
+    }

