@@ -49,6 +49,7 @@ def of_torchvision(folder):
         from torch.utils.data import DataLoader
         from torchvision import datasets, transforms
     except ImportError:
+        print("torchvision is not installed (see CONTRIBUTING.md): it is left out")
         return None
     steps = [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
     data = datasets.ImageFolder(folder, transforms.Compose(steps))

@@ -103,9 +103,9 @@ def show_result(run):
     click.echo(options.accuracy_line(figures, "test pictures" if figures["split"] == "test" else val))
     click.echo(options.confused_line(figures))
     if figures["head_accuracy"] is not None:
-        click.echo(
-            f"the frozen network's head alone: {options.percent(figures['head_accuracy'])} of validation pictures"
-        )
+        alone, kept = options.percent(figures["head_accuracy"]), figures["kept"]
+        click.echo(f"the frozen network's head alone: {alone} of validation pictures")
+        click.echo(f"kept: the weights of epoch {kept['epoch']} of phase {kept['phase']!r}")
     if figures["unreadable"]:
         click.echo(f"{figures['unreadable']} pictures could not be read and were left out")
     click.echo(f"{figures['seconds']:.0f} seconds; the run is in {run.folder}")
