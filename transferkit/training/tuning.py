@@ -5,6 +5,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -201,10 +202,15 @@ def _fit_released(job: Plan, folder: Path, history: list[dict], last: Path | Non
             steps_per_epoch=steps,
             validation_data=pipeline.validation(job.splits.val, pixels, batch_size=BATCH),
             validation_steps=pipeline.steps(job.splits.val, BATCH),
-            callbacks=[callbacks.Show(bars, knobs.unfreeze, knobs.batch_size, waited), keep],
+            callbacks=[callbacks.Show(bars, knobs.unfreeze, knobs.batch_size, waited), keep, *_logs(folder)],
             shuffle=False,
             verbose=0,
         )
+
+
+def _logs(folder: Path) -> list[keras.callbacks.Callback]:
+    """TensorBoard's, where it is installed (extra `tensorboard`)."""
+    return [keras.callbacks.TensorBoard(folder / "tensorboard")] if find_spec("tensorboard") else []
 
 
 def _finish(job: Plan, folder: Path, history: list[dict], *, interrupted: bool) -> runs.Run:
