@@ -18,7 +18,7 @@ import transferkit as tk
 from transferkit import models, runs
 from transferkit.data.listing import find_splits
 from transferkit.recipe import Recipe
-from transferkit.training import callbacks, freezing, optimizers, tuning
+from transferkit.training import callbacks, freezing, optimizers, planning, tuning
 
 
 @pytest.fixture
@@ -295,6 +295,6 @@ def test_load_run_refuses_what_is_none(tmp_path):
 
 def test_plan_writes_nothing(tiny, pets, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    job = tuning.plan(Recipe().override(base=tiny, data=str(pets), weights="none"))
+    job = planning.plan(Recipe().override(base=tiny, data=str(pets), weights="none"))
     assert (len(job.splits.train), len(job.splits.val)) == (20, 4)
     assert not any(path.name != "home" for path in tmp_path.iterdir())

@@ -25,7 +25,7 @@ def command(out, as_json):
     from transferkit.console import console, say
     from transferkit.data.digits import write_digits
     from transferkit.recipe import Recipe
-    from transferkit.training import tuning
+    from transferkit.training import planning, tuning
 
     digits = Path(out) / "digits"
     say(f"1. scikit-learn's handwritten digits, as PNG files in class folders: {digits}")
@@ -33,7 +33,7 @@ def command(out, as_json):
     flags = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in KNOBS.items())
     say(f"\n2. transferkit finetune --base efficientnet_lite0 --data {digits} {flags}")
     job = Recipe().override(base="efficientnet_lite0", data=str(digits), **KNOBS)
-    plan = tuning.plan(job)
+    plan = planning.plan(job)
     finetune.show_plan(plan, console)
     run = tuning.run(plan, runs.new_folder(None, overwrite=False, name=str(Path(out) / "run")))
     pictures = sorted(str(path) for path in digits.glob("test/*/*.png"))[::40]

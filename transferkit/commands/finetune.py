@@ -31,14 +31,14 @@ def command(recipe_file, out, overwrite, resume, dry_run, as_json, **knobs):
         raise click.UsageError("Missing option '--data': the folder of your pictures.")
 
     from transferkit import console, runs
-    from transferkit.training import tuning
+    from transferkit.training import planning, tuning
 
     if resume:
         run = tuning.resume(resume)
     else:
         name = f"runs/finetune-{runs.slug(job.model.base)}-{runs.slug(job.data.data)}"
         runs.check_free(out, overwrite=overwrite, base=job.model.base)  # before the pictures are read
-        plan = tuning.plan(job)
+        plan = planning.plan(job)
         if dry_run and as_json:
             return options.answer(plan_document(plan))
         show_plan(plan, on=console.answers() if dry_run else console.console)

@@ -1,0 +1,82 @@
+"""A job settled before anything is trained or written: pictures read once, network loaded, every knob chosen."""
+
+import dataclasses
+import os
+import time
+from dataclasses import dataclass
+
+import keras
+
+from transferkit import models, rules
+from transferkit.console import warn
+from transferkit.data import audit, augment
+from transferkit.data.listing import Splits, complete, find_parts
+from transferkit.models import Network
+from transferkit.recipe import Recipe
+from transferkit.training import devices
+from transferkit.training.freezing import release
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is settled before training: nothing of it is written yet.
+
+    `unreadable` is (path, reason) of pictures left out, `started` the clock when planning began.
+    """
+
+    recipe: Recipe
+    choices: list[rules.Choice]
+    splits: Splits
+    unreadable: tuple[tuple[str, str], ...]
+    network: Network
+    device: devices.Device
+    started: float
+
+
+def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
+    """Settle a job: read the listing and every picture once, load the network, choose the open knobs.
+
+    Args:
+        splits: the listings; by default those of the folder `wanted.data.data`.
+    """
+    started = time.perf_counter()
+    if wanted.augment.augment is not None:
+        augment.parse(wanted.augment.augment)
+    wanted = _anchored(wanted)
+    device = devices.choose(wanted.train.devices, wanted.train.precision)
+    keras.utils.set_random_seed(wanted.train.seed)
+    parts = dict(splits.items()) if splits else find_parts(wanted.data.data)
+    network = models.load(wanted.model.base, wanted.model.weights)
+    channels = len(network.pixels.mean)
+    audits = {name: audit.audit(part, channels=channels, what=name) for name, part in parts.items()}
+    parts = {name: found.listing for name, found in audits.items()}
+    splits = complete(parts, validation=wanted.data.validation, seed=wanted.train.seed)
+    unreadable = tuple(pair for found in audits.values() for pair in found.unreadable)
+    for path, reason in unreadable:
+        warn(f"{path} cannot be read and is left out: {reason}.")
+    counts = [count for count in splits.train.counts().values() if count]
+    facts = rules.Facts(len(splits.train), min(counts), audits["train"].side, network.pixels, device.gpu)
+    settled, choices = rules.choose(wanted, facts)
+    network = _fitted(network, splits.train.classes, settled, device)
+    return Plan(settled, choices, splits, unreadable, network, device, started)
+
+
+def _anchored(recipe: Recipe) -> Recipe:
+    """Paths made absolute, so that the saved recipe runs from anywhere."""
+    paths = {
+        "data": recipe.data.data,
+        "base": "" if models.is_network(recipe.model.base) else recipe.model.base,
+        "weights": recipe.model.weights if models.is_file(recipe.model.weights) else "",
+    }
+    return recipe.override(**{knob: os.path.abspath(path) for knob, path in paths.items() if os.path.exists(path)})
+
+
+def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe, device: devices.Device) -> Network:
+    """The network with the job's classes, size and precision."""
+    if network.classes != classes:
+        network = models.with_head(network, classes)
+    network = dataclasses.replace(network, pixels=network.pixels.at(recipe.model.size))
+    if device.policy != "float32":
+        network = models.with_policy(network, device.policy)
+    release(network, recipe.train.unfreeze)  # an unknown layer is an error now, not after the first phase
+    return network
