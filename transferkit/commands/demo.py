@@ -7,7 +7,7 @@ import click
 
 from transferkit.commands import finetune, options, predict
 
-KNOBS = {"augment": "crop(0.7)", "epochs": 4, "lr": 0.0006}  # no flips: digits have a left and a right
+KNOBS = {"augment": "crop(0.7)", "epochs": 3, "lr": 0.0006}  # no flips: digits have a left and a right
 
 
 @click.command(short_help="The whole tour on real pictures, in about a minute.")
