@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from weight_site import BODY, DIGEST, WRONG, hand_over, names, public, serve
+from weight_site import BODY, DIGEST, WRONG, hand_over, names, public, serve, use_cache
 
 from transferkit.weights import fetch as module
 from transferkit.weights.fetch import fetch, home, locate
@@ -22,14 +22,8 @@ def site():
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
-    """The folder of the set `net.tag`; no proxy, no waiting, small pieces."""
-    monkeypatch.setenv("TRANSFERKIT_HOME", str(tmp_path))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(module, "PAUSES", (0, 0, 0))
-    monkeypatch.setattr(module, "CHUNK", 1000)
-    return tmp_path / "weights" / "net.tag"
+def cache(tmp_path, monkeypatch):
+    return use_cache(tmp_path, monkeypatch)
 
 
 def test_a_whole_download_is_stamped_and_not_repeated(site, cache, capsys):

@@ -4,7 +4,7 @@ import errno
 from pathlib import Path
 
 import pytest
-from weight_site import BODY, DIGEST, hand_over, names, public
+from weight_site import BODY, DIGEST, hand_over, names, public, use_cache
 
 from transferkit.weights import fetch as module
 from transferkit.weights.catalogue import weight_set
@@ -12,14 +12,8 @@ from transferkit.weights.fetch import fetch, locate
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
-    """The folder of the set `net.tag`; no proxy, no waiting, small pieces."""
-    monkeypatch.setenv("TRANSFERKIT_HOME", str(tmp_path))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(module, "PAUSES", (0, 0, 0))
-    monkeypatch.setattr(module, "CHUNK", 1000)
-    return tmp_path / "weights" / "net.tag"
+def cache(tmp_path, monkeypatch):
+    return use_cache(tmp_path, monkeypatch)
 
 
 def test_a_file_put_by_hand_is_checked_once(cache, monkeypatch):

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from transferkit.pixels import Pixels
+from transferkit.weights import fetch
 from transferkit.weights.catalogue import WeightSet
 
 BODY = random.Random(0).randbytes(300_000)
@@ -116,3 +117,13 @@ def hand_over(folder: Path, content: bytes) -> Path:
     path = folder / "net.pth"
     path.write_bytes(content)
     return path
+
+
+def use_cache(tmp_path: Path, monkeypatch) -> Path:
+    """The folder of the set `net.tag` in a cache of the test's own; no proxy, no waiting, small pieces."""
+    monkeypatch.setenv("TRANSFERKIT_HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(fetch, "PAUSES", (0, 0, 0))
+    monkeypatch.setattr(fetch, "CHUNK", 1000)
+    return tmp_path / "weights" / "net.tag"
