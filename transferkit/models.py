@@ -33,7 +33,8 @@ class Network:
         classes: names in index order.
         head: name of the last dense layer.
         base: where it comes from, for a person: "resnet34 (imagenet1k_v1)".
-        loaded: what came from a file, for a person: "182/182 tensors loaded"; empty for fresh weights.
+        loaded: what came from a file and what of it did not, for a person: ("182/182 tensors loaded",); empty for fresh
+            weights.
     """
 
     model: keras.Model
@@ -41,7 +42,7 @@ class Network:
     classes: tuple[str, ...]
     head: str
     base: str
-    loaded: str = ""
+    loaded: tuple[str, ...] = ()
 
 
 def create(name: str, *, weights: str | os.PathLike = "imagenet", num_classes: int | None = None) -> keras.Model:
@@ -108,12 +109,12 @@ def _from_zoo(name: str, weights: str) -> Network:
     else:
         chosen = weight_set(name, weights)
         path, pixels, source = fetch(chosen), chosen.pixels, chosen.tag
-    tensors, layout = files.read(path)
+    tensors, layout, changes = files.read(path)
     kernel = tensors.get(f"{head}.weight")
     num_classes = 1000 if kernel is None or kernel.ndim != 2 else kernel.shape[0 if layout == "torch" else 1]
     model = zoo.build(name, pixels=pixels, num_classes=num_classes)
     count = assign(model, tensors, layout, source=str(path))
-    loaded = f"{count}/{count} tensors loaded"
+    loaded = (f"{count}/{count} tensors loaded", *changes)
     return Network(model, pixels, classes or _class_names(num_classes), head, f"{name} ({source})", loaded)
 
 
@@ -131,8 +132,9 @@ def with_head(network: Network, classes) -> Network:
     old = network.model.get_layer(network.head)
     logits = zoo.layers.head(old.input, len(classes), name=network.head)
     model = keras.Model(network.model.input, logits, name=network.model.name)
-    total, changed = len(tensor_names(model)), f"head {len(network.classes)} -> {len(classes)} new"
-    loaded = f"{changed}; {total - len(old.weights)}/{total} tensors loaded" if network.loaded else ""
+    total = len(tensor_names(model))
+    changed = f"head {len(network.classes)} -> {len(classes)} new; {total - len(old.weights)}/{total} tensors loaded"
+    loaded = (changed, *network.loaded[1:]) if network.loaded else ()
     return dataclasses.replace(network, model=model, classes=classes, loaded=loaded)
 
 
@@ -209,7 +211,7 @@ def read(path: Path) -> Network:
         raise ValueError(f"{path} cannot be read as a .keras file of ours: {first}") from error
     if note is None:
         raise ValueError(f"{path} holds no {NOTE}: expected a file that transferkit wrote.")
-    return Network(model, note["pixels"], note["classes"], note["head"], note["base"], "all weights loaded")
+    return Network(model, note["pixels"], note["classes"], note["head"], note["base"], ("all weights loaded",))
 
 
 def _note(path: Path) -> dict | None:

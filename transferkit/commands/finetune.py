@@ -88,7 +88,7 @@ def show_plan(plan, on):
         say(f"There is no val/ folder: {job.data.validation:.0%} of each class are held out.", on)
     pixels = plan.network.pixels
     say(
-        f"\n{plan.network.base}: {plan.network.loaded or 'fresh weights'}; on {plan.device.name} in "
+        f"\n{plan.network.base}: {'; '.join(plan.network.loaded) or 'fresh weights'}; on {plan.device.name} in "
         f"{plan.device.policy}; shorter side to {pixels.resize}, {pixels.interpolation}, centre {pixels.crop} pixels\n",
         on,
     )

@@ -1,6 +1,7 @@
-"""What goes on beside the steps: what a person sees, and what is kept."""
+"""What goes on beside the steps: what a person sees, what is kept, and when Ctrl-C takes effect."""
 
 import math
+import signal
 import time
 from pathlib import Path
 
@@ -65,6 +66,38 @@ class Keep(keras.callbacks.Callback):
             save_weights(self.network, self.folder / "checkpoints" / "best.safetensors")
         self.history.append(row)
         save_state(self.folder, self.history, model=self.model)
+
+
+class Interruptible(keras.callbacks.Callback):
+    """Inside this context, Ctrl-C is raised when a batch has ended, and a second one at once.
+
+    Raised wherever it happens to come, it is now and then lost in a destructor of TensorFlow's.
+    """
+
+    asked = False
+
+    def __enter__(self):
+        try:
+            self.previous = signal.signal(signal.SIGINT, self._ask)
+        except ValueError:  # not the main thread, which alone gets signals
+            self.previous = None
+        return self
+
+    def __exit__(self, *_):
+        if self.previous is not None:
+            signal.signal(signal.SIGINT, self.previous)
+
+    def _ask(self, *_):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.on_train_batch_end(batch)
 
 
 def best_of(history: list[dict]) -> dict | None:

@@ -128,7 +128,7 @@ def _fit_released(job: Plan, folder: Path, history: list[dict], last: Path | Non
     )
     batches, waited = pipeline.clocked(batches)
     keep = callbacks.Keep(job.network, folder, knobs.unfreeze, history)
-    with progress(TextColumn("{task.fields[figures]}")) as bars:
+    with progress(TextColumn("{task.fields[figures]}")) as bars, callbacks.Interruptible() as interruptible:
         model.fit(
             batches,
             epochs=epochs,
@@ -136,7 +136,12 @@ def _fit_released(job: Plan, folder: Path, history: list[dict], last: Path | Non
             steps_per_epoch=steps,
             validation_data=pipeline.validation(job.splits.val, pixels, batch_size=BATCH),
             validation_steps=pipeline.steps(job.splits.val, BATCH),
-            callbacks=[callbacks.Show(bars, knobs.unfreeze, knobs.batch_size, waited), keep, *_logs(folder)],
+            callbacks=[
+                callbacks.Show(bars, knobs.unfreeze, knobs.batch_size, waited),
+                keep,
+                interruptible,
+                *_logs(folder),
+            ],
             shuffle=False,
             verbose=0,
         )

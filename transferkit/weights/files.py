@@ -23,7 +23,7 @@ VARIABLES = {
 }
 
 
-def read(path: str | Path) -> tuple[dict[str, np.ndarray], str]:
+def read(path: str | Path) -> tuple[dict[str, np.ndarray], str, list[str]]:
     """Return the tensors of a weight file by name, and the layout they are in.
 
     The content decides the format, not the suffix: a file of torch.save of any age, safetensors, `.keras` or
@@ -34,7 +34,8 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], str]:
 
     Returns:
         Arrays by torch's kind of name, as `layer1.0.bn1.running_mean`; and "torch", with kernels as (outputs,
-        inputs, height, width), or "keras", with kernels as (height, width, inputs, outputs).
+        inputs, height, width), or "keras", with kernels as (height, width, inputs, outputs); and what was left out or
+        taken off, for a person.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -45,13 +46,14 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], str]:
     try:
         if head.startswith(HDF5):
             with h5py.File(path, "r") as file:
-                return _keras(file, Path(path).stat().st_size), "keras"
+                return _keras(file, Path(path).stat().st_size), "keras", []
         if head.startswith(ZIP) and KERAS_MEMBER in zip_members(data := mapped(path)):
             content = _checked(data, zip_members(data)[KERAS_MEMBER])
             with h5py.File(io.BytesIO(content), "r") as file:
-                return _keras(file, len(content)), "keras"
+                return _keras(file, len(content)), "keras", []
         tensors = load_file(path) if head[8:9] == b"{" else read_torch(path)
-        return _torch_names(tensors), "torch"
+        tensors, changes = _torch_names(tensors)
+        return tensors, "torch", changes
     except Unusable as error:
         raise ValueError(f"{path} {error}") from error
     except Exception as error:  # the libraries of the formats raise all sorts on damaged content
@@ -68,19 +70,23 @@ def _checked(data, member):
 
 def _torch_names(tensors):
     """Names as torchvision has them: no wrapper's prefix, no underscores of privacy, no counts of batches."""
+    changes, counts = [], 0
     for prefix in ("module.", "_orig_mod.", "module."):  # of DataParallel and torch.compile, in either order
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+            changes.append(f"prefix {prefix} taken off")
     renamed = {}
     for name, value in tensors.items():
         name = ".".join(part.removeprefix("_") for part in name.split("."))
         if name in renamed:
             raise Unusable(f"has {name!r} twice, once with an underscore before a part of the name.")
-        if not name.endswith("num_batches_tracked"):
+        if name.endswith("num_batches_tracked"):
+            counts += 1
+        else:
             renamed[name] = value
     if not renamed:
         raise Unusable("holds no weights.")
-    return renamed
+    return renamed, changes + [f"{counts} num_batches_tracked left out"] * bool(counts)
 
 
 def _keras(file, room):
