@@ -135,8 +135,6 @@ def network():
     return keras.Model(images, keras.layers.Dense(2, name="fc")(keras.layers.GlobalAveragePooling2D()(x)))
 
 
-# Keras 3.15 converts variables with an __array__ that knows no copy=, which NumPy 2.4 warns of.
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 def test_keras_files(tmp_path, network, suffix):
     path = tmp_path / f"network{suffix}"

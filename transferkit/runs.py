@@ -31,7 +31,7 @@ class Run:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        return tuple((self.folder / "classes.txt").read_text("utf-8").splitlines())
+        return tuple((self.folder / "classes.txt").read_text("utf-8").removesuffix("\n").split("\n"))
 
     @cached_property
     def recipe(self) -> recipe.Recipe:

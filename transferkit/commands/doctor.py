@@ -9,7 +9,7 @@ from transferkit.commands import options
 @options.as_json
 @options.with_tensorflow
 def command(as_json):
-    """Show versions, devices and the cache folder, and train a small network for a few seconds.
+    """Show versions, devices and the cache folder, and train a small network for some ten seconds.
 
     \b
     Example: transferkit doctor

@@ -1,4 +1,4 @@
-"""Whether an installation works: what is there, and a training of a few seconds through every part."""
+"""Whether an installation works: what is there, and a short training through every part."""
 
 import platform
 import shutil
@@ -29,7 +29,7 @@ def facts() -> dict[str, str]:
 
 
 def short_training() -> str:
-    """Fine-tune a fresh ResNet-18 on 200 small digits in a temporary folder: all parts, a few seconds."""
+    """Fine-tune a fresh ResNet-18 on 200 small digits in a temporary folder: all parts, some ten seconds."""
     with tempfile.TemporaryDirectory() as folder:
         write_digits(Path(folder) / "digits", most=200)
         parts = find_splits(Path(folder) / "digits")
