@@ -10,24 +10,26 @@ from pictures import folder
 import transferkit as tk
 from transferkit import zoo
 from transferkit.data.listing import find_splits
+from transferkit.pixels import Pixels
 from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant
 
+PIXELS = Pixels(crop=32, resize=37)
 QUICK = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 4, "head_epochs": 2, "lr": 0.01, "seed": 3}
 
 
-def _tiny(x):
+def _tiny(x, num_classes):
     for stage, width in enumerate((8, 16), start=1):
         x = layers.norm(layers.conv(x, width, 3, 2, name=f"layer{stage}.conv"), name=f"layer{stage}.bn")
         x = layers.mark(layers.relu(x, name=f"layer{stage}.relu"), f"stage{stage}")
-    return layers.pooled(x)
+    return layers.head(layers.pooled(x), num_classes, name="fc")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def tiny():
     """A network called `tiny`, of two convolutions, in the table of networks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(zoo.variants(), "tiny", Variant(_tiny, "fc", 18_416, 0, 16, 32))
+        patch.setitem(zoo.variants(), "tiny", Variant(_tiny, "fc", 18_416, 0, 16, PIXELS))
         yield "tiny"
 
 

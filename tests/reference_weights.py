@@ -9,7 +9,6 @@ import zlib
 import numpy as np
 
 from transferkit import zoo
-from transferkit.pixels import Pixels
 from transferkit.weights.assign import assign, tensor_names
 from transferkit.weights.catalogue import sets
 
@@ -28,10 +27,11 @@ def weight(name: str, shape: tuple) -> np.ndarray:
     return (low + (high - low) * numbers).astype(np.float32)
 
 
-@functools.cache
+@functools.lru_cache(4)  # a VGG takes half a gigabyte
 def build(name: str):
-    """A network of the zoo, built once a session; its weights may be anything."""
-    return zoo.build(name, pixels=sets(name)[0].pixels if sets(name) else Pixels(), num_classes=1000)
+    """A network of the zoo; its weights may be anything."""
+    row = zoo.variant(name)
+    return zoo.build(name, pixels=sets(name)[0].pixels if sets(name) else row.pixels, num_classes=row.classes)
 
 
 def fill(model) -> int:
@@ -60,6 +60,18 @@ def load_torchvision():
     import torchvision
 
     return torchvision
+
+
+def fill_torch(network) -> dict:
+    """Give a torch network its reference weights; returns them, as {name: array}."""
+    import torch
+
+    names = [name for name in network.state_dict() if not name.endswith("num_batches_tracked")]
+    # part by part without the underscore that some packages put in front
+    public = {name: ".".join(part.removeprefix("_") for part in name.split(".")) for name in names}
+    tensors = {name: weight(public[name], tuple(network.state_dict()[name].shape)) for name in names}
+    network.load_state_dict(network.state_dict() | {name: torch.from_numpy(value) for name, value in tensors.items()})
+    return {public[name]: value for name, value in tensors.items()}
 
 
 def torch_logits(network, images: np.ndarray, mean, std) -> np.ndarray:

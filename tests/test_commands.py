@@ -136,7 +136,7 @@ def test_models(cli):
         (["finetune", "--resume", "{pets}", "--dry-run"], 2, "--resume takes everything from the run"),
         (["finetune", "--data", "{pets}", "--base", "tiny", "--epochs", "1", "--head-epochs", "2"], 2, "No public"),
         (["finetune", "--data", "{pets}", "--base", "tiny", "--weights", "{cut}"], 1, "cut.pth"),
-        (["predict", "nowhere", "{pets}"], 2, "No network, run folder or .keras file is called 'nowhere'"),
+        (["predict", "nowhere", "{pets}"], 2, "No network, run folder or Keras file is called 'nowhere'"),
         (["predict", "{pets}", "{pets}"], 2, "model.keras"),
         (["predict", "{run}", "{pets}", "--weights", "x.pth"], 2, "has weights of its own"),
         (["predict", "tiny", "nowhere.jpg"], 2, "does not exist"),

@@ -17,6 +17,7 @@ from pictures import folder
 import transferkit as tk
 from transferkit import models, runs
 from transferkit.data.listing import find_splits
+from transferkit.network import with_policy
 from transferkit.recipe import Recipe
 from transferkit.training import callbacks, freezing, optimizers, planning, tuning
 
@@ -147,7 +148,7 @@ def test_ctrl_c_saves_and_can_be_resumed(pets, tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import conftest, transferkit.commands\n"
         "from transferkit.zoo.variant import Variant\n"
-        "conftest.zoo.variants()['tiny'] = Variant(conftest._tiny, 'fc', 0, 0, 16, 32)\n"
+        "conftest.zoo.variants()['tiny'] = Variant(conftest._tiny, 'fc', 0, 0, 16, conftest.PIXELS)\n"
         "transferkit.commands.main(sys.argv[1:])"
     )
     here = str(Path(__file__).parent)
@@ -201,7 +202,7 @@ def test_of_equal_accuracies_the_lower_loss_is_kept():
 
 
 def test_float16_scales_its_loss(tiny):
-    network = models.with_policy(models.load(tiny, "none"), "mixed_float16")
+    network = with_policy(models.load(tiny, "none"), "mixed_float16")
     optimizers.compile_for(network.model, keras.optimizers.SGD(), label_smoothing=0.0)
     assert isinstance(network.model.optimizer, keras.optimizers.LossScaleOptimizer)
 

@@ -10,8 +10,8 @@ from transferkit.pixels import Pixels
 from transferkit.recipe import Recipe
 
 
-def facts(pictures=240, smallest_class=50, side=375, gpu=False):
-    return rules.Facts(pictures, smallest_class, side, Pixels(), gpu)
+def facts(pictures=240, smallest_class=50, side=375, minimum=1, gpu=False):
+    return rules.Facts(pictures, smallest_class, side, Pixels(), minimum, gpu)
 
 
 def test_knobs_are_unique_and_have_help():
@@ -96,6 +96,7 @@ def test_rules_keep_what_the_user_set():
         ({"epochs": 3}, {}, {"head_epochs": 1}),
         ({"head_epochs": 0}, {"pictures": 10**6}, {"epochs": 2}),
         ({"optimizer": "sgd", "batch_size": 64}, {}, {"lr": 0.02, "head_lr": 0.1}),
+        ({}, {"side": 8, "minimum": 96}, {"size": 96, "channels": 3}),
     ],
 )
 def test_rules(given, about, expected):

@@ -1,5 +1,6 @@
 """What a weight set expects of pixels."""
 
+import dataclasses
 from dataclasses import dataclass
 
 
@@ -12,6 +13,7 @@ class Pixels:
         crop: side of the square the network sees, in pixels.
         resize: the shorter side is resized to this before the centre crop, in pixels.
         interpolation: "bilinear" or "bicubic", antialiased.
+        repeat: whether pictures are grey, and repeated to as many channels as `mean` has by the network.
     """
 
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)
@@ -19,7 +21,23 @@ class Pixels:
     crop: int = 224
     resize: int = 256
     interpolation: str = "bilinear"
+    repeat: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Of a picture: 1 is grey, 3 RGB, 4 RGB and alpha."""
+        return 1 if self.repeat else len(self.mean)
 
     def at(self, size: int) -> "Pixels":
         """The same convention at another side, the share of the picture that is seen kept."""
-        return Pixels(self.mean, self.std, size, round(size * self.resize / self.crop), self.interpolation)
+        return dataclasses.replace(self, crop=size, resize=round(size * self.resize / self.crop))
+
+
+# The conventions of the public networks, by the name one asks for them. "caffe" is of networks that were fed BGR.
+CONVENTIONS = {
+    "torch": Pixels(),
+    "caffe": Pixels((123.68, 116.779, 103.939), (1.0, 1.0, 1.0)),
+    "tf": Pixels((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
+    "unit": Pixels((0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
+    "raw": Pixels((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from transferkit.lookup import UnknownName, pick
+from transferkit.pixels import CONVENTIONS
 
 BY_RULE = None  # a knob left at this is chosen by `rules.choose`, which says why
 
@@ -38,8 +39,12 @@ class Augment:
 class Model:
     """Which network."""
 
-    base: str = knob("resnet34", "Network, run folder or .keras file to start from.")
+    base: str = knob("resnet34", "Network, run folder, Keras model's file, or keras:NAME to start from.")
     weights: str = knob("imagenet", "imagenet, a tag of `transferkit models`, none, or a weights file.")
+    pixels: str = knob(
+        "", "What a Keras model brought in expects of pixels, where it does not show.", choices=tuple(CONVENTIONS)
+    )
+    channels: int | None = knob(BY_RULE, "Channels of the pictures: 1 grey, 3 RGB, 4 with alpha.", low=1, high=4)
     size: int | None = knob(BY_RULE, "Side of the pictures the network sees, in pixels.", low=16, high=2048)
 
 
@@ -121,7 +126,7 @@ def check(name: str, value):
         raise ValueError(f"{name} must be a {wanted.__name__}, not {value!r}.")
     if wanted is float and not math.isfinite(value):
         raise ValueError(f"{name} must be a number, not {value!r}.")
-    if facts["choices"] and value not in facts["choices"]:
+    if facts["choices"] and value not in (*facts["choices"], knob.default):
         raise UnknownName(f"{name} must be one of {', '.join(facts['choices'])}, not {value!r}.")
     low, high = facts["low"], facts["high"]
     if (low is not None and value < low) or (high is not None and value > high):

@@ -14,12 +14,13 @@ from transferkit.recipe import BY_RULE, Recipe, parts_of_knobs
 @dataclass(frozen=True)
 class Facts:
     """What the rules look at: training pictures, those of the smallest class, the median shorter side in pixels,
-    the base's own geometry, and whether a GPU is there."""
+    the base's own geometry and least side, and whether a GPU is there."""
 
     pictures: int
     smallest_class: int
     side: int
     pixels: Pixels
+    minimum: int
     gpu: bool
 
 
@@ -53,13 +54,21 @@ def choose(recipe: Recipe, facts: Facts) -> tuple[Recipe, list[Choice]]:
     return recipe, choices
 
 
+def channels(facts, recipe):
+    return facts.pixels.channels, "the network's own"
+
+
 def size(facts, recipe):
     native = facts.pixels.crop
     if facts.side <= 32 and not facts.gpu:
-        return min(64, native), f"the pictures are {facts.side} pixels and there is no GPU"
-    if facts.side <= 96:  # BiT-HyperRule (Kolesnikov et al. 2020, section 3.3): small pictures at 128
-        return min(128, native), f"the pictures are {facts.side} pixels"
-    return native, "the size of the weights' own training"
+        wanted, reason = 64, f"the pictures are {facts.side} pixels and there is no GPU"
+    elif facts.side <= 96:  # BiT-HyperRule (Kolesnikov et al. 2020, section 3.3): small pictures at 128
+        wanted, reason = 128, f"the pictures are {facts.side} pixels"
+    else:
+        wanted, reason = native, "the size of the weights' own training"
+    if wanted < facts.minimum:
+        return facts.minimum, "the least the network takes"
+    return min(wanted, native), reason
 
 
 def augment(facts, recipe):
@@ -131,6 +140,7 @@ def _round(value: float) -> float:
 RULES = {
     rule.__name__: rule
     for rule in (
+        channels,
         size,
         augment,
         batch_size,

@@ -15,6 +15,7 @@ from transferkit import models, recipe
 from transferkit.atomic import write
 from transferkit.data.listing import Splits, find_labelled, read_splits, split_rows
 from transferkit.evaluation import plots, predict
+from transferkit.network import Network
 
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
 
@@ -26,7 +27,7 @@ class Run:
     folder: Path
 
     @cached_property
-    def network(self) -> models.Network:
+    def network(self) -> Network:
         return models.read(self.folder / "model.keras")
 
     @cached_property
@@ -131,7 +132,7 @@ def begin(folder: Path, job: recipe.Recipe, splits: Splits, unreadable, device: 
     write(folder / "environment.json", environment | versions)
 
 
-def finish(folder: Path, network: models.Network, history: list[dict], figures: dict, answers: list[dict]):
+def finish(folder: Path, network: Network, history: list[dict], figures: dict, answers: list[dict]):
     """Write what training found. `metrics.json` comes last: a run that has it is complete."""
     models.save(network, folder / "model.keras")
     write(folder / "predictions.csv", answers)

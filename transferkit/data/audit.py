@@ -24,7 +24,7 @@ def audit(listing: Listing, *, channels: int = 3, what: str = "the listing") -> 
     """Decode every picture once.
 
     Args:
-        channels: 1 or 3, those of the network.
+        channels: those of the network's pictures.
         what: they are, for the bar and the sentence, for the progress bar.
 
     Raises:

@@ -1,7 +1,8 @@
-"""A file's bytes to a picture: uint8 (height, width, channels), upright, RGB or grey.
+"""A file's bytes to a picture: uint8 (height, width, channels), upright, RGB, grey, or RGB with alpha.
 
 JPEG is decoded by TensorFlow, inside the graph, all of it or a window, at the smallest of libjpeg's DCT scales that
-still covers what is asked. Every other format goes through Pillow. The format is told by content.
+still covers what is asked. Every other format goes through Pillow, and so does all that is asked for with alpha. The
+format is told by content.
 """
 
 import io
@@ -17,6 +18,9 @@ _ORIENTATION = (
     r"II\*\x00\x08\x00\x00\x00\C\C(?:\C{12})*?\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])|"
     r"MM\x00\*\x00\x00\x00\x08\C\C(?:\C{12})*?\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08]))\C*$"
 )
+
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def is_jpeg(data):
@@ -84,7 +88,7 @@ def region(data, channels, choose, cover):
 
     Args:
         data: scalar string, the file.
-        channels: 1 or 3.
+        channels: 1, 3 or 4.
         choose: window = choose(shape): from the upright (height, width) to (y, x, height, width), all int32.
         cover: the window's shorter side may shrink while decoding, but not below this many pixels.
 
@@ -110,7 +114,10 @@ def region(data, channels, choose, cover):
         y, x, height, width = tf.unstack(window)
         return picture[y : y + height, x : x + width], window[2:]
 
-    picture, size = tf.cond(_by_tensorflow(data, channels), from_jpeg, from_other)
+    if channels == 4:
+        picture, size = from_other()
+    else:
+        picture, size = tf.cond(_by_tensorflow(data, channels), from_jpeg, from_other)
     return tf.ensure_shape(picture, (None, None, channels)), size
 
 
@@ -120,7 +127,7 @@ def whole(data, channels, cover=2**20):
 
 
 def _pillow(data: bytes, channels: int) -> np.ndarray:
-    """Any format that Pillow reads: first frame, upright, alpha composited on white, 16 bit brought to 8.
+    """Any format that Pillow reads: first frame, upright, alpha kept as a channel or composited on white, 16 bit in 8.
 
     Of what it does not read, an empty vector, which the graph refuses; of an error TensorFlow prints the traceback.
     """
@@ -135,10 +142,10 @@ def _read(data: bytes, channels: int) -> np.ndarray:
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I") or image.mode == "F":  # convert() would clip at 255
             image = Image.fromarray((np.clip(np.asarray(image), 0, 65535).astype("uint16") >> 8).astype("uint8"))
-        if image.has_transparency_data:
+        if channels != 4 and image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
+        pixels = np.asarray(image.convert(MODES[channels]))
     return pixels.reshape(*pixels.shape[:2], channels)
 
 

@@ -17,7 +17,7 @@ def evaluation_view(data, pixels: Pixels):
     Returns:
         uint8 (crop, crop, channels).
     """
-    picture, size = decode.whole(data, len(pixels.mean), cover=2 * pixels.resize)
+    picture, size = decode.whole(data, pixels.channels, cover=2 * pixels.resize)
     shrunk = -(-size // tf.shape(picture)[:2])  # while decoding, by 1, 2, 4 or 8
     # as torchvision: the longer side is truncated, the crop's corner rounded half to even
     resized = size * pixels.resize // tf.reduce_min(size)
@@ -30,7 +30,7 @@ def evaluation_view(data, pixels: Pixels):
         kernel_type=KERNELS[pixels.interpolation],
         antialias=True,
     )[0]
-    return tf.ensure_shape(_to_uint8(view), (pixels.crop, pixels.crop, len(pixels.mean)))
+    return tf.ensure_shape(_to_uint8(view), (pixels.crop, pixels.crop, pixels.channels))
 
 
 def training_view(data, pixels: Pixels, choose):
@@ -43,14 +43,14 @@ def training_view(data, pixels: Pixels, choose):
         uint8 (crop, crop, channels).
     """
     side = pixels.crop
-    picture, _ = decode.region(data, len(pixels.mean), choose, cover=side)
+    picture, _ = decode.region(data, pixels.channels, choose, cover=side)
     shrinks = tf.reduce_min(tf.shape(picture)[:2]) > 2 * side
     view = tf.cond(
         shrinks,
         lambda: tf.image.resize(picture, (side, side), antialias=True),
         lambda: tf.image.resize(picture, (side, side)),
     )
-    return tf.ensure_shape(_to_uint8(view), (side, side, len(pixels.mean)))
+    return tf.ensure_shape(_to_uint8(view), (side, side, pixels.channels))
 
 
 def _to_uint8(picture):

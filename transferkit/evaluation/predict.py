@@ -8,7 +8,7 @@ from transferkit.console import track
 from transferkit.data import audit, pipeline
 from transferkit.data.listing import Listing
 from transferkit.evaluation import metrics
-from transferkit.models import Network
+from transferkit.network import Network
 from transferkit.pixels import Pixels
 
 BATCH = 32
@@ -18,17 +18,17 @@ def outputs_of(model, paths, pixels: Pixels, *, what: str = "pictures") -> tuple
     """Run a model over pictures behind a progress bar.
 
     Args:
-        model: a `keras.Model` from pictures to vectors.
+        model: a `keras.Model` from pictures to vectors or maps.
         paths: of the pictures.
         pixels: the geometry they are brought to.
         what: they are, for the bar.
 
     Returns:
-        Outputs (m, width), float32, and the rows (m,) of `paths` they belong to; a picture that cannot be read has
-        none.
+        Outputs (m, width) or (m, h, w, width), float32, and the rows (m,) of `paths` they belong to; a picture that
+        cannot be read has none.
     """
     batch_size = max(1, min(BATCH, len(paths)))
-    outputs, kept = [np.zeros((0, model.output_shape[-1]), "float32")], [np.zeros(0, "int64")]
+    outputs, kept = [], [np.zeros(0, "int64")]
     batches = pipeline.evaluation(paths, pixels, batch_size=batch_size)
     for pictures, rows in track(batches, -(-len(paths) // batch_size), what):
         missing = batch_size - len(rows)
@@ -36,7 +36,8 @@ def outputs_of(model, paths, pixels: Pixels, *, what: str = "pictures") -> tuple
             pictures = ops.pad(pictures, ((0, missing), (0, 0), (0, 0), (0, 0)))
         outputs.append(np.asarray(model.predict_on_batch(pictures), "float32")[: len(rows)])
         kept.append(np.asarray(rows))
-    return np.concatenate(outputs), np.concatenate(kept)
+    nothing = np.zeros([0, *(side or 0 for side in model.output_shape[1:])], "float32")
+    return np.concatenate(outputs or [nothing]), np.concatenate(kept)
 
 
 def predict(network: Network, paths, *, top: int = 5) -> list[dict]:

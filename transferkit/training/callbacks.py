@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from transferkit.atomic import write
 from transferkit.console import say, warn
-from transferkit.models import Network
+from transferkit.network import Network
 from transferkit.weights.assign import assign, tensor_names
 
 

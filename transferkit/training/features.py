@@ -9,7 +9,7 @@ from transferkit.console import say
 from transferkit.data import pipeline
 from transferkit.data.listing import Splits
 from transferkit.evaluation.predict import outputs_of
-from transferkit.models import Network
+from transferkit.network import Network
 from transferkit.recipe import Recipe
 from transferkit.training import optimizers
 from transferkit.training.callbacks import best_of
@@ -27,8 +27,7 @@ def fit_head(network: Network, splits: Splits, recipe: Recipe) -> list[dict]:
     knobs, head = recipe.train, network.model.get_layer(network.head)
     body = keras.Model(network.model.input, head.input)
     train, val = (_features(body, network.pixels, part, name) for name, part in splits.items()[:2])
-    inputs = keras.Input((head.input.shape[-1],))
-    model = keras.Model(inputs, head(inputs))
+    model = keras.Model(head.input, network.model.output)  # the head, and an average over its map where there is one
     steps = -(-len(train[0]) // knobs.batch_size)
     optimizer = optimizers.make(
         knobs.optimizer,

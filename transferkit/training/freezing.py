@@ -3,7 +3,7 @@
 import keras
 
 from transferkit.lookup import UnknownName
-from transferkit.models import Network, output_of
+from transferkit.network import Network, output_of
 
 
 def release(network: Network, unfreeze: str, *, bn: str = "frozen") -> list[str]:

@@ -1,6 +1,5 @@
 """A job settled before anything is trained or written: pictures read once, network loaded, every knob chosen."""
 
-import dataclasses
 import os
 import time
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from transferkit import models, rules
 from transferkit.console import warn
 from transferkit.data import audit, augment
 from transferkit.data.listing import Splits, complete, find_parts
-from transferkit.models import Network
+from transferkit.network import Network, at_size, with_channels, with_head, with_policy
 from transferkit.recipe import Recipe
 from transferkit.training import devices
 from transferkit.training.freezing import release
@@ -46,8 +45,10 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     device = devices.choose(wanted.train.devices, wanted.train.precision)
     keras.utils.set_random_seed(wanted.train.seed)
     parts = dict(splits.items()) if splits else find_parts(wanted.data.data)
-    network = models.load(wanted.model.base, wanted.model.weights)
-    channels = len(network.pixels.mean)
+    network = models.load(wanted.model.base, wanted.model.weights, pixels=wanted.model.pixels)
+    if wanted.model.channels:
+        network = with_channels(network, wanted.model.channels)
+    channels = network.pixels.channels
     audits = {name: audit.audit(part, channels=channels, what=name) for name, part in parts.items()}
     parts = {name: found.listing for name, found in audits.items()}
     splits = complete(parts, validation=wanted.data.validation, seed=wanted.train.seed)
@@ -55,7 +56,8 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     for path, reason in unreadable:
         warn(f"{path} cannot be read and is left out: {reason}.")
     counts = [count for count in splits.train.counts().values() if count]
-    facts = rules.Facts(len(splits.train), min(counts), audits["train"].side, network.pixels, device.gpu)
+    side = audits["train"].side
+    facts = rules.Facts(len(splits.train), min(counts), side, network.pixels, network.minimum, device.gpu)
     settled, choices = rules.choose(wanted, facts)
     network = _fitted(network, splits.train.classes, settled, device)
     return Plan(settled, choices, splits, unreadable, network, device, started)
@@ -74,9 +76,9 @@ def _anchored(recipe: Recipe) -> Recipe:
 def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe, device: devices.Device) -> Network:
     """The network with the job's classes, size and precision."""
     if network.classes != classes:
-        network = models.with_head(network, classes)
-    network = dataclasses.replace(network, pixels=network.pixels.at(recipe.model.size))
+        network = with_head(network, classes)
+    network = at_size(network, recipe.model.size)
     if device.policy != "float32":
-        network = models.with_policy(network, device.policy)
+        network = with_policy(network, device.policy)
     release(network, recipe.train.unfreeze)  # an unknown layer is an error now, not after the first phase
     return network

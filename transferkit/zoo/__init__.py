@@ -3,10 +3,10 @@
 import functools
 import importlib
 import pkgutil
+import re
 
-from transferkit.lookup import pick
+from transferkit.lookup import UnknownName, pick
 from transferkit.pixels import Pixels
-from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant
 
 
@@ -20,28 +20,90 @@ def variants() -> dict[str, Variant]:
 
 
 def variant(name: str) -> Variant:
-    return pick(variants(), name, "network")
+    """The row of a network; knobs in its spelling make no difference."""
+    return pick(variants(), name.partition("(")[0].strip(), "network")
 
 
-def build(name: str, *, pixels: Pixels, num_classes: int):
+def spell(name: str, **knobs) -> str:
+    """One spelling of a network and its knobs: `resnet18(stem=small, shortcut=a)`, the ones at their default left out.
+
+    Args:
+        name: a name of `variants()`, or a spelling with knobs of its own.
+        knobs: more of them.
+
+    Raises:
+        UnknownName: there is no such network, knob or value.
+    """
+    base, row, given = name.partition("(")[0].strip(), variant(name), _knobs(name)
+    for knob, value in knobs.items():
+        given[knob] = _value(row, base, knob, str(value))
+    told = [f"{knob}={str(given[knob]).lower()}" for knob in row.knobs if given[knob] != _default(row.knobs[knob])]
+    return f"{base}({', '.join(told)})" if told else base
+
+
+def build(name: str, *, pixels: Pixels, num_classes: int, size: int | None = None):
     """Build a network with fresh weights.
 
     Args:
-        name: a name of `variants()`.
+        name: a name of `variants()`, knobs in brackets: `resnet34(output_stride=8)`.
         pixels: the normalisation its first layer does.
         num_classes: width of the last layer.
+        size: side of the pictures in pixels, for a network with hidden dense layers; by default its native one.
 
     Returns:
-        A flat functional `keras.Model` from pictures (n, height, width, 3), RGB in 0..255, to float32
+        A flat functional `keras.Model` from pictures (n, height, width, channels), RGB in 0..255, to float32
         logits (n, num_classes). All layers are named; `stem`, `stage1`... and `pooled` are the cut points.
+
+    Raises:
+        UnknownName: there is no such network, knob or value, or the size is below the network's minimum.
     """
     import keras
 
-    row = variant(name)
+    row, knobs = variant(name), _knobs(name)
+    if size is not None and size < minimum(name):
+        raise UnknownName(f"{name} needs pictures of at least {minimum(name)} pixels, not {size}.")
+    hidden = knobs.get("aux") or (row.fixed and not knobs.get("convolutional_head"))  # dense layers before the last
+    side = (size or row.size) if hidden else None
     scale = [1 / std for std in pixels.std]
     offset = [-mean / std for mean, std in zip(pixels.mean, pixels.std, strict=True)]
-    pictures = keras.Input((None, None, len(scale)), name="pictures")
+    pictures = keras.Input((side, side, len(scale)), name="pictures")
     # Rescaling, not Normalization: the constants of the latter become inputs of an ONNX export
     x = keras.layers.Rescaling(scale, offset, dtype="float32", name="pixels")(pictures)
-    logits = layers.head(row.body(x), num_classes, name=row.head)
-    return keras.Model(pictures, logits, name=name)
+    return keras.Model(pictures, row.network(x, num_classes, **knobs), name=name.partition("(")[0].strip())
+
+
+def minimum(name: str) -> int:
+    """Least side of a picture in pixels. Dense layers that became convolutions need the whole of their kernel."""
+    row = variant(name)
+    return row.size if _knobs(name).get("convolutional_head") else row.minimum
+
+
+def _knobs(name: str) -> dict:
+    """All knobs of a spelled network, those in brackets set."""
+    row = variant(name)
+    knobs = {knob: _default(values) for knob, values in row.knobs.items()}
+    base, bracket, told = (part.strip() for part in name.partition("("))
+    if bracket and not told.endswith(")"):
+        raise UnknownName(f"{name!r} lacks the closing bracket: expected {base}(knob=value, ...).")
+    for pair in filter(None, re.split(r"\s*,\s*", told.removesuffix(")").strip())):
+        knob, _, value = (part.strip() for part in pair.partition("="))
+        knobs[knob] = _value(row, base, knob, value)
+    return knobs
+
+
+def _default(values):
+    return values[0] if isinstance(values, tuple) else values
+
+
+def _value(row: Variant, name: str, knob: str, text: str):
+    """A knob's value from its spelling."""
+    values = pick(row.knobs, knob, f"knob of {name}")
+    if isinstance(values, tuple):
+        return pick({str(value).lower(): value for value in values}, text.lower(), f"value of {name}'s {knob}")
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise UnknownName(f"{knob} of {name} must be a share from 0 to below 1, not {text!r}.")
+    return share

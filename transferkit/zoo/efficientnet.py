@@ -4,6 +4,7 @@ Not a classic. It is here because its ImageNet weights come as a small Python pa
 learning works where no hub can be reached. The layers bear that file's names.
 """
 
+from transferkit.pixels import Pixels
 from transferkit.zoo import layers
 from transferkit.zoo.layers import relu
 from transferkit.zoo.variant import Variant
@@ -50,7 +51,7 @@ def block(x, kernel, stride, expansion, channels, *, name):
     return y
 
 
-def network(x):
+def network(x, num_classes):
     x = relu(norm(conv(x, 32, 3, 2, name="conv_stem"), name="bn0"), ceiling=6, name="relu0")
     x, index = layers.mark(x, "stem"), 0
     for stage, (blocks, kernel, stride, expansion, channels) in enumerate(STAGES, start=1):
@@ -59,7 +60,8 @@ def network(x):
             index += 1
         x = layers.mark(x, f"stage{stage}")
     x = relu(norm(conv(x, 1280, 1, name="conv_head"), name="bn1"), ceiling=6, name="relu1")
-    return layers.pooled(x)
+    return layers.head(layers.pooled(x), num_classes, name="fc")
 
 
-VARIANTS = {"efficientnet_lite0": Variant(network, "fc", 4_652_008, 385_187_552, 1280)}
+PIXELS = Pixels((127.0,) * 3, (128.0,) * 3, interpolation="bicubic")
+VARIANTS = {"efficientnet_lite0": Variant(network, "fc", 4_652_008, 385_187_552, 1280, PIXELS)}

@@ -15,17 +15,48 @@ def __getattr__(name):
     return getattr(keras.layers, name)
 
 
-def conv(x, filters, kernel, stride=1, *, name):
-    """A convolution without bias, padded as torch pads `kernel // 2`, He-initialised (He et al. 2015, eq. 14)."""
-    from keras import layers
-    from keras.initializers import VarianceScaling
+def conv(x, filters, kernel, stride=1, *, name, padding=None, dilation=1, bias=None, init=None):
+    """A convolution padded on both sides alike, as in torch and Caffe.
 
-    padding = "same"
-    if stride > 1 and kernel > 1:  # TensorFlow's "same" puts the odd pixel on the other side
-        padding = "valid"
-        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}.pad")(x)
-    he = VarianceScaling(2.0, "fan_out", "untruncated_normal")
-    return layers.Conv2D(filters, kernel, stride, padding, use_bias=False, kernel_initializer=he, name=name)(x)
+    Args:
+        padding: zeros on each side; by default `kernel // 2` for each step of the dilation.
+        bias: what the bias starts at; None is a convolution without one.
+        init: initialiser of the kernel; by default He's (He et al. 2015, equation 14).
+    """
+    from keras import layers
+    from keras.initializers import Constant, VarianceScaling
+
+    whole = kernel // 2 * dilation
+    padding = whole if padding is None else padding
+    same = stride == 1 and padding == whole
+    if padding and not same:  # TensorFlow's "same" puts the odd pixel of a stride on the other side
+        x = layers.ZeroPadding2D(padding, name=f"{name}.pad")(x)
+    return layers.Conv2D(
+        filters,
+        kernel,
+        stride,
+        "same" if same else "valid",
+        dilation_rate=dilation,
+        use_bias=bias is not None,
+        kernel_initializer=init or VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+        bias_initializer=Constant(bias or 0.0),
+        name=name,
+    )(x)
+
+
+def dense(x, units, *, name, bias=0.0, init="glorot_uniform"):
+    """A hidden dense layer; `bias` is what its bias starts at."""
+    from keras import layers
+    from keras.initializers import Constant
+
+    return layers.Dense(units, kernel_initializer=init, bias_initializer=Constant(bias), name=name)(x)
+
+
+def normal(std):
+    """The papers' plain Gaussian initialisation."""
+    from keras.initializers import RandomNormal
+
+    return RandomNormal(stddev=std)
 
 
 def norm(x, *, name, epsilon=1e-5):
@@ -35,10 +66,46 @@ def norm(x, *, name, epsilon=1e-5):
     return layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name=name)(x)
 
 
+def local_response_norm(x, *, alpha=1e-4, k=2.0, size=5):
+    """Each value divided by (k + alpha * the sum of squares of `size` neighbouring maps) ** 0.75, in float32.
+
+    Krizhevsky et al. 2012, section 3.3; alpha is that of the paper, which Caffe and torch divide by `size`. A
+    convolution with a band of ones sums the neighbours: faster than TensorFlow's own operation, and a file with it
+    loads in any Keras.
+    """
+    import numpy as np
+    from keras import ops
+
+    channels = np.arange(x.shape[-1])
+    band = alpha * (abs(channels[:, None] - channels) <= size // 2)
+    x = ops.cast(x, "float32")  # the square of 256 is too much for half precision
+    root = ops.rsqrt(k + ops.conv(ops.square(x), band[None, None].astype("float32")))
+    return x * (root * ops.sqrt(root))  # s ** -0.75
+
+
 def relu(x, *, name, ceiling=None):
     from keras import layers
 
     return layers.ReLU(max_value=ceiling, name=name)(x)
+
+
+def activation(x, kind, *, name):
+    """`kind` is "relu", or another of Keras' names, such as "tanh"."""
+    from keras import layers
+
+    return relu(x, name=name) if kind == "relu" else layers.Activation(kind, name=name)(x)
+
+
+def max_pool(x, *, name, ceil=False):
+    """3x3 windows every 2 pixels, those that overlap the right and lower border by one pixel too where `ceil`.
+
+    The border is of zeros, which never win after a ReLU.
+    """
+    from keras import layers
+
+    if ceil:
+        x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}.pad")(x)
+    return layers.MaxPooling2D(3, 2, name=name)(x)
 
 
 def mark(x, name):
@@ -55,8 +122,8 @@ def pooled(x):
     return layers.GlobalAveragePooling2D(name="pooled")(x)
 
 
-def head(features, num_classes, *, name):
-    """The classifier: float32 logits. Its kernel starts at zero, so the first loss is log(num_classes)."""
+def head(features, num_classes, *, name, init="zeros"):
+    """The classifier: float32 logits. A kernel of zeros, the default, makes the first loss log(num_classes)."""
     from keras import layers
 
-    return layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name=name)(features)
+    return layers.Dense(num_classes, kernel_initializer=init, dtype="float32", name=name)(features)

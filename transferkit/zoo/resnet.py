@@ -1,73 +1,139 @@
 """ResNet and its plain counterpart: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition" (2015).
 
-The layers bear torchvision's names. Bottlenecks are "v1.5": the stride sits on the 3x3 convolution, as in
-torchvision and timm, not on the first 1x1 as in the paper; the parameters are the same, the multiply-adds
-are 6% more for 50 layers.
+The layers bear torchvision's names. The bottlenecks of `resnet50` and deeper are "v1.5": the stride sits on the 3x3
+convolution, as in torchvision and timm; those of `resnet50_paper` have it on the first 1x1, as the paper and
+`keras.applications` do. The parameters are the same, the multiply-adds of v1.5 are 6% more for 50 layers.
+
+Knobs: `shortcut` is the paper's option A, B or C (section 3.3); `stem=small` is the one 3x3 convolution of section
+4.2, for pictures of some 32 pixels; `activation`; `output_stride` 16 or 8 puts dilation in place of the stride of the
+last stages, with the same weights (Chen et al. 2017, "Rethinking Atrous Convolution", section 3.1).
 """
 
 from functools import partial
 
+from transferkit.pixels import CONVENTIONS
 from transferkit.zoo import layers
-from transferkit.zoo.layers import conv, norm, relu
+from transferkit.zoo.layers import conv, norm
 from transferkit.zoo.variant import Variant
 
 
-def basic(x, width, stride, *, name):
+def basic(x, width, *, stride, dilations, act, name):
     """Two 3x3 convolutions (section 3.3, figure 2)."""
-    x = relu(norm(conv(x, width, 3, stride, name=f"{name}.conv1"), name=f"{name}.bn1"), name=f"{name}.relu1")
-    return norm(conv(x, width, 3, name=f"{name}.conv2"), name=f"{name}.bn2")
+    x = conv(x, width, 3, stride, dilation=dilations[0], name=f"{name}.conv1")
+    x = layers.activation(norm(x, name=f"{name}.bn1"), act, name=f"{name}.relu1")
+    return norm(conv(x, width, 3, dilation=dilations[1], name=f"{name}.conv2"), name=f"{name}.bn2")
 
 
-def bottleneck(x, width, stride, *, name):
-    """1x1, 3x3 and 1x1 to four times the width (section 4.1, figure 5)."""
-    x = relu(norm(conv(x, width, 1, name=f"{name}.conv1"), name=f"{name}.bn1"), name=f"{name}.relu1")
-    x = relu(norm(conv(x, width, 3, stride, name=f"{name}.conv2"), name=f"{name}.bn2"), name=f"{name}.relu2")
+def bottleneck(x, width, *, stride, dilations, act, name):
+    """1x1, 3x3 and 1x1 to four times the width (section 4.1, figure 5), the stride on the 3x3."""
+    return _bottleneck(x, width, strides=(1, stride), dilation=dilations[0], act=act, name=name)
+
+
+def bottleneck_paper(x, width, *, stride, dilations, act, name):
+    """The same, the stride on the first 1x1."""
+    return _bottleneck(x, width, strides=(stride, 1), dilation=dilations[1], act=act, name=name)
+
+
+def _bottleneck(x, width, *, strides, dilation, act, name):
+    x = norm(conv(x, width, 1, strides[0], name=f"{name}.conv1"), name=f"{name}.bn1")
+    x = layers.activation(x, act, name=f"{name}.relu1")
+    x = norm(conv(x, width, 3, strides[1], dilation=dilation, name=f"{name}.conv2"), name=f"{name}.bn2")
+    x = layers.activation(x, act, name=f"{name}.relu2")
     return norm(conv(x, 4 * width, 1, name=f"{name}.conv3"), name=f"{name}.bn3")
 
 
-def projection(x, channels, stride, *, name):
-    """Shortcut option B: the identity, or a 1x1 convolution where the shape changes (section 3.3)."""
-    if stride == 1 and x.shape[-1] == channels:
-        return x
-    x = conv(x, channels, 1, stride, name=f"{name}.downsample.0")
-    return norm(x, name=f"{name}.downsample.1")
+def padded(x, channels, stride, *, name):
+    """Shortcut A: every second pixel, and maps of zeros on both sides of the old ones; no parameters."""
+    from keras import ops
+
+    if stride > 1:
+        x = layers.AveragePooling2D(1, stride, name=f"{name}.downsample")(x)
+    missing = channels - x.shape[-1]
+    return ops.pad(x, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2))) if missing else x
 
 
-def residual(x, width, stride, *, block, name):
-    y = block(x, width, stride, name=name)
-    y = layers.Add(name=f"{name}.add")([y, projection(x, y.shape[-1], stride, name=name)])
-    return relu(y, name=f"{name}.relu")
+def projected(x, channels, stride, *, name):
+    """Shortcut C: a 1x1 convolution."""
+    return norm(conv(x, channels, 1, stride, name=f"{name}.downsample.0"), name=f"{name}.downsample.1")
 
 
-def plain(x, width, stride, *, block, name):
-    """The same convolutions without the shortcut (section 3.3, "Plain Network")."""
-    return relu(block(x, width, stride, name=name), name=f"{name}.relu")
+def projected_where_needed(x, channels, stride, *, name):
+    """Shortcut B: the identity, or a 1x1 convolution where the shape changes."""
+    same = stride == 1 and x.shape[-1] == channels
+    return x if same else projected(x, channels, stride, name=name)
 
 
-def network(x, *, unit, block, depths):
-    """Table 1 of the paper. `depths` is the number of blocks of each stage."""
-    x = relu(norm(conv(x, 64, 7, 2, name="conv1"), name="bn1"), name="relu")
-    x = layers.ZeroPadding2D(1, name="maxpool.pad")(x)  # zeros: after a ReLU they never win the maximum
-    x = layers.mark(layers.MaxPooling2D(3, 2, name="maxpool")(x), "stem")
-    for stage, depth in enumerate(depths, start=1):
+SHORTCUTS = {"a": padded, "b": projected_where_needed, "c": projected}
+
+
+def unit(x, width, *, block, shortcut, stride, dilations, act, name):
+    """A block and its shortcut; with `shortcut` None the block alone (section 3.3, "Plain Network")."""
+    y = block(x, width, stride=stride, dilations=dilations, act=act, name=name)
+    if shortcut:
+        y = layers.Add(name=f"{name}.add")([y, SHORTCUTS[shortcut](x, y.shape[-1], stride, name=name)])
+    return layers.activation(y, act, name=f"{name}.relu")
+
+
+def stages(x, widths, depths, *, block, shortcut, act, reached=1, output_stride=32):
+    """All stages; each but the first halves the sides, until the `output_stride` is reached."""
+    dilation = 1
+    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
         for i in range(depth):
-            stride = 2 if stage > 1 and i == 0 else 1
-            x = unit(x, 32 * 2**stage, stride, block=block, name=f"layer{stage}.{i}")
+            stride, dilations = 1, (dilation, dilation)
+            if stage > 1 and i == 0 and reached < output_stride:
+                stride, reached = 2, reached * 2
+            elif stage > 1 and i == 0:
+                dilations = dilation, 2 * dilation
+                dilation *= 2
+            name = f"layer{stage}.{i}"
+            x = unit(x, width, block=block, shortcut=shortcut, stride=stride, dilations=dilations, act=act, name=name)
         x = layers.mark(x, f"stage{stage}")
-    return layers.pooled(x)
+    return x
 
 
-def _row(unit, block, depths, params, multiply_adds):
-    features = 2048 if block is bottleneck else 512
-    return Variant(partial(network, unit=unit, block=block, depths=depths), "fc", params, multiply_adds, features)
+def network(x, num_classes, *, block, depths, activation="relu", stem="imagenet", output_stride=32, shortcut=None):
+    """Table 1 of the paper. `depths` is the number of blocks of each stage."""
+    kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
+    x = norm(conv(x, 64, kernel, stride, name="conv1"), name="bn1")
+    x = layers.activation(x, activation, name="relu")
+    if stem == "imagenet":
+        x = layers.ZeroPadding2D(1, name="maxpool.pad")(x)  # zeros: after a ReLU they never win the maximum
+        x = layers.MaxPooling2D(3, 2, name="maxpool")(x)
+    x = layers.mark(x, "stem")
+    reached = 4 if stem == "imagenet" else 1
+    x = stages(
+        x,
+        (64, 128, 256, 512),
+        depths,
+        block=block,
+        shortcut=shortcut,
+        act=activation,
+        reached=reached,
+        output_stride=output_stride,
+    )
+    return layers.head(layers.pooled(x), num_classes, name="fc")
 
 
+KNOBS = {"activation": ("relu", "tanh"), "stem": ("imagenet", "small"), "output_stride": (32, 16, 8)}
+RESIDUAL = KNOBS | {"shortcut": ("b", "a", "c")}
+
+
+def _row(block, depths, params, multiply_adds, knobs=RESIDUAL, pixels=CONVENTIONS["torch"]):
+    features = 512 if block is basic else 2048
+    build = partial(network, block=block, depths=depths)
+    return Variant(build, "fc", params, multiply_adds, features, pixels, knobs=knobs)
+
+
+_paper = partial(_row, bottleneck_paper, pixels=CONVENTIONS["caffe"])
 VARIANTS = {
-    "resnet18": _row(residual, basic, (2, 2, 2, 2), 11_689_512, 1_814_073_344),
-    "resnet34": _row(residual, basic, (3, 4, 6, 3), 21_797_672, 3_663_761_408),
-    "resnet50": _row(residual, bottleneck, (3, 4, 6, 3), 25_557_032, 4_089_184_256),
-    "resnet101": _row(residual, bottleneck, (3, 4, 23, 3), 44_549_160, 7_801_405_440),
-    "resnet152": _row(residual, bottleneck, (3, 8, 36, 3), 60_192_808, 11_513_626_624),
-    "plain18": _row(plain, basic, (2, 2, 2, 2), 11_515_688, 1_794_805_760),
-    "plain34": _row(plain, basic, (3, 4, 6, 3), 21_623_848, 3_644_493_824),
+    "resnet18": _row(basic, (2, 2, 2, 2), 11_689_512, 1_814_073_344),
+    "resnet34": _row(basic, (3, 4, 6, 3), 21_797_672, 3_663_761_408),
+    "resnet50": _row(bottleneck, (3, 4, 6, 3), 25_557_032, 4_089_184_256),
+    "resnet101": _row(bottleneck, (3, 4, 23, 3), 44_549_160, 7_801_405_440),
+    "resnet152": _row(bottleneck, (3, 8, 36, 3), 60_192_808, 11_513_626_624),
+    "resnet50_paper": _paper((3, 4, 6, 3), 25_557_032, 3_857_973_248),
+    "resnet101_paper": _paper((3, 4, 23, 3), 44_549_160, 7_570_194_432),
+    "resnet152_paper": _paper((3, 8, 36, 3), 60_192_808, 11_282_415_616),
+    "plain18": _row(basic, (2, 2, 2, 2), 11_515_688, 1_794_805_760, KNOBS),
+    "plain34": _row(basic, (3, 4, 6, 3), 21_623_848, 3_644_493_824, KNOBS),
 }

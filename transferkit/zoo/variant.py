@@ -1,7 +1,9 @@
 """The record a family's table holds for each of its networks."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from transferkit.pixels import Pixels
 
 
 @dataclass(frozen=True)
@@ -9,17 +11,31 @@ class Variant:
     """One network of the papers.
 
     Attributes:
-        body: features = body(normalised pictures); both are Keras tensors, the result is the layer `pooled`.
-        head: name of the last dense layer, as the public checkpoints call it.
-        params: trainable parameters with 1000 classes.
+        network: logits = network(normalised pictures, num_classes, **knobs); Keras tensors in and out.
+        head: name of the last layer with weights, as the public checkpoints call it.
+        params: trainable parameters with the paper's classes.
         multiply_adds: of convolutions and dense layers at the native size, batch 1.
         features: width of `pooled`.
-        size: native side in pixels.
+        pixels: what the paper fed it; a public weight set has its own.
+        classes: the paper's number of classes.
+        minimum: least side of a picture in pixels.
+        fixed: whether hidden dense layers tie the network to one size, to be named when it is built.
+        knobs: what the papers vary, as {name: values}, the default first; a lone number is the default of a share.
+            The counts above are those of the defaults.
     """
 
-    body: Callable
+    network: Callable
     head: str
     params: int
     multiply_adds: int
     features: int
-    size: int = 224
+    pixels: Pixels = Pixels()
+    classes: int = 1000
+    minimum: int = 1
+    fixed: bool = False
+    knobs: Mapping[str, tuple | float] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Native side in pixels."""
+        return self.pixels.crop

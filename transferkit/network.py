@@ -1,0 +1,171 @@
+"""A Keras model and what Keras has no place for, and the changes that keep the rest of it as it is."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from transferkit.lookup import UnknownName, known, nearest
+from transferkit.pixels import Pixels
+
+
+@dataclass(frozen=True)
+class Network:
+    """A Keras model and what goes with it.
+
+    Attributes:
+        model: flat functional model, pictures (n, h, w, c) in 0..255 to logits (n, len(classes)).
+        pixels: the geometry and normalisation it expects; the normalisation is its own first layers.
+        classes: names in index order.
+        head: name of the last layer with weights, the classifier.
+        base: where it comes from, for a person: "resnet34 (imagenet1k_v1)".
+        loaded: what came from a file and what of it did not, for a person: ("182/182 tensors loaded",); empty for fresh
+            weights.
+        minimum: least side of a picture in pixels.
+    """
+
+    model: keras.Model
+    pixels: Pixels
+    classes: tuple[str, ...]
+    head: str
+    base: str
+    loaded: tuple[str, ...] = ()
+    minimum: int = 1
+
+
+def output_of(model: keras.Model, name: str):
+    """The output of a layer, or the last one below a torch prefix (`layer4` is that of `layer4.2.relu`).
+
+    Raises:
+        UnknownName: no layer bears the name or the prefix; the nearest is named.
+    """
+    below = [layer for layer in model.layers if layer.name == name or layer.name.startswith(f"{name}.")]
+    if not below:
+        names = [layer.name for layer in model.layers]
+        raise UnknownName(f"No layer of {model.name} is called {name!r}.{nearest(names, name)}{known(cuts(model))}")
+    return below[-1].output
+
+
+def cuts(model: keras.Model) -> list[str]:
+    """The names of the cut points, in order."""
+    return [layer.name for layer in model.layers if isinstance(layer, keras.layers.Identity) or layer.name == "pooled"]
+
+
+def with_head(network: Network, classes) -> Network:
+    """The same network, sharing its layers, with a new last layer for `classes`.
+
+    The new layer is of the old one's kind and starts as that one started. What follows it, such as the average over a
+    map of classes, stays.
+    """
+    classes, model = tuple(classes), network.model
+    old = model.get_layer(network.head)
+    width = {"units": len(classes)} if isinstance(old, keras.layers.Dense) else {"filters": len(classes)}
+    logits = type(old).from_config(old.get_config() | width)(old.input)
+    for layer in model.layers[model.layers.index(old) + 1 :]:  # a chain: nothing else leads on from a classifier
+        logits = type(layer).from_config(layer.get_config())(logits)
+    model = keras.Model(model.input, logits, name=model.name)
+    total = len(model.weights)
+    changed = f"head {len(network.classes)} -> {len(classes)} new; {total - len(old.weights)}/{total} tensors loaded"
+    loaded = (changed, *network.loaded[1:]) if network.loaded else ()
+    return dataclasses.replace(network, model=model, classes=classes, loaded=loaded)
+
+
+def at_size(network: Network, size: int) -> Network:
+    """The network for squares of `size` pixels, with the same weights.
+
+    Raises:
+        UnknownName: the network's geometry does not allow the size.
+    """
+    model, pixels = network.model, network.pixels.at(size)
+    if size < network.minimum:
+        raise UnknownName(f"{network.base} needs pictures of at least {network.minimum} pixels, not {size}.")
+    if model.input_shape[1] not in (None, size):
+        try:
+            model = copied(model, shape=(size, size, pixels.channels))
+        except ValueError as error:  # of a dense layer that is tied to its size
+            raise UnknownName(
+                f"{network.base} takes pictures of {model.input_shape[1]} pixels and no other size: leave out {size}."
+            ) from error
+    return dataclasses.replace(network, model=model, pixels=pixels)
+
+
+def with_channels(network: Network, channels: int) -> Network:
+    """The network for pictures of other channels.
+
+    Grey pictures are repeated to RGB before `pixels`, which gives the answers of the RGB copy. For a fourth channel
+    the first kernel is that of R, G, B, R, times 3/4, as timm has it.
+
+    Raises:
+        UnknownName: there is no way from these channels to the network's.
+    """
+    pixels = network.pixels
+    if channels == pixels.channels:
+        return network
+    if pixels.channels != 3 or channels not in (1, 4):
+        raise UnknownName(
+            f"{network.base} takes pictures of {pixels.channels} channels, not {channels}: expected "
+            + ("1, 3 or 4." if pixels.channels == 3 else f"{pixels.channels}.")
+        )
+    if channels == 1:
+        pixels, front = dataclasses.replace(pixels, repeat=True), _as_rgb
+    else:
+        mean, std = (*pixels.mean, pixels.mean[0]), (*pixels.std, pixels.std[0])
+        pixels, front = dataclasses.replace(pixels, mean=mean, std=std), None
+    shape = (*network.model.input_shape[1:3], channels)
+    return dataclasses.replace(network, model=copied(network.model, shape=shape, front=front), pixels=pixels)
+
+
+def _as_rgb(pictures):
+    return keras.layers.Concatenate(name="repeat")([pictures] * 3)
+
+
+def with_policy(network: Network, policy: str) -> Network:
+    """A fresh, uncompiled copy that computes in a dtype policy; normalisation and head stay in float32."""
+    return dataclasses.replace(network, model=copied(network.model, policy=policy, exact=("pixels", network.head)))
+
+
+def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=()) -> keras.Model:
+    """A fresh, uncompiled copy of a flat functional model, with the same weights.
+
+    Args:
+        shape: (height, width, channels) of the pictures; by default the model's.
+        front: a function of the pictures, put before the first layer.
+        policy: dtype policy of all layers but those called as in `exact`; by default their own.
+
+    Raises:
+        ValueError: the weights do not fit the shape.
+    """
+    pictures = keras.Input(shape or model.input_shape[1:], name="pictures")
+
+    def clone(layer):
+        config = layer.get_config()
+        if policy and isinstance(layer, keras.layers.Layer):  # operations have no policy of their own
+            config["dtype"] = "float32" if layer.name in exact else policy
+        if layer.name == "pixels" and not front:
+            config |= {key: _widened(config[key], pictures.shape[-1]) for key in ("scale", "offset")}
+        return type(layer).from_config(config)
+
+    def call(layer, *args, **kwargs):
+        if front and args and args[0] is pictures:
+            args = (front(pictures), *args[1:])
+        return layer(*args, **kwargs)
+
+    # of the bare graph: a clone of a compiled model would be compiled as well
+    bare = keras.Model(model.input, model.output, name=model.name)
+    copy = keras.models.clone_model(bare, input_tensors=pictures, clone_function=clone, call_function=call)
+    for new, old in zip(copy.weights, model.weights, strict=True):
+        new.assign(_fitted(np.asarray(old), new.shape))
+    return copy
+
+
+def _widened(constants, channels: int):
+    """The constants of as many channels; a fourth one takes the first's."""
+    return [*constants, constants[0]] if channels == 4 and len(constants) == 3 else constants
+
+
+def _fitted(value: np.ndarray, shape) -> np.ndarray:
+    """A weight as it is, or the first kernel for a fourth channel."""
+    if value.ndim == 4 and (value.shape[2], shape[2]) == (3, 4):
+        return value[:, :, [0, 1, 2, 0]] * 0.75
+    return value

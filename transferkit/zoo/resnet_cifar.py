@@ -1,0 +1,41 @@
+"""The ResNets for 32x32 pictures, and their plain counterparts: He et al. 2015, section 4.2.
+
+6n + 2 layers: one 3x3 convolution, three stages of n blocks at 32, 16 and 8 pixels. Shortcuts are option A, without
+parameters; `shortcut=b` is what some public checkpoints have.
+"""
+
+from functools import partial
+
+from transferkit.pixels import Pixels
+from transferkit.zoo import layers
+from transferkit.zoo.resnet import basic, stages
+from transferkit.zoo.variant import Variant
+
+PIXELS = Pixels((125.3, 123.0, 113.9), (63.0, 62.1, 66.7), 32, 32)  # of CIFAR-10's training pictures
+
+
+def network(x, num_classes, *, depth, activation="relu", shortcut=None):
+    x = layers.norm(layers.conv(x, 16, 3, name="conv1"), name="bn1")
+    x = layers.mark(layers.activation(x, activation, name="relu"), "stem")
+    blocks = (depth - 2) // 6
+    x = stages(x, (16, 32, 64), (blocks,) * 3, block=basic, shortcut=shortcut, act=activation)
+    return layers.head(layers.pooled(x), num_classes, name="fc")
+
+
+KNOBS = {"activation": ("relu", "tanh")}
+RESIDUAL = KNOBS | {"shortcut": ("a", "b", "c")}
+COUNTS = {  # parameters and multiply-adds of either kind
+    20: (269_722, 40_551_040),
+    32: (464_154, 68_862_592),
+    44: (658_586, 97_174_144),
+    56: (853_018, 125_485_696),
+    110: (1_727_962, 252_887_680),
+}
+
+
+def _row(depth, knobs):
+    return Variant(partial(network, depth=depth), "fc", *COUNTS[depth], 64, PIXELS, classes=10, knobs=knobs)
+
+
+VARIANTS = {f"resnet{depth}_cifar": _row(depth, RESIDUAL) for depth in COUNTS}
+VARIANTS |= {f"plain{depth}_cifar": _row(depth, KNOBS) for depth in (20, 32, 44, 56)}
