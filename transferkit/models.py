@@ -13,9 +13,9 @@ import keras
 from transferkit import adopt, atomic, zoo
 from transferkit.lookup import UnknownName, known, nearest
 from transferkit.network import Network, at_size, copied, with_channels, with_head
-from transferkit.pixels import Pixels
+from transferkit.pixels import CONVENTIONS, Pixels
 from transferkit.weights import files
-from transferkit.weights.assign import assign
+from transferkit.weights.assign import fit
 from transferkit.weights.catalogue import sets, weight_set
 from transferkit.weights.fetch import fetch
 
@@ -124,18 +124,20 @@ def _from_zoo(name: str, weights: str) -> Network:
     else:
         chosen = weight_set(bare, weights)
         path, pixels, source = fetch(chosen), chosen.pixels, chosen.tag
-    tensors, layout, changes = files.read(path)
-    kernel = tensors.get(f"{row.head}.weight")
-    num_classes = row.classes if kernel is None else kernel.shape[0 if layout == "torch" else -1]
+    file = files.read(path)
+    if file.pixels:  # the publisher's names tell what its networks were fed
+        pixels = CONVENTIONS[file.pixels]
+    kernel = file.tensors.get(f"{row.head}.weight")
+    num_classes = row.classes if kernel is None else kernel.shape[0 if file.layout == "torch" else -1]
     model = zoo.build(name, pixels=pixels, num_classes=num_classes)
-    count = assign(model, tensors, layout, source=str(path))
+    loaded = fit(model, file, source=str(path))
     return Network(
         model,
         pixels,
         classes or _class_names(num_classes),
         row.head,
         f"{name} ({source})",
-        (f"{count}/{count} tensors loaded", *changes),
+        loaded,
         zoo.minimum(name),
     )
 

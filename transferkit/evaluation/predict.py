@@ -8,6 +8,7 @@ from transferkit.console import track
 from transferkit.data import audit, pipeline
 from transferkit.data.listing import Listing
 from transferkit.evaluation import metrics
+from transferkit.folding import folded
 from transferkit.network import Network
 from transferkit.pixels import Pixels
 
@@ -27,7 +28,7 @@ def outputs_of(model, paths, pixels: Pixels, *, what: str = "pictures") -> tuple
         Outputs (m, width) or (m, h, w, width), float32, and the rows (m,) of `paths` they belong to; a picture that
         cannot be read has none.
     """
-    batch_size = max(1, min(BATCH, len(paths)))
+    model, batch_size = folded(model), max(1, min(BATCH, len(paths)))
     outputs, kept = [], [np.zeros(0, "int64")]
     batches = pipeline.evaluation(paths, pixels, batch_size=batch_size)
     for pictures, rows in track(batches, -(-len(paths) // batch_size), what):

@@ -21,7 +21,8 @@ def conv(x, filters, kernel, stride=1, *, name, padding=None, dilation=1, bias=N
     Args:
         padding: zeros on each side; by default `kernel // 2` for each step of the dilation.
         bias: what the bias starts at; None is a convolution without one.
-        init: initialiser of the kernel; by default He's (He et al. 2015, equation 14).
+        init: initialiser of the kernel; by default of the variance of He et al. 2015, equation 14, drawn uniformly,
+            which takes a third of the time of a Gaussian.
     """
     from keras import layers
     from keras.initializers import Constant, VarianceScaling
@@ -38,7 +39,7 @@ def conv(x, filters, kernel, stride=1, *, name, padding=None, dilation=1, bias=N
         "same" if same else "valid",
         dilation_rate=dilation,
         use_bias=bias is not None,
-        kernel_initializer=init or VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+        kernel_initializer=init or VarianceScaling(2.0, "fan_out", "uniform"),
         bias_initializer=Constant(bias or 0.0),
         name=name,
     )(x)

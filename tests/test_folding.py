@@ -1,0 +1,48 @@
+"""Folded networks answer as before, and folding stops where somebody looks."""
+
+import keras
+import numpy as np
+import pytest
+from reference_weights import assert_near, build, fill, pictures
+
+from transferkit.folding import folded
+
+
+def norms(model):
+    return [layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "efficientnet_lite0", "resnet20_cifar", "googlenet"])
+def test_same_logits(name):
+    model = build(name)
+    fill(model)
+    images, fold = pictures(2, 64, 75), folded(build(name))
+    assert norms(model) and not norms(fold)
+    assert [layer.name for layer in fold.layers] == [layer.name for layer in model.layers]
+    expected = np.asarray(model(images, training=False))
+    assert_near(fold(images, training=False), expected, 1e-4)
+    assert_near(fold.predict_on_batch(images), expected, 1e-4)
+
+
+def test_a_bias_and_a_norm_without_scale_or_centre():
+    x = keras.Input((8, 8, 3))
+    y = keras.layers.Conv2D(4, 3, bias_initializer="random_normal", name="a")(x)
+    y = keras.layers.BatchNormalization(scale=False, name="b")(y)
+    y = keras.layers.DepthwiseConv2D(3, bias_initializer="random_normal", name="c")(y)
+    y = keras.layers.BatchNormalization(center=False, name="d")(y)
+    model = keras.Model(x, y)
+    random = np.random.default_rng(0)
+    model.set_weights([random.uniform(0.5, 1.5, weight.shape) for weight in model.weights])
+    images = random.random((2, 8, 8, 3)).astype("float32")
+    assert not norms(folded(model))
+    assert_near(folded(model)(images), np.asarray(model(images, training=False)), 1e-5)
+
+
+def test_what_is_looked_at_stays():
+    x = keras.Input((8, 8, 3))
+    y = keras.layers.Conv2D(4, 3, padding="same", name="conv")(x)
+    z = keras.layers.BatchNormalization(name="norm")(y)
+    for outputs in ([y, z], keras.layers.Add()([y, z]), z + keras.ops.relu(y)):
+        assert norms(folded(keras.Model(x, outputs))) == ["norm"]
+    active = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(x)
+    assert norms(folded(keras.Model(x, keras.layers.BatchNormalization(name="norm")(active)))) == ["norm"]
