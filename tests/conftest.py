@@ -8,7 +8,7 @@ import pytest
 from pictures import folder
 
 import transferkit as tk
-from transferkit import zoo
+from transferkit import commands, zoo
 from transferkit.data.listing import find_splits
 from transferkit.pixels import Pixels
 from transferkit.zoo import layers
@@ -50,3 +50,17 @@ def finished(tiny, pets, tmp_path_factory):
 def home(tmp_path, monkeypatch):
     """Tests never touch the user's cache folder."""
     monkeypatch.setenv("TRANSFERKIT_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def cli(capsys, monkeypatch, tmp_path):
+    """cli(*words) gives (exit status, standard output, standard error), in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        with pytest.raises(SystemExit) as end:
+            commands.main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return end.value.code or 0, captured.out, captured.err
+
+    return call

@@ -11,20 +11,6 @@ QUICK = ["--weights", "none", "--size", "32", "--epochs", "2", "--head-epochs", 
 
 
 @pytest.fixture
-def cli(capsys, monkeypatch, tmp_path):
-    """cli(*words) gives (exit status, standard output, standard error), in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words):
-        with pytest.raises(SystemExit) as end:
-            commands.main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return end.value.code or 0, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
 def run(finished):
     return finished.folder
 

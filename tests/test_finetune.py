@@ -17,7 +17,6 @@ from pictures import folder
 import transferkit as tk
 from transferkit import models, runs
 from transferkit.data.listing import find_splits
-from transferkit.network import with_policy
 from transferkit.recipe import Recipe
 from transferkit.training import callbacks, freezing, optimizers, planning, tuning
 
@@ -196,13 +195,13 @@ def test_a_loss_that_is_no_number_keeps_the_head(tiny, splits, tmp_path, capsys)
 
 
 def test_of_equal_accuracies_the_lower_loss_is_kept():
-    rows = [{"val_accuracy": a, "val_loss": loss} for a, loss in ((0.9, 0.3), (1.0, 0.7), (1.0, 0.6), (1.0, 0.6))]
+    rows = [{"val_accuracy": a, "val_loss": b} for a, b in ((0.9, 0.3), (1.0, 0.7), (1.0, 0.6), (1.0, 0.6))]
     assert callbacks.best_of(rows) is rows[2]
     assert callbacks.best_of([]) is None
 
 
 def test_float16_scales_its_loss(tiny):
-    network = with_policy(models.load(tiny, "none"), "mixed_float16")
+    network = planning.with_policy(models.load(tiny, "none"), "mixed_float16")
     optimizers.compile_for(network.model, keras.optimizers.SGD(), label_smoothing=0.0)
     assert isinstance(network.model.optimizer, keras.optimizers.LossScaleOptimizer)
 

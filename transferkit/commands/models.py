@@ -1,44 +1,29 @@
 """transferkit models"""
 
+import fnmatch
+
 import click
 
 from transferkit.commands import options
+from transferkit.lookup import UnknownName, known, nearest
 
 
 @click.command(short_help="List the networks and their public weights.")
+@click.option("--filter", "pattern", default="*", help="Only these, as 'resnet*'; a part of the name does too.")
 @options.as_json
-def command(as_json):
+def command(pattern, as_json):
     """List the networks and the public weights that load into them.
 
     \b
     Example: transferkit models
+             transferkit models --filter vgg
     `--base` takes a network's name, `--weights` a tag.
     """
     from transferkit import zoo
-    from transferkit.console import answers, table
-    from transferkit.weights.catalogue import sets
-    from transferkit.weights.fetch import locate
+    from transferkit.console import answers, say, table
 
-    document = [
-        {
-            "name": name,
-            "params": row.params,
-            "multiply_adds": row.multiply_adds,
-            "size": row.size,
-            "features": row.features,
-            "weights": [
-                {
-                    "tag": s.tag,
-                    "source": s.source,
-                    "licence": s.licence,
-                    "top1": s.top1,
-                    "available": locate(s) is not None,
-                }
-                for s in sets(name)
-            ],
-        }
-        for name, row in zoo.variants().items()
-    ]
+    found = _matching(zoo.variants(), pattern)
+    document = [_document(name, row) for name, row in found.items()]
     if as_json:
         options.answer(document)
         return
@@ -46,12 +31,69 @@ def command(as_json):
         (
             net["name"],
             f"{net['params'] / 1e6:.2f} M",
-            f"{net['multiply_adds'] / 1e9:.2f} G",
+            f"{net['multiply_adds'] / 1e6:,.1f} M",
             net["size"],
+            found[net["name"]].minimum,
             net["features"],
-            ", ".join(s["tag"] + ("*" if s["available"] else "") for s in net["weights"]) or "none",
         )
         for net in document
     ]
-    columns = ("network", "parameters", "multiply-adds", "size", "features", "weights (* on this machine)")
-    table(None, columns, rows, answers())
+    on = answers()
+    table(None, ("network", "parameters", "multiply-adds", "size", "least", "features"), rows, on)
+    tags = [
+        (net["name"], ", ".join(each["tag"] + "*" * each["available"] for each in net["weights"]))
+        for net in document
+        if net["weights"]
+    ]
+    if not tags:
+        say("\nNo public weights are known for these.", on)
+        return
+    say("", on)
+    table(None, ("network", "weights, the default first (* on this machine)"), tags, on)
+    say("", on)
+    table(None, ("licence", "weights"), _licences(document), on)
+
+
+def _matching(table: dict, pattern: str) -> dict:
+    """The networks a shell pattern, or a part of a name, means in any case."""
+    wanted = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{pattern.lower()}*"
+    found = {name: row for name, row in table.items() if fnmatch.fnmatchcase(name, wanted)}
+    if not found:
+        raise UnknownName(f"No network matches {pattern!r}.{nearest(table, pattern.strip('*?'))}{known(table)}")
+    return found
+
+
+def _document(name, row) -> dict:
+    from transferkit.weights.catalogue import sets
+    from transferkit.weights.fetch import locate
+
+    weights = [
+        {
+            "tag": each.tag,
+            "source": each.source,
+            "licence": each.licence,
+            "top1": each.top1,
+            "available": locate(each) is not None,
+        }
+        for each in sets(name)
+    ]
+    return {
+        "name": name,
+        "params": row.params,
+        "multiply_adds": row.multiply_adds,
+        "size": row.size,
+        "features": row.features,
+        "weights": weights,
+    }
+
+
+def _licences(document: list[dict]) -> list[tuple]:
+    """Each licence with the tags of the weights under it; with their network, where not all of a tag have the same."""
+    pairs = [(net["name"], each) for net in document for each in net["weights"]]
+    licences, rows = {}, {}
+    for _, each in pairs:
+        licences.setdefault(each["tag"], set()).add(each["licence"])
+    for name, each in pairs:
+        tag = each["tag"] if len(licences[each["tag"]]) == 1 else f"{name}.{each['tag']}"
+        rows.setdefault(each["licence"], {})[tag] = None  # as an ordered set
+    return [(licence, ", ".join(tags)) for licence, tags in rows.items()]

@@ -1,0 +1,299 @@
+"""Layer by layer: the size of the output, the numbers and products it takes, and the part of the picture a place sees.
+
+Any functional or sequential Keras model, channels last, plain `keras.ops` between its layers included. An operation
+that is not known here and keeps height and width is taken to work on each place by itself; one that changes them, to
+mix all places.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import keras
+
+STATISTICS = ("moving_mean", "moving_variance", "mean", "variance", "count")  # weights that no gradient trains
+MULTIPLYING = ("BaseConv", "BaseDepthwiseConv", "BaseSeparableConv", "BaseConvTranspose", "Dense")
+
+
+@dataclass(frozen=True)
+class Span:
+    """What the places of a map see along one axis, in pixels of the picture.
+
+    Attributes:
+        start: the first pixel that place 0 sees, negative in the padding; None where that depends on a size not given.
+        side: from the first pixel that counts for a place to the last, with the gaps of dilation; after upsampling,
+            where neighbours see more or less, what covers each of them; None for the whole picture.
+        stride: pixels between neighbouring places, below 1 after upsampling; None where there is one place for all.
+    """
+
+    start: Fraction | None
+    side: Fraction | None
+    stride: Fraction | None
+
+    def at(self, place: int) -> tuple[int, int]:
+        """The pixels that a place sees, first and one past the last; they may lie outside the picture.
+
+        Raises:
+            ValueError: the place sees the whole picture, or where it looks is not known.
+        """
+        if self.start is None:
+            raise ValueError("Where this place looks is not known: it sees the whole picture, or no size was given.")
+        first = math.ceil(self.start + place * self.stride)
+        return first, math.floor(self.start + place * self.stride + self.side)
+
+
+WHOLE = Span(None, None, None)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a model.
+
+    Attributes:
+        name: the layer's; "outer/inner" inside a nested model.
+        kind: its class.
+        output: shape without the batch: (height, width, channels), or (units,); None for a side that is not known.
+        params: numbers that training may change, frozen or not; running statistics are not among them. A layer that
+            is used again counts once.
+        multiply_adds: for one picture, of convolutions and dense layers: every number of the kernel once for each place
+            of the output (of the input, where the convolution is transposed). 0 for all else, None where unknown.
+        spans: what a place sees along height and width; none after flattening or global pooling.
+    """
+
+    name: str
+    kind: str
+    output: tuple[int | None, ...]
+    params: int
+    multiply_adds: int | None
+    spans: tuple[Span, ...]
+
+    @property
+    def receptive_field(self) -> int | None:
+        """Side in pixels of what a place sees, the larger of height and width; None for the whole picture."""
+        sides = [span.side for span in self.spans]
+        return None if not sides or None in sides else max(math.floor(side) for side in sides)
+
+    @property
+    def stride(self) -> int | float | None:
+        """Pixels between neighbouring places, the larger of height and width; None where there is no map."""
+        if not self.is_map:
+            return None
+        most = max(span.stride for span in self.spans)
+        return int(most) if most.denominator == 1 else float(most)
+
+    @property
+    def is_map(self) -> bool:
+        """Whether the output is a map, with places side by side as in the picture."""
+        return bool(self.spans) and all(span.stride is not None for span in self.spans)
+
+
+def measure(model, size: int | tuple[int, int] | None = None) -> tuple[Layer, ...]:
+    """The layers of a model, in the order of `model.layers`.
+
+    Args:
+        model: a functional or built sequential `keras.Model`.
+        size: side of the pictures in pixels, or (height, width); None leaves the sides the model leaves open unknown.
+
+    Raises:
+        ValueError: the model is neither functional nor sequential, is built for another size, needs larger pictures,
+            or has its channels first.
+    """
+    if not isinstance(model, keras.Function) and not (isinstance(model, keras.Sequential) and model.built):
+        raise ValueError(f"{model.name} has no graph of layers: expected a functional or a built sequential model.")
+    shapes = [keras.KerasTensor(_sized(tensor.shape, size, model), tensor.dtype) for tensor in model.inputs]
+    itself = Span(Fraction(0), Fraction(1), Fraction(1))
+    return tuple(_walk(model, [(shape, (itself,) * (len(shape.shape) - 2)) for shape in shapes], "", set())[0])
+
+
+def totals(layers: Sequence[Layer]) -> tuple[int, int]:
+    """Parameters and multiply-adds of layers together, of a size that is known."""
+    return sum(layer.params for layer in layers), sum(layer.multiply_adds for layer in layers)
+
+
+def _sized(shape: tuple, size, model) -> tuple:
+    """The shape of one picture of that size."""
+    sides = shape[1:-1]
+    asked = sides if size is None else _each(size, len(sides))
+    if any(known not in (None, side) for known, side in zip(sides, asked, strict=True)):
+        raise ValueError(f"{model.name} is built for pictures of {_times(sides)}, not {_times(asked)}.")
+    return (1, *asked, shape[-1])
+
+
+def _times(sides) -> str:
+    return "x".join("any" if side is None else str(side) for side in sides)
+
+
+def _each(value, axes: int) -> tuple:
+    return (value,) * axes if isinstance(value, int) else tuple(value)
+
+
+def _walk(model, inputs: list, prefix: str, counted: set) -> tuple[list[Layer], list]:
+    """The records of a model's layers, and (shape, spans) of its outputs, from those of its inputs.
+
+    `counted` holds the ids of the weights that have had their turn.
+    """
+    graph = keras.Function(model.inputs, model.outputs)  # one face for functional and sequential models
+    shapes = {id(tensor): given for tensor, (given, _) in zip(model.inputs, inputs, strict=True)}
+    spans = {id(tensor): seen for tensor, (_, seen) in zip(model.inputs, inputs, strict=True)}
+    records = {}
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            operation, name, told = node.operation, prefix + node.operation.name, []
+            if not node.is_input:
+                args, kwargs = node.arguments.fill_in(shapes)
+                seen = [(shapes[id(tensor)], spans[id(tensor)]) for tensor in node.input_tensors]
+                if isinstance(operation, keras.Function | keras.Sequential):
+                    told, results = _walk(operation, seen, f"{name}/", counted)
+                else:
+                    results = _apply(operation, args, kwargs, seen, name, model)
+                for tensor, (shape, span) in zip(node.output_tensors, results, strict=True):
+                    shapes[id(tensor)], spans[id(tensor)] = shape, span
+            if isinstance(operation, keras.Layer) and not told:
+                source, first = (node.input_tensors or node.output_tensors)[0], id(node.output_tensors[0])
+                told = [_record(operation, name, shapes[id(source)], shapes[first], spans[first], counted)]
+            records.setdefault(id(operation), []).extend(told)
+    found = [record for layer in model.layers for record in records.get(id(layer), [])]
+    return found, [(shapes[id(tensor)], spans[id(tensor)]) for tensor in model.outputs]
+
+
+def _apply(operation, args, kwargs, seen: list, name: str, model) -> list:
+    """(shape, spans) of each output of one operation."""
+    if getattr(operation, "data_format", None) == "channels_first":
+        raise ValueError(f"{name} of {model.name} has its channels first: expected channels last.")
+    sides, spans = tuple(seen[0][0].shape[1:-1]), seen[0][1]
+    try:
+        outputs = keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
+        if any(0 in output.shape for output in outputs):
+            raise ValueError("nothing is left")
+    except ValueError as error:
+        raise ValueError(f"{name} of {model.name} cannot work on {_times(sides)}: try larger pictures.") from error
+    rule = next((RULES[kind.__name__] for kind in type(operation).__mro__ if kind.__name__ in RULES), None)
+    steps = rule(operation, args, kwargs, sides) if rule and spans else None
+    return [(output, tuple(map(_step, spans, steps)) if steps else _together(seen, output.shape)) for output in outputs]
+
+
+def _record(layer, name: str, source, output, spans: tuple, counted: set) -> Layer:
+    weights = [weight for weight in layer.weights if id(weight) not in counted]
+    counted.update(map(id, weights))
+    params = sum(math.prod(weight.shape) for weight in weights if weight.name not in STATISTICS)
+    kinds, products = {kind.__name__ for kind in type(layer).__mro__}, 0
+    if kinds & set(MULTIPLYING):
+        places = (source if "BaseConvTranspose" in kinds else output).shape[1:-1]
+        kernels = sum(math.prod(weight.shape) for weight in layer.weights if weight.name.endswith("kernel"))
+        products = None if None in places else kernels * math.prod(places)
+    return Layer(name, type(layer).__name__, tuple(output.shape[1:]), params, products, spans)
+
+
+def _together(seen: list, shape: tuple) -> tuple[Span, ...]:
+    """What each place sees through several branches at once; a single value spread over a map has seen all of it."""
+    spans = []
+    for axis in range(1, len(shape) - 1):
+        alike = [len(source.shape) == len(shape) and source.shape[axis] == shape[axis] for source, _ in seen]
+        found = [seen[i][1][axis - 1] if like else WHOLE for i, like in enumerate(alike)]
+        stride = max((span.stride for span in found if span.stride is not None), default=None)
+        start, side = None, None if any(span.side is None for span in found) else max(span.side for span in found)
+        if all(span.start is not None for span in found):
+            start = min(span.start for span in found)
+            side = max(span.start + span.side for span in found) - start
+        spans.append(Span(start, side, stride))
+    return tuple(spans)
+
+
+def _step(span: Span, step: tuple) -> Span:
+    """A window's way over an axis, given as (places it spans, places it moves, places it begins before the first).
+
+    The last is None where it is not known; all are fractions where the output is finer than the input.
+    """
+    reach, stride, before = step
+    if span.stride is None:
+        return span
+    side = None if span.side is None else span.side + (reach - 1) * span.stride
+    start = None if span.start is None or before is None else span.start - before * span.stride
+    return Span(start, side, span.stride * stride)
+
+
+def _kernel(operation, args, kwargs, axes: int) -> tuple:
+    """Height and width of a layer's window, or of the kernel that a plain operation is given."""
+    for name in ("pool_size", "kernel_size"):
+        if hasattr(operation, name):
+            return _each(getattr(operation, name), axes)
+    given = args[1] if len(args) > 1 else kwargs.get("kernel", kwargs.get("depthwise_kernel"))
+    return tuple(given.shape[:axes])
+
+
+def _windows(operation, args, kwargs, sides):
+    """Convolutions and poolings."""
+    axes, kernel = len(sides), _kernel(operation, args, kwargs, len(sides))
+    strides = kernel if operation.strides is None else _each(operation.strides, axes)
+    rates = _each(getattr(operation, "dilation_rate", 1), axes)
+    steps = []
+    for window, stride, rate, side in zip(kernel, strides, rates, sides, strict=True):
+        reach = (window - 1) * rate + 1
+        before = {"valid": 0, "causal": reach - 1, "same": (reach - 1) // 2}[operation.padding]
+        if operation.padding == "same" and stride > 1:  # as TensorFlow: the odd pixel goes behind
+            before = None if side is None else max((math.ceil(side / stride) - 1) * stride + reach - side, 0) // 2
+        steps.append((reach, stride, before))
+    return steps
+
+
+def _transposed(operation, args, kwargs, sides):
+    axes, same = len(sides), operation.padding == "same"
+    rates = _each(operation.dilation_rate, axes)
+    reaches = [
+        (window - 1) * rate + 1 for window, rate in zip(_kernel(operation, args, kwargs, axes), rates, strict=True)
+    ]
+    pairs = zip(reaches, _each(operation.strides, axes), strict=True)
+    return [_finer(reach, scale, max(reach - scale, 0) // 2 if same else 0) for reach, scale in pairs]
+
+
+def _upsampling(operation, args, kwargs, sides):
+    scales = _each(operation.size, len(sides))
+    if getattr(operation, "interpolation", "nearest") == "nearest":
+        return [_finer(scale, scale, 0) for scale in scales]
+    return [_finer(2 * scale - scale % 2, scale, scale // 2) for scale in scales]  # bilinear: two neighbours
+
+
+def _finer(reach: int, scale: int, before: int) -> tuple:
+    """A step that puts `scale` places in place of each, and spans `reach` of them."""
+    return 1 + Fraction(reach - 1, scale), Fraction(1, scale), Fraction(reach - 1 - before, scale)
+
+
+def _margins(operation, args, kwargs, sides):
+    """Padding adds places before the first one, cropping takes them away."""
+    if hasattr(operation, "pad_width"):  # of all axes, or one for all
+        widths = tuple(operation.pad_width)
+        return [(1, 1, before) for before, _ in (widths * (len(sides) + 2) if len(widths) == 1 else widths)[1:-1]]
+    sign, pairs = (-1, operation.cropping) if hasattr(operation, "cropping") else (1, operation.padding)
+    pairs = [pairs] if isinstance(pairs[0], int) else pairs  # along one axis alone Keras keeps a bare pair
+    return [(1, 1, sign * before) for before, _ in pairs]
+
+
+def _slices(operation, args, kwargs, sides):
+    """`x[:, 1:-1, ::2]`; None for any other index, which mixes or drops axes."""
+    key, rank = args[1] if len(args) > 1 else kwargs["key"], len(sides) + 2
+    key = list(key) if isinstance(key, tuple) else [key]
+    if Ellipsis in key:
+        at = key.index(Ellipsis)
+        key[at : at + 1] = [slice(None)] * (rank - len(key) + 1)
+    key += [slice(None)] * (rank - len(key))
+    if not all(isinstance(part, slice) and (part.step or 1) > 0 for part in key):
+        return None
+    steps = []
+    for part, side in zip(key[1:-1], sides, strict=True):
+        first = part.start or 0
+        if first < 0:
+            first = None if side is None else max(first + side, 0)
+        steps.append((1, part.step or 1, None if first is None else -first))
+    return steps
+
+
+NAMES = (  # of classes, or of what they descend from: layers, and plain operations
+    (_windows, "BaseConv BaseDepthwiseConv BaseSeparableConv Conv DepthwiseConv SeparableConv"),
+    (_windows, "BasePooling MaxPool AveragePool"),
+    (_transposed, "BaseConvTranspose ConvTranspose"),
+    (_upsampling, "UpSampling1D UpSampling2D UpSampling3D"),
+    (_margins, "ZeroPadding1D ZeroPadding2D ZeroPadding3D Cropping1D Cropping2D Cropping3D Pad"),
+    (_slices, "GetItem"),
+)
+RULES = {name: rule for rule, names in NAMES for name in names.split()}  # a rule gives one step an axis, see `_step`
