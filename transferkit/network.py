@@ -122,7 +122,9 @@ def _as_rgb(pictures):
 
 def with_policy(network: Network, policy: str) -> Network:
     """A fresh, uncompiled copy that computes in a dtype policy; normalisation and head stay in float32."""
-    return dataclasses.replace(network, model=copied(network.model, policy=policy, exact=("pixels", network.head)))
+    names = [layer.name for layer in network.model.layers]
+    exact = ("pixels", *names[names.index(network.head) :])
+    return dataclasses.replace(network, model=copied(network.model, policy=policy, exact=exact))
 
 
 def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=()) -> keras.Model:

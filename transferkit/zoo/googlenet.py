@@ -1,0 +1,164 @@
+"""GoogLeNet: Szegedy et al., "Going Deeper with Convolutions" (2014).
+
+`googlenet` is torchvision's, whose weights are public: batch norm with epsilon 1e-3 for the biases and the response
+normalisation, 3x3 kernels in the branch of the 5x5, 2x2 windows in the last pool. `googlenet_paper` is table 1: true
+5x5, biases, local response normalisation. Where the paper is silent it is Caffe's replica: the constants of the
+response normalisation, pools that round their size up, Xavier's kernels and biases of 0.2 to start from. Both bear
+torchvision's names.
+
+Knobs: `inception` is figure 2b or, naive, 2a; `activation`; `dropout`, before the classifier; `aux` is the form for
+training, of three outputs that count by `LOSS_WEIGHTS` (section 5): `keras.Model(model.input, model.output["logits"])`
+is the network for use. Its heads have hidden dense layers, so it takes pictures of one size.
+"""
+
+from functools import partial
+
+from transferkit.lookup import UnknownName
+from transferkit.pixels import CONVENTIONS
+from transferkit.zoo import layers
+from transferkit.zoo.variant import Variant
+
+# table 1, a line a stage: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj
+STAGES = (
+    {"3a": (64, 96, 128, 16, 32, 32), "3b": (128, 128, 192, 32, 96, 64)},
+    {
+        "4a": (192, 96, 208, 16, 48, 64),
+        "4b": (160, 112, 224, 24, 64, 64),
+        "4c": (128, 128, 256, 24, 64, 64),
+        "4d": (112, 144, 288, 32, 64, 64),
+        "4e": (256, 160, 320, 32, 128, 128),
+    },
+    {"5a": (256, 160, 320, 32, 128, 128), "5b": (384, 192, 384, 48, 128, 128)},
+)
+HEADS = {"4a": "aux1", "4d": "aux2"}  # the module an auxiliary head looks at
+LOSS_WEIGHTS = {"logits": 1.0, "aux2": 0.3, "aux1": 0.3}
+
+
+def normed(x, filters, kernel, stride=1, *, act, name):
+    """A convolution and its batch norm."""
+    x = layers.conv(x, filters, kernel, stride, name=f"{name}.conv")
+    x = layers.norm(x, epsilon=1e-3, name=f"{name}.bn")
+    return layers.activation(x, act, name=f"{name}.relu")
+
+
+def biased(x, filters, kernel, stride=1, *, act, name):
+    """A convolution with a bias. Caffe's "xavier" looks at the inputs alone: a variance of 1 / fan-in, uniform."""
+    x = layers.conv(x, filters, kernel, stride, bias=0.2, init="lecun_uniform", name=f"{name}.conv")
+    return layers.activation(x, act, name=f"{name}.relu")
+
+
+def reduced(x, widths, *, unit, large, name):
+    """Figure 2b: 1x1 convolutions narrow what the large ones see, and what was pooled."""
+    one, three_reduced, three, five_reduced, five, pooled = widths
+    branches = [
+        unit(x, one, 1, name=f"{name}.branch1"),
+        unit(unit(x, three_reduced, 1, name=f"{name}.branch2.0"), three, 3, name=f"{name}.branch2.1"),
+        unit(unit(x, five_reduced, 1, name=f"{name}.branch3.0"), five, large, name=f"{name}.branch3.1"),
+        unit(layers.MaxPooling2D(3, 1, "same", name=f"{name}.branch4.0")(x), pooled, 1, name=f"{name}.branch4.1"),
+    ]
+    return layers.Concatenate(name=f"{name}.concat")(branches)
+
+
+def naive(x, widths, *, unit, large, name):
+    """Figure 2a: everything sees all maps, and all of them are passed on, pooled."""
+    one, _, three, _, five, _ = widths
+    branches = [
+        unit(x, one, 1, name=f"{name}.branch1"),
+        unit(x, three, 3, name=f"{name}.branch2.1"),
+        unit(x, five, large, name=f"{name}.branch3.1"),
+        layers.MaxPooling2D(3, 1, "same", name=f"{name}.branch4.0")(x),
+    ]
+    return layers.Concatenate(name=f"{name}.concat")(branches)
+
+
+INCEPTIONS = {"reduced": reduced, "naive": naive}
+
+
+def adaptive(x, *, name):
+    """Averages of 4x4 places, whatever the size; of 14 pixels, windows of 4 that start at 0, 3, 7 and 10."""
+    return layers.AdaptiveAveragePooling2D(4, name=name)(x)
+
+
+def averaged(x, *, name):
+    """Averages of 5x5 windows every 3 pixels (section 5): 4x4 places of 14 pixels."""
+    if min(x.shape[1:3]) < 5:
+        raise UnknownName("The auxiliary heads of googlenet_paper need pictures of at least 79 pixels.")
+    return layers.AveragePooling2D(5, 3, name=name)(x)
+
+
+def auxiliary(x, num_classes, *, unit, pool, act, name):
+    """A classifier halfway (section 5): pool, 128 maps, 1024 units of which 70% are dropped; it starts as Caffe's."""
+    x = unit(pool(x, name=f"{name}.pool"), 128, 1, name=f"{name}.conv")
+    x = layers.Flatten(name=f"{name}.flatten")(x)
+    x = layers.dense(x, 1024, bias=0.2, init="lecun_uniform", name=f"{name}.fc1")
+    x = layers.Dropout(0.7, name=f"{name}.dropout")(layers.activation(x, act, name=f"{name}.relu"))
+    return layers.head(x, num_classes, name=f"{name}.fc2")
+
+
+def halved(x, *, name):
+    """2x2 windows; "same" is rounding up."""
+    return layers.MaxPooling2D(2, 2, "same", name=name)(x)
+
+
+def overlapping(x, *, name):
+    """3x3 windows every 2 pixels."""
+    return layers.max_pool(x, ceil=True, name=name)
+
+
+def unchanged(x):
+    return x
+
+
+def network(x, num_classes, *, unit, large, respond, last_pool, aux_pool, activation, inception, dropout, aux):
+    """Table 1. Logits, or {"logits", "aux2", "aux1"} with `aux`.
+
+    Args:
+        unit: a convolution and what goes with it.
+        large: side of the kernels in the third branch.
+        respond: the response normalisation of the stem.
+        last_pool: the pool before 5a.
+        aux_pool: the first layer of the auxiliary heads.
+    """
+    unit = partial(unit, act=activation)
+    module = partial(INCEPTIONS[inception], unit=unit, large=large)
+    x = respond(overlapping(unit(x, 64, 7, 2, name="conv1"), name="maxpool1"))
+    x = respond(unit(unit(x, 64, 1, name="conv2"), 192, 3, name="conv3"))
+    x = layers.mark(overlapping(x, name="maxpool2"), "stem")
+    pools, heads = (unchanged, partial(overlapping, name="maxpool3"), partial(last_pool, name="maxpool4")), {}
+    for stage, (pool, modules) in enumerate(zip(pools, STAGES, strict=True), start=1):
+        x = pool(x)
+        for number, widths in modules.items():
+            x = module(x, widths, name=f"inception{number}")
+            x = layers.mark(x, f"inception_{number}")
+            if aux and number in HEADS:
+                name = HEADS[number]
+                heads[name] = auxiliary(x, num_classes, unit=unit, pool=aux_pool, act=activation, name=name)
+        x = layers.mark(x, f"stage{stage}")
+    x = layers.Dropout(dropout, name="drop")(layers.pooled(x))
+    logits = layers.head(x, num_classes, name="fc")
+    return {"logits": logits, "aux2": heads["aux2"], "aux1": heads["aux1"]} if aux else logits
+
+
+KNOBS = {"activation": ("relu", "tanh"), "inception": ("reduced", "naive"), "dropout": 0.2, "aux": (False, True)}
+TORCHVISION = partial(network, unit=normed, large=3, respond=unchanged, last_pool=halved, aux_pool=adaptive)
+respond = partial(layers.local_response_norm, alpha=1e-4 / 5, k=1.0)  # Caffe divides alpha by the window
+PAPER = partial(network, unit=biased, large=5, respond=respond, last_pool=overlapping, aux_pool=averaged)
+_row = partial(Variant, head="fc", features=1024)
+VARIANTS = {
+    "googlenet": _row(
+        TORCHVISION,
+        params=6_624_904,
+        multiply_adds=1_498_376_192,
+        pixels=CONVENTIONS["tf"],  # torchvision's `transform_input` brings its own normalisation to this one
+        minimum=15,
+        knobs=KNOBS,
+    ),
+    "googlenet_paper": _row(
+        PAPER,
+        params=6_998_552,
+        multiply_adds=1_582_671_872,
+        pixels=CONVENTIONS["caffe"],
+        minimum=31,
+        knobs=KNOBS | {"dropout": 0.4},
+    ),
+}

@@ -1,0 +1,91 @@
+"""LeNet-5: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition" (1998).
+
+Section II.B. `lenet5` is the form of today: C3 sees all maps, sub-sampling is an average, the last layer is dense. The
+paper's output, distances to fixed drawings of the characters, is left out, because there are drawings of ten digits and
+of no other classes. C5 is a convolution, so pictures may be larger than 32 pixels; its map is averaged.
+
+Pictures are grey, white ink on black: -0.1 for the background and 1.175 for ink (II.B). Kernels start as Glorot's: from
+the paper's, within 2.4 / fan-in, plain gradient descent does not get away; its step sizes were scaled by curvature.
+
+Knobs: `activation`, tanh being the paper's 1.7159 tanh(2x / 3); `c3=table` is table I, where each map of C3 sees some
+maps of S2; `subsampling=trainable` gives each map of S2 and S4 a coefficient, which starts at 1, a bias and a squash.
+"""
+
+from transferkit.pixels import Pixels
+from transferkit.zoo import layers
+from transferkit.zoo.variant import Variant
+
+# table I: the maps of S2 that each of the 16 maps of C3 sees
+TABLE = "012", "123", "234", "345", "045", "015", "0123", "1234", "2345", "0345", "0145", "0125", "0134", "1245", "0235"
+TABLE += ("012345",)
+
+
+def squash(x, kind, *, number):
+    """The activation of layer `number`; tanh is scaled so that it maps 1 to 1 and -1 to -1 (appendix A)."""
+    name = f"features.squash{number}"
+    if kind != "tanh":
+        return layers.activation(x, kind, name=name)
+    x = layers.activation(layers.Rescaling(2 / 3, name=f"{name}.slope")(x), kind, name=f"{name}.tanh")
+    return layers.Rescaling(1.7159, name=f"{name}.amplitude")(x)
+
+
+def conv(x, filters, *, name):
+    return layers.conv(x, filters, 5, padding=0, bias=0.0, init="glorot_uniform", name=name)
+
+
+def full(x, *, name):
+    """Every map sees all maps."""
+    return conv(x, 16, name=name)
+
+
+def table(x, *, name):
+    """A small convolution for each map, of the maps that it sees."""
+    from keras import ops
+
+    seen = [ops.take(x, [int(source) for source in sources], axis=-1) for sources in TABLE]
+    maps = [conv(sources, 1, name=f"{name}.{index}") for index, sources in enumerate(seen)]
+    return layers.Concatenate(name=f"{name}.concat")(maps)
+
+
+def average(x, kind, *, number):
+    """2x2 means."""
+    return layers.AveragePooling2D(2, name=f"features.s{number}")(x)
+
+
+def trainable(x, kind, *, number):
+    """2x2 means, times a coefficient and plus a bias for each map, squashed."""
+    x = layers.AveragePooling2D(2, name=f"features.s{number}.average")(x)
+    x = layers.DepthwiseConv2D(1, depthwise_initializer="ones", name=f"features.s{number}")(x)
+    return squash(x, kind, number=number)
+
+
+C3 = {"full": full, "table": table}
+SUBSAMPLING = {"average": average, "trainable": trainable}
+
+
+def network(x, num_classes, *, activation, c3, subsampling):
+    """Figure 2."""
+    subsample = SUBSAMPLING[subsampling]
+    x = layers.mark(squash(conv(x, 6, name="features.c1"), activation, number=1), "c1")
+    x = layers.mark(layers.mark(subsample(x, activation, number=2), "s2"), "stage1")
+    x = layers.mark(squash(C3[c3](x, name="features.c3"), activation, number=3), "c3")
+    x = layers.mark(layers.mark(subsample(x, activation, number=4), "s4"), "stage2")
+    x = layers.mark(squash(conv(x, 120, name="features.c5"), activation, number=5), "c5")
+    x = layers.GlobalAveragePooling2D(name="features.average")(x)
+    x = layers.mark(squash(layers.dense(x, 84, name="classifier.f6"), activation, number=6), "f6")
+    return layers.head(layers.mark(x, "pooled"), num_classes, name="classifier.output")
+
+
+VARIANTS = {
+    "lenet5": Variant(
+        network,
+        "classifier.output",
+        61_706,
+        416_520,
+        84,
+        Pixels((20.0,), (200.0,), 32, 32),
+        classes=10,
+        minimum=32,
+        knobs={"activation": ("tanh", "relu"), "c3": tuple(C3), "subsampling": tuple(SUBSAMPLING)},
+    )
+}

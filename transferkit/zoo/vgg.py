@@ -1,0 +1,89 @@
+"""VGG: Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2014), table 1.
+
+The layers bear torchvision's names, those of `vgg11_lrn` (A-LRN) and `vgg16c` (C) the ones they would have there. In
+`_bn`, batch norm follows each convolution, which keeps its bias.
+
+Kernels start as Glorot's, net A's too, which section 3.1 found to make pre-training unnecessary: from the variance of
+0.01 that is printed for A, the features come out some 400,000 times as large as the pixels go in, and nothing is
+learned. Those of `_bn` start as torchvision's, He's and, in the dense layers, Gaussian.
+
+Knobs: those of AlexNet; `convolutional_head` is section 3.2's dense evaluation.
+"""
+
+from functools import partial
+from itertools import count
+
+from transferkit.pixels import CONVENTIONS
+from transferkit.zoo import layers
+from transferkit.zoo.alexnet import KNOBS, PIXELS, classifier, unit
+from transferkit.zoo.variant import Variant
+
+# sides of the kernels, a group a block
+A = (3,), (3,), (3, 3), (3, 3), (3, 3)
+B = ((3, 3),) * 5
+C = (3, 3), (3, 3), (3, 3, 1), (3, 3, 1), (3, 3, 1)
+D = (3, 3), (3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3)
+E = (3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3)
+NAMES = [f"classifier.{index}" for index in range(7)]
+
+
+def plain(x, filters, kernel, indices):
+    """A convolution."""
+    return layers.conv(x, filters, kernel, bias=0.0, init="glorot_uniform", name=f"features.{next(indices)}")
+
+
+def normed(x, filters, kernel, indices):
+    """A convolution and its batch norm."""
+    x = layers.conv(x, filters, kernel, bias=0.0, name=f"features.{next(indices)}")
+    return layers.norm(x, name=f"features.{next(indices)}")
+
+
+def network(x, num_classes, *, blocks, convolve, activation, dropout, convolutional_head, respond=False, std=None):
+    """A column of table 1.
+
+    Args:
+        blocks: sides of the kernels of each block.
+        convolve: a convolution and what goes with it.
+        respond: whether local response normalisation follows the first layer.
+        std: what the hidden dense layers start from, see `alexnet.hidden`.
+    """
+    indices = count()
+    for block, (filters, kernels) in enumerate(zip((64, 128, 256, 512, 512), blocks, strict=True), start=1):
+        for number, kernel in enumerate(kernels, start=1):
+            x = convolve(x, filters, kernel, indices)
+            x = unit(x, activation, name=f"features.{next(indices)}", cut=f"conv{block}_{number}")
+            if respond and block == 1:
+                x = layers.local_response_norm(x)
+                next(indices)
+        x = layers.MaxPooling2D(2, 2, name=f"features.{next(indices)}")(x)
+        x = layers.mark(x, f"stage{block}")
+    return classifier(
+        x,
+        num_classes,
+        7,
+        NAMES,
+        act=activation,
+        dropout=dropout,
+        convolutional_head=convolutional_head,
+        std=std,
+    )
+
+
+def _row(blocks, params, multiply_adds, pixels=CONVENTIONS["torch"], convolve=plain, std=None, respond=False):
+    build = partial(network, blocks=blocks, convolve=convolve, respond=respond, std=std)
+    return Variant(build, NAMES[-1], params, multiply_adds, 4096, pixels, minimum=32, fixed=True, knobs=KNOBS)
+
+
+_bn = partial(_row, convolve=normed, std=0.01)
+VARIANTS = {
+    "vgg11": _row(A, 132_863_336, 7_609_090_048),
+    "vgg13": _row(B, 133_047_848, 11_308_466_176),
+    "vgg16": _row(D, 138_357_544, 15_470_264_320),
+    "vgg19": _row(E, 143_667_240, 19_632_062_464),
+    "vgg11_bn": _bn(A, 132_868_840, 7_609_090_048),
+    "vgg13_bn": _bn(B, 133_053_736, 11_308_466_176),
+    "vgg16_bn": _bn(D, 138_365_992, 15_470_264_320),
+    "vgg19_bn": _bn(E, 143_678_248, 19_632_062_464),
+    "vgg11_lrn": _row(A, 132_863_336, 7_609_090_048, PIXELS, respond=True),
+    "vgg16c": _row(C, 133_638_952, 11_770_888_192, PIXELS),
+}

@@ -1,0 +1,54 @@
+"""ZFNet: Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks" (2013), figure 3.
+
+AlexNet with a smaller kernel and smaller strides in the first two layers, all maps seen from the third on, and response
+normalisation after the pools. Padding is not printed; what is here, and pools that round their size up, give the maps
+of the figure: 110, 55, 26, 13 and 6 pixels. Gaussian kernels of deviation 0.01, biases of 0 (section 3.1).
+
+Knobs: `widths=b` is the wider net of table 2, 512-1024-512 maps in the last three; `activation`, `dropout` and
+`convolutional_head` are AlexNet's.
+"""
+
+from transferkit.zoo import layers
+from transferkit.zoo.alexnet import KNOBS, NAMES, PIXELS, classifier, unit, whole
+from transferkit.zoo.variant import Variant
+
+WIDTHS = {"a": (384, 384, 256), "b": (512, 1024, 512)}
+
+
+def network(x, num_classes, *, widths, activation, dropout, convolutional_head):
+    x = unit(whole(x, 96, 7, 2, padding=1, name="features.conv1"), activation, name="features.relu1", cut="conv1")
+    x = layers.local_response_norm(layers.max_pool(x, ceil=True, name="features.pool1"))
+    x = layers.mark(x, "stem")
+    x = unit(whole(x, 256, 5, 2, padding=0, name="features.conv2"), activation, name="features.relu2", cut="conv2")
+    x = layers.local_response_norm(layers.max_pool(x, ceil=True, name="features.pool2"))
+    x = layers.mark(x, "stage1")
+    for number, width in enumerate(WIDTHS[widths], start=3):
+        x = whole(x, width, 3, name=f"features.conv{number}")
+        x = unit(x, activation, name=f"features.relu{number}", cut=f"conv{number}")
+    x = layers.mark(layers.max_pool(x, ceil=True, name="features.pool5"), "stage2")
+    return classifier(
+        x,
+        num_classes,
+        6,
+        NAMES,
+        act=activation,
+        dropout=dropout,
+        convolutional_head=convolutional_head,
+        std=0.01,
+        head=layers.normal(0.01),
+    )
+
+
+VARIANTS = {
+    "zfnet": Variant(
+        network,
+        "classifier.fc8",
+        62_357_608,
+        1_168_032_896,
+        4096,
+        PIXELS,
+        minimum=47,
+        fixed=True,
+        knobs={"widths": tuple(WIDTHS)} | KNOBS,
+    )
+}
