@@ -6,12 +6,21 @@ import sys
 
 import pytest
 
+from transferkit import zoo
 from transferkit.lookup import UnknownName
-from transferkit.weights.catalogue import WeightSet, sets, weight_set
+from transferkit.pixels import CONVENTIONS
+from transferkit.weights.catalogue import WeightSet, networks, sets, weight_set
 
 COUNTS = {"resnet18": 8, "resnet34": 8, "resnet50": 16, "resnet101": 7, "resnet152": 7, "efficientnet_lite0": 1}
+COUNTS |= {"alexnet": 1, "googlenet": 1, "vgg11": 2, "vgg13": 2, "vgg16": 3, "vgg19": 3}
+COUNTS |= dict.fromkeys(("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"), 2)
+COUNTS |= dict.fromkeys(("resnet50_paper", "resnet101_paper", "resnet152_paper"), 1)
 ALL = [found for network in COUNTS for found in sets(network)]
-RESNETS = [network for network in COUNTS if network.startswith("resnet")]
+OF_TORCHVISION = [network for network in COUNTS if "_paper" not in network and network != "efficientnet_lite0"]
+
+
+def test_every_network_with_sets_is_in_the_zoo():
+    assert set(networks()) == COUNTS.keys() <= zoo.variants().keys()
 
 
 @pytest.mark.parametrize("network", COUNTS)
@@ -24,36 +33,56 @@ def test_a_network_has_its_sets_under_tags_of_their_own(network):
 @pytest.mark.parametrize("found", ALL, ids=lambda found: f"{found.network}.{found.tag}")
 def test_every_set_has_what_fetching_and_showing_need(found: WeightSet):
     assert found.source and found.licence and found.file
-    assert 10 < found.mb < 300
-    assert found.bytes is None or found.bytes == found.mb * 1e6
+    assert 10 < found.mb < 600
+    assert found.bytes is None or found.mb == found.bytes / 1e6
     assert bool(found.url) != bool(found.package and found.path)
     assert (found.url or found.path).endswith(f"/{found.file}")
-    assert found.sha256 or found.source == "timm"
+    assert bool(found.sha256) + bool(found.md5) == (found.source != "timm")
     assert found.sha256 is None or re.fullmatch("[0-9a-f]{8}|[0-9a-f]{64}", found.sha256)
-    assert found.top1 is None or 60 < found.top1 < (found.top5 or 100) < 100.1
+    assert found.md5 is None or re.fullmatch("[0-9a-f]{32}", found.md5)
+    assert found.top1 is None or 55 < found.top1 < (found.top5 or 100) < 100.1
     pixels = found.pixels
     assert len(pixels.mean) == len(pixels.std) == 3 and 100 < min(pixels.mean) <= max(pixels.mean) < 128
     assert pixels.crop == 224 and 224 <= pixels.resize <= 256
     assert pixels.interpolation in ("bilinear", "bicubic")
 
 
-@pytest.mark.parametrize("found", [found for found in ALL if found.source != "timm"], ids=lambda found: found.file)
+@pytest.mark.parametrize("found", [found for found in ALL if found.sha256], ids=lambda found: found.file)
 def test_a_digest_begins_as_the_file_name_says(found):
     assert found.sha256.startswith(re.search("-([0-9a-f]{8})[.]pth$", found.file)[1])
 
 
 def test_digests_known_whole():
     whole = {found.file for found in ALL if found.sha256 and len(found.sha256) == 64}
-    assert whole == {"resnet18-f37072fd.pth", "resnet50-0676ba61.pth", "efficientnet-lite0-57934424.pth"}
+    assert whole == {
+        "alexnet-owt-7be5be79.pth",
+        "efficientnet-lite0-57934424.pth",
+        "resnet18-f37072fd.pth",
+        "resnet50-0676ba61.pth",
+        "vgg16-397923af.pth",
+        "vgg19-dcbb9e9d.pth",
+    }
 
 
 def test_addresses():
     assert weight_set("resnet50").url == "https://download.pytorch.org/models/resnet50-0676ba61.pth"
     hub = "https://huggingface.co/timm/resnet34.a1_in1k/resolve/main/model.safetensors"
     assert weight_set("resnet34", "a1_in1k").url == hub
+    assert weight_set("vgg11_bn", "tv_in1k").url == hub.replace("resnet34.a1", "vgg11_bn.tv")
+    store = "https://storage.googleapis.com/tensorflow/keras-applications"
+    file = "_weights_tf_dim_ordering_tf_kernels.h5"
+    assert weight_set("vgg16", "keras").url == f"{store}/vgg16/vgg16{file}"
+    assert weight_set("resnet101_paper").url == f"{store}/resnet/resnet101{file}"
 
 
-@pytest.mark.parametrize("network", RESNETS)
+@pytest.mark.parametrize("found", [found for found in ALL if found.tag == "keras"], ids=lambda found: found.network)
+def test_sets_of_keras_applications(found):
+    assert found.pixels == CONVENTIONS["caffe"]
+    assert found.licence == ("cc-by-4.0" if found.network.startswith("vgg") else "mit")
+    assert found is not weight_set(found.network) or found.network.endswith("_paper")
+
+
+@pytest.mark.parametrize("network", OF_TORCHVISION)
 def test_the_default_is_torchvisions_first(network):
     assert weight_set(network) is weight_set(network, "imagenet") is sets(network)[0]
     assert (sets(network)[0].source, sets(network)[0].tag) == ("torchvision", "imagenet1k_v1")
@@ -64,6 +93,7 @@ def test_conventions_of_the_sets_that_differ():
     assert weight_set("resnet50", "imagenet1k_v2").pixels.resize == 232
     assert weight_set("resnet18", "a1_in1k").pixels.resize == 235  # floor(224 / 0.95)
     assert weight_set("resnet34", "ra4_e3600_r224_in1k").pixels.mean == (127.5, 127.5, 127.5)
+    assert weight_set("googlenet").pixels == CONVENTIONS["tf"]
     lite = weight_set("efficientnet_lite0").pixels
     assert (lite.mean, lite.std, lite.interpolation) == ((127.0,) * 3, (128.0,) * 3, "bicubic")
     assert weight_set("resnet18", "fb_ssl_yfcc100m_ft_in1k").licence == "cc-by-nc-4.0"

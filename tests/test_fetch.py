@@ -1,7 +1,9 @@
 """Weight files are found, downloaded and checked, against a server of this machine."""
 
+import dataclasses
 import errno
 import hashlib
+import os
 import socket
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import pytest
 from weight_site import BODY, DIGEST, WRONG, hand_over, names, public, serve, use_cache
 
 from transferkit.weights import fetch as module
-from transferkit.weights.fetch import fetch, home, locate
+from transferkit.weights.fetch import fetch, home, locate, verify
 
 
 @pytest.fixture
@@ -218,6 +220,36 @@ def test_a_folder_that_cannot_be_made(site, tmp_path, monkeypatch):
     monkeypatch.setenv("TRANSFERKIT_HOME", str(tmp_path / "file"))
     with pytest.raises(OSError, match="Could not save net.pth .* Not a directory. Make room there"):
         fetch(public(site.url))
+
+
+def test_publishers_that_state_an_md5(site, cache):
+    wanted = dataclasses.replace(public(site.url, None), md5=hashlib.md5(BODY).hexdigest())
+    wrong = dataclasses.replace(wanted, md5="0" * 32)
+    with pytest.raises(ValueError, match=f"has MD5 {wanted.md5}, expected {'0' * 32}: it was removed"):
+        fetch(wrong)
+    assert fetch(wanted).read_bytes() == BODY
+    assert verify(wanted) == ("right", cache / "net.pth")
+    with pytest.raises(ValueError, match=f"has MD5 {wanted.md5}, expected {'0' * 32}: put the right file there"):
+        fetch(wrong)
+    (cache / "net.pth").unlink()
+    site.plan = [404]
+    with pytest.raises(OSError, match=f"MD5 {wanted.md5}"):
+        fetch(wanted)
+
+
+def test_verifying_reads_the_file_again(site, cache):
+    wanted, unstated = public(site.url), public(site.url, None)
+    assert verify(wanted) == ("absent", None)
+    path = fetch(wanted)
+    about = path.stat()
+    assert verify(wanted) == verify(unstated) == ("right", path)  # the stamp holds what it was when it came
+    path.write_bytes(BODY[::-1])
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert fetch(wanted) == path  # the stamp is believed
+    assert verify(wanted) == verify(unstated) == ("wrong", path)
+    (cache / "net.pth.verified").unlink()
+    assert verify(wanted) == ("wrong", path)
+    assert verify(unstated) == ("unknown", path)
 
 
 def test_home(monkeypatch):

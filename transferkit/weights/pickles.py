@@ -14,13 +14,11 @@ from typing import BinaryIO
 import ml_dtypes
 import numpy as np
 
+from transferkit.weights.unusable import Unusable
+
 # ResNet-152 takes some 35,000 opcodes; the limit keeps a hostile pickle to seconds and about 100 MB.
 MOST_OPCODES = 1_000_000
 WHOLE_MODULE = "holds a whole module: save its state_dict() instead."
-
-
-class Unusable(ValueError):
-    """What is wrong with a file, as a sentence that lacks its subject; `files.read` puts the path there."""
 
 
 @dataclass(frozen=True, slots=True)

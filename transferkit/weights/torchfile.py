@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from transferkit.weights.pickles import WHOLE_MODULE, Parameter, Storage, Tensor, Unusable, load
+from transferkit.weights.pickles import WHOLE_MODULE, Parameter, Storage, Tensor, load
+from transferkit.weights.unusable import Unusable
 
 ZIP = b"PK\x03\x04"
 STREAM = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the pickle of torch's magic number
@@ -24,10 +25,10 @@ MOST_DIMENSIONS = 32  # of a NumPy array before 2.0
 WRAPPERS = "state_dict", "model", "module", "state_dict_ema", "model_ema"
 
 
-def read_torch(path: str | Path) -> dict[str, np.ndarray]:
+def read_torch(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return the tensors of a file of torch.save by name, as read-only views of the mapped file.
 
-    The file holds a state dict, or a dict with one under a name of `WRAPPERS`.
+    The file holds a state dict, or a dict with one under a name of `WRAPPERS`; the names it was under come second.
 
     Raises:
         Unusable: the file is none of the three containers, is damaged, or holds more than tensors.
@@ -42,13 +43,13 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
         top, spans = _stream(data)
     else:
         raise Unusable("is no weight file: expected one of torch.save, safetensors or Keras 3.")
-    tensors = _state_dict(top)
+    tensors, wrappers = _state_dict(top)
     names = {tensor.storage.key: name for name, tensor in tensors.items()}
     for key, (_, stop) in spans.items():
         if stop > len(data):
             name = names.get(key, key)
             raise Unusable(f"is truncated: the data of {name!r} ends at byte {stop}, the file at {len(data)}.")
-    return {name: _array(data, name, tensor, spans) for name, tensor in tensors.items()}
+    return {name: _array(data, name, tensor, spans) for name, tensor in tensors.items()}, wrappers
 
 
 def mapped(path: str | Path) -> mmap.mmap:
@@ -230,22 +231,25 @@ def _check_little(little):
 
 
 def _state_dict(top):
-    """The table of tensors in what a file holds: the object itself or an entry of a checkpoint."""
+    """The table of tensors in what a file holds: the object itself or an entry of a checkpoint, under which names."""
+    wrappers = []
     for _ in range(4):  # checkpoints nest twice at most, and a table may hold itself
-        inner = [top[key] for key in WRAPPERS if isinstance(top, dict) and isinstance(top.get(key), dict)]
-        top = inner[0] if inner else top
+        inner = [key for key in WRAPPERS if isinstance(top, dict) and isinstance(top.get(key), dict)]
+        if not inner:
+            break
+        wrappers, top = [*wrappers, inner[0]], top[inner[0]]
     if not isinstance(top, dict) or not top:
         raise Unusable(f"holds no tensors but a {type(top).__name__}: expected the state_dict() of a model.")
     tensors = {name: value.data if isinstance(value, Parameter) else value for name, value in top.items()}
     for name, value in tensors.items():
         sound = isinstance(value, Tensor) and isinstance(value.storage, Storage)
         if not sound or not isinstance(name, str):
-            wrappers = " or ".join(map(repr, WRAPPERS))
+            known = " or ".join(map(repr, WRAPPERS))
             raise Unusable(
                 f"holds {name!r}, a {type(value).__name__}: expected a state dict, whose values are tensors, "
-                f"or a dict with one under {wrappers}."
+                f"or a dict with one under {known}."
             )
-    return tensors
+    return tensors, wrappers
 
 
 def _array(data, name, tensor, spans):

@@ -1,0 +1,157 @@
+"""Tensors go where their names say, in the order that the layer wants, all or none."""
+
+import keras
+import numpy as np
+import pytest
+import torch_writer as writer
+
+from transferkit import zoo
+from transferkit.pixels import Pixels
+from transferkit.weights.assign import assign, fit, like, tensor_names
+from transferkit.weights.files import Weights, read
+
+
+def hidden(*between):
+    """A map of 2 x 3 x 4, flattened, and two dense layers."""
+    pictures = keras.Input((2, 3, 4))
+    x = keras.layers.Flatten()(pictures)
+    for layer in between:
+        x = layer(x)
+    x = keras.layers.ReLU()(keras.layers.Dense(5, name="fc1")(x))
+    return keras.Model(pictures, keras.layers.Dense(6, name="fc2")(x))
+
+
+def convolutional():
+    pictures = keras.Input((2, 3, 4))
+    x = keras.layers.ReLU()(keras.layers.Conv2D(5, (2, 3), name="fc1")(pictures))
+    return keras.Model(pictures, keras.layers.Flatten()(keras.layers.Conv2D(6, 1, name="fc2")(x)))
+
+
+MODELS = {
+    "dense": hidden,
+    "dense behind dropout": lambda: hidden(keras.layers.Dropout(0.5), keras.layers.Identity()),
+    "convolutional": convolutional,
+}
+RANDOM = np.random.default_rng(0)
+SHAPES = {"fc1.weight": (5, 24), "fc1.bias": (5,), "fc2.weight": (6, 5), "fc2.bias": (6,)}
+TORCH = {name: RANDOM.normal(size=shape).astype("f4") for name, shape in SHAPES.items()}
+FILES = {  # the same network in each form that files have
+    "torch": ("torch", TORCH),
+    "torch, convolutions": (
+        "torch",
+        TORCH
+        | {"fc1.weight": TORCH["fc1.weight"].reshape(5, 4, 2, 3), "fc2.weight": TORCH["fc2.weight"][:, :, None, None]},
+    ),
+    "keras": (
+        "keras",
+        TORCH
+        | {
+            "fc1.weight": TORCH["fc1.weight"].reshape(5, 4, 2, 3).transpose(2, 3, 1, 0).reshape(24, 5),
+            "fc2.weight": TORCH["fc2.weight"].T,
+        },
+    ),
+    "keras, convolutions": (
+        "keras",
+        TORCH
+        | {
+            "fc1.weight": TORCH["fc1.weight"].reshape(5, 4, 2, 3).transpose(2, 3, 1, 0),
+            "fc2.weight": TORCH["fc2.weight"].T[None, None],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FILES)
+@pytest.mark.parametrize("kind", MODELS)
+def test_flattened_maps_dense_and_convolutional(kind, form):
+    """torch flattens channels first."""
+    model, (layout, tensors) = MODELS[kind](), FILES[form]
+    assert assign(model, tensors, layout, source="x.pth") == 4
+    images = RANDOM.normal(size=(3, 2, 3, 4)).astype("f4")
+    flat = images.transpose(0, 3, 1, 2).reshape(3, -1)
+    hidden = np.maximum(flat @ TORCH["fc1.weight"].T + TORCH["fc1.bias"], 0)
+    expected = hidden @ TORCH["fc2.weight"].T + TORCH["fc2.bias"]
+    np.testing.assert_allclose(model(images), expected, atol=1e-4)
+
+
+def test_averaged_maps_are_a_plain_matrix():
+    pictures = keras.Input((2, 3, 4))
+    x = keras.layers.GlobalAveragePooling2D()(pictures)
+    model = keras.Model(pictures, keras.layers.Dense(6, name="fc")(x))
+    tensors = {"fc.weight": RANDOM.normal(size=(6, 4)).astype("f4"), "fc.bias": np.ones(6, "f4")}
+    assign(model, tensors, "torch", source="x.pth")
+    np.testing.assert_array_equal(model.get_layer("fc").kernel, tensors["fc.weight"].T)
+
+
+@pytest.fixture(scope="module")
+def resnet18():
+    return zoo.build("resnet18", pixels=Pixels(), num_classes=1000)
+
+
+def shapes_of(name, classes=1000):
+    """Empty tensors as torchvision's file of a network has them."""
+    model = zoo.build(name, pixels=Pixels(), num_classes=classes)
+    return {
+        name: np.broadcast_to(np.float32(0), tuple(variable.shape[i] for i in (3, 2, 0, 1)[-len(variable.shape) :]))
+        if len(variable.shape) == 4
+        else np.broadcast_to(np.float32(0), tuple(variable.shape)[::-1])
+        for name, (_, variable) in tensor_names(model).items()
+    }
+
+
+def test_nothing_is_assigned_where_one_does_not_fit(resnet18):
+    tensors, before = shapes_of("resnet18"), resnet18.get_layer("conv1").kernel.numpy()
+    cases = {
+        "it lacks 1 of the network's 102 tensors, fc.bias.": {"fc.bias": None},
+        "it holds 1 of its 103 that the network has not, fc2.bias.": {"fc2.bias": np.zeros(3)},
+        r"its fc.weight has shape \(1000, 511\), which gives \(511, 1000\)": {"fc.weight": np.zeros((1000, 511))},
+        r"its bn1.bias has shape \(3,\), which gives \(3,\)": {"bn1.bias": np.zeros(3)},
+    }
+    for sentence, change in cases.items():
+        changed = {name: value for name, value in (tensors | change).items() if value is not None}
+        with pytest.raises(ValueError, match=f"^x.pth does not fit resnet18: {sentence}"):
+            assign(resnet18, changed, "torch", source="x.pth")
+    np.testing.assert_array_equal(resnet18.get_layer("conv1").kernel, before)
+
+
+@pytest.mark.parametrize("classes", [1000, 37])
+def test_the_wrong_network_is_named(resnet18, classes):
+    tensors = shapes_of("resnet34", classes)
+    assert like(tensors, "torch") == ["resnet34"]
+    sentence = "^x.pth does not fit resnet18: it looks like resnet34; it holds 80 of its 182 that the network has not"
+    with pytest.raises(ValueError, match=sentence):
+        assign(resnet18, tensors, "torch", source="x.pth")
+    assert like(shapes_of("resnet50", classes), "torch") == ["resnet50", "resnet50_paper"]
+    keras_layout = {name: value.T if value.ndim == 2 else value for name, value in tensors.items()}
+    assert like(keras_layout, "keras") == ["resnet34"]
+    assert like({"a.bias": np.zeros(3)}, "torch") == []
+
+
+def test_networks_that_the_shapes_do_not_tell(resnet18):
+    tensors, networks = shapes_of("resnet50"), ("resnet50_paper", "resnet101_paper")
+    cases = [({}, "resnet50_paper or resnet101_paper"), (tensors, "resnet50_paper")]
+    for held, names in cases:
+        with pytest.raises(ValueError, match=f"^x.h5 does not fit resnet18: it is for {names}, where the first 1x1"):
+            fit(resnet18, Weights(held, "torch", networks=networks), source="x.h5")
+
+
+def test_heads_for_training_are_left_out(resnet18):
+    tensors = shapes_of("resnet18")
+    more = {f"{head}.fc.{kind}": np.zeros(2) for head in ("aux1", "aux2") for kind in ("weight", "bias")}
+    loaded = fit(resnet18, Weights(tensors | more, "torch", ("state_dict unwrapped",)), source="x.pth")
+    assert loaded == ("102/102 tensors loaded", "state_dict unwrapped", "aux1, aux2 left out: heads for training")
+    with pytest.raises(ValueError, match="aux3.bias"):
+        fit(resnet18, Weights(tensors | {"aux3.bias": np.zeros(2)}, "torch"), source="x.pth")
+
+
+def test_variables_do_not_look_into_the_file(tmp_path):
+    """The file may be changed, or removed, once it is loaded."""
+    model = hidden()
+    path = tmp_path / "weights.pth"
+    path.write_bytes(writer.zip_bytes(TORCH))
+    fit(model, read(path), source="weights.pth")
+    before = [weight.numpy().copy() for weight in model.weights]
+    with path.open("r+b") as file:
+        file.write(b"\xff" * path.stat().st_size)
+    for weight, expected in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, expected)

@@ -1,0 +1,112 @@
+"""The other end of `hdf5.checking`, run as a script: all of an HDF5 file is looked at and read, and nothing is kept.
+
+On some damaged files the HDF5 library loops for ever, crashes, or asks for memory without end. That may happen here:
+the process may take so much time and memory, and write nothing. It knows h5py alone. Standard input has a line of JSON
+a file, [path, member of the zip at that path or ""]; standard output has one a file, the problem or null.
+"""
+
+import io
+import json
+import os
+import sys
+import zipfile
+
+import h5py
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits; the deadline of the other end holds
+    resource = None
+
+SECONDS, BYTES_A_SECOND = 5, 50_000_000  # of the processor
+ROOM = 2**28  # bytes of memory beside three times the file
+
+
+def main():
+    limit("RLIMIT_FSIZE", 0)
+    limit("RLIMIT_CORE", 0)
+    answer("ready")
+    for line in sys.stdin:
+        path, member = json.loads(line)
+        try:
+            answer(problem_of(path, member))
+        except MemoryError:
+            answer("is damaged: it asks for more memory than a file of its length can need.")
+        except Exception as error:  # h5py words what the library says in types of all sorts
+            first = (str(error).strip() or "no more is known").splitlines()[0].rstrip(".")
+            answer(f"is damaged or truncated: {type(error).__name__} ({first}).")
+
+
+def answer(text: str | None):
+    print(json.dumps(text), flush=True)
+
+
+def problem_of(path: str, member: str) -> str | None:
+    """What is wrong with a file, or with a member of a zip archive: a sentence without its subject."""
+    if not member:
+        size = os.path.getsize(path)
+        bound(size)
+        with h5py.File(path, "r") as file:
+            return problem(file, size)
+    with zipfile.ZipFile(path) as archive:
+        size = archive.getinfo(member).file_size
+        bound(size)
+        content = archive.read(member)
+    with h5py.File(io.BytesIO(content), "r") as file:
+        return problem(file, size)
+
+
+def bound(size: int):
+    """Time and memory for the next file, of so many bytes, beside what has been used."""
+    if resource is None:
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit("RLIMIT_CPU", int(used.ru_utime + used.ru_stime) + SECONDS + size // BYTES_A_SECOND)
+    if os.path.exists("/proc/self/statm"):
+        with open("/proc/self/statm", encoding="ascii") as file:
+            pages = int(file.read().split()[0])
+        limit("RLIMIT_AS", pages * resource.getpagesize() + 3 * size + ROOM)
+
+
+def limit(name: str, value: int):
+    """Set a soft limit, which can be raised again, within the hard one that this process was given."""
+    if resource is None:
+        return
+    kind = getattr(resource, name)
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def problem(file: h5py.File, room: int) -> str | None:
+    """Read every attribute and every array of a file; all together cannot have more than the `room` bytes it has."""
+    waiting, seen = [file["/"]], set()
+    while waiting:
+        thing = waiting.pop()
+        address = h5py.h5o.get_info(thing.id).addr
+        if address in seen:  # in a ring of groups the way down has no end
+            return f"is damaged: {thing.name!r} is in it twice."
+        seen.add(address)
+        for key in thing.attrs:
+            attribute = thing.attrs.get_id(key)  # its own storage size is an error where it is empty
+            room -= attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size()
+            if room < 0:
+                return f"is damaged: the attribute {key!r} declares more data than the file has."
+            thing.attrs[key]
+        if isinstance(thing, h5py.Group):
+            for key in thing:
+                # a link elsewhere could read any file of the user's
+                if not isinstance(thing.get(key, getlink=True), h5py.HardLink):
+                    return f"has no group or array {key!r} of its own in {thing.name!r}."
+                waiting.append(thing[key])
+        elif not isinstance(thing, h5py.Dataset) or thing.external or thing.is_virtual:
+            return f"has no array of its own at {thing.name!r}."
+        else:
+            room -= thing.nbytes
+            if room < 0:
+                return f"is damaged or compressed: {thing.name!r} declares more data than the file has."
+            thing[()]
+    return None
+
+
+if __name__ == "__main__":
+    main()
