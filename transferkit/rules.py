@@ -126,6 +126,8 @@ def label_smoothing(facts, recipe):
 
 
 def bn(facts, recipe):
+    if recipe.model.weights == "none":
+        return "train", "fresh weights have no statistics"
     if facts.pictures < 2000:
         return "frozen", "under 2,000 pictures make poor statistics"
     if recipe.train.batch_size < 16:

@@ -176,20 +176,16 @@ def _misfit(model, tensors: dict, layout: str, source: str, reason: str) -> str:
 
 def like(tensors: dict, layout: str) -> list[str]:
     """The networks of the zoo that have as many parameters as the tensors, the classifiers left out on both sides."""
-    trained = {
-        name: value.size for name, value in tensors.items() if not name.startswith(HEADS) and ".running_" not in name
-    }
-    matrices = [name for name in trained if tensors[name].ndim == 2]
-    if not matrices:
-        return []
-    head = matrices[-1].removesuffix(".weight")
-    body = sum(trained.values()) - trained[matrices[-1]] - trained.get(f"{head}.bias", 0)
-    inputs = tensors[matrices[-1]].shape[1 if layout == "torch" else 0]
-    return [
-        name
-        for name, row in zoo.variants().items()
-        if row.head == head and row.params - (inputs + 1) * row.classes == body
-    ]
+    total = sum(value.size for name, value in tensors.items() if not name.startswith(HEADS) and ".running_" not in name)
+
+    def fits(row):
+        kernel, bias = tensors.get(f"{row.head}.weight"), tensors.get(f"{row.head}.bias")
+        if kernel is None or kernel.ndim < 2 or bias is None:
+            return False
+        inputs = kernel.shape[1 if layout == "torch" else -2]
+        return row.params - (inputs + 1) * row.classes == total - kernel.size - bias.size
+
+    return [name for name, row in zoo.variants().items() if fits(row)]
 
 
 def _some(names, most=3) -> str:
