@@ -60,6 +60,13 @@ def test_create_takes_knobs():
     assert model.get_layer("conv1").kernel.shape == (3, 3, 3, 64)
 
 
+def test_the_form_for_training_with_other_classes():
+    model = models.create("googlenet", weights="none", num_classes=3, size=64, aux=True)
+    assert {name: output.shape for name, output in model.output.items()} == dict.fromkeys(
+        ("logits", "aux2", "aux1"), (None, 3)
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -137,6 +144,15 @@ def test_channels_of_a_saved_run(tmp_path):
     again = models.read(tmp_path / "grey.keras")
     grey = pictures(2, 64, 75)[..., :1]
     assert again.pixels == network.pixels
+    assert_near(again.model(grey), np.asarray(network.model(grey)), 1e-5)
+
+
+def test_weights_of_a_grey_run(tmp_path):
+    network = with_channels(network_of(filled("resnet18")), 1)
+    models.save(network, tmp_path / "grey.keras")
+    again = models.load("resnet18", tmp_path / "grey.keras")
+    grey = pictures(2, 64, 75)[..., :1]
+    assert again.pixels.channels == 1 and again.classes == network.classes
     assert_near(again.model(grey), np.asarray(network.model(grey)), 1e-5)
 
 

@@ -140,27 +140,6 @@ class Blocked:
 sys.meta_path.insert(0, Blocked)
 """
 
-PLAIN_KERAS = """
-import keras, numpy
-folder, *names = sys.argv[1:]
-pictures = numpy.load(f"{folder}/pictures.npy")
-for name in names:
-    logits = keras.models.load_model(f"{folder}/{name}.keras")(pictures, training=False)
-    numpy.save(f"{folder}/{name}.npy", logits)
-"""
-
-
-def test_plain_keras_loads_what_is_saved(tmp_path):
-    images = pictures(2, 64, 75)
-    np.save(tmp_path / "pictures.npy", images)
-    for name in FAMILIES:
-        models.save(filled(name), tmp_path / f"{name}.keras")
-    run(BLOCKED.format("transferkit") + PLAIN_KERAS, tmp_path, *FAMILIES)
-    for name in FAMILIES:
-        expected = np.asarray(filled(name).model(images, training=False))
-        assert np.std(expected) > 0
-        assert_near(np.load(tmp_path / f"{name}.npy"), expected, 1e-5)
-
 
 def test_note_in_the_saved_file(tmp_path):
     network, path = filled("resnet18"), tmp_path / "resnet18.keras"

@@ -4,8 +4,6 @@ import dataclasses
 import json
 import os
 import zipfile
-from functools import cache
-from importlib import resources
 from pathlib import Path
 
 import keras
@@ -18,6 +16,7 @@ from transferkit.weights import files
 from transferkit.weights.assign import fit
 from transferkit.weights.catalogue import sets, weight_set
 from transferkit.weights.fetch import fetch
+from transferkit.weights.imagenet import class_names
 
 WEIGHT_FILES = (".pth", ".pt", ".safetensors", ".h5", ".keras")
 NOTE, FORMAT = "transferkit.json", 1  # the extra member of a .keras file: what Keras has no place for
@@ -59,7 +58,7 @@ def create(
     if isinstance(base, keras.Model):
         network = adopt.adopted(base, pixels, source="the model")
     else:
-        network = _loaded(zoo.spell(str(base), **knobs) if knobs else str(base), str(weights), pixels)
+        network = _loaded(zoo.spell(str(base), **knobs) if knobs else str(base), str(weights), pixels, num_classes)
     if num_classes is not None and num_classes != len(network.classes):
         network = with_head(network, [str(i) for i in range(num_classes)])
     if channels is not None:
@@ -76,13 +75,13 @@ def load(base: str | os.PathLike, weights: str | os.PathLike = "imagenet", *, pi
     return network
 
 
-def _loaded(base: str, weights: str, pixels: str) -> Network:
+def _loaded(base: str, weights: str, pixels: str, num_classes: int | None = None) -> Network:
     if base.startswith(adopt.PREFIX):
         return adopt.application(base, weights, pixels)
     if is_network(base):
         if pixels:
             raise UnknownName(f"{base} has a pixel convention of its own: leave out --pixels {pixels}.")
-        return _from_zoo(zoo.spell(base), weights)
+        return _from_zoo(zoo.spell(base), weights, num_classes)
     path = Path(base)
     if path.suffix not in adopt.SUFFIXES and not path.exists():
         raise UnknownName(
@@ -108,14 +107,14 @@ def is_file(weights: str | os.PathLike) -> bool:
     return Path(weights).name != str(weights) or Path(weights).suffix in WEIGHT_FILES
 
 
-def _from_zoo(name: str, weights: str) -> Network:
-    row = zoo.variant(name)
-    bare = name.partition("(")[0]
+def _from_zoo(name: str, weights: str, num_classes: int | None) -> Network:
+    """`num_classes` is of fresh weights; a file's are its own."""
+    row, bare = zoo.variant(name), name.partition("(")[0]
     pixels = sets(bare)[0].pixels if sets(bare) else row.pixels
     if weights == "none":
-        model = zoo.build(name, pixels=pixels, num_classes=row.classes)
-        classes = _class_names(row.classes)
-        return Network(model, pixels, classes, row.head, f"{name} (fresh)", minimum=zoo.minimum(name))
+        count = num_classes or row.classes
+        model = zoo.build(name, pixels=pixels, num_classes=count)
+        return Network(model, pixels, class_names(count), row.head, f"{name} (fresh)", minimum=zoo.minimum(name))
     classes = None
     if is_file(weights):
         path, source = Path(weights), weights
@@ -128,26 +127,13 @@ def _from_zoo(name: str, weights: str) -> Network:
     if file.pixels:  # the publisher's names tell what its networks were fed
         pixels = CONVENTIONS[file.pixels]
     kernel = file.tensors.get(f"{row.head}.weight")
-    num_classes = row.classes if kernel is None else kernel.shape[0 if file.layout == "torch" else -1]
-    model = zoo.build(name, pixels=pixels, num_classes=num_classes)
+    count = row.classes if kernel is None else kernel.shape[0 if file.layout == "torch" else -1]
+    model = zoo.build(name, pixels=pixels, num_classes=count)
     loaded = fit(model, file, source=str(path))
-    return Network(
-        model,
-        pixels,
-        classes or _class_names(num_classes),
-        row.head,
-        f"{name} ({source})",
-        loaded,
-        zoo.minimum(name),
-    )
-
-
-@cache
-def _class_names(count: int) -> tuple[str, ...]:
-    """The names of ImageNet's classes for a network of 1000 outputs, in the order all public sets share."""
-    if count != 1000:
-        return tuple(str(i) for i in range(count))
-    return tuple(resources.files("transferkit.weights").joinpath("imagenet.txt").read_text("utf-8").splitlines())
+    rgb = dataclasses.replace(pixels, repeat=False)
+    classes = classes or class_names(count)
+    network = Network(model, rgb, classes, row.head, f"{name} ({source})", loaded, zoo.minimum(name))
+    return with_channels(network, pixels.channels)
 
 
 def save(network: Network, path: Path):

@@ -59,6 +59,8 @@ def with_head(network: Network, classes) -> Network:
     map of classes, stays.
     """
     classes, model = tuple(classes), network.model
+    if isinstance(model.output, dict):
+        raise UnknownName(f"{network.base} has {len(model.output)} outputs: new classes need fresh weights, 'none'.")
     old = model.get_layer(network.head)
     width = {"units": len(classes)} if isinstance(old, keras.layers.Dense) else {"filters": len(classes)}
     logits = type(old).from_config(old.get_config() | width)(old.input)
