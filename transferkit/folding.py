@@ -11,6 +11,8 @@ def folded(model: keras.Model) -> keras.Model:
     folded norms stay as `Identity` layers of their names; the logits are the same to rounding.
     """
     norms = {conv.name: norm for conv, norm in _pairs(model)}
+    if not norms:
+        return model
     gone = {norm.name for norm in norms.values()}
 
     def clone(layer):

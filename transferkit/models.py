@@ -59,6 +59,8 @@ def create(
         network = adopt.adopted(base, pixels, source="the model")
     else:
         network = _loaded(zoo.spell(str(base), **knobs) if knobs else str(base), str(weights), pixels, num_classes)
+    if num_classes is None and not network.classes:
+        raise UnknownName(f"{network.base} has no classifier: say how many classes a new one is for, num_classes.")
     if num_classes is not None and num_classes != len(network.classes):
         network = with_head(network, [str(i) for i in range(num_classes)])
     if channels is not None:

@@ -59,6 +59,8 @@ def with_head(network: Network, classes) -> Network:
     map of classes, stays.
     """
     classes, model = tuple(classes), network.model
+    if not network.head:
+        raise UnknownName(f"{network.base} has no layers to train: give the model as its .keras file in place of it.")
     if isinstance(model.output, dict):
         raise UnknownName(f"{network.base} has {len(model.output)} outputs: new classes need fresh weights, 'none'.")
     old = model.get_layer(network.head)

@@ -5,6 +5,7 @@ import os
 import click
 
 from transferkit.commands import options
+from transferkit.pixels import CONVENTIONS
 
 
 @click.command(short_help="Check a run or a network on labelled pictures.")
@@ -13,9 +14,10 @@ from transferkit.commands import options
     "--data", type=options.FOLDER, help="Folder of class folders, or with test/ or val/.  [default: the run's]"
 )
 @click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
+@click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @options.as_json
 @options.with_tensorflow
-def command(network, data, weights, as_json):
+def command(network, data, weights, pixels, as_json):
     """Compare a run folder or a network with labelled pictures, matched by the names of the classes.
 
     \b
@@ -25,14 +27,16 @@ def command(network, data, weights, as_json):
     from pathlib import Path
 
     from transferkit import models, runs
-    from transferkit.console import warn
+    from transferkit.console import say, warn
     from transferkit.data.listing import find_labelled
-    from transferkit.evaluation.predict import evaluate
+    from transferkit.evaluation.predict import classified, evaluate
 
     run = None if models.is_network(network) or not Path(network).is_dir() else runs.load_run(network)
     if not data and not run:
         raise click.UsageError("Missing option '--data': the folder of labelled pictures.")
-    loaded = models.load(network, weights)
+    loaded = classified(models.load(network, weights, pixels=pixels or ""))
+    for change in loaded.loaded[1:]:
+        say(change)
     if data:
         listing, split = find_labelled(data, loaded.classes)
     else:

@@ -9,24 +9,27 @@ from pathlib import Path
 import click
 
 from transferkit.commands import options
+from transferkit.pixels import CONVENTIONS
 
 
 @click.command(short_help="Classify pictures with a run or a network.")
 @click.argument("network")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True))
 @click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
+@click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @click.option("--top", default=5, type=click.IntRange(1), help="How many labels of each picture.  [default: 5]")
 @click.option("--format", "form", type=click.Choice(("table", "csv", "jsonl")), default="table", help="Of the answer.")
 @options.as_json
 @options.with_tensorflow
-def command(network, paths, weights, top, form, as_json):
-    """Classify pictures, and those in folders, with a run folder, a .keras file of one, or a network's name.
+def command(network, paths, weights, pixels, top, form, as_json):
+    """Classify pictures, and those in folders, with a run folder, a network's name, or a Keras model's file.
 
     \b
     Example: transferkit predict runs/finetune-resnet34-pets-1 cat.jpg holiday/
     Example: transferkit predict resnet34 cat.jpg
     """
     from transferkit import models
+    from transferkit.console import say
     from transferkit.data.listing import find_pictures
     from transferkit.evaluation.predict import predict
 
@@ -35,7 +38,10 @@ def command(network, paths, weights, top, form, as_json):
         pictures += find_pictures(Path(path), Counter()) if Path(path).is_dir() else [path]
     if not pictures:
         raise ValueError(f"{', '.join(paths)}: no pictures are there.")
-    rows = predict(models.load(network, weights), pictures, top=top)
+    loaded = models.load(network, weights, pixels=pixels or "")
+    for change in loaded.loaded[1:]:
+        say(change)
+    rows = predict(loaded, pictures, top=top)
     if as_json:
         options.answer(rows)
     elif form == "jsonl":

@@ -41,6 +41,19 @@ def outputs_of(model, paths, pixels: Pixels, *, what: str = "pictures") -> tuple
     return np.concatenate(outputs or [nothing]), np.concatenate(kept)
 
 
+def classified(network: Network) -> Network:
+    """The network itself.
+
+    Raises:
+        ValueError: it has no classifier.
+    """
+    if not network.classes:
+        raise ValueError(
+            f"{network.base} has no classifier, so it cannot tell classes: transferkit finetune --base trains one."
+        )
+    return network
+
+
 def predict(network: Network, paths, *, top: int = 5) -> list[dict]:
     """Classify pictures.
 
@@ -49,7 +62,7 @@ def predict(network: Network, paths, *, top: int = 5) -> list[dict]:
         best first) and `error` (None, or why the picture could not be read; the others are None then).
     """
     paths = [str(path) for path in paths]
-    logits, rows = outputs_of(network.model, paths, network.pixels)
+    logits, rows = outputs_of(classified(network).model, paths, network.pixels)
     errors = dict(audit.reasons(paths, rows))
     answers = {
         path: {"path": path, "label": None, "probability": None, "top": None, "error": why}
@@ -78,7 +91,7 @@ def evaluate(network: Network, listing: Listing) -> tuple[dict, list[dict]]:
     Raises:
         ValueError: no picture can be read.
     """
-    logits, rows = outputs_of(network.model, listing.paths, network.pixels)
+    logits, rows = outputs_of(classified(network).model, listing.paths, network.pixels)
     if not len(rows):
         raise ValueError(f"None of the {len(listing)} pictures can be read.")
     labels = np.array(listing.labels)[rows]

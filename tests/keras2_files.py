@@ -1,0 +1,129 @@
+"""Writes the files `tests/data/keras2-*` with Keras 2: small models, whole, and what they say of one batch.
+
+Run it where Keras 2 is installed, never with our own code:
+
+    pip install tf_keras==2.21.0
+    TF_USE_LEGACY_KERAS=1 python tests/keras2_files.py tests/data
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+SIDE = 16
+
+
+def batch() -> np.ndarray:
+    """What every model is asked about: two pictures of whole numbers from 0 to 255."""
+    return np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3)).astype("float32")
+
+
+def sequential(k):
+    return k.Sequential(
+        [
+            k.layers.Rescaling(1 / 255, input_shape=(SIDE, SIDE, 3)),
+            k.layers.RandomFlip("horizontal"),
+            k.layers.Conv2D(4, 3, activation="relu", kernel_regularizer="l2"),
+            k.layers.BatchNormalization(),
+            k.layers.MaxPooling2D(),
+            k.layers.Flatten(),
+            k.layers.Dropout(0.5),
+            k.layers.Dense(3, activation="softmax"),
+        ],
+        name="small",
+    )
+
+
+def functional(k):
+    given = k.Input((SIDE, SIDE, 3))
+    x = k.layers.Normalization(mean=[120.0, 110.0, 100.0], variance=[60.0**2, 50.0**2, 40.0**2])(given)
+    x = k.layers.Conv2D(4, 3, padding="same", name="stem")(x)
+    y = k.layers.Conv2D(4, 1, name="left")(x)
+    z = k.layers.Conv2D(4, 1, name="right")(x)
+    x = k.layers.Concatenate()([k.layers.Add()([x, y]), z])
+    x = k.layers.LeakyReLU(0.1)(x)
+    x = k.layers.GlobalAveragePooling2D()(x)
+    return k.Model(given, k.layers.Softmax()(k.layers.Dense(3, name="scores")(x)), name="branches")
+
+
+def depthwise(k):
+    given = k.Input((SIDE, SIDE, 3))
+    x = k.layers.Rescaling(1 / 127.5, offset=-1)(given)
+    x = k.layers.DepthwiseConv2D(3, depth_multiplier=2)(x)
+    x = k.layers.BatchNormalization()(x)
+    x = k.layers.SeparableConv2D(4, 3, strides=2)(x)
+    x = k.layers.ReLU(6.0)(x)
+    x = k.layers.Conv2DTranspose(4, 2, strides=2)(x)
+    x = k.layers.GlobalAveragePooling2D(keepdims=True)(x)
+    x = k.layers.Conv2D(3, 1, name="scores")(x)
+    return k.Model(given, k.layers.Activation("softmax")(k.layers.Flatten()(x)), name="depthwise")
+
+
+def nested(k):
+    inner_given = k.Input((SIDE, SIDE, 3))
+    x = k.layers.BatchNormalization()(k.layers.Conv2D(4, 3, strides=2, name="conv")(inner_given))
+    inner = k.Model(inner_given, k.layers.ReLU()(x), name="backbone")
+    inner.trainable = False
+    views = k.Sequential([k.layers.RandomFlip("horizontal"), k.layers.RandomRotation(0.1)], name="views")
+    given = k.Input((SIDE, SIDE, 3))
+    x = k.applications.mobilenet_v2.preprocess_input(views(given))
+    x = inner(x, training=False)
+    x = k.Sequential([k.layers.Conv2D(4, 3, name="conv"), k.layers.BatchNormalization()], name="neck")(x)
+    x = k.layers.GlobalAveragePooling2D()(x)
+    return k.Model(given, k.layers.Dense(1, activation="sigmoid")(x), name="nested")
+
+
+def caffe(k):
+    given = k.Input((SIDE, SIDE, 3))
+    x = k.applications.vgg16.preprocess_input(given)
+    x = k.layers.Conv2D(4, 3, activation="relu")(x)
+    return k.Model(given, k.layers.Dense(3)(k.layers.GlobalMaxPooling2D()(x)), name="bgr")
+
+
+def mixed(k):
+    given = k.Input((SIDE, SIDE, 3))
+    policy = k.mixed_precision.Policy("mixed_float16")
+    x = k.layers.Conv2D(4, 3, dtype=policy)(k.layers.Rescaling(1 / 255, dtype=policy)(given))
+    x = k.layers.GlobalAveragePooling2D(dtype=policy)(k.layers.BatchNormalization(dtype=policy)(x))
+    return k.Model(given, k.layers.Dense(3, activation="softmax", dtype="float32")(x), name="mixed")
+
+
+def lambda_layer(k):
+    given = k.Input((SIDE, SIDE, 3))
+    x = k.layers.Lambda(lambda pictures: pictures / 255)(given)
+    return k.Model(given, k.layers.Dense(3)(k.layers.GlobalAveragePooling2D()(x)))
+
+
+def function(k):
+    import tensorflow as tf
+
+    given = k.Input((SIDE, SIDE, 3))
+    return k.Model(given, k.layers.Dense(3)(k.layers.GlobalAveragePooling2D()(tf.sin(given / 255.0))))
+
+
+ONLY_H5 = ("caffe",)  # Keras 2 itself cannot write a slice into the other format
+WHOLE = (sequential, functional, depthwise, nested, caffe, mixed)
+REFUSED = (lambda_layer, function)
+
+
+def main(folder: Path):
+    import tf_keras as k
+
+    answers = {}
+    for build in (*WHOLE, *REFUSED):
+        k.backend.clear_session()
+        k.utils.set_random_seed(1)
+        model, rng = build(k), np.random.default_rng(2)
+        for weight in model.weights:  # fresh statistics and biases would hide a mix-up
+            if "float" in weight.dtype.name:
+                statistic = "gamma" in weight.name or "variance" in weight.name
+                weight.assign(rng.normal(size=weight.shape) * (0.1 if statistic else 0.2) + statistic)
+        for suffix in ("h5",) if build.__name__ in ONLY_H5 else ("h5", "keras"):
+            model.save(folder / f"keras2-{build.__name__}.{suffix}")
+        answers[build.__name__] = model.predict(batch(), verbose=0)
+    np.savez(folder / "keras2-answers.npz", **{build.__name__: answers[build.__name__] for build in WHOLE})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,133 @@
+"""The weights of a Keras 2 file put into a model that was built from its configuration: each once, or none."""
+
+import re
+
+import h5py
+import keras
+import numpy as np
+
+from transferkit.adopt.graph import Unfit
+
+OTHER_NAMES = {("DepthwiseConv2D", "kernel"): "depthwise_kernel"}  # of Keras 2, for a variable of Keras 3
+ROOTS = "layers", "_layer_checkpoint_dependencies"  # of archives; the latter in those of TensorFlow 2.13
+# Layer, below a nested model as "net/conv1"; name or number of the variable; values.
+Found = list[tuple[str, str, np.ndarray]]
+
+
+def fill(model: keras.Model, found: Found) -> list[str]:
+    """Give a model its weights, by the names of the layers, else by order and shape.
+
+    Returns:
+        What was matched by order, for a person; nothing where all names were right.
+
+    Raises:
+        Unfit: the tensors do not fit; the model's weights are then as they were.
+    """
+    found = [(layer, name, value) for layer, name, value in found if value.dtype.kind == "f"]  # others count, or draw
+    numbered = all(name.isdigit() for _, name, _ in found)
+    wanted = [row for row in _variables(model) if row[3].dtype.startswith(("float", "bfloat"))]
+    names = [(label, str(number) if numbered else _name(layer, variable)) for label, layer, number, variable in wanted]
+    by_name = {(layer, name): value for layer, name, value in found}
+    shapes, changes = [tuple(variable.shape) for *_, variable in wanted], []
+    if len(by_name) == len(found) and len(set(names)) == len(names) and set(names) == set(by_name):
+        found = [(*name, by_name[name]) for name in names]
+    else:
+        pairs = {ours[0]: theirs[0] for ours, theirs in zip(names, found, strict=False)}
+        told = ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs.items() if ours != theirs)
+        changes = [f"weights matched by order: {told or 'all names agree'}"]
+    if len(names) != len(found):
+        raise Unfit(f"holds {len(found)} tensors, expected {len(names)}.")
+    for ours, shape, (*theirs, value) in zip(names, shapes, found, strict=True):
+        if value.shape != shape:
+            theirs = "/".join(theirs)
+            raise Unfit(f"holds {theirs} of shape {value.shape}, expected {shape} for {'/'.join(ours)}.")
+    for (_, layer, _, variable), (*_, value) in zip(wanted, found, strict=True):
+        variable.assign(value)
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+    return changes
+
+
+def _variables(model: keras.Model, top: str = ""):
+    """(label, layer, number in it, variable) of all layers, nested ones too, in the order in which Keras 2 writes them.
+
+    The label is the layer's name, after that of the outermost nested model it stands in.
+    """
+    for layer in model.layers:
+        if not isinstance(layer, keras.Model):
+            label = f"{top}{layer.name}"
+            yield from ((label, layer, number, variable) for number, variable in enumerate(layer.weights))
+            continue
+        inner = list(_variables(layer, top or f"{layer.name}/"))
+        learns = {id(variable) for variable in layer.trainable_weights}
+        yield from (row for row in inner if id(row[3]) in learns)
+        yield from (row for row in inner if id(row[3]) not in learns)
+
+
+def _name(layer, variable) -> str:
+    name = variable.path.rpartition(f"{layer.name}/")[2]
+    return OTHER_NAMES.get((type(layer).__name__, name), name)
+
+
+def of_group(root: h5py.Group, model: keras.Model) -> Found:
+    """The arrays of a checked `.h5` file, in its order: groups by layer, and names as `net/conv1/kernel:0`."""
+    leaves, found = {layer.name for _, layer, *_ in _variables(model)}, []
+    nested = {layer.name for layer in model.layers if isinstance(layer, keras.Model)}
+    for group in _listed(root, "layer_names"):
+        for weight in _listed(root[group], "weight_names"):
+            parts = weight.partition(":")[0].split("/")
+            layer, name = group.replace("/", "."), parts[-1]
+            if group in nested:
+                known = [number for number, part in enumerate(parts[:-1]) if part in leaves] or [len(parts) - 2]
+                layer, name = f"{group}/{parts[known[-1]]}", "/".join(parts[known[-1] + 1 :])
+            found.append((layer, name, np.asarray(root[group][weight])))
+    return found
+
+
+def _listed(group: h5py.Group, key: str) -> list[str]:
+    """A list of names in an attribute; a long one is cut in pieces, `key0`, `key1` and so on."""
+    pieces = [key] if key in group.attrs else []
+    while key not in group.attrs and f"{key}{len(pieces)}" in group.attrs:
+        pieces.append(f"{key}{len(pieces)}")
+    names = [name for piece in pieces for name in np.ravel(group.attrs[piece]).tolist()]
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
+
+def of_archive(group: h5py.Group, entries: list[dict], top: str = "") -> Found:
+    """The arrays of the HDF5 member of a checked `.keras` file.
+
+    It calls layers by their class and number, `conv2d_1`, in the order of the configuration's `entries`, so that the
+    names come from there.
+    """
+    root = next((group[name] for name in ROOTS if name in group), {})
+    found, seen = [], {}
+    for entry in entries:
+        kind = snake(entry["class_name"])
+        number = seen[kind] = seen.get(kind, -1) + 1
+        inner = root.get(f"{kind}_{number}" if number else kind)
+        config = entry["config"]
+        if inner is None:
+            continue
+        if isinstance(config, dict) and "layers" in config:
+            found += of_archive(inner, config["layers"], top or f"{config['name']}/")
+            continue
+        variables = inner.get("vars", {})
+        name = config["name"].replace("/", ".")
+        found += [(f"{top}{name}", key, np.asarray(variables[key])) for key in sorted(variables, key=int)]
+    return found
+
+
+def check_all(group: h5py.Group, found: Found):
+    """Raise `Unfit` if an archive has more arrays than `of_archive` found for the layers of a configuration."""
+    held = []
+    for root in filter(None, map(group.get, ROOTS)):
+        root.visititems(lambda _, thing: held.append(isinstance(thing, h5py.Dataset) and thing.dtype.kind == "f"))
+    told = sum(value.dtype.kind == "f" for *_, value in found)
+    if sum(held) > told:
+        raise Unfit(f"holds {sum(held)} tensors, expected {told}.")
+
+
+def snake(name: str) -> str:
+    """The name of a class as Keras makes keys of it: `DepthwiseConv2D` is `depthwise_conv2d`."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
