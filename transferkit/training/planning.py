@@ -75,7 +75,7 @@ def _anchored(recipe: Recipe) -> Recipe:
 
 def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe, device: devices.Device) -> Network:
     """The network with the job's classes, size and precision."""
-    if network.classes != classes:
+    if network.classes != classes or not network.head:  # of which `with_head` says why it cannot be
         network = with_head(network, classes)
     network = at_size(network, recipe.model.size)
     if device.policy != "float32":
