@@ -14,6 +14,7 @@ from PIL import Image
 from transferkit.data import augment, pipeline
 from transferkit.data.listing import Listing
 from transferkit.pixels import Pixels
+from transferkit.training.callbacks import Watch
 
 PIXELS = Pixels(crop=16, resize=16)
 COUNT, BATCH = 10, 4  # three batches, with two pictures twice
@@ -159,14 +160,60 @@ def test_a_picture_lost_in_mid_run_is_left_out(plain):
     assert set(order) == set(range(COUNT)) and len(order) % BATCH == 0
 
 
-def test_validation_repeats_with_labels(plain):
-    found = list(pipeline.validation(plain, PIXELS, batch_size=BATCH).take(6))
+def test_validation_repeats_with_labels(plain, tmp_path):
+    found = list(pipeline.validation(plain, PIXELS, batch_size=BATCH, folder=tmp_path).take(6))
     passed = [
         (int(p[0, 0, 0]) // 20, int(label))
         for pictures, labels in found
         for p, label in zip(pictures, tf.argmax(labels, 1), strict=True)
     ]
     assert passed == 2 * list(zip(range(COUNT), plain.labels, strict=True))
+
+
+@pytest.mark.parametrize("memory", [2**30, 0])
+def test_validation_pictures_are_decoded_once(tmp_path, monkeypatch, memory):
+    monkeypatch.setattr(pipeline, "MEMORY", memory)
+    Image.new("RGB", (20, 20), (200, 10, 10)).save(tmp_path / "a.png")
+    listing = Listing((str(tmp_path / "a.png"),), (0,), ("a",))
+    (tmp_path / "kept").mkdir()
+    passes = iter(pipeline.validation(listing, PIXELS, batch_size=1, folder=tmp_path / "kept"))
+    first = next(passes)[0].numpy()
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    for _ in range(3):
+        np.testing.assert_array_equal(next(passes)[0], first)
+    assert bool(list((tmp_path / "kept").iterdir())) == (memory == 0)
+
+
+def test_workers_share_every_batch(plain):
+    def read(shard):
+        given = pipeline.training(
+            plain, PIXELS, augment.parse("light"), batch_size=BATCH, seed=3, epochs=range(2), shard=shard
+        )
+        return [pictures.numpy() for pictures, _ in given]
+
+    whole, first, second = read((0, 1)), read((0, 2)), read((1, 2))
+    assert len(whole) == len(first) == len(second)
+    for batch, left, right in zip(whole, first, second, strict=True):
+        np.testing.assert_array_equal(batch, np.concatenate((left, right)))
+    with pytest.raises(ValueError, match="cannot be shared by 3 workers"):
+        read((0, 3))
+
+
+def test_pictures_that_break_in_mid_run_are_named_once(plain, tmp_path, capsys):
+    paths = [tmp_path / f"{name}.png" for name in ("good", "cut", "gone", "touched")]
+    for path in paths:
+        Image.new("RGB", (40, 40), (9, 99, 199)).save(path)
+    watch = Watch(map(str, paths))
+    watch.on_epoch_end(0)
+    assert capsys.readouterr().err == ""
+    paths[1].write_bytes(paths[1].read_bytes()[:60])
+    paths[2].unlink()
+    os.utime(paths[3], (1, 1))
+    for epoch in range(2):
+        watch.on_epoch_end(epoch)
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("is left out from here on") == 2
+    assert "no longer there" in said and "good.png" not in said and "touched.png" not in said
 
 
 def test_the_wait_for_a_slow_dataset_is_clocked():

@@ -1,6 +1,7 @@
 """The tf.data pipelines: one for training, one for everything else."""
 
 import os
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -10,18 +11,28 @@ from transferkit.data.geometry import evaluation_view, training_view
 from transferkit.data.listing import Listing
 from transferkit.pixels import Pixels
 
+MEMORY = 2**30  # bytes of decoded pictures that are kept in memory
 
-def training(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, batch_size, seed, epochs: range):
+
+def training(
+    listing: Listing, pixels: Pixels, augmentation: Augmentation, *, batch_size, seed, epochs: range, shard=(0, 1)
+):
     """Batches to learn from: shuffled anew each epoch, augmented, and the same for the same seed.
 
     A view depends on the seed, the epoch and the picture's place in the listing alone, so a run that is resumed sees
     what it would have seen. All batches are full: an epoch is every picture once, and as many again as fill the last.
 
     Args:
+        batch_size: pictures of a batch, of all workers together.
         epochs: which epochs to give, one after the other; each has `steps(listing, batch_size)` batches.
+        shard: (i, n): this is worker i of n, and reads the i-th of n equal parts of every batch, and no others' files.
 
     Returns:
-        A `tf.data.Dataset` of pictures (batch, crop, crop, channels), uint8, and one-hot labels (batch, classes).
+        A `tf.data.Dataset` of pictures (batch / n, crop, crop, channels), uint8, and one-hot labels (batch / n,
+        classes).
+
+    Raises:
+        ValueError: the batch cannot be divided by n.
     """
     paths, labels = _strings(listing.paths), tf.constant(listing.labels)
 
@@ -38,9 +49,11 @@ def training(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, ba
             picture = op(picture, op_seed)
         return picture, tf.one_hot(labels[row], len(listing.classes))
 
-    dataset = _order(len(listing), batch_size, seed, epochs)
+    if batch_size % shard[1]:
+        raise ValueError(f"A batch of {batch_size} pictures cannot be shared by {shard[1]} workers: take a multiple.")
+    dataset = _order(len(listing), batch_size, seed, epochs, shard)
     dataset = dataset.map(view, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
-    return dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+    return dataset.batch(batch_size // shard[1], drop_remainder=True).prefetch(2)
 
 
 def shuffled(features, labels, *, batch_size, seed, epochs: range):
@@ -50,13 +63,15 @@ def shuffled(features, labels, *, batch_size, seed, epochs: range):
     return batches.map(lambda _, rows: (tf.gather(features, rows), tf.gather(labels, rows))).prefetch(2)
 
 
-def _order(count: int, batch_size: int, seed: int, epochs: range):
-    """(epoch, row) of each step's pictures: every epoch shuffled anew, and filled up to whole batches."""
-    total = -(-count // batch_size) * batch_size
+def _order(count: int, batch_size: int, seed: int, epochs: range, shard=(0, 1)):
+    """(epoch, row) of each step's pictures: every epoch shuffled anew, filled up to whole batches, a worker's part."""
+    (worker, workers), batches = shard, -(-count // batch_size)
+    places = tf.reshape(tf.range(batches * batch_size), (batches, workers, -1))[:, worker]
+    places = tf.reshape(places, (-1,)) % count
 
     def one(epoch):
         rows = tf.random.experimental.stateless_shuffle(tf.range(count), seed=(seed, tf.cast(epoch, tf.int32)))
-        return tf.data.Dataset.from_tensor_slices((tf.repeat(epoch, total), tf.gather(rows, tf.range(total) % count)))
+        return tf.data.Dataset.from_tensor_slices((tf.repeat(epoch, len(places)), tf.gather(rows, places)))
 
     return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one)
 
@@ -88,14 +103,19 @@ def evaluation(paths, pixels: Pixels, *, batch_size):
     return dataset.batch(batch_size).prefetch(2)
 
 
-def validation(listing: Listing, pixels: Pixels, *, batch_size):
-    """`evaluation` over and over, with one-hot labels in place of the rows: for `fit`, with `steps` of each pass."""
+def validation(listing: Listing, pixels: Pixels, *, batch_size, folder: Path):
+    """`evaluation` over and over, with one-hot labels in place of the rows: for `fit`, with `steps` of each pass.
+
+    Pictures are decoded in the first pass and kept, in memory up to `MEMORY` bytes of them, else in an empty `folder`.
+    """
     labels = tf.constant(listing.labels)
 
     def with_labels(pictures, rows):
         return pictures, tf.one_hot(tf.gather(labels, rows), len(listing.classes))
 
-    return evaluation(listing.paths, pixels, batch_size=batch_size).map(with_labels).repeat()
+    batches = evaluation(listing.paths, pixels, batch_size=batch_size).map(with_labels)
+    fits = len(listing) * pixels.crop**2 * pixels.channels <= MEMORY
+    return batches.cache("" if fits else str(folder / "validation")).repeat()
 
 
 def readable(paths, channels: int):

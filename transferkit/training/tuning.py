@@ -6,6 +6,7 @@ import os
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import keras
 from rich.progress import TextColumn
@@ -124,21 +125,31 @@ def _fit_released(job: Plan, folder: Path, history: list[dict], last: Path | Non
         model.load_weights(last)
     views = augment.parse(job.recipe.augment.augment)
     batches = pipeline.training(
-        train, pixels, views, batch_size=knobs.batch_size, seed=knobs.seed, epochs=range(first, epochs)
+        train,
+        pixels,
+        views,
+        batch_size=knobs.batch_size,
+        seed=knobs.seed,
+        epochs=range(first, epochs + 1),  # one in reserve: pictures that break leave the last batch short
     )
     batches, waited = pipeline.clocked(batches)
     keep = callbacks.Keep(job.network, folder, knobs.unfreeze, history)
-    with progress(TextColumn("{task.fields[figures]}")) as bars, callbacks.Interruptible() as interruptible:
+    with (
+        progress(TextColumn("{task.fields[figures]}")) as bars,
+        callbacks.Interruptible() as interruptible,
+        TemporaryDirectory(dir=folder / "checkpoints") as place,
+    ):
         model.fit(
             batches,
             epochs=epochs,
             initial_epoch=first,
             steps_per_epoch=steps,
-            validation_data=pipeline.validation(job.splits.val, pixels, batch_size=BATCH),
+            validation_data=pipeline.validation(job.splits.val, pixels, batch_size=BATCH, folder=Path(place)),
             validation_steps=pipeline.steps(job.splits.val, BATCH),
             callbacks=[
                 callbacks.Show(bars, knobs.unfreeze, knobs.batch_size, waited),
                 keep,
+                callbacks.Watch((*train.paths, *job.splits.val.paths)),
                 interruptible,
                 *_logs(folder),
             ],
