@@ -74,7 +74,8 @@ def test_what_is_no_picture_is_counted(tmp_path):
         ".txt": 2,
         "no suffix": 1,
         ".md": 1,
-        "empty folder": 2,
+        "empty folder 'nothing'": 1,
+        "empty folder '__MACOSX'": 1,
         "outside the class folders": 1,
     }
 
