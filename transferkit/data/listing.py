@@ -265,8 +265,10 @@ def read_splits(path: Path, classes: tuple[str, ...]) -> Splits:
         for number, row in enumerate(csv.DictReader(file), start=2):
             if row.get("split") not in rows or row.get("label") not in classes:
                 raise ValueError(f"{path}, line {number}: expected a path, a label and train, val or test, not {row}.")
-            rows[row["split"]].append((row["path"], classes.index(row["label"])))
-    parts = {
-        name: Listing(*(tuple(c) for c in zip(*part, strict=True)), classes) for name, part in rows.items() if part
-    }
+            rows[row["split"]].append((row["path"], classes.index(row["label"]), row.get("group")))
+    parts = {}
+    for name, part in rows.items():
+        if part:
+            paths, labels, groups = zip(*part, strict=True)
+            parts[name] = Listing(paths, labels, classes, groups=() if None in groups else groups)
     return Splits(parts["train"], parts["val"], parts.get("test"))

@@ -184,7 +184,7 @@ def _complain(path: Path, left: dict, total: int):
     for kind, found in left.items():
         if found:
             line, name = found[0]
-            warn(f"{path.name}: {len(found)} of {total} rows left out as {kind}; the first: line {line}, {name!r}.")
+            warn(f"{path.name}: {len(found)} of {total} rows left out, {kind}; the first: line {line}, {name!r}.")
     if sum(map(len, left.values())) == total:
         raise ValueError(f"{path} holds no row with a picture and a label: the column of labels is empty.")
 

@@ -68,10 +68,8 @@ def _prepared(root: Path, name: str, version: str | None, tfds) -> Path:
     if not found and len(configs) == 1:
         return _prepared(root, f"{name}/{configs[0]}", version, tfds)
     if not found and configs:
-        some = ", ".join(configs)
-        raise UnknownName(
-            f"tfds:{name} is prepared in {len(configs)} forms, {some}: say which, as tfds:{name}/{configs[0]}."
-        )
+        some = " or ".join(f"tfds:{name}/{config}" for config in configs)
+        raise UnknownName(f"tfds:{name} is prepared in {len(configs)} forms: say {some}.")
     found = [path for path in found if version in (None, path.name)]
     if found:
         return max(found, key=lambda path: [int(n) for n in re.findall(r"\d+", path.name)])
