@@ -102,7 +102,7 @@ def test_models(cli):
 @pytest.mark.parametrize(
     ("words", "status", "sentence"),
     [
-        (["finetune", "--data", "nowhere"], 2, "Directory 'nowhere' does not exist."),
+        (["finetune", "--data", "nowhere"], 2, "There is no folder or file 'nowhere'."),
         (["finetune"], 2, "Missing option '--data'"),
         (["finetune", "--epochs", "0", "--data", "."], 2, "0 is not in the range x>=1"),
         (["finetune", "--bas", "x"], 2, "No such option '--bas'"),

@@ -74,7 +74,8 @@ def test_what_is_no_picture_is_counted(tmp_path):
         ".txt": 2,
         "no suffix": 1,
         ".md": 1,
-        "empty folder": 2,
+        "empty folder 'nothing'": 1,
+        "empty folder '__MACOSX'": 1,
         "outside the class folders": 1,
     }
 
@@ -231,3 +232,15 @@ def test_every_suffix_is_one_that_the_decoder_reads():
 
     Image.init()
     assert not listing.SUFFIXES - Image.EXTENSION.keys()
+
+
+def test_nothing_but_plain_files_is_ever_opened(tmp_path):
+    touch(tmp_path, "a/1.jpg", "b/1.jpg", "b/Thumbs.db", "b/desktop.ini", "b/.DS_Store")
+    os.mkfifo(tmp_path / "a" / "pipe.jpg")
+    (tmp_path / "a" / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "a" / "loop.png").symlink_to(tmp_path / "a" / "loop.png")
+    os.mkfifo(tmp_path / "c")
+    found = list_images(tmp_path)
+    assert below(tmp_path, found.paths) == ["a/1.jpg", "b/1.jpg"]
+    assert found.ignored == {"pipe, device or broken link": 4, "hidden": 3, "no suffix": 1}

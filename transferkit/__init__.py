@@ -11,7 +11,9 @@ _HOMES = {
     "Listing": "transferkit.data.listing",
     "Recipe": "transferkit.recipe",
     "create": "transferkit.models",
+    "find_splits": "transferkit.data.sources",
     "finetune": "transferkit.training.tuning",
+    "list_arrays": "transferkit.data.arrays",
     "list_images": "transferkit.data.listing",
     "load_run": "transferkit.runs",
 }

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from transferkit import models, recipe
 from transferkit.atomic import write
-from transferkit.data.listing import Splits, find_labelled, read_splits, split_rows
+from transferkit.data import sources
+from transferkit.data.listing import Splits, read_splits, split_rows
 from transferkit.evaluation import plots, predict
 from transferkit.network import Network
 
@@ -60,8 +61,9 @@ class Run:
         return predict.predict(self.network, paths, top=top)
 
     def evaluate(self, data: str | os.PathLike) -> dict:
-        """Figures on a folder of class folders, or on the test (else val) folder of one; see `metrics.report`."""
-        return predict.evaluate(self.network, find_labelled(data, self.network.classes)[0])[0]
+        """Figures on the test (else val, else all) pictures of any source of `--data`; see `metrics.report`."""
+        wanted = recipe.Data(data=os.fspath(data))
+        return predict.evaluate(self.network, sources.find_labelled(wanted, self.network.classes)[0])[0]
 
 
 def load_run(folder: str | os.PathLike) -> Run:

@@ -10,35 +10,33 @@ from transferkit.pixels import CONVENTIONS
 
 @click.command(short_help="Check a run or a network on labelled pictures.")
 @click.argument("network")
-@click.option(
-    "--data", type=options.FOLDER, help="Folder of class folders, or with test/ or val/.  [default: the run's]"
-)
+@options.knob_options("data", "image_col", "label_col", "split_col", "data_dir")
 @click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @options.as_json
 @options.with_tensorflow
-def command(network, data, weights, pixels, as_json):
+def command(network, data, weights, pixels, as_json, **knobs):
     """Compare a run folder or a network with labelled pictures, matched by the names of the classes.
 
     \b
     Example: transferkit evaluate runs/finetune-resnet34-pets-1 --data more-pets/
-    Without --data: on the pictures the run held out.
+    Without --data: on the pictures the run held out. Of sources with splits: on test, else val, else all.
     """
     from pathlib import Path
 
     from transferkit import models, runs
     from transferkit.console import say, warn
-    from transferkit.data.listing import find_labelled
+    from transferkit.data.sources import find_labelled
     from transferkit.evaluation.predict import classified, evaluate
 
     run = None if models.is_network(network) or not Path(network).is_dir() else runs.load_run(network)
     if not data and not run:
-        raise click.UsageError("Missing option '--data': the folder of labelled pictures.")
+        raise click.UsageError("Missing option '--data': the labelled pictures.")
     loaded = classified(models.load(network, weights, pixels=pixels or ""))
     for change in loaded.loaded[1:]:
         say(change)
     if data:
-        listing, split = find_labelled(data, loaded.classes)
+        listing, split = find_labelled(options.build_recipe(None, knobs | {"data": data}).data, loaded.classes)
     else:
         listing, split = (run.splits.test, "test") if run.splits.test else (run.splits.val, "val")
     seen = set(map(os.path.realpath, run.splits.train.paths)) if run else set()

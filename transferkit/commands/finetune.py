@@ -28,7 +28,7 @@ def command(recipe_file, out, overwrite, resume, dry_run, as_json, **knobs):
         raise click.UsageError("--resume takes everything from the run: give it alone, or with --json.")
     job = options.build_recipe(recipe_file, given)
     if not resume and not job.data.data:
-        raise click.UsageError("Missing option '--data': the folder of your pictures.")
+        raise click.UsageError("Missing option '--data': where your pictures are.")
 
     from transferkit import console, runs
     from transferkit.training import planning, tuning
@@ -85,7 +85,8 @@ def show_plan(plan, on):
             ignored = ", ".join(f"{count} {suffix}" for suffix, count in sorted(part.ignored.items()))
             say(f"Passed over in {name}: {ignored}.", on)
     if splits.made:
-        say(f"There is no val/ folder: {job.data.validation:.0%} of each class are held out.", on)
+        whole = ", in whole groups" if splits.train.groups else ""
+        say(f"No validation pictures are given: {job.data.validation:.0%} of each class are held out{whole}.", on)
     pixels = plan.network.pixels
     say(
         f"\n{plan.network.base}: {'; '.join(plan.network.loaded) or 'fresh weights'}; on {plan.device.name} in "

@@ -12,14 +12,29 @@ from transferkit import recipe
 
 FOLDER = click.Path(exists=True, file_okay=False)
 FILE = click.Path(exists=True, dir_okay=False)
-TYPES = {"data": FOLDER}  # knobs that are more than text or a number
+
+
+def source(value: str) -> str:
+    """The type of `--data`: what is not on the disk is said before TensorFlow is loaded."""
+    if not value.startswith("tfds:") and not os.path.exists(value):
+        raise click.BadParameter(f"There is no folder or file {value!r}.")
+    return value
+
+
+TYPES = {"data": source, "data_dir": FOLDER}  # knobs that are more than text or a number
 
 
 def recipe_options(*parts: str):
     """One flag for each knob of these parts. They arrive as keywords, None where not given."""
+    return knob_options(*(knob.name for knob in recipe.knobs_of(*parts)))
+
+
+def knob_options(*names: str):
+    """One flag for each of these knobs."""
+    knobs = {knob.name: knob for knob in recipe.knobs_of("data", "augment", "model", "train")}
 
     def decorate(function):
-        for knob in reversed(recipe.knobs_of(*parts)):
+        for knob in reversed([knobs[name] for name in names]):
             known = "" if knob.default in (None, "") else f"  [default: {knob.default}]"
             chosen = "  [default: by rule]" if knob.default is recipe.BY_RULE else known
             option = click.option(

@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from transferkit.data.ranges import read_bytes
+
 # Exif, then among its first directory's entries of 12 bytes the one of tag 0x0112 (orientation), type short, count 1,
 # in either byte order. The steps of 12 keep out a thumbnail's orientation, which has a directory of its own.
 _ORIENTATION = (
@@ -152,8 +154,7 @@ def _read(data: bytes, channels: int) -> np.ndarray:
 def why_unreadable(path: str) -> str:
     """One line on why a picture that could not be decoded could not."""
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = read_bytes(path)
         if not data:
             return "the file is empty"
         with Image.open(io.BytesIO(data)) as image:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from transferkit.data.grouping import hold_out, lessened
+
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"))
 SPLIT_NAMES = {
     "train": "train",
@@ -18,6 +20,7 @@ SPLIT_NAMES = {
     "validation": "val",
     "test": "test",
 }
+LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "desktop.ini"))
 TREE = "expected DIR/class/picture.jpg, or DIR/train/class/picture.jpg beside DIR/val and DIR/test"
 
 
@@ -30,12 +33,14 @@ class Listing:
         labels: index into `classes`, one a path.
         classes: names in index order.
         ignored: how many files of each suffix were passed over.
+        groups: what each picture belongs together with, one a path, where that is asked for.
     """
 
     paths: tuple[str, ...]
     labels: tuple[int, ...]
     classes: tuple[str, ...]
     ignored: dict[str, int] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
 
     def __len__(self):
         return len(self.paths)
@@ -59,24 +64,19 @@ class Listing:
 
     def take(self, rows) -> "Listing":
         """The pictures at these positions."""
-        return replace(self, paths=tuple(self.paths[i] for i in rows), labels=tuple(self.labels[i] for i in rows))
+        rows = [int(row) for row in rows]
+        columns = {name: tuple(getattr(self, name)[i] for i in rows) for name in ("paths", "labels")}
+        return replace(self, **columns, groups=tuple(self.groups[i] for i in rows) if self.groups else ())
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple["Listing", "Listing"]:
         """Two listings: the rest, and about `fraction` of each class, at least one picture on both sides.
 
+        A listing with groups is split between them: no group is on both sides.
+
         Raises:
-            ValueError: a class has a single picture.
+            ValueError: a class has a single picture, or a single group.
         """
-        labels, rng, held = np.array(self.labels), np.random.default_rng(seed), []
-        for label, name in enumerate(self.classes):
-            rows = np.flatnonzero(labels == label)
-            if len(rows) < 2:
-                raise ValueError(
-                    f"Class {name!r} has {len(rows)} picture; a split needs at least 2 of each class, "
-                    "one to train on and one to check."
-                )
-            share = min(max(round(len(rows) * fraction), 1), len(rows) - 1)
-            held.extend(rng.permutation(rows)[:share])
+        held = hold_out(self, fraction, seed)
         kept = np.setdiff1d(np.arange(len(self)), held)
         return self.take(kept), replace(self.take(sorted(held)), ignored={})
 
@@ -92,6 +92,10 @@ class Splits:
 
     def items(self):
         return [(name, part) for name in ("train", "val", "test") if (part := getattr(self, name)) is not None]
+
+    def lessened(self, fraction: float, per_class: int, seed: int) -> "Splits":
+        """The same with fewer training pictures; see `grouping.lessened`."""
+        return replace(self, train=lessened(self.train, fraction, per_class, seed))
 
 
 def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
@@ -119,7 +123,7 @@ def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
             paths += pictures
             classes.append(below.name)
         else:
-            ignored["empty folder"] += 1
+            ignored[f"empty folder {below.name!r}"] += 1
     if not classes:
         found = f"{len(loose)} pictures but no class folders" if loose else "no pictures"
         raise ValueError(f"{folder} holds {found}: {TREE}.")
@@ -127,6 +131,13 @@ def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
         raise ValueError(f"{folder} holds one class, {classes[0]!r}: two or more are needed to tell apart.")
     ignored["outside the class folders"] += len(loose)
     return Listing(tuple(paths), tuple(labels), tuple(classes), dict(+ignored))
+
+
+def from_names(paths, names, *, groups=(), ignored=None) -> Listing:
+    """A listing of pictures whose classes are given by name, in natural order of the names."""
+    classes = tuple(sorted(set(names), key=natural))
+    index = {name: label for label, name in enumerate(classes)}
+    return Listing(tuple(paths), tuple(index[name] for name in names), classes, dict(ignored or {}), tuple(groups))
 
 
 def find_splits(folder: str | os.PathLike, *, validation: float = 0.2, seed: int = 0) -> Splits:
@@ -208,8 +219,10 @@ def find_pictures(folder: Path, ignored: Counter, *, deep: bool = True) -> list[
         folders[:] = sorted((f for f in folders if fresh and deep and not f.startswith(".")), key=natural)
         for name in sorted(names if fresh else (), key=natural):
             suffix = os.path.splitext(name)[1].lower()
-            if name.startswith("."):
+            if name.startswith(".") or name.lower() in LEFT_BY_SYSTEMS:
                 ignored["hidden"] += 1
+            elif suffix in SUFFIXES and not os.path.isfile(os.path.join(here, name)):
+                ignored["pipe, device or broken link"] += 1  # opening a pipe would wait for ever
             elif suffix in SUFFIXES:
                 found.append(os.path.join(here, name))
             else:
@@ -233,11 +246,11 @@ def _is_class_folder(entry: Path) -> bool:
 
 
 def split_rows(splits: Splits) -> list[dict]:
-    """The rows of `split.csv`: path, label, split."""
+    """The rows of `split.csv`: path, label, split, and the group where there are groups."""
     return [
-        {"path": path, "label": part.classes[label], "split": name}
+        {"path": path, "label": part.classes[label], "split": name} | ({"group": group} if part.groups else {})
         for name, part in splits.items()
-        for path, label in zip(part.paths, part.labels, strict=True)
+        for path, label, group in zip(part.paths, part.labels, part.groups or part.paths, strict=True)
     ]
 
 
@@ -252,8 +265,10 @@ def read_splits(path: Path, classes: tuple[str, ...]) -> Splits:
         for number, row in enumerate(csv.DictReader(file), start=2):
             if row.get("split") not in rows or row.get("label") not in classes:
                 raise ValueError(f"{path}, line {number}: expected a path, a label and train, val or test, not {row}.")
-            rows[row["split"]].append((row["path"], classes.index(row["label"])))
-    parts = {
-        name: Listing(*(tuple(c) for c in zip(*part, strict=True)), classes) for name, part in rows.items() if part
-    }
+            rows[row["split"]].append((row["path"], classes.index(row["label"]), row.get("group")))
+    parts = {}
+    for name, part in rows.items():
+        if part:
+            paths, labels, groups = zip(*part, strict=True)
+            parts[name] = Listing(paths, labels, classes, groups=() if None in groups else groups)
     return Splits(parts["train"], parts["val"], parts.get("test"))

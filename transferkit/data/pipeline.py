@@ -9,6 +9,7 @@ from transferkit.data import decode
 from transferkit.data.augment import Augmentation
 from transferkit.data.geometry import evaluation_view, training_view
 from transferkit.data.listing import Listing
+from transferkit.data.ranges import reader
 from transferkit.pixels import Pixels
 
 MEMORY = 2**30  # bytes of decoded pictures that are kept in memory
@@ -34,10 +35,10 @@ def training(
     Raises:
         ValueError: the batch cannot be divided by n.
     """
-    paths, labels = _strings(listing.paths), tf.constant(listing.labels)
+    paths, labels, read = _strings(listing.paths), tf.constant(listing.labels), reader(listing.paths)
 
     def view(epoch, row):
-        data = tf.io.read_file(paths[row])
+        data = read(paths[row])
         # one stream of seeds for each picture, told apart by the epoch
         stream = tf.stack((tf.cast(row, tf.int64) * 2**20 + epoch, tf.cast(seed, tf.int64)))
         seeds = tf.random.split(stream, len(augmentation.ops) + 1)
@@ -94,10 +95,10 @@ def evaluation(paths, pixels: Pixels, *, batch_size):
     Returns:
         A `tf.data.Dataset` of pictures (at most batch, crop, crop, channels), uint8, and rows (at most batch,), int64.
     """
-    rows = tf.data.Dataset.from_tensor_slices(_strings(paths)).enumerate()
+    rows, read = tf.data.Dataset.from_tensor_slices(_strings(paths)).enumerate(), reader(paths)
 
     def view(row, path):
-        return evaluation_view(tf.io.read_file(path), pixels), row
+        return evaluation_view(read(path), pixels), row
 
     dataset = rows.map(view, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
     return dataset.batch(batch_size).prefetch(2)
@@ -124,9 +125,10 @@ def readable(paths, channels: int):
     Yields:
         (row, shorter side in pixels) of each picture that can be decoded, in order.
     """
+    read = reader(paths)
 
     def look(row, path):
-        picture, size = decode.whole(tf.io.read_file(path), channels, cover=1)
+        picture, size = decode.whole(read(path), channels, cover=1)
         with tf.control_dependencies((picture,)):
             return row, tf.reduce_min(size)
 

@@ -8,8 +8,8 @@ import keras
 
 from transferkit import models, rules
 from transferkit.console import warn
-from transferkit.data import audit, augment
-from transferkit.data.listing import Splits, complete, find_parts
+from transferkit.data import audit, augment, sources
+from transferkit.data.listing import Splits, complete
 from transferkit.network import Network, at_size, with_channels, with_head, with_policy
 from transferkit.recipe import Recipe
 from transferkit.training import devices
@@ -36,7 +36,7 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     """Settle a job: read the listing and every picture once, load the network, choose the open knobs.
 
     Args:
-        splits: the listings; by default those of the folder `wanted.data.data`.
+        splits: the listings; by default those of `wanted.data`.
     """
     started = time.perf_counter()
     if wanted.augment.augment is not None:
@@ -44,14 +44,16 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     wanted = _anchored(wanted)
     device = devices.choose(wanted.train.devices, wanted.train.precision)
     keras.utils.set_random_seed(wanted.train.seed)
-    parts = dict(splits.items()) if splits else find_parts(wanted.data.data)
+    parts = dict(splits.items()) if splits else sources.find_parts(wanted.data)
     network = models.load(wanted.model.base, wanted.model.weights, pixels=wanted.model.pixels)
     if wanted.model.channels:
         network = with_channels(network, wanted.model.channels)
     channels = network.pixels.channels
     audits = {name: audit.audit(part, channels=channels, what=name) for name, part in parts.items()}
     parts = {name: found.listing for name, found in audits.items()}
+    fewer = () if splits else (wanted.data.fraction, wanted.data.per_class, wanted.train.seed)  # those given are final
     splits = complete(parts, validation=wanted.data.validation, seed=wanted.train.seed)
+    splits = splits.lessened(*fewer) if fewer else splits
     unreadable = tuple(pair for found in audits.values() for pair in found.unreadable)
     for path, reason in unreadable:
         warn(f"{path} cannot be read and is left out: {reason}.")
@@ -67,6 +69,7 @@ def _anchored(recipe: Recipe) -> Recipe:
     """Paths made absolute, so that the saved recipe runs from anywhere."""
     paths = {
         "data": recipe.data.data,
+        "data_dir": recipe.data.data_dir,
         "base": "" if models.is_network(recipe.model.base) else recipe.model.base,
         "weights": recipe.model.weights if models.is_file(recipe.model.weights) else "",
     }

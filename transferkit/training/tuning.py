@@ -37,7 +37,7 @@ def finetune(
 
     Args:
         base: a network of `transferkit models`, a run folder, or a `.keras` file of a run.
-        train, val: listings, as of `list_images(folder).split(0.2)`.
+        train, val: listings, as of `list_images(folder).split(0.2)`, or of `find_splits(data)` for any source.
         test: pictures to look at once, at the end.
         out: folder of the run; by default `runs/finetune-<base>-<n>`.
         overwrite: replace a run that is there.
@@ -52,7 +52,9 @@ def finetune(
         ValueError: a knob is out of range, or pictures, weights or folder cannot be used.
     """
     runs.check_free(out, overwrite=overwrite, base=base)
-    job = plan(Recipe().override(base=str(base), **knobs), Splits(train, val, test))
+    wanted = Recipe().override(base=str(base), **knobs)
+    given = Splits(train, val, test).lessened(wanted.data.fraction, wanted.data.per_class, wanted.train.seed)
+    job = plan(wanted, given)
     return run(job, runs.new_folder(out, overwrite=overwrite, name=f"runs/finetune-{runs.slug(str(base))}"))
 
 

@@ -1,0 +1,116 @@
+"""Data sets of TensorFlow Datasets that are prepared on this machine."""
+
+import io
+import re
+
+import pytest
+import tensorflow_datasets as tfds
+from pictures import encoded, photo
+
+import transferkit as tk
+from transferkit.data import sources
+from transferkit.data.ranges import read_bytes
+from transferkit.lookup import UnknownName
+from transferkit.recipe import Recipe
+
+CLASSES = ["cat", "dog/wolf", "cow"]
+SIZES = {"train": 12, "validation": 6, "test": 3, "extra": 6}
+PICTURE = tfds.features.Image(encoding_format="jpeg")
+LABEL = tfds.features.ClassLabel(names=CLASSES)
+
+
+def jpeg(split, i):
+    return encoded(photo(20, 16, seed=100 * len(split) + i))
+
+
+def prepare(root, features, sizes, name="tiny_pets", config=None):
+    """Write a small data set as TFDS lays them out: picture `i` of a split is of class i % 3."""
+    rows = {
+        split: [(i, {key: io.BytesIO(jpeg(split, i)) if features[key] is PICTURE else i % 3 for key in features})
+                for i in range(size)]
+        for split, size in sizes.items()
+    }  # fmt: skip
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name,
+        "1.0.0",
+        tfds.features.FeaturesDict(features),
+        rows,
+        config=config,
+        data_dir=root,
+        disable_shuffling=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("tfds")
+    prepare(root, {"image": PICTURE, "label": LABEL}, SIZES)
+    prepare(root, {"number": tfds.features.Scalar("int64"), "label": LABEL}, {"train": 3}, name="numbers")
+    return root
+
+
+def parts_of(data, root):
+    return sources.find_parts(Recipe().override(data=data, data_dir=str(root)).data)
+
+
+def test_splits_and_bytes_are_those_of_the_data_set(root, tmp_path, capfd):
+    parts = parts_of("tfds:tiny_pets", root)
+    assert {name: len(part) for name, part in parts.items()} == {"train": 12, "val": 6, "test": 3}
+    assert "its splits extra are left out; tfds:tiny_pets:extra takes one" in capfd.readouterr().err
+    for name, split in (("train", "train"), ("val", "validation"), ("test", "test")):
+        part = parts[name]
+        for row, path in enumerate(part.paths):
+            assert str(tmp_path / "home") in path and path.endswith(".jpg")
+            assert read_bytes(path) == jpeg(split, row)
+            assert part.classes[part.labels[row]] == CLASSES[row % 3]
+    again = {path: path.stat().st_mtime_ns for path in (tmp_path / "home").rglob("*.jpg")}
+    assert parts_of("tfds:tiny_pets", root) == parts
+    assert {path: path.stat().st_mtime_ns for path in again} == again
+
+
+def test_one_split_is_all_for_training(root):
+    assert len(parts_of("tfds:tiny_pets:extra", root)["train"]) == 6
+    assert len(parts_of("tfds:tiny_pets:1.0.0:train[:50%]", root)["train"]) == 6
+    splits = tk.find_splits("tfds:tiny_pets:train+extra", data_dir=str(root), validation=0.5)
+    assert splits.made and len(splits.val) == 9
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "sentence"),
+    [
+        ("tfds:", ValueError, "'tfds:' is no TFDS name: expected tfds:NAME"),
+        ("tfds:tiny_pest", UnknownName, "no data set called 'tiny_pest'. Did you mean 'tiny_pets'?"),
+        ("tfds:minst", UnknownName, "Did you mean 'mnist'?"),
+        (
+            "tfds:mnist",
+            FileNotFoundError,
+            "mnist/VERSION/dataset_info.json; where there is a network, `tfds build mnist",
+        ),
+        ("tfds:tiny_pets:2.0.0", FileNotFoundError, "tiny_pets/2.0.0/dataset_info.json"),
+        ("tfds:tiny_pets:trian", UnknownName, "no split 'trian'; it has extra, test, train, validation."),
+        ("tfds:tiny_pets:train[9", ValueError, "cannot be read"),
+        ("tfds:numbers", ValueError, "has 0 features that are a picture, expected one; it has"),
+    ],
+)
+def test_what_cannot_be_had_is_told_at_once(root, data, kind, sentence):
+    with pytest.raises(kind, match=re.escape(sentence)):
+        parts_of(data, root)
+
+
+def test_one_form_is_taken_and_of_two_one_is_asked_for(tmp_path):
+    prepare(tmp_path, {"image": PICTURE, "label": LABEL}, {"train": 6}, config="small")
+    assert len(parts_of("tfds:tiny_pets", tmp_path)["train"]) == 6
+    prepare(tmp_path, {"image": PICTURE, "label": LABEL}, {"train": 3}, config="large")
+    assert len(parts_of("tfds:tiny_pets/large", tmp_path)["train"]) == 3
+    with pytest.raises(UnknownName, match="in 2 forms: say tfds:tiny_pets/large or tfds:tiny_pets/small"):
+        parts_of("tfds:tiny_pets", tmp_path)
+
+
+def test_a_job_on_a_data_set(cli, tiny, root):
+    words = ("--base", tiny, "--data", "tfds:tiny_pets", "--data-dir", root, "--weights", "none", "--size", "32")
+    status, out, err = cli("finetune", *words, "--epochs", "1", "--head-epochs", "1", "--out", "run")
+    assert status == 0, err
+    assert "on 3 test pictures" in out
+    assert cli("evaluate", "run", "--data", "tfds:tiny_pets", "--data-dir", root, "--json")[0] == 0
+    status, _, err = cli("finetune", "--data", "tfds:minst")
+    assert status == 2 and err.strip().endswith("Did you mean 'mnist'?")

@@ -1,0 +1,114 @@
+"""What `--data` may say, made into the listings of a job: folders, CSV files, TFDS names, packed shards."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from transferkit.data import listing, manifest, shards, tfds
+from transferkit.data.grouping import by_pattern, check_apart
+from transferkit.data.listing import Listing, Splits, complete
+from transferkit.lookup import nearest
+from transferkit.recipe import Data, Recipe
+
+FORMS = "expected a folder of class folders, a CSV file, tfds:NAME, or a folder of `transferkit data pack`"
+
+
+def find_parts(wanted: Data) -> dict[str, Listing]:
+    """The listings of a job as its source splits them; a source without splits is all "train".
+
+    With `group_by`, the listings have groups, and no group is in two of them.
+
+    Raises:
+        FileNotFoundError: there is no such folder or file.
+        UnknownName: a column, or a TFDS name, is not known.
+        ValueError: it holds no pictures to train on, or its splits contradict each other.
+    """
+    parts = _parts(wanted)
+    if "train" not in parts:
+        raise ValueError(f"{wanted.data} holds {' and '.join(parts) or 'nothing'} but no train: name its pictures so.")
+    if len(parts["train"].classes) < 2:
+        only = parts["train"].classes[0]
+        raise ValueError(f"{wanted.data} holds one class, {only!r}: two or more are needed to tell apart.")
+    if wanted.group_by:
+        check_apart(parts)
+    return parts
+
+
+def find_labelled(wanted: Data, classes: tuple[str, ...]) -> tuple[Listing, str]:
+    """The pictures of a source to check a network with: its "test", else its "val", else all.
+
+    Returns:
+        A listing under the network's classes, and "test", "val" or "all".
+
+    Raises:
+        FileNotFoundError, UnknownName, ValueError: as `find_parts`; or a class is none of the network's.
+    """
+    if _kind(wanted.data) == "folder":
+        return listing.find_labelled(wanted.data, classes)
+    parts = _parts(wanted)
+    name = next((name for name in ("test", "val", "train") if name in parts), "train")
+    return parts[name].under(classes, wanted.data), "all" if name == "train" else name
+
+
+def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int = 0, **knobs) -> Splits:
+    """Train, val and perhaps test pictures of any source, for `tk.finetune(base, splits.train, splits.val)`.
+
+    Args:
+        data: as of `transferkit finetune --data`.
+        validation: share of each class held out where the source has no "val".
+        seed: of that split.
+        **knobs: the others of the recipe's [data]: `group_by`, `image_col`, ...
+
+    Raises:
+        FileNotFoundError, UnknownName, ValueError: as `find_parts`; or a class is too small to be split.
+    """
+    wanted = Recipe().override(data=os.fspath(data), validation=validation, **knobs).data
+    return complete(find_parts(wanted), validation=validation, seed=seed).lessened(
+        wanted.fraction, wanted.per_class, seed
+    )
+
+
+def check_there(data: str):
+    """Raise `FileNotFoundError` if `data` is neither a TFDS name nor on the disk."""
+    if not data.startswith(tfds.PREFIX) and not os.path.exists(data):
+        folder = Path(data).absolute().parent
+        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else ()
+        raise FileNotFoundError(f"There is no {data!r}: {FORMS}.{nearest(names, Path(data).name)}")
+
+
+def _kind(data: str) -> str:
+    if data.startswith(tfds.PREFIX):
+        return "tfds"
+    check_there(data)
+    if os.path.isfile(data):
+        if Path(data).suffix.lower() in manifest.SUFFIXES:
+            return "manifest"
+        raise ValueError(f"{data} is a file, but no {', '.join(manifest.SUFFIXES)}: {FORMS}.")
+    return "shards" if (Path(data) / shards.INDEX).is_file() else "folder"
+
+
+def _parts(wanted: Data) -> dict[str, Listing]:
+    kind = _kind(wanted.data)
+    columns = manifest.Columns(wanted.image_col, wanted.label_col, wanted.split_col, wanted.group_by)
+    if kind != "manifest" and (given := [c for c in ("image", "label", "split") if getattr(columns, c)]):
+        raise ValueError(f"--{given[0]}-col is for a CSV file, and {wanted.data} is none.")
+    if kind == "manifest":
+        return manifest.read_parts(wanted.data, columns)
+    if kind == "tfds":
+        return _grouped(tfds.find_parts(wanted.data, wanted.data_dir), wanted.group_by, "")
+    if kind == "shards":
+        return shards.find_parts(wanted.data, wanted.group_by)
+    return _grouped(listing.find_parts(wanted.data), wanted.group_by, wanted.data)
+
+
+def _grouped(parts: dict[str, Listing], pattern: str, root: str) -> dict[str, Listing]:
+    """The listings with groups by a pattern on the paths below `root`."""
+    if not pattern:
+        return parts
+    root = (
+        os.path.abspath(root) if root else os.path.commonpath([path for part in parts.values() for path in part.paths])
+    )
+    return {
+        name: replace(part, groups=by_pattern([os.path.relpath(path, root) for path in part.paths], pattern))
+        for name, part in parts.items()
+    }
