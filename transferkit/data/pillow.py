@@ -17,12 +17,17 @@ def read(data: bytes, channels: int) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I") or image.mode == "F":  # convert() would clip at 255
-            image = Image.fromarray((np.clip(np.asarray(image), 0, 65535).astype("uint16") >> 8).astype("uint8"))
+            image = Image.fromarray(narrowed(image))
         if channels != 4 and image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         pixels = np.asarray(image.convert(MODES[channels]))
     return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def narrowed(image: Image.Image) -> np.ndarray:
+    """The upper 8 of 16 bits."""
+    return (np.clip(np.asarray(image), 0, 65535).astype("uint16") >> 8).astype("uint8")
 
 
 def reason(error: Exception) -> str:

@@ -1,7 +1,8 @@
 """Which pictures of many are the same: by content, or nearly, by fingerprints.
 
-Two pictures are nearly the same if the correlation of their luminances is at least 0.99 and their colours differ by 8 of
-255 at most, on average. Brighter, smaller and recompressed copies are; the next frame of a burst often is; a crop is not.
+Two pictures are nearly the same if the correlation of their luminances is at least 0.99 and their colours differ by 8
+of 255 at most, on average. Brighter, smaller and recompressed copies are; the next frame of a burst often is; a crop is
+not.
 
 Neighbours are found in a tree over the lowest 27 frequencies. Distances there are never larger than those of the whole
 fingerprints, so none is missed, and no picture is compared with all.
