@@ -1,6 +1,6 @@
 """`check` against one thread that decodes each file with Pillow and takes its SHA-1, on JPEG files of about 500x375.
 
-    python benchmarks/bench_check.py [pictures]
+python benchmarks/bench_check.py [pictures]
 """
 
 import hashlib

@@ -119,7 +119,7 @@ def stored_mode(image: Image.Image) -> str:
 
 def fingerprint(image: Image.Image, turn: int) -> bytes:
     """What of a picture survives other sizes and other compression: 16 x 16 luminances, 4 x 4 colours."""
-    small = image.convert("RGB").resize((GRID, GRID), Image.Resampling.BOX).convert("YCbCr")
+    small = image.convert("RGB").resize((GRID, GRID), Image.Resampling.HAMMING).convert("YCbCr")
     if turn != 1:
         small = small.transpose(TURNS[turn])
     pixels = np.asarray(small)
