@@ -107,7 +107,7 @@ def test_files_passed_over_are_counted(data):
     assert found[".", "ignored"]
     parts = find_parts(data({}))
     details = {one.detail for one in problems.find(parts, _looks(parts)) if one.problem == "ignored"}
-    assert details == {"train: 2 .txt", "train: 1 hidden", "train: 1 outside the class folders"}
+    assert details == {"2 .txt", "1 hidden", "1 outside the class folders"}
 
 
 def _looks(parts):
@@ -241,7 +241,7 @@ def test_quarantine_moves_and_writes_down(data, cli, tmp_path):
     same = encoded(WIDE)
     root = data({"cat/empty.jpg": b"", "cat/a.jpg": same, "cat/b.jpg": same})
     assert cli("check", root, "--quarantine", root / "inside")[0] == 1
-    assert "1 files were moved" in cli("check", root, "--quarantine", "away")[1]
+    assert "1 file was moved" in cli("check", root, "--quarantine", "away")[1]
     assert (tmp_path / "away/cat/empty.jpg").exists() and not (root / "cat/empty.jpg").exists()
     data({"cat/empty.jpg": b"other"})
     cli("check", root, "--quarantine", "away", "--quarantine-what", "unreadable", "--quarantine-what", "duplicates")

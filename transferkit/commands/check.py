@@ -66,7 +66,7 @@ def command(data, html, quarantine, quarantine_what, as_json):
     if html:
         click.echo(f"the page is in {html}")
     if quarantine:
-        click.echo(f"{len(moved):,} files were moved to {quarantine}")
+        click.echo(f"{len(moved):,} {'file was' if len(moved) == 1 else 'files were'} moved to {quarantine}")
 
 
 def _parts(data):
@@ -108,9 +108,10 @@ def _show(data, found, counts, images):
 
 def _line(one, root: str) -> str:
     """A problem's path and detail, short and on one line."""
-    path = one.path.removeprefix(root)
-    alone = one.path + "/" == root
-    return _plain(one.detail.replace(root, "") if alone else f"{path}: {one.detail.replace(root, '')}")
+    import os
+
+    detail = one.detail.replace(root, "")
+    return _plain(detail if os.path.join(one.path, "") == root else f"{one.path.removeprefix(root)}: {detail}")
 
 
 def _plain(text: str) -> str:

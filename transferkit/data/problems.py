@@ -86,19 +86,20 @@ def _of_classes(parts: dict[str, Listing]) -> Iterator[Problem]:
                 elsewhere = next(other for other, count in by_part.items() if count or other != name)
                 yield Problem(place(part), "missing-class", f"{name} has no picture of class {one}, {elsewhere} has")
     for name, part in parts.items():
+        where = f"{name}: " if len(parts) > 1 else ""
         sizes = {one: count for one, count in part.counts().items() if count}
         least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
         if sizes[most] >= UNEQUAL * sizes[least]:
             ratio = sizes[most] / sizes[least]
-            detail = f"{name}: {sizes[most]:,} of class {most}, {sizes[least]:,} of class {least}, {ratio:.0f} to 1"
+            detail = f"{where}{sizes[most]:,} of class {most}, {sizes[least]:,} of class {least}, {ratio:.0f} to 1"
             yield Problem(place(part), "imbalance", detail)
         for what, count in part.ignored.items():
-            yield Problem(place(part), "ignored", f"{name}: {count:,} {what}")
+            yield Problem(place(part), "ignored", f"{where}{count:,} {what}")
 
 
 def place(part: Listing) -> str:
     """The folder of a listing's class folders."""
-    return os.path.commonpath([os.path.dirname(os.path.dirname(path)) for path in part.paths])
+    return os.path.commonpath({os.path.dirname(os.path.dirname(os.path.abspath(path))) for path in part.paths})
 
 
 def _same(parts: dict[str, Listing], looks: dict[str, Look]) -> Iterator[Problem]:
