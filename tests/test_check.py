@@ -168,9 +168,9 @@ def test_leaks_and_classes_missing_from_a_split(tmp_path):
     assert found["val/cat/x.jpg", "leak"] == f"the same as {root}/train/cat/x.jpg, train and val"
     assert found["val/dog/near.jpg", "leak"].startswith("nearly the same as")
     assert ("val/dog/near.jpg", "two-classes") in found
-    assert found["val", "missing-class"] == "val has no picture of class owl, train has"
-    assert found["test", "missing-class"] == "test has no picture of class owl, train has"
-    assert found["train", "imbalance"] == "train: 7 of class cat, 1 of class owl, 7 to 1"
+    assert found["val", "missing-class"] == "no picture of class owl, train has"
+    assert found["test", "missing-class"] == "no picture of class owl, train has"
+    assert found["train", "imbalance"] == "7 of class cat, 1 of class owl, 7 to 1"
 
 
 def test_a_file_is_read_once_until_it_changes(data, monkeypatch):

@@ -70,7 +70,7 @@ def concerns(splits: Splits, audits: dict[str, Audit]) -> list[str]:
     if twice := by_kind["two-classes"]:
         what = "picture is" if len(twice) == 1 else "pictures are"
         told.append(f"{len(twice):,} {what} in two classes: {twice[0].path} is {twice[0].detail}.")
-    told += [f"The classes are of unequal size, {one.detail}." for one in by_kind["imbalance"][:1]]
+    told += [f"The classes are of unequal size: {one.detail}." for one in by_kind["imbalance"][:1]]
     return told
 
 

@@ -84,17 +84,16 @@ def _of_classes(parts: dict[str, Listing]) -> Iterator[Problem]:
         for name, part in parts.items():
             if not by_part[name]:
                 elsewhere = next(other for other, count in by_part.items() if count or other != name)
-                yield Problem(place(part), "missing-class", f"{name} has no picture of class {one}, {elsewhere} has")
-    for name, part in parts.items():
-        where = f"{name}: " if len(parts) > 1 else ""
+                yield Problem(place(part), "missing-class", f"no picture of class {one}, {elsewhere} has")
+    for part in parts.values():
         sizes = {one: count for one, count in part.counts().items() if count}
         least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
         if sizes[most] >= UNEQUAL * sizes[least]:
             ratio = sizes[most] / sizes[least]
-            detail = f"{where}{sizes[most]:,} of class {most}, {sizes[least]:,} of class {least}, {ratio:.0f} to 1"
+            detail = f"{sizes[most]:,} of class {most}, {sizes[least]:,} of class {least}, {ratio:.0f} to 1"
             yield Problem(place(part), "imbalance", detail)
         for what, count in part.ignored.items():
-            yield Problem(place(part), "ignored", f"{where}{count:,} {what}")
+            yield Problem(place(part), "ignored", f"{count:,} {what}")
 
 
 def place(part: Listing) -> str:
