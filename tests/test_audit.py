@@ -1,10 +1,14 @@
 """What cannot be read is left out and named; too much of it stops the job."""
 
 import pytest
-from pictures import encoded, photo
+from pictures import encoded, folder, photo
 
-from transferkit.data.audit import audit
-from transferkit.data.listing import Listing
+from transferkit.data import scan
+from transferkit.data.audit import audit, concerns
+from transferkit.data.listing import Listing, Splits, find_splits
+from transferkit.data.look import look
+from transferkit.recipe import Recipe
+from transferkit.training.planning import plan
 
 WIDE = photo(50, 34, seed=1)
 
@@ -48,3 +52,46 @@ def test_the_audit_stops_where_a_class_is_left_empty(tmp_path):
         audit(pictures(tmp_path, b"", good=8))
     listing = pictures(tmp_path, encoded(WIDE)).under(("a", "b", "c"), "here")
     assert audit(listing).listing is listing  # c had none before
+
+
+def test_the_audit_looks_again_at_what_changed_alone(tmp_path, monkeypatch):
+    listing, read = pictures(tmp_path, encoded(WIDE), b"text"), []
+    monkeypatch.setattr(scan, "look", lambda path: read.append(path) or look(path))
+    first = audit(listing)
+    assert len(read) == 10 and audit(listing) == first and len(read) == 10
+
+
+def test_with_alpha_pillow_alone_decides(tmp_path, monkeypatch):
+    listing = pictures(tmp_path, encoded(WIDE), encoded(WIDE) + b"tail")
+    monkeypatch.setattr("transferkit.data.pipeline.readable", lambda paths, channels: iter(()))
+    assert [path for path, _ in audit(listing).unreadable] == [listing.paths[1]]
+    assert audit(listing, channels=4).unreadable == ()
+
+
+def leaking(tmp_path) -> Splits:
+    """A training picture is among the validation pictures, another in both classes."""
+    for number, name in enumerate(("train/a/0", "train/a/1", "train/b/2", "val/a/0", "val/b/4", "train/b/1")):
+        path = tmp_path / "data" / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(photo(60, 50, seed=int(path.stem) if path.stem in "01" else 10 + number)))
+    return find_splits(tmp_path / "data")
+
+
+def test_concerns_are_told_once_each(tmp_path):
+    splits = leaking(tmp_path)
+    leak, twice = concerns(splits, {name: audit(part) for name, part in splits.items()})
+    assert leak.startswith("1 of the 2 validation pictures is in another split too, so figures on them will be better")
+    assert leak.endswith("val/a/0.jpg is the same as " + splits.train.paths[0] + ", train and val.")
+    assert twice.startswith("1 picture is in two classes: ")
+
+
+def test_no_concern_about_good_pictures(tmp_path):
+    splits = find_splits(folder(tmp_path / "data", {"a": 4, "b": 4}))
+    assert concerns(splits, {name: audit(part) for name, part in splits.items()}) == []
+
+
+def test_training_warns_of_leaks_and_goes_on(tmp_path, tiny, capsys):
+    leaking(tmp_path)
+    plan(Recipe().override(base=tiny, weights="none", data=str(tmp_path / "data"), size=32))
+    said = capsys.readouterr().err
+    assert "Warning: 1 of the 2 validation pictures is in another split too" in said

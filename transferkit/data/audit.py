@@ -1,38 +1,44 @@
-"""Which pictures of a listing can be decoded, found out before training by the decoder that training uses."""
+"""The pictures of a job looked at before training: which can be decoded, and what would spoil its figures."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
-from transferkit.console import say, track
-from transferkit.data import decode, pipeline
-from transferkit.data.listing import Listing
+from transferkit.console import say
+from transferkit.data import decode, problems
+from transferkit.data.listing import Listing, Splits
+from transferkit.data.look import Look
+from transferkit.data.scan import scan
 
 MOST_UNREADABLE = 0.2  # the well-known cats-and-dogs download holds 7% of damaged files, and people train on it
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The readable part of a listing, the (path, reason) of the rest, and the median shorter side in pixels."""
+    """The readable part of a listing and its looks, the (path, reason) of the rest, the median shorter side."""
 
     listing: Listing
     unreadable: tuple[tuple[str, str], ...]
     side: int
+    looks: tuple[Look, ...]
 
 
 def audit(listing: Listing, *, channels: int = 3, what: str = "the listing") -> Audit:
-    """Decode every picture once.
+    """Look at every picture once, if it was not looked at before.
 
     Args:
         channels: those of the network's pictures.
-        what: they are, for the bar and the sentence, for the progress bar.
+        what: they are, for the bar and the sentence.
 
     Raises:
         ValueError: more than one picture in five cannot be read, or a class is left with none.
     """
-    found = list(track(pipeline.readable(listing.paths, channels), len(listing), f"checking {what}"))
-    rows = [int(row) for row, _ in found]
-    unreadable = reasons(listing.paths, rows)
+    looks = scan(listing.paths, what=what)
+    rows = [row for row, one in enumerate(looks) if not one.why(channels)]
+    pairs = zip(listing.paths, looks, strict=True)
+    unreadable = [(path, one.why(channels)) for path, one in pairs if one.why(channels)]
     if len(unreadable) > MOST_UNREADABLE * len(listing):
         for path, reason in unreadable:
             say(f"{path}: {reason}")
@@ -44,7 +50,28 @@ def audit(listing: Listing, *, channels: int = 3, what: str = "the listing") -> 
     empty = [name for name, count in readable.counts().items() if not count and listing.counts()[name]]
     if empty:
         raise ValueError(f"No picture of class {empty[0]!r} in {what} can be read: mend its files or remove it.")
-    return Audit(readable, tuple(unreadable), int(np.median([side for _, side in found])))
+    kept = tuple(looks[row] for row in rows)
+    return Audit(readable, tuple(unreadable), int(np.median([one.side for one in kept])), kept)
+
+
+def concerns(splits: Splits, audits: dict[str, Audit]) -> list[str]:
+    """What would spoil a job's figures, a sentence each: leaks between its splits, two labels, unequal classes."""
+    looks = {path: one for found in audits.values() for path, one in zip(found.listing.paths, found.looks, strict=True)}
+    parts, found = dict(splits.items()), problems.find(dict(splits.items()), looks)
+    by_kind = {kind: [one for one in found if one.problem == kind] for kind in ("leak", "two-classes", "imbalance")}
+    told = []
+    where = {path: name for name, part in parts.items() for path in part.paths}
+    for name, count in Counter(where[one.path] for one in by_kind["leak"]).items():
+        first = next(one for one in by_kind["leak"] if where[one.path] == name)
+        told.append(
+            f"{count:,} of the {len(parts[name]):,} {SPLITS[name]} pictures {'is' if count == 1 else 'are'} in another "
+            f"split too, so figures on them will be better than the network is: {first.path} is {first.detail}."
+        )
+    if twice := by_kind["two-classes"]:
+        what = "picture is" if len(twice) == 1 else "pictures are"
+        told.append(f"{len(twice):,} {what} in two classes: {twice[0].path} is {twice[0].detail}.")
+    told += [f"The classes are of unequal size: {one.detail}." for one in by_kind["imbalance"][:1]]
+    return told
 
 
 def reasons(paths, readable_rows) -> list[tuple[str, str]]:

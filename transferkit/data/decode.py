@@ -9,7 +9,9 @@ import io
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+
+from transferkit.data import pillow
 
 from transferkit.data.ranges import read_bytes
 
@@ -20,9 +22,6 @@ _ORIENTATION = (
     r"II\*\x00\x08\x00\x00\x00\C\C(?:\C{12})*?\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])|"
     r"MM\x00\*\x00\x00\x00\x08\C\C(?:\C{12})*?\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08]))\C*$"
 )
-
-
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def is_jpeg(data):
@@ -129,26 +128,14 @@ def whole(data, channels, cover=2**20):
 
 
 def _pillow(data: bytes, channels: int) -> np.ndarray:
-    """Any format that Pillow reads: first frame, upright, alpha kept as a channel or composited on white, 16 bit in 8.
+    """`pillow.read`, but of what it does not read an empty vector, which the graph refuses.
 
-    Of what it does not read, an empty vector, which the graph refuses; of an error TensorFlow prints the traceback.
+    Of an error TensorFlow would print the traceback.
     """
     try:
-        return _read(np.asarray(data, object).item(), channels)  # bytes in a graph, an array around them outside
+        return pillow.read(np.asarray(data, object).item(), channels)  # bytes in a graph, an array around them outside
     except Exception:
         return np.zeros(0, np.uint8)
-
-
-def _read(data: bytes, channels: int) -> np.ndarray:
-    with Image.open(io.BytesIO(data)) as image:
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I") or image.mode == "F":  # convert() would clip at 255
-            image = Image.fromarray((np.clip(np.asarray(image), 0, 65535).astype("uint16") >> 8).astype("uint8"))
-        if channels != 4 and image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        pixels = np.asarray(image.convert(MODES[channels]))
-    return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def why_unreadable(path: str) -> str:
@@ -159,8 +146,6 @@ def why_unreadable(path: str) -> str:
             return "the file is empty"
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-    except UnidentifiedImageError:
-        return "no picture format that is known"
-    except Exception as error:  # Pillow's readers raise nearly anything on damaged files
-        return getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    except Exception as error:
+        return pillow.reason(error)
     return "damaged"

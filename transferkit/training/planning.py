@@ -57,6 +57,8 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     unreadable = tuple(pair for found in audits.values() for pair in found.unreadable)
     for path, reason in unreadable:
         warn(f"{path} cannot be read and is left out: {reason}.")
+    for concern in audit.concerns(splits, audits):
+        warn(concern)
     counts = [count for count in splits.train.counts().values() if count]
     side = audits["train"].side
     facts = rules.Facts(len(splits.train), min(counts), side, network.pixels, network.minimum, device.gpu)

@@ -1,0 +1,272 @@
+"""`transferkit check`: each kind of problem is found, nothing is read twice, nothing is lost."""
+
+import csv
+import json
+import os
+import zlib
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from pictures import encoded, exif, folder, photo
+from PIL import Image, ImageEnhance
+
+from transferkit.data import known, problems, scan
+from transferkit.data.listing import find_parts
+from transferkit.data.look import look
+
+WIDE = photo(120, 90, seed=1)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A function that adds files to a folder of two good classes; names are paths below it."""
+    root = folder(tmp_path / "data", {"cat": 3, "dog": 3})
+
+    def add(files: dict[str, bytes]):
+        for name, content in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return root
+
+    return add
+
+
+def check(root):
+    """{(relative path, problem): detail} of a folder."""
+    parts = find_parts(root)
+    paths = [path for part in parts.values() for path in part.paths]
+    looks = dict(zip(paths, scan.scan(paths), strict=True))
+    return {(os.path.relpath(one.path, root), one.problem): one.detail for one in problems.find(parts, looks)}
+
+
+def kinds(root):
+    return set(check(root))
+
+
+def test_nothing_is_found_in_good_pictures(data):
+    assert kinds(data({})) == set()
+
+
+def test_what_cannot_be_read(data):
+    png = encoded(WIDE, "PNG")
+    found = check(
+        data(
+            {
+                "cat/empty.jpg": b"",
+                "cat/text.jpg": b"text",
+                "cat/cut.jpg": encoded(WIDE)[:-400],
+                "cat/cut.png": png[: len(png) // 2],
+                "cat/tail.jpg": encoded(WIDE)[:-2],
+            }
+        )
+    )
+    assert found["cat/empty.jpg", "unreadable"] == "the file is empty"
+    assert found["cat/text.jpg", "unreadable"] == "no picture format that is known"
+    assert {("cat/cut.jpg", "truncated"), ("cat/cut.png", "truncated"), ("cat/tail.jpg", "truncated")} <= set(found)
+    assert len(found) == 5
+
+
+def test_a_bomb_is_not_decoded(data):
+    head = encoded(Image.new("1", (8, 8)), "PNG")
+    header = b"IHDR" + (40_000).to_bytes(4, "big") * 2 + head[24:29]
+    found = check(data({"cat/bomb.png": head[:12] + header + zlib.crc32(header).to_bytes(4, "big") + head[33:]}))
+    assert "1600000000 pixels" in found["cat/bomb.png", "bomb"]
+
+
+def test_a_doubtful_jpeg_is_put_to_the_decoder_of_training(data):
+    whole = encoded(WIDE) + b"tail"  # no end marker at the end, but all that is needed
+    assert look(str(data({"cat/whole.jpg": whole}) / "cat/whole.jpg")).doubt
+    assert kinds(data({})) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem", "said"),
+    [
+        ("a.png", encoded(WIDE), "wrong-extension", ".png, but the content is JPEG"),
+        ("a.jpg", encoded(WIDE, "GIF"), "wrong-extension", ".jpg, but the content is GIF"),
+        ("a.jpg", encoded(WIDE, exif=exif(6)), "rotated", "orientation 6"),
+        ("a.jpg", encoded(WIDE.convert("CMYK")), "mode", "CMYK"),
+        ("a.png", encoded(WIDE.convert("P"), "PNG"), "mode", "P: a palette"),
+        ("a.png", encoded(WIDE.convert("RGBA"), "PNG"), "mode", "RGBA: transparent"),
+        ("a.png", encoded(WIDE.convert("P"), "PNG", transparency=3), "mode", "P alpha: transparent"),
+        ("a.png", encoded(Image.fromarray(np.arange(6400, dtype="uint16").reshape(80, 80)), "PNG"), "mode", "16 bits"),
+        ("a.jpg", encoded(photo(20, 31)), "tiny", "20 x 31"),
+        ("a.jpg", encoded(photo(330, 40)), "shape", "330 x 40"),
+    ],
+)
+def test_odd_files(data, name, content, problem, said):
+    found = check(data({f"cat/{name}": content}))
+    assert said in found[f"cat/{name}", problem]
+    assert {path for path, _ in found} == {f"cat/{name}"}
+
+
+def test_files_passed_over_are_counted(data):
+    found = check(data({"cat/a.txt": b"", "dog/b.txt": b"", "dog/.hidden": b"", "loose.jpg": b""}))
+    assert found[".", "ignored"]
+    parts = find_parts(data({}))
+    details = {one.detail for one in problems.find(parts, _looks(parts)) if one.problem == "ignored"}
+    assert details == {"2 .txt", "1 hidden", "1 outside the class folders"}
+
+
+def _looks(parts):
+    paths = [path for part in parts.values() for path in part.paths]
+    return dict(zip(paths, scan.scan(paths), strict=True))
+
+
+def changed(picture):
+    """The same picture again, as it comes back from the web."""
+    return {
+        "smaller": encoded(picture.resize((picture.width * 2 // 3, picture.height * 2 // 3)), quality=80),
+        "recompressed": encoded(picture, quality=40, subsampling=2),
+        "brighter": encoded(ImageEnhance.Brightness(picture).enhance(1.15)),
+        "png": encoded(picture, "PNG"),
+        "turned": encoded(picture.transpose(Image.Transpose.ROTATE_90), exif=exif(6)),
+    }
+
+
+@pytest.mark.parametrize("how", changed(WIDE))
+def test_near_duplicates(data, how):
+    files = {"cat/first.jpg": encoded(WIDE), "cat/second.jpg": changed(WIDE)[how]}
+    found = check(data(files))
+    first = str(data({}) / "cat/first.jpg")
+    assert found["cat/second.jpg", "near-duplicate"] == f"nearly the same as {first}"
+
+
+def test_different_pictures_are_no_near_duplicates(data):
+    mirrored = WIDE.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    files = {f"cat/p{n}.jpg": encoded(photo(100, 80, seed=50 + n)) for n in range(40)}
+    files |= {"cat/wide.jpg": encoded(WIDE), "cat/mirrored.jpg": encoded(mirrored)}
+    files |= {"dog/red.png": encoded(Image.new("RGB", (64, 64), "red"), "PNG")}  # flat ones have nothing to be told by
+    files |= {"dog/blue.png": encoded(Image.new("RGB", (64, 64), "blue"), "PNG")}
+    assert {kind for _, kind in kinds(data(files))} <= {"imbalance"}
+
+
+def test_copies(data):
+    one, two = encoded(WIDE), encoded(photo(90, 90, seed=9))
+    found = check(data({"cat/a.jpg": one, "cat/b.jpg": one, "cat/c.jpg": one, "dog/d.jpg": two, "cat/e.jpg": two}))
+    assert set(found) == {("cat/b.jpg", "duplicate"), ("cat/c.jpg", "duplicate"), ("dog/d.jpg", "two-classes")}
+    assert found["dog/d.jpg", "two-classes"].endswith("cat/e.jpg, cat and dog")
+
+
+def test_leaks_and_classes_missing_from_a_split(tmp_path):
+    root = folder(tmp_path / "split" / "train", {"cat": 6, "dog": 3, "owl": 1}).parent
+    same, other = photo(90, 70, seed=77), photo(90, 70, seed=78)
+    for name, content in {
+        "train/cat/x.jpg": encoded(same),
+        "val/cat/x.jpg": encoded(same),
+        "val/dog/near.jpg": encoded(same, quality=50),
+        "test/dog/y.jpg": encoded(other),
+        "test/cat/z.jpg": encoded(photo(90, 70, seed=79)),
+    }.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    found = check(root)
+    assert next(iter(found))[1] == "leak"
+    assert found["val/cat/x.jpg", "leak"] == f"the same as {root}/train/cat/x.jpg, train and val"
+    assert found["val/dog/near.jpg", "leak"].startswith("nearly the same as")
+    assert ("val/dog/near.jpg", "two-classes") in found
+    assert found["val", "missing-class"] == "no picture of class owl, train has"
+    assert found["test", "missing-class"] == "no picture of class owl, train has"
+    assert found["train", "imbalance"] == "7 of class cat, 1 of class owl, 7 to 1"
+
+
+def test_a_file_is_read_once_until_it_changes(data, monkeypatch):
+    root, read = data({"cat/cut.jpg": encoded(WIDE)[:-400]}), []
+    monkeypatch.setattr(scan, "look", lambda path: read.append(path) or look(path))
+    before = check(root)
+    assert len(read) == 7
+    assert check(root) == before and len(read) == 7
+    data({"cat/cut.jpg": encoded(WIDE)})
+    assert check(root) == {} and read[7:] == [str(root / "cat/cut.jpg")]
+
+
+def test_a_damaged_cache_is_done_without(data, monkeypatch, home):
+    root = data({"cat/empty.jpg": b""})
+    before = check(root)
+    store = known.home() / known.FILE
+    whole = store.read_bytes()
+    for content in (
+        b"no database at all, but long enough to be looked at" * 100,
+        whole[:5000],
+        whole[:4096] + b"x" * 8192,
+    ):
+        store.write_bytes(content)
+        assert check(root) == before
+    assert check(root) == before
+    monkeypatch.setattr(known, "home", lambda: root / "cat/empty.jpg")  # no folder can be made there
+    assert check(root) == before
+
+
+def test_names_of_every_kind_and_pipes(data, cli):
+    odd = [b"new\nline.jpg", b"'quo\"te<b>.jpg", b"\xff\xfe.jpg", "träume 夢.jpg".encode(), b"\x1b[31m.jpg"]
+    root = data({})
+    for number, name in enumerate(odd):
+        with open(os.fsencode(root / "cat") + b"/" + name, "wb") as file:
+            file.write(b"" if number % 2 else encoded(WIDE))
+    os.mkfifo(root / "dog" / "pipe.jpg")
+    os.symlink("nowhere", root / "dog" / "link.jpg")
+    status, out, _ = cli("check", root, "--html", "page.html")
+    assert status == 0 and "\x1b" not in out and "new\\nline.jpg" in out
+    status, out, _ = cli("check", root, "--json")
+    rows = json.loads(out)["problems"]
+    details = {os.fsencode(row["path"]).rsplit(b"/", 1)[1]: row["detail"] for row in rows}
+    assert details[b"pipe.jpg"] == "it is no file"
+    assert details[b"link.jpg"] == "No such file or directory"
+    assert details[odd[1]] == "the file is empty"
+    assert "<b>" not in (root.parent / "page.html").read_text("utf-8")
+    assert cli("check", root, "--quarantine", "away")[0] == 0
+    assert (root.parent / "away/cat").is_dir() and not (root / "dog/pipe.jpg").exists()
+
+
+def test_json_and_exit_status(data, cli):
+    root = data({"cat/empty.jpg": b""})
+    status, out, _ = cli("check", root, "--json")
+    assert status == 0
+    assert json.loads(out) == {
+        "images": 7,
+        "classes": {"cat": 4, "dog": 3},
+        "problems": [
+            {"path": str(root / "cat/empty.jpg"), "problem": "unreadable", "detail": "the file is empty"},
+        ],
+    }
+    assert cli("check", root.parent / "nowhere")[0] == 2
+    assert cli("check", root, "--quarantine-what", "duplicates")[0] == 2
+    assert "7 pictures of 2 classes, 1 of which cannot be read" in cli("check", root)[1]
+
+
+def test_quarantine_moves_and_writes_down(data, cli, tmp_path):
+    same = encoded(WIDE)
+    root = data({"cat/empty.jpg": b"", "cat/a.jpg": same, "cat/b.jpg": same})
+    assert cli("check", root, "--quarantine", root / "inside")[0] == 1
+    assert "1 file was moved" in cli("check", root, "--quarantine", "away")[1]
+    assert (tmp_path / "away/cat/empty.jpg").exists() and not (root / "cat/empty.jpg").exists()
+    data({"cat/empty.jpg": b"other"})
+    cli("check", root, "--quarantine", "away", "--quarantine-what", "unreadable", "--quarantine-what", "duplicates")
+    assert (tmp_path / "away/cat/empty.jpg").read_bytes() == b""  # not overwritten
+    assert (tmp_path / "away/cat/empty-2.jpg").read_bytes() == b"other"
+    assert (root / "cat/a.jpg").exists() and (tmp_path / "away/cat/b.jpg").read_bytes() == same
+    with open(tmp_path / "away/moved.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["problem"] for row in rows] == ["unreadable", "duplicate", "unreadable"]
+    for row in rows:
+        assert os.path.exists(row["to"]) and row["from"].startswith(str(root))
+
+
+def test_the_page_stands_alone(data, cli, tmp_path):
+    same = encoded(WIDE)
+    root = data(
+        {"cat/a.jpg": same, "dog/b.jpg": same, "dog/empty.jpg": b"", "cat/p.png": encoded(photo(20, 20), "PNG")}
+    )
+    assert "the page is in page.html" in cli("check", root, "--html", "page.html")[1]
+    tags = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.append((tag, dict(attrs)))
+    parser.feed((tmp_path / "page.html").read_text("utf-8"))
+    images = [attrs for tag, attrs in tags if tag == "img"]
+    assert [image["alt"] for image in images] == ["cat/a.jpg", "dog/b.jpg", "cat/p.png"]  # the pair side by side
+    assert all(image["src"].startswith("data:image/jpeg;base64,") for image in images)
+    assert not {"script", "link"} & {tag for tag, _ in tags}
+    assert [attrs["id"] for tag, attrs in tags if tag == "section"] == ["two-classes", "unreadable", "tiny"]

@@ -1,0 +1,119 @@
+"""transferkit check"""
+
+import click
+
+from transferkit.commands import options
+
+EXAMPLES = 2  # of a problem, in the table
+PER_CLASS = 60  # classes the table shows
+
+
+@click.command(short_help="Look for what is wrong with a folder of pictures.")
+@click.argument("data", type=options.FOLDER)
+@click.option(
+    "--html", type=click.Path(dir_okay=False), help="Write a page with thumbnails, the same ones side by side."
+)
+@click.option(
+    "--quarantine",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Move files that cannot be read there, under the same relative paths, and list them in DIR/moved.csv. "
+    "Nothing is deleted or overwritten.",
+)
+@click.option(
+    "--quarantine-what",
+    type=click.Choice(("unreadable", "duplicates")),
+    multiple=True,
+    help="What to move; may be given twice. duplicates: later copies, equal to the byte, in one class of one split.  "
+    "[default: unreadable]",
+)
+@options.as_json
+def command(data, html, quarantine, quarantine_what, as_json):
+    """Look at every picture of a folder: unreadable ones, duplicates, leaks between splits, classes of unequal size.
+
+    \b
+    Example: transferkit check pets/ --html pets.html
+    Training does the same first. What was looked at once is not read again until it changes. The exit status is 0
+    whatever is found.
+    """
+    from transferkit.data import problems
+    from transferkit.data.scan import scan
+
+    if quarantine_what and not quarantine:
+        raise click.UsageError("--quarantine-what says what --quarantine DIR moves: give both.")
+    parts = _parts(data)
+    paths = [path for part in parts.values() for path in part.paths]
+    looks = dict(zip(paths, scan(paths, what=data), strict=True))
+    found = problems.find(parts, looks)
+    moved = []
+    if html:
+        from transferkit.data.page import write_page
+
+        write_page(html, data, parts, found)
+    if quarantine:
+        from transferkit.data.quarantine import move
+
+        kinds = {"unreadable": problems.UNREADABLE, "duplicates": ("duplicate",)}
+        chosen = {kind for what in quarantine_what or ("unreadable",) for kind in kinds[what]}
+        moved = move([one for one in found if one.problem in chosen], data, quarantine)
+    counts = problems.counts(parts)
+    if as_json:
+        rows = [{"path": one.path, "problem": one.problem, "detail": one.detail} for one in found]
+        classes = {name: sum(by_part.values()) for name, by_part in counts.items()}
+        options.answer({"images": len(paths), "classes": classes, "problems": rows})
+        return
+    _show(data, found, counts, len(paths))
+    if html:
+        click.echo(f"the page is in {html}")
+    if quarantine:
+        click.echo(f"{len(moved):,} {'file was' if len(moved) == 1 else 'files were'} moved to {quarantine}")
+
+
+def _parts(data):
+    """The listings of a folder; one class alone is enough to be looked at."""
+    from transferkit.data.listing import find_parts, list_images
+
+    try:
+        return find_parts(data)
+    except ValueError:
+        return {"train": list_images(data, least=1)}
+
+
+def _show(data, found, counts, images):
+    import os
+    from collections import Counter
+
+    from transferkit.console import answers, say, table
+    from transferkit.data.problems import KINDS
+
+    on, root, kinds = answers(), os.path.join(os.path.abspath(data), ""), Counter(one.problem for one in found)
+    rows = []
+    for kind, count in kinds.items():
+        few = [one for one in found if one.problem == kind][:EXAMPLES]
+        rows += [
+            (KINDS[kind], count, _line(one, root)) if one is few[0] else ("", None, _line(one, root)) for one in few
+        ]
+    if rows:
+        table(None, ("problem", "count", "such as"), rows, on)
+        say("", on)
+    parts = list(next(iter(counts.values())))
+    shown = [(_plain(name), *(by_part[part] for part in parts)) for name, by_part in list(counts.items())[:PER_CLASS]]
+    table(None, ("class", *(parts if len(parts) > 1 else ("pictures",))), shown, on)
+    if len(counts) > PER_CLASS:
+        say(f"and {len(counts) - PER_CLASS:,} more classes", on)
+    bad = sum(kinds[kind] for kind in ("unreadable", "truncated", "bomb"))
+    readable = f", {bad:,} of which cannot be read" if bad else ", all of which can be read"
+    say(f"{images:,} pictures of {len(counts):,} classes{readable}", on)
+
+
+def _line(one, root: str) -> str:
+    """A problem's path and detail, short and on one line."""
+    import os
+
+    detail = one.detail.replace(root, "")
+    return _plain(detail if os.path.join(one.path, "") == root else f"{one.path.removeprefix(root)}: {detail}")
+
+
+def _plain(text: str) -> str:
+    """Any file name on a terminal: a line break, an escape sequence or a lone byte is shown as its code."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

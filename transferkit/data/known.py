@@ -1,0 +1,97 @@
+"""What earlier looks at files found, kept in the cache folder: a file of the same size and time is not read again.
+
+One SQLite file for all folders: several processes may use it at once, and a row is written whole or not at all. What it
+holds can be had again, so a damaged, locked or read-only one is done without.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import astuple, fields
+
+from PIL import __version__ as pillow_version
+
+from transferkit.data.look import Look
+from transferkit.weights.fetch import home
+
+FILE = "looks-1.sqlite"  # the number grows whenever a look finds something else
+NAMES = [field.name for field in fields(Look)]
+MOST = 2_000_000  # rows; older ones go, at some 500 bytes each
+CHUNK = 500
+
+Key = tuple[bytes, int, int]
+
+
+def key_of(path: str) -> Key | None:
+    """Path, size and time of a file; None if it is gone."""
+    try:
+        facts = os.stat(path)
+        return os.fsencode(os.path.abspath(path)), facts.st_size, facts.st_mtime_ns
+    except (OSError, ValueError):
+        return None
+
+
+def open_store() -> sqlite3.Connection | None:
+    """The store, begun anew if it is damaged; None where there can be none."""
+    path = home() / FILE
+    for _ in range(2):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return _opened(path)
+        except sqlite3.OperationalError:  # locked for long, or no place to write
+            return None
+        except sqlite3.DatabaseError:
+            with suppress(OSError):
+                path.unlink()
+        except OSError:
+            return None
+    return None
+
+
+def _opened(path) -> sqlite3.Connection:
+    store = sqlite3.connect(path, timeout=10)
+    try:
+        store.execute("PRAGMA synchronous = OFF")  # what a power cut loses is looked at again
+        with store:
+            store.execute(
+                f"CREATE TABLE IF NOT EXISTS looks (path BLOB PRIMARY KEY, size, time, pillow, {', '.join(NAMES)})"
+            )
+            store.execute("DELETE FROM looks WHERE rowid <= (SELECT max(rowid) FROM looks) - ?", (MOST,))
+            store.execute(f"SELECT size, time, pillow, {', '.join(NAMES)} FROM looks LIMIT 1").fetchall()
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def recall(store: sqlite3.Connection | None, keys: Sequence[Key | None]) -> Iterator[Look | None]:
+    """What is known of each of these files, in order."""
+    for at in range(0, len(keys), CHUNK):
+        some = [key for key in keys[at : at + CHUNK] if key]
+        known = _rows(store, some)
+        for key in keys[at : at + CHUNK]:
+            yield known.get(key)
+
+
+def _rows(store, keys: list[Key]) -> dict[Key, Look]:
+    if store is None or not keys:
+        return {}
+    marks = ", ".join("?" * len(keys))
+    try:
+        rows = store.execute(
+            f"SELECT path, size, time, {', '.join(NAMES)} FROM looks WHERE pillow = ? AND path IN ({marks})",
+            (pillow_version, *(key[0] for key in keys)),
+        ).fetchall()
+        return {row[:3]: Look(*row[3:]) for row in rows}
+    except sqlite3.Error:
+        return {}
+
+
+def remember(store: sqlite3.Connection | None, found: Iterable[tuple[Key | None, Look]]):
+    """Keep what was found, but for files that could not be read: the disk may do better next time."""
+    rows = [(*key, pillow_version, *astuple(one)) for key, one in found if key and one.digest]
+    if store is not None and rows:
+        marks = ", ".join("?" * len(rows[0]))
+        with suppress(sqlite3.Error), store:
+            store.executemany(f"INSERT OR REPLACE INTO looks VALUES ({marks})", rows)

@@ -1,0 +1,162 @@
+"""What is wrong with pictures that were looked at, or worth knowing of them."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from transferkit.data import similar
+from transferkit.data.listing import Listing
+from transferkit.data.look import Look
+
+KINDS = {  # in the order of what they cost
+    "leak": "the same picture in two splits",
+    "two-classes": "the same picture in two classes",
+    "unreadable": "cannot be read",
+    "truncated": "cut short",
+    "bomb": "declares too many pixels",
+    "missing-class": "class missing from a split",
+    "imbalance": "classes of unequal size",
+    "duplicate": "copy of another file",
+    "near-duplicate": "nearly the same as another",
+    "wrong-extension": "content of another format",
+    "ignored": "passed over",
+    "shape": "extreme shape",
+    "tiny": "tiny",
+    "mode": "unusual pixels",
+    "rotated": "turned by Exif",
+}
+UNREADABLE = ("unreadable", "truncated", "bomb")
+SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif"),  # a JPEG with more of them behind it
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "BMP": (".bmp", ".dib"),
+    "DIB": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+}
+MODES = {
+    "CMYK": "the colours of print, brought to RGB",
+    "P": "a palette",
+    "1": "black and white alone",
+    "F": "floating point, brought to 8 bits",
+    "LAB": "Lab colours",
+}
+EXTREME = 4  # the longer side over the shorter one
+UNEQUAL = 5  # the largest class over the smallest one
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing found: `path` is a file or, for classes and files passed over, a folder; `other` the file it equals."""
+
+    path: str
+    problem: str
+    detail: str
+    other: str = ""
+
+
+def find(parts: dict[str, Listing], looks: dict[str, Look], channels: int = 3) -> list[Problem]:
+    """All problems of the listings of a job, what costs most first.
+
+    Args:
+        parts: by the name of the split, "train" first.
+        looks: one for each path of theirs.
+    """
+    found = [*_of_classes(parts), *_same(parts, looks)]
+    for part in parts.values():
+        for path in part.paths:
+            found += _of_file(path, looks[path], channels)
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    return sorted(found, key=lambda one: order[one.problem])
+
+
+def counts(parts: dict[str, Listing]) -> dict[str, dict[str, int]]:
+    """{class: {split: pictures}}, the classes of "train" first."""
+    by_part = {name: part.counts() for name, part in parts.items()}
+    classes = dict.fromkeys(name for part in by_part.values() for name in part)
+    return {one: {name: part.get(one, 0) for name, part in by_part.items()} for one in classes}
+
+
+def _of_classes(parts: dict[str, Listing]) -> Iterator[Problem]:
+    for one, by_part in counts(parts).items():
+        for name, part in parts.items():
+            if not by_part[name]:
+                elsewhere = next(other for other, count in by_part.items() if count or other != name)
+                yield Problem(place(part), "missing-class", f"no picture of class {one}, {elsewhere} has")
+    for part in parts.values():
+        sizes = {one: count for one, count in part.counts().items() if count}
+        least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
+        if sizes[most] >= UNEQUAL * sizes[least]:
+            ratio = sizes[most] / sizes[least]
+            detail = f"{sizes[most]:,} of class {most}, {sizes[least]:,} of class {least}, {ratio:.0f} to 1"
+            yield Problem(place(part), "imbalance", detail)
+        for what, count in part.ignored.items():
+            yield Problem(place(part), "ignored", f"{count:,} {what}")
+
+
+def place(part: Listing) -> str:
+    """The folder of a listing's class folders."""
+    return os.path.commonpath({os.path.dirname(os.path.dirname(os.path.abspath(path))) for path in part.paths})
+
+
+def _same(parts: dict[str, Listing], looks: dict[str, Look]) -> Iterator[Problem]:
+    """Each picture that is an earlier one: at most one line of each kind for it, equal bytes before near ones."""
+    rows = [
+        (path, name, part.classes[label])
+        for name, part in parts.items()
+        for path, label in zip(part.paths, part.labels, strict=True)
+    ]
+    ordered = [looks[path] for path, _, _ in rows]
+    seen = set()
+    exact = ((a, b) for group in similar.copies(ordered) for a, b in _firsts(group, rows))
+    for pairs, close in ((exact, False), (similar.near(ordered), True)):
+        for a, b in pairs:
+            (first, split, label), (path, split_b, label_b) = rows[a], rows[b]
+            kinds = [kind for kind, differ in (("leak", split != split_b), ("two-classes", label != label_b)) if differ]
+            for kind in kinds or ["near-duplicate" if close else "duplicate"]:
+                if (b, kind) not in seen:
+                    seen.add((b, kind))
+                    where = {"leak": f", {split} and {split_b}", "two-classes": f", {label} and {label_b}"}.get(
+                        kind, ""
+                    )
+                    yield Problem(path, kind, f"{'nearly ' if close else ''}the same as {first}{where}", first)
+
+
+def _firsts(group: list[int], rows) -> Iterator[tuple[int, int]]:
+    """Each of a group with the first of every split and class before it: a thousand copies are no million pairs."""
+    firsts = {}
+    for row in group:
+        yield from ((first, row) for first in firsts.values())
+        firsts.setdefault(rows[row][1:], row)
+
+
+def _of_file(path: str, one: Look, channels: int) -> Iterator[Problem]:
+    why = one.why(channels)
+    size = f"{one.width:,} x {one.height:,}"
+    if why:
+        bomb, cut = "decompression bomb" in why, "truncated" in why or "cut short" in why
+        kind = "bomb" if bomb else "truncated" if cut else "unreadable"
+        yield Problem(path, kind, why)
+    suffix = os.path.splitext(path)[1].lower()
+    if one.form and suffix not in SUFFIXES.get(one.form, ()):
+        yield Problem(path, "wrong-extension", f"{suffix or 'no suffix'}, but the content is {one.form}")
+    if why:
+        return
+    if max(one.width, one.height) > EXTREME * one.side:
+        yield Problem(path, "shape", size)
+    if one.side < similar.TINY:
+        yield Problem(path, "tiny", size)
+    if what := _mode(one.mode):
+        yield Problem(path, "mode", f"{one.mode}: {what}")
+    if one.turn != 1:
+        yield Problem(path, "rotated", f"orientation {one.turn}, set upright when read")
+
+
+def _mode(mode: str) -> str:
+    if mode.endswith(("A", "a", "alpha")):
+        return "transparent parts, on white unless the network has an alpha channel"
+    if mode.startswith("I"):
+        return "16 bits and more, brought to 8"
+    return MODES.get(mode, "")

@@ -1,0 +1,69 @@
+"""Many looks at once: what is known already from the cache, the rest in threads."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext
+from dataclasses import replace
+from itertools import islice
+
+from transferkit.console import track
+from transferkit.data import known
+from transferkit.data.look import Look, look, quiet
+
+PIECE = 256  # looks between two writes to the cache: what an interrupt loses at most
+
+
+def scan(paths: Sequence[str], *, what: str = "pictures") -> list[Look]:
+    """One look at each file, in order; a file of the same path, size and time is looked at once in its life.
+
+    Threads are enough: Pillow decodes outside Python's lock.
+    """
+    store = known.open_store()
+    with closing(store) if store else nullcontext(), quiet():
+        keys = [known.key_of(path) for path in paths]
+        looks = list(known.recall(store, keys))
+        new = [place for place, one in enumerate(looks) if one is None]
+        with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as threads:
+            fresh = track(_in_order(threads, [paths[place] for place in new]), len(new), f"checking {what}")
+            piece = []
+            for place, one in zip(new, fresh, strict=True):
+                looks[place] = one
+                piece.append(place)
+                if len(piece) == PIECE:
+                    known.remember(store, [(keys[place], looks[place]) for place in piece])
+                    piece = []
+            known.remember(store, [(keys[place], looks[place]) for place in piece])
+        for place, refused in _doubts(paths, looks):
+            looks[place] = replace(looks[place], refused=refused)
+            known.remember(store, [(keys[place], looks[place])])
+    return looks
+
+
+def _in_order(threads: ThreadPoolExecutor, paths: list[str]) -> Iterator[Look]:
+    """`threads.map` that holds a few pieces at a time, not all."""
+    todo, running = iter(paths), []
+    running = [threads.submit(_several, piece) for piece in islice(_pieces(todo), 8)]
+    while running:
+        yield from running.pop(0).result()
+        running += [threads.submit(_several, piece) for piece in islice(_pieces(todo), 1)]
+
+
+def _pieces(paths: Iterator[str], size: int = 16) -> Iterator[list[str]]:
+    while piece := list(islice(paths, size)):
+        yield piece
+
+
+def _several(paths: list[str]) -> list[Look]:
+    return [look(path) for path in paths]
+
+
+def _doubts(paths, looks) -> list[tuple[int, str]]:
+    """(place, what TensorFlow says) of the JPEGs that Pillow decodes and TensorFlow may refuse. There are few."""
+    places = [place for place, one in enumerate(looks) if one.doubt and one.refused is None and not one.reason]
+    if not places:
+        return []
+    from transferkit.data import pipeline  # TensorFlow: seconds, for these alone
+
+    fine = {int(row) for row, _ in pipeline.readable([paths[place] for place in places], 3)}
+    return [(place, "" if row in fine else "damaged or cut short") for row, place in enumerate(places)]
