@@ -21,8 +21,23 @@ def training(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, ba
         epochs: which epochs to give, one after the other; each has `steps(listing, batch_size)` batches.
 
     Returns:
-        A `tf.data.Dataset` of pictures (batch, crop, crop, channels), uint8, and one-hot labels (batch, classes).
+        A `tf.data.Dataset` of pictures (batch, crop, crop, channels), uint8, and one-hot labels (batch, classes), soft
+        where the augmentation mixes batches.
     """
+    order = _order(len(listing), batch_size, seed, epochs)
+    return _views(order, listing, pixels, augmentation, batch_size=batch_size, seed=seed)
+
+
+def preview(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, seed, epochs: range):
+    """What `training` would show, all pictures in order: one batch an epoch."""
+    count = len(listing)
+    order = tf.data.Dataset.range(epochs.start * count, epochs.stop * count)
+    order = order.map(lambda number: (number // count, tf.cast(number % count, tf.int32)))
+    return _views(order, listing, pixels, augmentation, batch_size=count, seed=seed)
+
+
+def _views(order, listing: Listing, pixels: Pixels, augmentation: Augmentation, *, batch_size, seed):
+    """Augmented batches of the (epoch, row) of `order`."""
     paths, labels = _strings(listing.paths), tf.constant(listing.labels)
 
     def view(epoch, row):
@@ -36,11 +51,18 @@ def training(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, ba
             picture = training_view(data, pixels, lambda shape: augmentation.window(shape, seeds[0]))
         for op, op_seed in zip(augmentation.ops, tf.unstack(seeds[1:]), strict=True):
             picture = op(picture, op_seed)
-        return picture, tf.one_hot(labels[row], len(listing.classes))
+        return picture, tf.one_hot(labels[row], len(listing.classes)), stream
 
-    dataset = _order(len(listing), batch_size, seed, epochs)
-    dataset = dataset.map(view, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
-    return dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+    def mixed(pictures, labels, streams):
+        batch = pictures, labels
+        for number, step in enumerate(augmentation.batches):
+            # of the batch's first picture, and another for each step: the stream itself feeds that picture's seeds
+            batch = step(batch, tf.random.fold_in(streams[0], 2**20 + number))
+        return batch
+
+    dataset = order.map(view, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    dataset = dataset.batch(batch_size, drop_remainder=True)
+    return dataset.map(mixed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
 def shuffled(features, labels, *, batch_size, seed, epochs: range):
