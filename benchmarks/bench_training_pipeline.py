@@ -1,8 +1,9 @@
 """Pictures a second of the training pipelines, from JPEG files of about 500x375 to random 224 crops, flipped.
 
-Ours resizes a random window of each picture. Keras: image_dataset_from_directory at 256, then its crop and flip layers
-on the batch (one place for the whole batch, no resize of the crop). torchvision: RandomResizedCrop and flip in two
-workers. All are timed in turn, several rounds; the median of each is quoted.
+Ours resizes a random window of each picture, flips it and jitters its colours along the axes of RGB. Keras:
+image_dataset_from_directory at 256, then its crop and flip layers on the batch (one place for the whole batch, no
+resize of the crop). torchvision: RandomResizedCrop and flip in two workers. Beside them the bare `tf.io.decode_jpeg` of
+the whole files, and lines of other steps. All are timed in turn, several rounds; the median of each is quoted.
 
     python benchmarks/bench_training_pipeline.py
 """
@@ -25,7 +26,12 @@ from transferkit.data import augment, pipeline
 from transferkit.data.listing import list_images
 from transferkit.pixels import Pixels
 
-PICTURES, BATCH, ROUNDS, BATCHES = 600, 32, 5, 50
+PICTURES, BATCH, ROUNDS, BATCHES = 600, 32, 5, 30
+LINES = (
+    "crop(0.08) | flip",
+    *(level for level in augment.LEVELS if level != "none"),
+    "crop(0.08) | flip | mixup | cutmix",
+)
 
 
 def ours(folder, augmentation):
@@ -62,6 +68,18 @@ def of_torchvision(folder):
     return forever()
 
 
+def bare(folder):
+    """Whole pictures decoded, at the default DCT, and thrown away."""
+    files = tf.data.Dataset.from_tensor_slices(list(list_images(folder).paths))
+
+    def decoded(path):
+        picture = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+        return tf.cast(picture[0, 0, 0], tf.int32) + tf.reduce_prod(tf.shape(picture))
+
+    batches = files.map(decoded, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH, drop_remainder=True)
+    return batches.repeat().prefetch(2).as_numpy_iterator()
+
+
 def rate(batches, count: int) -> float:
     started = time.perf_counter()
     for _ in range(count):
@@ -72,12 +90,14 @@ def rate(batches, count: int) -> float:
 def main():
     with tempfile.TemporaryDirectory() as place:
         folder = write_photos(Path(place), PICTURES)
+        main_line = "crop(0.08) | flip | pca_jitter(0.1)"
         sources = {
-            "transferkit, crop(0.08) | flip": ours(folder, "crop(0.08) | flip"),
+            f"transferkit, {main_line}": ours(folder, main_line),
             "keras, whole picture at 256, crop and flip of the batch": of_keras(folder),
             "torchvision, RandomResizedCrop, flip, 2 workers": of_torchvision(folder),
-            "transferkit, crop(0.5) | flip": ours(folder, "crop(0.5) | flip"),
+            "bare tf.io.decode_jpeg": bare(folder),
         }
+        sources |= {f"transferkit, {line}": ours(folder, line) for line in LINES}
         sources = {name: batches for name, batches in sources.items() if batches is not None}
         rates = {name: [] for name in sources}
         for round_ in range(-1, ROUNDS):
@@ -88,9 +108,8 @@ def main():
         medians = {name: statistics.median(found) for name, found in rates.items()}
         first = next(iter(medians))
         rows = [(name, found, "pictures/s") for name, found in medians.items()]
-        rows += [
-            (f"{first} / {name.split(',')[0]}", medians[first] / medians[name], "times") for name in list(medians)[1:3]
-        ]
+        peers = [name for name in medians if not name.startswith("transferkit")]
+        rows += [(f"the first / {name.split(',')[0]}", medians[first] / medians[name], "times") for name in peers]
         table("Training pipeline", rows)
 
 

@@ -12,7 +12,7 @@ from transferkit import recipe
 
 FOLDER = click.Path(exists=True, file_okay=False)
 FILE = click.Path(exists=True, dir_okay=False)
-TYPES = {"data": FOLDER}  # knobs that are more than text or a number
+TYPES = {"data": FOLDER, "pca": FILE}  # knobs that are more than text or a number
 
 
 def recipe_options(*parts: str):

@@ -18,10 +18,12 @@ class Axes:
         values: of pixels of 0 to 1, largest first: variances.
         vectors: rows R, G, B; the columns are the axes, of length 1. With rows taken for axes, red and blue would
             move against each other.
+        pictures: how many they were fitted to; 0 where that is not known.
     """
 
     values: tuple[float, float, float]
     vectors: tuple[tuple[float, float, float], ...]
+    pictures: int = 0
 
     def shifts(self) -> np.ndarray:
         """(3, 3): times three standard normal numbers and sigma, a shift of (R, G, B) in steps of 0..255.
@@ -45,9 +47,10 @@ def fit(batches: Iterable[np.ndarray]) -> Axes:
     Raises:
         ValueError: there is no picture.
     """
-    count, total, products = 0, np.zeros(3), np.zeros((3, 3))
+    pictures, count, total, products = 0, 0, np.zeros(3), np.zeros((3, 3))
     for batch in batches:
         pixels = np.asarray(batch, "float64").reshape(-1, 3) / 255
+        pictures += len(batch)
         count, total, products = count + len(pixels), total + pixels.sum(0), products + pixels.T @ pixels
     if not count:
         raise ValueError("There is no picture that can be read, so there are no axes of its colours.")
@@ -55,12 +58,17 @@ def fit(batches: Iterable[np.ndarray]) -> Axes:
     values, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
     vectors = vectors * np.where(vectors.sum(0) < 0, -1, 1)  # either sign is right; one makes the file repeatable
-    return Axes(tuple(values.tolist()), tuple(map(tuple, vectors.tolist())))
+    return Axes(tuple(values.tolist()), tuple(map(tuple, vectors.tolist())), pictures)
 
 
 def save(axes: Axes, path: str | os.PathLike):
     """Write the axes as JSON."""
     atomic.write(path, asdict(axes))
+
+
+def of(path: str) -> Axes:
+    """Those of a file of `save`, or ImageNet's where none is given."""
+    return load(path) if path else IMAGENET
 
 
 def load(path: str | os.PathLike) -> Axes:
