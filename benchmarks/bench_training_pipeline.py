@@ -1,8 +1,9 @@
 """Pictures a second of the training pipelines, from JPEG files of about 500x375 to random 224 crops, flipped.
 
-Ours resizes a random window of each picture. Keras: image_dataset_from_directory at 256, then its crop and flip layers
-on the batch (one place for the whole batch, no resize of the crop). torchvision: RandomResizedCrop and flip in two
-workers. All are timed in turn, several rounds; the median of each is quoted.
+Ours resizes a random window of each picture, flips it and jitters its colours along the axes of RGB. Keras:
+image_dataset_from_directory at 256, then its crop and flip layers on the batch (one place for the whole batch, no
+resize of the crop). torchvision: RandomResizedCrop and flip in two workers. Beside them the bare `tf.io.decode_jpeg` of
+the whole files, and lines of other steps. All are timed in turn, several rounds; the median of each is quoted.
 
     python benchmarks/bench_training_pipeline.py
 """
@@ -25,7 +26,13 @@ from transferkit.data import augment, pipeline
 from transferkit.data.listing import list_images
 from transferkit.pixels import Pixels
 
-PICTURES, BATCH, ROUNDS, BATCHES = 600, 32, 5, 50
+PICTURES, BATCH, ROUNDS, BATCHES = 600, 32, 7, 30
+LINES = (
+    "crop(0.08) | flip | pca_jitter(0.1)",
+    "crop(0.08) | flip",
+    *(level for level in augment.LEVELS if level != "none"),
+    "crop(0.08) | flip | mixup | cutmix",
+)
 
 
 def ours(folder, augmentation):
@@ -62,6 +69,18 @@ def of_torchvision(folder):
     return forever()
 
 
+def bare(folder):
+    """Whole pictures decoded, at the default DCT, and thrown away."""
+    files = tf.data.Dataset.from_tensor_slices(list(list_images(folder).paths))
+
+    def decoded(path):
+        picture = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+        return tf.cast(picture[0, 0, 0], tf.int32) + tf.reduce_prod(tf.shape(picture))
+
+    batches = files.map(decoded, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH, drop_remainder=True)
+    return batches.repeat().prefetch(2).as_numpy_iterator()
+
+
 def rate(batches, count: int) -> float:
     started = time.perf_counter()
     for _ in range(count):
@@ -69,29 +88,39 @@ def rate(batches, count: int) -> float:
     return count * BATCH / (time.perf_counter() - started)
 
 
+def timed(sources: dict) -> dict[str, list[float]]:
+    """The rates of each source, all timed in turn."""
+    rates = {name: [] for name in sources}
+    for round_ in range(-1, ROUNDS):
+        for name, batches in sources.items():
+            found = rate(batches, BATCHES)
+            if round_ >= 0:  # the first warms up
+                rates[name].append(found)
+    return rates
+
+
 def main():
     with tempfile.TemporaryDirectory() as place:
         folder = write_photos(Path(place), PICTURES)
-        sources = {
-            "transferkit, crop(0.08) | flip": ours(folder, "crop(0.08) | flip"),
-            "keras, whole picture at 256, crop and flip of the batch": of_keras(folder),
-            "torchvision, RandomResizedCrop, flip, 2 workers": of_torchvision(folder),
-            "transferkit, crop(0.5) | flip": ours(folder, "crop(0.5) | flip"),
-        }
-        sources = {name: batches for name, batches in sources.items() if batches is not None}
-        rates = {name: [] for name in sources}
-        for round_ in range(-1, ROUNDS):
-            for name, batches in sources.items():
-                found = rate(batches, BATCHES)
-                if round_ >= 0:  # the first warms up
-                    rates[name].append(found)
-        medians = {name: statistics.median(found) for name, found in rates.items()}
-        first = next(iter(medians))
-        rows = [(name, found, "pictures/s") for name, found in medians.items()]
-        rows += [
-            (f"{first} / {name.split(',')[0]}", medians[first] / medians[name], "times") for name in list(medians)[1:3]
-        ]
+        ours_, keras_, torchvision_, bare_ = (
+            f"transferkit, {LINES[0]}",
+            "keras, whole picture at 256, crop and flip of the batch",
+            "torchvision, RandomResizedCrop, flip, 2 workers",
+            "bare tf.io.decode_jpeg",
+        )
+        sources = {ours_: ours(folder, LINES[0]), keras_: of_keras(folder), torchvision_: of_torchvision(folder)}
+        sources |= {bare_: bare(folder), f"transferkit, {LINES[1]}": ours(folder, LINES[1])}
+        found = timed({name: batches for name, batches in sources.items() if batches is not None})
+        rows = [(name, statistics.median(rates), "pictures/s") for name, rates in found.items()]
+        for name in (keras_, torchvision_, bare_):
+            if name in found:
+                # of each round, for other work on the machine comes and goes
+                ratios = [one / other for one, other in zip(found[ours_], found[name], strict=True)]
+                rows.append((f"the first / {name.split(',')[0]}", statistics.median(ratios), "times"))
         table("Training pipeline", rows)
+        del sources  # their workers would go on beside the next
+        found = {line: statistics.median(timed({line: ours(folder, line)})[line]) for line in LINES[2:]}
+        table("Other lines", [(name, figure, "pictures/s") for name, figure in found.items()])
 
 
 if __name__ == "__main__":

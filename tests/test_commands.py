@@ -15,11 +15,17 @@ def run(finished):
     return finished.folder
 
 
-@pytest.mark.parametrize("name", sorted(commands.group.commands))
-def test_help_opens_with_an_example(cli, name):
-    status, out, _ = cli(name, "--help")
+def pages(group, *words):
+    """The words of every command, in groups too."""
+    for name, command in sorted(group.commands.items()):
+        yield from pages(command, *words, name) if hasattr(command, "commands") else [(*words, name)]
+
+
+@pytest.mark.parametrize("words", list(pages(commands.group)), ids=" ".join)
+def test_help_opens_with_an_example(cli, words):
+    status, out, _ = cli(*words, "--help")
     assert status == 0
-    assert f"Example: transferkit {name}" in out
+    assert f"Example: transferkit {' '.join(words)}" in out
     assert "--json" in out
 
 

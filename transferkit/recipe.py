@@ -38,8 +38,11 @@ class Augment:
     """What training does to them."""
 
     augment: str | None = knob(
-        BY_RULE, 'Training views: none, light, medium, heavy, or steps as in "crop(0.5) | flip".'
+        BY_RULE,
+        "Training views: none, light, medium, heavy, a paper's (alexnet, vgg, inception, resnet, cifar), "
+        'or steps as in "crop(0.5) | flip".',
     )
+    pca: str = knob("", "Axes of colour for pca_jitter, as `transferkit data pca` writes them; ImageNet's otherwise.")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """transferkit data"""
 
+from pathlib import Path
+
 import click
 
+from transferkit import recipe
 from transferkit.commands import options
 
 
@@ -10,9 +13,85 @@ def command():
     """Tools around the pictures themselves.
 
     \b
-    Example: transferkit data pack pets/ --out pets-packed
+    Example: transferkit data preview pets/
     Each answers with one JSON document if --json is given.
     """
+
+
+@command.command("preview", short_help="A sheet of what the network will see.")
+@click.argument("data", type=options.source)
+@options.recipe_options("augment")
+@click.option("--size", type=click.IntRange(16, 2048), default=224, show_default=True, help="Side of the pictures.")
+@click.option("--each", type=click.IntRange(1, 100), default=2, show_default=True, help="Pictures of each class.")
+@click.option("--views", type=click.IntRange(1, 100), default=6, show_default=True, help="Training views of each.")
+@click.option("--most", type=click.IntRange(1, 1000), default=24, show_default=True, help="Pictures at most.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of pictures and views.")
+@click.option("--out", type=click.Path(dir_okay=False), default="preview.png", show_default=True, help="PNG or JPEG.")
+@options.as_json
+@options.with_tensorflow
+def preview(data, augment, pca, size, each, views, most, seed, out, as_json):
+    """Write a contact sheet: some pictures of each class as evaluation sees them, and as training does, epoch by epoch.
+
+    \b
+    Example: transferkit data preview pets/ --augment "crop(0.3) | flip | pca_jitter(0.1)"
+    """
+    from transferkit import atomic
+    from transferkit.console import say
+    from transferkit.data import augment as language
+    from transferkit.data import axes, sheet, sources
+    from transferkit.pixels import Pixels
+
+    if Path(out).suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise click.UsageError(f"--out must end in .png, .jpg or .jpeg, not {out!r}.")
+    line = "light" if augment is recipe.BY_RULE else augment
+    augmentation = language.parse(line, axes.of(pca or ""))
+    some = sheet.chosen(sources.find_parts(recipe.Data(data))["train"], each, seed=seed)
+    some = some.take(range(min(most, len(some))))
+    picture = sheet.draw(some, Pixels().at(size), augmentation, views=views, seed=seed)
+    atomic.write(out, picture.save)
+    steps = language.LEVELS.get(line, line)
+    if as_json:
+        return options.answer(
+            {"out": out, "augment": steps, "pictures": list(some.paths), "classes": list(some.classes)}
+        )
+    say(f"{out}: {len(some)} pictures at {size}, {views} views of each with {steps or 'no steps'}")
+
+
+@command.command("pca", short_help="Fit the axes of colour for pca_jitter.")
+@click.argument("data", type=options.source)
+@click.option(
+    "--out", type=click.Path(dir_okay=False), default="pca.json", show_default=True, help="Where to write them."
+)
+@click.option("--most", type=click.IntRange(1), default=2000, show_default=True, help="Pictures to look at, at most.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of which.")
+@options.as_json
+@options.with_tensorflow
+def pca(data, out, most, seed, as_json):
+    """Find the principal axes of RGB over the training pictures, as they are at 224 pixels.
+
+    \b
+    Example: transferkit data pca pets/ --out pets.json
+    Then:    transferkit finetune --data pets/ --augment "crop | flip | pca_jitter(0.1)" --pca pets.json
+    """
+    from dataclasses import asdict
+
+    import numpy as np
+
+    from transferkit import console
+    from transferkit.data import axes, pipeline, sources
+    from transferkit.pixels import Pixels
+
+    paths = sources.find_parts(recipe.Data(data))["train"].paths
+    rows = sorted(np.random.default_rng(seed).permutation(len(paths))[:most])
+    batches = pipeline.evaluation([paths[row] for row in rows], Pixels(), batch_size=32)
+    fitted = axes.fit(pictures for pictures, _ in batches.as_numpy_iterator())
+    axes.save(fitted, out)
+    if as_json:
+        return options.answer({"out": str(out), **asdict(fitted)})
+    lines = [(value, *axis) for value, axis in zip(fitted.values, zip(*fitted.vectors, strict=True), strict=True)]
+    lines = [[f"{figure:.4f}" for figure in line] for line in lines]
+    console.table(None, ("eigenvalue", "R", "G", "B"), lines, on=console.answers())
+    console.say(f"{out}: axes of {fitted.pictures:,} pictures; --pca {out} gives them to pca_jitter")
 
 
 @command.command(short_help="Pack pictures into a few large files.")

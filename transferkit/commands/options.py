@@ -21,7 +21,7 @@ def source(value: str) -> str:
     return value
 
 
-TYPES = {"data": source, "data_dir": FOLDER}  # knobs that are more than text or a number
+TYPES = {"data": source, "data_dir": FOLDER, "pca": FILE}  # knobs that are more than text or a number
 
 
 def recipe_options(*parts: str):

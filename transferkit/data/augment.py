@@ -1,58 +1,35 @@
-"""What training does to a picture, as one line: `"crop(0.5) | flip"`.
+"""What training does to a picture, as one line: `"crop(0.5) | flip | pca_jitter(0.1)"`.
 
-A step is a pure function of its input and a stateless seed, so that the same seed gives the same picture whatever
-the parallelism. The first step may be a window, which picks the part of the picture that is decoded at all; the
-others change the square picture. Adding one means writing its function into `WINDOWS` or `OPS` here.
+A step is a pure function of its subject and a stateless seed, so that the same seed gives the same picture whatever
+the parallelism. The first step may be a window, which picks the part of the picture that is decoded at all; those of
+`OPS` change the square picture; the last may mix whole batches. A step's numbers are its parameters, and the
+annotation of each is what it may be: from a low to a high, or a range of whole numbers.
 """
 
 import ast
 import inspect
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import tensorflow as tf
-
+from transferkit.data import colour, policies, shapes
+from transferkit.data.axes import IMAGENET, Axes
+from transferkit.data.mixing import BATCHES
+from transferkit.data.windows import WINDOWS
 from transferkit.lookup import UnknownName, pick
 
-
-def crop(shape, seed, area=0.08, aspect=4 / 3):
-    """A window of random area and shape (Szegedy et al. 2014, section 6), placed anywhere.
-
-    Args:
-        shape: (height, width) of the picture, int32.
-        seed: stateless seed, int32 (2,).
-        area: the least share of the picture's area; the most is 1.
-        aspect: width over height lies between 1 / aspect and aspect, evenly in its logarithm.
-
-    Returns:
-        (y, x, height, width), int32. Where the drawn shape does not fit, it is cut to the picture.
-    """
-    share, ratio, down, across = tf.unstack(tf.random.stateless_uniform((4,), seed))
-    height, width = tf.unstack(tf.cast(shape, tf.float32))
-    surface = height * width * (area + share * (1.0 - area))
-    ratio = tf.exp((2 * ratio - 1) * math.log(aspect))
-    box = tf.minimum(tf.sqrt(tf.stack((surface / ratio, surface * ratio))), (height, width))
-    box = tf.maximum(tf.cast(tf.round(box), tf.int32), 1)
-    corner = tf.cast(tf.stack((down, across)) * tf.cast(shape - box + 1, tf.float32), tf.int32)
-    return tf.concat((tf.minimum(corner, shape - box), box), 0)
-
-
-def flip(picture, seed, probability=0.5):
-    """Left and right swapped, in half of the views."""
-    swap = tf.random.stateless_uniform((), seed) < probability
-    return tf.cond(swap, lambda: tf.reverse(picture, (1,)), lambda: picture)
-
-
-WINDOWS = {step.__name__: step for step in (crop,)}
-OPS = {step.__name__: step for step in (flip,)}
-LIMITS = {"area": (0.01, 1), "aspect": (1, 10), "probability": (0, 1)}  # of the steps' numbers
+OPS = shapes.OPS | colour.OPS | policies.OPS
 LEVELS = {
     "none": "",
     "light": "crop(0.5) | flip",
-    "medium": "crop(0.25) | flip",
-    "heavy": "crop(0.08) | flip",
+    "medium": "crop(0.25) | flip | jitter(0.2, 0.2, 0.2)",
+    "heavy": "crop(0.08) | flip | rand_augment(2, 9) | erase(0.25)",
+    # as published, each with its paper's network
+    "alexnet": "alexnet_crop | flip | pca_jitter(0.1)",
+    "vgg": "scale_crop(256, 512) | flip | pca_jitter(0.1)",
+    "inception": "crop(0.08, 1.3333) | flip | jitter(0.5, 0.5, 0.5)",
+    "resnet": "scale_crop(256, 480) | flip | pca_jitter(0.1)",
+    "cifar": "pad_crop(4) | flip",
 }
 
 
@@ -63,41 +40,40 @@ class Augmentation:
     Attributes:
         window: window(shape, seed), or None for the whole-picture view of evaluation.
         ops: functions op(picture, seed) on uint8 (size, size, channels).
+        batches: functions step((pictures, labels), seed) on uint8 (batch, size, size, channels) and (batch, classes).
     """
 
     window: Callable | None
     ops: tuple[Callable, ...]
+    batches: tuple[Callable, ...] = ()
 
 
-def parse(text: str) -> Augmentation:
+def parse(text: str, axes: Axes = IMAGENET) -> Augmentation:
     """Read a level's name or a line of steps.
 
+    Args:
+        axes: of colour, for `pca_jitter`.
+
     Raises:
-        UnknownName: the line is not steps with plain numbers, a step is not known, or a number is out of its limits.
+        UnknownName: the line is not steps with plain numbers, a step is not known or not in its place, or a number is
+            out of its limits.
     """
     text = text.strip()
-    steps = [step.strip() for step in LEVELS.get(text, text).split("|")]
-    window, ops = None, []
-    for position, step in enumerate(steps if steps != [""] else []):
-        name, arguments = _call(step)
-        function = pick(WINDOWS | OPS | (LEVELS if text.isidentifier() else {}), name, "augmentation")
+    line = LEVELS.get(text, text)
+    window, ops, batches = None, [], []
+    for position, step in enumerate(line.split("|") if line else []):
+        name, arguments = _call(step.strip())
+        function = pick(WINDOWS | OPS | BATCHES | (LEVELS if text.isidentifier() else {}), name, "augmentation")
         if name in WINDOWS and position > 0:
             raise UnknownName(f"{name} picks what is decoded, so it must be the first step of {text!r}.")
-        try:
-            given = inspect.signature(function).bind(None, None, *arguments).arguments
-        except TypeError as error:
-            raise UnknownName(f"{step!r}: {error}; expected {name}{_parameters(function)}.") from None
-        for key in given.keys() & LIMITS.keys():
-            low, high = LIMITS[key]
-            if not low <= given[key] <= high:
-                raise UnknownName(f"{step!r}: {key} must be from {low} to {high}, not {given[key]:g}.")
-        bound = partial(_with_arguments, function, arguments)
-        window, ops = (bound, ops) if name in WINDOWS else (window, [*ops, bound])
-    return Augmentation(window, tuple(ops))
-
-
-def _with_arguments(function, arguments, subject, seed):
-    return function(subject, seed, *arguments)
+        if name not in BATCHES and batches:
+            raise UnknownName(f"{name} changes single pictures, so it must come before what mixes batches in {text!r}.")
+        bound = partial(function, **_numbers(function, step.strip(), arguments), **_constants(function, axes))
+        if name in WINDOWS:
+            window = bound
+        else:
+            (batches if name in BATCHES else ops).append(bound)
+    return Augmentation(window, tuple(ops), tuple(batches))
 
 
 def _call(step: str) -> tuple[str, list]:
@@ -113,6 +89,32 @@ def _call(step: str) -> tuple[str, list]:
         raise UnknownName(f"{step!r} is no augmentation step: expected a name and numbers, as in crop(0.5).") from None
 
 
-def _parameters(function) -> str:
-    names = list(inspect.signature(function).parameters.values())[2:]
-    return f"({', '.join(f'{p.name}={p.default:.3g}' for p in names)})"
+def _numbers(function, step: str, arguments: list) -> dict:
+    """The numbers of a step by name, within their limits."""
+    known = parameters(function)
+    if len(arguments) > len(known):
+        shown = f"{function.__name__}({', '.join(f'{p.name}={p.default:.3g}' for p in known)})"
+        raise UnknownName(f"{step!r}: {len(arguments)} numbers are too many; expected {shown}.")
+    given = {parameter.name: parameter.default for parameter in known}
+    given |= {parameter.name: value for parameter, value in zip(known, arguments, strict=False)}
+    for parameter in known:
+        value, limits = given[parameter.name], parameter.annotation
+        whole = isinstance(limits, range)
+        low, high = limits[0], limits[-1]
+        if not (value in limits if whole else low <= value <= high):
+            kind = "a whole number from" if whole else "from"
+            raise UnknownName(f"{step!r}: {parameter.name} must be {kind} {low} to {high}, not {value:g}.")
+    if given.get("low", 0) > given.get("high", 0):
+        raise UnknownName(f"{step!r}: low must not exceed high, {given['low']:g} is more than {given['high']:g}.")
+    return given
+
+
+def parameters(function) -> list[inspect.Parameter]:
+    """The numbers that a step takes, after its subject and its seed."""
+    known = list(inspect.signature(function).parameters.values())[2:]
+    return [parameter for parameter in known if parameter.kind is not parameter.KEYWORD_ONLY]
+
+
+def _constants(function, axes: Axes) -> dict:
+    """What a step takes beside its numbers."""
+    return {"axes": axes} if "axes" in inspect.signature(function).parameters else {}

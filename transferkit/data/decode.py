@@ -12,7 +12,6 @@ import tensorflow as tf
 from PIL import Image
 
 from transferkit.data import pillow
-
 from transferkit.data.ranges import read_bytes
 
 # Exif, then among its first directory's entries of 12 bytes the one of tag 0x0112 (orientation), type short, count 1,

@@ -30,11 +30,27 @@ def training(
 
     Returns:
         A `tf.data.Dataset` of pictures (batch / n, crop, crop, channels), uint8, and one-hot labels (batch / n,
-        classes).
+        classes), soft where the augmentation mixes batches.
 
     Raises:
         ValueError: the batch cannot be divided by n.
     """
+    if batch_size % shard[1]:
+        raise ValueError(f"A batch of {batch_size} pictures cannot be shared by {shard[1]} workers: take a multiple.")
+    order = _order(len(listing), batch_size, seed, epochs, shard)
+    return _views(order, listing, pixels, augmentation, batch_size=batch_size // shard[1], seed=seed)
+
+
+def preview(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, seed, epochs: range):
+    """What `training` would show, all pictures in order: one batch an epoch."""
+    count = len(listing)
+    order = tf.data.Dataset.range(epochs.start * count, epochs.stop * count)
+    order = order.map(lambda number: (number // count, tf.cast(number % count, tf.int32)))
+    return _views(order, listing, pixels, augmentation, batch_size=count, seed=seed)
+
+
+def _views(order, listing: Listing, pixels: Pixels, augmentation: Augmentation, *, batch_size, seed):
+    """Augmented batches of the (epoch, row) of `order`."""
     paths, labels, read = _strings(listing.paths), tf.constant(listing.labels), reader(listing.paths)
 
     def view(epoch, row):
@@ -48,13 +64,18 @@ def training(
             picture = training_view(data, pixels, lambda shape: augmentation.window(shape, seeds[0]))
         for op, op_seed in zip(augmentation.ops, tf.unstack(seeds[1:]), strict=True):
             picture = op(picture, op_seed)
-        return picture, tf.one_hot(labels[row], len(listing.classes))
+        return picture, tf.one_hot(labels[row], len(listing.classes)), stream
 
-    if batch_size % shard[1]:
-        raise ValueError(f"A batch of {batch_size} pictures cannot be shared by {shard[1]} workers: take a multiple.")
-    dataset = _order(len(listing), batch_size, seed, epochs, shard)
-    dataset = dataset.map(view, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
-    return dataset.batch(batch_size // shard[1], drop_remainder=True).prefetch(2)
+    def mixed(pictures, labels, streams):
+        batch = pictures, labels
+        for number, step in enumerate(augmentation.batches):
+            # of the batch's first picture, and another for each step: the stream itself feeds that picture's seeds
+            batch = step(batch, tf.random.fold_in(streams[0], 2**20 + number))
+        return batch
+
+    dataset = order.map(view, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    dataset = dataset.batch(batch_size, drop_remainder=True)
+    return dataset.map(mixed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
 def shuffled(features, labels, *, batch_size, seed, epochs: range):

@@ -8,7 +8,7 @@ import keras
 
 from transferkit import models, rules
 from transferkit.console import warn
-from transferkit.data import audit, augment, sources
+from transferkit.data import audit, augment, axes, sources
 from transferkit.data.listing import Splits, complete
 from transferkit.network import Network, at_size, with_channels, with_head, with_policy
 from transferkit.recipe import Recipe
@@ -40,7 +40,7 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     """
     started = time.perf_counter()
     if wanted.augment.augment is not None:
-        augment.parse(wanted.augment.augment)
+        augment.parse(wanted.augment.augment, axes.of(wanted.augment.pca))
     wanted = _anchored(wanted)
     device = devices.choose(wanted.train.devices, wanted.train.precision)
     keras.utils.set_random_seed(wanted.train.seed)
@@ -72,6 +72,7 @@ def _anchored(recipe: Recipe) -> Recipe:
     paths = {
         "data": recipe.data.data,
         "data_dir": recipe.data.data_dir,
+        "pca": recipe.augment.pca,
         "base": "" if models.is_network(recipe.model.base) else recipe.model.base,
         "weights": recipe.model.weights if models.is_file(recipe.model.weights) else "",
     }

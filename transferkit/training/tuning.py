@@ -13,7 +13,7 @@ from rich.progress import TextColumn
 
 from transferkit import runs
 from transferkit.console import progress, say
-from transferkit.data import augment, pipeline
+from transferkit.data import augment, axes, pipeline
 from transferkit.data.listing import Listing, Splits
 from transferkit.evaluation.predict import BATCH, evaluate
 from transferkit.recipe import Recipe
@@ -125,7 +125,7 @@ def _fit_released(job: Plan, folder: Path, history: list[dict], last: Path | Non
     if last:
         model.optimizer.build(model.trainable_variables)
         model.load_weights(last)
-    views = augment.parse(job.recipe.augment.augment)
+    views = augment.parse(job.recipe.augment.augment, axes.of(job.recipe.augment.pca))
     batches = pipeline.training(
         train,
         pixels,

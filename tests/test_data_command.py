@@ -1,0 +1,116 @@
+"""`transferkit data`: the sheet shows what the network will see, and axes of colour are those of the pictures."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import transferkit as tk
+from transferkit.data import augment, axes, pipeline, sheet
+from transferkit.data.listing import find_splits, list_images
+from transferkit.pixels import Pixels
+
+
+def test_a_preview_shows_evaluation_then_training(cli, pets, tmp_path):
+    status, out, err = cli("data", "preview", pets, "--augment", "crop(0.3) | flip", "--size", 96, "--views", 3)
+    assert (status, out) == (0, "") and "4 pictures at 96, 3 views of each with crop(0.3) | flip" in err
+    found = np.asarray(Image.open(tmp_path / "preview.png"))
+    assert found.shape == (4 * (96 + sheet.LINE + sheet.GAP) + sheet.LINE + sheet.GAP, 4 * 102 + sheet.GAP, 3)
+    some, pixels = sheet.chosen(list_images(pets), 2), Pixels().at(96)
+    ((plain, _),) = pipeline.evaluation(some.paths, pixels, batch_size=4).as_numpy_iterator()
+    columns = pipeline.preview(some, pixels, augment.parse("crop(0.3) | flip"), seed=0, epochs=range(3))
+    for column, pictures in enumerate([plain, *(pictures for pictures, _ in columns.as_numpy_iterator())]):
+        for row in range(4):
+            top, left = sheet.LINE + row * (96 + sheet.LINE + sheet.GAP), sheet.GAP + column * (96 + sheet.GAP)
+            assert np.array_equal(found[top : top + 96, left : left + 96], pictures[row])
+
+
+def test_a_preview_is_what_training_shows(pets):
+    """Picture by picture, epoch by epoch, but for the order."""
+    listing, pixels, steps = list_images(pets), Pixels().at(32), augment.parse("crop(0.3) | flip | jitter")
+    shown = pipeline.preview(listing, pixels, steps, seed=5, epochs=range(2))
+    trained = pipeline.training(listing, pixels, steps, batch_size=len(listing), seed=5, epochs=range(2))
+    for (ours, _), (theirs, _) in zip(shown, trained, strict=True):
+        assert {p.tobytes() for p in ours.numpy()} == {p.tobytes() for p in theirs.numpy()}
+
+
+def test_a_preview_passes_over_what_cannot_be_read(cli, pets, tmp_path):
+    folder = tmp_path / "some"
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "0.jpg").write_bytes((pets / name / "000.jpg").read_bytes())
+        (folder / name / "1.jpg").write_text("no picture")
+    status, _, _ = cli("data", "preview", folder, "--size", 32, "--augment", "crop | mixup(1)", "--out", "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert status == 0 and image.height == 2 * (96 + sheet.LINE + sheet.GAP) + 22
+    for name in ("cat", "dog"):
+        (folder / name / "0.jpg").write_text("no picture")
+    status, _, err = cli("data", "preview", folder)
+    assert (status, err) == (1, "Error: None of the 4 pictures can be read.\n")
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (("--augment", "flop"), "No augmentation is called 'flop'. Did you mean 'flip'?"),
+        (("--out", "sheet.gif"), "--out must end in .png, .jpg or .jpeg, not 'sheet.gif'."),
+        (("--pca", "gone.json"), "File 'gone.json' does not exist."),
+    ],
+)
+def test_what_preview_does_not_take_is_told(cli, pets, words, sentence):
+    status, _, err = cli("data", "preview", pets, *words)
+    assert status == 2 and sentence in err
+
+
+def test_axes_are_those_of_the_covariance():
+    mixing = np.array([[40, 10, 3], [38, -2, -5], [35, -12, 4]])
+    pixels = (
+        (np.random.default_rng(0).normal(size=(4, 50, 50, 3)) @ mixing.T + 128).round().clip(0, 255).astype("uint8")
+    )
+    found = axes.fit([pixels[:1], pixels[1:]])
+    covariance = np.cov(pixels.reshape(-1, 3).T / 255, ddof=0)
+    vectors, values = np.array(found.vectors), np.array(found.values)
+    assert np.allclose(vectors @ np.diag(values) @ vectors.T, covariance, atol=1e-9)
+    assert (np.diff(values) < 0).all() and found.pictures == 4
+    assert np.allclose(found.shifts(), 255 * vectors * values)
+
+
+def test_imagenets_axes_are_orthonormal():
+    vectors = np.array(axes.IMAGENET.vectors)
+    assert np.allclose(vectors.T @ vectors, np.eye(3), atol=5e-4)
+    assert np.allclose(np.linalg.norm(axes.IMAGENET.shifts(), axis=0), (55.46, 4.794, 1.148), atol=5e-3)
+
+
+def test_fitted_axes_go_into_training(cli, pets, tiny, tmp_path):
+    status, out, err = cli("data", "pca", pets)
+    assert status == 0 and "eigenvalue" in out and "axes of 24 pictures" in err
+    status, out, _ = cli("data", "pca", pets, "--json", "--out", "again.json")
+    answer = json.loads(out)
+    assert (tmp_path / "pca.json").read_text() == (tmp_path / "again.json").read_text()
+    fitted = axes.load("again.json")
+    assert fitted.values == tuple(answer["values"]) and answer["pictures"] == 24
+    ours = augment.parse("pca_jitter", fitted).ops[0].keywords["axes"]
+    assert ours == fitted != axes.IMAGENET == augment.parse("pca_jitter").ops[0].keywords["axes"]
+    parts = find_splits(pets)
+    knobs = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 1, "head_epochs": 0, "lr": 0.01}
+    steps = "crop | flip | pca_jitter(0.1) | rand_augment | mixup | cutmix"
+    run = tk.finetune(tiny, parts.train, parts.val, augment=steps, pca="pca.json", label_smoothing=0.1, **knobs)
+    assert run.recipe.augment.pca == str(tmp_path / "pca.json")
+    with open(run.folder / "history.csv", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert 0 <= float(row["accuracy"]) <= 1 and float(row["loss"]) > 0
+
+
+@pytest.mark.parametrize("content", ["text", "[]", '{"values": [1, 2]}', '{"values": [0.1, 0.1, "x"], "vectors": []}'])
+def test_what_holds_no_axes_is_told(cli, pets, tmp_path, content):
+    (tmp_path / "bad.json").write_text(content)
+    status, _, err = cli("data", "preview", pets, "--pca", "bad.json")
+    sentence = "bad.json holds no axes of colours: expected the file that `transferkit data pca` writes."
+    assert (status, err) == (1, f"Error: {sentence}\n")
+
+
+def test_no_picture_has_no_axes():
+    with pytest.raises(ValueError, match="no picture that can be read"):
+        axes.fit([])

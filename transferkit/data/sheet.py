@@ -1,0 +1,72 @@
+"""A contact sheet: what a network will see of some pictures, drawn with Pillow."""
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageDraw, ImageFont
+
+from transferkit.data import pipeline
+from transferkit.data.augment import Augmentation
+from transferkit.data.listing import Listing
+from transferkit.pixels import Pixels
+
+GAP, LINE, CELL = 6, 16, 96  # pixels: between cells, of a line of text, and the least side of a cell
+
+
+def chosen(listing: Listing, each: int, *, seed: int = 0) -> Listing:
+    """Up to `each` pictures of every class, the same for the same seed."""
+    rows = np.random.default_rng(seed).permutation(len(listing))
+    labels = np.array(listing.labels)[rows]
+    return listing.take(sorted(row for label in range(len(listing.classes)) for row in rows[labels == label][:each]))
+
+
+def draw(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, views: int, seed: int = 0) -> Image.Image:
+    """One row a picture: as evaluation sees it, then as so many epochs of training do.
+
+    Raises:
+        ValueError: none of the pictures can be read.
+    """
+    readable = [int(row) for row, _ in pipeline.readable(listing.paths, pixels.channels)]
+    if not readable:
+        raise ValueError(f"None of the {len(listing)} pictures can be read.")
+    listing = listing.take(readable)
+    ((plain, _),) = pipeline.evaluation(listing.paths, pixels, batch_size=len(listing)).as_numpy_iterator()
+    columns = [(plain, tf.one_hot(listing.labels, len(listing.classes)).numpy())]
+    columns += pipeline.preview(listing, pixels, augmentation, seed=seed, epochs=range(views)).as_numpy_iterator()
+    return _sheet(columns, [listing.classes[label] for label in listing.labels], listing.classes)
+
+
+def _sheet(columns, names, classes) -> Image.Image:
+    """Columns of (pictures, labels) side by side; the class is written below, where it is no longer the row's."""
+    side = columns[0][0].shape[1]
+    cell = side * -(-CELL // side)  # small pictures in whole multiples, so that their pixels show
+    font, width, height = ImageFont.load_default(11), cell + GAP, cell + LINE + GAP
+    sheet = Image.new("RGB", (len(columns) * width + GAP, len(names) * height + LINE + GAP), "white")
+    brush = ImageDraw.Draw(sheet)
+    brush.text((GAP, 2), "evaluation", "black", font)
+    if len(columns) > 1:
+        brush.text((GAP + width, 2), "training", "black", font)
+    for column, (pictures, labels) in enumerate(columns):
+        for row, name in enumerate(names):
+            left, top = GAP + column * width, LINE + row * height
+            image = Image.fromarray(pictures[row].squeeze(-1) if pictures.shape[-1] == 1 else pictures[row])
+            image = image.resize((cell, cell), Image.Resampling.NEAREST)
+            sheet.paste(image, (left, top), image if image.mode == "RGBA" else None)
+            text = _shares(labels[row], classes)
+            text = text if column == 0 or text != name else ""
+            brush.text((left, top + cell), _cut(text, cell, font), "black", font)
+    return sheet
+
+
+def _shares(label, classes) -> str:
+    """'cat 70% dog 30%', or 'cat' where one class has all."""
+    if label.max() > 0.995:
+        return classes[label.argmax()]
+    return " ".join(f"{classes[i]} {label[i]:.0%}" for i in np.argsort(-label)[:3] if label[i] > 0.005)
+
+
+def _cut(text: str, width: int, font) -> str:
+    """As much of a text as fits, without what a font may not have."""
+    text = text.encode("ascii", "replace").decode() if not isinstance(font, ImageFont.FreeTypeFont) else text
+    while text and font.getlength(text) > width:
+        text = text[:-1]
+    return text
