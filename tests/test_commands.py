@@ -1,6 +1,7 @@
 """The command line as a user meets it: answers, exit statuses, one sentence on errors."""
 
 import json
+import os
 
 import pytest
 from pictures import folder
@@ -119,6 +120,8 @@ def test_models(cli):
         (["finetune", "--data", "{pets}", "--base", "tiny", "--weights", "w.pth"], 2, "w.pth"),
         (["finetune", "--data", "{empty}", "--base", "tiny", "--weights", "none"], 1, "holds no pictures"),
         (["finetune", "--data", "{one}", "--base", "tiny", "--weights", "none"], 1, "holds one class, 'cat'"),
+        (["finetune", "--data", "{broken}", "--base", "tiny", "--weights", "none"], 1, "Class 'two\\nlines' cannot be"),
+        (["finetune", "--data", "{latin}", "--base", "tiny", "--weights", "none"], 1, "Class '\\udce9' cannot be used"),
         (["finetune", "--data", "{single}", "--base", "tiny", "--weights", "none"], 1, "Class 'dog' has 1 picture"),
         (["finetune", "--data", "{corrupt}", "--base", "tiny", "--weights", "none"], 1, "more than one in five"),
         (["finetune", "--data", "{val_only}", "--base", "tiny", "--weights", "none"], 1, "pictures of dog"),
@@ -149,13 +152,15 @@ def test_errors_are_one_sentence(cli, finished, pets, tmp_path, words, status, s
 def bad_folders(root):
     (root / "empty").mkdir()
     folder(root / "one", {"cat": 3})
+    folder(root / "broken", {"cat": 3, "two\nlines": 3})
+    folder(root / "latin", {"cat": 3, os.fsdecode(b"\xe9"): 3})
     folder(root / "single", {"cat": 3, "dog": 1})
     corrupt = folder(root / "corrupt", {"cat": 3, "dog": 3})
     for path in corrupt.rglob("*.*"):
         path.write_bytes(b"garbage")
     folder(root / "val_only" / "train", {"cat": 3, "cow": 3})
     folder(root / "val_only" / "val", {"cat": 3, "dog": 3})
-    return {name: root / name for name in ("empty", "one", "single", "corrupt", "val_only")}
+    return {name: root / name for name in ("empty", "one", "single", "corrupt", "val_only", "broken", "latin")}
 
 
 def test_debug_shows_the_traceback(monkeypatch, tmp_path):

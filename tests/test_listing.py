@@ -241,6 +241,8 @@ def test_nothing_but_plain_files_is_ever_opened(tmp_path):
     (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "a" / "loop.png").symlink_to(tmp_path / "a" / "loop.png")
     os.mkfifo(tmp_path / "c")
+    (tmp_path / "up").symlink_to("..")
+    (tmp_path / "here").symlink_to(".")
     found = list_images(tmp_path)
     assert below(tmp_path, found.paths) == ["a/1.jpg", "b/1.jpg"]
-    assert found.ignored == {"pipe, device or broken link": 4, "hidden": 3, "no suffix": 1}
+    assert found.ignored == {"pipe, device or broken link": 4, "hidden": 3, "no suffix": 1, "link in a circle": 2}

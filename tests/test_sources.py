@@ -1,6 +1,7 @@
 """CSV lists, groups, shards and arrays as sources of a job."""
 
 import json
+import os
 import re
 
 import numpy as np
@@ -278,3 +279,13 @@ def test_arrays(tiny, tmp_path):
 def test_arrays_that_are_no_pictures(images, labels, classes, sentence):
     with pytest.raises(ValueError, match=sentence):
         list_arrays(images, labels, classes)
+
+
+def test_files_of_any_name_are_trained_on_listed_and_packed(cli, tiny, tmp_path):
+    made = folder(tmp_path / "odd", {"a 'b\" c": 6, "two": 6})
+    for number, path in enumerate(sorted(made.rglob("*.jpg"))):
+        path.rename(path.with_name(os.fsdecode(b"new\nline, 'q\" \xff %d.jpg" % number)))
+    assert cli("finetune", "--base", tiny, "--data", "odd", "--out", "run", *QUICK)[0] == 0
+    assert cli("evaluate", "run")[0] == 0
+    assert cli("data", "pack", "odd", "--out", "packed")[0] == 0
+    assert json.loads(cli("evaluate", "run", "--data", "packed", "--json")[1])["n"] == 12

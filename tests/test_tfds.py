@@ -3,6 +3,7 @@
 import io
 import re
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from pictures import encoded, photo
@@ -45,7 +46,7 @@ def prepare(root, features, sizes, name="tiny_pets", config=None):
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("tfds")
     prepare(root, {"image": PICTURE, "label": LABEL}, SIZES)
-    prepare(root, {"number": tfds.features.Scalar("int64"), "label": LABEL}, {"train": 3}, name="numbers")
+    prepare(root, {"number": tfds.features.Scalar(np.int64), "label": LABEL}, {"train": 3}, name="numbers")
     return root
 
 
@@ -84,10 +85,14 @@ def test_one_split_is_all_for_training(root):
         (
             "tfds:mnist",
             FileNotFoundError,
-            "mnist/VERSION/dataset_info.json; where there is a network, `tfds build mnist",
+            "mnist/VERSION/dataset_info.json; where there is a network, `tfds build",
         ),
         ("tfds:tiny_pets:2.0.0", FileNotFoundError, "tiny_pets/2.0.0/dataset_info.json"),
-        ("tfds:tiny_pets:trian", UnknownName, "no split 'trian'; it has extra, test, train, validation."),
+        (
+            "tfds:tiny_pets:trian",
+            UnknownName,
+            "no split 'trian'; it has train, validation, test, extra. Did",
+        ),
         ("tfds:tiny_pets:train[9", ValueError, "cannot be read"),
         ("tfds:numbers", ValueError, "has 0 features that are a picture, expected one; it has"),
     ],

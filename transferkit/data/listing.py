@@ -117,8 +117,11 @@ def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
     paths, labels, classes, ignored = [], [], [], Counter()
     loose = find_pictures(folder, ignored, deep=False)
     for below in sorted((entry for entry in folder.iterdir() if _is_class_folder(entry)), key=natural):
-        pictures = find_pictures(below, ignored)
-        if pictures:
+        circle = below.is_symlink() and folder.resolve().is_relative_to(below.resolve())
+        pictures = [] if circle else find_pictures(below, ignored)
+        if circle:
+            ignored["link in a circle"] += 1
+        elif pictures:
             labels += [len(classes)] * len(pictures)
             paths += pictures
             classes.append(below.name)

@@ -42,8 +42,8 @@ def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
     builder = tfds.builder_from_directory(str(prepared))
     wanted = _splits(builder, said["split"])
     image, label = _features(builder, tfds)
-    # the folder's own path is part of the key: two folders may hold different data of one name
-    key = hashlib.sha256(os.fsencode(prepared)).hexdigest()[:12]
+    # two folders may hold different data of one name, and one folder other data than yesterday
+    key = hashlib.sha256(os.fsencode(prepared) + (prepared / "dataset_info.json").read_bytes()).hexdigest()[:12]
     folder = home() / "data" / "tfds" / said["name"] / f"{prepared.name}-{key}"
     parts = {}
     for name, split in wanted.items():
@@ -87,7 +87,9 @@ def _splits(builder, split: str | None) -> dict[str, str]:
     """{our part: the split's name}."""
     known = list(builder.info.splits)
     if split:
-        if (bare := split.split("[")[0]) not in known:
+        unknown = [bare for term in split.split("+") if (bare := term.split("[")[0]) not in known]
+        if unknown:
+            bare = unknown[0]
             raise UnknownName(
                 f"tfds:{builder.name} has no split {bare!r}; it has {', '.join(known)}.{nearest(known, bare)}"
             )
@@ -125,7 +127,7 @@ def _features(builder, tfds) -> tuple[str, str]:
 
 
 def _copy(builder, split: str, image: str, label: str, place: Path, tfds):
-    """Write a split's pictures, and last `pictures.csv`, which says that they are all there."""
+    """Write a split's pictures and `pictures.csv`, all of them or no folder."""
     from tensorflow import errors
 
     skip = {image: tfds.decode.SkipDecoding()}
@@ -136,18 +138,21 @@ def _copy(builder, split: str, image: str, label: str, place: Path, tfds):
             f"The split {split} of tfds:{builder.name} cannot be read: {str(error).splitlines()[0]}"
         ) from None
     names, rows, unlabelled = builder.info.features[label].names, [], Counter()
-    if place.exists():
-        shutil.rmtree(place)
-    place.mkdir(parents=True)
+    partial = place.with_name(f".{os.getpid()}.{place.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     count = int(examples.cardinality())
     for number, example in enumerate(track(examples, max(count, 0), f"copying {split}")):
         index, data = int(example[label]), bytes(example[image].numpy())
         if index < 0:
             unlabelled[split] += 1
             continue
-        path = place / f"{number:07d}{SUFFIXES.get(data[:2], '.img')}"
+        path = partial / f"{number:07d}{SUFFIXES.get(data[:2], '.img')}"
         path.write_bytes(data)
         rows.append({"path": path.name, "label": names[index]})
     if unlabelled:
         say(f"tfds:{builder.name}: {unlabelled[split]} pictures of {split} have no class and are left out.")
-    write(place / "pictures.csv", rows)
+    write(partial / "pictures.csv", rows)
+    if not place.exists():  # another process may have been quicker
+        os.replace(partial, place)
+    shutil.rmtree(partial, ignore_errors=True)

@@ -45,6 +45,7 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     device = devices.choose(wanted.train.devices, wanted.train.precision)
     keras.utils.set_random_seed(wanted.train.seed)
     parts = dict(splits.items()) if splits else sources.find_parts(wanted.data)
+    _check_names(parts["train"].classes)
     network = models.load(wanted.model.base, wanted.model.weights, pixels=wanted.model.pixels)
     if wanted.model.channels:
         network = with_channels(network, wanted.model.channels)
@@ -65,6 +66,15 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     settled, choices = rules.choose(wanted, facts)
     network = _fitted(network, splits.train.classes, settled, device)
     return Plan(settled, choices, splits, unreadable, network, device, started)
+
+
+def _check_names(classes: tuple[str, ...]):
+    """Raise `ValueError` if a class name fits in no text file: now, not when the run is written."""
+    for name in classes:
+        if len(name.splitlines()) != 1 or name.encode("utf-8", "replace").decode() != name:
+            raise ValueError(
+                f"Class {name!r} cannot be used: its name is empty, has line breaks or is no UTF-8; rename it."
+            )
 
 
 def _anchored(recipe: Recipe) -> Recipe:
