@@ -9,7 +9,7 @@ from pictures import folder
 
 import transferkit as tk
 from transferkit import commands, zoo
-from transferkit.data.listing import find_splits
+from transferkit.data.sources import find_splits
 from transferkit.pixels import Pixels
 from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant

@@ -5,8 +5,9 @@ from pictures import encoded, folder, photo
 
 from transferkit.data import scan
 from transferkit.data.audit import audit, concerns
-from transferkit.data.listing import Listing, Splits, find_splits
+from transferkit.data.listing import Listing, Splits
 from transferkit.data.look import look
+from transferkit.data.sources import find_splits
 from transferkit.recipe import Recipe
 from transferkit.training.planning import plan
 

@@ -213,12 +213,12 @@ def test_names_of_every_kind_and_pipes(data, cli):
     status, out, _ = cli("check", root, "--json")
     rows = json.loads(out)["problems"]
     details = {os.fsencode(row["path"]).rsplit(b"/", 1)[1]: row["detail"] for row in rows}
-    assert details[b"pipe.jpg"] == "it is no file"
-    assert details[b"link.jpg"] == "No such file or directory"
+    passed_over = " ".join(row["detail"] for row in rows if row["problem"] == "ignored")
+    assert "pipe" in passed_over and "link" in passed_over and b"pipe.jpg" not in details
     assert details[odd[1]] == "the file is empty"
     assert "<b>" not in (root.parent / "page.html").read_text("utf-8")
     assert cli("check", root, "--quarantine", "away")[0] == 0
-    assert (root.parent / "away/cat").is_dir() and not (root / "dog/pipe.jpg").exists()
+    assert (root.parent / "away/cat").is_dir() and (root / "dog/pipe.jpg").exists()
 
 
 def test_json_and_exit_status(data, cli):

@@ -9,7 +9,8 @@ from PIL import Image
 
 import transferkit as tk
 from transferkit.data import augment, axes, pipeline, sheet
-from transferkit.data.listing import find_splits, list_images
+from transferkit.data.listing import list_images
+from transferkit.data.sources import find_splits
 from transferkit.pixels import Pixels
 
 

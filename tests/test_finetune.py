@@ -16,7 +16,7 @@ from pictures import folder
 
 import transferkit as tk
 from transferkit import models, runs
-from transferkit.data.listing import find_splits
+from transferkit.data.sources import find_splits
 from transferkit.recipe import Recipe
 from transferkit.training import callbacks, freezing, optimizers, planning, tuning
 

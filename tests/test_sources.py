@@ -11,7 +11,7 @@ from pictures import folder
 from PIL import Image
 
 import transferkit as tk
-from transferkit.data import pipeline, ranges, shards, sources
+from transferkit.data import decode, pipeline, ranges, shards, sources
 from transferkit.data.arrays import list_arrays
 from transferkit.data.listing import Listing
 from transferkit.lookup import UnknownName
@@ -178,7 +178,7 @@ def test_packed_pictures_are_the_same(pets, tmp_path):
         assert ranges.file_of(there).endswith(".tfrecord") and ranges.file_of(here) == here
         assert ranges.read_bytes(there) == ranges.read_bytes(here)
     assert np.array_equal(pictures(found), pictures(plain))
-    assert ranges.reader(plain.paths) is tf.io.read_file
+    assert decode.reader(plain.paths) is tf.io.read_file
     again = tmp_path / "again"
     shards.pack({"train": found}, again)
     assert ranges.read_bytes(parts_of(str(again))["train"].paths[3]) == ranges.read_bytes(plain.paths[3])

@@ -1,5 +1,7 @@
 """transferkit check"""
 
+import os
+
 import click
 
 from transferkit.commands import options
@@ -9,7 +11,8 @@ PER_CLASS = 60  # classes the table shows
 
 
 @click.command(short_help="Look for what is wrong with a folder of pictures.")
-@click.argument("data", type=options.FOLDER)
+@options.knob_options("image_col", "label_col", "split_col", "data_dir")
+@click.argument("data", type=options.source)
 @click.option(
     "--html", type=click.Path(dir_okay=False), help="Write a page with thumbnails, the same ones side by side."
 )
@@ -28,7 +31,7 @@ PER_CLASS = 60  # classes the table shows
     "[default: unreadable]",
 )
 @options.as_json
-def command(data, html, quarantine, quarantine_what, as_json):
+def command(data, html, quarantine, quarantine_what, as_json, **knobs):
     """Look at every picture of a folder: unreadable ones, duplicates, leaks between splits, classes of unequal size.
 
     \b
@@ -41,7 +44,9 @@ def command(data, html, quarantine, quarantine_what, as_json):
 
     if quarantine_what and not quarantine:
         raise click.UsageError("--quarantine-what says what --quarantine DIR moves: give both.")
-    parts = _parts(data)
+    if quarantine and not os.path.isdir(data):
+        raise click.UsageError(f"--quarantine moves files of a folder, and {data!r} is none.")
+    parts = _parts(options.build_recipe(None, knobs | {"data": data}).data)
     paths = [path for part in parts.values() for path in part.paths]
     looks = dict(zip(paths, scan(paths, what=data), strict=True))
     found = problems.find(parts, looks)
@@ -69,14 +74,17 @@ def command(data, html, quarantine, quarantine_what, as_json):
         click.echo(f"{len(moved):,} {'file was' if len(moved) == 1 else 'files were'} moved to {quarantine}")
 
 
-def _parts(data):
-    """The listings of a folder; one class alone is enough to be looked at."""
-    from transferkit.data.listing import find_parts, list_images
+def _parts(wanted):
+    """The listings of a source; one class alone is enough to be looked at."""
+    from transferkit.data import sources
+    from transferkit.data.listing import list_images
 
     try:
-        return find_parts(data)
+        return sources.find_parts(wanted)
     except ValueError:
-        return {"train": list_images(data, least=1)}
+        if not os.path.isdir(wanted.data):
+            raise
+        return {"train": list_images(wanted.data, least=1)}
 
 
 def _show(data, found, counts, images):

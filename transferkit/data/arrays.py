@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from transferkit.data.decode import MODES
 from transferkit.data.listing import Listing, natural
+from transferkit.data.pillow import MODES
 from transferkit.weights.fetch import home
 
 

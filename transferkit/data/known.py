@@ -13,6 +13,7 @@ from dataclasses import astuple, fields
 from PIL import __version__ as pillow_version
 
 from transferkit.data.look import Look
+from transferkit.data.ranges import file_of
 from transferkit.weights.fetch import home
 
 FILE = "looks-1.sqlite"  # the number grows whenever a look finds something else
@@ -24,9 +25,9 @@ Key = tuple[bytes, int, int]
 
 
 def key_of(path: str) -> Key | None:
-    """Path, size and time of a file; None if it is gone."""
+    """Path, size and time of a file, of the shard for a picture in one; None if it is gone."""
     try:
-        facts = os.stat(path)
+        facts = os.stat(file_of(path))
         return os.fsencode(os.path.abspath(path)), facts.st_size, facts.st_mtime_ns
     except (OSError, ValueError):
         return None

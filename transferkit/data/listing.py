@@ -143,11 +143,6 @@ def from_names(paths, names, *, groups=(), ignored=None) -> Listing:
     return Listing(tuple(paths), tuple(index[name] for name in names), classes, dict(ignored or {}), tuple(groups))
 
 
-def find_splits(folder: str | os.PathLike, *, validation: float = 0.2, seed: int = 0) -> Splits:
-    """List `train/`, `val/` and `test/` of a folder, or class folders from which a validation share is split off."""
-    return complete(find_parts(folder), validation=validation, seed=seed)
-
-
 def find_parts(folder: str | os.PathLike) -> dict[str, Listing]:
     """The listings of a folder's `train/`, `val/` and `test/`; a folder of class folders is all "train".
 

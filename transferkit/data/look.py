@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from transferkit.data import pillow
+from transferkit.data.ranges import file_of, read_bytes
 
 GRID = 16  # luminance is kept in 16 x 16 squares, colour in 4 x 4
 LUMA = GRID * GRID
@@ -70,10 +71,9 @@ class Look:
 def look(path: str) -> Look:
     """Read a file once. Never raises on what the file is, and never waits for a pipe or a device."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
+        if not stat.S_ISREG(os.stat(file_of(path)).st_mode):  # opening a pipe would wait for its writer
             return Look(reason="it is no file" if not os.path.isdir(path) else "it is a folder")
-        with open(path, "rb") as file:
-            data = file.read()
+        data = read_bytes(path)
     except (OSError, ValueError) as error:
         return Look(reason=pillow.reason(error))
     if not data:

@@ -12,6 +12,7 @@ from transferkit.data import pillow
 from transferkit.data.listing import Listing
 from transferkit.data.look import ORIENTATION, TURNS, quiet
 from transferkit.data.problems import KINDS, UNREADABLE, Problem, counts
+from transferkit.data.ranges import read_bytes
 
 SIDE = 112  # pixels of a thumbnail
 PER_KIND = 60  # problems shown of each kind; the others are counted
@@ -87,7 +88,7 @@ def _picture(path: str, root: str) -> str:
 def thumbnail(path: str) -> str:
     """A small picture as a data URI; empty where there can be none."""
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(read_bytes(path))) as image:
             if image.width * image.height > LARGEST:
                 return ""
             image.draft("RGB", (SIDE, SIDE))

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from transferkit.data import decode
 from transferkit.data.augment import Augmentation
+from transferkit.data.decode import reader
 from transferkit.data.geometry import evaluation_view, training_view
 from transferkit.data.listing import Listing
-from transferkit.data.ranges import reader
 from transferkit.pixels import Pixels
 
 MEMORY = 2**30  # bytes of decoded pictures that are kept in memory

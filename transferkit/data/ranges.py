@@ -1,9 +1,6 @@
 """Pictures that are a part of a file: `shard.tfrecord#1234+5678` is 5,678 bytes from byte 1,234 on."""
 
-import os
 import re
-
-import tensorflow as tf
 
 _RANGE = re.compile(r"(?s)(.*\.tfrecord)#(\d+)\+(\d+)")
 
@@ -35,21 +32,3 @@ def read_bytes(path: str) -> bytes:
             return file.read()
         file.seek(int(found[2]))
         return file.read(int(found[3]))
-
-
-def reader(paths):
-    """The op from a path to its bytes: for plain files TensorFlow's own, which costs nothing extra."""
-    return _read_range if any(map(is_range, paths)) else tf.io.read_file
-
-
-def _read_range(path):
-    data = tf.numpy_function(_bytes_or_none, (path,), tf.string, stateful=False)
-    return tf.ensure_shape(data, ())
-
-
-def _bytes_or_none(path) -> bytes:
-    """What cannot be read is empty, which the decoder refuses; of an error TensorFlow prints the traceback."""
-    try:
-        return read_bytes(os.fsdecode(path))
-    except OSError:
-        return b""

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 
 from transferkit.data.digits import write_digits
-from transferkit.data.listing import find_splits
+from transferkit.data.sources import find_splits
 from transferkit.training import devices
 from transferkit.training.tuning import finetune
 from transferkit.weights.fetch import home
