@@ -15,12 +15,12 @@ from transferkit.data.listing import (
     Splits,
     find_labelled,
     find_pictures,
-    find_splits,
     list_images,
     natural,
     read_splits,
     split_rows,
 )
+from transferkit.data.sources import find_splits
 
 
 def touch(root: Path, *names) -> Path:
