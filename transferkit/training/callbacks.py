@@ -1,7 +1,6 @@
 """What goes on beside the steps: what a person sees, what is kept, and when Ctrl-C takes effect."""
 
 import math
-import os
 import signal
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from transferkit.atomic import write
 from transferkit.console import say, warn
-from transferkit.data import decode, pipeline
+from transferkit.data import decode, known, pipeline
 from transferkit.network import Network
 from transferkit.weights.assign import assign, tensor_names
 
@@ -78,24 +77,16 @@ class Watch(keras.callbacks.Callback):
 
     def __init__(self, paths):
         super().__init__()
-        self.known = {path: _state_of(path) for path in paths}
+        self.known = {path: known.key_of(path) for path in paths}
 
     def on_epoch_end(self, epoch, logs=None):
         for path, before in self.known.items():
-            if (now := _state_of(path)) != before:
+            if (now := known.key_of(path)) != before:
                 self.known[path] = now
                 if now is None:
                     warn(f"{path} is left out from here on: it is no longer there.")
                 elif not list(pipeline.readable([path], 3)):
                     warn(f"{path} is left out from here on: {decode.why_unreadable(path)}.")
-
-
-def _state_of(path: str) -> tuple[int, int] | None:
-    try:
-        about = os.stat(path)
-    except OSError:
-        return None
-    return about.st_size, about.st_mtime_ns
 
 
 class Interruptible(keras.callbacks.Callback):
