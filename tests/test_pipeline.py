@@ -162,7 +162,7 @@ def test_a_picture_lost_in_mid_run_is_left_out(plain):
 
 
 def test_validation_repeats_with_labels(plain, tmp_path):
-    found = list(pipeline.validation(plain, PIXELS, batch_size=BATCH, folder=tmp_path).take(6))
+    found = list(pipeline.validation(plain, PIXELS, batch_size=BATCH, memory=1.0, folder=tmp_path).take(6))
     passed = [
         (int(p[0, 0, 0]) // 20, int(label))
         for pictures, labels in found
@@ -171,18 +171,44 @@ def test_validation_repeats_with_labels(plain, tmp_path):
     assert passed == 2 * list(zip(range(COUNT), plain.labels, strict=True))
 
 
-@pytest.mark.parametrize("memory", [2**30, 0])
-def test_validation_pictures_are_decoded_once(tmp_path, monkeypatch, memory):
-    monkeypatch.setattr(pipeline, "MEMORY", memory)
+@pytest.mark.parametrize("memory", [1.0, 0.0])
+def test_validation_pictures_are_decoded_once(tmp_path, memory):
     Image.new("RGB", (20, 20), (200, 10, 10)).save(tmp_path / "a.png")
     listing = Listing((str(tmp_path / "a.png"),), (0,), ("a",))
     (tmp_path / "kept").mkdir()
-    passes = iter(pipeline.validation(listing, PIXELS, batch_size=1, folder=tmp_path / "kept"))
+    passes = iter(pipeline.validation(listing, PIXELS, batch_size=1, memory=memory, folder=tmp_path / "kept"))
     first = next(passes)[0].numpy()
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     for _ in range(3):
         np.testing.assert_array_equal(next(passes)[0], first)
     assert bool(list((tmp_path / "kept").iterdir())) == (memory == 0)
+
+
+@pytest.mark.parametrize("memory", [1.0, 0.0])
+@pytest.mark.parametrize("line", ["none", "pad_crop(2) | flip | pca_jitter(0.5)"])
+def test_what_is_kept_is_what_comes_before_chance(plain, tmp_path, line, memory):
+    def views(**kept):
+        return pipeline.training(
+            plain, PIXELS, augment.parse(line), batch_size=BATCH, seed=3, epochs=range(3), **kept
+        ).as_numpy_iterator()
+
+    for kept, decoded in zip(views(memory=memory, folder=tmp_path), views(), strict=True):
+        np.testing.assert_array_equal(kept[0], decoded[0])
+        np.testing.assert_array_equal(kept[1], decoded[1])
+    assert bool(list(tmp_path.glob("*.npy"))) == (memory == 0)
+
+
+def test_kept_views_are_decoded_once(tmp_path):
+    Image.new("RGB", (20, 20), (200, 10, 10)).save(tmp_path / "a.png")
+    listing = Listing((str(tmp_path / "a.png"),), (0,), ("a",))
+    (tmp_path / "kept").mkdir()
+    passes = pipeline.training(
+        listing, PIXELS, augment.parse("none"), batch_size=1, seed=0, epochs=range(50), folder=tmp_path / "kept"
+    ).as_numpy_iterator()
+    first = next(passes)[0]
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    for pictures, _ in passes:
+        np.testing.assert_array_equal(pictures, first)
 
 
 def test_workers_share_every_batch(plain):

@@ -77,6 +77,7 @@ class Train:
         "Batch norm of the released layers: frozen statistics, or trained.",
         choices=("frozen", "train"),
     )
+    memory: float = knob(1.0, "GB of decoded pictures kept in memory, of each split; more go to disk.", low=0.0)
     seed: int = knob(0, "Seed of split, order, augmentation and fresh weights.", low=0)
     precision: str = knob(
         "auto",

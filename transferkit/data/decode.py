@@ -103,10 +103,14 @@ def region(data, channels, choose, cover):
         stored = tf.io.extract_jpeg_shape(data)[:2]
         shape = tf.where(turn >= 5, stored[::-1], stored)
         window = choose(shape)
-        # scaled, the last pixels of an uneven side lie outside in part; turned, they would be first and shift the rest
-        exact = (turn == 1) | tf.reduce_all(shape % 8 == 0)
-        scale = tf.where(exact, covering_scale(tf.reduce_min(window[2:]), cover), 0)
-        return upright(jpeg_window(data, stored_window(window, shape, turn), scale, channels), turn), window[2:]
+        scale = covering_scale(tf.reduce_min(window[2:]), cover)
+
+        def turned():
+            # scaled, the last pixels of an uneven side lie outside in part; here they would be first and shift the rest
+            exact = tf.where(tf.reduce_all(shape % 8 == 0), scale, 0)
+            return upright(jpeg_window(data, stored_window(window, shape, turn), exact, channels), turn)
+
+        return tf.cond(turn == 1, lambda: jpeg_window(data, window, scale, channels), turned), window[2:]
 
     def from_other():
         picture = tf.numpy_function(_pillow, (data, channels), tf.uint8, stateful=False)

@@ -1,22 +1,30 @@
 """The tf.data pipelines: one for training, one for everything else."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import tensorflow as tf
 
-from transferkit.data import decode
+from transferkit.data import decode, kept
 from transferkit.data.augment import Augmentation
 from transferkit.data.decode import reader
 from transferkit.data.geometry import evaluation_view, training_view
 from transferkit.data.listing import Listing
 from transferkit.pixels import Pixels
 
-MEMORY = 2**30  # bytes of decoded pictures that are kept in memory
-
 
 def training(
-    listing: Listing, pixels: Pixels, augmentation: Augmentation, *, batch_size, seed, epochs: range, shard=(0, 1)
+    listing: Listing,
+    pixels: Pixels,
+    augmentation: Augmentation,
+    *,
+    batch_size,
+    seed,
+    epochs: range,
+    shard=(0, 1),
+    memory=0.0,
+    folder: Path | None = None,
 ):
     """Batches to learn from: shuffled anew each epoch, augmented, and the same for the same seed.
 
@@ -27,6 +35,9 @@ def training(
         batch_size: pictures of a batch, of all workers together.
         epochs: which epochs to give, one after the other; each has `steps(listing, batch_size)` batches.
         shard: (i, n): this is worker i of n, and reads the i-th of n equal parts of every batch, and no others' files.
+        memory: GB of views without a window, which are the same in every epoch until they are augmented, to keep in
+            memory once they are decoded; more go to a file.
+        folder: where that file is, an empty folder; None keeps nothing.
 
     Returns:
         A `tf.data.Dataset` of pictures (batch / n, crop, crop, channels), uint8, and one-hot labels (batch / n,
@@ -38,7 +49,8 @@ def training(
     if batch_size % shard[1]:
         raise ValueError(f"A batch of {batch_size} pictures cannot be shared by {shard[1]} workers: take a multiple.")
     order = _order(len(listing), batch_size, seed, epochs, shard)
-    return _views(order, listing, pixels, augmentation, batch_size=batch_size // shard[1], seed=seed)
+    keep = partial(kept.once, count=len(listing), pixels=pixels, memory=memory, folder=folder) if folder else None
+    return _views(order, listing, pixels, augmentation, batch_size=batch_size // shard[1], seed=seed, keep=keep)
 
 
 def preview(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, seed, epochs: range):
@@ -49,21 +61,24 @@ def preview(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, see
     return _views(order, listing, pixels, augmentation, batch_size=count, seed=seed)
 
 
-def _views(order, listing: Listing, pixels: Pixels, augmentation: Augmentation, *, batch_size, seed):
+def _views(order, listing: Listing, pixels: Pixels, augmentation: Augmentation, *, batch_size, seed, keep=None):
     """Augmented batches of the (epoch, row) of `order`."""
     paths, labels, read = _strings(listing.paths), tf.constant(listing.labels), reader(listing.paths)
 
+    def plain(row):
+        return evaluation_view(read(paths[row]), pixels)
+
+    plain = keep(plain) if keep else plain
+
     def view(epoch, row):
-        data = read(paths[row])
-        # one stream of seeds for each picture, told apart by the epoch
+        # the seed of a picture's steps, told apart by their number
         stream = tf.stack((tf.cast(row, tf.int64) * 2**20 + epoch, tf.cast(seed, tf.int64)))
-        seeds = tf.random.split(stream, len(augmentation.ops) + 1)
         if augmentation.window is None:
-            picture = evaluation_view(data, pixels)
+            picture = plain(row)
         else:
-            picture = training_view(data, pixels, lambda shape: augmentation.window(shape, seeds[0]))
-        for op, op_seed in zip(augmentation.ops, tf.unstack(seeds[1:]), strict=True):
-            picture = op(picture, op_seed)
+            picture = training_view(read(paths[row]), pixels, lambda shape: augmentation.window(shape, stream))
+        for number, op in enumerate(augmentation.ops, start=1):
+            picture = op(picture, stream + (0, number * 2**32))
         return picture, tf.one_hot(labels[row], len(listing.classes)), stream
 
     def mixed(pictures, labels, streams):
@@ -125,10 +140,10 @@ def evaluation(paths, pixels: Pixels, *, batch_size):
     return dataset.batch(batch_size).prefetch(2)
 
 
-def validation(listing: Listing, pixels: Pixels, *, batch_size, folder: Path):
+def validation(listing: Listing, pixels: Pixels, *, batch_size, memory: float, folder: Path):
     """`evaluation` over and over, with one-hot labels in place of the rows: for `fit`, with `steps` of each pass.
 
-    Pictures are decoded in the first pass and kept, in memory up to `MEMORY` bytes of them, else in an empty `folder`.
+    Pictures are decoded in the first pass and kept, in memory up to so many GB of them, else in an empty `folder`.
     """
     labels = tf.constant(listing.labels)
 
@@ -136,7 +151,7 @@ def validation(listing: Listing, pixels: Pixels, *, batch_size, folder: Path):
         return pictures, tf.one_hot(tf.gather(labels, rows), len(listing.classes))
 
     batches = evaluation(listing.paths, pixels, batch_size=batch_size).map(with_labels)
-    fits = len(listing) * pixels.crop**2 * pixels.channels <= MEMORY
+    fits = kept.fits(len(listing), pixels, memory)
     return batches.cache("" if fits else str(folder / "validation")).repeat()
 
 

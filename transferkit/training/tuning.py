@@ -126,27 +126,29 @@ def _fit_released(job: Plan, folder: Path, history: list[dict], last: Path | Non
         model.optimizer.build(model.trainable_variables)
         model.load_weights(last)
     views = augment.parse(job.recipe.augment.augment, axes.of(job.recipe.augment.pca))
-    batches = pipeline.training(
-        train,
-        pixels,
-        views,
-        batch_size=knobs.batch_size,
-        seed=knobs.seed,
-        epochs=range(first, epochs + 1),  # one in reserve: pictures that break leave the last batch short
-    )
-    batches, waited = pipeline.clocked(batches)
     keep = callbacks.Keep(job.network, folder, knobs.unfreeze, history)
     with (
         progress(TextColumn("{task.fields[figures]}")) as bars,
         callbacks.Interruptible() as interruptible,
         TemporaryDirectory(dir=folder / "checkpoints") as place,
     ):
+        room = {"memory": knobs.memory, "folder": Path(place)}
+        batches = pipeline.training(
+            train,
+            pixels,
+            views,
+            batch_size=knobs.batch_size,
+            seed=knobs.seed,
+            epochs=range(first, epochs + 1),  # one in reserve: pictures that break leave the last batch short
+            **room,
+        )
+        batches, waited = pipeline.clocked(batches)
         model.fit(
             batches,
             epochs=epochs,
             initial_epoch=first,
             steps_per_epoch=steps,
-            validation_data=pipeline.validation(job.splits.val, pixels, batch_size=BATCH, folder=Path(place)),
+            validation_data=pipeline.validation(job.splits.val, pixels, batch_size=BATCH, **room),
             validation_steps=pipeline.steps(job.splits.val, BATCH),
             callbacks=[
                 callbacks.Show(bars, knobs.unfreeze, knobs.batch_size, waited),

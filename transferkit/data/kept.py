@@ -1,0 +1,49 @@
+"""Views without chance, decoded once: kept in memory where they fit, else on disk."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from transferkit.pixels import Pixels
+
+
+def fits(count: int, pixels: Pixels, memory: float) -> bool:
+    """Whether so many views are no more than `memory` GB."""
+    return count * math.prod(_shape(pixels)) <= memory * 1e9
+
+
+def once(view, count: int, pixels: Pixels, *, memory: float, folder: Path):
+    """An op like `view`, which computes each picture the first time it is asked for, and remembers it.
+
+    Args:
+        view: picture = view(row), uint8 (crop, crop, channels), for a row of 0 to count - 1.
+        memory: GB that may be kept in memory; what is larger becomes a file in `folder`.
+    """
+    shape = (count, *_shape(pixels))
+    if fits(count, pixels, memory):
+        pictures = np.empty(shape, np.uint8)
+    else:
+        pictures = np.lib.format.open_memmap(folder / "views.npy", "w+", np.uint8, shape)
+    known, nothing = np.zeros(count, bool), np.empty((0, *shape[2:]), np.uint8)
+
+    def recall(row):
+        return pictures[row] if known[row] else nothing
+
+    def keep(row, picture):
+        pictures[row], known[row] = picture, True
+        return picture
+
+    def remembered(row):
+        found = tf.ensure_shape(tf.numpy_function(recall, (row,), tf.uint8), (None, *shape[2:]))
+        picture = tf.cond(
+            tf.shape(found)[0] > 0, lambda: found, lambda: tf.numpy_function(keep, (row, view(row)), tf.uint8)
+        )
+        return tf.ensure_shape(picture, shape[1:])
+
+    return remembered
+
+
+def _shape(pixels: Pixels):
+    return pixels.crop, pixels.crop, pixels.channels
