@@ -27,7 +27,7 @@ def evaluation_view(data, pixels: Pixels):
 
 
 def _centre(picture, size, pixels: Pixels):
-    """The centre of a decoded picture; before it shrank in decoding, by 1, 2, 4 or 8, its (height, width) was `size`."""
+    """The centre of a picture whose (height, width) was `size` before decoding shrank it by 1, 2, 4 or 8."""
     sides = np.array(picture.shape[:2])
     # as torchvision: the longer side is truncated, the crop's corner rounded half to even
     resized = size * pixels.resize // size.min()
