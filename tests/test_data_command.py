@@ -76,6 +76,8 @@ def test_axes_are_those_of_the_covariance():
     assert np.allclose(vectors @ np.diag(values) @ vectors.T, covariance, atol=1e-9)
     assert (np.diff(values) < 0).all() and found.pictures == 4
     assert np.allclose(found.shifts(), 255 * vectors * values)
+    # scale-free: the covariance of the very pixels, of 0 to 255
+    assert np.allclose(found.deviations() @ found.deviations().T, np.cov(pixels.reshape(-1, 3).T, ddof=0), atol=1e-4)
 
 
 def test_imagenets_axes_are_orthonormal():
@@ -94,6 +96,7 @@ def test_fitted_axes_go_into_training(cli, pets, tiny, tmp_path):
     assert fitted.values == tuple(answer["values"]) and answer["pictures"] == 24
     ours = augment.parse("pca_jitter", fitted).ops[0].keywords["axes"]
     assert ours == fitted != axes.IMAGENET == augment.parse("pca_jitter").ops[0].keywords["axes"]
+    assert augment.parse("pca_jitter_std", fitted).ops[0].keywords["axes"] == fitted
     parts = find_splits(pets)
     knobs = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 1, "head_epochs": 0, "lr": 0.01}
     steps = "crop | flip | pca_jitter(0.1) | rand_augment | mixup | cutmix"

@@ -57,7 +57,7 @@ def preview(data, augment, pca, size, each, views, most, seed, out, as_json):
     say(f"{out}: {len(some)} pictures at {size}, {views} views of each with {steps or 'no steps'}")
 
 
-@command.command("pca", short_help="Fit the axes of colour for pca_jitter.")
+@command.command("pca", short_help="Fit the axes of colour for pca_jitter and pca_jitter_std.")
 @click.argument("data", type=options.source)
 @click.option(
     "--out", type=click.Path(dir_okay=False), default="pca.json", show_default=True, help="Where to write them."
@@ -91,7 +91,7 @@ def pca(data, out, most, seed, as_json):
     lines = [(value, *axis) for value, axis in zip(fitted.values, zip(*fitted.vectors, strict=True), strict=True)]
     lines = [[f"{figure:.4f}" for figure in line] for line in lines]
     console.table(None, ("eigenvalue", "R", "G", "B"), lines, on=console.answers())
-    console.say(f"{out}: axes of {fitted.pictures:,} pictures; --pca {out} gives them to pca_jitter")
+    console.say(f"{out}: axes of {fitted.pictures:,} pictures; --pca {out} gives them to pca_jitter and pca_jitter_std")
 
 
 @command.command(short_help="Pack pictures into a few large files.")

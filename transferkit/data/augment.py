@@ -52,7 +52,7 @@ def parse(text: str, axes: Axes = IMAGENET) -> Augmentation:
     """Read a level's name or a line of steps.
 
     Args:
-        axes: of colour, for `pca_jitter`.
+        axes: of colour, for `pca_jitter` and `pca_jitter_std`.
 
     Raises:
         UnknownName: the line is not steps with plain numbers, a step is not known or not in its place, or a number is
