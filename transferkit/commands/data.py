@@ -49,7 +49,7 @@ def preview(data, augment, pca, size, each, views, most, seed, out, as_json):
     some = some.take(range(min(most, len(some))))
     picture = sheet.draw(some, Pixels().at(size), augmentation, views=views, seed=seed)
     atomic.write(out, picture.save)
-    steps = language.LEVELS.get(line, line)
+    steps = language.expanded(line)
     if as_json:
         return options.answer(
             {"out": out, "augment": steps, "pictures": list(some.paths), "classes": list(some.classes)}
