@@ -22,6 +22,9 @@ def command():
 @click.argument("data", type=options.source)
 @options.recipe_options("augment")
 @click.option("--size", type=click.IntRange(16, 2048), default=224, show_default=True, help="Side of the pictures.")
+@click.option(
+    "--channels", type=click.Choice("134"), default="3", show_default=True, help="1 grey, 3 RGB, 4 with alpha."
+)
 @click.option("--each", type=click.IntRange(1, 100), default=2, show_default=True, help="Pictures of each class.")
 @click.option("--views", type=click.IntRange(1, 100), default=6, show_default=True, help="Training views of each.")
 @click.option("--most", type=click.IntRange(1, 1000), default=24, show_default=True, help="Pictures at most.")
@@ -29,11 +32,12 @@ def command():
 @click.option("--out", type=click.Path(dir_okay=False), default="preview.png", show_default=True, help="PNG or JPEG.")
 @options.as_json
 @options.with_tensorflow
-def preview(data, augment, pca, size, each, views, most, seed, out, as_json):
+def preview(data, augment, pca, size, channels, each, views, most, seed, out, as_json):
     """Write a contact sheet: some pictures of each class as evaluation sees them, and as training does, epoch by epoch.
 
     \b
     Example: transferkit data preview pets/ --augment "crop(0.3) | flip | pca_jitter(0.1)"
+    With --channels as for finetune; what alpha leaves transparent is shown white.
     """
     from transferkit import atomic
     from transferkit.console import say
@@ -47,7 +51,8 @@ def preview(data, augment, pca, size, each, views, most, seed, out, as_json):
     augmentation = language.parse(line, axes.of(pca or ""))
     some = sheet.chosen(sources.find_parts(recipe.Data(data))["train"], each, seed=seed)
     some = some.take(range(min(most, len(some))))
-    picture = sheet.draw(some, Pixels().at(size), augmentation, views=views, seed=seed)
+    pixels = Pixels().at(size).of_channels(int(channels))
+    picture = sheet.draw(some, pixels, augmentation, views=views, seed=seed)
     atomic.write(out, picture.save)
     steps = language.expanded(line)
     if as_json:
