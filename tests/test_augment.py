@@ -38,11 +38,33 @@ def test_every_level_can_be_read(level):
 
 
 @pytest.mark.parametrize(
-    "text, window, ops", [("", 0, 0), (" light ", 1, 1), ("flip|flip(0.1)", 0, 2), ("crop(1, 1)", 1, 0)]
+    "text, window, ops", [("", 0, 0), (" light ", 1, 1), ("flip|flip(0.1)", 0, 2), ("crop(1, 1)", 1, 0), ("none", 0, 0)]
 )
 def test_a_line_is_steps(text, window, ops):
     steps = augment.parse(text)
     assert (steps.window is not None, len(steps.ops)) == (window, ops)
+
+
+@pytest.mark.parametrize("level", augment.LEVELS)
+@pytest.mark.parametrize(
+    "form", ["{} | flip(0.3) | mixup(0.5)", "{}|flip(0.3)|mixup(0.5)", " {}  | flip(0.3) | mixup(0.5)"]
+)
+def test_a_level_in_a_line_is_its_steps(level, form):
+    """The same functions with the same numbers, as those of the steps written out."""
+
+    def told(steps):
+        return [(step.func, step.keywords) for step in (*filter(None, [steps.window]), *steps.ops, *steps.batches)]
+
+    wanted = " | ".join(filter(None, [augment.LEVELS[level], "flip(0.3) | mixup(0.5)"]))
+    assert told(augment.parse(form.format(level))) == told(augment.parse(wanted))
+    assert augment.expanded(form.format(level)) == wanted
+
+
+def test_a_level_may_stand_after_others():
+    steps = augment.parse("crop(0.7) | cifar | none | cutmix")
+    assert [step.func.__name__ for step in (steps.window, *steps.ops, *steps.batches)] == [
+        "crop", "pad_crop", "flip", "cutmix"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -50,9 +72,19 @@ def test_a_line_is_steps(text, window, ops):
     [
         ("hevy", "No augmentation is called 'hevy'. Did you mean 'heavy'?"),
         ("crp(0.5)", "No augmentation is called 'crp'. Did you mean 'crop'?"),
-        ("crop | flop", "No augmentation is called 'flop'. Did you mean 'flip'? Known: alexnet_crop, crop, cutmix,"),
-        ("light | flip", "No augmentation is called 'light'."),
-        ("light(1)", "No augmentation is called 'light'."),
+        (
+            "crop | flop",
+            "No augmentation is called 'flop'. Did you mean 'flip'? Known: alexnet, alexnet_crop, cifar, crop,",
+        ),
+        ("hevy | flip", "No augmentation is called 'hevy'. Did you mean 'heavy'?"),
+        ("light(1)", "'light(1)': light takes no numbers; write light, or its steps: 'crop(0.5) | flip'."),
+        ("flip | light", "crop picks what is decoded, so it must be the first step of 'flip | crop(0.5) | flip'."),
+        ("light | crop", "crop picks what is decoded, so it must be the first step of 'crop(0.5) | flip | crop'."),
+        (
+            "mixup | cifar",
+            "pad_crop changes single pictures, so it must come before what mixes batches in 'mixup | pad_",
+        ),
+        ("light |", "'' is no augmentation step"),
         ("flip | crop", "crop picks what is decoded, so it must be the first step of 'flip | crop'."),
         ("crop(0.5, 1, 3)", "'crop(0.5, 1, 3)': 3 numbers are too many; expected crop(area=0.08, aspect=1.33)."),
         ("crop(2)", "'crop(2)': area must be from 0.01 to 1, not 2."),

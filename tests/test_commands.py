@@ -134,7 +134,7 @@ def test_models(cli):
         (["predict", "nowhere", "{pets}"], 2, "No network, run folder or Keras file is called 'nowhere'"),
         (["predict", "{pets}", "{pets}"], 2, "model.keras"),
         (["predict", "{run}", "{pets}", "--weights", "x.pth"], 2, "has weights of its own"),
-        (["predict", "tiny", "nowhere.jpg"], 2, "does not exist"),
+        (["predict", "tiny", "nowhere.jpg"], 2, "There is no folder or file 'nowhere.jpg'."),
         (["evaluate", "tiny"], 2, "Missing option '--data'"),
     ],
 )

@@ -28,6 +28,34 @@ def test_a_preview_shows_evaluation_then_training(cli, pets, tmp_path):
             assert np.array_equal(found[top : top + 96, left : left + 96], pictures[row])
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_preview_of_other_channels(cli, tmp_path, channels):
+    """Grey is grey; alpha, in all views, lets the white of the sheet through."""
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "shapes" / name).mkdir(parents=True)
+        pixels = np.dstack((rng.integers(0, 200, (96, 96, 3)), np.full((96, 96), 255))).astype("uint8")
+        pixels[:, 48:, 3] = 0  # the right half is transparent
+        Image.fromarray(pixels).save(tmp_path / "shapes" / name / "0.png")
+    words = ("--size", 96, "--views", 2, "--augment", "jitter", "--channels", channels)
+    assert cli("data", "preview", "shapes", *words)[0] == 0
+    found = np.asarray(Image.open(tmp_path / "preview.png"))
+    some, wanted = list_images(tmp_path / "shapes"), Pixels().at(96).of_channels(channels)
+    ((plain, _),) = pipeline.evaluation(some.paths, wanted, batch_size=2).as_numpy_iterator()
+    columns = pipeline.preview(some, wanted, augment.parse("jitter"), seed=0, epochs=range(2))
+    assert plain.shape[-1] == channels and (channels == 1 or plain[..., 3].min() == 0)
+    for column, pictures in enumerate([plain, *(pictures for pictures, _ in columns.as_numpy_iterator())]):
+        for row in range(2):
+            top, left = sheet.LINE + row * (96 + sheet.LINE + sheet.GAP), sheet.GAP + column * (96 + sheet.GAP)
+            cell = found[top : top + 96, left : left + 96]
+            if channels == 1:
+                assert np.array_equal(cell, np.repeat(pictures[row], 3, 2))
+            else:
+                alpha = pictures[row][..., 3:] / 255
+                shown = alpha * pictures[row][..., :3] + (1 - alpha) * 255
+                assert np.abs(cell - shown).max() <= 1 and (cell[:, 60:] == 255).all() and cell[:, :40].mean() < 180
+
+
 def test_a_preview_is_what_training_shows(pets):
     """Picture by picture, epoch by epoch, but for the order."""
     listing, pixels, steps = list_images(pets), Pixels().at(32), augment.parse("crop(0.3) | flip | jitter")
@@ -58,6 +86,7 @@ def test_a_preview_passes_over_what_cannot_be_read(cli, pets, tmp_path):
         (("--augment", "flop"), "No augmentation is called 'flop'. Did you mean 'flip'?"),
         (("--out", "sheet.gif"), "--out must end in .png, .jpg or .jpeg, not 'sheet.gif'."),
         (("--pca", "gone.json"), "File 'gone.json' does not exist."),
+        (("--channels", "2"), "'2' is not one of '1', '3', '4'."),
     ],
 )
 def test_what_preview_does_not_take_is_told(cli, pets, words, sentence):
@@ -76,6 +105,8 @@ def test_axes_are_those_of_the_covariance():
     assert np.allclose(vectors @ np.diag(values) @ vectors.T, covariance, atol=1e-9)
     assert (np.diff(values) < 0).all() and found.pictures == 4
     assert np.allclose(found.shifts(), 255 * vectors * values)
+    # scale-free: the covariance of the very pixels, of 0 to 255
+    assert np.allclose(found.deviations() @ found.deviations().T, np.cov(pixels.reshape(-1, 3).T, ddof=0), atol=1e-4)
 
 
 def test_imagenets_axes_are_orthonormal():
@@ -94,6 +125,7 @@ def test_fitted_axes_go_into_training(cli, pets, tiny, tmp_path):
     assert fitted.values == tuple(answer["values"]) and answer["pictures"] == 24
     ours = augment.parse("pca_jitter", fitted).ops[0].keywords["axes"]
     assert ours == fitted != axes.IMAGENET == augment.parse("pca_jitter").ops[0].keywords["axes"]
+    assert augment.parse("pca_jitter_std", fitted).ops[0].keywords["axes"] == fitted
     parts = find_splits(pets)
     knobs = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 1, "head_epochs": 0, "lr": 0.01}
     steps = "crop | flip | pca_jitter(0.1) | rand_augment | mixup | cutmix"

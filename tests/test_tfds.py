@@ -1,6 +1,7 @@
 """Data sets of TensorFlow Datasets that are prepared on this machine."""
 
 import io
+import json
 import re
 
 import numpy as np
@@ -117,5 +118,8 @@ def test_a_job_on_a_data_set(cli, tiny, root):
     assert status == 0, err
     assert "on 3 test pictures" in out
     assert cli("evaluate", "run", "--data", "tfds:tiny_pets", "--data-dir", root, "--json")[0] == 0
+    answers = json.loads(cli("predict", "run", "tfds:tiny_pets:extra", "--data-dir", root, "--json")[1])
+    assert [read_bytes(row["path"]) for row in answers] == [jpeg("extra", i) for i in range(6)]
+    assert len(json.loads(cli("predict", "run", "tfds:tiny_pets", "--data-dir", root, "--json")[1])) == 21
     status, _, err = cli("finetune", "--data", "tfds:minst")
     assert status == 2 and err.strip().endswith("Did you mean 'mnist'?")

@@ -111,13 +111,9 @@ def with_channels(network: Network, channels: int) -> Network:
             f"{network.base} takes pictures of {pixels.channels} channels, not {channels}: expected "
             + ("1, 3 or 4." if pixels.channels == 3 else f"{pixels.channels}.")
         )
-    if channels == 1:
-        pixels, front = dataclasses.replace(pixels, repeat=True), _as_rgb
-    else:
-        mean, std = (*pixels.mean, pixels.mean[0]), (*pixels.std, pixels.std[0])
-        pixels, front = dataclasses.replace(pixels, mean=mean, std=std), None
-    shape = (*network.model.input_shape[1:3], channels)
-    return dataclasses.replace(network, model=copied(network.model, shape=shape, front=front), pixels=pixels)
+    shape, front = (*network.model.input_shape[1:3], channels), _as_rgb if channels == 1 else None
+    model = copied(network.model, shape=shape, front=front)
+    return dataclasses.replace(network, model=model, pixels=pixels.of_channels(channels))
 
 
 def _as_rgb(pictures):

@@ -32,6 +32,13 @@ class Pixels:
         """The same convention at another side, the share of the picture that is seen kept."""
         return dataclasses.replace(self, crop=size, resize=round(size * self.resize / self.crop))
 
+    def of_channels(self, channels: int) -> "Pixels":
+        """A convention of RGB for pictures of 1, 3 or 4 channels; the fourth, alpha, takes the mean and std of red."""
+        if channels == 1:
+            return dataclasses.replace(self, repeat=True)
+        fourth = channels - 3
+        return dataclasses.replace(self, mean=self.mean + self.mean[:fourth], std=self.std + self.std[:fourth])
+
 
 # The conventions of the public networks, by the name one asks for them. "caffe" is of networks that were fed BGR.
 CONVENTIONS = {

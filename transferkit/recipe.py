@@ -40,9 +40,9 @@ class Augment:
     augment: str | None = knob(
         BY_RULE,
         "Training views: none, light, medium, heavy, a paper's (alexnet, vgg, inception, resnet, cifar), "
-        'or steps as in "crop(0.5) | flip".',
+        'or steps as in "crop(0.5) | flip" or "heavy | mixup".',
     )
-    pca: str = knob("", "Axes of colour for pca_jitter, as `transferkit data pca` writes them; ImageNet's otherwise.")
+    pca: str = knob("", "Axes of colour for pca_jitter(_std), as `transferkit data pca` writes them; ImageNet's else.")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ def command():
 @click.argument("data", type=options.source)
 @options.recipe_options("augment")
 @click.option("--size", type=click.IntRange(16, 2048), default=224, show_default=True, help="Side of the pictures.")
+@click.option(
+    "--channels", type=click.Choice("134"), default="3", show_default=True, help="1 grey, 3 RGB, 4 with alpha."
+)
 @click.option("--each", type=click.IntRange(1, 100), default=2, show_default=True, help="Pictures of each class.")
 @click.option("--views", type=click.IntRange(1, 100), default=6, show_default=True, help="Training views of each.")
 @click.option("--most", type=click.IntRange(1, 1000), default=24, show_default=True, help="Pictures at most.")
@@ -29,11 +32,12 @@ def command():
 @click.option("--out", type=click.Path(dir_okay=False), default="preview.png", show_default=True, help="PNG or JPEG.")
 @options.as_json
 @options.with_tensorflow
-def preview(data, augment, pca, size, each, views, most, seed, out, as_json):
+def preview(data, augment, pca, size, channels, each, views, most, seed, out, as_json):
     """Write a contact sheet: some pictures of each class as evaluation sees them, and as training does, epoch by epoch.
 
     \b
     Example: transferkit data preview pets/ --augment "crop(0.3) | flip | pca_jitter(0.1)"
+    With --channels as for finetune; what alpha leaves transparent is shown white.
     """
     from transferkit import atomic
     from transferkit.console import say
@@ -47,9 +51,10 @@ def preview(data, augment, pca, size, each, views, most, seed, out, as_json):
     augmentation = language.parse(line, axes.of(pca or ""))
     some = sheet.chosen(sources.find_parts(recipe.Data(data))["train"], each, seed=seed)
     some = some.take(range(min(most, len(some))))
-    picture = sheet.draw(some, Pixels().at(size), augmentation, views=views, seed=seed)
+    pixels = Pixels().at(size).of_channels(int(channels))
+    picture = sheet.draw(some, pixels, augmentation, views=views, seed=seed)
     atomic.write(out, picture.save)
-    steps = language.LEVELS.get(line, line)
+    steps = language.expanded(line)
     if as_json:
         return options.answer(
             {"out": out, "augment": steps, "pictures": list(some.paths), "classes": list(some.classes)}
@@ -57,7 +62,7 @@ def preview(data, augment, pca, size, each, views, most, seed, out, as_json):
     say(f"{out}: {len(some)} pictures at {size}, {views} views of each with {steps or 'no steps'}")
 
 
-@command.command("pca", short_help="Fit the axes of colour for pca_jitter.")
+@command.command("pca", short_help="Fit the axes of colour for pca_jitter and pca_jitter_std.")
 @click.argument("data", type=options.source)
 @click.option(
     "--out", type=click.Path(dir_okay=False), default="pca.json", show_default=True, help="Where to write them."
@@ -91,7 +96,7 @@ def pca(data, out, most, seed, as_json):
     lines = [(value, *axis) for value, axis in zip(fitted.values, zip(*fitted.vectors, strict=True), strict=True)]
     lines = [[f"{figure:.4f}" for figure in line] for line in lines]
     console.table(None, ("eigenvalue", "R", "G", "B"), lines, on=console.answers())
-    console.say(f"{out}: axes of {fitted.pictures:,} pictures; --pca {out} gives them to pca_jitter")
+    console.say(f"{out}: axes of {fitted.pictures:,} pictures; --pca {out} gives them to pca_jitter and pca_jitter_std")
 
 
 @command.command(short_help="Pack pictures into a few large files.")

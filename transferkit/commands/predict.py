@@ -3,8 +3,6 @@
 import csv
 import json
 import sys
-from collections import Counter
-from pathlib import Path
 
 import click
 
@@ -14,30 +12,31 @@ from transferkit.pixels import CONVENTIONS
 
 @click.command(short_help="Classify pictures with a run or a network.")
 @click.argument("network")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True))
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=options.source)
+@options.knob_options("image_col", "data_dir")
 @click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @click.option("--top", default=5, type=click.IntRange(1), help="How many labels of each picture.  [default: 5]")
 @click.option("--format", "form", type=click.Choice(("table", "csv", "jsonl")), default="table", help="Of the answer.")
 @options.as_json
 @options.with_tensorflow
-def command(network, paths, weights, pixels, top, form, as_json):
-    """Classify pictures, and those in folders, with a run folder, a network's name, or a Keras model's file.
+def command(network, sources, weights, pixels, top, form, as_json, **knobs):
+    """Classify pictures with a run folder, a network's name, or a Keras model's file.
 
     \b
     Example: transferkit predict runs/finetune-resnet34-pets-1 cat.jpg holiday/
-    Example: transferkit predict resnet34 cat.jpg
+    Example: transferkit predict resnet34 list.csv
+    SOURCE: a picture, a folder, or what finetune --data takes, of all splits; a list needs no labels.
     """
     from transferkit import models
     from transferkit.console import say
-    from transferkit.data.listing import find_pictures
+    from transferkit.data.sources import find_paths
     from transferkit.evaluation.predict import predict
 
-    pictures = []
-    for path in paths:
-        pictures += find_pictures(Path(path), Counter()) if Path(path).is_dir() else [path]
+    wanted = options.build_recipe(None, knobs)
+    pictures = [path for source in sources for path in find_paths(wanted.override(data=source).data)]
     if not pictures:
-        raise ValueError(f"{', '.join(paths)}: no pictures are there.")
+        raise ValueError(f"{', '.join(sources)}: no pictures are there.")
     loaded = models.load(network, weights, pixels=pixels or "")
     for change in loaded.loaded[1:]:
         say(change)

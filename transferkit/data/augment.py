@@ -3,7 +3,8 @@
 A step is a pure function of its subject and a stateless seed, so that the same seed gives the same picture whatever
 the parallelism. The first step may be a window, which picks the part of the picture that is decoded at all; those of
 `OPS` change the square picture; the last may mix whole batches. A step's numbers are its parameters, and the
-annotation of each is what it may be: from a low to a high, or a range of whole numbers.
+annotation of each is what it may be: from a low to a high, or a range of whole numbers. A level's name stands for its
+steps, alone or in a line: `"heavy | cutmix"`.
 """
 
 import ast
@@ -27,6 +28,8 @@ LEVELS = {
     # as published, each with its paper's network
     "alexnet": "alexnet_crop | flip | pca_jitter(0.1)",
     "vgg": "scale_crop(256, 512) | flip | pca_jitter(0.1)",
+    # "photometric distortions of Andrew Howard" (Szegedy et al. 2014, section 6): contrast, brightness and color, each
+    # by a factor between 0.5 and 1.5 (Howard 2013, section 2.2)
     "inception": "crop(0.08, 1.3333) | flip | jitter(0.5, 0.5, 0.5)",
     "resnet": "scale_crop(256, 480) | flip | pca_jitter(0.1)",
     "cifar": "pad_crop(4) | flip",
@@ -49,31 +52,42 @@ class Augmentation:
 
 
 def parse(text: str, axes: Axes = IMAGENET) -> Augmentation:
-    """Read a level's name or a line of steps.
+    """Read a line of steps and levels' names.
 
     Args:
-        axes: of colour, for `pca_jitter`.
+        axes: of colour, for `pca_jitter` and `pca_jitter_std`.
 
     Raises:
         UnknownName: the line is not steps with plain numbers, a step is not known or not in its place, or a number is
             out of its limits.
     """
-    text = text.strip()
-    line = LEVELS.get(text, text)
+    line = expanded(text)
     window, ops, batches = None, [], []
-    for position, step in enumerate(line.split("|") if line else []):
-        name, arguments = _call(step.strip())
-        function = pick(WINDOWS | OPS | BATCHES | (LEVELS if text.isidentifier() else {}), name, "augmentation")
+    for position, step in enumerate(line.split(" | ") if line else []):
+        name, arguments = _call(step)
+        function = pick(WINDOWS | OPS | BATCHES | LEVELS, name, "augmentation")
+        if name in LEVELS:
+            raise UnknownName(f"{step!r}: {name} takes no numbers; write {name}, or its steps: {LEVELS[name]!r}.")
         if name in WINDOWS and position > 0:
-            raise UnknownName(f"{name} picks what is decoded, so it must be the first step of {text!r}.")
+            raise UnknownName(f"{name} picks what is decoded, so it must be the first step of {line!r}.")
         if name not in BATCHES and batches:
-            raise UnknownName(f"{name} changes single pictures, so it must come before what mixes batches in {text!r}.")
-        bound = partial(function, **_numbers(function, step.strip(), arguments), **_constants(function, axes))
+            raise UnknownName(f"{name} changes single pictures, so it must come before what mixes batches in {line!r}.")
+        bound = partial(function, **_numbers(function, step, arguments), **_constants(function, axes))
         if name in WINDOWS:
             window = bound
         else:
             (batches if name in BATCHES else ops).append(bound)
     return Augmentation(window, tuple(ops), tuple(batches))
+
+
+def expanded(text: str) -> str:
+    """A line with the steps of its levels in place of their names: `"cifar | mixup"` is `"pad_crop(4) | flip | mixup"`.
+
+    What is no level's name stays as it is; "none" leaves nothing.
+    """
+    steps = [step.strip() for step in text.strip().split("|")]
+    steps = [LEVELS.get(step, step) for step in steps if step != "none"]
+    return " | ".join(steps)
 
 
 def _call(step: str) -> tuple[str, list]:

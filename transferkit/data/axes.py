@@ -33,6 +33,10 @@ class Axes:
         """
         return 255 * np.array(self.vectors) * np.array(self.values)
 
+    def deviations(self) -> np.ndarray:
+        """(3, 3): as `shifts`, but by the roots of the eigenvalues, which are standard deviations of the pixels."""
+        return 255 * np.array(self.vectors) * np.sqrt(self.values)
+
 
 # of a sample of ImageNet's training pictures, as published with Facebook's ResNets (fb.resnet.torch)
 IMAGENET = Axes(

@@ -15,7 +15,25 @@ def pca_jitter(picture, seed, sigma: (0, 10) = 0.1, *, axes=IMAGENET):
         sigma: standard deviation of a_i, one draw each for a picture.
         axes: `data.axes.Axes`; by default those of ImageNet.
     """
-    shift = tf.linalg.matvec(tf.constant(axes.shifts(), tf.float32), tf.random.stateless_normal((3,), seed) * sigma)
+    return _moved(picture, seed, sigma, axes.shifts())
+
+
+def pca_jitter_std(picture, seed, sigma: (0, 10) = 0.1, *, axes=IMAGENET):
+    """`pca_jitter` with the roots of the eigenvalues, as Krizhevsky's code has it: sum of p_i a_i sqrt(lambda_i).
+
+    That is `ColorNoiseMakerThread` in convdata.py of cuda-convnet2, which then also shrinks the pixels by 1 + sigma
+    about their mean; here they keep their scale. A standard deviation has the unit of pixels, so the shift is the same
+    whether they are reckoned at 0 to 1 or at 0 to 255: with ImageNet's axes and sigma 0.1, about 7.2 of 255 a channel.
+
+    Args:
+        sigma, axes: as of `pca_jitter`.
+    """
+    return _moved(picture, seed, sigma, axes.deviations())
+
+
+def _moved(picture, seed, sigma, columns):
+    """All pixels moved along three columns (R, G, B), each a normal draw of sigma times its length."""
+    shift = tf.linalg.matvec(tf.constant(columns, tf.float32), tf.random.stateless_normal((3,), seed) * sigma)
     return on_colour(lambda colours: _shifted(colours, shift), picture)
 
 
@@ -34,7 +52,7 @@ def _shifted(picture, shift):
 
 
 def jitter(picture, seed, brightness: (0, 1) = 0.4, contrast: (0, 1) = 0.4, saturation: (0, 1) = 0.4):
-    """Brightness, contrast and saturation, each times a factor of 1 - amount to 1 + amount (Howard 2013, section 2).
+    """Brightness, contrast and saturation, each times a factor of 1 - amount to 1 + amount (Howard 2013, section 2.2).
 
     Howard applies them in random order. Reckoned without rounding in between they are linear and commute, so there is
     no order to draw.
@@ -68,4 +86,4 @@ def hue(picture, seed, amount: (0, 0.5) = 0.1):
     return on_colour(lambda p: finished(tf.raw_ops.AdjustHue(images=floats(p), delta=turn), p), picture)
 
 
-OPS = {step.__name__: step for step in (pca_jitter, jitter, hue)}
+OPS = {step.__name__: step for step in (pca_jitter, pca_jitter_std, jitter, hue)}

@@ -16,6 +16,7 @@ from transferkit.lookup import nearest, pick
 IMAGE_NAMES = ("image", "path", "file", "filename", "filepath", "imagepath", "imagefile", "imagename", "img", "picture")
 LABEL_NAMES = ("label", "class", "category", "classname", "labelname", "target", "species", "breed")
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold")
+USUAL = {"image": IMAGE_NAMES, "label": LABEL_NAMES, "split": SPLIT_COLUMNS}
 SUFFIXES = (".csv", ".tsv", ".txt")
 MOST_MISSING = 0.2  # as of unreadable pictures
 
@@ -66,6 +67,29 @@ def read_parts(path: str | os.PathLike, wanted: Columns = Columns()) -> dict[str
     return parts
 
 
+def read_paths(path: str | os.PathLike, image: str = "") -> list[str]:
+    """The paths of all pictures of a CSV file, a row each, in order; it needs no other column.
+
+    Those of missing pictures are among them.
+
+    Args:
+        image: name of the column; "" is recognised by its usual names.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnknownName: no column is called so.
+        ValueError: it has no rows or no column for pictures, or more than one picture in five is missing.
+    """
+    path = Path(path).absolute()
+    header, rows = _table(path)
+    columns = _columns(path, header, Columns(image), ("image",))
+    paths = [_place(path, row, columns) for _, row in rows]
+    missing = [(line, row[columns.image] or "") for (line, row), place in zip(rows, paths, strict=True)
+               if not os.path.isfile(place)]  # fmt: skip
+    _most_are_there(path, missing, len(rows))
+    return paths
+
+
 def _table(path: Path) -> tuple[list[str], list[tuple[int, dict]]]:
     """Column names, and (line, row) of the rest."""
     if not path.is_file():
@@ -101,16 +125,17 @@ def _text(path: Path) -> str:
         return data.decode("cp1252", "replace")
 
 
-def _columns(path: Path, header: list[str], wanted: Columns) -> Columns:
+def _columns(path: Path, header: list[str], wanted: Columns, kinds=tuple(USUAL)) -> Columns:
+    """The columns of these kinds, of which "split" need not be there."""
     table = {name: name for name in header}
     named = {kind: getattr(wanted, kind) and pick(table, getattr(wanted, kind), f"column of {path.name}")
-             for kind in ("image", "label", "split")}  # fmt: skip
+             for kind in kinds}  # fmt: skip
     taken, guessed = {name for name in named.values() if name}, []
-    for kind, names in (("image", IMAGE_NAMES), ("label", LABEL_NAMES), ("split", SPLIT_COLUMNS)):
+    for kind in kinds:
         if named[kind]:
             continue
         plain = {_plain(name): name for name in reversed(header) if name not in taken}
-        named[kind] = next((plain[name] for name in names if name in plain), "")
+        named[kind] = next((plain[name] for name in USUAL[kind] if name in plain), "")
         if named[kind]:
             taken.add(named[kind])
             guessed.append(f"{kind} is {named[kind]!r}")
@@ -120,7 +145,8 @@ def _columns(path: Path, header: list[str], wanted: Columns) -> Columns:
                 f"{', '.join(header)}."
             )
     if guessed:
-        say(f"{path.name}, columns by their names: {', '.join(guessed)}{'' if named['split'] else '; no split'}.")
+        ending = "; no split" if named.get("split") == "" else ""
+        say(f"{path.name}, columns by their names: {', '.join(guessed)}{ending}.")
     return Columns(**named, group_by=wanted.group_by)
 
 
@@ -129,7 +155,7 @@ def _plain(name: str) -> str:
 
 
 def _place(path: Path, row: dict, columns: Columns) -> str:
-    return os.path.join(path.parent, row[columns.image].strip())
+    return os.path.join(path.parent, (row[columns.image] or "").strip())
 
 
 def _split_of(row: dict, columns: Columns) -> str | None:
@@ -173,14 +199,17 @@ def _checked(path: Path, rows, columns: Columns) -> tuple[list[tuple[int, dict]]
     return kept, Counter({kind: len(found) for kind, found in left.items() if found})
 
 
-def _complain(path: Path, left: dict, total: int):
-    missing = left["missing picture"]
+def _most_are_there(path: Path, missing: list[tuple[int, str]], total: int):
     if len(missing) > MOST_MISSING * total:
         line, name = missing[0]
         raise ValueError(
             f"{len(missing)} of {total} pictures of {path} are missing, the first {name!r} in line {line}: paths are "
             f"taken from the folder of the list, {path.parent}."
         )
+
+
+def _complain(path: Path, left: dict, total: int):
+    _most_are_there(path, left["missing picture"], total)
     for kind, found in left.items():
         if found:
             line, name = found[0]

@@ -22,6 +22,8 @@ def chosen(listing: Listing, each: int, *, seed: int = 0) -> Listing:
 def draw(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, views: int, seed: int = 0) -> Image.Image:
     """One row a picture: as evaluation sees it, then as so many epochs of training do.
 
+    Grey pictures are drawn grey; of pictures with alpha, the white sheet shows through.
+
     Raises:
         ValueError: none of the pictures can be read.
     """

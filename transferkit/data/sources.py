@@ -1,6 +1,7 @@
 """What `--data` may say, made into the listings of a job: folders, CSV files, TFDS names, packed shards."""
 
 import os
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,28 @@ def find_labelled(wanted: Data, classes: tuple[str, ...]) -> tuple[Listing, str]
     return parts[name].under(classes, wanted.data), "all" if name == "train" else name
 
 
+def find_paths(wanted: Data) -> list[str]:
+    """All pictures of a source, whatever their split and class, in order: what to classify.
+
+    A file is a picture unless its suffix is a list's; of a list, rows without a label and missing pictures count too.
+    In a folder, they may lie anywhere; none is an empty list.
+
+    Raises:
+        FileNotFoundError, UnknownName, ValueError: as `find_parts`, but for labels and splits.
+    """
+    is_file = os.path.exists(wanted.data) and not os.path.isdir(wanted.data)
+    is_picture = is_file and Path(wanted.data).suffix.lower() not in manifest.SUFFIXES
+    kind = "picture" if is_picture else _kind(wanted.data)
+    _check_columns(wanted, kind)
+    if kind == "picture":
+        return [wanted.data]
+    if kind == "manifest":
+        return manifest.read_paths(wanted.data, wanted.image_col)
+    if kind == "folder":
+        return listing.find_pictures(Path(wanted.data), Counter())
+    return [path for part in _parts(wanted).values() for path in part.paths]
+
+
 def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int = 0, **knobs) -> Splits:
     """Train, val and perhaps test pictures of any source, for `tk.finetune(base, splits.train, splits.val)`.
 
@@ -89,16 +112,21 @@ def _kind(data: str) -> str:
 
 def _parts(wanted: Data) -> dict[str, Listing]:
     kind = _kind(wanted.data)
-    columns = manifest.Columns(wanted.image_col, wanted.label_col, wanted.split_col, wanted.group_by)
-    if kind != "manifest" and (given := [c for c in ("image", "label", "split") if getattr(columns, c)]):
-        raise ValueError(f"--{given[0]}-col is for a CSV file, and {wanted.data} is none.")
+    _check_columns(wanted, kind)
     if kind == "manifest":
+        columns = manifest.Columns(wanted.image_col, wanted.label_col, wanted.split_col, wanted.group_by)
         return manifest.read_parts(wanted.data, columns)
     if kind == "tfds":
         return _grouped(tfds.find_parts(wanted.data, wanted.data_dir), wanted.group_by, "")
     if kind == "shards":
         return shards.find_parts(wanted.data, wanted.group_by)
     return _grouped(listing.find_parts(wanted.data), wanted.group_by, wanted.data)
+
+
+def _check_columns(wanted: Data, kind: str):
+    given = [name for name in ("image", "label", "split") if getattr(wanted, f"{name}_col")]
+    if given and kind != "manifest":
+        raise ValueError(f"--{given[0]}-col is for a CSV file, and {wanted.data} is none.")
 
 
 def _grouped(parts: dict[str, Listing], pattern: str, root: str) -> dict[str, Listing]:

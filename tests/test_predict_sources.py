@@ -1,0 +1,82 @@
+"""`transferkit predict` on lists and packed shards, beside pictures and folders."""
+
+import json
+import os
+
+import pytest
+
+from transferkit.data import shards, sources
+from transferkit.data.ranges import read_bytes
+from transferkit.recipe import Data
+
+
+@pytest.fixture
+def listed(pets, tmp_path):
+    """listed(text) writes list.csv; "{pets}" in it is the folder of pictures. Returns its path."""
+
+    def write(text):
+        (tmp_path / "list.csv").write_text(text.format(pets=os.path.relpath(pets, tmp_path)))
+        return str(tmp_path / "list.csv")
+
+    return write
+
+
+def test_sources_of_every_kind_are_answered_in_order(cli, finished, pets, listed, tmp_path):
+    shards.pack(sources.find_parts(Data(str(pets))), tmp_path / "packed")
+    path = listed("path\n{pets}/dog/003.jpg\n{pets}/cat/005.jpg\n")
+    picture = str(pets / "cat" / "001.jpg")
+    status, out, err = cli("predict", finished.folder, picture, path, "packed", pets, "--json")
+    answers = json.loads(out)
+    assert status == 0 and "list.csv, columns by their names: image is 'path'." in err
+    assert len(answers) == 1 + 2 + 24 + 24 and not any(row["error"] for row in answers)
+    assert answers[0]["path"] == picture
+    assert [os.path.realpath(row["path"]) for row in answers[1:3]] == [
+        str(pets.resolve() / name) for name in ("dog/003.jpg", "cat/005.jpg")
+    ]
+    packed, plain = answers[3:27], answers[27:]
+    assert all(".tfrecord#" in row["path"] for row in packed)
+    for there, here in zip(packed, plain, strict=True):
+        assert read_bytes(there["path"]) == read_bytes(here["path"])
+        assert there["label"] == here["label"] and abs(there["probability"] - here["probability"]) < 1e-4
+
+
+def test_a_list_gives_all_its_rows_whatever_else_they_say(pets, listed):
+    """Splits that are not known, no labels, a picture twice: nothing that classifying needs."""
+    lines = ["{pets}/cat/000.jpg,,tran", "{pets}/cat/000.jpg,cow,test", "{pets}/dog/000.jpg,,"]
+    path = listed("\n".join(["shot,label,split", *lines]))
+    found = sources.find_paths(Data(path, image_col="shot"))
+    assert [os.path.basename(os.path.dirname(each)) for each in found] == ["cat", "cat", "dog"]
+
+
+def test_a_missing_picture_of_a_list_is_said_in_its_place(cli, finished, listed):
+    names = [f"{{pets}}/cat/{i:03d}.jpg" for i in range(6)]
+    path = listed("\n".join(["image", *names[:2], "gone.jpg", *names[2:]]))
+    status, out, _ = cli("predict", finished.folder, path, "--json")
+    errors = [row["error"] for row in json.loads(out)]
+    assert status == 0 and errors == [None, None, "No such file or directory", None, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "sentence"),
+    [
+        ("path\ngone.jpg\n", (), "1 of 1 pictures of"),
+        ("path\n", (), "holds no rows"),
+        ("what\ngone.jpg\n", (), "no column that looks like the images: give --image-col; its columns are what"),
+        ("what\ngone.jpg\n", ("--image-col", "wat"), "No column of list.csv is called 'wat'. Did you mean 'what'?"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_told_why(cli, finished, listed, text, words, sentence):
+    status, out, err = cli("predict", finished.folder, listed(text), *words)
+    assert (status, out) == (2 if words else 1, "") and sentence in err
+
+
+def test_what_is_no_source_is_told(cli, finished, pets, tmp_path):
+    picture = pets / "cat" / "000.jpg"
+    for source in (pets, picture):
+        status, _, err = cli("predict", finished.folder, source, "--image-col", "x")
+        assert (status, err) == (1, f"Error: --image-col is for a CSV file, and {source} is none.\n")
+    (tmp_path / "empty").mkdir()
+    assert cli("predict", finished.folder, "empty")[2] == "Error: empty: no pictures are there.\n"
+    (tmp_path / "empty" / shards.INDEX).write_text("{")
+    assert "pack the pictures again" in cli("predict", finished.folder, "empty")[2]
+    assert cli("predict", finished.folder, "tfds:minst")[0] == 2
