@@ -88,7 +88,6 @@ def _parts(wanted):
 
 
 def _show(data, found, counts, images):
-    import os
     from collections import Counter
 
     from transferkit.console import answers, say, table
@@ -116,8 +115,6 @@ def _show(data, found, counts, images):
 
 def _line(one, root: str) -> str:
     """A problem's path and detail, short and on one line."""
-    import os
-
     detail = one.detail.replace(root, "")
     return _plain(detail if os.path.join(one.path, "") == root else f"{one.path.removeprefix(root)}: {detail}")
 
