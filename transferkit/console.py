@@ -1,8 +1,10 @@
 """What a person sees while a job runs: always on standard error, so that standard output is the answer alone."""
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -25,6 +27,20 @@ def say(text: str, on: Console = console):
 def warn(text: str):
     """One line that stands out."""
     console.print(f"Warning: {text}", markup=False, soft_wrap=True, style="yellow")
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Around an import of TensorFlow: its C++ side prints lines whatever the log level."""
+    sys.stderr.flush()
+    shown = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
 
 
 def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable], on: Console = console):

@@ -127,11 +127,16 @@ def begin(folder: Path, job: recipe.Recipe, splits: Splits, unreadable, device: 
     write(folder / "recipe.toml", recipe.dumps(job))
     write(folder / "classes.txt", "".join(f"{name}\n" for name in splits.train.classes))
     write(folder / "split.csv", split_rows(splits))
-    if unreadable:
-        write(folder / "unreadable.csv", [{"path": path, "reason": reason} for path, reason in unreadable])
+    write_unreadable(folder, dict(unreadable))
     versions = {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)}
     environment = {"python": platform.python_version(), "platform": platform.platform(), "device": device}
     write(folder / "environment.json", environment | versions)
+
+
+def write_unreadable(folder: Path, lost: dict[str, str]):
+    """`unreadable.csv`, of `{path: reason}`; none where there are none."""
+    if lost:
+        write(folder / "unreadable.csv", [{"path": path, "reason": reason} for path, reason in lost.items()])
 
 
 def finish(folder: Path, network: Network, history: list[dict], figures: dict, answers: list[dict]):

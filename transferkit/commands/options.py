@@ -66,19 +66,14 @@ def build_recipe(path: str | None, knobs: dict) -> recipe.Recipe:
 
 
 def with_tensorflow(function):
-    """Import TensorFlow before the command runs, without the lines its C++ side prints whatever the log level."""
+    """Import TensorFlow before the command runs."""
 
     @functools.wraps(function)
     def command(*args, **kwargs):
-        sys.stderr.flush()
-        shown = os.dup(2)
-        try:
-            with open(os.devnull, "w") as nowhere:
-                os.dup2(nowhere.fileno(), 2)
+        from transferkit.console import silenced
+
+        with silenced():
             importlib.import_module("tensorflow")
-        finally:
-            os.dup2(shown, 2)
-            os.close(shown)
         return function(*args, **kwargs)
 
     return command

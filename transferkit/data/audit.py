@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transferkit.console import say
+from transferkit.console import say, warn
 from transferkit.data import decode, problems
 from transferkit.data.listing import Listing, Splits
 from transferkit.data.look import Look
@@ -71,7 +71,27 @@ def concerns(splits: Splits, audits: dict[str, Audit]) -> list[str]:
         what = "picture is" if len(twice) == 1 else "pictures are"
         told.append(f"{len(twice):,} {what} in two classes: {twice[0].path} is {twice[0].detail}.")
     told += [f"The classes are of unequal size: {one.detail}." for one in by_kind["imbalance"][:1]]
+    for name, part in parts.items():
+        if empty := [one for one, count in part.counts().items() if not count]:
+            told.append(f"No {SPLITS[name]} picture is of class {', '.join(empty)}: the figures say nothing of it.")
     return told
+
+
+def note_lost(paths, readable_rows, lost: dict[str, str]):
+    """Warn of each picture that could be read when it was looked at and now could not; add it to `lost`, with why."""
+    readable = {*map(int, readable_rows), *(row for row, path in enumerate(paths) if path in lost)}
+    for path, reason in reasons(paths, readable):
+        warn(f"{path} is left out from here on: {reason}.")
+        lost[path] = reason
+
+
+def check_lost(paths, lost: dict[str, str]):
+    """Raise `ValueError` if more than one picture in five is lost: what is learnt from the others is another job."""
+    if (count := sum(path in lost for path in paths)) > MOST_UNREADABLE * len(paths):
+        raise ValueError(
+            f"{count:,} of {len(paths):,} pictures can no longer be read, more than one in five: bring back those "
+            "named above, and go on with --resume."
+        )
 
 
 def reasons(paths, readable_rows) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ def training(
     shard=(0, 1),
     memory=0.0,
     folder: Path | None = None,
+    delivered: tf.Variable | None = None,
 ):
     """Batches to learn from: shuffled anew each epoch, augmented, and the same for the same seed.
 
@@ -38,6 +39,7 @@ def training(
         memory: GB of views without a window, which are the same in every epoch until they are augmented, to keep in
             memory once they are decoded; more go to a file.
         folder: where that file is, an empty folder; None keeps nothing.
+        delivered: int32, one for each picture: counts how often it was given.
 
     Returns:
         A `tf.data.Dataset` of pictures (batch / n, crop, crop, channels), uint8, and one-hot labels (batch / n,
@@ -50,7 +52,8 @@ def training(
         raise ValueError(f"A batch of {batch_size} pictures cannot be shared by {shard[1]} workers: take a multiple.")
     order = _order(len(listing), batch_size, seed, epochs, shard)
     keep = partial(kept.once, count=len(listing), pixels=pixels, memory=memory, folder=folder) if folder else None
-    return _views(order, listing, pixels, augmentation, batch_size=batch_size // shard[1], seed=seed, keep=keep)
+    batch_size //= shard[1]
+    return _views(order, listing, pixels, augmentation, batch_size=batch_size, seed=seed, keep=keep, given=delivered)
 
 
 def preview(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, seed, epochs: range):
@@ -61,7 +64,7 @@ def preview(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, see
     return _views(order, listing, pixels, augmentation, batch_size=count, seed=seed)
 
 
-def _views(order, listing: Listing, pixels: Pixels, augmentation: Augmentation, *, batch_size, seed, keep=None):
+def _views(order, listing, pixels, augmentation: Augmentation, *, batch_size, seed, keep=None, given=None):
     """Augmented batches of the (epoch, row) of `order`."""
     paths, labels, read = _strings(listing.paths), tf.constant(listing.labels), reader(listing.paths)
 
@@ -82,6 +85,8 @@ def _views(order, listing: Listing, pixels: Pixels, augmentation: Augmentation, 
         return picture, tf.one_hot(labels[row], len(listing.classes)), stream
 
     def mixed(pictures, labels, streams):
+        if given is not None:
+            given.scatter_nd_add(streams[:, :1] // 2**20, tf.ones(batch_size, tf.int32))
         batch = pictures, labels
         for number, step in enumerate(augmentation.batches):
             # of the batch's first picture, and another for each step: the stream itself feeds that picture's seeds

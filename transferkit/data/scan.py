@@ -7,7 +7,7 @@ from contextlib import closing, nullcontext
 from dataclasses import replace
 from itertools import islice
 
-from transferkit.console import track
+from transferkit.console import silenced, track
 from transferkit.data import known
 from transferkit.data.look import Look, look, quiet
 
@@ -63,7 +63,8 @@ def _doubts(paths, looks) -> list[tuple[int, str]]:
     places = [place for place, one in enumerate(looks) if one.doubt and one.refused is None and not one.reason]
     if not places:
         return []
-    from transferkit.data import pipeline  # TensorFlow: seconds, for these alone
+    with silenced():
+        from transferkit.data import pipeline  # TensorFlow: seconds, for these alone
 
     fine = {int(row) for row, _ in pipeline.readable([paths[place] for place in places], 3)}
     return [(place, "" if row in fine else "damaged or cut short") for row, place in enumerate(places)]

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from transferkit.atomic import write
 from transferkit.console import say, warn
-from transferkit.data import decode, known, pipeline
+from transferkit.data import audit
 from transferkit.network import Network
 from transferkit.weights.assign import assign, tensor_names
 
@@ -70,23 +70,23 @@ class Keep(keras.callbacks.Callback):
 
 
 class Watch(keras.callbacks.Callback):
-    """A warning for each picture that could be read before training and no longer can: it is left out from then on.
+    """After each epoch, a warning for each picture that could be read before training and was not given in it.
 
-    Only files that have changed since then are looked at, after each epoch.
+    It comes first among the callbacks: where it raises `ValueError`, too many being lost, the epoch is worth nothing.
+
+    Args:
+        delivered: how often `pipeline.training` has given each of `paths`; one process reads them all.
+        lost: `{path: reason}`, to which those are added.
     """
 
-    def __init__(self, paths):
+    def __init__(self, paths, delivered, lost: dict[str, str]):
         super().__init__()
-        self.known = {path: known.key_of(path) for path in paths}
+        self.paths, self.delivered, self.lost, self.epochs = paths, delivered, lost, 0
 
     def on_epoch_end(self, epoch, logs=None):
-        for path, before in self.known.items():
-            if (now := known.key_of(path)) != before:
-                self.known[path] = now
-                if now is None:
-                    warn(f"{path} is left out from here on: it is no longer there.")
-                elif not list(pipeline.readable([path], 3)):
-                    warn(f"{path} is left out from here on: {decode.why_unreadable(path)}.")
+        self.epochs += 1
+        audit.note_lost(self.paths, np.flatnonzero(self.delivered.numpy() >= self.epochs), self.lost)
+        audit.check_lost(self.paths, self.lost)
 
 
 class Interruptible(keras.callbacks.Callback):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from transferkit.console import say
-from transferkit.data import pipeline
+from transferkit.data import audit, pipeline
 from transferkit.data.listing import Splits
 from transferkit.evaluation.predict import outputs_of
 from transferkit.network import Network
@@ -15,18 +15,19 @@ from transferkit.training import optimizers
 from transferkit.training.callbacks import best_of
 
 
-def fit_head(network: Network, splits: Splits, recipe: Recipe) -> list[dict]:
+def fit_head(network: Network, splits: Splits, recipe: Recipe, lost: dict[str, str]) -> list[dict]:
     """Train the last layer on features of the plain view of every picture, computed once.
 
     The same as training the whole network with all but the head frozen and no augmentation, at the cost of one pass
-    over the pictures. The head is left as it was after its best epoch on `splits.val`.
+    over the pictures. The head is left as it was after its best epoch on `splits.val`. Pictures that cannot be read are
+    added to `lost`.
 
     Returns:
         A dict an epoch (phase, epoch, loss, accuracy, val_loss, val_accuracy).
     """
     knobs, head = recipe.train, network.model.get_layer(network.head)
     body = keras.Model(network.model.input, head.input)
-    train, val = (_features(body, network.pixels, part, name) for name, part in splits.items()[:2])
+    train, val = (_features(body, network.pixels, part, name, lost) for name, part in splits.items()[:2])
     model = keras.Model(head.input, network.model.output)  # the head, and an average over its map where there is one
     steps = -(-len(train[0]) // knobs.batch_size)
     optimizer = optimizers.make(
@@ -60,10 +61,12 @@ def fit_head(network: Network, splits: Splits, recipe: Recipe) -> list[dict]:
     return rows
 
 
-def _features(body, pixels, listing, what: str) -> tuple[np.ndarray, np.ndarray]:
+def _features(body, pixels, listing, what: str, lost: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
     """Features (n, width) and one-hot labels (n, classes) of the pictures that can be read."""
     started = time.perf_counter()
     features, rows = outputs_of(body, listing.paths, pixels, what=f"features of {what}")
+    audit.note_lost(listing.paths, rows, lost)
+    audit.check_lost(listing.paths, lost)
     say(f"features of {what}: {len(rows) / (time.perf_counter() - started):.0f} pictures/s")
     labels = np.array(listing.labels)[rows]
     return features, np.eye(len(listing.classes), dtype="float32")[labels]

@@ -4,16 +4,18 @@ import dataclasses
 import json
 import os
 import time
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import keras
+import tensorflow as tf
 from rich.progress import TextColumn
 
 from transferkit import runs
 from transferkit.console import progress, say
-from transferkit.data import augment, axes, pipeline
+from transferkit.data import audit, augment, axes, pipeline
 from transferkit.data.listing import Listing, Splits
 from transferkit.evaluation.predict import BATCH, evaluate
 from transferkit.recipe import Recipe
@@ -87,10 +89,11 @@ def resume(folder: str | os.PathLike) -> runs.Run:
 def _fit(job: Plan, folder: Path, history: list[dict], last: Path | None) -> runs.Run:
     """The two phases, from wherever the history ends; then the figures. Ctrl-C leads to the figures at once."""
     knobs, best_weights, interrupted = job.recipe.train, folder / "checkpoints" / "best.safetensors", False
+    lost = dict(job.unreadable)
     try:
         if knobs.head_epochs and not history:
             release(job.network, "head")
-            learnt = fit_head(job.network, job.splits, job.recipe)
+            learnt = fit_head(job.network, job.splits, job.recipe, lost)
             accuracy = callbacks.best_of(learnt)["val_accuracy"]
             say(f"head  {knobs.head_epochs} epochs on features  val_accuracy {accuracy:.3f}")
             callbacks.save_weights(job.network, best_weights)
@@ -99,7 +102,7 @@ def _fit(job: Plan, folder: Path, history: list[dict], last: Path | None) -> run
         elif history:
             callbacks.load_weights(job.network, best_weights)
         if len(history) < knobs.epochs:
-            _fit_released(job, folder, history, last)
+            _fit_released(job, folder, history, last, lost)
     except KeyboardInterrupt:
         if not history:
             say(f"Nothing is trained yet: transferkit finetune --resume {folder} starts again.")
@@ -109,10 +112,10 @@ def _fit(job: Plan, folder: Path, history: list[dict], last: Path | None) -> run
     if not history:
         raise ValueError(f"Nothing was learnt in {folder}: start again with a lower --lr than {knobs.lr}.")
     callbacks.load_weights(job.network, best_weights)
-    return _finish(job, folder, history, interrupted=interrupted)
+    return _finish(job, folder, history, lost, interrupted=interrupted)
 
 
-def _fit_released(job: Plan, folder: Path, history: list[dict], last: Path | None):
+def _fit_released(job: Plan, folder: Path, history: list[dict], last: Path | None, lost: dict[str, str]):
     """The second phase: the released part learns on augmented pictures; whole epochs are added to the history."""
     knobs, pixels, train = job.recipe.train, job.network.pixels, job.splits.train
     model, epochs, first = job.network.model, knobs.epochs - knobs.head_epochs, len(history) - knobs.head_epochs
@@ -126,11 +129,14 @@ def _fit_released(job: Plan, folder: Path, history: list[dict], last: Path | Non
         model.optimizer.build(model.trainable_variables)
         model.load_weights(last)
     views = augment.parse(job.recipe.augment.augment, axes.of(job.recipe.augment.pca))
+    with tf.device("CPU:0"):
+        delivered = tf.Variable(tf.zeros(len(train), tf.int32), trainable=False)
     keep = callbacks.Keep(job.network, folder, knobs.unfreeze, history)
     with (
         progress(TextColumn("{task.fields[figures]}")) as bars,
         callbacks.Interruptible() as interruptible,
         TemporaryDirectory(dir=folder / "checkpoints") as place,
+        warnings.catch_warnings(),
     ):
         room = {"memory": knobs.memory, "folder": Path(place)}
         batches = pipeline.training(
@@ -139,10 +145,12 @@ def _fit_released(job: Plan, folder: Path, history: list[dict], last: Path | Non
             views,
             batch_size=knobs.batch_size,
             seed=knobs.seed,
-            epochs=range(first, epochs + 1),  # one in reserve: pictures that break leave the last batch short
+            epochs=range(first, 2 * epochs),  # some in reserve, for pictures that break are missing
+            delivered=delivered,
             **room,
         )
         batches, waited = pipeline.clocked(batches)
+        warnings.filterwarnings("ignore", "Your input ran out of data")  # of which Watch tells the cause
         model.fit(
             batches,
             epochs=epochs,
@@ -151,9 +159,9 @@ def _fit_released(job: Plan, folder: Path, history: list[dict], last: Path | Non
             validation_data=pipeline.validation(job.splits.val, pixels, batch_size=BATCH, **room),
             validation_steps=pipeline.steps(job.splits.val, BATCH),
             callbacks=[
+                callbacks.Watch(train.paths, delivered, lost),
                 callbacks.Show(bars, knobs.unfreeze, knobs.batch_size, waited),
                 keep,
-                callbacks.Watch((*train.paths, *job.splits.val.paths)),
                 interruptible,
                 *_logs(folder),
             ],
@@ -167,16 +175,19 @@ def _logs(folder: Path) -> list[keras.callbacks.Callback]:
     return [keras.callbacks.TensorBoard(folder / "tensorboard")] if find_spec("tensorboard") else []
 
 
-def _finish(job: Plan, folder: Path, history: list[dict], *, interrupted: bool) -> runs.Run:
+def _finish(job: Plan, folder: Path, history: list[dict], lost: dict[str, str], *, interrupted: bool) -> runs.Run:
     """Evaluate once on test, or on val, and write the run."""
     split = "test" if job.splits.test else "val"
     figures, answers = evaluate(job.network, getattr(job.splits, split))
+    paths, answered = getattr(job.splits, split).paths, {row["path"] for row in answers}
+    audit.note_lost(paths, [row for row, path in enumerate(paths) if path in answered], lost)
+    runs.write_unreadable(folder, lost)
     head, best = [row for row in history if row["phase"] == "head"], callbacks.best_of(history)
     figures |= {
         "split": split,
         "head_accuracy": callbacks.best_of(head)["val_accuracy"] if head else None,
         "kept": {name: best[name] for name in ("phase", "epoch")},
-        "unreadable": len(job.unreadable),
+        "unreadable": len(lost),
         "interrupted": interrupted,
         "seconds": round(time.perf_counter() - job.started, 1),
     }
