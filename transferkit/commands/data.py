@@ -107,7 +107,9 @@ def pca(data, out, most, seed, as_json, **knobs):
 @command.command(short_help="Pack pictures into a few large files.")
 @source_options
 @click.argument("source", metavar="DATA", type=options.source)
-@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the shards; it must be new or empty.")
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False), help="Folder of the shards; it must be new or empty."
+)
 @click.option("--shard-mb", default=100.0, type=options.Number(0.001), help="Size of a shard in MB.  [default: 100]")
 @options.as_json
 @options.with_tensorflow
