@@ -174,6 +174,14 @@ def test_what_holds_no_axes_is_told(cli, pets, tmp_path, content):
     assert (status, err) == (1, f"Error: {sentence}\n")
 
 
+def test_axes_of_one_colour_are_told(cli, pets, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "plain" / name).mkdir(parents=True)
+        Image.new("RGB", (300, 200), (90, 120, 30)).save(tmp_path / "plain" / name / "0.png")
+    said = "are all of one colour: pca_jitter and pca_jitter_std do nothing with pca.json"
+    assert [said in " ".join(cli("data", "pca", data)[2].split()) for data in ("plain", pets)] == [True, False]
+
+
 def test_no_picture_has_no_axes():
     with pytest.raises(ValueError, match="no picture that can be read"):
         axes.fit([])

@@ -96,6 +96,10 @@ def pca(data, out, most, seed, as_json, **knobs):
     batches = pipeline.evaluation([paths[row] for row in rows], Pixels(), batch_size=32)
     fitted = axes.fit(pictures for pictures, _ in batches.as_numpy_iterator())
     axes.save(fitted, out)
+    if fitted.flat():
+        console.warn(
+            f"The pictures of {data} are all of one colour: pca_jitter and pca_jitter_std do nothing with {out}."
+        )
     if as_json:
         return options.answer({"out": str(out), **asdict(fitted)})
     lines = [(value, *axis) for value, axis in zip(fitted.values, zip(*fitted.vectors, strict=True), strict=True)]
