@@ -139,20 +139,6 @@ def test_groups_that_cannot_be_shared_out():
         grouped("xyyzxz", [0, 0, 1, 1, 2, 2]).split(0.3)
 
 
-@pytest.mark.parametrize("share", [-1, 0, 1, 2, True, "x", None, float("nan")])
-@pytest.mark.parametrize("groups", ["", "uvwxyz"])
-def test_a_share_is_between_0_and_1(share, groups):
-    with pytest.raises(ValueError, match=re.escape(f"a number between 0 and 1, as 0.2, not {share!r}.")):
-        grouped(groups, [0, 0, 1, 1, 2, 2]).split(share)
-
-
-def test_the_plan_says_how_many_pictures_the_groups_hold_out(cli, tiny, pets):
-    words = ("finetune", "--base", tiny, "--data", pets, "--weights", "none", "--size", "32", "--dry-run")
-    assert "20% of each class are held out." in cli(*words)[1]
-    said = " ".join(cli(*words, "--group-by", r"(\d)\d\.jpg")[1].split())
-    assert "4 pictures, in whole groups nearest to 20% of each class, are held out." in said
-
-
 def test_groups_are_stratified_as_far_as_they_allow():
     rng = np.random.default_rng(0)
     names, labels = rng.integers(0, 200, 3000), rng.choice(3, 3000, p=[0.7, 0.2, 0.1])
