@@ -78,20 +78,38 @@ def test_a_level_may_stand_after_others():
         ),
         ("hevy | flip", "No augmentation is called 'hevy'. Did you mean 'heavy'?"),
         ("light(1)", "'light(1)': light takes no numbers; write light, or its steps: 'crop(0.5) | flip'."),
-        ("flip | light", "crop picks what is decoded, so it must be the first step of 'flip | crop(0.5) | flip'."),
-        ("light | crop", "crop picks what is decoded, so it must be the first step of 'crop(0.5) | flip | crop'."),
+        (
+            "flip | light",
+            "a line has one such step, its first, but in 'flip | crop(0.5) | flip' crop is step 2.",
+        ),
+        ("light | crop", "a line has one such step, its first, but in 'crop(0.5) | flip | crop' crop is step 3."),
+        ("crop|crop", "crop picks what is decoded: a line has one such step, its first, but in 'crop | crop' crop is"),
+        ("none |", "'' is no augmentation step"),
         (
             "mixup | cifar",
             "pad_crop changes single pictures, so it must come before what mixes batches in 'mixup | pad_",
         ),
         ("light |", "'' is no augmentation step"),
-        ("flip | crop", "crop picks what is decoded, so it must be the first step of 'flip | crop'."),
+        (
+            "flip | crop",
+            "crop picks what is decoded: a line has one such step, its first, but in 'flip | crop' crop is",
+        ),
         ("crop(0.5, 1, 3)", "'crop(0.5, 1, 3)': 3 numbers are too many; expected crop(area=0.08, aspect=1.33)."),
-        ("crop(2)", "'crop(2)': area must be from 0.01 to 1, not 2."),
+        (
+            "crop(224) | flip",
+            "'crop(224)': area must be from 0.01 to 1, not 224: a share of the picture's, as in crop(0.08); the side "
+            "in pixels is --size.",
+        ),
         ("crop(0.5, 0.5)", "aspect must be from 1 to 10, not 0.5."),
         ("flip(-1)", "probability must be from 0 to 1, not -1."),
-        ("crop(1e999)", "area must be from 0.01 to 1, not inf."),
-        ("crop(area=0.5)", "'crop(area=0.5)' is no augmentation step: expected a name and numbers"),
+        ("crop(1e999)", "area must be from 0.01 to 1, not inf:"),
+        *(
+            (f"crop({number})", "plain numbers in their order")
+            for number in ("True", "nan", "'1'", "1_0", "(1)", "1,,1")
+        ),
+        ("crop(0.5)#x", "'crop(0.5)#x' is no augmentation step"),
+        ("crop(1" + "0" * 400 + ")", "area must be from 0.01 to 1, not inf:"),
+        ("crop(area=0.5)", "'crop(area=0.5)' is no augmentation step: expected a name and plain numbers"),
         ("crop(x)", "is no augmentation step"),
         ("crop(0.5", "is no augmentation step"),
         ("crop |", "'' is no augmentation step"),
@@ -101,6 +119,33 @@ def test_a_level_may_stand_after_others():
 def test_what_cannot_be_read_is_told(text, sentence):
     with pytest.raises(UnknownName, match=re.escape(sentence)):
         augment.parse(text)
+
+
+@pytest.mark.parametrize(
+    "name, near",
+    [
+        ("horizontal_flip", "flip"),
+        ("random_vertical_flip", "flip_vertical"),
+        ("flip_verticl", "flip_vertical"),
+        ("color_jitter", "jitter"),
+        ("colour_jitter", "jitter"),
+        ("pca_jiter", "pca_jitter"),
+        ("random_resized_crop", "crop"),
+        ("random_erasing", "erase"),
+    ],
+)
+def test_names_of_other_libraries_find_ours(name, near):
+    with pytest.raises(UnknownName, match=f"{name!r}. Did you mean {near!r}"):
+        augment.parse(f"{name}(0.5)")
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 10_000, "a" * 10_000 + "(", "crop(" + "1," * 10_000 + "1)", "flip|" * 9999 + "crop"]
+)
+def test_what_is_long_is_told_in_short(text):
+    with pytest.raises(UnknownName) as told:
+        augment.parse(text)
+    assert len(str(told.value)) < 600
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (37, 2), (64, 48), (33, 1000)])

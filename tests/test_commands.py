@@ -62,6 +62,13 @@ def test_dry_run_writes_nothing(cli, tiny, pets, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_plan_says_how_many_pictures_the_groups_hold_out(cli, tiny, pets):
+    words = ("finetune", "--base", tiny, "--data", pets, "--dry-run", *QUICK)
+    assert "20% of each class are held out." in cli(*words)[1]
+    said = " ".join(cli(*words, "--group-by", r"(\d)\d\.jpg")[1].split())
+    assert "4 pictures, in whole groups nearest to 20% of each class, are held out." in said
+
+
 def test_predict_keeps_order_and_says_what_it_could_not_read(cli, run, pets, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"")
     dog, cat = (sorted((pets / name).iterdir())[0] for name in ("dog", "cat"))

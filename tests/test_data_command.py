@@ -94,6 +94,36 @@ def test_what_preview_does_not_take_is_told(cli, pets, words, sentence):
     assert status == 2 and sentence in err
 
 
+@pytest.fixture
+def list_csv(pets, tmp_path):
+    """A list whose columns have to be named."""
+    lines = [f"{path},{path.parent.name},train" for path in sorted(pets.rglob("*.jpg"))]
+    (tmp_path / "list.csv").write_text("\n".join(["shot,beast,side", *lines]))
+    return "list.csv"
+
+
+@pytest.mark.parametrize("words", [("preview", "--size", 32, "--views", 1), ("pca", "--most", 2)])
+def test_a_list_whose_columns_are_named(cli, list_csv, words):
+    columns = ("--image-col", "shot", "--label-col", "beast", "--split-col", "side")
+    status, out, _ = cli("data", *words, list_csv, *columns, "--json")
+    assert status == 0 and json.loads(out)["pictures"]
+    status, _, err = cli("data", *words, list_csv, *columns, "--data-dir", ".")
+    assert status == 1 and err == "Error: --data-dir is for tfds:NAME, and list.csv is none.\n"
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_a_number_is_finite(cli, pets, number):
+    for words in (("data", "pack", pets, "--out", "new", "--shard-mb"), ("finetune", "--data", pets, "--lr")):
+        status, _, err = cli(*words, number)
+        assert status == 2 and number in err and ("is no finite number" in err or "is not in the range" in err)
+
+
+def test_pack_writes_over_no_file(cli, pets, tmp_path):
+    (tmp_path / "packed").touch()
+    status, _, err = cli("data", "pack", pets, "--out", "packed")
+    assert status == 2 and "'packed' is a file" in err and (tmp_path / "packed").is_file()
+
+
 def test_axes_are_those_of_the_covariance():
     mixing = np.array([[40, 10, 3], [38, -2, -5], [35, -12, 4]])
     pixels = (
@@ -142,6 +172,14 @@ def test_what_holds_no_axes_is_told(cli, pets, tmp_path, content):
     status, _, err = cli("data", "preview", pets, "--pca", "bad.json")
     sentence = "bad.json holds no axes of colours: expected the file that `transferkit data pca` writes."
     assert (status, err) == (1, f"Error: {sentence}\n")
+
+
+def test_axes_of_one_colour_are_told(cli, pets, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "plain" / name).mkdir(parents=True)
+        Image.new("RGB", (300, 200), (90, 120, 30)).save(tmp_path / "plain" / name / "0.png")
+    said = "are all of one colour: pca_jitter and pca_jitter_std do nothing with pca.json"
+    assert [said in " ".join(cli("data", "pca", data)[2].split()) for data in ("plain", pets)] == [True, False]
 
 
 def test_no_picture_has_no_axes():

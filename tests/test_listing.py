@@ -190,7 +190,7 @@ def test_under_another_order_of_classes():
         many(a=1).under(tuple(map(str, range(30))), "here")
 
 
-@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.2, 0.5, 0.99, 1.0])
+@pytest.mark.parametrize("fraction", [0.001, 0.01, 0.2, 0.5, 0.99, 0.999])
 @pytest.mark.parametrize("seed", [0, 7])
 def test_a_split_is_stratified_disjoint_and_whole(fraction, seed):
     whole = many(a=2, b=3, c=50, d=101)
@@ -203,6 +203,12 @@ def test_a_split_is_stratified_disjoint_and_whole(fraction, seed):
         assert min(part.counts().values()) >= 1
     for name, count in whole.counts().items():
         assert val.counts()[name] == np.clip(round(count * fraction), 1, count - 1)
+
+
+@pytest.mark.parametrize("share", [-1, 0, 1, 2, True, "x", None, float("nan")])
+def test_a_share_is_between_0_and_1(share):
+    with pytest.raises(ValueError, match=re.escape(f"a number between 0 and 1, as 0.2, not {share!r}.")):
+        many(a=4, b=4).split(share)
 
 
 def test_a_split_is_seeded():

@@ -108,6 +108,10 @@ def test_what_is_no_source_is_told(tmp_path, pets):
         parts_of(str(tmp_path / "note.pdf"))
     with pytest.raises(ValueError, match="--image-col is for a CSV file"):
         parts_of(str(pets), image_col="x")
+    wanted = Data(str(pets), data_dir=str(tmp_path))
+    for find in (sources.find_parts, sources.find_paths, lambda one: sources.find_labelled(one, ("cat", "dog"))):
+        with pytest.raises(ValueError, match="--data-dir is for tfds:NAME, and .*pets is none"):
+            find(wanted)
 
 
 def test_groups_by_column_or_pattern_stay_on_one_side(lists):

@@ -7,6 +7,8 @@ import click
 from transferkit import recipe
 from transferkit.commands import options
 
+source_options = options.knob_options("image_col", "label_col", "split_col", "data_dir")
+
 
 @click.group(short_help="Look at a folder of pictures and prepare it.")
 def command():
@@ -19,6 +21,7 @@ def command():
 
 
 @command.command("preview", short_help="A sheet of what the network will see.")
+@source_options
 @click.argument("data", type=options.source)
 @options.recipe_options("augment")
 @click.option("--size", type=click.IntRange(16, 2048), default=224, show_default=True, help="Side of the pictures.")
@@ -32,7 +35,7 @@ def command():
 @click.option("--out", type=click.Path(dir_okay=False), default="preview.png", show_default=True, help="PNG or JPEG.")
 @options.as_json
 @options.with_tensorflow
-def preview(data, augment, pca, size, channels, each, views, most, seed, out, as_json):
+def preview(data, augment, pca, size, channels, each, views, most, seed, out, as_json, **knobs):
     """Write a contact sheet: some pictures of each class as evaluation sees them, and as training does, epoch by epoch.
 
     \b
@@ -49,7 +52,8 @@ def preview(data, augment, pca, size, channels, each, views, most, seed, out, as
         raise click.UsageError(f"--out must end in .png, .jpg or .jpeg, not {out!r}.")
     line = "light" if augment is recipe.BY_RULE else augment
     augmentation = language.parse(line, axes.of(pca or ""))
-    some = sheet.chosen(sources.find_parts(recipe.Data(data))["train"], each, seed=seed)
+    listing = sources.find_parts(options.build_recipe(None, knobs | {"data": data}).data)["train"]
+    some = sheet.chosen(listing, each, seed=seed)
     some = some.take(range(min(most, len(some))))
     pixels = Pixels().at(size).of_channels(int(channels))
     picture = sheet.draw(some, pixels, augmentation, views=views, seed=seed)
@@ -63,6 +67,7 @@ def preview(data, augment, pca, size, channels, each, views, most, seed, out, as
 
 
 @command.command("pca", short_help="Fit the axes of colour for pca_jitter and pca_jitter_std.")
+@source_options
 @click.argument("data", type=options.source)
 @click.option(
     "--out", type=click.Path(dir_okay=False), default="pca.json", show_default=True, help="Where to write them."
@@ -71,7 +76,7 @@ def preview(data, augment, pca, size, channels, each, views, most, seed, out, as
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of which.")
 @options.as_json
 @options.with_tensorflow
-def pca(data, out, most, seed, as_json):
+def pca(data, out, most, seed, as_json, **knobs):
     """Find the principal axes of RGB over the training pictures, as they are at 224 pixels.
 
     \b
@@ -86,11 +91,15 @@ def pca(data, out, most, seed, as_json):
     from transferkit.data import axes, pipeline, sources
     from transferkit.pixels import Pixels
 
-    paths = sources.find_parts(recipe.Data(data))["train"].paths
+    paths = sources.find_parts(options.build_recipe(None, knobs | {"data": data}).data)["train"].paths
     rows = sorted(np.random.default_rng(seed).permutation(len(paths))[:most])
     batches = pipeline.evaluation([paths[row] for row in rows], Pixels(), batch_size=32)
     fitted = axes.fit(pictures for pictures, _ in batches.as_numpy_iterator())
     axes.save(fitted, out)
+    if fitted.flat():
+        console.warn(
+            f"The pictures of {data} are all of one colour: pca_jitter and pca_jitter_std do nothing with {out}."
+        )
     if as_json:
         return options.answer({"out": str(out), **asdict(fitted)})
     lines = [(value, *axis) for value, axis in zip(fitted.values, zip(*fitted.vectors, strict=True), strict=True)]
@@ -100,10 +109,12 @@ def pca(data, out, most, seed, as_json):
 
 
 @command.command(short_help="Pack pictures into a few large files.")
-@options.knob_options("image_col", "label_col", "split_col", "data_dir")
+@source_options
 @click.argument("source", metavar="DATA", type=options.source)
-@click.option("--out", required=True, type=click.Path(), help="Folder of the shards; it must be new or empty.")
-@click.option("--shard-mb", default=100.0, type=click.FloatRange(0.001), help="Size of a shard in MB.  [default: 100]")
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False), help="Folder of the shards; it must be new or empty."
+)
+@click.option("--shard-mb", default=100.0, type=options.Number(0.001), help="Size of a shard in MB.  [default: 100]")
 @options.as_json
 @options.with_tensorflow
 def pack(source, out, shard_mb, as_json, **knobs):

@@ -85,8 +85,10 @@ def show_plan(plan, on):
             ignored = ", ".join(f"{count} {suffix}" for suffix, count in sorted(part.ignored.items()))
             say(f"Passed over in {name}: {ignored}.", on)
     if splits.made:
-        whole = ", in whole groups" if splits.train.groups else ""
-        say(f"No validation pictures are given: {job.data.validation:.0%} of each class are held out{whole}.", on)
+        held = f"{job.data.validation:.0%} of each class"
+        if splits.train.groups:  # of which no share can be promised
+            held = f"{len(splits.val):,} pictures, in whole groups nearest to {held},"
+        say(f"No validation pictures are given: {held} are held out.", on)
     pixels = plan.network.pixels
     say(
         f"\n{plan.network.base}: {'; '.join(plan.network.loaded) or 'fresh weights'}; on {plan.device.name} in "

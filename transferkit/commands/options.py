@@ -3,6 +3,7 @@
 import functools
 import importlib
 import json
+import math
 import os
 import sys
 
@@ -19,6 +20,14 @@ def source(value: str) -> str:
     if not value.startswith("tfds:") and not os.path.exists(value):
         raise click.BadParameter(f"There is no folder or file {value!r}.")
     return value
+
+
+class Number(click.FloatRange):
+    """A number within limits; nan, which no comparison refuses, and inf are none."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        return number if math.isfinite(number) else self.fail(f"{value!r} is no finite number.", param, ctx)
 
 
 TYPES = {"data": source, "data_dir": FOLDER, "pca": FILE}  # knobs that are more than text or a number
@@ -54,7 +63,7 @@ def _type(knob):
     if facts["choices"]:
         return click.Choice(facts["choices"])
     if kind in (int, float):
-        number = click.IntRange if kind is int else click.FloatRange
+        number = click.IntRange if kind is int else Number
         return number(facts["low"], facts["high"])
     return TYPES.get(knob.name, click.STRING)
 

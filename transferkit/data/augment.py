@@ -7,8 +7,8 @@ annotation of each is what it may be: from a low to a high, or a range of whole 
 steps, alone or in a line: `"heavy | cutmix"`.
 """
 
-import ast
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from transferkit.data import colour, policies, shapes
 from transferkit.data.axes import IMAGENET, Axes
 from transferkit.data.mixing import BATCHES
 from transferkit.data.windows import WINDOWS
-from transferkit.lookup import UnknownName, pick
+from transferkit.lookup import UnknownName, pick, shown
 
 OPS = shapes.OPS | colour.OPS | policies.OPS
 LEVELS = {
@@ -34,6 +34,9 @@ LEVELS = {
     "resnet": "scale_crop(256, 480) | flip | pca_jitter(0.1)",
     "cifar": "pad_crop(4) | flip",
 }
+STEP = re.compile(r"([a-z_]\w*)\s*(?:\(([^()]*)\))?", re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+HINTS = {"area": ": a share of the picture's, as in crop(0.08); the side in pixels is --size"}  # said where it is wrong
 
 
 @dataclass(frozen=True)
@@ -61,17 +64,19 @@ def parse(text: str, axes: Axes = IMAGENET) -> Augmentation:
         UnknownName: the line is not steps with plain numbers, a step is not known or not in its place, or a number is
             out of its limits.
     """
-    line = expanded(text)
+    steps = _steps(text)
+    line = shown(" | ".join(steps))
     window, ops, batches = None, [], []
-    for position, step in enumerate(line.split(" | ") if line else []):
+    for place, step in enumerate(steps, start=1):
         name, arguments = _call(step)
         function = pick(WINDOWS | OPS | BATCHES | LEVELS, name, "augmentation")
         if name in LEVELS:
-            raise UnknownName(f"{step!r}: {name} takes no numbers; write {name}, or its steps: {LEVELS[name]!r}.")
-        if name in WINDOWS and position > 0:
-            raise UnknownName(f"{name} picks what is decoded, so it must be the first step of {line!r}.")
+            raise UnknownName(f"{shown(step)}: {name} takes no numbers; write {name}, or its steps: {LEVELS[name]!r}.")
+        if name in WINDOWS and place > 1:
+            one = f"{name} picks what is decoded: a line has one such step, its first"
+            raise UnknownName(f"{one}, but in {line} {name} is step {place}.")
         if name not in BATCHES and batches:
-            raise UnknownName(f"{name} changes single pictures, so it must come before what mixes batches in {line!r}.")
+            raise UnknownName(f"{name} changes single pictures, so it must come before what mixes batches in {line}.")
         bound = partial(function, **_numbers(function, step, arguments), **_constants(function, axes))
         if name in WINDOWS:
             window = bound
@@ -85,30 +90,31 @@ def expanded(text: str) -> str:
 
     What is no level's name stays as it is; "none" leaves nothing.
     """
-    steps = [step.strip() for step in text.strip().split("|")]
-    steps = [LEVELS.get(step, step) for step in steps if step != "none"]
-    return " | ".join(steps)
+    return " | ".join(_steps(text))
 
 
-def _call(step: str) -> tuple[str, list]:
+def _steps(text: str) -> list[str]:
+    steps = [step.strip() for step in text.split("|")] if text.strip() else []
+    return [one for step in steps if step != "none" for one in LEVELS.get(step, step).split(" | ")]
+
+
+def _call(step: str) -> tuple[str, list[float]]:
     """`"crop(0.5)"` to `("crop", [0.5])`; numbers only."""
-    try:
-        node = ast.parse(step, mode="eval").body
-        if isinstance(node, ast.Name):
-            return node.id, []
-        if node.keywords:
-            raise ValueError
-        return node.func.id, [float(ast.literal_eval(argument)) for argument in node.args]
-    except (SyntaxError, ValueError, TypeError, AttributeError):
-        raise UnknownName(f"{step!r} is no augmentation step: expected a name and numbers, as in crop(0.5).") from None
+    match = STEP.fullmatch(step)
+    name, inner = match.groups() if match else (None, None)
+    numbers = [number.strip() for number in inner.split(",")] if (inner or "").strip() else []
+    if not match or not all(map(NUMBER.fullmatch, numbers)):
+        expected = "expected a name and plain numbers in their order, without keywords, as in crop(0.5)"
+        raise UnknownName(f"{shown(step)} is no augmentation step: {expected}.")
+    return name, list(map(float, numbers))
 
 
 def _numbers(function, step: str, arguments: list) -> dict:
     """The numbers of a step by name, within their limits."""
     known = parameters(function)
     if len(arguments) > len(known):
-        shown = f"{function.__name__}({', '.join(f'{p.name}={p.default:.3g}' for p in known)})"
-        raise UnknownName(f"{step!r}: {len(arguments)} numbers are too many; expected {shown}.")
+        form = f"{function.__name__}({', '.join(f'{p.name}={p.default:.3g}' for p in known)})"
+        raise UnknownName(f"{shown(step)}: {len(arguments)} numbers are too many; expected {form}.")
     given = {parameter.name: parameter.default for parameter in known}
     given |= {parameter.name: value for parameter, value in zip(known, arguments, strict=False)}
     for parameter in known:
@@ -117,9 +123,10 @@ def _numbers(function, step: str, arguments: list) -> dict:
         low, high = limits[0], limits[-1]
         if not (value in limits if whole else low <= value <= high):
             kind = "a whole number from" if whole else "from"
-            raise UnknownName(f"{step!r}: {parameter.name} must be {kind} {low} to {high}, not {value:g}.")
+            wanted = f"{parameter.name} must be {kind} {low} to {high}, not {value:g}{HINTS.get(parameter.name, '')}"
+            raise UnknownName(f"{shown(step)}: {wanted}.")
     if given.get("low", 0) > given.get("high", 0):
-        raise UnknownName(f"{step!r}: low must not exceed high, {given['low']:g} is more than {given['high']:g}.")
+        raise UnknownName(f"{shown(step)}: low must not exceed high, {given['low']:g} is more than {given['high']:g}.")
     return given
 
 

@@ -37,6 +37,10 @@ class Axes:
         """(3, 3): as `shifts`, but by the roots of the eigenvalues, which are standard deviations of the pixels."""
         return 255 * np.array(self.vectors) * np.sqrt(self.values)
 
+    def flat(self) -> bool:
+        """Whether pixels stray by less than one of 255 steps, so that there are no colours to have axes."""
+        return max(self.values) < 1 / 255**2
+
 
 # of a sample of ImageNet's training pictures, as published with Facebook's ResNets (fb.resnet.torch)
 IMAGENET = Axes(

@@ -1,6 +1,7 @@
 """Which rows of a listing are held out or used: by class, and by groups that belong together."""
 
 import re
+from numbers import Real
 
 import numpy as np
 
@@ -11,8 +12,11 @@ def hold_out(listing, fraction: float, seed: int) -> np.ndarray:
     """Rows of about `fraction` of each class, at least one picture of each class in and out, no group cut in two.
 
     Raises:
-        ValueError: a class has a single picture or a single group, or its groups cannot be shared out.
+        ValueError: `fraction` is not between 0 and 1; a class has a single picture or a single group, or its groups
+            cannot be shared out.
     """
+    if not isinstance(fraction, Real) or not 0 < fraction < 1:
+        raise ValueError(f"The share to hold out must be a number between 0 and 1, as 0.2, not {fraction!r}.")
     labels, rng = np.array(listing.labels), np.random.default_rng(seed)
     if listing.groups:
         return _groups_held_out(listing, labels, fraction, rng)

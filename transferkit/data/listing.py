@@ -74,7 +74,7 @@ class Listing:
         A listing with groups is split between them: no group is on both sides.
 
         Raises:
-            ValueError: a class has a single picture, or a single group.
+            ValueError: `fraction` is not between 0 and 1, or a class has a single picture, or a single group.
         """
         held = hold_out(self, fraction, seed)
         kept = np.setdiff1d(np.arange(len(self)), held)

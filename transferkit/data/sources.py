@@ -45,6 +45,7 @@ def find_labelled(wanted: Data, classes: tuple[str, ...]) -> tuple[Listing, str]
         FileNotFoundError, UnknownName, ValueError: as `find_parts`; or a class is none of the network's.
     """
     if _kind(wanted.data) == "folder":
+        _check_knobs(wanted, "folder")
         return listing.find_labelled(wanted.data, classes)
     parts = _parts(wanted)
     name = next((name for name in ("test", "val", "train") if name in parts), "train")
@@ -63,7 +64,7 @@ def find_paths(wanted: Data) -> list[str]:
     is_file = os.path.exists(wanted.data) and not os.path.isdir(wanted.data)
     is_picture = is_file and Path(wanted.data).suffix.lower() not in manifest.SUFFIXES
     kind = "picture" if is_picture else _kind(wanted.data)
-    _check_columns(wanted, kind)
+    _check_knobs(wanted, kind)
     if kind == "picture":
         return [wanted.data]
     if kind == "manifest":
@@ -112,7 +113,7 @@ def _kind(data: str) -> str:
 
 def _parts(wanted: Data) -> dict[str, Listing]:
     kind = _kind(wanted.data)
-    _check_columns(wanted, kind)
+    _check_knobs(wanted, kind)
     if kind == "manifest":
         columns = manifest.Columns(wanted.image_col, wanted.label_col, wanted.split_col, wanted.group_by)
         return manifest.read_parts(wanted.data, columns)
@@ -123,10 +124,12 @@ def _parts(wanted: Data) -> dict[str, Listing]:
     return _grouped(listing.find_parts(wanted.data), wanted.group_by, wanted.data)
 
 
-def _check_columns(wanted: Data, kind: str):
-    given = [name for name in ("image", "label", "split") if getattr(wanted, f"{name}_col")]
-    if given and kind != "manifest":
-        raise ValueError(f"--{given[0]}-col is for a CSV file, and {wanted.data} is none.")
+def _check_knobs(wanted: Data, kind: str):
+    """Raise `ValueError` if a knob is given that is for another kind of source."""
+    meant = dict.fromkeys(("image_col", "label_col", "split_col"), ("manifest", "a CSV file"))
+    for name, (right, what) in (meant | {"data_dir": ("tfds", "tfds:NAME")}).items():
+        if getattr(wanted, name) and kind != right:
+            raise ValueError(f"--{name.replace('_', '-')} is for {what}, and {wanted.data} is none.")
 
 
 def _grouped(parts: dict[str, Listing], pattern: str, root: str) -> dict[str, Listing]:
