@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from pictures import folder
 from PIL import Image
 
 import transferkit as tk
-from transferkit.data import decode, pipeline, ranges, shards, sources
+from transferkit.data import decode, pipeline, problems, ranges, shards, sources
 from transferkit.data.arrays import list_arrays
 from transferkit.data.listing import Listing
 from transferkit.lookup import UnknownName
@@ -175,13 +176,51 @@ def test_packed_pictures_are_the_same(pets, tmp_path):
     names = sorted(path.name for path in (tmp_path / "packed").glob("*.tfrecord"))
     assert len(names) > 2 and names[0] == f"train-00000-of-{len(names):05d}.tfrecord"
     for there, here in zip(found.paths, plain.paths, strict=True):
+        assert ranges.name_of(there) == "/".join(here.split("/")[-2:]) and ranges.name_of(here) == here
         assert ranges.file_of(there).endswith(".tfrecord") and ranges.file_of(here) == here
         assert ranges.read_bytes(there) == ranges.read_bytes(here)
     assert np.array_equal(pictures(found), pictures(plain))
     assert decode.reader(plain.paths) is tf.io.read_file
     again = tmp_path / "again"
     shards.pack({"train": found}, again)
-    assert ranges.read_bytes(parts_of(str(again))["train"].paths[3]) == ranges.read_bytes(plain.paths[3])
+    twice = parts_of(str(again))["train"].paths
+    assert ranges.read_bytes(twice[3]) == ranges.read_bytes(plain.paths[3])
+    assert list(map(ranges.name_of, twice)) == list(map(ranges.name_of, found.paths))
+    assert problems.place(found) == str(tmp_path / "packed")
+
+
+@pytest.mark.parametrize("name", ["a b/1.jpg", "x.tfrecord#1+2:y.png", "a\n#7+8.tfrecord", "\udcff:é/2", "0"])
+def test_a_range_carries_a_name_of_any_kind(tmp_path, name):
+    (tmp_path / "x.tfrecord").write_bytes(b"0123456789")
+    path = ranges.spell(str(tmp_path / "x.tfrecord"), 3, 4, name)
+    assert (ranges.file_of(path), ranges.name_of(path)) == (str(tmp_path / "x.tfrecord"), name)
+    assert ranges.read_bytes(path) == b"3456"
+    bare = path.removesuffix(f":{name}")  # as runs wrote it before names were kept
+    assert ranges.read_bytes(bare) == b"3456" and ranges.name_of(bare) == bare
+
+
+def test_packed_pictures_are_checked_under_their_names(cli, pets, tmp_path):
+    made = tmp_path / "odd"
+    shutil.copytree(pets, made)
+    first = made / "cat" / "000.jpg"
+    first.rename(first.with_suffix(".png"))
+    assert cli("data", "pack", "odd", "--out", "packed")[0] == 0
+    found = json.loads(cli("check", "packed", "--json")[1])["problems"]
+    odd = [row for row in found if row["problem"] == "wrong-extension"]
+    assert [(ranges.name_of(row["path"]), row["detail"]) for row in odd] == [
+        ("cat/000.png", ".png, but the content is JPEG")
+    ]
+
+
+def test_check_says_what_is_wrong_with_a_damaged_pack(cli, pets, tmp_path):
+    packed = tmp_path / "packed"
+    shards.pack({"train": parts_of(str(pets))["train"]}, packed)
+    next(packed.glob("*.tfrecord")).unlink()
+    status, _, err = cli("check", "packed")
+    assert status == 1 and "is missing: copy the whole folder again" in err
+    (packed / shards.INDEX).write_text("{")
+    status, _, err = cli("check", "packed")
+    assert status == 1 and "shards.json cannot be used" in err
 
 
 def test_shards_are_records_that_tensorflow_reads(pets, tmp_path):

@@ -44,7 +44,7 @@ def find_labelled(wanted: Data, classes: tuple[str, ...]) -> tuple[Listing, str]
     Raises:
         FileNotFoundError, UnknownName, ValueError: as `find_parts`; or a class is none of the network's.
     """
-    if _kind(wanted.data) == "folder":
+    if kind_of(wanted.data) == "folder":
         return listing.find_labelled(wanted.data, classes)
     parts = _parts(wanted)
     name = next((name for name in ("test", "val", "train") if name in parts), "train")
@@ -62,7 +62,7 @@ def find_paths(wanted: Data) -> list[str]:
     """
     is_file = os.path.exists(wanted.data) and not os.path.isdir(wanted.data)
     is_picture = is_file and Path(wanted.data).suffix.lower() not in manifest.SUFFIXES
-    kind = "picture" if is_picture else _kind(wanted.data)
+    kind = "picture" if is_picture else kind_of(wanted.data)
     _check_columns(wanted, kind)
     if kind == "picture":
         return [wanted.data]
@@ -99,7 +99,8 @@ def check_there(data: str):
         raise FileNotFoundError(f"There is no {data!r}: {FORMS}.{nearest(names, Path(data).name)}")
 
 
-def _kind(data: str) -> str:
+def kind_of(data: str) -> str:
+    """What a source is: "tfds", "manifest", "shards" or "folder"."""
     if data.startswith(tfds.PREFIX):
         return "tfds"
     check_there(data)
@@ -111,7 +112,7 @@ def _kind(data: str) -> str:
 
 
 def _parts(wanted: Data) -> dict[str, Listing]:
-    kind = _kind(wanted.data)
+    kind = kind_of(wanted.data)
     _check_columns(wanted, kind)
     if kind == "manifest":
         columns = manifest.Columns(wanted.image_col, wanted.label_col, wanted.split_col, wanted.group_by)
