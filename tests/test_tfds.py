@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -83,6 +84,20 @@ def test_slices_whose_names_read_alike_are_kept_apart(root):
     assert {split: len(part) for split, part in found.items()} == sizes
     for split, first in (("train[:50%]", 0), ("train[50%:]", 6), ("train[-5:]", 7)):
         assert read_bytes(found[split].paths[0]) == jpeg("train", first)
+
+
+def test_builders_in_python_are_sources(root, pets, tmp_path):
+    named = tk.find_splits("tfds:tiny_pets", data_dir=str(root))
+    assert tk.find_splits(tfds.builder("tiny_pets", data_dir=root)) == named
+    assert tk.find_splits(tfds.builder_from_directory(str(root / "tiny_pets" / "1.0.0"))) == named
+    prepare(tmp_path, {"image": PICTURE, "label": LABEL}, {"train": 6}, config="small")
+    splits = tk.find_splits(tfds.builder("tiny_pets/small", data_dir=tmp_path), validation=0.5)
+    assert (len(splits.train), len(splits.val)) == (3, 3)
+    shutil.copytree(pets, tmp_path / "tree" / "train")
+    tree = tfds.folder_dataset.ImageFolder(str(tmp_path / "tree"))
+    assert tk.find_splits(tree) == tk.find_splits(tmp_path / "tree")
+    with pytest.raises(FileNotFoundError, match="tfds:mnist is not prepared on this machine"):
+        tk.find_splits(tfds.builder("mnist", data_dir=tmp_path))
 
 
 @pytest.mark.parametrize(

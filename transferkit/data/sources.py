@@ -77,7 +77,7 @@ def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int =
     """Train, val and perhaps test pictures of any source, for `tk.finetune(base, splits.train, splits.val)`.
 
     Args:
-        data: as of `transferkit finetune --data`.
+        data: as of `transferkit finetune --data`, or a builder of TFDS, prepared or an `ImageFolder`.
         validation: share of each class held out where the source has no "val".
         seed: of that split.
         **knobs: the others of the recipe's [data]: `group_by`, `image_col`, ...
@@ -85,6 +85,11 @@ def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int =
     Raises:
         FileNotFoundError, UnknownName, ValueError: as `find_parts`; or a class is too small to be split.
     """
+    if hasattr(data, "as_dataset"):
+        data, knobs["data_dir"] = tfds.spell(data)
+    if not isinstance(data, (str, os.PathLike)):
+        arrays = "; tk.list_arrays takes arrays" if hasattr(data, "__array__") else ""
+        raise ValueError(f"data must be a path or a name, not of type {type(data).__name__}: {FORMS}{arrays}.")
     wanted = Recipe().override(data=os.fspath(data), validation=validation, **knobs).data
     return complete(find_parts(wanted), validation=validation, seed=seed).lessened(
         wanted.fraction, wanted.per_class, seed

@@ -58,6 +58,17 @@ def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
     return parts
 
 
+def spell(builder) -> tuple[str, str]:
+    """The source that a builder of TFDS reads, and its folder of prepared data."""
+    import tensorflow_datasets as tfds
+
+    if isinstance(builder, tfds.folder_dataset.ImageFolder):
+        return os.fspath(builder.data_dir), ""
+    folder, config = Path(builder.data_dir), builder.builder_config
+    name = f"{builder.name}/{config.name}" if config else builder.name
+    return f"{PREFIX}{name}:{folder.name}", str(folder.parents[name.count("/") + 1])
+
+
 def _prepared(root: Path, name: str, version: str | None, tfds) -> Path:
     """The folder of the newest prepared version.
 
