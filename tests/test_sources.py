@@ -1,18 +1,17 @@
-"""CSV lists, groups, shards and arrays as sources of a job."""
+"""CSV lists, groups and shards as sources of a job."""
 
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from pictures import folder
-from PIL import Image
 
 import transferkit as tk
-from transferkit.data import decode, pipeline, ranges, shards, sources
-from transferkit.data.arrays import list_arrays
+from transferkit.data import decode, pipeline, problems, ranges, shards, sources
 from transferkit.data.listing import Listing
 from transferkit.lookup import UnknownName
 from transferkit.pixels import Pixels
@@ -179,13 +178,51 @@ def test_packed_pictures_are_the_same(pets, tmp_path):
     names = sorted(path.name for path in (tmp_path / "packed").glob("*.tfrecord"))
     assert len(names) > 2 and names[0] == f"train-00000-of-{len(names):05d}.tfrecord"
     for there, here in zip(found.paths, plain.paths, strict=True):
+        assert ranges.name_of(there) == "/".join(here.split("/")[-2:]) and ranges.name_of(here) == here
         assert ranges.file_of(there).endswith(".tfrecord") and ranges.file_of(here) == here
         assert ranges.read_bytes(there) == ranges.read_bytes(here)
     assert np.array_equal(pictures(found), pictures(plain))
     assert decode.reader(plain.paths) is tf.io.read_file
     again = tmp_path / "again"
     shards.pack({"train": found}, again)
-    assert ranges.read_bytes(parts_of(str(again))["train"].paths[3]) == ranges.read_bytes(plain.paths[3])
+    twice = parts_of(str(again))["train"].paths
+    assert ranges.read_bytes(twice[3]) == ranges.read_bytes(plain.paths[3])
+    assert list(map(ranges.name_of, twice)) == list(map(ranges.name_of, found.paths))
+    assert problems.place(found) == str(tmp_path / "packed")
+
+
+@pytest.mark.parametrize("name", ["a b/1.jpg", "x.tfrecord#1+2:y.png", "a\n#7+8.tfrecord", "\udcff:é/2", "0"])
+def test_a_range_carries_a_name_of_any_kind(tmp_path, name):
+    (tmp_path / "x.tfrecord").write_bytes(b"0123456789")
+    path = ranges.spell(str(tmp_path / "x.tfrecord"), 3, 4, name)
+    assert (ranges.file_of(path), ranges.name_of(path)) == (str(tmp_path / "x.tfrecord"), name)
+    assert ranges.read_bytes(path) == b"3456"
+    bare = path.removesuffix(f":{name}")  # as runs wrote it before names were kept
+    assert ranges.read_bytes(bare) == b"3456" and ranges.name_of(bare) == bare
+
+
+def test_packed_pictures_are_checked_under_their_names(cli, pets, tmp_path):
+    made = tmp_path / "odd"
+    shutil.copytree(pets, made)
+    first = made / "cat" / "000.jpg"
+    first.rename(first.with_suffix(".png"))
+    assert cli("data", "pack", "odd", "--out", "packed")[0] == 0
+    found = json.loads(cli("check", "packed", "--json")[1])["problems"]
+    odd = [row for row in found if row["problem"] == "wrong-extension"]
+    assert [(ranges.name_of(row["path"]), row["detail"]) for row in odd] == [
+        ("cat/000.png", ".png, but the content is JPEG")
+    ]
+
+
+def test_check_says_what_is_wrong_with_a_damaged_pack(cli, pets, tmp_path):
+    packed = tmp_path / "packed"
+    shards.pack({"train": parts_of(str(pets))["train"]}, packed)
+    next(packed.glob("*.tfrecord")).unlink()
+    status, _, err = cli("check", "packed")
+    assert status == 1 and "is missing: copy the whole folder again" in err
+    (packed / shards.INDEX).write_text("{")
+    status, _, err = cli("check", "packed")
+    assert status == 1 and "shards.json cannot be used" in err
 
 
 def test_shards_are_records_that_tensorflow_reads(pets, tmp_path):
@@ -244,45 +281,6 @@ def test_a_job_on_each_source_is_reproduced(cli, tiny, pets, tmp_path, source):
     assert cli("finetune", "--resume", "run")[0] == 0
     assert (tmp_path / "run" / "split.csv").read_text() == first
     assert len(tk.load_run(tmp_path / "run").splits.train) == len(kept.train)
-
-
-def opened(path):
-    with Image.open(path) as image:
-        return np.asarray(image)
-
-
-def test_arrays(tiny, tmp_path):
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (12, 20, 24, 3), "uint8")
-    found = list_arrays(images, ["dog", "cat"] * 6)
-    assert found.classes == ("cat", "dog") and found.labels == (1, 0) * 6
-    assert all(np.array_equal(opened(p), image) for p, image in zip(found.paths, images, strict=True))
-    assert str(tmp_path / "home") in found.paths[0]
-    assert tk.list_arrays(images, np.array([1, 0] * 6), classes=["cat", "dog"]) == found
-    assert tk.list_arrays(images, np.array([7, 10] * 6)).classes == ("7", "10")
-    alpha = np.zeros((8, 8, 4), "uint8")
-    mixed = list_arrays([images[0], images[1, :9, :, 0], alpha, images[2, ..., :1]], [0, 1, 0, 1])
-    assert [opened(path).shape for path in mixed.paths] == [(20, 24, 3), (9, 24), (8, 8, 4), (20, 24)]
-    run = tk.finetune(tiny, *found.split(0.5), out=tmp_path / "run", weights="none", size=32, epochs=1, batch_size=4)
-    assert run.metrics["n"] == 6
-
-
-@pytest.mark.parametrize(
-    ("images", "labels", "classes", "sentence"),
-    [
-        (np.zeros((2, 8, 8), "uint8"), [0], None, "2 pictures and 1 labels"),
-        ([], [], None, "no pictures"),
-        (np.zeros((2, 8, 8, 3)), [0, 1], None, r"Picture 0 is float64 \(8, 8, 3\): expected uint8"),
-        (np.zeros((2, 8, 8, 2), "uint8"), [0, 1], None, r"uint8 \(8, 8, 2\)"),
-        (np.zeros((2, 8, 8), "uint8"), [0, "a"], None, "all names or all whole numbers, not 'a'"),
-        (np.zeros((2, 8, 8), "uint8"), np.eye(2), None, "argmax"),
-        (np.zeros((2, 8, 8), "uint8"), [0, 2], ["a", "b"], "Label 2 of picture 1 is none of the 2 classes"),
-        (np.zeros((2, 8, 8), "uint8"), ["a", "b"], ["a", "a"], "holds a name twice"),
-    ],
-)
-def test_arrays_that_are_no_pictures(images, labels, classes, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        list_arrays(images, labels, classes)
 
 
 def test_files_of_any_name_are_trained_on_listed_and_packed(cli, tiny, tmp_path):

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -77,6 +78,51 @@ def test_one_split_is_all_for_training(root):
     assert splits.made and len(splits.val) == 9
 
 
+def test_slices_whose_names_read_alike_are_kept_apart(root):
+    sizes = {"train[:50%]": 6, "train[50%:]": 6, "train[:5]": 5, "train[-5:]": 5, "train[50%:]+extra": 12}
+    found = {split: parts_of(f"tfds:tiny_pets:{split}", root)["train"] for split in sizes}
+    assert {split: len(part) for split, part in found.items()} == sizes
+    for split, first in (("train[:50%]", 0), ("train[50%:]", 6), ("train[-5:]", 7)):
+        assert read_bytes(found[split].paths[0]) == jpeg("train", first)
+
+
+def test_builders_in_python_are_sources(root, pets, tmp_path):
+    named = tk.find_splits("tfds:tiny_pets", data_dir=str(root))
+    assert tk.find_splits(tfds.builder("tiny_pets", data_dir=root)) == named
+    assert tk.find_splits(tfds.builder_from_directory(str(root / "tiny_pets" / "1.0.0"))) == named
+    prepare(tmp_path, {"image": PICTURE, "label": LABEL}, {"train": 6}, config="small")
+    splits = tk.find_splits(tfds.builder("tiny_pets/small", data_dir=tmp_path), validation=0.5)
+    assert (len(splits.train), len(splits.val)) == (3, 3)
+    shutil.copytree(pets, tmp_path / "tree" / "train")
+    tree = tfds.folder_dataset.ImageFolder(str(tmp_path / "tree"))
+    assert tk.find_splits(tree) == tk.find_splits(tmp_path / "tree")
+    with pytest.raises(FileNotFoundError, match="tfds:mnist is not prepared on this machine"):
+        tk.find_splits(tfds.builder("mnist", data_dir=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage", "said"),
+    [
+        ("*train.tfrecord*", lambda path: path.write_bytes(path.read_bytes()[:-9]), "its records or classes of train"),
+        ("*train.tfrecord*", lambda path: path.unlink(), "its records or classes of train"),
+        ("label.labels.txt", lambda path: path.write_text("cat"), "its records or classes of train"),
+        ("features.json", lambda path: path.write_text(""), "its features.json is missing or damaged"),
+        ("features.json", lambda path: path.unlink(), "its features.json is missing or damaged"),
+        ("dataset_info.json", lambda path: path.write_text("<html>"), "its dataset_info.json is missing or damaged"),
+        ("dataset_info.json", lambda path: path.write_text("[]"), "its dataset_info.json or features.json is"),
+    ],
+)
+def test_damaged_data_is_told_in_a_sentence_and_leaves_nothing(tmp_path, pattern, damage, said):
+    prepare(tmp_path, {"image": PICTURE, "label": LABEL}, {"train": 6})
+    folder = tmp_path / "tiny_pets" / "1.0.0"
+    damage(next(folder.glob(pattern)))
+    with pytest.raises(ValueError, match=re.escape(f"The TFDS data in {folder} cannot be read, ")) as told:
+        parts_of("tfds:tiny_pets", tmp_path)
+    assert said in str(told.value) and str(told.value).endswith("prepare it again, or copy it again.")
+    assert "{" not in str(told.value)
+    assert not list((tmp_path / "home").rglob("*train*"))
+
+
 @pytest.mark.parametrize(
     ("data", "kind", "sentence"),
     [
@@ -94,7 +140,13 @@ def test_one_split_is_all_for_training(root):
             UnknownName,
             "no split 'trian'; it has train, validation, test, extra. Did",
         ),
-        ("tfds:tiny_pets:train[9", ValueError, "cannot be read"),
+        (
+            "tfds:tiny_pets:train[50%",
+            ValueError,
+            "'train[50%' of tfds:tiny_pets cannot be read: expected one of train (1",
+        ),
+        ("tfds:tiny_pets:train[5:3]", ValueError, "cannot be read"),
+        ("tfds:tiny_pets:train[:99]", ValueError, "cannot be read"),
         ("tfds:numbers", ValueError, "has 0 features that are a picture, expected one; it has"),
     ],
 )

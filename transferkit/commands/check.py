@@ -75,14 +75,14 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
 
 
 def _parts(wanted):
-    """The listings of a source; one class alone is enough to be looked at."""
+    """The listings of a source; of a folder, one class alone is enough to be looked at."""
     from transferkit.data import sources
     from transferkit.data.listing import list_images
 
     try:
         return sources.find_parts(wanted)
     except ValueError:
-        if not os.path.isdir(wanted.data):
+        if sources.kind_of(wanted.data) != "folder":
             raise
         return {"train": list_images(wanted.data, least=1)}
 

@@ -22,13 +22,14 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
 
     Args:
         images: uint8 (n, h, w) or (n, h, w, channels) of 1, 3 or 4 channels, or n arrays of any sizes; 0..255, RGB.
-        labels: n names of classes, or n positions in `classes`.
+            An array is also what NumPy makes one of, a tensor for one.
+        labels: n names of classes, or n positions in `classes`; an array may be (n, 1).
         classes: names in order; by default those that occur, in natural order.
 
     Raises:
         ValueError: an array is no picture, or labels and classes do not fit.
     """
-    labels = [label.item() if isinstance(label, np.generic) else label for label in labels]
+    images, labels = _rows(images, "images"), [_bare(label) for label in _rows(labels, "labels")]
     if len(images) != len(labels):
         raise ValueError(f"There are {len(images)} pictures and {len(labels)} labels: give one label a picture.")
     if not labels:
@@ -43,6 +44,23 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
     if not folder.is_dir():
         _write(pictures, folder)
     return Listing(tuple(str(folder / f"{number:07d}.png") for number in range(len(rows))), rows, names)
+
+
+def _rows(values, name: str):
+    """An array, of any library, or a sequence of them."""
+    if hasattr(values, "__array__"):
+        values = np.asarray(values)
+    try:
+        len(values)
+    except TypeError:
+        what = type(values).__name__
+        raise ValueError(f"{name} must be an array or a list, an entry a picture, not of type {what}.") from None
+    return values
+
+
+def _bare(label):
+    """A label as Python's own: of a scalar, or of a row of one, as Keras's data sets have them."""
+    return np.asarray(label).item() if hasattr(label, "__array__") and np.size(label) == 1 else label
 
 
 def _numbered(labels, classes) -> tuple[tuple[int, ...], tuple[str, ...]]:

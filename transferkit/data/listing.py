@@ -90,6 +90,15 @@ class Splits:
     test: Listing | None = None
     made: bool = False
 
+    def __post_init__(self):
+        for name in ("train", "val", "test"):
+            part = getattr(self, name)
+            if not isinstance(part, Listing) and (name != "test" or part is not None):
+                raise ValueError(
+                    f"{name} must be a listing of pictures with their labels, not of type {type(part).__name__}: "
+                    "tk.list_arrays(images, labels) makes one of arrays, tk.find_splits(data) those of any source."
+                )
+
     def items(self):
         return [(name, part) for name in ("train", "val", "test") if (part := getattr(self, name)) is not None]
 

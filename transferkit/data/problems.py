@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from transferkit.data import similar
 from transferkit.data.listing import Listing
 from transferkit.data.look import Look
+from transferkit.data.ranges import file_of, is_range, name_of
 
 KINDS = {  # in the order of what they cost
     "leak": "the same picture in two splits",
@@ -97,8 +98,9 @@ def _of_classes(parts: dict[str, Listing]) -> Iterator[Problem]:
 
 
 def place(part: Listing) -> str:
-    """The folder of a listing's class folders."""
-    return os.path.commonpath({os.path.dirname(os.path.dirname(os.path.abspath(path))) for path in part.paths})
+    """The folder of a listing's class folders, or of its shards."""
+    below = {file_of(path) if is_range(path) else os.path.dirname(path) for path in part.paths}
+    return os.path.commonpath({os.path.dirname(os.path.abspath(path)) for path in below})
 
 
 def _same(parts: dict[str, Listing], looks: dict[str, Look]) -> Iterator[Problem]:
@@ -139,7 +141,7 @@ def _of_file(path: str, one: Look, channels: int) -> Iterator[Problem]:
         bomb, cut = "decompression bomb" in why, "truncated" in why or "cut short" in why
         kind = "bomb" if bomb else "truncated" if cut else "unreadable"
         yield Problem(path, kind, why)
-    suffix = os.path.splitext(path)[1].lower()
+    suffix = os.path.splitext(name_of(path))[1].lower()
     if one.form and suffix not in SUFFIXES.get(one.form, ()):
         yield Problem(path, "wrong-extension", f"{suffix or 'no suffix'}, but the content is {one.form}")
     if why:

@@ -70,7 +70,7 @@ def _write_part(name: str, part: Listing, folder: Path, most: float) -> dict:
         shard_of[row] = 0 if before is None else shard_of[before] + bool(new)
         full = sizes[row] + (0 if new else full)
     count = int(shard_of.max()) + 1
-    names, root = [f"{name}-{i:05d}-of-{count:05d}.tfrecord" for i in range(count)], _root(part.paths)
+    names, originals = [f"{name}-{i:05d}-of-{count:05d}.tfrecord" for i in range(count)], _names(part.paths)
     offsets, lengths = np.zeros(len(part), int), np.zeros(len(part), int)
     writer, current, position = None, None, 0
     for row in track(order, len(part), f"packing {name}"):
@@ -80,7 +80,7 @@ def _write_part(name: str, part: Listing, folder: Path, most: float) -> dict:
             current, position = shard_of[row], 0
             writer = tf.io.TFRecordWriter(str(folder / names[current]))
         data = ranges.read_bytes(part.paths[row])
-        record = _example(tf, data, part, row, os.path.relpath(part.paths[row], root))
+        record = _example(tf, data, part, row, originals[row])
         offsets[row], lengths[row] = position + HEAD + record.index(data), len(data)
         writer.write(record)
         position += HEAD + len(record) + FOOT
@@ -90,12 +90,16 @@ def _write_part(name: str, part: Listing, folder: Path, most: float) -> dict:
         "offset": offsets.tolist(),
         "length": lengths.tolist(),
         "class": [part.classes[label] for label in part.labels],
-        "name": [os.path.relpath(path, root) for path in part.paths],
+        "name": originals,
     }
 
 
-def _root(paths) -> str:
-    return os.path.commonpath([os.path.dirname(path) for path in paths])
+def _names(paths) -> list[str]:
+    """Names below the folder that all lie in; of pictures packed before, those they had then."""
+    if any(map(ranges.is_range, paths)):
+        return [ranges.name_of(path) for path in paths]
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return [os.path.relpath(path, root) for path in paths]
 
 
 def _example(tf, data: bytes, part: Listing, row: int, name: str) -> bytes:
@@ -142,5 +146,5 @@ def find_parts(folder: str | os.PathLike, group_by: str = "") -> dict[str, Listi
 
 
 def _listing(folder: Path, columns: dict) -> Listing:
-    places = zip(columns["shard"], columns["offset"], columns["length"], strict=True)
+    places = zip(columns["shard"], columns["offset"], columns["length"], columns["name"], strict=True)
     return from_names([ranges.spell(str(folder / shard), *place) for shard, *place in places], columns["class"])

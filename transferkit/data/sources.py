@@ -44,7 +44,7 @@ def find_labelled(wanted: Data, classes: tuple[str, ...]) -> tuple[Listing, str]
     Raises:
         FileNotFoundError, UnknownName, ValueError: as `find_parts`; or a class is none of the network's.
     """
-    if _kind(wanted.data) == "folder":
+    if kind_of(wanted.data) == "folder":
         _check_knobs(wanted, "folder")
         return listing.find_labelled(wanted.data, classes)
     parts = _parts(wanted)
@@ -63,7 +63,7 @@ def find_paths(wanted: Data) -> list[str]:
     """
     is_file = os.path.exists(wanted.data) and not os.path.isdir(wanted.data)
     is_picture = is_file and Path(wanted.data).suffix.lower() not in manifest.SUFFIXES
-    kind = "picture" if is_picture else _kind(wanted.data)
+    kind = "picture" if is_picture else kind_of(wanted.data)
     _check_knobs(wanted, kind)
     if kind == "picture":
         return [wanted.data]
@@ -78,7 +78,7 @@ def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int =
     """Train, val and perhaps test pictures of any source, for `tk.finetune(base, splits.train, splits.val)`.
 
     Args:
-        data: as of `transferkit finetune --data`.
+        data: as of `transferkit finetune --data`, or a builder of TFDS, prepared or an `ImageFolder`.
         validation: share of each class held out where the source has no "val".
         seed: of that split.
         **knobs: the others of the recipe's [data]: `group_by`, `image_col`, ...
@@ -86,6 +86,11 @@ def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int =
     Raises:
         FileNotFoundError, UnknownName, ValueError: as `find_parts`; or a class is too small to be split.
     """
+    if hasattr(data, "as_dataset"):
+        data, knobs["data_dir"] = tfds.spell(data)
+    if not isinstance(data, (str, os.PathLike)):
+        arrays = "; tk.list_arrays takes arrays" if hasattr(data, "__array__") else ""
+        raise ValueError(f"data must be a path or a name, not of type {type(data).__name__}: {FORMS}{arrays}.")
     wanted = Recipe().override(data=os.fspath(data), validation=validation, **knobs).data
     return complete(find_parts(wanted), validation=validation, seed=seed).lessened(
         wanted.fraction, wanted.per_class, seed
@@ -100,7 +105,8 @@ def check_there(data: str):
         raise FileNotFoundError(f"There is no {data!r}: {FORMS}.{nearest(names, Path(data).name)}")
 
 
-def _kind(data: str) -> str:
+def kind_of(data: str) -> str:
+    """What a source is: "tfds", "manifest", "shards" or "folder"."""
     if data.startswith(tfds.PREFIX):
         return "tfds"
     check_there(data)
@@ -112,7 +118,7 @@ def _kind(data: str) -> str:
 
 
 def _parts(wanted: Data) -> dict[str, Listing]:
-    kind = _kind(wanted.data)
+    kind = kind_of(wanted.data)
     _check_knobs(wanted, kind)
     if kind == "manifest":
         columns = manifest.Columns(wanted.image_col, wanted.label_col, wanted.split_col, wanted.group_by)

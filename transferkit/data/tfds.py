@@ -2,10 +2,10 @@
 
 import csv
 import hashlib
+import json
 import os
 import re
 import shutil
-from collections import Counter
 from pathlib import Path
 
 from transferkit.atomic import write
@@ -30,7 +30,7 @@ def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
     Raises:
         UnknownName: TFDS knows no such data set, or it has no such split.
         FileNotFoundError: it is not prepared on this machine.
-        ValueError: it is not of pictures with one class each.
+        ValueError: it is not of pictures with one class each, or it is damaged.
     """
     said = SPELLING.fullmatch(data)
     if not said:
@@ -39,7 +39,7 @@ def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
 
     root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or tfds.core.constants.DATA_DIR).expanduser().absolute()
     prepared = _prepared(root, said["name"], said["version"], tfds)
-    builder = tfds.builder_from_directory(str(prepared))
+    builder = _opened(prepared, tfds)
     wanted = _splits(builder, said["split"])
     image, label = _features(builder, tfds)
     # two folders may hold different data of one name, and one folder other data than yesterday
@@ -47,7 +47,8 @@ def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
     folder = home() / "data" / "tfds" / said["name"] / f"{prepared.name}-{key}"
     parts = {}
     for name, split in wanted.items():
-        place = folder / re.sub(r"[^\w.]+", "_", split)
+        readable = re.sub(r"[^\w.]+", "_", split)[:40]  # the same of train[:50%] and train[50%:]
+        place = folder / f"{readable}-{hashlib.sha256(split.encode()).hexdigest()[:8]}"
         if not (place / "pictures.csv").is_file():
             _copy(builder, split, image, label, place, tfds)
         with open(place / "pictures.csv", newline="", encoding="utf-8") as file:
@@ -55,6 +56,17 @@ def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
         if rows:
             parts[name] = from_names([str(place / row["path"]) for row in rows], [row["label"] for row in rows])
     return parts
+
+
+def spell(builder) -> tuple[str, str]:
+    """The source that a builder of TFDS reads, and its folder of prepared data."""
+    import tensorflow_datasets as tfds
+
+    if isinstance(builder, tfds.folder_dataset.ImageFolder):
+        return os.fspath(builder.data_dir), ""
+    folder, config = Path(builder.data_dir), builder.builder_config
+    name = f"{builder.name}/{config.name}" if config else builder.name
+    return f"{PREFIX}{name}:{folder.name}", str(folder.parents[name.count("/") + 1])
 
 
 def _prepared(root: Path, name: str, version: str | None, tfds) -> Path:
@@ -83,8 +95,35 @@ def _prepared(root: Path, name: str, version: str | None, tfds) -> Path:
     )
 
 
+def _opened(prepared: Path, tfds):
+    """The builder of a prepared folder.
+
+    Raises:
+        ValueError: one of its files of facts is missing or damaged.
+    """
+    for name in ("dataset_info.json", "features.json"):
+        try:
+            json.loads((prepared / name).read_bytes())
+        except (OSError, ValueError):
+            raise _damaged(prepared, f"its {name} is missing or damaged") from None
+    try:
+        return tfds.builder_from_directory(str(prepared))
+    except Exception:  # of whatever kind TFDS's parsers raise
+        why = f"its dataset_info.json or features.json is damaged or of a TFDS other than {tfds.__version__}"
+        raise _damaged(prepared, why) from None
+
+
+def _damaged(prepared: Path, why: str) -> ValueError:
+    return ValueError(f"The TFDS data in {prepared} cannot be read, {why}: prepare it again, or copy it again.")
+
+
 def _splits(builder, split: str | None) -> dict[str, str]:
-    """{our part: the split's name}."""
+    """{our part: the split's name}.
+
+    Raises:
+        UnknownName: there is no such split.
+        ValueError: it is no split, or one without pictures.
+    """
     known = list(builder.info.splits)
     if split:
         unknown = [bare for term in split.split("+") if (bare := term.split("[")[0]) not in known]
@@ -92,6 +131,12 @@ def _splits(builder, split: str | None) -> dict[str, str]:
             bare = unknown[0]
             raise UnknownName(
                 f"tfds:{builder.name} has no split {bare!r}; it has {', '.join(known)}.{nearest(known, bare)}"
+            )
+        if not _holds(builder, split):
+            sizes = ", ".join(f"{name} ({builder.info.splits[name].num_examples:,} pictures)" for name in known)
+            raise ValueError(
+                f"The split {split!r} of tfds:{builder.name} cannot be read: expected one of {sizes}, a slice as "
+                f"{known[0]}[:80%] or {known[0]}[10:20], or several joined by +."
             )
         return {"train": split}
     found = {}
@@ -102,6 +147,14 @@ def _splits(builder, split: str | None) -> dict[str, str]:
     if left:
         say(f"tfds:{builder.name}: its splits {', '.join(left)} are left out; tfds:{builder.name}:{left[0]} takes one.")
     return found
+
+
+def _holds(builder, split: str) -> bool:
+    """Whether each term of a split is one that TFDS understands, and has pictures."""
+    try:
+        return all(builder.info.splits[term].num_examples > 0 for term in split.split("+"))
+    except (ValueError, AssertionError, KeyError):
+        return False
 
 
 def _features(builder, tfds) -> tuple[str, str]:
@@ -130,29 +183,33 @@ def _copy(builder, split: str, image: str, label: str, place: Path, tfds):
     """Write a split's pictures and `pictures.csv`, all of them or no folder."""
     from tensorflow import errors
 
-    skip = {image: tfds.decode.SkipDecoding()}
-    try:
-        examples = builder.as_dataset(split=split, decoders=skip, shuffle_files=False)
-    except (ValueError, AssertionError, errors.OpError) as error:
-        raise ValueError(
-            f"The split {split} of tfds:{builder.name} cannot be read: {str(error).splitlines()[0]}"
-        ) from None
-    names, rows, unlabelled = builder.info.features[label].names, [], Counter()
     partial = place.with_name(f".{os.getpid()}.{place.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    count = int(examples.cardinality())
-    for number, example in enumerate(track(examples, max(count, 0), f"copying {split}")):
+    try:
+        skip = {image: tfds.decode.SkipDecoding()}
+        examples = builder.as_dataset(split=split, decoders=skip, shuffle_files=False)
+        _write(examples, builder, split, image, label, partial)
+        if not place.exists():  # another process may have been quicker
+            os.replace(partial, place)
+    except (ValueError, AssertionError, IndexError, errors.OpError):
+        # TensorFlow's own words are of nodes and devices
+        why = f"its records or classes of {split} are missing or damaged"
+        raise _damaged(Path(builder.data_dir), why) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(examples, builder, split: str, image: str, label: str, folder: Path):
+    rows, unlabelled, classes = [], 0, builder.info.features[label]
+    for number, example in enumerate(track(examples, max(int(examples.cardinality()), 0), f"copying {split}")):
         index, data = int(example[label]), bytes(example[image].numpy())
         if index < 0:
-            unlabelled[split] += 1
+            unlabelled += 1
             continue
-        path = partial / f"{number:07d}{SUFFIXES.get(data[:2], '.img')}"
+        path = folder / f"{number:07d}{SUFFIXES.get(data[:2], '.img')}"
         path.write_bytes(data)
-        rows.append({"path": path.name, "label": names[index]})
+        rows.append({"path": path.name, "label": classes.int2str(index)})
     if unlabelled:
-        say(f"tfds:{builder.name}: {unlabelled[split]} pictures of {split} have no class and are left out.")
-    write(partial / "pictures.csv", rows)
-    if not place.exists():  # another process may have been quicker
-        os.replace(partial, place)
-    shutil.rmtree(partial, ignore_errors=True)
+        say(f"tfds:{builder.name}: {unlabelled} pictures of {split} have no class and are left out.")
+    write(folder / "pictures.csv", rows)
