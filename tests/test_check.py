@@ -1,6 +1,5 @@
 """`transferkit check`: each kind of problem is found, nothing is read twice, nothing is lost."""
 
-import csv
 import json
 import os
 import zlib
@@ -16,21 +15,6 @@ from transferkit.data.listing import find_parts
 from transferkit.data.look import look
 
 WIDE = photo(120, 90, seed=1)
-
-
-@pytest.fixture
-def data(tmp_path):
-    """A function that adds files to a folder of two good classes; names are paths below it."""
-    root = folder(tmp_path / "data", {"cat": 3, "dog": 3})
-
-    def add(files: dict[str, bytes]):
-        for name, content in files.items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        return root
-
-    return add
 
 
 def check(root):
@@ -237,22 +221,12 @@ def test_json_and_exit_status(data, cli):
     assert "7 pictures of 2 classes, 1 of which cannot be read" in cli("check", root)[1]
 
 
-def test_quarantine_moves_and_writes_down(data, cli, tmp_path):
-    same = encoded(WIDE)
-    root = data({"cat/empty.jpg": b"", "cat/a.jpg": same, "cat/b.jpg": same})
-    assert cli("check", root, "--quarantine", root / "inside")[0] == 1
-    assert "1 file was moved" in cli("check", root, "--quarantine", "away")[1]
-    assert (tmp_path / "away/cat/empty.jpg").exists() and not (root / "cat/empty.jpg").exists()
-    data({"cat/empty.jpg": b"other"})
-    cli("check", root, "--quarantine", "away", "--quarantine-what", "unreadable", "--quarantine-what", "duplicates")
-    assert (tmp_path / "away/cat/empty.jpg").read_bytes() == b""  # not overwritten
-    assert (tmp_path / "away/cat/empty-2.jpg").read_bytes() == b"other"
-    assert (root / "cat/a.jpg").exists() and (tmp_path / "away/cat/b.jpg").read_bytes() == same
-    with open(tmp_path / "away/moved.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["problem"] for row in rows] == ["unreadable", "duplicate", "unreadable"]
-    for row in rows:
-        assert os.path.exists(row["to"]) and row["from"].startswith(str(root))
+def test_a_leak_through_a_link_is_told_of_the_later_split(tmp_path):
+    root = folder(tmp_path / "split" / "val", {"cat": 2, "dog": 2}).parent
+    for name in ("cat", "dog"):
+        (root / "train" / name).mkdir(parents=True)
+        (root / "train" / name / "x.jpg").symlink_to(root / "val" / name / "000.jpg")
+    assert {path for path, kind in check(root) if kind == "leak"} == {"val/cat/000.jpg", "val/dog/000.jpg"}
 
 
 def test_the_page_stands_alone(data, cli, tmp_path):

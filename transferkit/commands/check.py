@@ -60,7 +60,7 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
 
         kinds = {"unreadable": problems.UNREADABLE, "duplicates": ("duplicate",)}
         chosen = {kind for what in quarantine_what or ("unreadable",) for kind in kinds[what]}
-        moved = move([one for one in found if one.problem in chosen], data, quarantine)
+        moved = move([one for one in found if one.problem in chosen], data, quarantine, paths)
     counts = problems.counts(parts)
     if as_json:
         rows = [{"path": one.path, "problem": one.problem, "detail": one.detail} for one in found]

@@ -125,11 +125,20 @@ def _same(parts: dict[str, Listing], looks: dict[str, Look]) -> Iterator[Problem
 
 
 def _firsts(group: list[int], rows) -> Iterator[tuple[int, int]]:
-    """Each of a group with the first of every split and class before it: a thousand copies are no million pairs."""
+    """Each of a group with the first of every split and class before it: a thousand copies are no million pairs.
+
+    Within a split and class, files come before links: the later ones may be moved away.
+    """
     firsts = {}
-    for row in group:
-        yield from ((first, row) for first in firsts.values())
-        firsts.setdefault(rows[row][1:], row)
+    for row in sorted(group, key=lambda row: _linked(rows[row][0])):
+        where = rows[row][1:]
+        yield from ((first, row) if other == where else sorted((first, row)) for other, first in firsts.items())
+        firsts.setdefault(where, row)
+
+
+def _linked(path: str) -> tuple[bool, bool]:
+    """Whether a path is a link, and whether it leads through one."""
+    return os.path.islink(path), os.path.realpath(path) != os.path.abspath(path)
 
 
 def _of_file(path: str, one: Look, channels: int) -> Iterator[Problem]:
