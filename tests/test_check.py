@@ -229,6 +229,13 @@ def test_a_leak_through_a_link_is_told_of_the_later_split(tmp_path):
     assert {path for path, kind in check(root) if kind == "leak"} == {"val/cat/000.jpg", "val/dog/000.jpg"}
 
 
+def test_a_closed_folder_is_told(data, cli, monkeypatch):
+    root = str(data({}))
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != root)
+    status, _, said = cli("check", root)
+    assert status == 2 and f"'{root}' may not be read" in said
+
+
 def test_the_page_stands_alone(data, cli, tmp_path):
     same = encoded(WIDE)
     root = data(
