@@ -56,7 +56,13 @@ def test_a_bomb_is_not_decoded(data):
     head = encoded(Image.new("1", (8, 8)), "PNG")
     header = b"IHDR" + (40_000).to_bytes(4, "big") * 2 + head[24:29]
     found = check(data({"cat/bomb.png": head[:12] + header + zlib.crc32(header).to_bytes(4, "big") + head[33:]}))
-    assert "1600000000 pixels" in found["cat/bomb.png", "bomb"]
+    assert "1600000000 pixels" in found["cat/bomb.png", "bomb"] and not found["cat/bomb.png", "bomb"].endswith(".")
+
+
+def test_a_file_without_a_size_is_not_read(data, monkeypatch):
+    path = data({"cat/kmsg.jpg": b""}) / "cat/kmsg.jpg"
+    monkeypatch.setattr("transferkit.data.look.read_bytes", lambda path: pytest.fail("read"))
+    assert look(str(path)).reason == "the file is empty"
 
 
 def test_a_doubtful_jpeg_is_put_to_the_decoder_of_training(data):
@@ -242,10 +248,12 @@ def test_the_page_stands_alone(data, cli, tmp_path):
         {"cat/a.jpg": same, "dog/b.jpg": same, "dog/empty.jpg": b"", "cat/p.png": encoded(photo(20, 20), "PNG")}
     )
     assert "the page is in page.html" in cli("check", root, "--html", "page.html")[1]
-    tags = []
+    tags, ends = [], []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attrs: tags.append((tag, dict(attrs)))
+    parser.handle_endtag = ends.append
     parser.feed((tmp_path / "page.html").read_text("utf-8"))
+    assert all(ends.count(name) == [tag for tag, _ in tags].count(name) for name in ("figure", "figcaption", "div"))
     images = [attrs for tag, attrs in tags if tag == "img"]
     assert [image["alt"] for image in images] == ["cat/a.jpg", "dog/b.jpg", "cat/p.png"]  # the pair side by side
     assert all(image["src"].startswith("data:image/jpeg;base64,") for image in images)

@@ -104,7 +104,7 @@ def _show(data, found, counts, images):
         table(None, ("problem", "count", "such as"), rows, on)
         say("", on)
     parts = list(next(iter(counts.values())))
-    shown = [(_plain(name), *(by_part[part] for part in parts)) for name, by_part in list(counts.items())[:PER_CLASS]]
+    shown = [(name, *(by_part[part] for part in parts)) for name, by_part in list(counts.items())[:PER_CLASS]]
     table(None, ("class", *(parts if len(parts) > 1 else ("pictures",))), shown, on)
     if len(counts) > PER_CLASS:
         say(f"and {len(counts) - PER_CLASS:,} more classes", on)
@@ -114,11 +114,6 @@ def _show(data, found, counts, images):
 
 
 def _line(one, root: str) -> str:
-    """A problem's path and detail, short and on one line."""
+    """A problem's path and detail, short."""
     detail = one.detail.replace(root, "")
-    return _plain(detail if os.path.join(one.path, "") == root else f"{one.path.removeprefix(root)}: {detail}")
-
-
-def _plain(text: str) -> str:
-    """Any file name on a terminal: a line break, an escape sequence or a lone byte is shown as its code."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return detail if os.path.join(one.path, "") == root else f"{one.path.removeprefix(root)}: {detail}"

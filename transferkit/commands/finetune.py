@@ -88,11 +88,13 @@ def show_plan(plan, on):
         whole = ", in whole groups" if splits.train.groups else ""
         say(f"No validation pictures are given: {job.data.validation:.0%} of each class are held out{whole}.", on)
     pixels = plan.network.pixels
+    say("", on)
     say(
-        f"\n{plan.network.base}: {'; '.join(plan.network.loaded) or 'fresh weights'}; on {plan.device.name} in "
-        f"{plan.device.policy}; shorter side to {pixels.resize}, {pixels.interpolation}, centre {pixels.crop} pixels\n",
+        f"{plan.network.base}: {'; '.join(plan.network.loaded) or 'fresh weights'}; on {plan.device.name} in "
+        f"{plan.device.policy}; shorter side to {pixels.resize}, {pixels.interpolation}, centre {pixels.crop} pixels",
         on,
     )
+    say("", on)
     flags = [[f"--{c.knob.replace('_', '-')}", str(c.value), c.reason] for c in plan.choices]
     table("Chosen by rule", ["knob", "value", "because"], flags, on)
 

@@ -72,7 +72,8 @@ def _section(kind: str, some: list[Problem], root: str) -> str:
 def _figure(one: Problem, root: str) -> str:
     pictures = "".join(_picture(path, root) for path in (one.other, one.path) if path) if _shown(one) else ""
     where = _text(one.path.removeprefix(root)) + ": " if os.path.join(one.path, "") != root else ""
-    return f"<figure><div class=pair>{pictures}</div><figcaption>{where}{_text(one.detail.replace(root, ''))}</figure>"
+    detail = _text(one.detail.replace(root, ""))
+    return f"<figure><div class=pair>{pictures}</div><figcaption>{where}{detail}</figcaption></figure>"
 
 
 def _shown(one: Problem) -> bool:
