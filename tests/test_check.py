@@ -235,6 +235,22 @@ def test_a_leak_through_a_link_is_told_of_the_later_split(tmp_path):
     assert {path for path, kind in check(root) if kind == "leak"} == {"val/cat/000.jpg", "val/dog/000.jpg"}
 
 
+def test_all_that_is_passed_over_is_shown_and_counted(data, cli, tmp_path):
+    _, out, _ = cli("check", data({"cat/a.txt": b"", "dog/b.txt": b"", "dog/.hidden": b"", "loose.jpg": b""}))
+    assert "passed over      4  2 .txt" in out and "1 hidden" in out and "1 outside the class folders" in out
+    rows = [f"data/{name}/00{n}.jpg,{name}" for name in ("cat", "dog") for n in range(3)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows, "data/gone.jpg,cat"]))
+    assert "passed over      1  1 missing picture" in cli("check", "list.csv")[1]
+
+
+def test_one_class_is_enough_in_a_folder_and_in_a_list(cli, tmp_path):
+    folder(tmp_path / "one", {"cat": 2})
+    (tmp_path / "one.csv").write_text("path,label\none/cat/000.jpg,cat\none/cat/001.jpg,cat\n")
+    for source in ("one", "one.csv"):
+        status, out, _ = cli("check", source)
+        assert status == 0 and "2 pictures of 1 class, all" in out
+
+
 def test_a_closed_folder_is_told(data, cli, monkeypatch):
     root = str(data({}))
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != root)

@@ -49,7 +49,7 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
     parts = _parts(options.build_recipe(None, knobs | {"data": data}).data)
     paths = [path for part in parts.values() for path in part.paths]
     looks = dict(zip(paths, scan(paths, what=data), strict=True))
-    found = problems.find(parts, looks)
+    found = problems.find(parts, looks, source=data if os.path.isfile(data) else "")
     moved = []
     if html:
         from transferkit.data.page import write_page
@@ -77,28 +77,24 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
 def _parts(wanted):
     """The listings of a source; one class alone is enough to be looked at."""
     from transferkit.data import sources
-    from transferkit.data.listing import list_images
 
-    try:
-        return sources.find_parts(wanted)
-    except ValueError:
-        if not os.path.isdir(wanted.data):
-            raise
-        return {"train": list_images(wanted.data, least=1)}
+    return sources._parts(wanted)
 
 
 def _show(data, found, counts, images):
     from collections import Counter
 
     from transferkit.console import answers, say, table
-    from transferkit.data.problems import KINDS
+    from transferkit.data.problems import KINDS, total
 
     on, root, kinds = answers(), os.path.join(os.path.abspath(data), ""), Counter(one.problem for one in found)
     rows = []
-    for kind, count in kinds.items():
-        few = [one for one in found if one.problem == kind][:EXAMPLES]
+    for kind in kinds:
+        every = [one for one in found if one.problem == kind]
+        few = every if kind == "ignored" else every[:EXAMPLES]  # each of those is another kind of file
         rows += [
-            (KINDS[kind], count, _line(one, root)) if one is few[0] else ("", None, _line(one, root)) for one in few
+            (KINDS[kind], total(every), _line(one, root)) if one is few[0] else ("", None, _line(one, root))
+            for one in few
         ]
     if rows:
         table(None, ("problem", "count", "such as"), rows, on)
@@ -110,7 +106,8 @@ def _show(data, found, counts, images):
         say(f"and {len(counts) - PER_CLASS:,} more classes", on)
     bad = sum(kinds[kind] for kind in ("unreadable", "truncated", "bomb"))
     readable = f", {bad:,} of which cannot be read" if bad else ", all of which can be read"
-    say(f"{images:,} pictures of {len(counts):,} classes{readable}", on)
+    pictures, classes = "picture" if images == 1 else "pictures", "class" if len(counts) == 1 else "classes"
+    say(f"{images:,} {pictures} of {len(counts):,} {classes}{readable}", on)
 
 
 def _line(one, root: str) -> str:

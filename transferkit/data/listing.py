@@ -159,7 +159,7 @@ def find_parts(folder: str | os.PathLike) -> dict[str, Listing]:
         _nothing_lost_beside(Path(folder), folders)
     folders = folders or {"train": Path(folder)}
     names = [name for name in ("train", "val", "test") if name in folders]
-    return {name: list_images(folders[name], least=2 if name == "train" else 1) for name in names}
+    return {name: list_images(folders[name], least=1) for name in names}
 
 
 def _nothing_lost_beside(folder: Path, splits: dict[str, Path]):
