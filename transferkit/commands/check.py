@@ -92,10 +92,8 @@ def _show(data, found, counts, images):
     for kind in kinds:
         every = [one for one in found if one.problem == kind]
         few = every if kind == "ignored" else every[:EXAMPLES]  # each of those is another kind of file
-        rows += [
-            (KINDS[kind], total(every), _line(one, root)) if one is few[0] else ("", None, _line(one, root))
-            for one in few
-        ]
+        heads = [(KINDS[kind], total(every)), *[("", None)] * len(few)]
+        rows += [(*head, _line(one, root)) for head, one in zip(heads, few, strict=False)]
     if rows:
         table(None, ("problem", "count", "such as"), rows, on)
         say("", on)

@@ -223,8 +223,8 @@ def _most_are_there(path: Path, missing: list[tuple[int, str]], total: int):
         line, name = missing[0]
         folder = ", a folder" if name.strip() and os.path.isdir(os.path.join(path.parent, name.strip())) else ""
         raise ValueError(
-            f"{len(missing)} of {total} pictures of {path} are missing, the first {name[:80]!r} in line {line}{folder}: paths are "
-            f"taken from the folder of the list, {path.parent}."
+            f"{len(missing)} of {total} pictures of {path} are missing, the first {name[:80]!r} in line {line}{folder}: "
+            f"paths are taken from the folder of the list, {path.parent}."
         )
 
 

@@ -92,7 +92,7 @@ def counts(parts: dict[str, Listing]) -> dict[str, dict[str, int]]:
 def _of_classes(parts: dict[str, Listing], source: str) -> Iterator[Problem]:
     places = {name: os.path.abspath(source) if source else place(part) for name, part in parts.items()}
     for one, by_part in counts(parts).items():
-        for name, part in parts.items():
+        for name in parts:
             if not by_part[name]:
                 elsewhere = next(other for other, count in by_part.items() if count or other != name)
                 yield Problem(places[name], "missing-class", f"no picture of class {one}, {elsewhere} has")
