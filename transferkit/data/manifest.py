@@ -220,11 +220,11 @@ def _checked(path: Path, rows, columns: Columns) -> tuple[list[tuple[int, dict]]
 
 def _most_are_there(path: Path, missing: list[tuple[int, str]], total: int):
     if len(missing) > MOST_MISSING * total:
-        line, name = missing[0]
+        (line, name), count = missing[0], len(missing)
         folder = ", a folder" if name.strip() and os.path.isdir(os.path.join(path.parent, name.strip())) else ""
         raise ValueError(
-            f"{len(missing)} of {total} pictures of {path} are missing, the first {name[:80]!r} in line {line}{folder}: "
-            f"paths are taken from the folder of the list, {path.parent}."
+            f"{count} of {total} pictures of {path} are missing, the first {name[:80]!r} in line {line}{folder}: paths "
+            f"are taken from the folder of the list, {path.parent}."
         )
 
 
