@@ -64,3 +64,18 @@ def cli(capsys, monkeypatch, tmp_path):
         return end.value.code or 0, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A function that adds files to a folder of two good classes; names are paths below it."""
+    root = folder(tmp_path / "data", {"cat": 3, "dog": 3})
+
+    def add(files: dict[str, bytes]):
+        for name, content in files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return root
+
+    return add

@@ -91,6 +91,13 @@ def test_no_concern_about_good_pictures(tmp_path):
     assert concerns(splits, {name: audit(part) for name, part in splits.items()}) == []
 
 
+def test_a_warning_is_one_line_whatever_a_file_is_called(tmp_path, tiny, capsys):
+    root = folder(tmp_path / "data", {"a": 6, "b": 6})
+    (root / "a" / "new\nline\x1b[31m.jpg").touch()
+    plan(Recipe().override(base=tiny, weights="none", data=str(root), size=32))
+    assert f"Warning: {root}/a/new\\nline\\x1b[31m.jpg cannot be read" in capsys.readouterr().err
+
+
 def test_training_warns_of_leaks_and_goes_on(tmp_path, tiny, capsys):
     leaking(tmp_path)
     plan(Recipe().override(base=tiny, weights="none", data=str(tmp_path / "data"), size=32))

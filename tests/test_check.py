@@ -1,6 +1,5 @@
 """`transferkit check`: each kind of problem is found, nothing is read twice, nothing is lost."""
 
-import csv
 import json
 import os
 import zlib
@@ -16,21 +15,6 @@ from transferkit.data.listing import find_parts
 from transferkit.data.look import look
 
 WIDE = photo(120, 90, seed=1)
-
-
-@pytest.fixture
-def data(tmp_path):
-    """A function that adds files to a folder of two good classes; names are paths below it."""
-    root = folder(tmp_path / "data", {"cat": 3, "dog": 3})
-
-    def add(files: dict[str, bytes]):
-        for name, content in files.items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        return root
-
-    return add
 
 
 def check(root):
@@ -72,7 +56,13 @@ def test_a_bomb_is_not_decoded(data):
     head = encoded(Image.new("1", (8, 8)), "PNG")
     header = b"IHDR" + (40_000).to_bytes(4, "big") * 2 + head[24:29]
     found = check(data({"cat/bomb.png": head[:12] + header + zlib.crc32(header).to_bytes(4, "big") + head[33:]}))
-    assert "1600000000 pixels" in found["cat/bomb.png", "bomb"]
+    assert "1600000000 pixels" in found["cat/bomb.png", "bomb"] and not found["cat/bomb.png", "bomb"].endswith(".")
+
+
+def test_a_file_without_a_size_is_not_read(data, monkeypatch):
+    path = data({"cat/kmsg.jpg": b""}) / "cat/kmsg.jpg"
+    monkeypatch.setattr("transferkit.data.look.read_bytes", lambda path: pytest.fail("read"))
+    assert look(str(path)).reason == "the file is empty"
 
 
 def test_a_doubtful_jpeg_is_put_to_the_decoder_of_training(data):
@@ -237,22 +227,35 @@ def test_json_and_exit_status(data, cli):
     assert "7 pictures of 2 classes, 1 of which cannot be read" in cli("check", root)[1]
 
 
-def test_quarantine_moves_and_writes_down(data, cli, tmp_path):
-    same = encoded(WIDE)
-    root = data({"cat/empty.jpg": b"", "cat/a.jpg": same, "cat/b.jpg": same})
-    assert cli("check", root, "--quarantine", root / "inside")[0] == 1
-    assert "1 file was moved" in cli("check", root, "--quarantine", "away")[1]
-    assert (tmp_path / "away/cat/empty.jpg").exists() and not (root / "cat/empty.jpg").exists()
-    data({"cat/empty.jpg": b"other"})
-    cli("check", root, "--quarantine", "away", "--quarantine-what", "unreadable", "--quarantine-what", "duplicates")
-    assert (tmp_path / "away/cat/empty.jpg").read_bytes() == b""  # not overwritten
-    assert (tmp_path / "away/cat/empty-2.jpg").read_bytes() == b"other"
-    assert (root / "cat/a.jpg").exists() and (tmp_path / "away/cat/b.jpg").read_bytes() == same
-    with open(tmp_path / "away/moved.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["problem"] for row in rows] == ["unreadable", "duplicate", "unreadable"]
-    for row in rows:
-        assert os.path.exists(row["to"]) and row["from"].startswith(str(root))
+def test_a_leak_through_a_link_is_told_of_the_later_split(tmp_path):
+    root = folder(tmp_path / "split" / "val", {"cat": 2, "dog": 2}).parent
+    for name in ("cat", "dog"):
+        (root / "train" / name).mkdir(parents=True)
+        (root / "train" / name / "x.jpg").symlink_to(root / "val" / name / "000.jpg")
+    assert {path for path, kind in check(root) if kind == "leak"} == {"val/cat/000.jpg", "val/dog/000.jpg"}
+
+
+def test_all_that_is_passed_over_is_shown_and_counted(data, cli, tmp_path):
+    _, out, _ = cli("check", data({"cat/a.txt": b"", "dog/b.txt": b"", "dog/.hidden": b"", "loose.jpg": b""}))
+    assert "passed over      4  2 .txt" in out and "1 hidden" in out and "1 outside the class folders" in out
+    rows = [f"data/{name}/00{n}.jpg,{name}" for name in ("cat", "dog") for n in range(3)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows, "data/gone.jpg,cat"]))
+    assert "passed over      1  1 missing picture" in cli("check", "list.csv")[1]
+
+
+def test_one_class_is_enough_in_a_folder_and_in_a_list(cli, tmp_path):
+    folder(tmp_path / "one", {"cat": 2})
+    (tmp_path / "one.csv").write_text("path,label\none/cat/000.jpg,cat\none/cat/001.jpg,cat\n")
+    for source in ("one", "one.csv"):
+        status, out, _ = cli("check", source)
+        assert status == 0 and "2 pictures of 1 class, all" in out
+
+
+def test_a_closed_folder_is_told(data, cli, monkeypatch):
+    root = str(data({}))
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != root)
+    status, _, said = cli("check", root)
+    assert status == 2 and f"'{root}' may not be read" in said
 
 
 def test_the_page_stands_alone(data, cli, tmp_path):
@@ -261,10 +264,12 @@ def test_the_page_stands_alone(data, cli, tmp_path):
         {"cat/a.jpg": same, "dog/b.jpg": same, "dog/empty.jpg": b"", "cat/p.png": encoded(photo(20, 20), "PNG")}
     )
     assert "the page is in page.html" in cli("check", root, "--html", "page.html")[1]
-    tags = []
+    tags, ends = [], []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attrs: tags.append((tag, dict(attrs)))
+    parser.handle_endtag = ends.append
     parser.feed((tmp_path / "page.html").read_text("utf-8"))
+    assert all(ends.count(name) == [tag for tag, _ in tags].count(name) for name in ("figure", "figcaption", "div"))
     images = [attrs for tag, attrs in tags if tag == "img"]
     assert [image["alt"] for image in images] == ["cat/a.jpg", "dog/b.jpg", "cat/p.png"]  # the pair side by side
     assert all(image["src"].startswith("data:image/jpeg;base64,") for image in images)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from transferkit.atomic import write
-from transferkit.data import listing
+from transferkit.data import walk
 from transferkit.data.listing import (
     Listing,
     Splits,
@@ -102,7 +102,7 @@ def test_links_that_lead_in_circles_add_nothing(tmp_path):
     assert below(root, list_images(root).paths) == ["a/1.jpg", "a/there/2.jpg", "b/1.jpg", "b/linked.jpg"]
 
 
-def test_a_folder_that_may_not_be_read_is_counted(tmp_path, monkeypatch):
+def test_a_folder_that_may_not_be_read_is_counted_and_named(tmp_path, monkeypatch, capsys):
     touch(tmp_path, "a/1.jpg", "a/closed/2.jpg")
     scan = os.scandir
 
@@ -115,6 +115,9 @@ def test_a_folder_that_may_not_be_read_is_counted(tmp_path, monkeypatch):
     ignored = Counter()
     assert below(tmp_path, find_pictures(tmp_path / "a", ignored)) == ["a/1.jpg"]
     assert ignored == {"closed folder": 1}
+    assert f"The folder {tmp_path}/a/closed is left out: Permission denied." in capsys.readouterr().err
+    touch(tmp_path, "b/1.jpg", "c/1.jpg", "closed/1.jpg")
+    assert list_images(tmp_path).ignored == {"closed folder": 2}  # and no empty folder
 
 
 @pytest.mark.parametrize(
@@ -144,11 +147,23 @@ def test_a_folder_that_is_not_there(tmp_path):
             find(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val"])
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val", "dev"])
 def test_split_folders_by_any_usual_name(tmp_path, name):
-    splits = find_splits(tree(tmp_path, train="ab", test="ab", **{name: "ab"}))
+    splits = find_splits(tree(tmp_path, train="ab", Testing="ab", **{name: "ab"}))
     assert not splits.made and [len(part) for _, part in splits.items()] == [4, 4, 4]
     assert all(f"/{name}/" in path for path in splits.val.paths)
+
+
+def test_pictures_beside_the_splits_are_not_lost_without_a_word(tmp_path):
+    tree(tmp_path, train="ab", notes="")
+    touch(tmp_path, "notes/a.txt", ".cache/1.jpg")
+    (tmp_path / "here").symlink_to(".")
+    (tmp_path / "latest").symlink_to("train")
+    assert len(find_splits(tmp_path).train) == 2
+    tree(tmp_path, Evaluation="ab")
+    with pytest.raises(ValueError, match="holds Evaluation/ with 4 pictures beside train: .* Did you mean 'va"):
+        find_splits(tmp_path)
+    assert find_labelled(tree(tmp_path, val="b"), ("a", "b"))[1] == "val"
 
 
 def test_val_may_lack_classes_and_keeps_their_numbers(tmp_path):
@@ -237,7 +252,7 @@ def test_every_suffix_is_one_that_the_decoder_reads():
     from PIL import Image
 
     Image.init()
-    assert not listing.SUFFIXES - Image.EXTENSION.keys()
+    assert not walk.SUFFIXES - Image.EXTENSION.keys()
 
 
 def test_nothing_but_plain_files_is_ever_opened(tmp_path):

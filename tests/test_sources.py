@@ -72,9 +72,12 @@ def test_a_list_with_splits_and_named_columns(lists):
 def test_rows_that_cannot_be_used_are_counted(lists, capfd):
     more = ["pictures/a/0.jpg,a", "pictures/gone.jpg,a", "pictures/a/1.jpg,", "pictures,b"]
     found = parts_of(lists("\n".join(["path,label", *more[1:], *rows(), more[0]])))["train"]
-    assert found.ignored == {"missing picture": 2, "row without a label": 1, "duplicate row": 1} and len(found) == 20
+    assert (
+        found.ignored == {"missing picture": 1, "folder": 1, "row without a label": 1, "duplicate row": 1}
+        and len(found) == 20
+    )
     said = capfd.readouterr().err
-    assert "2 of 24 rows left out, missing picture; the first: line 2, 'pictures/gone.jpg'" in said
+    assert "1 of 24 rows left out, missing picture; the first: line 2, 'pictures/gone.jpg'" in said
     assert "duplicate row; the first: line 25, 'pictures/a/0.jpg'" in said
 
 
@@ -87,6 +90,10 @@ def test_rows_that_cannot_be_used_are_counted(lists, capfd):
         ("what,label\nx,a\n", "no column that looks like the images: give --image-col; its columns are what, label"),
         ("path,what\nx,a\n", "no column that looks like the labels: give --label-col"),
         ("path,label\nx.jpg,a\ny.jpg,b\n", "2 of 2 pictures of"),
+        ('path,label\n\n"pictures/a/0.jpg,a\npictures/b/0.jpg,b\n', "line 3: a quote opens and is never closed"),
+        ('path,label\n"' + "x,a\n" * 40_000, "line 2: a quote opens and is never closed"),
+        ("path,label\nx,a\n" + "x" * 140_000, "line 3: field larger than field limit (131072); is it a list"),
+        ("path,label\npictures/a,a\n", "the first 'pictures/a' in line 2, a folder: paths are"),
         ("path,label\npictures/a/0.jpg,\n", "the column of labels is empty"),
         ("path,label\npictures/a/0.jpg,a\npictures/a/0.jpg,b\n", "lines 2 and 3: pictures/a/0.jpg is 'a' in train"),
         ("path,label,split\npictures/a/0.jpg,a,tran\n", "line 2: the split is 'tran', expected one of train"),

@@ -19,14 +19,19 @@ def answers() -> Console:
     return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
 
 
+def plain(text: str) -> str:
+    """Any file name on a terminal: a line break, an escape sequence or a lone byte is shown as its code."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 def say(text: str, on: Console = console):
     """One line."""
-    on.print(text, markup=False, soft_wrap=True)
+    on.print(plain(text), markup=False, soft_wrap=True)
 
 
 def warn(text: str):
     """One line that stands out."""
-    console.print(f"Warning: {text}", markup=False, soft_wrap=True, style="yellow")
+    console.print(f"Warning: {plain(text)}", markup=False, soft_wrap=True, style="yellow")
 
 
 @contextmanager
@@ -80,4 +85,4 @@ def track(items: Iterable, total: int, what: str) -> Iterator:
 def _cell(value) -> str:
     if value is None:
         return ""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else plain(str(value))

@@ -53,7 +53,9 @@ def main(args: list[str] | None = None):
         if debug:
             raise
         usage = isinstance(error, (UnknownName, FileNotFoundError, NotADirectoryError))
-        click.echo(f"Error: {sentence(error)}", err=True)
+        from transferkit.console import plain
+
+        click.echo(f"Error: {plain(sentence(error))}", err=True)
         sys.exit(2 if usage else 1)
 
 

@@ -39,17 +39,17 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
     Training does the same first. What was looked at once is not read again until it changes. The exit status is 0
     whatever is found.
     """
-    from transferkit.data import problems
+    from transferkit.data import problems, sources
     from transferkit.data.scan import scan
 
     if quarantine_what and not quarantine:
         raise click.UsageError("--quarantine-what says what --quarantine DIR moves: give both.")
-    if quarantine and not os.path.isdir(data):
+    if quarantine and sources.kind_of(data) != "folder":
         raise click.UsageError(f"--quarantine moves files of a folder, and {data!r} is none.")
-    parts = _parts(options.build_recipe(None, knobs | {"data": data}).data)
+    parts = sources.listed(options.build_recipe(None, knobs | {"data": data}).data)
     paths = [path for part in parts.values() for path in part.paths]
     looks = dict(zip(paths, scan(paths, what=data), strict=True))
-    found = problems.find(parts, looks)
+    found = problems.find(parts, looks, source=data if os.path.isfile(data) else "")
     moved = []
     if html:
         from transferkit.data.page import write_page
@@ -60,7 +60,7 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
 
         kinds = {"unreadable": problems.UNREADABLE, "duplicates": ("duplicate",)}
         chosen = {kind for what in quarantine_what or ("unreadable",) for kind in kinds[what]}
-        moved = move([one for one in found if one.problem in chosen], data, quarantine)
+        moved = move([one for one in found if one.problem in chosen], data, quarantine, paths)
     counts = problems.counts(parts)
     if as_json:
         rows = [{"path": one.path, "problem": one.problem, "detail": one.detail} for one in found]
@@ -74,51 +74,34 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
         click.echo(f"{len(moved):,} {'file was' if len(moved) == 1 else 'files were'} moved to {quarantine}")
 
 
-def _parts(wanted):
-    """The listings of a source; of a folder, one class alone is enough to be looked at."""
-    from transferkit.data import sources
-    from transferkit.data.listing import list_images
-
-    try:
-        return sources.find_parts(wanted)
-    except ValueError:
-        if sources.kind_of(wanted.data) != "folder":
-            raise
-        return {"train": list_images(wanted.data, least=1)}
-
-
 def _show(data, found, counts, images):
     from collections import Counter
 
     from transferkit.console import answers, say, table
-    from transferkit.data.problems import KINDS
+    from transferkit.data.problems import KINDS, total
 
     on, root, kinds = answers(), os.path.join(os.path.abspath(data), ""), Counter(one.problem for one in found)
     rows = []
-    for kind, count in kinds.items():
-        few = [one for one in found if one.problem == kind][:EXAMPLES]
-        rows += [
-            (KINDS[kind], count, _line(one, root)) if one is few[0] else ("", None, _line(one, root)) for one in few
-        ]
+    for kind in kinds:
+        every = [one for one in found if one.problem == kind]
+        few = every if kind == "ignored" else every[:EXAMPLES]  # each of those is another kind of file
+        heads = [(KINDS[kind], total(every)), *[("", None)] * len(few)]
+        rows += [(*head, _line(one, root)) for head, one in zip(heads, few, strict=False)]
     if rows:
         table(None, ("problem", "count", "such as"), rows, on)
         say("", on)
     parts = list(next(iter(counts.values())))
-    shown = [(_plain(name), *(by_part[part] for part in parts)) for name, by_part in list(counts.items())[:PER_CLASS]]
+    shown = [(name, *(by_part[part] for part in parts)) for name, by_part in list(counts.items())[:PER_CLASS]]
     table(None, ("class", *(parts if len(parts) > 1 else ("pictures",))), shown, on)
     if len(counts) > PER_CLASS:
         say(f"and {len(counts) - PER_CLASS:,} more classes", on)
     bad = sum(kinds[kind] for kind in ("unreadable", "truncated", "bomb"))
     readable = f", {bad:,} of which cannot be read" if bad else ", all of which can be read"
-    say(f"{images:,} pictures of {len(counts):,} classes{readable}", on)
+    pictures, classes = "picture" if images == 1 else "pictures", "class" if len(counts) == 1 else "classes"
+    say(f"{images:,} {pictures} of {len(counts):,} {classes}{readable}", on)
 
 
 def _line(one, root: str) -> str:
-    """A problem's path and detail, short and on one line."""
+    """A problem's path and detail, short."""
     detail = one.detail.replace(root, "")
-    return _plain(detail if os.path.join(one.path, "") == root else f"{one.path.removeprefix(root)}: {detail}")
-
-
-def _plain(text: str) -> str:
-    """Any file name on a terminal: a line break, an escape sequence or a lone byte is shown as its code."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return detail if os.path.join(one.path, "") == root else f"{one.path.removeprefix(root)}: {detail}"

@@ -31,13 +31,15 @@ def command(out, as_json):
     say(f"1. scikit-learn's handwritten digits, as PNG files in class folders: {digits}")
     write_digits(digits)
     flags = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in KNOBS.items())
-    say(f"\n2. transferkit finetune --base efficientnet_lite0 --data {digits} {flags}")
+    say("")
+    say(f"2. transferkit finetune --base efficientnet_lite0 --data {digits} {flags}")
     job = Recipe().override(base="efficientnet_lite0", data=str(digits), **KNOBS)
     plan = planning.plan(job)
     finetune.show_plan(plan, console)
     run = tuning.run(plan, runs.new_folder(None, overwrite=False, name=str(Path(out) / "run")))
     pictures = sorted(str(path) for path in digits.glob("test/*/*.png"))[::40]
-    say(f"\n3. transferkit predict {run.folder} ...")
+    say("")
+    say(f"3. transferkit predict {run.folder} ...")
     answers = run.predict(pictures, top=3)
     if as_json:
         figures = {name: run.metrics[name] for name in ("accuracy", "ci95", "n", "split", "seconds")}

@@ -90,11 +90,13 @@ def show_plan(plan, on):
             held = f"{len(splits.val):,} pictures, in whole groups nearest to {held},"
         say(f"No validation pictures are given: {held} are held out.", on)
     pixels = plan.network.pixels
+    say("", on)
     say(
-        f"\n{plan.network.base}: {'; '.join(plan.network.loaded) or 'fresh weights'}; on {plan.device.name} in "
-        f"{plan.device.policy}; shorter side to {pixels.resize}, {pixels.interpolation}, centre {pixels.crop} pixels\n",
+        f"{plan.network.base}: {'; '.join(plan.network.loaded) or 'fresh weights'}; on {plan.device.name} in "
+        f"{plan.device.policy}; shorter side to {pixels.resize}, {pixels.interpolation}, centre {pixels.crop} pixels",
         on,
     )
+    say("", on)
     flags = [[f"--{c.knob.replace('_', '-')}", str(c.value), c.reason] for c in plan.choices]
     table("Chosen by rule", ["knob", "value", "because"], flags, on)
 

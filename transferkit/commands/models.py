@@ -46,7 +46,8 @@ def command(pattern, as_json):
         if net["weights"]
     ]
     if not tags:
-        say("\nNo public weights are known for these.", on)
+        say("", on)
+        say("No public weights are known for these.", on)
         return
     say("", on)
     table(None, ("network", "weights, the default first (* on this machine)"), tags, on)

@@ -16,9 +16,13 @@ FILE = click.Path(exists=True, dir_okay=False)
 
 
 def source(value: str) -> str:
-    """The type of `--data`: what is not on the disk is said before TensorFlow is loaded."""
-    if not value.startswith("tfds:") and not os.path.exists(value):
+    """The type of `--data`: what is not on the disk, or closed, is said before TensorFlow is loaded."""
+    if value.startswith("tfds:"):
+        return value
+    if not os.path.exists(value):
         raise click.BadParameter(f"There is no folder or file {value!r}.")
+    if not os.access(value, os.R_OK | (os.X_OK if os.path.isdir(value) else 0)):
+        raise click.BadParameter(f"{value!r} may not be read: its permissions are closed to you.")
     return value
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,17 +9,19 @@ from pathlib import Path
 import numpy as np
 
 from transferkit.data.grouping import hold_out, lessened
+from transferkit.data.walk import find_pictures, natural
+from transferkit.lookup import nearest
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"))
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
+    "dev": "val",
     "test": "test",
+    "testing": "test",
 }
-LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "desktop.ini"))
 TREE = "expected DIR/class/picture.jpg, or DIR/train/class/picture.jpg beside DIR/val and DIR/test"
 
 
@@ -124,9 +125,10 @@ def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}: {TREE}.")
     paths, labels, classes, ignored = [], [], [], Counter()
+    entries = sorted((entry for entry in folder.iterdir() if _is_class_folder(entry)), key=natural)
     loose = find_pictures(folder, ignored, deep=False)
-    for below in sorted((entry for entry in folder.iterdir() if _is_class_folder(entry)), key=natural):
-        circle = below.is_symlink() and folder.resolve().is_relative_to(below.resolve())
+    for below in entries:
+        circle, closed = _circle(below), ignored["closed folder"]
         pictures = [] if circle else find_pictures(below, ignored)
         if circle:
             ignored["link in a circle"] += 1
@@ -134,7 +136,7 @@ def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
             labels += [len(classes)] * len(pictures)
             paths += pictures
             classes.append(below.name)
-        else:
+        elif closed == ignored["closed folder"]:
             ignored[f"empty folder {below.name!r}"] += 1
     if not classes:
         found = f"{len(loose)} pictures but no class folders" if loose else "no pictures"
@@ -157,13 +159,28 @@ def find_parts(folder: str | os.PathLike) -> dict[str, Listing]:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: as `list_images`; or there is val/ or test/ but no train/.
+        ValueError: as `list_images`; or there is val/ or test/ but no train/, or another folder of pictures beside it.
     """
-    folders = _split_folders(folder) or {"train": Path(folder)}
-    if "train" not in folders:
+    folders = _split_folders(folder)
+    if folders and "train" not in folders:
         raise ValueError(f"{folder} holds {' and '.join(folders)} but no train: {TREE}.")
+    if folders:
+        _nothing_lost_beside(Path(folder), folders)
+    folders = folders or {"train": Path(folder)}
     names = [name for name in ("train", "val", "test") if name in folders]
-    return {name: list_images(folders[name], least=2 if name == "train" else 1) for name in names}
+    return {name: list_images(folders[name], least=1) for name in names}
+
+
+def _nothing_lost_beside(folder: Path, splits: dict[str, Path]):
+    """Raise `ValueError` if a folder beside train/ is no split and holds pictures."""
+    known = {split.resolve() for split in splits.values()}
+    others = (e for e in folder.iterdir() if _is_class_folder(e) and e.resolve() not in known and not _circle(e))
+    for entry in sorted(others, key=natural):
+        if count := len(find_pictures(entry, Counter())):
+            raise ValueError(
+                f"{folder} holds {entry.name}/ with {count:,} picture{'s' * (count > 1)} beside train: rename or "
+                f"move it; names of splits are {', '.join(SPLIT_NAMES)}.{nearest(SPLIT_NAMES, entry.name)}"
+            )
 
 
 def complete(parts: dict[str, Listing], *, validation: float, seed: int) -> Splits:
@@ -213,43 +230,17 @@ def _split_folders(folder: str | os.PathLike) -> dict[str, Path]:
     return found if "train" in found or len(found) == len(entries) else {}
 
 
-def find_pictures(folder: Path, ignored: Counter, *, deep: bool = True) -> list[str]:
-    """Paths of the pictures below a folder in natural order; counts other files by suffix into `ignored`.
-
-    Links are followed, but not to a folder that was seen already or holds this one.
-    """
-    found, seen = [], set(map(str, folder.resolve().parents))
-    for here, folders, names in os.walk(folder, followlinks=True, onerror=lambda _: ignored.update(["closed folder"])):
-        real = os.path.realpath(here)
-        fresh = real not in seen
-        seen.add(real)
-        folders[:] = sorted((f for f in folders if fresh and deep and not f.startswith(".")), key=natural)
-        for name in sorted(names if fresh else (), key=natural):
-            suffix = os.path.splitext(name)[1].lower()
-            if name.startswith(".") or name.lower() in LEFT_BY_SYSTEMS:
-                ignored["hidden"] += 1
-            elif suffix in SUFFIXES and not os.path.isfile(os.path.join(here, name)):
-                ignored["pipe, device or broken link"] += 1  # opening a pipe would wait for ever
-            elif suffix in SUFFIXES:
-                found.append(os.path.join(here, name))
-            else:
-                ignored[suffix or "no suffix"] += 1
-    return found
-
-
-def natural(name) -> tuple:
-    """Sort key that puts `class2` before `class10`."""
-    name = name.name if isinstance(name, Path) else name
-    parts = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
-    return parts, name  # the name tells "1" from "01"
-
-
 def _few(names, most: int = 20) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def _is_class_folder(entry: Path) -> bool:
     return entry.is_dir() and not entry.name.startswith(".")
+
+
+def _circle(entry: Path) -> bool:
+    """Whether a folder is a link to one that holds it."""
+    return entry.is_symlink() and entry.parent.resolve().is_relative_to(entry.resolve())
 
 
 def split_rows(splits: Splits) -> list[dict]:

@@ -71,9 +71,11 @@ class Look:
 def look(path: str) -> Look:
     """Read a file once. Never raises on what the file is, and never waits for a pipe or a device."""
     try:
-        if not stat.S_ISREG(os.stat(file_of(path)).st_mode):  # opening a pipe would wait for its writer
+        facts = os.stat(file_of(path))
+        if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for its writer
             return Look(reason="it is no file" if not os.path.isdir(path) else "it is a folder")
-        data = read_bytes(path)
+        # files of no size in /proc are read without end, or until the kernel has something to say
+        data = read_bytes(path) if facts.st_size else b""
     except (OSError, ValueError) as error:
         return Look(reason=pillow.reason(error))
     if not data:

@@ -101,15 +101,34 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, dict]]]:
     try:
         header = [name.strip() for name in lines.fieldnames or ()]
         lines.fieldnames = header
-        rows = [(lines.line_num, row) for row in lines]
+        rows, last = [], lines.line_num
+        for row in lines:
+            before, last = last, lines.line_num
+            rows.append((last, row))
+        if rows and last > before + 1:
+            _check_quotes(path, text, before, delimiter)
     except csv.Error as error:
-        raise ValueError(f"{path}, line {lines.line_num}: {error}.") from None
+        _check_quotes(path, text, lines.line_num, delimiter)
+        raise ValueError(f"{path}, line {lines.line_num + 1}: {error}; is it a list of pictures?") from None
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise ValueError(f"{path} has two columns called {twice[0]!r}: rename one of them.")
     if not rows:
         raise ValueError(f"{path} holds no rows: expected a line of column names and a line for each picture.")
     return header, rows
+
+
+def _check_quotes(path: Path, text: str, done: int, delimiter: str):
+    """Raise `ValueError` if the row after this many lines opens a quote that nothing closes."""
+    rest = io.StringIO(text, newline="").readlines()[done:]
+    first = next((place for place, line in enumerate(rest) if line.strip()), 0)
+    try:
+        list(csv.reader(rest, delimiter=delimiter, skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        if "unexpected end" in str(error) or ("field limit" in str(error) and '"' in rest[first]):
+            raise ValueError(
+                f"{path}, line {done + first + 1}: a quote opens and is never closed: close it or take it away."
+            ) from None
 
 
 def _text(path: Path) -> str:
@@ -169,7 +188,7 @@ def _checked(path: Path, rows, columns: Columns) -> tuple[list[tuple[int, dict]]
     Raises:
         ValueError: a split is not known; one picture has two labels or is in two splits; too many are missing.
     """
-    kept, seen, left = [], {}, {"row without a label": [], "duplicate row": [], "missing picture": []}
+    kept, seen, left = [], {}, {"row without a label": [], "duplicate row": [], "folder": [], "missing picture": []}
     for line, row in rows:
         name, label, split = (row[columns.image] or "").strip(), (row[columns.label] or "").strip(), None
         split = _split_of(row, columns)
@@ -183,7 +202,7 @@ def _checked(path: Path, rows, columns: Columns) -> tuple[list[tuple[int, dict]]
         if not label:
             left["row without a label"].append((line, name))
         elif not name or not os.path.isfile(place):
-            left["missing picture"].append((line, name))
+            left["folder" if name and os.path.isdir(place) else "missing picture"].append((line, name))
         elif place in seen:
             before, *same = seen[place]
             if same != [label, split]:
@@ -201,21 +220,24 @@ def _checked(path: Path, rows, columns: Columns) -> tuple[list[tuple[int, dict]]
 
 def _most_are_there(path: Path, missing: list[tuple[int, str]], total: int):
     if len(missing) > MOST_MISSING * total:
-        line, name = missing[0]
+        (line, name), count = missing[0], len(missing)
+        folder = ", a folder" if name.strip() and os.path.isdir(os.path.join(path.parent, name.strip())) else ""
         raise ValueError(
-            f"{len(missing)} of {total} pictures of {path} are missing, the first {name!r} in line {line}: paths are "
-            f"taken from the folder of the list, {path.parent}."
+            f"{count} of {total} pictures of {path} are missing, the first {name[:80]!r} in line {line}{folder}: paths "
+            f"are taken from the folder of the list, {path.parent}."
         )
 
 
 def _complain(path: Path, left: dict, total: int):
-    _most_are_there(path, left["missing picture"], total)
+    _most_are_there(path, sorted(left["missing picture"] + left["folder"]), total)
     for kind, found in left.items():
         if found:
             line, name = found[0]
-            warn(f"{path.name}: {len(found)} of {total} rows left out, {kind}; the first: line {line}, {name!r}.")
+            warn(f"{path.name}: {len(found)} of {total} rows left out, {kind}; the first: line {line}, {name[:80]!r}.")
     if sum(map(len, left.values())) == total:
-        raise ValueError(f"{path} holds no row with a picture and a label: the column of labels is empty.")
+        unlabelled = len(left["row without a label"]) == total
+        why = "the column of labels is empty" if unlabelled else "its rows lack a label or a picture, as said above"
+        raise ValueError(f"{path} holds no row with a picture and a label: {why}.")
 
 
 def _no_empty_group(path: Path, kept, groups, column: str):

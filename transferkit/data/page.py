@@ -11,7 +11,7 @@ from transferkit import atomic
 from transferkit.data import pillow
 from transferkit.data.listing import Listing
 from transferkit.data.look import ORIENTATION, TURNS, quiet
-from transferkit.data.problems import KINDS, UNREADABLE, Problem, counts
+from transferkit.data.problems import KINDS, UNREADABLE, Problem, counts, total
 from transferkit.data.ranges import read_bytes
 
 SIDE = 112  # pixels of a thumbnail
@@ -38,7 +38,7 @@ def write_page(path: str | os.PathLike, data: str, parts: dict[str, Listing], fo
     groups = {kind: some for kind, some in groups.items() if some}
     with quiet():
         sections = [_section(kind, some, root) for kind, some in groups.items()]
-    rows = "".join(f'<tr><td><a href="#{k}">{KINDS[k]}</a><td class=n>{len(some):,}' for k, some in groups.items())
+    rows = "".join(f'<tr><td><a href="#{k}">{KINDS[k]}</a><td class=n>{total(some):,}' for k, some in groups.items())
     name = _text(os.path.basename(os.path.abspath(data)))
     images = sum(map(len, parts.values()))
     atomic.write(
@@ -64,7 +64,7 @@ def _section(kind: str, some: list[Problem], root: str) -> str:
     more = f"<p>and {len(some) - PER_KIND:,} more</p>" if len(some) > PER_KIND else ""
     title = KINDS[kind][0].upper() + KINDS[kind][1:]
     return (
-        f"<section class={kind} id={kind}><h2>{title}: {len(some):,}</h2>"
+        f"<section class={kind} id={kind}><h2>{title}: {total(some):,}</h2>"
         f"<div class=grid>{figures}</div>{more}</section>\n"
     )
 
@@ -72,7 +72,8 @@ def _section(kind: str, some: list[Problem], root: str) -> str:
 def _figure(one: Problem, root: str) -> str:
     pictures = "".join(_picture(path, root) for path in (one.other, one.path) if path) if _shown(one) else ""
     where = _text(one.path.removeprefix(root)) + ": " if os.path.join(one.path, "") != root else ""
-    return f"<figure><div class=pair>{pictures}</div><figcaption>{where}{_text(one.detail.replace(root, ''))}</figure>"
+    detail = _text(one.detail.replace(root, ""))
+    return f"<figure><div class=pair>{pictures}</div><figcaption>{where}{detail}</figcaption></figure>"
 
 
 def _shown(one: Problem) -> bool:

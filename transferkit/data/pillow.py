@@ -34,4 +34,5 @@ def reason(error: Exception) -> str:
     """One line on why bytes could not be decoded; Pillow's readers raise nearly anything on damaged files."""
     if isinstance(error, UnidentifiedImageError):
         return "no picture format that is known"
-    return getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    said = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    return said.rstrip(".")  # it goes into a sentence

@@ -50,27 +50,37 @@ UNEQUAL = 5  # the largest class over the smallest one
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing found: `path` is a file or, for classes and files passed over, a folder; `other` the file it equals."""
+    """One thing found: `path` is a file or, for classes and files passed over, a folder or a list of pictures.
+
+    `other` is the file it equals, `count` how many files it stands for.
+    """
 
     path: str
     problem: str
     detail: str
     other: str = ""
+    count: int = 1
 
 
-def find(parts: dict[str, Listing], looks: dict[str, Look], channels: int = 3) -> list[Problem]:
+def find(parts: dict[str, Listing], looks: dict[str, Look], channels: int = 3, source: str = "") -> list[Problem]:
     """All problems of the listings of a job, what costs most first.
 
     Args:
         parts: by the name of the split, "train" first.
         looks: one for each path of theirs.
+        source: the list that names the pictures, where it is one.
     """
-    found = [*_of_classes(parts), *_same(parts, looks)]
+    found = [*_of_classes(parts, source), *_same(parts, looks)]
     for part in parts.values():
         for path in part.paths:
             found += _of_file(path, looks[path], channels)
     order = {kind: place for place, kind in enumerate(KINDS)}
     return sorted(found, key=lambda one: order[one.problem])
+
+
+def total(found: list[Problem]) -> int:
+    """How many files the problems stand for."""
+    return sum(one.count for one in found)
 
 
 def counts(parts: dict[str, Listing]) -> dict[str, dict[str, int]]:
@@ -80,21 +90,22 @@ def counts(parts: dict[str, Listing]) -> dict[str, dict[str, int]]:
     return {one: {name: part.get(one, 0) for name, part in by_part.items()} for one in classes}
 
 
-def _of_classes(parts: dict[str, Listing]) -> Iterator[Problem]:
+def _of_classes(parts: dict[str, Listing], source: str) -> Iterator[Problem]:
+    places = {name: os.path.abspath(source) if source else place(part) for name, part in parts.items()}
     for one, by_part in counts(parts).items():
-        for name, part in parts.items():
+        for name in parts:
             if not by_part[name]:
                 elsewhere = next(other for other, count in by_part.items() if count or other != name)
-                yield Problem(place(part), "missing-class", f"no picture of class {one}, {elsewhere} has")
-    for part in parts.values():
+                yield Problem(places[name], "missing-class", f"no picture of class {one}, {elsewhere} has")
+    for name, part in parts.items():
         sizes = {one: count for one, count in part.counts().items() if count}
         least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
         if sizes[most] >= UNEQUAL * sizes[least]:
             ratio = sizes[most] / sizes[least]
             detail = f"{sizes[most]:,} of class {most}, {sizes[least]:,} of class {least}, {ratio:.0f} to 1"
-            yield Problem(place(part), "imbalance", detail)
+            yield Problem(places[name], "imbalance", detail)
         for what, count in part.ignored.items():
-            yield Problem(place(part), "ignored", f"{count:,} {what}")
+            yield Problem(places[name], "ignored", f"{count:,} {what}", count=count)
 
 
 def place(part: Listing) -> str:
@@ -127,11 +138,20 @@ def _same(parts: dict[str, Listing], looks: dict[str, Look]) -> Iterator[Problem
 
 
 def _firsts(group: list[int], rows) -> Iterator[tuple[int, int]]:
-    """Each of a group with the first of every split and class before it: a thousand copies are no million pairs."""
+    """Each of a group with the first of every split and class before it: a thousand copies are no million pairs.
+
+    Within a split and class, files come before links: the later ones may be moved away.
+    """
     firsts = {}
-    for row in group:
-        yield from ((first, row) for first in firsts.values())
-        firsts.setdefault(rows[row][1:], row)
+    for row in sorted(group, key=lambda row: _linked(rows[row][0])):
+        where = rows[row][1:]
+        yield from ((first, row) if other == where else sorted((first, row)) for other, first in firsts.items())
+        firsts.setdefault(where, row)
+
+
+def _linked(path: str) -> tuple[bool, bool]:
+    """Whether a path is a link, and whether it leads through one."""
+    return os.path.islink(path), os.path.realpath(path) != os.path.abspath(path)
 
 
 def _of_file(path: str, one: Look, channels: int) -> Iterator[Problem]:

@@ -24,7 +24,7 @@ def find_parts(wanted: Data) -> dict[str, Listing]:
         UnknownName: a column, or a TFDS name, is not known.
         ValueError: it holds no pictures to train on, or its splits contradict each other.
     """
-    parts = _parts(wanted)
+    parts = listed(wanted)
     if "train" not in parts:
         raise ValueError(f"{wanted.data} holds {' and '.join(parts) or 'nothing'} but no train: name its pictures so.")
     if len(parts["train"].classes) < 2:
@@ -47,7 +47,7 @@ def find_labelled(wanted: Data, classes: tuple[str, ...]) -> tuple[Listing, str]
     if kind_of(wanted.data) == "folder":
         _check_knobs(wanted, "folder")
         return listing.find_labelled(wanted.data, classes)
-    parts = _parts(wanted)
+    parts = listed(wanted)
     name = next((name for name in ("test", "val", "train") if name in parts), "train")
     return parts[name].under(classes, wanted.data), "all" if name == "train" else name
 
@@ -71,7 +71,7 @@ def find_paths(wanted: Data) -> list[str]:
         return manifest.read_paths(wanted.data, wanted.image_col)
     if kind == "folder":
         return listing.find_pictures(Path(wanted.data), Counter())
-    return [path for part in _parts(wanted).values() for path in part.paths]
+    return [path for part in listed(wanted).values() for path in part.paths]
 
 
 def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int = 0, **knobs) -> Splits:
@@ -117,7 +117,8 @@ def kind_of(data: str) -> str:
     return "shards" if (Path(data) / shards.INDEX).is_file() else "folder"
 
 
-def _parts(wanted: Data) -> dict[str, Listing]:
+def listed(wanted: Data) -> dict[str, Listing]:
+    """`find_parts` of a source that may have one class alone."""
     kind = kind_of(wanted.data)
     _check_knobs(wanted, kind)
     if kind == "manifest":
