@@ -35,8 +35,8 @@ LINES = (
 )
 
 
-def ours(folder, augmentation, **kept):
-    listing = list_images(folder)
+def ours(pictures, augmentation, **kept):
+    listing = list_images(pictures)
     epochs = range(0, 1000)
     return pipeline.training(
         listing, Pixels(), augment.parse(augmentation), batch_size=BATCH, seed=0, epochs=epochs, **kept

@@ -1,6 +1,7 @@
 """Batches: every picture in every epoch, the same for the same seed, and in order where order counts."""
 
 import os
+import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -196,6 +197,15 @@ def test_what_is_kept_is_what_comes_before_chance(plain, tmp_path, line, memory)
         np.testing.assert_array_equal(kept[0], decoded[0])
         np.testing.assert_array_equal(kept[1], decoded[1])
     assert bool(list(tmp_path.glob("*.npy"))) == (memory == 0)
+
+
+def test_views_are_not_kept_on_a_full_disk(plain, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9 - 100, 100))
+    batches = pipeline.training(
+        plain, PIXELS, augment.parse("none"), batch_size=BATCH, seed=3, epochs=range(1), memory=0.0, folder=tmp_path
+    )
+    assert len(list(batches)) == 3 and not list(tmp_path.iterdir())
+    assert "has no room" in capsys.readouterr().err
 
 
 def test_kept_views_are_decoded_once(tmp_path):

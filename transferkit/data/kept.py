@@ -1,17 +1,19 @@
 """Views without chance, decoded once: kept in memory where they fit, else on disk."""
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from transferkit.console import warn
 from transferkit.pixels import Pixels
 
 
 def fits(count: int, pixels: Pixels, memory: float) -> bool:
     """Whether so many views are no more than `memory` GB."""
-    return count * math.prod(_shape(pixels)) <= memory * 1e9
+    return _size(count, pixels) <= memory * 1e9
 
 
 def once(view, count: int, pixels: Pixels, *, memory: float, folder: Path):
@@ -19,9 +21,13 @@ def once(view, count: int, pixels: Pixels, *, memory: float, folder: Path):
 
     Args:
         view: picture = view(row), uint8 (crop, crop, channels), for a row of 0 to count - 1.
-        memory: GB that may be kept in memory; what is larger becomes a file in `folder`.
+        memory: GB that may be kept in memory; what is larger becomes a file in `folder`, if it takes at most half of
+            the disk's room, and else is not kept.
     """
     shape = (count, *_shape(pixels))
+    if not fits(count, pixels, memory) and 2 * _size(count, pixels) > shutil.disk_usage(folder).free:
+        warn(f"Every epoch decodes its pictures: for {_size(count, pixels) / 1e9:.1f} GB of them {folder} has no room.")
+        return view
     if fits(count, pixels, memory):
         pictures = np.empty(shape, np.uint8)
     else:
@@ -43,6 +49,10 @@ def once(view, count: int, pixels: Pixels, *, memory: float, folder: Path):
         return tf.ensure_shape(picture, shape[1:])
 
     return remembered
+
+
+def _size(count: int, pixels: Pixels) -> int:
+    return count * math.prod(_shape(pixels))
 
 
 def _shape(pixels: Pixels):

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from transferkit.atomic import write
-from transferkit.console import say, track
+from transferkit.console import say, silenced, track
 from transferkit.data.listing import SPLIT_NAMES, Listing, from_names
 from transferkit.lookup import UnknownName, nearest
 from transferkit.weights.fetch import home
@@ -35,7 +35,8 @@ def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
     said = SPELLING.fullmatch(data)
     if not said:
         raise ValueError(f"{data!r} is no TFDS name: expected tfds:NAME, as in tfds:mnist or tfds:mnist:train[:80%].")
-    import tensorflow_datasets as tfds
+    with silenced():
+        import tensorflow_datasets as tfds
 
     root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or tfds.core.constants.DATA_DIR).expanduser().absolute()
     prepared = _prepared(root, said["name"], said["version"], tfds)
