@@ -1,0 +1,1 @@
+"""Features of pictures: extraction, files of them, scikit-learn estimators, probes, neighbours."""
