@@ -31,7 +31,7 @@ def pictures_of(X) -> list[str] | list[np.ndarray]:
         raise ValueError(f"X is of type {type(X).__name__}: {EXPECTED}.")
     entries = list(X)
     if all(isinstance(entry, (str, os.PathLike)) for entry in entries):
-        return [os.fspath(entry) for entry in entries]
+        return [str(os.fspath(entry)) for entry in entries]  # not np.str_
     return [_picture(entry, number) for number, entry in enumerate(entries)]
 
 
