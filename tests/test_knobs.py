@@ -35,7 +35,7 @@ def test_spelling():
     assert zoo.spell("resnet18(shortcut=B)") == "resnet18"
     assert zoo.spell(" resnet18 ( shortcut = A,stem=small )") == "resnet18(stem=small, shortcut=a)"
     assert zoo.spell("resnet18(stem=small)", shortcut="a", output_stride=32) == "resnet18(stem=small, shortcut=a)"
-    assert models.is_network("resnet18(stem=small)")
+    assert zoo.is_network("resnet18(stem=small)")
 
 
 @pytest.mark.parametrize(

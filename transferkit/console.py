@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -80,6 +80,14 @@ def track(items: Iterable, total: int, what: str) -> Iterator:
     """Go through items behind a progress bar."""
     with progress() as bars:
         yield from bars.track(items, total=total, description=what)
+
+
+@contextmanager
+def counted(total: int, what: str) -> Iterator[Callable]:
+    """A bar that goes on by `count` with each call of what is given: tick(count)."""
+    with progress() as bars:
+        bar = bars.add_task(what, total=total)
+        yield lambda count: bars.advance(bar, count)
 
 
 def _cell(value) -> str:

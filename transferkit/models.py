@@ -14,11 +14,10 @@ from transferkit.network import Network, at_size, copied, with_channels, with_he
 from transferkit.pixels import CONVENTIONS, Pixels
 from transferkit.weights import files
 from transferkit.weights.assign import fit
-from transferkit.weights.catalogue import sets, weight_set
+from transferkit.weights.catalogue import is_file, sets, weight_set
 from transferkit.weights.fetch import fetch
 from transferkit.weights.imagenet import class_names
 
-WEIGHT_FILES = (".pth", ".pt", ".safetensors", ".h5", ".keras")
 NOTE, FORMAT = "transferkit.json", 1  # the extra member of a .keras file: what Keras has no place for
 
 
@@ -80,7 +79,7 @@ def load(base: str | os.PathLike, weights: str | os.PathLike = "imagenet", *, pi
 def _loaded(base: str, weights: str, pixels: str, num_classes: int | None = None) -> Network:
     if base.startswith(adopt.PREFIX):
         return adopt.application(base, weights, pixels)
-    if is_network(base):
+    if zoo.is_network(base):
         if pixels:
             raise UnknownName(f"{base} has a pixel convention of its own: leave out --pixels {pixels}.")
         return _from_zoo(zoo.spell(base), weights, num_classes)
@@ -97,16 +96,6 @@ def _loaded(base: str, weights: str, pixels: str, num_classes: int | None = None
             raise ValueError(f"{path} is not finished: transferkit finetune --resume {path} goes on with it.")
         path = path / "model.keras"
     return read(path, pixels=pixels)
-
-
-def is_network(base: str | os.PathLike) -> bool:
-    """Whether a base is a network's name; a folder of that name is only meant as ./name."""
-    return str(base).partition("(")[0].strip() in zoo.variants()
-
-
-def is_file(weights: str | os.PathLike) -> bool:
-    """Whether weights are given by a path, and not by a tag."""
-    return Path(weights).name != str(weights) or Path(weights).suffix in WEIGHT_FILES
 
 
 def _from_zoo(name: str, weights: str, num_classes: int | None) -> Network:

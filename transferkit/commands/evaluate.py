@@ -24,12 +24,12 @@ def command(network, data, weights, pixels, as_json, **knobs):
     """
     from pathlib import Path
 
-    from transferkit import models, runs
+    from transferkit import models, runs, zoo
     from transferkit.console import say, warn
     from transferkit.data.sources import find_labelled
     from transferkit.evaluation.predict import classified, evaluate
 
-    run = None if models.is_network(network) or not Path(network).is_dir() else runs.load_run(network)
+    run = None if zoo.is_network(network) or not Path(network).is_dir() else runs.load_run(network)
     if not data and not run:
         raise click.UsageError("Missing option '--data': the labelled pictures.")
     loaded = classified(models.load(network, weights, pixels=pixels or ""))

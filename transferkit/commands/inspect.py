@@ -51,7 +51,7 @@ def _examined(base: str, size: int | None):
     from transferkit.explain import geometry
     from transferkit.network import at_size
 
-    ours = models.is_network(base)
+    ours = zoo.is_network(base)
     fresh = ours or base.startswith(adopt.PREFIX)  # no shape depends on what the weights hold
     network = models.load(base, "none" if fresh else "imagenet")
     network = at_size(network, size or (zoo.variant(base).size if ours else network.pixels.crop))

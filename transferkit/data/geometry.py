@@ -11,6 +11,9 @@ from transferkit.pixels import Pixels
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
+CENTRE = np.array([[0.5, 0.5]])  # shares of the room above and to the left of a crop
+FIVE = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [0.5, 0.5]])
+
 
 def evaluation_view(data, pixels: Pixels):
     """The one view of a picture outside training: shorter side to `pixels.resize`, antialiased; centre `pixels.crop`.
@@ -21,22 +24,35 @@ def evaluation_view(data, pixels: Pixels):
     Returns:
         uint8 (crop, crop, channels).
     """
+    return evaluation_views(data, pixels, CENTRE)[0]
+
+
+def evaluation_views(data, pixels: Pixels, places):
+    """Several crops of a resized picture, at `places`: `CENTRE`, or `FIVE` as torchvision's FiveCrop has them.
+
+    Returns:
+        uint8 (places, crop, crop, channels).
+    """
     picture, size = decode.whole(data, pixels.channels, cover=2 * pixels.resize)
-    view = tf.numpy_function(partial(_centre, pixels=pixels), (picture, size), tf.uint8, stateful=False)
-    return tf.ensure_shape(view, (pixels.crop, pixels.crop, pixels.channels))
+    cut = partial(crops, pixels=pixels, places=places)
+    views = tf.numpy_function(cut, (picture, size), tf.uint8, stateful=False)
+    return tf.ensure_shape(views, (len(places), pixels.crop, pixels.crop, pixels.channels))
 
 
-def _centre(picture, size, pixels: Pixels):
-    """The centre of a picture whose (height, width) was `size` before decoding shrank it by 1, 2, 4 or 8."""
+def crops(picture, size, pixels: Pixels, places):
+    """Crops of a picture (h, w, channels), whose (height, width) was `size` before a DCT scale of 1, 1/2, 1/4 or 1/8."""
     sides = np.array(picture.shape[:2])
-    # as torchvision: the longer side is truncated, the crop's corner rounded half to even
+    # as torchvision: the longer side is truncated, the centre crop's corner rounded half to even
     resized = size * pixels.resize // size.min()
-    corner = np.round((resized - pixels.crop) / 2)
-    step = size / -(-size // sides) / resized  # pixels of the picture for one of the view
-    (top, left), (bottom, right) = corner * step, np.minimum((corner + pixels.crop) * step, sides)
     image = Image.fromarray(picture if pixels.channels > 1 else picture[..., 0])
-    view = image.resize((pixels.crop, pixels.crop), FILTERS[pixels.interpolation], (left, top, right, bottom))
-    return np.asarray(view).reshape(pixels.crop, pixels.crop, pixels.channels)
+    views = []
+    for place in places:
+        corner = np.round((resized - pixels.crop) * place)
+        step = size / -(-size // sides) / resized  # pixels of the picture for one of the view
+        (top, left), (bottom, right) = corner * step, np.minimum((corner + pixels.crop) * step, sides)
+        box = (left, top, right, bottom)
+        views.append(np.asarray(image.resize((pixels.crop, pixels.crop), FILTERS[pixels.interpolation], box)))
+    return np.stack(views).reshape(len(places), pixels.crop, pixels.crop, pixels.channels)
 
 
 def training_view(data, pixels: Pixels, choose):

@@ -12,6 +12,7 @@ from dataclasses import astuple, fields
 
 from PIL import __version__ as pillow_version
 
+from transferkit.cache import CHUNK, opened
 from transferkit.data.look import Look
 from transferkit.data.ranges import file_of
 from transferkit.weights.fetch import home
@@ -19,7 +20,6 @@ from transferkit.weights.fetch import home
 FILE = "looks-2.sqlite"  # the number grows whenever a look finds something else
 NAMES = [field.name for field in fields(Look)]
 MOST = 2_000_000  # rows; older ones go, at some 500 bytes each
-CHUNK = 500
 
 Key = tuple[bytes, int, int]
 
@@ -35,35 +35,13 @@ def key_of(path: str) -> Key | None:
 
 def open_store() -> sqlite3.Connection | None:
     """The store, begun anew if it is damaged; None where there can be none."""
-    path = home() / FILE
-    for _ in range(2):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return _opened(path)
-        except sqlite3.OperationalError:  # locked for long, or no place to write
-            return None
-        except sqlite3.DatabaseError:
-            with suppress(OSError):
-                path.unlink()
-        except OSError:
-            return None
-    return None
+    return opened(home() / FILE, _make_table)
 
 
-def _opened(path) -> sqlite3.Connection:
-    store = sqlite3.connect(path, timeout=10)
-    try:
-        store.execute("PRAGMA synchronous = OFF")  # what a power cut loses is looked at again
-        with store:
-            store.execute(
-                f"CREATE TABLE IF NOT EXISTS looks (path BLOB PRIMARY KEY, size, time, pillow, {', '.join(NAMES)})"
-            )
-            store.execute("DELETE FROM looks WHERE rowid <= (SELECT max(rowid) FROM looks) - ?", (MOST,))
-            store.execute(f"SELECT size, time, pillow, {', '.join(NAMES)} FROM looks LIMIT 1").fetchall()
-    except BaseException:
-        store.close()
-        raise
-    return store
+def _make_table(store: sqlite3.Connection):
+    store.execute(f"CREATE TABLE IF NOT EXISTS looks (path BLOB PRIMARY KEY, size, time, pillow, {', '.join(NAMES)})")
+    store.execute("DELETE FROM looks WHERE rowid <= (SELECT max(rowid) FROM looks) - ?", (MOST,))
+    store.execute(f"SELECT size, time, pillow, {', '.join(NAMES)} FROM looks LIMIT 1").fetchall()
 
 
 def recall(store: sqlite3.Connection | None, keys: Sequence[Key | None]) -> Iterator[Look | None]:

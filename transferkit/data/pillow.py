@@ -18,10 +18,15 @@ def read(data: bytes, channels: int) -> np.ndarray:
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I") or image.mode == "F":  # convert() would clip at 255
             image = Image.fromarray(narrowed(image))
-        if channels != 4 and image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        pixels = np.asarray(image.convert(MODES[channels]))
+        return as_channels(image, channels)
+
+
+def as_channels(image: Image.Image, channels: int) -> np.ndarray:
+    """uint8 (height, width, channels) of a picture in 8 bits; alpha is kept as a channel, or composited on white."""
+    if channels != 4 and image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    pixels = np.asarray(image.convert(MODES[channels]))
     return pixels.reshape(*pixels.shape[:2], channels)
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from transferkit.data import decode, kept
 from transferkit.data.augment import Augmentation
 from transferkit.data.decode import reader
-from transferkit.data.geometry import evaluation_view, training_view
+from transferkit.data.geometry import evaluation_view, evaluation_views, training_view
 from transferkit.data.listing import Listing
 from transferkit.pixels import Pixels
 
@@ -136,13 +136,18 @@ def evaluation(paths, pixels: Pixels, *, batch_size):
     Returns:
         A `tf.data.Dataset` of pictures (at most batch, crop, crop, channels), uint8, and rows (at most batch,), int64.
     """
+    return _in_order(paths, lambda data: evaluation_view(data, pixels), batch_size)
+
+
+def several_views(paths, pixels: Pixels, places, *, batch_size):
+    """`evaluation` with a crop at each of `places` (see `geometry`): (at most batch, places, crop, crop, channels)."""
+    return _in_order(paths, lambda data: evaluation_views(data, pixels, places), batch_size)
+
+
+def _in_order(paths, view, batch_size: int):
     rows, read = tf.data.Dataset.from_tensor_slices(_strings(paths)).enumerate(), reader(paths)
-
-    def view(row, path):
-        return evaluation_view(read(path), pixels), row
-
-    dataset = rows.map(view, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
-    return dataset.batch(batch_size).prefetch(2)
+    dataset = rows.map(lambda row, path: (view(read(path)), row), num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.ignore_errors().batch(batch_size).prefetch(2)
 
 
 def validation(listing: Listing, pixels: Pixels, *, batch_size, memory: float, folder: Path):

@@ -1,5 +1,8 @@
 """What a network says of pictures, by one compiled function on full batches."""
 
+from collections.abc import Iterator
+
+import keras
 import numpy as np
 from keras import ops
 from scipy.special import log_softmax, softmax
@@ -28,17 +31,32 @@ def outputs_of(model, paths, pixels: Pixels, *, what: str = "pictures") -> tuple
         Outputs (m, width) or (m, h, w, width), float32, and the rows (m,) of `paths` they belong to; a picture that
         cannot be read has none.
     """
-    model, batch_size = folded(model), max(1, min(BATCH, len(paths)))
+    model, batch_size = folded(model), batch_for(len(paths))
     outputs, kept = [], [np.zeros(0, "int64")]
     batches = pipeline.evaluation(paths, pixels, batch_size=batch_size)
-    for pictures, rows in track(batches, -(-len(paths) // batch_size), what):
-        missing = batch_size - len(rows)
-        if missing:  # a batch of another size would compile the network again
-            pictures = ops.pad(pictures, ((0, missing), (0, 0), (0, 0), (0, 0)))
-        outputs.append(np.asarray(model.predict_on_batch(pictures), "float32")[: len(rows)])
-        kept.append(np.asarray(rows))
+    for (output,), rows in track(run(model, batches, batch_size), -(-len(paths) // batch_size), what):
+        outputs.append(output)
+        kept.append(rows)
     nothing = np.zeros([0, *(side or 0 for side in model.output_shape[1:])], "float32")
     return np.concatenate(outputs or [nothing]), np.concatenate(kept)
+
+
+def batch_for(count: int, most: int = BATCH) -> int:
+    """The batch of so many pictures: a power of two, so that a network is compiled for few sizes."""
+    return min(most, 1 << max(0, count - 1).bit_length())
+
+
+def run(model, batches, batch_size: int) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+    """The outputs of a model, each (m, ...) float32, and the rows (m,) of each batch of (pictures, rows).
+
+    All batches are filled up to `batch_size`: one of another size would compile the network again.
+    """
+    for pictures, rows in batches:
+        missing = batch_size - len(rows)
+        if missing:
+            pictures = ops.pad(pictures, ((0, missing), *[(0, 0)] * (len(pictures.shape) - 1)))
+        outputs = keras.tree.flatten(model.predict_on_batch(pictures))
+        yield [np.asarray(output, "float32")[: len(rows)] for output in outputs], np.asarray(rows)
 
 
 def classified(network: Network) -> Network:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import keras
 
-from transferkit import models, rules
+from transferkit import models, rules, zoo
 from transferkit.console import warn
 from transferkit.data import audit, augment, axes, sources
 from transferkit.data.listing import Splits, complete
@@ -14,6 +14,7 @@ from transferkit.network import Network, at_size, with_channels, with_head, with
 from transferkit.recipe import Recipe
 from transferkit.training import devices
 from transferkit.training.freezing import release
+from transferkit.weights.catalogue import is_file
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ def _anchored(recipe: Recipe) -> Recipe:
         "data": recipe.data.data,
         "data_dir": recipe.data.data_dir,
         "pca": recipe.augment.pca,
-        "base": "" if models.is_network(recipe.model.base) else recipe.model.base,
-        "weights": recipe.model.weights if models.is_file(recipe.model.weights) else "",
+        "base": "" if zoo.is_network(recipe.model.base) else recipe.model.base,
+        "weights": recipe.model.weights if is_file(recipe.model.weights) else "",
     }
     return recipe.override(**{knob: os.path.abspath(path) for knob, path in paths.items() if os.path.exists(path)})
 

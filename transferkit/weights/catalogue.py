@@ -1,12 +1,16 @@
 """The public weight sets: what there is, where it is and what it expects."""
 
+import os
 import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 from transferkit.lookup import UnknownName, pick
 from transferkit.pixels import Pixels
+
+FILES = (".pth", ".pt", ".safetensors", ".h5", ".keras")
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,11 @@ def weight_set(network: str, tag: str = "imagenet") -> WeightSet:
         )
     tag = tag.lower().removeprefix(f"{network}.")
     return sets(network)[0] if tag == "imagenet" else pick(known, tag, f"weight set of {network}")
+
+
+def is_file(weights: str | os.PathLike) -> bool:
+    """Whether weights are given by a path, and not by a tag."""
+    return Path(weights).name != str(weights) or Path(weights).suffix in FILES
 
 
 def networks() -> tuple[str, ...]:

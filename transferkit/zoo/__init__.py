@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import os
 import pkgutil
 import re
 
@@ -22,6 +23,11 @@ def variants() -> dict[str, Variant]:
 def variant(name: str) -> Variant:
     """The row of a network; knobs in its spelling make no difference."""
     return pick(variants(), name.partition("(")[0].strip(), "network")
+
+
+def is_network(base: str | os.PathLike) -> bool:
+    """Whether a base is a network's name; a folder of that name is only meant as ./name."""
+    return str(base).partition("(")[0].strip() in variants()
 
 
 def spell(name: str, **knobs) -> str:

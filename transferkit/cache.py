@@ -1,0 +1,119 @@
+"""What was computed once of a picture and may be computed again: one store, keyed by content.
+
+A kind of features (the network, its weights, layer, geometry...) is one SQLite file in the folder `features` of the
+cache folder, a picture in it one row. Several processes may use it at once, and a row is written whole or not at all.
+A damaged, locked or read-only store, or one without room, is done without.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from transferkit.weights.fetch import home
+
+MOST = 20e9  # bytes of all kinds together; those not used for longest go
+CHUNK = 500  # keys of a query
+
+
+def opened(path: Path, prepare: Callable) -> sqlite3.Connection | None:
+    """A SQLite file, begun anew if it is damaged; None where there can be none.
+
+    Args:
+        prepare: prepare(connection) makes the tables where there are none, and reads a row of each.
+    """
+    for _ in range(2):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return _prepared(path, prepare)
+        except sqlite3.OperationalError:  # locked for long, or no place to write
+            return None
+        except sqlite3.DatabaseError:
+            with suppress(OSError):
+                path.unlink()
+        except OSError:
+            return None
+    return None
+
+
+def _prepared(path: Path, prepare: Callable) -> sqlite3.Connection:
+    store = sqlite3.connect(path, timeout=10)
+    try:
+        store.execute("PRAGMA synchronous = OFF")  # what a power cut loses is computed again
+        with store:
+            prepare(store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+class Vectors:
+    """The features of one kind, by the digest of a picture. Closed by `with`."""
+
+    def __init__(self, kind: str):
+        path = home() / "features" / f"{kind}.sqlite"
+        self._store = opened(path, _make_tables)
+        if self._store:
+            with suppress(OSError):
+                os.utime(path)
+                _trim(path)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._store:
+            self._store.close()
+
+    def shape(self) -> tuple[int, ...] | None:
+        """Of the features of one picture; None while nothing is kept."""
+        rows = self._asked("SELECT shape FROM facts")
+        return tuple(json.loads(rows[0][0])) if rows else None
+
+    def recall(self, digests: Sequence[bytes]) -> dict[bytes, np.ndarray]:
+        """What is known of these pictures: float32, by digest."""
+        found, shape = {}, self.shape()
+        for at in range(0, len(digests) if shape is not None else 0, CHUNK):
+            some = digests[at : at + CHUNK]
+            rows = self._asked(f"SELECT * FROM vectors WHERE digest IN ({', '.join('?' * len(some))})", some)
+            found |= {digest: np.frombuffer(vector, "<f4").reshape(shape) for digest, vector in rows}
+        return found
+
+    def remember(self, digests: Iterable[bytes], features: np.ndarray):
+        """Keep features (n, ...) float32 of as many pictures."""
+        if self._store is not None and len(features):
+            rows = ((digest, one.tobytes()) for digest, one in zip(digests, features.astype("<f4"), strict=True))
+            with suppress(sqlite3.Error), self._store:
+                self._store.execute("INSERT OR REPLACE INTO facts VALUES (0, ?)", (json.dumps(features.shape[1:]),))
+                self._store.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+
+    def _asked(self, query: str, values=()) -> list:
+        if self._store is None:
+            return []
+        try:
+            return self._store.execute(query, values).fetchall()
+        except sqlite3.Error:
+            return []
+
+
+def _make_tables(store: sqlite3.Connection):
+    store.execute("CREATE TABLE IF NOT EXISTS facts (id INTEGER PRIMARY KEY, shape TEXT)")
+    store.execute("CREATE TABLE IF NOT EXISTS vectors (digest BLOB PRIMARY KEY, vector BLOB)")
+    store.execute("SELECT id, shape FROM facts LIMIT 1").fetchall()
+    store.execute("SELECT digest, vector FROM vectors LIMIT 1").fetchall()
+
+
+def _trim(used: Path):
+    """Delete the kinds not used for longest, until all are no more than `MOST`; the one in use stays."""
+    kinds = sorted(used.parent.glob("*.sqlite"), key=lambda path: path.stat().st_mtime)
+    total = sum(path.stat().st_size for path in kinds)
+    for path in kinds:
+        if total <= MOST or path == used:
+            break
+        total -= path.stat().st_size
+        path.unlink(missing_ok=True)
