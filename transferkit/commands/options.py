@@ -1,5 +1,6 @@
 """What commands share: a flag for every knob of a recipe, and the ways to answer."""
 
+import dataclasses
 import functools
 import importlib
 import json
@@ -60,6 +61,37 @@ def knob_options(*names: str):
         return function
 
     return decorate
+
+
+def feature_options(function):
+    """The flags that say which features of what network and pictures; `source_and_spec` takes them."""
+    flags = (
+        knob_options("data", "image_col", "label_col", "split_col", "data_dir", "base", "weights"),
+        click.option(
+            "--layer", default="pooled", show_default=True, help="Layers, cut points, prefixes; commas between."
+        ),
+        click.option("--pool", default="avg", show_default=True, help="Of maps: avg, max, gem, flatten or none."),
+        click.option("--crops", type=click.Choice(("1", "5")), default="1", help="5: average over the corners too."),
+        click.option("--flip", is_flag=True, help="Average over the mirrored views too."),
+        click.option("--l2", is_flag=True, help="Divide the features of each layer by their length."),
+        knob_options("size", "channels", "pixels"),
+        click.option("--no-cache", is_flag=True, help="Compute all features anew, and keep none in the cache folder."),
+    )
+    for flag in reversed(flags):
+        function = flag(function)
+    return function
+
+
+def source_and_spec(knobs: dict):
+    """The recipe's `Data`, and the `Spec` of features, of the flags of `feature_options`."""
+    from transferkit.features.spec import Spec
+
+    own = {name: knobs.pop(name) for name in ("layer", "pool", "crops", "flip", "l2")}
+    own |= {"layer": tuple(filter(None, own["layer"].split(","))), "crops": int(own["crops"])}
+    wanted = build_recipe(None, knobs)
+    if not wanted.data.data:
+        raise click.UsageError("Missing option '--data': where your pictures are.")
+    return wanted.data, Spec(**dataclasses.asdict(wanted.model), **own)
 
 
 def _type(knob):

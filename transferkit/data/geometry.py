@@ -40,7 +40,7 @@ def evaluation_views(data, pixels: Pixels, places):
 
 
 def crops(picture, size, pixels: Pixels, places):
-    """Crops of a picture (h, w, channels), whose (height, width) was `size` before a DCT scale of 1, 1/2, 1/4 or 1/8."""
+    """Crops of a picture (h, w, channels), whose (height, width) was `size` before a DCT scale of 1 to 1/8."""
     sides = np.array(picture.shape[:2])
     # as torchvision: the longer side is truncated, the centre crop's corner rounded half to even
     resized = size * pixels.resize // size.min()

@@ -234,6 +234,11 @@ def _few(names, most: int = 20) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
+def has_classes(folder: str | os.PathLike) -> bool:
+    """Whether a folder holds folders, which may be classes or splits."""
+    return any(map(_is_class_folder, Path(folder).iterdir()))
+
+
 def _is_class_folder(entry: Path) -> bool:
     return entry.is_dir() and not entry.name.startswith(".")
 

@@ -90,6 +90,12 @@ def read_paths(path: str | os.PathLike, image: str = "") -> list[str]:
     return paths
 
 
+def has_labels(path: str | os.PathLike, label: str = "") -> bool:
+    """Whether a CSV file has a column of classes: the one that is asked for, or one by its usual name."""
+    header, _ = _table(Path(path).absolute())
+    return bool(label) or any(_plain(name) in LABEL_NAMES for name in header)
+
+
 def _table(path: Path) -> tuple[list[str], list[tuple[int, dict]]]:
     """Column names, and (line, row) of the rest."""
     if not path.is_file():

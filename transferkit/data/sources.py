@@ -11,6 +11,7 @@ from transferkit.data.listing import Listing, Splits, complete
 from transferkit.lookup import nearest
 from transferkit.recipe import Data, Recipe
 
+COLUMNS = ("paths", "labels", "groups")
 FORMS = "expected a folder of class folders, a CSV file, tfds:NAME, or a folder of `transferkit data pack`"
 
 
@@ -72,6 +73,40 @@ def find_paths(wanted: Data) -> list[str]:
     if kind == "folder":
         return listing.find_pictures(Path(wanted.data), Counter())
     return [path for part in listed(wanted).values() for path in part.paths]
+
+
+def find_all(wanted: Data) -> tuple[Listing, list[str]]:
+    """All pictures of a source in order, with their classes if it has any: what to extract features of.
+
+    Returns:
+        A listing, without classes and with labels of -1 where the source has none, and the split of each picture:
+        "train" throughout where it has no splits.
+
+    Raises:
+        FileNotFoundError, UnknownName, ValueError: as `find_parts`; or no pictures are there.
+    """
+    if not _is_labelled(wanted):
+        paths = find_paths(wanted)
+        if not paths:
+            raise ValueError(f"{wanted.data}: no pictures are there.")
+        return Listing(tuple(paths), (-1,) * len(paths), ()), ["train"] * len(paths)
+    parts = listed(wanted)
+    classes = listing.from_names((), {name for part in parts.values() for name in part.classes}).classes
+    parts = {name: part.under(classes, wanted.data) for name, part in parts.items()}
+    columns = {
+        name: sum((getattr(part, name) for part in parts.values()), ()) for name in ("paths", "labels", "groups")
+    }
+    splits = [name for name, part in parts.items() for _ in part.paths]
+    return Listing(columns["paths"], columns["labels"], classes, groups=columns["groups"]), splits
+
+
+def _is_labelled(wanted: Data) -> bool:
+    """Whether a source says of which class its pictures are."""
+    if os.path.isfile(wanted.data):
+        return Path(wanted.data).suffix.lower() in manifest.SUFFIXES and manifest.has_labels(
+            wanted.data, wanted.label_col
+        )
+    return kind_of(wanted.data) != "folder" or listing.has_classes(wanted.data)
 
 
 def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int = 0, **knobs) -> Splits:

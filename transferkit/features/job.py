@@ -1,0 +1,178 @@
+"""A folder of features in the making: parts, each written whole, so that a job cut short goes on where it was.
+
+`features.json` says what is extracted, `pictures.csv` of which pictures, `parts/` holds the features, a Parquet file
+for so many pictures in order, and `errors.csv` names those that cannot be read.
+"""
+
+import csv
+import functools
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from transferkit import atomic
+from transferkit.data.listing import Listing
+from transferkit.features.extraction import extract_block, shapes_of
+from transferkit.features.spec import Spec
+
+NOTE, PICTURES, ERRORS, FORMAT = "features.json", "pictures.csv", "errors.csv", 1
+LAYOUT = {"compression": "none", "use_dictionary": ["label", "split"], "write_statistics": False}  # floats are as noise
+ROOM = 64e6  # bytes of features in a part, about
+
+
+class OtherJob(ValueError):
+    """A folder is of another job."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is extracted, of which pictures, into which parts.
+
+    Attributes:
+        folder: of the job.
+        note: what `features.json` says.
+        pictures: path, label (empty where there is none) and split of each.
+    """
+
+    folder: Path
+    note: dict
+    pictures: list[dict]
+
+    @property
+    def parts(self) -> list[Path]:
+        """The files of all parts, written or not."""
+        count = -(-len(self.pictures) // self.note["rows"])
+        return [self.folder / "parts" / f"{number:05d}-of-{count:05d}.parquet" for number in range(count)]
+
+    def missing(self, share: tuple[int, int] = (1, 1)) -> list[int]:
+        """Numbers of the parts that are not written yet, of the i-th of n shares."""
+        (i, n), parts = share, self.parts
+        return [number for number in range(i - 1, len(parts), n) if not parts[number].exists()]
+
+
+def begin(folder: Path, spec: Spec, listing: Listing, splits: Sequence[str]) -> Job:
+    """Write down what there is to do, or find it there from before.
+
+    Args:
+        splits: of each picture of the listing: "train", "val" or "test".
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+    names = [listing.classes[label] if listing.classes else "" for label in listing.labels]
+    columns = zip(listing.paths, names, splits, strict=True)
+    pictures = [{"path": path, "label": label, "split": split} for path, label, split in columns]
+    (shape, *more) = shapes_of(spec)
+    shape = (sum(width for (width,) in (shape, *more)),) if more else shape
+    note = {
+        "format": FORMAT,
+        **spec.told(),
+        "shape": list(shape),
+        "classes": list(listing.classes),
+        "count": len(pictures),
+        "listing": hashlib.sha256(json.dumps(pictures).encode()).hexdigest(),
+        "rows": 1 << min(10, max(5, int(math.log2(ROOM / 4 / math.prod(shape))))),
+    }
+    if (folder / NOTE).is_file():
+        _check_same(folder, json.loads((folder / NOTE).read_text("utf-8")), note)
+    elif folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} exists and holds no features: give another --out.")
+    else:
+        (folder / "parts").mkdir(parents=True, exist_ok=True)
+        atomic.write(folder / PICTURES, pictures)
+        atomic.write(folder / NOTE, note)
+    return Job(folder, note, pictures)
+
+
+def _check_same(folder: Path, there: dict, wanted: dict):
+    """Raise `ValueError` if the folder is of another job."""
+    said = {"listing": "the pictures", "count": "how many pictures", "identity": "the network or its weights"}
+    other = [said.get(key, key) for key in wanted if there.get(key) != wanted[key]]
+    if other:
+        raise OtherJob(
+            f"{folder} holds features of another job, for {other[0]} differ{'s' * (len(other[0].split()) == 1)}: give "
+            "another --out, or --overwrite to replace it."
+        )
+
+
+def open_job(folder: str | os.PathLike) -> Job:
+    """Read a job back from its folder.
+
+    Raises:
+        ValueError: it is no such folder.
+    """
+    folder = Path(folder)
+    try:
+        note = json.loads((folder / NOTE).read_text("utf-8"))
+        with open(folder / PICTURES, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return Job(folder, note, list(csv.DictReader(file)))
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{folder} holds no features that can be read: {error}.") from None
+
+
+_job = functools.lru_cache(maxsize=1)(open_job)  # of a worker that writes many parts
+
+
+def write_part(folder: str, number: int, *, cache: bool = True, tick: Callable = lambda _: None) -> tuple[int, int]:
+    """Extract one part of a job and write it, whole or not at all.
+
+    Returns:
+        How many features it holds, and how many of them came from the cache.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    job = _job(folder)
+    start = number * job.note["rows"]
+    pictures = job.pictures[start : start + job.note["rows"]]
+    found = extract_block([picture["path"] for picture in pictures], Spec.of(job.note), cache=cache, tick=tick)
+    errors = [{"path": pictures[row]["path"], "reason": why} for row, why in sorted(found.errors.items())]
+    kept = [pictures[row] for row in found.rows]
+    table = pa.table(
+        {
+            "path": pa.array([_readable(picture["path"]) for picture in kept], pa.string()),
+            "label": pa.array([picture["label"] or None for picture in kept], pa.string()).dictionary_encode(),
+            "split": pa.array([picture["split"] for picture in kept], pa.string()).dictionary_encode(),
+            "features": pa.FixedSizeListArray.from_arrays(found.features.ravel(), math.prod(job.note["shape"])),
+        }
+    )
+    table = table.replace_schema_metadata({"transferkit": json.dumps(job.note), "errors": json.dumps(errors)})
+    atomic.write(job.parts[number], lambda path: parquet.write_table(table, path, **LAYOUT))
+    return len(kept), found.reused
+
+
+def _readable(path: str) -> str:
+    """A path as text that is UTF-8: other bytes in it are spelled out."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def finish(job: Job) -> tuple[int, int]:
+    """Write `errors.csv` of a job whose parts are all there, where pictures could not be read.
+
+    Returns:
+        How many pictures have features, and how many could not be read.
+    """
+    facts = [parquet.read_metadata(part) for part in job.parts]
+    errors = [error for fact in facts for error in json.loads(fact.metadata[b"errors"])]
+    if errors:
+        atomic.write(job.folder / ERRORS, errors)
+    return sum(fact.num_rows for fact in facts), len(errors)
+
+
+def remove(folder: Path):
+    """Delete a job's folder, and nothing that is not one.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    if folder.exists() and not (folder / NOTE).is_file() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not replaced: it holds no {NOTE}, so it may be something else.")
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,97 @@
+"""`transferkit extract`: from a listing to a file of features, part by part."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from transferkit.console import counted, say
+from transferkit.data.listing import Listing
+from transferkit.features import files, job
+from transferkit.features.spec import Spec
+
+
+def extract_to(
+    out: str | os.PathLike,
+    spec: Spec,
+    listing: Listing,
+    splits: Sequence[str] = (),
+    *,
+    share: tuple[int, int] = (1, 1),
+    cache: bool = True,
+    overwrite: bool = False,
+) -> dict:
+    """Extract features into a file or folder; what an earlier, interrupted call has written is not done again.
+
+    Args:
+        out: `.npz` or `.parquet`, or a folder.
+        splits: of each picture: "train", "val" or "test"; all "train" if not given.
+        share: (i, n): of the parts of a folder, write only the i-th of n shares, i from 1 on: the others are for other
+            machines.
+        cache: whether features are taken from the cache folder (TRANSFERKIT_HOME) and kept there.
+        overwrite: replace what is there.
+
+    Returns:
+        `out`, `pictures` with features, `shape` of these, `reused` from the cache and `computed` by this call,
+        `unreadable`, `parts` still missing, and `seconds`.
+
+    Raises:
+        UnknownName, FileNotFoundError, ValueError: network, weights or layer cannot be had, or `out` is taken.
+        OSError: it could not be written; finished parts stay.
+    """
+    out, started = Path(out), time.perf_counter()
+    folder = _check_out(out, share, overwrite)
+    if overwrite:
+        job.remove(folder)
+    todo = _begun(folder, out, spec, listing, splits or ["train"] * len(listing))
+    written, reused = _written(todo, share, cache)
+    missing, told = len(todo.missing()), {"out": str(out), "pictures": written, "shape": todo.note["shape"]}
+    told |= {"reused": reused, "computed": written - reused, "unreadable": None, "parts": missing}
+    if not missing:
+        told["pictures"], told["unreadable"] = job.finish(todo)
+        if folder != out:
+            files.write_file(todo, out)
+            job.remove(folder)
+    return told | {"seconds": round(time.perf_counter() - started, 2)}
+
+
+def _check_out(out: Path, share: tuple[int, int], overwrite: bool) -> Path:
+    """The folder of the parts: `out` itself, or a hidden one beside a file."""
+    is_file = out.suffix in files.SUFFIXES
+    if out.suffix and not is_file and not out.is_dir():
+        raise ValueError(f"{out} must end in {' or '.join(files.SUFFIXES)}, or be a folder without a suffix.")
+    if not 1 <= share[0] <= share[1]:
+        raise ValueError(f"shard must be i/n with i from 1 to n, not {share[0]}/{share[1]}.")
+    if is_file and share[1] > 1:
+        raise ValueError(f"shard {share[0]}/{share[1]} writes a part of a folder: give one in place of {out}.")
+    if is_file and out.exists() and not overwrite:
+        raise ValueError(f"{out} exists: give another --out, or --overwrite to replace it.")
+    return out.with_name(f".{out.name}.parts") if is_file else out
+
+
+def _begun(folder: Path, out: Path, spec: Spec, listing: Listing, splits: Sequence[str]) -> job.Job:
+    """The job in its folder; hidden parts of another job are nobody's, and go."""
+    try:
+        return job.begin(folder, spec, listing, splits)
+    except job.OtherJob:
+        if folder == out:
+            raise
+        job.remove(folder)
+        return job.begin(folder, spec, listing, splits)
+
+
+def _written(todo: job.Job, share: tuple[int, int], cache: bool) -> tuple[int, int]:
+    """Write what is missing; how many pictures were extracted, and how many of them came from the cache."""
+    numbers, done = todo.missing(share), []
+    there = len(todo.parts) - len(todo.missing())
+    if there:
+        say(f"{there} of {len(todo.parts)} parts are there already.")
+    total = sum(min(todo.note["rows"], len(todo.pictures) - number * todo.note["rows"]) for number in numbers)
+    try:
+        with counted(total, "features") as tick:
+            for number in numbers:
+                done.append(job.write_part(str(todo.folder), number, cache=cache, tick=tick))
+    except KeyboardInterrupt:
+        say(f"Interrupted: {there + len(done)} of {len(todo.parts)} parts are kept, and the same command goes on.")
+        raise
+    return sum(written for written, _ in done), sum(reused for _, reused in done)
