@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import transferkit as tk
-from transferkit.data import augment, axes, pipeline, sheet
+from transferkit.data import augment, axes, grid, pipeline, sheet
 from transferkit.data.listing import list_images
 from transferkit.data.sources import find_splits
 from transferkit.pixels import Pixels
@@ -18,13 +18,13 @@ def test_a_preview_shows_evaluation_then_training(cli, pets, tmp_path):
     status, out, err = cli("data", "preview", pets, "--augment", "crop(0.3) | flip", "--size", 96, "--views", 3)
     assert (status, out) == (0, "") and "4 pictures at 96, 3 views of each with crop(0.3) | flip" in err
     found = np.asarray(Image.open(tmp_path / "preview.png"))
-    assert found.shape == (4 * (96 + sheet.LINE + sheet.GAP) + sheet.LINE + sheet.GAP, 4 * 102 + sheet.GAP, 3)
+    assert found.shape == (4 * (96 + grid.LINE + grid.GAP) + grid.LINE + grid.GAP, 4 * 102 + grid.GAP, 3)
     some, pixels = sheet.chosen(list_images(pets), 2), Pixels().at(96)
     ((plain, _),) = pipeline.evaluation(some.paths, pixels, batch_size=4).as_numpy_iterator()
     columns = pipeline.preview(some, pixels, augment.parse("crop(0.3) | flip"), seed=0, epochs=range(3))
     for column, pictures in enumerate([plain, *(pictures for pictures, _ in columns.as_numpy_iterator())]):
         for row in range(4):
-            top, left = sheet.LINE + row * (96 + sheet.LINE + sheet.GAP), sheet.GAP + column * (96 + sheet.GAP)
+            top, left = grid.LINE + row * (96 + grid.LINE + grid.GAP), grid.GAP + column * (96 + grid.GAP)
             assert np.array_equal(found[top : top + 96, left : left + 96], pictures[row])
 
 
@@ -46,7 +46,7 @@ def test_a_preview_of_other_channels(cli, tmp_path, channels):
     assert plain.shape[-1] == channels and (channels == 1 or plain[..., 3].min() == 0)
     for column, pictures in enumerate([plain, *(pictures for pictures, _ in columns.as_numpy_iterator())]):
         for row in range(2):
-            top, left = sheet.LINE + row * (96 + sheet.LINE + sheet.GAP), sheet.GAP + column * (96 + sheet.GAP)
+            top, left = grid.LINE + row * (96 + grid.LINE + grid.GAP), grid.GAP + column * (96 + grid.GAP)
             cell = found[top : top + 96, left : left + 96]
             if channels == 1:
                 assert np.array_equal(cell, np.repeat(pictures[row], 3, 2))
@@ -73,7 +73,7 @@ def test_a_preview_passes_over_what_cannot_be_read(cli, pets, tmp_path):
         (folder / name / "1.jpg").write_text("no picture")
     status, _, _ = cli("data", "preview", folder, "--size", 32, "--augment", "crop | mixup(1)", "--out", "a.jpg")
     with Image.open(tmp_path / "a.jpg") as image:
-        assert status == 0 and image.height == 2 * (96 + sheet.LINE + sheet.GAP) + 22
+        assert status == 0 and image.height == 2 * (96 + grid.LINE + grid.GAP) + 22
     for name in ("cat", "dog"):
         (folder / name / "0.jpg").write_text("no picture")
     status, _, err = cli("data", "preview", folder)

@@ -8,13 +8,17 @@ __version__ = "0.1.0"
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # read when TensorFlow first sees a GPU
 
 _HOMES = {
+    "FeatureExtractor": "transferkit.features.extractor",
+    "FeatureSpec": "transferkit.features.spec",
     "Listing": "transferkit.data.listing",
     "Recipe": "transferkit.recipe",
     "create": "transferkit.models",
     "find_splits": "transferkit.data.sources",
     "finetune": "transferkit.training.tuning",
+    "extract_to": "transferkit.features.writing",
     "list_arrays": "transferkit.data.arrays",
     "list_images": "transferkit.data.listing",
+    "load_features": "transferkit.features.files",
     "load_run": "transferkit.runs",
 }
 __all__ = sorted(_HOMES)

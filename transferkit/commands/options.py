@@ -83,15 +83,15 @@ def feature_options(function):
 
 
 def source_and_spec(knobs: dict):
-    """The recipe's `Data`, and the `Spec` of features, of the flags of `feature_options`."""
-    from transferkit.features.spec import Spec
+    """The recipe's `Data`, and the `FeatureSpec` of features, of the flags of `feature_options`."""
+    from transferkit.features.spec import FeatureSpec
 
     own = {name: knobs.pop(name) for name in ("layer", "pool", "crops", "flip", "l2")}
     own |= {"layer": tuple(filter(None, own["layer"].split(","))), "crops": int(own["crops"])}
     wanted = build_recipe(None, knobs)
     if not wanted.data.data:
         raise click.UsageError("Missing option '--data': where your pictures are.")
-    return wanted.data, Spec(**dataclasses.asdict(wanted.model), **own)
+    return wanted.data, FeatureSpec(**dataclasses.asdict(wanted.model), **own)
 
 
 def _type(knob):

@@ -2,14 +2,14 @@
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from transferkit.data import pipeline
+from transferkit.data import grid, pipeline
 from transferkit.data.augment import Augmentation
 from transferkit.data.listing import Listing
 from transferkit.pixels import Pixels
 
-GAP, LINE, CELL = 6, 16, 96  # pixels: between cells, of a line of text, and the least side of a cell
+CELL = 96  # pixels: the least side of a cell
 
 
 def chosen(listing: Listing, each: int, *, seed: int = 0) -> Listing:
@@ -41,22 +41,15 @@ def _sheet(columns, names, classes) -> Image.Image:
     """Columns of (pictures, labels) side by side; the class is written below, where it is no longer the row's."""
     side = columns[0][0].shape[1]
     cell = side * -(-CELL // side)  # small pictures in whole multiples, so that their pixels show
-    font, width, height = ImageFont.load_default(11), cell + GAP, cell + LINE + GAP
-    sheet = Image.new("RGB", (len(columns) * width + GAP, len(names) * height + LINE + GAP), "white")
-    brush = ImageDraw.Draw(sheet)
-    brush.text((GAP, 2), "evaluation", "black", font)
-    if len(columns) > 1:
-        brush.text((GAP + width, 2), "training", "black", font)
-    for column, (pictures, labels) in enumerate(columns):
-        for row, name in enumerate(names):
-            left, top = GAP + column * width, LINE + row * height
-            image = Image.fromarray(pictures[row].squeeze(-1) if pictures.shape[-1] == 1 else pictures[row])
-            image = image.resize((cell, cell), Image.Resampling.NEAREST)
-            sheet.paste(image, (left, top), image if image.mode == "RGBA" else None)
-            text = _shares(labels[row], classes)
-            text = text if column == 0 or text != name else ""
-            brush.text((left, top + cell), _cut(text, cell, font), "black", font)
-    return sheet
+
+    def one(column: int, row: int):
+        picture, text = columns[column][0][row], _shares(columns[column][1][row], classes)
+        image = Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
+        image = image.resize((cell, cell), Image.Resampling.NEAREST)
+        return image, text if column == 0 or text != names[row] else ""
+
+    rows = [[one(column, row) for column in range(len(columns))] for row in range(len(names))]
+    return grid.draw(rows, cell, ("evaluation", "training")[: len(columns)])
 
 
 def _shares(label, classes) -> str:
@@ -64,11 +57,3 @@ def _shares(label, classes) -> str:
     if label.max() > 0.995:
         return classes[label.argmax()]
     return " ".join(f"{classes[i]} {label[i]:.0%}" for i in np.argsort(-label)[:3] if label[i] > 0.005)
-
-
-def _cut(text: str, width: int, font) -> str:
-    """As much of a text as fits, without what a font may not have."""
-    text = text.encode("ascii", "replace").decode() if not isinstance(font, ImageFont.FreeTypeFont) else text
-    while text and font.getlength(text) > width:
-        text = text[:-1]
-    return text

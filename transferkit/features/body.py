@@ -15,7 +15,7 @@ from PIL import Image
 from transferkit import adopt, models
 from transferkit.data import geometry, pillow, pipeline
 from transferkit.evaluation.predict import BATCH, batch_for, run
-from transferkit.features.spec import Spec, identity
+from transferkit.features.spec import FeatureSpec, identity
 from transferkit.folding import folded
 from transferkit.network import Network, at_size, output_of, with_channels
 from transferkit.pixels import Pixels
@@ -30,7 +30,7 @@ class Body:
     shapes: tuple[tuple[int, ...], ...]
 
 
-def body_of(spec: Spec) -> Body:
+def body_of(spec: FeatureSpec) -> Body:
     """Build it, or take the one that was built last: it is shared by all that ask in this process.
 
     Raises:
@@ -41,7 +41,7 @@ def body_of(spec: Spec) -> Body:
 
 
 @functools.lru_cache(maxsize=2)
-def _body(spec: Spec, _identity: str) -> Body:
+def _body(spec: FeatureSpec, _identity: str) -> Body:
     network = _network(spec)
     cuts = [output_of(network.model, layer) for layer in spec.layer]
     for layer, cut in zip(spec.layer, cuts, strict=True):
@@ -58,7 +58,7 @@ def _body(spec: Spec, _identity: str) -> Body:
     return Body(_of_views(model, network.pixels, spec), network.pixels, tuple(shapes))
 
 
-def _network(spec: Spec) -> Network:
+def _network(spec: FeatureSpec) -> Network:
     with _same_chance():
         if isinstance(spec.base, str):
             network = models.load(spec.base, spec.weights, pixels=spec.pixels)
@@ -94,7 +94,7 @@ def _pooled(cut, pool: str):
     return steps[pool]()(cut) if pool in steps else cut
 
 
-def _of_views(model, pixels: Pixels, spec: Spec) -> keras.Model:
+def _of_views(model, pixels: Pixels, spec: FeatureSpec) -> keras.Model:
     """The same for (n, crops, height, width, channels): features are averaged over the crops, and mirrored ones too."""
     if spec.views == 1:
         return model
@@ -106,7 +106,7 @@ def _of_views(model, pixels: Pixels, spec: Spec) -> keras.Model:
     return keras.Model(pictures, averaged)
 
 
-def features_of(pictures: Sequence, spec: Spec) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+def features_of(pictures: Sequence, spec: FeatureSpec) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
     """The features of each layer, (m, ...) float32, and the rows (m,) they belong to, batch by batch.
 
     Pictures that cannot be read have none.

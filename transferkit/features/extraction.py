@@ -13,7 +13,7 @@ from transferkit.cache import Vectors
 from transferkit.console import counted, silenced
 from transferkit.data.pillow import reason
 from transferkit.data.ranges import read_bytes
-from transferkit.features.spec import Spec, kind
+from transferkit.features.spec import FeatureSpec, kind
 
 BLOCK = 1024  # pictures at a time
 
@@ -35,7 +35,7 @@ class Extraction:
     reused: int
 
 
-def extract(pictures: Sequence, spec: Spec, *, cache: bool = True, what: str = "features") -> Extraction:
+def extract(pictures: Sequence, spec: FeatureSpec, *, cache: bool = True, what: str = "features") -> Extraction:
     """The features of pictures, all in memory, behind a progress bar.
 
     Args:
@@ -57,7 +57,9 @@ def extract(pictures: Sequence, spec: Spec, *, cache: bool = True, what: str = "
     )
 
 
-def extract_block(pictures: Sequence, spec: Spec, *, cache: bool = True, tick: Callable = lambda _: None) -> Extraction:
+def extract_block(
+    pictures: Sequence, spec: FeatureSpec, *, cache: bool = True, tick: Callable = lambda _: None
+) -> Extraction:
     """`extract` in one piece; `tick(count)` is told of pictures that are done."""
     digests, errors = _digests(pictures)
     with ExitStack() as stack:
@@ -81,7 +83,7 @@ def extract_block(pictures: Sequence, spec: Spec, *, cache: bool = True, tick: C
     return Extraction(np.concatenate(columns, axis=1), np.array(rows, "int64"), errors, reused)
 
 
-def shapes_of(spec: Spec, *, cache: bool = True) -> list[tuple[int, ...]]:
+def shapes_of(spec: FeatureSpec, *, cache: bool = True) -> list[tuple[int, ...]]:
     """Of the features of each layer; the network is built where the cache does not know."""
     shapes = []
     for layer in spec.layer if cache else ():
@@ -111,7 +113,9 @@ def _digests(pictures: Sequence) -> tuple[dict[int, bytes], dict[int, str]]:
     return {row: one for row, one in found.items() if row not in errors}, errors
 
 
-def _compute(pictures, new: dict[bytes, int], spec: Spec, found: list[dict], stores: list[Vectors], tick: Callable):
+def _compute(
+    pictures, new: dict[bytes, int], spec: FeatureSpec, found: list[dict], stores: list[Vectors], tick: Callable
+):
     """Add the features of the new pictures to what is found, and to the stores."""
     digests, done = list(new), 0
     for outputs, rows in _body().features_of([pictures[row] for row in new.values()], spec):

@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from transferkit import atomic
 from transferkit.features.job import ERRORS, LAYOUT, Job, open_job
-from transferkit.features.spec import Spec
+from transferkit.features.spec import FeatureSpec
 
 SUFFIXES = (".npz", ".parquet")
 TEXTS = ["path", "label", "split"]
@@ -30,7 +30,7 @@ class Features:
         paths: (n,) of the pictures.
         splits: (n,) "train", "val" or "test"; all "train" where the source has no splits.
         classes: names in index order.
-        note: what was extracted from which network; `Spec.of(note)` is the record of it.
+        note: what was extracted from which network; `FeatureSpec.of(note)` is the record of it.
     """
 
     features: np.ndarray
@@ -44,8 +44,8 @@ class Features:
         return len(self.features)
 
     @property
-    def spec(self) -> Spec:
-        return Spec.of(self.note)
+    def spec(self) -> FeatureSpec:
+        return FeatureSpec.of(self.note)
 
 
 def load_features(path: str | os.PathLike) -> Features:

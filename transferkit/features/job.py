@@ -21,7 +21,7 @@ from pyarrow import parquet
 from transferkit import atomic
 from transferkit.data.listing import Listing
 from transferkit.features.extraction import extract_block, shapes_of
-from transferkit.features.spec import Spec
+from transferkit.features.spec import FeatureSpec, other_features
 
 NOTE, PICTURES, ERRORS, FORMAT = "features.json", "pictures.csv", "errors.csv", 1
 LAYOUT = {"compression": "none", "use_dictionary": ["label", "split"], "write_statistics": False}  # floats are as noise
@@ -58,7 +58,7 @@ class Job:
         return [number for number in range(i - 1, len(parts), n) if not parts[number].exists()]
 
 
-def begin(folder: Path, spec: Spec, listing: Listing, splits: Sequence[str]) -> Job:
+def begin(folder: Path, spec: FeatureSpec, listing: Listing, splits: Sequence[str]) -> Job:
     """Write down what there is to do, or find it there from before.
 
     Args:
@@ -93,14 +93,10 @@ def begin(folder: Path, spec: Spec, listing: Listing, splits: Sequence[str]) -> 
 
 
 def _check_same(folder: Path, there: dict, wanted: dict):
-    """Raise `ValueError` if the folder is of another job."""
-    said = {"listing": "the pictures", "count": "how many pictures", "identity": "the network or its weights"}
-    other = [said.get(key, key) for key in wanted if there.get(key) != wanted[key]]
+    """Raise `OtherJob` if the folder is of another job."""
+    other = other_features(there, wanted) or ("" if there["listing"] == wanted["listing"] else "pictures")
     if other:
-        raise OtherJob(
-            f"{folder} holds features of another job, for {other[0]} differ{'s' * (len(other[0].split()) == 1)}: give "
-            "another --out, or --overwrite to replace it."
-        )
+        raise OtherJob(f"{folder} holds features of other {other}: give another --out, or --overwrite to replace it.")
 
 
 def open_job(folder: str | os.PathLike) -> Job:
@@ -133,7 +129,7 @@ def write_part(folder: str, number: int, *, cache: bool = True, tick: Callable =
     job = _job(folder)
     start = number * job.note["rows"]
     pictures = job.pictures[start : start + job.note["rows"]]
-    found = extract_block([picture["path"] for picture in pictures], Spec.of(job.note), cache=cache, tick=tick)
+    found = extract_block([picture["path"] for picture in pictures], FeatureSpec.of(job.note), cache=cache, tick=tick)
     errors = [{"path": pictures[row]["path"], "reason": why} for row, why in sorted(found.errors.items())]
     kept = [pictures[row] for row in found.rows]
     table = pa.table(

@@ -27,9 +27,11 @@ POOLS = {
     "none": "the map itself",
 }
 
+SETTINGS = ("layer", "pool", "crops", "flip", "l2", "size", "channels")
+
 
 @dataclass(frozen=True)
-class Spec:
+class FeatureSpec:
     """Features of a network.
 
     Attributes:
@@ -80,19 +82,25 @@ class Spec:
         return words | {"base": base, "layer": list(self.layer), "identity": identity(self)}
 
     @classmethod
-    def of(cls, told: dict) -> "Spec":
+    def of(cls, told: dict) -> "FeatureSpec":
         """The record that `told` describes."""
         names = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in told.items() if name in names} | {"layer": tuple(told["layer"])})
 
 
-def kind(spec: Spec, layer: str) -> str:
+def other_features(there: dict, wanted: dict) -> str:
+    """What of two notes is not the same, in words, for features that must be comparable; "" if all is."""
+    names = {"identity": "network or weights"} | {name: name for name in SETTINGS}
+    return ", ".join(words for name, words in names.items() if there.get(name) != wanted.get(name))
+
+
+def kind(spec: FeatureSpec, layer: str) -> str:
     """The name under which the cache keeps one layer's features. What is done after pooling is not in it."""
     told = [FORMAT, identity(spec), layer, spec.pool, spec.crops, spec.flip, spec.size, spec.channels]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
 
 
-def identity(spec: Spec) -> str:
+def identity(spec: FeatureSpec) -> str:
     """Which network with which weights: equal for those that give the same features.
 
     Raises:

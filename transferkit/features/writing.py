@@ -8,12 +8,12 @@ from pathlib import Path
 from transferkit.console import counted, say
 from transferkit.data.listing import Listing
 from transferkit.features import files, job
-from transferkit.features.spec import Spec
+from transferkit.features.spec import FeatureSpec
 
 
 def extract_to(
     out: str | os.PathLike,
-    spec: Spec,
+    spec: FeatureSpec,
     listing: Listing,
     splits: Sequence[str] = (),
     *,
@@ -69,7 +69,7 @@ def _check_out(out: Path, share: tuple[int, int], overwrite: bool) -> Path:
     return out.with_name(f".{out.name}.parts") if is_file else out
 
 
-def _begun(folder: Path, out: Path, spec: Spec, listing: Listing, splits: Sequence[str]) -> job.Job:
+def _begun(folder: Path, out: Path, spec: FeatureSpec, listing: Listing, splits: Sequence[str]) -> job.Job:
     """The job in its folder; hidden parts of another job are nobody's, and go."""
     try:
         return job.begin(folder, spec, listing, splits)
