@@ -19,28 +19,21 @@ from transferkit.pixels import CONVENTIONS
 @click.option("--top", default=5, type=click.IntRange(1), help="How many labels of each picture.  [default: 5]")
 @click.option("--format", "form", type=click.Choice(("table", "csv", "jsonl")), default="table", help="Of the answer.")
 @options.as_json
-@options.with_tensorflow
 def command(network, sources, weights, pixels, top, form, as_json, **knobs):
-    """Classify pictures with a run folder, a network's name, or a Keras model's file.
+    """Classify pictures with a run folder, a classifier of probe, a network's name, or a Keras model's file.
 
     \b
     Example: transferkit predict runs/finetune-resnet34-pets-1 cat.jpg holiday/
-    Example: transferkit predict resnet34 list.csv
+    Example: transferkit predict pets.skops list.csv
     SOURCE: a picture, a folder, or what finetune --data takes, of all splits; a list needs no labels.
+    For a classifier of probe also features that `transferkit extract` wrote.
     """
-    from transferkit import models
-    from transferkit.console import say
-    from transferkit.data.sources import find_paths
-    from transferkit.evaluation.predict import predict
-
-    wanted = options.build_recipe(None, knobs)
-    pictures = [path for source in sources for path in find_paths(wanted.override(data=source).data)]
-    if not pictures:
-        raise ValueError(f"{', '.join(sources)}: no pictures are there.")
-    loaded = models.load(network, weights, pixels=pixels or "")
-    for change in loaded.loaded[1:]:
-        say(change)
-    rows = predict(loaded, pictures, top=top)
+    if network.endswith(".skops"):
+        if weights != "imagenet" or pixels:
+            raise click.UsageError(f"{network} has a network of its own: leave out --weights and --pixels.")
+        rows = _by_pipeline(network, sources, top, knobs)
+    else:
+        rows = _by_network(network, sources, weights, pixels, top, knobs)
     if as_json:
         options.answer(rows)
     elif form == "jsonl":
@@ -54,6 +47,44 @@ def command(network, sources, weights, pixels, top, form, as_json, **knobs):
         show(rows)
 
 
+@options.with_tensorflow
+def _by_network(network, sources, weights, pixels, top, knobs) -> list[dict]:
+    from transferkit import models
+    from transferkit.console import say
+    from transferkit.evaluation.predict import predict
+
+    pictures = _pictures(sources, knobs)
+    loaded = models.load(network, weights, pixels=pixels or "")
+    for change in loaded.loaded[1:]:
+        say(change)
+    return predict(loaded, pictures, top=top)
+
+
+def _by_pipeline(path, sources, top, knobs) -> list[dict]:
+    """TensorFlow is loaded only where the cache does not have a picture's features."""
+    from transferkit.features import files, saved
+
+    pipeline, rows, pictures = saved.load_pipeline(path), [], []
+    for source in sources:
+        if files.is_features(source):
+            rows += saved.classify_file(pipeline, files.load_features(source), top=top)
+        else:
+            pictures.append(source)
+    if not pictures:
+        return rows
+    return rows + saved.classify(pipeline, _pictures(pictures, knobs), top=top)
+
+
+def _pictures(sources, knobs) -> list[str]:
+    from transferkit.data.sources import find_paths
+
+    wanted = options.build_recipe(None, knobs)
+    pictures = [path for source in sources for path in find_paths(wanted.override(data=source).data)]
+    if not pictures:
+        raise ValueError(f"{', '.join(sources)}: no pictures are there.")
+    return pictures
+
+
 def show(rows: list[dict]):
     """A table of the answers: the label, and the next two."""
     from transferkit.console import answers, table
@@ -61,10 +92,10 @@ def show(rows: list[dict]):
     def cell(row):
         if row["error"]:
             return f"cannot be read: {row['error']}"
-        return ", ".join(f"{label} {options.percent(chance)}" for label, chance in row["top"][1:3])
+        return ", ".join(f"{label} {percent(chance)}".rstrip() for label, chance in row["top"][1:3])
 
-    def percent(row):
-        return None if row["error"] else options.percent(row["probability"])
+    def percent(chance):
+        return "" if chance is None else options.percent(chance)
 
-    cells = [(row["path"], row["label"], percent(row), cell(row)) for row in rows]
+    cells = [(row["path"], row["label"], percent(row["probability"]), cell(row)) for row in rows]
     table(None, ("picture", "label", "probability", "next"), cells, answers())

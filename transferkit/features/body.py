@@ -30,6 +30,17 @@ class Body:
     shapes: tuple[tuple[int, ...], ...]
 
 
+@contextmanager
+def _same_chance():
+    """Fresh weights are the same each time: Keras draws the seeds of its initialisers from here."""
+    before = random.getstate()
+    random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
 def body_of(spec: FeatureSpec) -> Body:
     """Build it, or take the one that was built last: it is shared by all that ask in this process.
 
@@ -41,6 +52,7 @@ def body_of(spec: FeatureSpec) -> Body:
 
 
 @functools.lru_cache(maxsize=2)
+@_same_chance()
 def _body(spec: FeatureSpec, _identity: str) -> Body:
     network = _network(spec)
     cuts = [output_of(network.model, layer) for layer in spec.layer]
@@ -59,24 +71,12 @@ def _body(spec: FeatureSpec, _identity: str) -> Body:
 
 
 def _network(spec: FeatureSpec) -> Network:
-    with _same_chance():
-        if isinstance(spec.base, str):
-            network = models.load(spec.base, spec.weights, pixels=spec.pixels)
-        else:
-            network = adopt.adopted(spec.base, spec.pixels, source="the model")
+    if isinstance(spec.base, str):
+        network = models.load(spec.base, spec.weights, pixels=spec.pixels)
+    else:
+        network = adopt.adopted(spec.base, spec.pixels, source="the model")
     network = with_channels(network, spec.channels) if spec.channels else network
     return at_size(network, spec.size) if spec.size else network
-
-
-@contextmanager
-def _same_chance():
-    """Fresh weights are the same each time: Keras draws the seeds of its initialisers from here."""
-    before = random.getstate()
-    random.seed(0)
-    try:
-        yield
-    finally:
-        random.setstate(before)
 
 
 def _shapes(model, shape) -> list[tuple]:

@@ -90,12 +90,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
             UnknownName: there is no such layer.
             ValueError: X holds no pictures, one of them cannot be read, or the weights are others than at `fit`.
         """
-        spec, pictures = self.spec(), pictures_of(X)
-        if hasattr(self, "identity_") and identity(spec) != self.identity_:
-            raise ValueError(
-                f"The weights of {spec.told()['base']} are others than when this extractor was fitted: fit it again."
-            )
-        found = extract(pictures, spec, cache=self.cache)
+        pictures = pictures_of(X)
+        found = extract(pictures, self.fitted_spec(), cache=self.cache)
         for row, why in found.errors.items() if self.on_error == "raise" else ():
             raise ValueError(f"{pictures[row]} cannot be read: {why}; on_error='nan' makes it a row of NaN.")
         features = np.full((len(pictures), *found.features.shape[1:]), np.nan, "float32")
@@ -124,6 +120,19 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         layer = (self.layer,) if isinstance(self.layer, str) else tuple(self.layer)
         base, weights = (os.fspath(one) if isinstance(one, os.PathLike) else one for one in (self.base, self.weights))
         return FeatureSpec(**words | {"layer": layer, "base": base, "weights": weights})
+
+    def fitted_spec(self) -> FeatureSpec:
+        """`spec`, of the very weights that `fit` saw.
+
+        Raises:
+            ValueError: others have come in their place.
+        """
+        spec = self.spec()
+        if hasattr(self, "identity_") and identity(spec) != self.identity_:
+            raise ValueError(
+                f"The weights of {spec.told()['base']} are others than when this extractor was fitted: fit it again."
+            )
+        return spec
 
     def __sklearn_is_fitted__(self):
         return True

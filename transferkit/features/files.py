@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from transferkit import atomic
-from transferkit.features.job import ERRORS, LAYOUT, Job, open_job
+from transferkit.features.job import ERRORS, LAYOUT, NOTE, Job, open_job
 from transferkit.features.spec import FeatureSpec
 
 SUFFIXES = (".npz", ".parquet")
@@ -46,6 +46,11 @@ class Features:
     @property
     def spec(self) -> FeatureSpec:
         return FeatureSpec.of(self.note)
+
+
+def is_features(path: str | os.PathLike) -> bool:
+    """Whether a path looks like what `transferkit extract` writes."""
+    return Path(path).suffix in SUFFIXES or (Path(path) / NOTE).is_file()
 
 
 def load_features(path: str | os.PathLike) -> Features:

@@ -1,0 +1,80 @@
+"""What is kept of a picture's features, and what is done without."""
+
+import os
+import sqlite3
+
+import numpy as np
+import pytest
+
+from transferkit import cache
+from transferkit.cache import Vectors
+
+
+def keep(kind, count=3, width=4):
+    features = np.arange(count * width, dtype="float32").reshape(count, width)
+    with Vectors(kind) as store:
+        store.remember([bytes([i]) for i in range(count)], features)
+    return features
+
+
+def recalled(kind, *digests):
+    with Vectors(kind) as store:
+        return store.recall(list(digests))
+
+
+def test_what_was_kept_is_found_by_its_digest_alone():
+    features = keep("a")
+    found = recalled("a", b"\2", b"\0", b"\7")
+    assert set(found) == {b"\0", b"\2"} and np.array_equal(found[b"\2"], features[2])
+    assert recalled("b", b"\0") == {}
+
+
+def test_maps_keep_their_shape():
+    maps = np.random.default_rng(0).random((2, 3, 3, 5), "float32")
+    with Vectors("maps") as store:
+        assert store.shape() is None
+        store.remember([b"x", b"y"], maps)
+        assert store.shape() == (3, 3, 5) and np.array_equal(store.recall([b"y"])[b"y"], maps[1])
+
+
+def test_more_digests_than_a_query_takes():
+    digests = [str(i).encode() for i in range(3 * cache.CHUNK)]
+    with Vectors("many") as store:
+        store.remember(digests, np.ones((len(digests), 1), "float32"))
+        assert len(store.recall(digests)) == len(digests)
+
+
+@pytest.mark.parametrize("content", [b"no database at all", b""])
+def test_a_damaged_file_is_begun_anew(content, tmp_path):
+    keep("a")
+    (tmp_path / "home" / "features" / "a.sqlite").write_bytes(content)
+    assert recalled("a", b"\0") == {}
+    keep("a")
+    assert len(recalled("a", b"\0")) == 1
+
+
+def test_a_file_of_another_layout_is_done_without(tmp_path):
+    (tmp_path / "home" / "features").mkdir(parents=True)
+    with sqlite3.connect(tmp_path / "home" / "features" / "a.sqlite") as store:
+        store.execute("CREATE TABLE vectors (something)")
+    assert recalled("a", b"\0") == {}
+
+
+def test_a_place_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TRANSFERKIT_HOME", str(tmp_path / "file"))
+    keep("a")
+    assert recalled("a", b"\0") == {}
+
+
+def test_the_kinds_not_used_for_longest_go(tmp_path, monkeypatch):
+    folder = tmp_path / "home" / "features"
+    for age, kind in enumerate(("new", "middle", "old")):
+        keep(kind, count=100)
+        os.utime(folder / f"{kind}.sqlite", (1e9 - age, 1e9 - age))
+    size = (folder / "old.sqlite").stat().st_size
+    monkeypatch.setattr(cache, "MOST", 2.5 * size)
+    keep("new")
+    assert {path.stem for path in folder.glob("*.sqlite")} == {"new", "middle"}
+    monkeypatch.setattr(cache, "MOST", 1)
+    assert len(recalled("middle", b"\0")) == 1, "the one in use stays"

@@ -1,0 +1,121 @@
+"""A scikit-learn pipeline from pictures to labels in a file, by skops: read without running anything it holds."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from skops import io
+
+from transferkit import atomic
+from transferkit.console import warn
+from transferkit.features.extraction import extract
+from transferkit.features.extractor import FeatureExtractor
+from transferkit.features.files import Features
+from transferkit.features.spec import other_features
+
+SUFFIX = ".skops"
+TRUSTED = ["transferkit.features.extractor.FeatureExtractor", "transferkit.training.classifier.FineTuner"]
+
+
+def save_pipeline(pipeline: Pipeline, path: str | os.PathLike):
+    """Write a fitted pipeline; a crash leaves what was there before.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    atomic.write(path, lambda partial: io.dump(pipeline, partial))
+
+
+def load_pipeline(path: str | os.PathLike):
+    """Read a fitted pipeline or estimator of scikit-learn, or a `FineTuner`.
+
+    No pickle is run, and no type is made but those of NumPy, SciPy, scikit-learn and the two of transferkit.
+
+    Raises:
+        FileNotFoundError: no file is there.
+        ValueError: it is damaged, or holds another type, which is named.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}: expected a file of `transferkit probe --out`.")
+    try:
+        others = sorted(set(io.get_untrusted_types(file=path)) - set(TRUSTED))
+        if not others:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                pipeline = io.load(path, trusted=TRUSTED)
+    except Exception as error:  # whatever zipfile, json and skops raise on a damaged file
+        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ValueError(f"{path} cannot be read: {said}.") from None
+    if others:
+        raise ValueError(
+            f"{path} is not loaded: it holds {others[0]}, which is no type of scikit-learn or transferkit."
+        )
+    for message in dict.fromkeys(str(one.message).splitlines()[0] for one in caught):
+        warn(f"{path}: {message}")  # of another version of scikit-learn
+    return pipeline
+
+
+def classify(pipeline: Pipeline, paths: Sequence[str], *, top: int = 5) -> list[dict]:
+    """As `evaluation.predict.predict`; probabilities are None of a classifier that has none.
+
+    Raises:
+        ValueError: the pipeline does not go from pictures to classes.
+    """
+    extractor, paths = _checked(pipeline)[0], [str(path) for path in paths]
+    found = extract(paths, extractor.fitted_spec(), cache=extractor.cache)
+    answers = {row: _answer(path, None, found.errors.get(row)) for row, path in enumerate(paths)}
+    told = classify_features(pipeline, found.features, [paths[row] for row in found.rows], top=top)
+    return list((answers | dict(zip(found.rows.tolist(), told, strict=True))).values())
+
+
+def classify_file(pipeline: Pipeline, features: Features, *, top: int = 5) -> list[dict]:
+    """`classify` of pictures whose features are in a file.
+
+    Raises:
+        ValueError: they are not those the pipeline learnt on.
+    """
+    extractor = _checked(pipeline)[0]
+    if other := other_features(features.note, extractor.fitted_spec().told()):
+        raise ValueError(
+            f"These features are of other {other} than the classifier learnt on: extract them with --base "
+            f"{extractor.base} and its settings, or give the pictures."
+        )
+    return classify_features(pipeline, features.features, features.paths, top=top)
+
+
+def classify_features(pipeline: Pipeline, features: np.ndarray, paths: Sequence[str], *, top: int) -> list[dict]:
+    """An answer for each row of features (n, width)."""
+    if not len(features):
+        return []
+    rest, classes = pipeline[1:], [str(name) for name in pipeline.classes_]
+    if hasattr(rest, "predict_proba"):
+        scores = chances = rest.predict_proba(features)
+    else:
+        chances, scores = None, rest.decision_function(features)
+        scores = np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    ranked = [
+        [[classes[i], None if chances is None else round(float(chances[row, i]), 6)] for i in order]
+        for row, order in enumerate(best)
+    ]
+    return [_answer(str(path), pairs, None) for path, pairs in zip(paths, ranked, strict=True)]
+
+
+def _checked(pipeline) -> Pipeline:
+    """The pipeline itself; `ValueError` if it does not go from pictures to classes."""
+    begins = isinstance(pipeline, Pipeline) and isinstance(pipeline[0], FeatureExtractor)
+    if not begins or len(pipeline) < 2 or not hasattr(pipeline, "classes_"):
+        raise ValueError(
+            f"A {type(pipeline).__name__} does not classify pictures: expected a fitted pipeline that begins with a "
+            "FeatureExtractor and ends with a classifier."
+        )
+    return pipeline
+
+
+def _answer(path: str, pairs: list | None, error: str | None) -> dict:
+    label, chance = pairs[0] if pairs else (None, None)
+    return {"path": path, "label": label, "probability": chance, "top": pairs, "error": error}
