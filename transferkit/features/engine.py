@@ -35,7 +35,7 @@ def run(task: Callable[[int], object], numbers: Iterable[int], *, workers: int) 
     _answers(address)
     machine = {} if address else {"address": "local", "num_cpus": max(workers, os.cpu_count())}
     ray.init(**machine, include_dashboard=False, log_to_driver=False, logging_level="error")
-    cpus, gpus = ([node["Resources"].get(kind, 0) for node in ray.nodes()] for kind in ("CPU", "GPU"))
+    cpus, gpus = ([node["Resources"].get(kind, 0) for node in ray.nodes() if node["Alive"]] for kind in ("CPU", "GPU"))
     threads = next((n for n in range(int(max(cpus)), 1, -1) if sum(cpu // n for cpu in cpus) >= workers), 1)
     start = (
         ray.remote(_call).options(num_cpus=threads, num_gpus=min(1, sum(gpus) / workers), max_retries=RETRIES).remote
