@@ -1,0 +1,46 @@
+"""Parts of a job on two workers of this machine."""
+
+import functools
+import os
+import signal
+
+import pytest
+
+pytest.importorskip("ray")
+
+import sys  # noqa: E402
+
+from ray import cloudpickle  # noqa: E402
+
+from transferkit.features import engine  # noqa: E402
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers do not have this folder on their path
+
+
+def _part(folder, number):
+    """Says who does it; the first to do number 1 is killed."""
+    begun = folder / f"{number}-{os.getpid()}"
+    begun.touch()
+    if number == 1 and len(list(folder.glob("1-*"))) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    while len({path.name.split("-")[1] for path in folder.iterdir()}) < 2:
+        pass  # until a second process has come: one alone could do them all before
+    if number == 9:
+        raise ValueError("Part 9 is wrong.")
+    return number**2, os.environ["TF_NUM_INTRAOP_THREADS"]
+
+
+@pytest.mark.slow
+def test_two_workers_a_part_done_again_and_an_error_in_one_sentence(tmp_path):
+    threads = str(max(1, os.cpu_count() // 2))
+    done = dict(engine.run(functools.partial(_part, tmp_path), range(4), workers=2))
+    assert done == {number: (number**2, threads) for number in range(4)}
+    assert len(list(tmp_path.glob("1-*"))) == 2
+    with pytest.raises(ValueError, match=r"^Part 9 is wrong\.$"):
+        list(engine.run(functools.partial(_part, tmp_path), [9], workers=2))
+
+
+def test_a_cluster_that_does_not_answer(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with pytest.raises(ConnectionError, match=r"^RAY_ADDRESS is 127\.0\.0\.1:9, and no Ray cluster answers there"):
+        next(engine.run(abs, [1], workers=2))
