@@ -64,7 +64,7 @@ def sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}."
-    if isinstance(error, (ValueError, OSError)) and str(error):
+    if isinstance(error, (ValueError, OSError, ModuleNotFoundError)) and str(error):
         return str(error)
     if type(error).__name__ == "ResourceExhaustedError":
         return "The memory does not hold it: try a smaller --batch-size or --size."

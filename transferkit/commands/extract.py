@@ -24,9 +24,10 @@ class Share(click.ParamType):
 @options.feature_options
 @click.option("--out", required=True, type=click.Path(), help="F.npz, F.parquet, or a folder of parts.")
 @click.option("--shard", type=Share(), default="1/1", help="Write only the i-th of n shares of a folder's parts.")
+@click.option("--workers", type=click.IntRange(1), default=1, help="Processes, by Ray; on the cluster at RAY_ADDRESS.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @options.as_json
-def command(out, shard, no_cache, overwrite, as_json, **knobs):
+def command(out, shard, workers, no_cache, overwrite, as_json, **knobs):
     """Write the features of all pictures of a source, in its order, with their paths, labels and splits.
 
     \b
@@ -41,7 +42,8 @@ def command(out, shard, no_cache, overwrite, as_json, **knobs):
     from transferkit.features.writing import extract_to
 
     listing, splits = find_all(source)
-    told = extract_to(out, spec, listing, splits, share=shard, cache=not no_cache, overwrite=overwrite)
+    flags = {"share": shard, "workers": workers, "cache": not no_cache, "overwrite": overwrite}
+    told = extract_to(out, spec, listing, splits, **flags)
     if as_json:
         return options.answer(told)
     show(told, spec)

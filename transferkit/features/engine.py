@@ -22,7 +22,7 @@ def run(task: Callable[[int], object], numbers: Iterable[int], *, workers: int) 
     Raises:
         ModuleNotFoundError: Ray is not installed.
         ConnectionError: there is no cluster at `RAY_ADDRESS`.
-        RuntimeError: the workers of one number died, each time.
+        ChildProcessError: the workers of one number died, each time.
         Exception: what `task` raised, of the same type; the other parts are then stopped.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it reports to its makers otherwise
@@ -57,7 +57,9 @@ def run(task: Callable[[int], object], numbers: Iterable[int], *, workers: int) 
                 raise error.cause from None  # Ray's own text is the traceback of another machine
             except ray.exceptions.RayError as error:
                 times = RETRIES + 1
-                raise RuntimeError(f"Part {number} was begun {times} times, and its worker died each time.") from error
+                raise ChildProcessError(
+                    f"Part {number} was begun {times} times, and its worker died each time."
+                ) from error
             yield number, result
     finally:
         ray.shutdown()

@@ -124,7 +124,7 @@ def _write_npz(job: Job, path: Path):
 
 
 def _from_npz(path: Path) -> Features:
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     note = json.loads(str(arrays.pop("note")))
     return Features(**arrays | {"classes": tuple(note["classes"])}, note=note)

@@ -52,6 +52,11 @@ class Job:
         count = -(-len(self.pictures) // self.note["rows"])
         return [self.folder / "parts" / f"{number:05d}-of-{count:05d}.parquet" for number in range(count)]
 
+    def size(self, number: int) -> int:
+        """Pictures of a part."""
+        rows = self.note["rows"]
+        return min(rows, len(self.pictures) - number * rows)
+
     def missing(self, share: tuple[int, int] = (1, 1)) -> list[int]:
         """Numbers of the parts that are not written yet, of the i-th of n shares."""
         (i, n), parts = share, self.parts

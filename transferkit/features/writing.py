@@ -2,12 +2,13 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from transferkit.console import counted, say
 from transferkit.data.listing import Listing
-from transferkit.features import files, job
+from transferkit.features import engine, files, job
 from transferkit.features.spec import FeatureSpec
 
 
@@ -18,6 +19,7 @@ def extract_to(
     splits: Sequence[str] = (),
     *,
     share: tuple[int, int] = (1, 1),
+    workers: int = 1,
     cache: bool = True,
     overwrite: bool = False,
 ) -> dict:
@@ -28,6 +30,8 @@ def extract_to(
         splits: of each picture: "train", "val" or "test"; all "train" if not given.
         share: (i, n): of the parts of a folder, write only the i-th of n shares, i from 1 on: the others are for other
             machines.
+        workers: processes that write parts; more than one are Ray's (extra `ray`), of the cluster at `RAY_ADDRESS` if
+            there is one: all its machines must see `out` and the pictures under the same paths.
         cache: whether features are taken from the cache folder (TRANSFERKIT_HOME) and kept there.
         overwrite: replace what is there.
 
@@ -44,7 +48,7 @@ def extract_to(
     if overwrite:
         job.remove(folder)
     todo = _begun(folder, out, spec, listing, splits or ["train"] * len(listing))
-    written, reused = _written(todo, share, cache)
+    written, reused = _written(todo, share, workers, cache)
     missing, told = len(todo.missing()), {"out": str(out), "pictures": written, "shape": todo.note["shape"]}
     told |= {"reused": reused, "computed": written - reused, "unreadable": None, "parts": missing}
     if not missing:
@@ -80,18 +84,29 @@ def _begun(folder: Path, out: Path, spec: FeatureSpec, listing: Listing, splits:
         return job.begin(folder, spec, listing, splits)
 
 
-def _written(todo: job.Job, share: tuple[int, int], cache: bool) -> tuple[int, int]:
+def _written(todo: job.Job, share: tuple[int, int], workers: int, cache: bool) -> tuple[int, int]:
     """Write what is missing; how many pictures were extracted, and how many of them came from the cache."""
     numbers, done = todo.missing(share), []
     there = len(todo.parts) - len(todo.missing())
     if there:
         say(f"{there} of {len(todo.parts)} parts are there already.")
-    total = sum(min(todo.note["rows"], len(todo.pictures) - number * todo.note["rows"]) for number in numbers)
     try:
-        with counted(total, "features") as tick:
-            for number in numbers:
-                done.append(job.write_part(str(todo.folder), number, cache=cache, tick=tick))
+        with counted(sum(map(todo.size, numbers)), "features") as tick:
+            for one in (_by_engine if workers > 1 else _here)(todo, numbers, workers, cache, tick):
+                done.append(one)
     except KeyboardInterrupt:
         say(f"Interrupted: {there + len(done)} of {len(todo.parts)} parts are kept, and the same command goes on.")
         raise
     return sum(written for written, _ in done), sum(reused for _, reused in done)
+
+
+def _here(todo: job.Job, numbers, _workers, cache, tick) -> Iterator[tuple[int, int]]:
+    for number in numbers:
+        yield job.write_part(str(todo.folder), number, cache=cache, tick=tick)
+
+
+def _by_engine(todo: job.Job, numbers, workers, cache, tick) -> Iterator[tuple[int, int]]:
+    task = partial(job.write_part, str(todo.folder.absolute()), cache=cache)
+    for number, result in engine.run(task, numbers, workers=workers):
+        tick(todo.size(number))
+        yield result

@@ -1,0 +1,277 @@
+"""`transferkit extract`: files, parts, and what happens when it is cut short."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from pictures import folder
+
+import transferkit as tk
+from transferkit import atomic
+from transferkit.features import job
+from transferkit.features.files import load_features
+from transferkit.features.spec import FeatureSpec
+
+SPEC = FeatureSpec("tiny", "none")
+WORDS = ("extract", "--base", "tiny", "--weights", "none")
+
+
+@pytest.fixture(scope="module")
+def listing(pets):
+    return tk.list_images(pets)
+
+
+@pytest.fixture(scope="module")
+def expected(listing):
+    return tk.FeatureExtractor("tiny", weights="none", cache=False).transform(listing)
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Parts of 5 pictures."""
+    begin = job.begin
+
+    def smaller(*args):
+        made = begin(*args)
+        made.note["rows"] = 5
+        atomic.write(made.folder / job.NOTE, made.note)
+        return made
+
+    monkeypatch.setattr(job, "begin", smaller)
+    job._job.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["f.npz", "f.parquet", "f"])
+def test_every_form_holds_the_rows_of_the_listing(name, listing, expected, tmp_path):
+    told = tk.extract_to(tmp_path / name, SPEC, listing)
+    assert (told["pictures"], told["computed"], told["reused"], told["parts"]) == (24, 24, 0, 0)
+    found = load_features(tmp_path / name)
+    np.testing.assert_allclose(found.features, expected, rtol=1e-4, atol=1e-5)
+    assert found.paths.tolist() == list(listing.paths) and found.labels.tolist() == list(listing.labels)
+    assert found.classes == ("cat", "dog") and set(found.splits) == {"train"} and found.spec == SPEC
+    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == [name], "nothing else is left"
+
+
+def test_the_files_open_without_transferkit(listing, expected, tmp_path):
+    for name in ("f.npz", "f.parquet", "f"):
+        tk.extract_to(tmp_path / name, SPEC, listing)
+    with np.load(tmp_path / "f.npz") as file:
+        assert file["features"].dtype == np.float32 and file["features"].shape == (24, 16)
+        assert file["labels"].tolist() == list(listing.labels) and file["classes"].tolist() == ["cat", "dog"]
+        assert file["paths"].tolist() == list(listing.paths)
+    for frame in (pd.read_parquet(tmp_path / "f.parquet"), pd.read_parquet(tmp_path / "f" / "parts")):
+        assert frame["path"].tolist() == list(listing.paths) and frame["label"].tolist() == ["cat"] * 12 + ["dog"] * 12
+        np.testing.assert_allclose(np.stack(frame["features"]), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["f.npz", "f.parquet", "f"])
+def test_maps_keep_their_shape(name, listing, tmp_path):
+    spec = FeatureSpec("tiny", "none", layer=("stage1",), pool="none")
+    tk.extract_to(tmp_path / name, spec, listing)
+    found = load_features(tmp_path / name).features
+    assert found.shape == (24, 16, 16, 8)
+    flat = tk.FeatureExtractor("tiny", weights="none", layer="stage1", pool="flatten").transform(listing)
+    assert np.array_equal(found.reshape(24, -1), flat)
+
+
+def test_the_command_says_how_much_was_reused(cli, pets, tmp_path):
+    status, out, _ = cli(*WORDS, "--data", pets, "--out", "a.npz")
+    assert status == 0 and "a.npz: 24 pictures, 16 features of tiny pooled" in out
+    assert "0 reused from the cache, 24 computed" in out
+    status, out, _ = cli(*WORDS, "--data", pets, "--out", "b.parquet", "--l2", "--json")
+    assert status == 0
+    told = json.loads(out)
+    assert (told["reused"], told["computed"], told["shape"], told["unreadable"]) == (24, 0, [16], 0)
+    status, out, err = cli(*WORDS, "--data", pets, "--out", "a.npz")
+    assert status == 1 and "a.npz exists: give another --out, or --overwrite to replace it." in err
+    assert cli(*WORDS, "--data", pets, "--out", "a.npz", "--overwrite", "--layer", "stage1")[0] == 0
+    assert load_features(tmp_path / "a.npz").features.shape == (24, 8)
+
+
+def test_splits_and_unlabelled_pictures(cli, pets, tmp_path):
+    folder(tmp_path / "split" / "train", {"b": 2, "a": 1})
+    folder(tmp_path / "split" / "test", {"a": 2})
+    assert cli(*WORDS, "--data", tmp_path / "split", "--out", "s.npz")[0] == 0
+    found = load_features(tmp_path / "s.npz")
+    assert found.splits.tolist() == ["train"] * 3 + ["test"] * 2
+    assert [found.classes[label] for label in found.labels] == ["a", "b", "b", "a", "a"]
+    for source in (pets / "cat", pets / "cat" / "000.jpg"):
+        assert cli(*WORDS, "--data", source, "--out", "u.parquet", "--overwrite")[0] == 0
+        found = load_features(tmp_path / "u.parquet")
+        assert set(found.labels) == {-1} and found.classes == () and found.paths[0].endswith("000.jpg")
+    (tmp_path / "list.csv").write_text("picture\n" + "\n".join(map(str, sorted((pets / "dog").iterdir())[:3])))
+    assert cli(*WORDS, "--data", "list.csv", "--out", "c.npz")[0] == 0
+    assert len(load_features(tmp_path / "c.npz")) == 3
+
+
+def test_unreadable_pictures_go_into_a_file_of_errors(cli, data, small_parts, tmp_path):
+    root = data({"cat/000b.jpg": b"no picture", "dog/zz.png": b""})
+    for out, errors in (("f.npz", "f.errors.csv"), ("f", "f/errors.csv")):
+        status, said, _ = cli(*WORDS, "--data", root, "--out", out)
+        assert status == 0 and f"2 cannot be read: {errors} names them" in said
+        with open(tmp_path / errors, newline="") as file:
+            rows = {os.path.basename(row["path"]): row["reason"] for row in csv.DictReader(file)}
+        assert rows == {"000b.jpg": "no picture format that is known", "zz.png": "the file is empty"}
+        found = load_features(tmp_path / out)
+        names = ["000.jpg", "001.jpg", "002.jpg"] * 2
+        assert [os.path.basename(path) for path in found.paths] == names and list(found.labels) == [0] * 3 + [1] * 3
+    again = tk.FeatureExtractor("tiny", weights="none", cache=False).transform(found.paths)
+    np.testing.assert_allclose(found.features, again, rtol=1e-4, atol=1e-5)
+
+
+def test_a_job_cut_short_goes_on(listing, expected, small_parts, tmp_path, monkeypatch):
+    write, calls = job.write_part, []
+
+    def at_most_two(folder, number, **words):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(number)
+        return write(folder, number, **words)
+
+    for out in (tmp_path / "f", tmp_path / "f.npz"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(job, "write_part", at_most_two)
+            tk.extract_to(out, SPEC, listing, cache=False)
+        told = tk.extract_to(out, SPEC, listing, cache=False)
+        assert told["computed"] == 14 and told["pictures"] == 24, "ten were there"
+        np.testing.assert_allclose(load_features(out).features, expected, rtol=1e-4, atol=1e-5)
+        calls.clear()
+
+
+def test_shares_of_many_machines_make_one_folder(listing, expected, small_parts, tmp_path):
+    for i, pictures in ((2, 10), (1, 14)):
+        told = tk.extract_to(tmp_path / "f", SPEC, listing, share=(i, 2))
+        assert told["computed"] == pictures or told["pictures"] == 24
+        if i == 2:
+            assert told["parts"] == 3
+            with pytest.raises(ValueError, match="has 2 of 5 parts: the same `transferkit extract` goes on with it"):
+                load_features(tmp_path / "f")
+    np.testing.assert_allclose(load_features(tmp_path / "f").features, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_folder_of_something_else_is_left_alone(cli, pets, listing, tmp_path):
+    tk.extract_to(tmp_path / "f", SPEC, listing)
+    status, _, err = cli(*WORDS, "--data", pets, "--out", "f", "--pool", "max")
+    assert status == 1 and "f holds features of other pool: give another --out, or --overwrite to replace it." in err
+    status, _, err = cli(*WORDS, "--data", pets / "cat", "--out", "f")
+    assert status == 1 and "f holds features of other pictures" in err
+    assert cli(*WORDS, "--data", pets / "cat", "--out", "f", "--overwrite")[0] == 0
+    assert len(load_features(tmp_path / "f")) == 12
+    for words in ((), ("--overwrite",)):
+        status, _, err = cli(*WORDS, "--data", pets, "--out", pets, *words)
+        assert status == 1 and str(pets) in err and (pets / "cat" / "000.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence", "code"),
+    [
+        (("--layer", "stage3"), "No layer of tiny is called 'stage3'. Did you mean 'stage2'?", 2),
+        (("--pool", "avrg"), "No pooling is called 'avrg'. Did you mean 'avg'?", 2),
+        (("--shard", "3/2"), "'3/2' is no share: expected i/n with i from 1 to n, as 2/4.", 2),
+        (("--shard", "1/2"), "shard 1/2 writes a part of a folder: give one in place of x.npz.", 1),
+        (("--base", "tinny"), "No network, run folder or Keras file is called 'tinny'. Did you mean 'tiny'?", 2),
+        (("--out", "x.csv"), "x.csv must end in .npz or .parquet, or be a folder without a suffix.", 1),
+        (("--pool", "none", "--layer", "stage1,stage2"), "pool 'none' leaves maps of several shapes", 1),
+        (("--data", "nowhere"), "There is no folder or file 'nowhere'.", 2),
+    ],
+)
+def test_bad_words_are_one_sentence(cli, pets, words, sentence, code, tmp_path):
+    words = [*WORDS, "--data", pets, "--out", "x.npz", *words]
+    status, out, err = cli(*words)
+    assert (status, out) == (code, "") and sentence in err and "Traceback" not in err
+    assert not list(tmp_path.glob("*.npz*")) and not list(tmp_path.glob(".*.parts"))
+
+
+def test_a_full_disk_loses_no_finished_part(listing, small_parts, tmp_path, monkeypatch):
+    from pyarrow import parquet
+
+    write, calls = parquet.write_table, []
+
+    def full_after_two(*args, **words):
+        calls.append(args)
+        if len(calls) > 2:
+            raise OSError(28, "No space left on device")
+        return write(*args, **words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet, "write_table", full_after_two)
+        with pytest.raises(OSError, match="could not be written: No space left on device"):
+            tk.extract_to(tmp_path / "f.npz", SPEC, listing)
+    assert len(list((tmp_path / ".f.npz.parts" / "parts").iterdir())) == 2
+    assert tk.extract_to(tmp_path / "f.npz", SPEC, listing)["pictures"] == 24
+
+
+def test_damaged_files_are_one_sentence(listing, tmp_path):
+    for name in ("f.npz", "f.parquet"):
+        tk.extract_to(tmp_path / name, SPEC, listing)
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:500])
+        with pytest.raises(ValueError, match="holds no features that can be read"):
+            load_features(tmp_path / name)
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(ValueError, match="holds no features that can be read"):
+        load_features(tmp_path / "other.npz")
+    with pytest.raises(FileNotFoundError, match="There is no .*gone.npz: expected"):
+        load_features(tmp_path / "gone.npz")
+
+
+KILLED = """
+import sys, time, pathlib
+sys.path.insert(0, {tests!r})
+import transferkit as tk
+from transferkit.features import job
+from transferkit.features.spec import FeatureSpec
+write = job.write_part
+def slowly(folder, number, **words):
+    result = write(folder, number, **words)
+    pathlib.Path({mark!r}).write_text(str(number))
+    time.sleep(0.5)
+    return result
+job.write_part, job.ROOM = slowly, 1
+tk.extract_to({out!r}, FeatureSpec("resnet18", "none", size=32), tk.list_images({data!r}), cache=False)
+"""
+
+
+@pytest.mark.slow
+def test_killed_for_good_and_started_again(tmp_path, monkeypatch):
+    data, out, mark = folder(tmp_path / "d", {"a": 60, "b": 60}), tmp_path / "f", tmp_path / "mark"
+    code = KILLED.format(tests=os.path.dirname(__file__), out=str(out), data=str(data), mark=str(mark))
+    child = subprocess.Popen([sys.executable, "-c", code])
+    while not (mark.exists() and mark.read_text() == "1") and child.poll() is None:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    monkeypatch.setattr(job, "ROOM", 1)
+    there = {path.name: path.stat().st_mtime_ns for path in (out / "parts").iterdir()}
+    assert len(there) == 2
+    spec, listing = FeatureSpec("resnet18", "none", size=32), tk.list_images(data)
+    assert tk.extract_to(out, spec, listing, cache=False)["computed"] == 120 - 64
+    assert there.items() <= {path.name: path.stat().st_mtime_ns for path in (out / "parts").iterdir()}.items()
+    whole = tmp_path / "whole"
+    tk.extract_to(whole, spec, listing, cache=False)
+    np.testing.assert_allclose(load_features(out).features, load_features(whole).features, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_workers_write_what_one_writes(tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setattr(job, "ROOM", 1)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    spec = FeatureSpec("resnet18", "none", size=32)
+    listing = tk.list_images(folder(tmp_path / "d", {"a": 40, "b": 40}))
+    tk.extract_to(tmp_path / "one", spec, listing, cache=False)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    for part in list((tmp_path / "two" / "parts").iterdir())[1:]:
+        part.unlink()
+    told = tk.extract_to(tmp_path / "two", spec, listing, cache=False, workers=2)
+    assert told["computed"] in (80 - 32, 80 - 16) and told["parts"] == 0
+    one, two = (load_features(tmp_path / name) for name in ("one", "two"))
+    np.testing.assert_allclose(two.features, one.features, rtol=1e-4, atol=1e-5)
+    assert two.paths.tolist() == one.paths.tolist()
