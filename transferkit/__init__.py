@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # read when TensorFlow first sees a GPU
 
 _HOMES = {
+    "FineTuner": "transferkit.training.classifier",
     "Listing": "transferkit.data.listing",
     "Recipe": "transferkit.recipe",
     "create": "transferkit.models",
