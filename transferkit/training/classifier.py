@@ -121,7 +121,7 @@ class FineTuner(ClassifierMixin, BaseEstimator):
         if isinstance(X, Listing):
             y = [X.classes[label] for label in X.labels] if y is None else y
             groups = X.groups or None if groups is None else groups
-                groups = () if groups is None else groups_of(groups, len(pictures))
+        groups = () if groups is None else groups_of(groups, len(pictures))
         classes, rows = np.unique(labels_of(y, len(pictures)), return_inverse=True)
         if len(classes) < 2:
             holds = f"one class, {classes[0].item()!r}" if len(classes) else "no labels"
