@@ -14,19 +14,19 @@ def labels_of(y, count: int) -> np.ndarray:
     Raises:
         ValueError: it is something else, or one of them is missing.
     """
-    column, labels = _column(y, count, "label"), np.asarray(y)
+    column, labels = _column(y, count, "label", "y"), np.asarray(y)
     return labels.reshape(-1) if labels.dtype.kind in "biufU" else np.array(column)
 
 
 def groups_of(groups, count: int) -> tuple[str, ...]:
     """The groups of so many pictures as text; else as `labels_of`."""
-    return tuple(map(str, _column(groups, count, "group")))
+    return tuple(map(str, _column(groups, count, "group", "groups")))
 
 
-def _column(values, count: int, what: str) -> list:
+def _column(values, count: int, what: str, parameter: str) -> list:
     column = np.asarray(values, dtype=object)  # a NaN among names would else become a name
     if column.shape not in ((count,), (count, 1)):
-        found = f"y is {values}" if values is None else f"The {what}s are of shape {column.shape}"
+        found = f"{parameter} is None" if values is None else f"The {what}s are of shape {column.shape}"
         raise ValueError(f"{found}: expected {count} {what}s, one a picture; of one-hot rows take argmax(1).")
     column = column.reshape(-1).tolist()
     for number, value in enumerate(column):

@@ -141,7 +141,8 @@ class FineTuner(ClassifierMixin, BaseEstimator):
 
     def predict(self, X):
         """The likeliest label of each picture of X, (n,), of the dtype of `classes_`; see `predict_proba`."""
-        return self.classes_[self.predict_proba(X).argmax(1)]
+        chances = self.predict_proba(X)
+        return self.classes_[chances.argmax(1)]
 
     def predict_proba(self, X):
         """Probabilities (n, k) of `classes_`, float64, rows in the order of X.
