@@ -10,6 +10,7 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # read when TensorFl
 _HOMES = {
     "FeatureExtractor": "transferkit.features.extractor",
     "FeatureSpec": "transferkit.features.spec",
+    "FineTuner": "transferkit.training.classifier",
     "Listing": "transferkit.data.listing",
     "Recipe": "transferkit.recipe",
     "create": "transferkit.models",

@@ -1,8 +1,11 @@
 """What a person sees while a job runs: always on standard error, so that standard output is the answer alone."""
 
+import logging
 import os
 import re
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 console = Console(stderr=True, highlight=False)
+_quiets, _level, _lock = 0, 0, threading.Lock()  # contexts of `quiet` that are open, and what was before them
 WIDE = 500  # columns of a table that goes into a file or a pipe
 
 
@@ -30,8 +34,35 @@ def say(text: str, on: Console = console):
 
 
 def warn(text: str):
-    """One line that stands out."""
+    """One line that stands out; where lines are muted, a warning of Python's."""
+    if console.quiet:
+        warnings.warn(plain(text), stacklevel=2)
     console.print(f"Warning: {plain(text)}", markup=False, soft_wrap=True, style="yellow")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Around a job that is part of another's: no lines and no bars, and each `warn` is a warning of Python's.
+
+    TensorFlow's Python side says errors alone: of a search, it warns that much is compiled anew.
+    """
+    _count_quiet(1)
+    try:
+        yield
+    finally:
+        _count_quiet(-1)
+
+
+def _count_quiet(more: int):
+    """Counted, and under a lock: a search may fit in several threads, and one that ends must not unmute the others."""
+    global _quiets, _level
+    logger = logging.getLogger("tensorflow")
+    with _lock:
+        if not _quiets:
+            _level = logger.level
+        _quiets += more
+        console.quiet = _quiets > 0
+        logger.setLevel(logging.ERROR if _quiets else _level)
 
 
 @contextmanager

@@ -3,7 +3,10 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
@@ -44,6 +47,13 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
     if not folder.is_dir():
         _write(pictures, folder)
     return Listing(tuple(str(folder / f"{number:07d}.png") for number in range(len(rows))), rows, names)
+
+
+@contextmanager
+def on_disk(images) -> Iterator[list[str]]:
+    """Paths of files that hold the pictures of `list_arrays` without loss, until the context ends."""
+    with TemporaryDirectory(prefix="transferkit-") as folder:
+        yield _fill(Path(folder), [_picture(np.asarray(image), number) for number, image in enumerate(images)])
 
 
 def _rows(values, name: str):
@@ -101,9 +111,15 @@ def _write(pictures, folder):
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        for number, picture in enumerate(pictures):
-            Image.fromarray(picture).save(partial / f"{number:07d}.png", compress_level=1)
+        _fill(partial, pictures)
         if not folder.is_dir():
             os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _fill(folder: Path, pictures) -> list[str]:
+    paths = [str(folder / f"{number:07d}.png") for number in range(len(pictures))]
+    for path, picture in zip(paths, pictures, strict=True):
+        Image.fromarray(picture).save(path, compress_level=1)
+    return paths

@@ -44,7 +44,7 @@ def audit(listing: Listing, *, channels: int = 3, what: str = "the listing") -> 
             say(f"{path}: {reason}")
         raise ValueError(
             f"{len(unreadable)} of {len(listing)} pictures in {what} cannot be read, more than one in five: mend or "
-            f"remove those listed above, from {unreadable[0][0]} on."
+            f"remove those listed above, from {unreadable[0][0]} ({unreadable[0][1]}) on."
         )
     readable = listing.take(rows) if unreadable else listing
     empty = [name for name, count in readable.counts().items() if not count and listing.counts()[name]]
