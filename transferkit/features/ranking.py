@@ -6,7 +6,7 @@ from scipy.optimize import minimize_scalar
 
 
 def logme(features, labels) -> float:
-    """Logarithm of maximum evidence, LogME (You et al. 2021, sections 3 and 4): higher is better, of any sign.
+    """Logarithm of maximum evidence, LogME (You et al. 2021, section 4): higher is better, of any sign.
 
     A Bayesian linear regression to each class's 0 and 1 has a density for those labels once its weights are integrated
     out, the evidence; the variances of weights and of noise are those that make it largest.
@@ -34,8 +34,9 @@ def logme(features, labels) -> float:
 def _evidence(eigen, shares, rest: float, n: int) -> float:
     """The largest evidence of one target, per row.
 
-    y ~ N(0, v (I + F F' / ratio)): the best v is known for a ratio, which leaves one number to search, over a grid first
-    as there may be two hills. The paper's fixed-point iteration climbs to the same place, without a promise to arrive.
+    y ~ N(0, v (I + F F' / ratio)): the best v is known for a ratio, which leaves one number to search, over a grid
+    first as there may be two hills. The paper's fixed-point iteration climbs to the same place, without a promise to
+    arrive.
     """
 
     def negative(log_ratio):
