@@ -81,7 +81,7 @@ def test_the_strength_is_chosen(name):
         last = model[-1] if hasattr(model, "steps") else model
         return next(getattr(last, one) for one in ("C_", "alpha_", "C", "n_neighbors") if hasattr(last, one))
 
-    assert len({strength(*features(n, d, gap=gap)) for n, d, gap in [(60, 100, 0), (150, 4, 1.5), (60, 20, 5)]}) > 1
+    assert len({strength(*features(n, d, gap=gap)) for n, d, gap in [(40, 60, 0), (90, 4, 1.5), (40, 20, 5)]}) > 1
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -16,9 +16,9 @@ def test_noise_is_judged_as_chance(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_copies_of_a_picture_give_away_its_label_unless_grouped(name):
-    X, _ = features(40, 100, gap=0)
-    y = np.random.default_rng(1).permutation(np.arange(40) % 2)
-    X, y, groups = np.repeat(X, 4, axis=0), np.repeat(y, 4), np.repeat(np.arange(40), 4)
+    X, _ = features(30, 60, gap=0)
+    y = np.random.default_rng(1).permutation(np.arange(30) % 2)
+    X, y, groups = np.repeat(X, 4, axis=0), np.repeat(y, 4), np.repeat(np.arange(30), 4)
     assert judged(X, y, classifier=name, folds=3)["accuracy"] > 0.9
     assert judged(X, y, groups, classifier=name, folds=3)["accuracy"] < 0.75
 
