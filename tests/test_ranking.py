@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
+from sklearn.model_selection import LeaveOneOut, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
 from test_classifiers import features
 
-from transferkit.features.ranking import logme
+from transferkit.features.ranking import logme, neighbours
 
 
 def dense(X, y) -> float:
@@ -59,3 +61,13 @@ def test_names_are_labels_too_and_one_class_is_none():
     assert logme(X, np.array(["ant", "bee", "cat"])[y]) == logme(X, y)
     with pytest.raises(ValueError, match="All 60 pictures are of class 0: a ranking needs two classes."):
         logme(X, y * 0)
+
+
+def test_neighbours_are_scikit_learns_with_each_left_out():
+    X, y = features(60, 10, gap=1.5)
+    one = cross_val_score(KNeighborsClassifier(1, metric="cosine"), X, y, cv=LeaveOneOut()).mean()
+    assert neighbours(X, y, 1) == pytest.approx(one)
+    assert neighbours(X, y) == neighbours(X * 1e-6, np.array(["ant", "bee", "cat"])[y])
+    scores = [neighbours(*features(60, 20, gap=gap)) for gap in (0, 1, 2, 4)]
+    assert scores == sorted(scores)
+    assert neighbours(X[:3], y[:3]) == 0

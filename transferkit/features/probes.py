@@ -11,7 +11,7 @@ def judged(features, labels, groups=None, *, classifier: str = "logreg", folds: 
     """Cross-validate a classifier, whose strength each fold chooses from its own learning part.
 
     Args:
-        features: (n, d), of any scale.
+        features: (n, d), of the scale networks have: penalties are absolute, and a spread of 1e-9 is judged as chance.
         labels: (n,), numbers or names.
         groups: (n,) or None; pictures of one group are never on both sides.
         classifier: of `classifiers.CLASSIFIERS`.

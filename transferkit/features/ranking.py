@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.linalg import svd
 from scipy.optimize import minimize_scalar
+from sklearn.neighbors import NearestNeighbors
 
 
 def logme(features, labels) -> float:
@@ -29,6 +30,23 @@ def logme(features, labels) -> float:
     shares = (axes.T @ targets) ** 2
     rest = np.maximum((targets**2).sum(0) - shares.sum(0), 0.0)
     return float(np.mean([_evidence(lengths**2, *parts, len(targets)) for parts in zip(shares.T, rest, strict=True)]))
+
+
+def neighbours(features, labels, k: int = 5) -> float:
+    """Share, 0..1, of pictures whose `k` nearest others, by cosine, vote for their label; of equals the nearest wins.
+
+    Kendall's tau with the accuracy of a probe was 0.55, 0.76, 0.86 over the features of three sets of pictures, that of
+    LogME 0.60, 0.80, 0.69: where the two disagree, probe.
+
+    Args:
+        features: (n, d), finite, n > 1.
+        labels: (n,).
+    """
+    labels, number = np.unique(labels, return_inverse=True)
+    k = min(k, len(number) - 1)
+    near = NearestNeighbors(n_neighbors=k, metric="cosine").fit(features).kneighbors(return_distance=False)
+    votes = (number[near][:, :, None] == np.arange(len(labels))) * (1 + np.linspace(0.1, 0, k) / k)[:, None]
+    return float((votes.sum(1).argmax(1) == number).mean())
 
 
 def _evidence(eigen, shares, rest: float, n: int) -> float:
