@@ -1,0 +1,124 @@
+"""Classifiers choose by the protocol, on what they may see, and are plain scikit-learn afterwards."""
+
+import numpy as np
+import pytest
+import skops.io
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_limits
+
+from transferkit.features import classifiers
+from transferkit.lookup import UnknownName
+
+NAMES = sorted(classifiers.CLASSIFIERS)
+
+
+def features(n=60, d=20, k=3, gap=3.0, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % k
+    return np.maximum(rng.normal(size=(n, d)) + gap * np.eye(k, d)[labels], 0).astype("float32"), labels
+
+
+def test_the_penalties_are_those_of_the_protocol():
+    assert len(classifiers.PENALTIES) == 45
+    assert sorted(classifiers.PENALTIES)[::44] == pytest.approx([1e-6, 1e5])
+    assert classifiers.PENALTIES[:-1] / classifiers.PENALTIES[1:] == pytest.approx(10**0.25)
+    path = classifiers.build("logreg", (60, 20), features()[1])[-1]
+    assert 1 / (2 * path.Cs) == pytest.approx(classifiers.PENALTIES)
+
+
+def test_strength_is_that_of_the_papers_loss():
+    X, y = features(30, 3, gap=1)
+    penalty = 0.7
+
+    def loss(flat):
+        weights, bias = flat[:9].reshape(3, 3), flat[9:]
+        logits = X @ weights + bias
+        return (logsumexp(logits, axis=1) - logits[np.arange(30), y]).sum() + penalty * (weights**2).sum()
+
+    weights = minimize(loss, np.zeros(12), options={"gtol": 1e-6}).x[:9].reshape(3, 3)
+    model = LogisticRegression(C=1 / (2 * penalty), tol=1e-8).fit(X, y)
+    assert np.abs(model.coef_.T - weights).max() < 1e-3
+
+
+@pytest.mark.parametrize("d", [10, 200])
+def test_the_rotation_loses_nothing(d):
+    X, y = features(40, d, gap=1)
+    axes = classifiers.build("logreg", X.shape, y)[0]
+    turned = make_pipeline(axes, LogisticRegression(max_iter=5000, tol=1e-9)).fit(X, y)
+    plain = LogisticRegression(max_iter=5000, tol=1e-9).fit(X, y)
+    others = features(20, d, seed=1)[0]
+    assert turned.decision_function(others) == pytest.approx(plain.decision_function(others), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("words", [False, True])
+def test_what_is_saved_is_trusted_and_says_the_same(name, words):
+    X, y = features()
+    y = np.array(["ant", "bee", "cat"])[y] if words else y
+    model = classifiers.fitted(name, X, y)
+    data = skops.io.dumps(model)
+    assert skops.io.get_untrusted_types(data=data) == []
+    assert (skops.io.loads(data).predict(X) == model.predict(X)).all()
+    assert model.score(X, y) > 0.8
+    assert (classifiers.fitted(name, X, y).predict(X) == model.predict(X)).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scikit_learn_can_clone_and_cross_validate_it(name):
+    X, y = features()
+    with threadpool_limits(1):
+        assert (cross_val_predict(classifiers.build(name, X.shape, y), X, y, cv=2) == y).mean() > 0.7
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_strength_is_chosen(name):
+    def strength(X, y):
+        model = classifiers.fitted(name, X, y)
+        last = model[-1] if hasattr(model, "steps") else model
+        return next(getattr(last, one) for one in ("C_", "alpha_", "C", "n_neighbors") if hasattr(last, one))
+
+    assert len({strength(*features(n, d, gap=gap)) for n, d, gap in [(40, 60, 0), (90, 4, 1.5), (40, 20, 5)]}) > 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("counts", [(1, 2), (1, 1), (2, 2), (3, 3, 1), (2, 4)])
+def test_few_pictures(name, counts):
+    y = np.repeat(np.arange(len(counts)), counts)
+    X = features(len(y), 5)[0] + 20 * np.eye(len(counts), 5)[y]
+    assert (classifiers.fitted(name, X, y).predict(X) == y).all()
+
+
+def test_what_is_held_out_keeps_groups_whole_and_all_classes_in():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        y, groups = rng.integers(0, 3, 60), rng.integers(0, 9, 60)
+        for train, held in classifiers._held_out(y, groups, 0) or []:
+            assert not set(groups[train]) & set(groups[held])
+            assert set(y[train]) == set(y)
+            assert len(held)
+    assert classifiers._held_out(np.array([0, 0, 1, 1]), np.array([0, 1, 2, 2]), 0) is None
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_large_sets_hold_out_once(grouped):
+    y = np.arange(classifiers.MANY) % 4
+    held_out = classifiers._held_out(y, np.arange(len(y)) // 4 if grouped else None, 0)
+    pairs = held_out if grouped else list(held_out.split(y, y))
+    assert [len(held) / len(y) for _, held in pairs] == [pytest.approx(0.2, abs=0.01)]
+
+
+def test_the_budget_of_iterations_is_no_warning(monkeypatch):
+    monkeypatch.setattr(classifiers, "LogisticRegressionCV", lambda max_iter, **rest: LogisticRegression(max_iter=1))
+    assert classifiers.fitted("logreg", *features())[-1].n_iter_ == [1]
+
+
+def test_sentences():
+    X, y = features()
+    with pytest.raises(UnknownName, match="No classifier is called 'logref'. Did you mean 'logreg'"):
+        classifiers.fitted("logref", X, y)
+    with pytest.raises(ValueError, match="All 60 pictures are of class 0: a classifier needs two classes."):
+        classifiers.fitted("svm", X, y * 0)

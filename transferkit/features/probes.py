@@ -1,0 +1,74 @@
+"""How well a classifier on features does on pictures that it has not learned from."""
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from transferkit.evaluation.metrics import wilson
+from transferkit.features import classifiers
+
+
+def judged(features, labels, groups=None, *, classifier: str = "logreg", folds: int = 5, seed: int = 0) -> dict:
+    """Cross-validate a classifier, whose strength each fold chooses from its own learning part.
+
+    Args:
+        features: (n, d), of the scale networks have: penalties are absolute, and a spread of 1e-9 is judged as chance.
+        labels: (n,), numbers or names.
+        groups: (n,) or None; pictures of one group are never on both sides.
+        classifier: of `classifiers.CLASSIFIERS`.
+        folds: 2 and more.
+        seed: of the folds and all chance after; the same seed gives the same answer.
+
+    Returns:
+        `accuracy`, 0..1, over all pictures, each judged once, by a classifier that has not seen it; `ci95`, its Wilson
+        interval, which takes pictures as independent and so is too narrow where `groups` are large; `folds`, the
+        accuracy of each; `n`; `guesses`, an array (n,) of labels.
+
+    Raises:
+        UnknownName: no classifier is called that.
+        ValueError: a feature is not finite, there is one class, or a class has too few pictures or groups.
+    """
+    features, labels = np.asarray(features, "float64"), np.asarray(labels)
+    groups = None if groups is None else np.asarray(groups)
+    finite = np.isfinite(features).all(1)
+    if not finite.all():
+        raise ValueError(f"Row {int(finite.argmin())} of the features is not finite; float16 ends at 65,504.")
+    guesses, shares = np.empty_like(labels), []
+    for train, held in _splits(labels, groups, folds, seed):
+        known = None if groups is None else groups[train]
+        model = classifiers.fitted(classifier, features[train], labels[train], known, seed=seed)
+        guesses[held] = model.predict(features[held])
+        shares.append(float((guesses[held] == labels[held]).mean()))
+    hits = int((guesses == labels).sum())
+    return {
+        "accuracy": hits / len(labels),
+        "ci95": list(wilson(hits, len(labels))),
+        "folds": shares,
+        "n": len(labels),
+        "guesses": guesses,
+    }
+
+
+def _splits(labels, groups, folds: int, seed: int) -> list:
+    if folds < 2:
+        raise ValueError(f"{folds} folds were asked for: cross-validation needs 2 or more.")
+    units, what = (np.arange(len(labels)), "picture") if groups is None else (groups, "group")
+    counts = {one: len(np.unique(units[labels == one])) for one in np.unique(labels)}
+    if len(counts) < 2:
+        raise ValueError(
+            f"All {len(labels)} pictures are of class {next(iter(counts), None)}: a probe needs two classes."
+        )
+    rare = min(counts, key=counts.get)
+    if counts[rare] < folds:
+        has = f"Class {rare} has {counts[rare]} {what}{'s' * (counts[rare] > 1)}"
+        most = (
+            f"so {counts[rare]} folds are the most" if counts[rare] > 1 else f"and folds need 2 {what}s of each class"
+        )
+        raise ValueError(f"{has}, {most}; {folds} were asked for.")
+    if groups is None:
+        return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels))
+    pairs = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups))
+    if any(not len(held) or len(np.unique(labels[train])) < len(counts) for train, held in pairs):
+        raise ValueError(
+            f"The {len(np.unique(groups))} groups do not go into {folds} folds that each leave every class."
+        )
+    return pairs
