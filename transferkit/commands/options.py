@@ -67,9 +67,7 @@ def feature_options(function):
     """The flags that say which features of what network and pictures; `source_and_spec` takes them."""
     flags = (
         knob_options("data", "image_col", "label_col", "split_col", "data_dir", "base", "weights"),
-        click.option(
-            "--layer", default="pooled", show_default=True, help="Layers, cut points, prefixes; commas between."
-        ),
+        click.option("--layer", default="pooled", show_default=True, help="Layers or cut points; commas between."),
         click.option("--pool", default="avg", show_default=True, help="Of maps: avg, max, gem, flatten or none."),
         click.option("--crops", type=click.Choice(("1", "5")), default="1", help="5: average over the corners too."),
         click.option("--flip", is_flag=True, help="Average over the mirrored views too."),
@@ -87,11 +85,11 @@ def source_and_spec(knobs: dict):
     from transferkit.features.spec import FeatureSpec
 
     own = {name: knobs.pop(name) for name in ("layer", "pool", "crops", "flip", "l2")}
-    own |= {"layer": tuple(filter(None, own["layer"].split(","))), "crops": int(own["crops"])}
+    own |= {"layer": tuple(filter(None, map(str.strip, own["layer"].split(",")))), "crops": int(own["crops"])}
     wanted = build_recipe(None, knobs)
     if not wanted.data.data:
         raise click.UsageError("Missing option '--data': where your pictures are.")
-    return wanted.data, FeatureSpec(**dataclasses.asdict(wanted.model), **own)
+    return wanted.data, FeatureSpec(**dataclasses.asdict(wanted.model), **own).anchored()
 
 
 def _type(knob):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from transferkit.data import listing, manifest, shards, tfds
-from transferkit.data.grouping import by_pattern, check_apart
+from transferkit.data.grouping import by_pattern, check_apart, lessened
 from transferkit.data.listing import Listing, Splits, complete
 from transferkit.lookup import nearest
 from transferkit.recipe import Data, Recipe
@@ -107,6 +107,20 @@ def _is_labelled(wanted: Data) -> bool:
             wanted.data, wanted.label_col
         )
     return kind_of(wanted.data) != "folder" or listing.has_classes(wanted.data)
+
+
+def find_probed(wanted: Data, *, seed: int = 0) -> tuple[Listing, Listing | None]:
+    """The pictures of a source to cross-validate on, those of "train" and "val", and its "test" if it has one.
+
+    Raises:
+        FileNotFoundError, UnknownName, ValueError: as `find_parts`.
+    """
+    parts = find_parts(wanted)
+    test, (train, *val) = parts.pop("test", None), parts.values()
+    val = [part.under(train.classes, wanted.data) for part in val]
+    joined = Listing(*(sum((getattr(part, name) for part in (train, *val)), ()) for name in COLUMNS[:2]), train.classes)
+    joined = replace(joined, groups=sum((part.groups for part in (train, *val)), ()))
+    return lessened(joined, wanted.fraction, wanted.per_class, seed), test and test.under(train.classes, wanted.data)
 
 
 def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int = 0, **knobs) -> Splits:

@@ -8,7 +8,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +75,13 @@ class FeatureSpec:
         """Of each picture."""
         return self.crops * (2 if self.flip else 1)
 
+    def anchored(self) -> "FeatureSpec":
+        """The same, its files by absolute paths: it means them from any folder."""
+        base = os.path.abspath(self.base) if _is_path(self.base) else self.base
+        return replace(
+            self, base=base, weights=os.path.abspath(self.weights) if is_file(self.weights) else self.weights
+        )
+
     def told(self) -> dict:
         """All that is to be known of it, for a file."""
         words = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -109,7 +116,7 @@ def identity(spec: FeatureSpec) -> str:
     if not isinstance(spec.base, str):
         return _of_model(spec.base)
     weights = _files(spec.weights) if is_file(spec.weights) else []
-    base = [] if zoo.is_network(spec.base) or spec.base.startswith("keras:") else _files(spec.base)
+    base = _files(spec.base) if _is_path(spec.base) else []
     return _identity(spec.base, spec.weights, spec.pixels, tuple(map(_stamp, (*base, *weights))))
 
 
@@ -154,6 +161,10 @@ def _fresh() -> str:
 
 def _keras() -> str:
     return importlib.metadata.version("keras")
+
+
+def _is_path(base: str) -> bool:
+    return not zoo.is_network(base) and not base.startswith("keras:") and os.path.exists(base)
 
 
 def _stamp(file: Path) -> tuple:
