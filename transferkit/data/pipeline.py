@@ -1,7 +1,7 @@
 """The tf.data pipelines: one for training, one for everything else."""
 
 import os
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import tensorflow as tf
@@ -136,13 +136,16 @@ def evaluation(paths, pixels: Pixels, *, batch_size):
     Returns:
         A `tf.data.Dataset` of pictures (at most batch, crop, crop, channels), uint8, and rows (at most batch,), int64.
     """
-    rows, read = tf.data.Dataset.from_tensor_slices(_strings(paths)).enumerate(), reader(paths)
-
-    def view(row, path):
-        return evaluation_view(read(path), pixels), row
-
-    dataset = rows.map(view, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    rows, view = tf.data.Dataset.from_tensor_slices(_strings(paths)).enumerate(), _viewed(reader(paths), pixels)
+    dataset = rows.map(lambda row, path: (view(path), row), num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
     return dataset.batch(batch_size).prefetch(2)
+
+
+@cache
+def _viewed(read, pixels: Pixels):
+    """From a path to its view, traced once: each new graph costs half a second and stays in memory to the end."""
+    spec = tf.TensorSpec((), tf.string)
+    return tf.function(lambda path: evaluation_view(read(path), pixels), input_signature=[spec], autograph=False)
 
 
 def validation(listing: Listing, pixels: Pixels, *, batch_size, memory: float, folder: Path):
