@@ -11,8 +11,8 @@ from transferkit.pixels import Pixels
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
-CENTRE = np.array([[0.5, 0.5]])  # shares of the room above and to the left of a crop
-FIVE = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [0.5, 0.5]])
+CENTRE = ((0.5, 0.5),)  # shares of the room above and to the left of a crop
+FIVE = ((0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5))
 
 
 def evaluation_view(data, pixels: Pixels):
@@ -47,7 +47,7 @@ def crops(picture, size, pixels: Pixels, places):
     image = Image.fromarray(picture if pixels.channels > 1 else picture[..., 0])
     views = []
     for place in places:
-        corner = np.round((resized - pixels.crop) * place)
+        corner = np.round((resized - pixels.crop) * np.array(place))
         step = size / -(-size // sides) / resized  # pixels of the picture for one of the view
         (top, left), (bottom, right) = corner * step, np.minimum((corner + pixels.crop) * step, sides)
         box = (left, top, right, bottom)

@@ -1,7 +1,7 @@
 """The tf.data pipelines: one for training, one for everything else."""
 
 import os
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import tensorflow as tf
@@ -136,18 +136,28 @@ def evaluation(paths, pixels: Pixels, *, batch_size):
     Returns:
         A `tf.data.Dataset` of pictures (at most batch, crop, crop, channels), uint8, and rows (at most batch,), int64.
     """
-    return _in_order(paths, lambda data: evaluation_view(data, pixels), batch_size)
+    return _in_order(paths, _viewed(reader(paths), pixels), batch_size)
 
 
 def several_views(paths, pixels: Pixels, places, *, batch_size):
     """`evaluation` with a crop at each of `places` (see `geometry`): (at most batch, places, crop, crop, channels)."""
-    return _in_order(paths, lambda data: evaluation_views(data, pixels, places), batch_size)
+    return _in_order(paths, _viewed(reader(paths), pixels, places), batch_size)
 
 
 def _in_order(paths, view, batch_size: int):
-    rows, read = tf.data.Dataset.from_tensor_slices(_strings(paths)).enumerate(), reader(paths)
-    dataset = rows.map(lambda row, path: (view(read(path)), row), num_parallel_calls=tf.data.AUTOTUNE)
+    rows = tf.data.Dataset.from_tensor_slices(_strings(paths)).enumerate()
+    dataset = rows.map(lambda row, path: (view(path), row), num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.ignore_errors().batch(batch_size).prefetch(2)
+
+
+@cache
+def _viewed(read, pixels: Pixels, places=None):
+    """From a path to its view or views, traced once: each graph costs half a second and stays in memory to the end."""
+
+    def view(path):
+        return evaluation_views(read(path), pixels, places) if places else evaluation_view(read(path), pixels)
+
+    return tf.function(view, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 
 
 def validation(listing: Listing, pixels: Pixels, *, batch_size, memory: float, folder: Path):
