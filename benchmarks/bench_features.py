@@ -1,6 +1,6 @@
 """Features of JPEG files of about 500x375 by a resnet34: ours, Keras', PyTorch's, and what the machine can do at most.
 
-Ours: `outputs_of` up to the pooled features. Keras: the same network through `image_dataset_from_directory` and
+Ours: `extract`, the pooled features, nothing kept. Keras: the same network through `image_dataset_from_directory` and
 `predict`, norms and all. PyTorch: torchvision's network, frozen and fused by `torch.jit.optimize_for_inference`, behind
 a `DataLoader` of one worker or of two, whichever is faster; wants torch and torchvision, see CONTRIBUTING.md. At most:
 a large float32 product of matrices in TensorFlow, against 7.3 GFLOP a picture. All are timed in turn, several rounds,
@@ -28,16 +28,16 @@ from photos import table, write_photos
 
 from transferkit import models
 from transferkit.data.listing import list_images
-from transferkit.evaluation.predict import outputs_of
-from transferkit.folding import folded
+from transferkit.features.extraction import extract
+from transferkit.features.spec import FeatureSpec
 
 BATCH, SIDE, PRODUCTS, GFLOP = 32, 4096, 4, 7.3
 
 
 def ours_and_keras(folder: Path) -> dict:
+    spec, paths = FeatureSpec("resnet34", "none"), list_images(folder).paths
     network = models.load("resnet34", "none")
     model = keras.Model(network.model.input, network.model.get_layer("pooled").output)
-    quick, paths = folded(model), list_images(folder).paths  # folded once, else every call compiles anew
 
     def of_keras():
         files = keras.utils.image_dataset_from_directory(
@@ -45,7 +45,7 @@ def ours_and_keras(folder: Path) -> dict:
         )
         return model.predict(files, verbose=0)
 
-    return {"transferkit": lambda: outputs_of(quick, paths, network.pixels)[0], "keras": of_keras}
+    return {"transferkit": lambda: extract(paths, spec, cache=False), "keras": of_keras}
 
 
 def of_torch(folder: Path) -> dict:

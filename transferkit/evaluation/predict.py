@@ -1,6 +1,8 @@
 """What a network says of pictures, by one compiled function on full batches."""
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -15,7 +17,7 @@ from transferkit.folding import folded
 from transferkit.network import Network
 from transferkit.pixels import Pixels
 
-BATCH = 32
+BATCH, AT_ONCE = 16, 2  # where one batch waits for a core, the other has work: 1.1 to 1.2 times one batch of 32
 
 
 def outputs_of(model, paths, pixels: Pixels, *, what: str = "pictures") -> tuple[np.ndarray, np.ndarray]:
@@ -51,12 +53,23 @@ def run(model, batches, batch_size: int) -> Iterator[tuple[list[np.ndarray], np.
 
     All batches are filled up to `batch_size`: one of another size would compile the network again.
     """
-    for pictures, rows in batches:
-        missing = batch_size - len(rows)
-        if missing:
-            pictures = ops.pad(pictures, ((0, missing), *[(0, 0)] * (len(pictures.shape) - 1)))
-        outputs = keras.tree.flatten(model.predict_on_batch(pictures))
-        yield [np.asarray(output, "float32")[: len(rows)] for output in outputs], np.asarray(rows)
+    under_way = deque()
+
+    def first():
+        answer, rows = under_way.popleft()
+        outputs = keras.tree.flatten(answer.result())
+        return [np.asarray(output, "float32")[: len(rows)] for output in outputs], np.asarray(rows)
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for pictures, rows in batches:
+            missing = batch_size - len(rows)
+            if missing:
+                pictures = ops.pad(pictures, ((0, missing), *[(0, 0)] * (len(pictures.shape) - 1)))
+            under_way.append((threads.submit(model.predict_on_batch, pictures), rows))
+            if len(under_way) > AT_ONCE:
+                yield first()
+        while under_way:
+            yield first()
 
 
 def classified(network: Network) -> Network:

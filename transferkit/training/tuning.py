@@ -17,12 +17,15 @@ from transferkit import runs
 from transferkit.console import progress, say
 from transferkit.data import audit, augment, axes, pipeline
 from transferkit.data.listing import Listing, Splits
-from transferkit.evaluation.predict import BATCH, evaluate
+from transferkit.evaluation.predict import evaluate
 from transferkit.recipe import Recipe
 from transferkit.training import callbacks, optimizers
 from transferkit.training.features import fit_head
 from transferkit.training.freezing import release
 from transferkit.training.planning import Plan, plan
+
+
+VALIDATION_BATCH = 32
 
 
 def finetune(
@@ -156,8 +159,8 @@ def _fit_released(job: Plan, folder: Path, history: list[dict], last: Path | Non
             epochs=epochs,
             initial_epoch=first,
             steps_per_epoch=steps,
-            validation_data=pipeline.validation(job.splits.val, pixels, batch_size=BATCH, **room),
-            validation_steps=pipeline.steps(job.splits.val, BATCH),
+            validation_data=pipeline.validation(job.splits.val, pixels, batch_size=VALIDATION_BATCH, **room),
+            validation_steps=pipeline.steps(job.splits.val, VALIDATION_BATCH),
             callbacks=[
                 callbacks.Watch(train.paths, delivered, lost),
                 callbacks.Show(bars, knobs.unfreeze, knobs.batch_size, waited),
