@@ -24,9 +24,10 @@ SHORT = {  # so that a table is no wider than 80 columns
 @click.argument("other", metavar="[NAME2]", required=False)
 @click.option("--size", type=click.IntRange(1), help="Side of the picture in pixels.  [default: the network's own]")
 @click.option("--all", "every", is_flag=True, help="Show the norms, activations, paddings and dropouts too.")
+@click.option("--cuts", is_flag=True, help="Show only where features can be taken, and how many there are.")
 @options.as_json
 @options.with_tensorflow
-def command(network, other, size, every, as_json):
+def command(network, other, size, every, cuts, as_json):
     """Show a network layer by layer: sizes, parameters, multiply-adds, and what part of the picture a place sees.
 
     \b
@@ -41,6 +42,8 @@ def command(network, other, size, every, as_json):
         options.answer(documents if other else documents[0])
     elif other:
         _show_both(*found)
+    elif cuts:
+        _show_cuts(*found[0])
     else:
         _show(*found[0], every)
 
@@ -60,6 +63,7 @@ def _examined(base: str, size: int | None):
 
 def _document(name, network, layers) -> dict:
     from transferkit.explain import geometry
+    from transferkit.network import cuts
 
     params, multiply_adds = geometry.totals(layers)
     rows = [
@@ -74,7 +78,7 @@ def _document(name, network, layers) -> dict:
         }
         for layer in layers
     ]
-    return {"name": name, "params": params, "multiply_adds": multiply_adds, "layers": rows}
+    return {"name": name, "params": params, "multiply_adds": multiply_adds, "cuts": cuts(network.model), "layers": rows}
 
 
 def _show(name, network, layers, every: bool):
@@ -103,6 +107,19 @@ def _show(name, network, layers, every: bool):
         on.print(f"Not shown without --all: {kinds}; {params:,} parameters.", markup=False)
     say("", on)
     table(None, (name, f"at {_times(layers[0].output[:2])}"), _facts(name, network, layers), on)
+
+
+def _show_cuts(name, network, layers):
+    """The cut points: what `extract --layer` may say, besides any layer or prefix of layers."""
+    from transferkit.console import answers, table
+
+    width = {layer.name: layer.output[-1] for layer in layers}
+    found = _at_cuts(network, layers).items()
+    rows = [
+        (cut, output, width[cut], f"{field:,}" if isinstance(field, int) else field, _count(products))
+        for cut, (output, field, products, _) in found
+    ]
+    table(None, ("cut point", "output", "features", "field", "mul-adds so far"), rows, answers())
 
 
 def _facts(name, network, layers) -> list[tuple]:

@@ -24,7 +24,6 @@ from transferkit.training.features import fit_head
 from transferkit.training.freezing import release
 from transferkit.training.planning import Plan, plan
 
-
 VALIDATION_BATCH = 32
 
 
