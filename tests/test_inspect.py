@@ -8,6 +8,20 @@ from transferkit import zoo
 from transferkit.commands import inspect
 
 
+def test_cut_points_alone(cli):
+    status, out, _ = cli("inspect", "resnet18", "--cuts", "--json")
+    layers = json.loads(out)["layers"]
+    assert status == 0 and [layer["name"] for layer in layers] == [
+        "stem",
+        *(f"stage{i}" for i in range(1, 5)),
+        "pooled",
+    ]
+    assert layers[3]["output"] == [14, 14, 256]
+    status, out, _ = cli("inspect", "alexnet", "--cuts")
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    assert status == 0 and lines["fc6"][:2] == ["4096", "4,096"] and "conv5" in lines and len(lines) < 15
+
+
 def test_json_is_the_contract(cli):
     status, out, _ = cli("inspect", "resnet18", "--json")
     document = json.loads(out)

@@ -23,7 +23,7 @@ def test_a_leaderboard(cli, pets):
     assert status == 0 and {row["base"] for row in rows} == {"tiny", "resnet20_cifar(shortcut=b)"}
     for row in rows:
         assert set(row) == {"base", "accuracy", "ci95", "folds", "features", "seconds"} and len(row["folds"]) == 3
-        assert row["ci95"][0] <= row["accuracy"] <= row["ci95"][1] and row["accuracy"] > 0.9
+        assert row["ci95"][0] <= row["accuracy"] <= row["ci95"][1] + 1e-9 and row["accuracy"] > 0.9
     assert rows[0]["accuracy"] >= rows[1]["accuracy"] and {row["features"] for row in rows} == {16, 64}
     status, out, err = cli(*words, "--data", pets)
     assert status == 0 and "logreg, 3 folds of 24 pictures in 2 classes" in out
@@ -66,7 +66,7 @@ def test_test_pictures_are_for_the_end(cli, tmp_path, monkeypatch):
     status, out, _ = cli(*WORDS, "--data", tmp_path / "d", "--folds", 2, "--json")
     (row,) = json.loads(out)
     assert status == 0 and row["test"]["n"] == 8 and row["test"]["accuracy"] > 0.8
-    assert not any("test" in path for path in seen[0].paths)
+    assert not any("/d/test/" in path for path in seen[0].paths)
     assert "on 8 test pictures" in cli(*WORDS, "--data", tmp_path / "d", "--folds", 2)[1]
 
 
@@ -85,13 +85,13 @@ def test_unreadable_pictures_are_named_and_left_out(cli, data):
     root = data({"cat/000b.jpg": b"none"})
     status, out, err = cli(*WORDS, "--data", root, "--folds", 2)
     assert status == 0 and "000b.jpg cannot be read and is left out: no picture format that is known." in err
-    with pytest.raises(ValueError, match="There is no"):
+    with pytest.raises(FileNotFoundError, match="There is no gone.h5"):
         leaderboard.compare([FeatureSpec("tiny", "none"), FeatureSpec("tiny", "gone.h5")], tk.list_images(root))
 
 
 def test_a_network_that_cannot_be_had_is_an_error_before_the_others_run(cli, pets, monkeypatch):
     monkeypatch.setattr(body, "features_of", lambda *_: pytest.fail("it ran"))
-    status, _, err = cli("probe", "--weights", "none", "--base", "tiny,resnet35", "--data", pets)
+    status, _, err = cli("probe", "--weights", "none", "--base", "tiny,resnet3", "--data", pets)
     assert status == 2 and "Did you mean 'resnet34'?" in err
 
 

@@ -38,7 +38,7 @@ def command(network, other, size, every, cuts, as_json):
     """
     found = [_examined(base, size) for base in (network, other) if base]
     if as_json:
-        documents = [_document(*each) for each in found]
+        documents = [_document(*each, cuts_only=cuts) for each in found]
         options.answer(documents if other else documents[0])
     elif other:
         _show_both(*found)
@@ -61,7 +61,7 @@ def _examined(base: str, size: int | None):
     return zoo.spell(base) if ours else base, network, geometry.measure(network.model, network.pixels.crop)
 
 
-def _document(name, network, layers) -> dict:
+def _document(name, network, layers, *, cuts_only: bool) -> dict:
     from transferkit.explain import geometry
     from transferkit.network import cuts
 
@@ -77,8 +77,9 @@ def _document(name, network, layers) -> dict:
             "stride": layer.stride,
         }
         for layer in layers
+        if not cuts_only or layer.name in cuts(network.model)
     ]
-    return {"name": name, "params": params, "multiply_adds": multiply_adds, "cuts": cuts(network.model), "layers": rows}
+    return {"name": name, "params": params, "multiply_adds": multiply_adds, "layers": rows}
 
 
 def _show(name, network, layers, every: bool):
