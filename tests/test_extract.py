@@ -263,7 +263,7 @@ def test_killed_for_good_and_started_again(tmp_path, monkeypatch):
 def test_two_workers_write_what_one_writes(tmp_path, monkeypatch):
     pytest.importorskip("ray")
     monkeypatch.setattr(job, "ROOM", 1)
-    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a-token-of-this-test-alone-0123456789")  # none is written to the home folder
     spec = FeatureSpec("resnet18", "none", size=32)
     listing = tk.list_images(folder(tmp_path / "d", {"a": 40, "b": 40}))
     tk.extract_to(tmp_path / "one", spec, listing, cache=False)

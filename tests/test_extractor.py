@@ -200,8 +200,8 @@ def test_other_weights_in_their_place_are_refused(paths, tmp_path):
     assert made.fit().transform(paths[:1]).shape == (1, 16)
 
 
-def test_a_keras_model_is_a_base(paths, finished):
-    model = finished.network.model
+def test_a_keras_model_is_a_base(paths):
+    model = tk.create("tiny", weights="none")
     made = tk.FeatureExtractor(model, pixels="raw", size=32)
     assert made.fit_transform(paths[:2]).shape == (2, 16)
     assert clone(made).get_params()["pixels"] == "raw"
