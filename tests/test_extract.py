@@ -46,7 +46,6 @@ def small_parts(monkeypatch):
         return made
 
     monkeypatch.setattr(job, "begin", smaller)
-    job._job.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["f.npz", "f.parquet", "f"])
@@ -112,6 +111,11 @@ def test_splits_and_unlabelled_pictures(cli, pets, tmp_path):
     assert len(load_features(tmp_path / "c.npz")) == 3
 
 
+def test_nothing_is_kept_without_a_cache(cli, pets, tmp_path):
+    assert cli(*WORDS, "--data", pets, "--out", "f.npz", "--no-cache")[0] == 0
+    assert not (tmp_path / "home" / "features").exists()
+
+
 def test_unreadable_pictures_go_into_a_file_of_errors(cli, data, small_parts, tmp_path):
     root = data({"cat/000b.jpg": b"no picture", "dog/zz.png": b""})
     for out, errors in (("f.npz", "f.errors.csv"), ("f", "f/errors.csv")):
@@ -130,11 +134,11 @@ def test_unreadable_pictures_go_into_a_file_of_errors(cli, data, small_parts, tm
 def test_a_job_cut_short_goes_on(listing, expected, small_parts, tmp_path, monkeypatch):
     write, calls = job.write_part, []
 
-    def at_most_two(folder, number, **words):
+    def at_most_two(todo, number, **words):
         if len(calls) == 2:
             raise KeyboardInterrupt
         calls.append(number)
-        return write(folder, number, **words)
+        return write(todo, number, **words)
 
     for out in (tmp_path / "f", tmp_path / "f.npz"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -165,6 +169,8 @@ def test_a_folder_of_something_else_is_left_alone(cli, pets, listing, tmp_path):
     assert status == 1 and "f holds features of other pictures" in err
     assert cli(*WORDS, "--data", pets / "cat", "--out", "f", "--overwrite")[0] == 0
     assert len(load_features(tmp_path / "f")) == 12
+    assert cli(*WORDS, "--data", pets, "--out", "f", "--overwrite", "--layer", "stage1")[0] == 0
+    assert load_features(tmp_path / "f").features.shape == (24, 8), "in the same process, the same folder"
     for words in ((), ("--overwrite",)):
         status, _, err = cli(*WORDS, "--data", pets, "--out", pets, *words)
         assert status == 1 and str(pets) in err and (pets / "cat" / "000.jpg").exists()
@@ -229,8 +235,8 @@ import transferkit as tk
 from transferkit.features import job
 from transferkit.features.spec import FeatureSpec
 write = job.write_part
-def slowly(folder, number, **words):
-    result = write(folder, number, **words)
+def slowly(todo, number, **words):
+    result = write(todo, number, **words)
     pathlib.Path({mark!r}).write_text(str(number))
     time.sleep(0.5)
     return result

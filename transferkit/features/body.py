@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 from PIL import Image
 
 from transferkit import adopt, models
@@ -57,7 +57,7 @@ def _body(spec: FeatureSpec, _identity: str) -> Body:
     network = _network(spec)
     cuts = [output_of(network.model, layer) for layer in spec.layer]
     for layer, cut in zip(spec.layer, cuts, strict=True):
-        if spec.views > 1 and len(cut.shape) == 4 and spec.pool in ("flatten", "none"):
+        if spec.views > 1 and len(cut.shape) > 2 and spec.pool in ("flatten", "none"):
             raise ValueError(
                 f"pool {spec.pool!r} keeps the places of {layer!r}, so views cannot be averaged: take avg."
             )
@@ -85,13 +85,13 @@ def _shapes(model, shape) -> list[tuple]:
 
 
 def _pooled(cut, pool: str):
-    """What becomes of a map; a vector stays as it is."""
-    if len(cut.shape) != 4:
+    """What becomes of a map (n, h, w, maps), or of a row of tokens (n, tokens, width); a vector stays as it is."""
+    places = tuple(range(1, len(cut.shape) - 1))
+    if not places or pool in ("flatten", "none"):
         return cut
     if pool == "gem":  # of rectified values, as the paper has it: negative ones count as nothing
-        return ops.power(ops.mean(ops.power(ops.maximum(cut, 1e-6), 3.0), axis=(1, 2)), 1 / 3)
-    steps = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
-    return steps[pool]()(cut) if pool in steps else cut
+        return ops.power(ops.mean(ops.power(ops.maximum(cut, 1e-6), 3.0), axis=places), 1 / 3)
+    return {"avg": ops.mean, "max": ops.max}[pool](cut, axis=places)
 
 
 def _of_views(model, pixels: Pixels, spec: FeatureSpec) -> keras.Model:

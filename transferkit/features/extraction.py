@@ -76,7 +76,7 @@ def extract_block(
     lost = {digest: _why(pictures[row]) for digest, row in new.items() if digest not in found[0]}
     errors |= {row: lost[digest] for row, digest in digests.items() if digest in lost}
     rows = [row for row in digests if row not in errors]
-    shapes = shapes_of(spec) if not rows else [None] * len(found)
+    shapes = shapes_of(spec, cache=cache) if not rows else [None] * len(found)
     columns = [
         _column([one[digests[row]] for row in rows], shape, spec.l2) for one, shape in zip(found, shapes, strict=True)
     ]

@@ -102,7 +102,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         """`pooled_0`, `pooled_1`... of each layer in turn; the argument is not used."""
         spec = self.spec()
         names = [
-            f"{layer}_{i}" for layer, (width,) in zip(spec.layer, shapes_of(spec), strict=True) for i in range(width)
+            f"{layer}_{i}"
+            for layer, (width,) in zip(spec.layer, shapes_of(spec, cache=self.cache), strict=True)
+            for i in range(width)
         ]
         return np.array(names, object)
 

@@ -20,7 +20,7 @@ from pyarrow import parquet
 
 from transferkit import atomic
 from transferkit.data.listing import Listing
-from transferkit.features.extraction import extract_block, shapes_of
+from transferkit.features.extraction import extract_block
 from transferkit.features.spec import FeatureSpec, other_features
 
 NOTE, PICTURES, ERRORS, FORMAT = "features.json", "pictures.csv", "errors.csv", 1
@@ -63,10 +63,11 @@ class Job:
         return [number for number in range(i - 1, len(parts), n) if not parts[number].exists()]
 
 
-def begin(folder: Path, spec: FeatureSpec, listing: Listing, splits: Sequence[str]) -> Job:
+def begin(folder: Path, spec: FeatureSpec, shape: tuple[int, ...], listing: Listing, splits: Sequence[str]) -> Job:
     """Write down what there is to do, or find it there from before.
 
     Args:
+        shape: of the features of one picture.
         splits: of each picture of the listing: "train", "val" or "test".
 
     Raises:
@@ -75,8 +76,6 @@ def begin(folder: Path, spec: FeatureSpec, listing: Listing, splits: Sequence[st
     names = [listing.classes[label] if listing.classes else "" for label in listing.labels]
     columns = zip(listing.paths, names, splits, strict=True)
     pictures = [{"path": path, "label": label, "split": split} for path, label, split in columns]
-    (shape, *more) = shapes_of(spec)
-    shape = (sum(width for (width,) in (shape, *more)),) if more else shape
     note = {
         "format": FORMAT,
         **spec.told(),
@@ -119,10 +118,18 @@ def open_job(folder: str | os.PathLike) -> Job:
         raise ValueError(f"{folder} holds no features that can be read: {error}.") from None
 
 
-_job = functools.lru_cache(maxsize=1)(open_job)  # of a worker that writes many parts
+def write_part_in(folder: str, number: int, *, cache: bool = True) -> tuple[int, int]:
+    """`write_part` in a process that knows the folder alone."""
+    return write_part(_job(folder, os.stat(Path(folder) / NOTE).st_mtime_ns), number, cache=cache)
 
 
-def write_part(folder: str, number: int, *, cache: bool = True, tick: Callable = lambda _: None) -> tuple[int, int]:
+@functools.lru_cache(maxsize=1)
+def _job(folder: str, _time: int) -> Job:
+    """Opened once for many parts, and again if another job comes in its place."""
+    return open_job(folder)
+
+
+def write_part(job: Job, number: int, *, cache: bool = True, tick: Callable = lambda _: None) -> tuple[int, int]:
     """Extract one part of a job and write it, whole or not at all.
 
     Returns:
@@ -131,7 +138,6 @@ def write_part(folder: str, number: int, *, cache: bool = True, tick: Callable =
     Raises:
         OSError: it could not be written.
     """
-    job = _job(folder)
     start = number * job.note["rows"]
     pictures = job.pictures[start : start + job.note["rows"]]
     found = extract_block([picture["path"] for picture in pictures], FeatureSpec.of(job.note), cache=cache, tick=tick)

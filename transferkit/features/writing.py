@@ -9,6 +9,7 @@ from pathlib import Path
 from transferkit.console import counted, say
 from transferkit.data.listing import Listing
 from transferkit.features import engine, files, job
+from transferkit.features.extraction import shapes_of
 from transferkit.features.spec import FeatureSpec
 
 
@@ -47,7 +48,9 @@ def extract_to(
     folder = _check_out(out, share, overwrite)
     if overwrite:
         job.remove(folder)
-    todo = _begun(folder, out, spec, listing, splits or ["train"] * len(listing))
+    (shape, *more) = shapes_of(spec, cache=cache)
+    shape = (sum(width for (width,) in (shape, *more)),) if more else shape
+    todo = _begun(folder, out, spec, shape, listing, splits or ["train"] * len(listing))
     written, reused = _written(todo, share, workers, cache)
     missing, told = len(todo.missing()), {"out": str(out), "pictures": written, "shape": todo.note["shape"]}
     told |= {"reused": reused, "computed": written - reused, "unreadable": None, "parts": missing}
@@ -73,15 +76,15 @@ def _check_out(out: Path, share: tuple[int, int], overwrite: bool) -> Path:
     return out.with_name(f".{out.name}.parts") if is_file else out
 
 
-def _begun(folder: Path, out: Path, spec: FeatureSpec, listing: Listing, splits: Sequence[str]) -> job.Job:
+def _begun(folder: Path, out: Path, *wanted) -> job.Job:
     """The job in its folder; hidden parts of another job are nobody's, and go."""
     try:
-        return job.begin(folder, spec, listing, splits)
+        return job.begin(folder, *wanted)
     except job.OtherJob:
         if folder == out:
             raise
         job.remove(folder)
-        return job.begin(folder, spec, listing, splits)
+        return job.begin(folder, *wanted)
 
 
 def _written(todo: job.Job, share: tuple[int, int], workers: int, cache: bool) -> tuple[int, int]:
@@ -102,11 +105,11 @@ def _written(todo: job.Job, share: tuple[int, int], workers: int, cache: bool) -
 
 def _here(todo: job.Job, numbers, _workers, cache, tick) -> Iterator[tuple[int, int]]:
     for number in numbers:
-        yield job.write_part(str(todo.folder), number, cache=cache, tick=tick)
+        yield job.write_part(todo, number, cache=cache, tick=tick)
 
 
 def _by_engine(todo: job.Job, numbers, workers, cache, tick) -> Iterator[tuple[int, int]]:
-    task = partial(job.write_part, str(todo.folder.absolute()), cache=cache)
+    task = partial(job.write_part_in, str(todo.folder.absolute()), cache=cache)
     for number, result in engine.run(task, numbers, workers=workers):
         tick(todo.size(number))
         yield result
