@@ -57,12 +57,12 @@ def test_features_in_a_file_are_classified_if_they_are_the_networks(cli, listing
     status, out, _ = cli("predict", "pets.skops", "same.parquet", "--json")
     assert status == 0 and [row["label"] for row in json.loads(out)] == ["cat"] * 12 + ["dog"] * 12
     for name, spec, other in (
-        ("a.npz", FeatureSpec("tiny", "none", pool="max"), "pool"),
+        ("a.npz", FeatureSpec("tiny", "none", pool="max"), "pool (max in place of avg)"),
         ("b", FeatureSpec("resnet20_cifar", "none"), "network or weights"),
     ):
         tk.extract_to(tmp_path / name, spec, listing)
         status, _, err = cli("predict", "pets.skops", name)
-        assert status == 1 and f"These features are of other {other} than the classifier learnt on" in err
+        assert status == 1 and f"These features differ in {other} from those that the classifier learnt on" in err
 
 
 class Foreign:

@@ -84,6 +84,20 @@ class Vectors:
             found |= {digest: np.frombuffer(vector, "<f4").reshape(shape) for digest, vector in rows}
         return found
 
+    def reasons(self, digests: Sequence[bytes]) -> dict[bytes, str]:
+        """Why some of these pictures cannot be read, by digest."""
+        found = {}
+        for at in range(0, len(digests), CHUNK):
+            some = digests[at : at + CHUNK]
+            found |= dict(self._asked(f"SELECT * FROM unreadable WHERE digest IN ({', '.join('?' * len(some))})", some))
+        return found
+
+    def remember_reasons(self, reasons: dict[bytes, str]):
+        """Keep why pictures cannot be read."""
+        if self._store is not None:
+            with suppress(sqlite3.Error), self._store:
+                self._store.executemany("INSERT OR REPLACE INTO unreadable VALUES (?, ?)", reasons.items())
+
     def remember(self, digests: Iterable[bytes], features: np.ndarray):
         """Keep features (n, ...) float32 of as many pictures."""
         if self._store is not None and len(features):
@@ -104,6 +118,7 @@ class Vectors:
 def _make_tables(store: sqlite3.Connection):
     store.execute("CREATE TABLE IF NOT EXISTS facts (id INTEGER PRIMARY KEY, shape TEXT)")
     store.execute("CREATE TABLE IF NOT EXISTS vectors (digest BLOB PRIMARY KEY, vector BLOB)")
+    store.execute("CREATE TABLE IF NOT EXISTS unreadable (digest BLOB PRIMARY KEY, reason TEXT)")
     store.execute("SELECT id, shape FROM facts LIMIT 1").fetchall()
     store.execute("SELECT digest, vector FROM vectors LIMIT 1").fetchall()
 

@@ -38,10 +38,14 @@ def command(out, shard, workers, no_cache, overwrite, as_json, **knobs):
     """
     source, spec = options.source_and_spec(knobs)
 
+    from transferkit.console import say
     from transferkit.data.sources import find_all
     from transferkit.features.writing import extract_to
 
     listing, splits = find_all(source)
+    if listing.ignored:
+        few = ", ".join(f"{count} {suffix}" for suffix, count in sorted(listing.ignored.items()))
+        say(f"Passed over: {few}.")
     flags = {"share": shard, "workers": workers, "cache": not no_cache, "overwrite": overwrite}
     told = extract_to(out, spec, listing, splits, **flags)
     if as_json:

@@ -1,6 +1,7 @@
 """transferkit predict"""
 
 import csv
+import itertools
 import json
 import sys
 
@@ -62,17 +63,18 @@ def _by_network(network, sources, weights, pixels, top, knobs) -> list[dict]:
 
 def _by_pipeline(path, sources, top, knobs) -> list[dict]:
     """TensorFlow is loaded only where the cache does not have a picture's features."""
-    from transferkit.features import files, saved
+    from transferkit.console import silenced
 
-    pipeline, rows, pictures = saved.load_pipeline(path), [], []
-    for source in sources:
-        if files.is_features(source):
-            rows += saved.classify_file(pipeline, files.load_features(source), top=top)
+    with silenced():
+        from transferkit.features import files, saved
+    pipeline, rows = saved.load_pipeline(path), []
+    for are_features, some in itertools.groupby(sources, files.is_features):
+        if are_features:
+            for source in some:
+                rows += saved.classify_file(pipeline, files.load_features(source), top=top)
         else:
-            pictures.append(source)
-    if not pictures:
-        return rows
-    return rows + saved.classify(pipeline, _pictures(pictures, knobs), top=top)
+            rows += saved.classify(pipeline, _pictures(list(some), knobs), top=top)
+    return rows
 
 
 def _pictures(sources, knobs) -> list[str]:

@@ -36,6 +36,7 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
     settled = [options.source_and_spec(knobs | {"base": base}) for base in bases]
     specs = [spec for _, spec in settled]
 
+    from transferkit.console import silenced
     from transferkit.data.sources import find_probed
     from transferkit.features import leaderboard
 
@@ -50,8 +51,8 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
         if test:
             rows[0]["test"] = leaderboard.check_on(pipeline, test)
         if out:
-            from transferkit.features import saved  # importing skops loads Keras
-
+            with silenced():  # importing skops loads Keras
+                from transferkit.features import saved
             saved.save_pipeline(pipeline, out)
     if as_json:
         return options.answer(rows)

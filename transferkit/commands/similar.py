@@ -37,10 +37,11 @@ def command(feats, queries, top, metric, out, as_json):
     if out:
         sheet = neighbours.sheet(answers)
         atomic.write(out, sheet.save)
-        console.say(f"{out}: {len(answers)} queries and their {top} nearest")
+        console.say(f"{out}: {len(answers)} queries and up to {top} of the nearest of each")
     if as_json:
         return options.answer(answers)
     for answer in answers:
         rows = [(one["distance"], one["label"], one["path"]) for one in answer["neighbours"]]
-        rows = rows or [("", "", f"cannot be read: {answer['error']}")]
-        console.table(answer["query"], ("distance", "label", "picture"), rows, console.answers())
+        nothing = f"cannot be read: {answer['error']}" if answer["error"] else "no other picture is there"
+        rows = rows or [("", "", nothing)]
+        console.table(console.plain(answer["query"]), ("distance", "label", "picture"), rows, console.answers())

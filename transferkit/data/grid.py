@@ -28,7 +28,8 @@ def draw(rows: Sequence[Sequence[tuple[Image.Image, str]]], cell: int, headings:
 
 
 def _cut(text: str, width: int, font) -> str:
-    """As much of a text as fits, without what a font may not have."""
+    """As much of a text as fits on one line, without what a font may not have."""
+    text = " ".join(text.split())
     text = text.encode("ascii", "replace").decode() if not isinstance(font, ImageFont.FreeTypeFont) else text
     while text and font.getlength(text) > width:
         text = text[:-1]

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from transferkit.data.listing import Listing, Splits, complete
 from transferkit.lookup import nearest
 from transferkit.recipe import Data, Recipe
 
-COLUMNS = ("paths", "labels", "groups")
 FORMS = "expected a folder of class folders, a CSV file, tfds:NAME, or a folder of `transferkit data pack`"
 
 
@@ -76,7 +76,7 @@ def find_paths(wanted: Data) -> list[str]:
 
 
 def find_all(wanted: Data) -> tuple[Listing, list[str]]:
-    """All pictures of a source in order, with their classes if it has any: what to extract features of.
+    """All pictures of a source, one split after the other, with their classes if it has any.
 
     Returns:
         A listing, without classes and with labels of -1 where the source has none, and the split of each picture:
@@ -91,13 +91,17 @@ def find_all(wanted: Data) -> tuple[Listing, list[str]]:
             raise ValueError(f"{wanted.data}: no pictures are there.")
         return Listing(tuple(paths), (-1,) * len(paths), ()), ["train"] * len(paths)
     parts = listed(wanted)
-    classes = listing.from_names((), {name for part in parts.values() for name in part.classes}).classes
-    parts = {name: part.under(classes, wanted.data) for name, part in parts.items()}
-    columns = {
-        name: sum((getattr(part, name) for part in parts.values()), ()) for name in ("paths", "labels", "groups")
-    }
+    classes = tuple(sorted({name for part in parts.values() for name in part.classes}, key=listing.natural))
     splits = [name for name, part in parts.items() for _ in part.paths]
-    return Listing(columns["paths"], columns["labels"], classes, groups=columns["groups"]), splits
+    return _joined(parts.values(), classes, wanted.data), splits
+
+
+def _joined(parts: Iterable[Listing], classes: tuple[str, ...], where: str) -> Listing:
+    """One listing of several, one after the other, under classes that hold theirs."""
+    parts = [part.under(classes, where) for part in parts]
+    paths, labels, groups = (sum((getattr(one, name) for one in parts), ()) for name in ("paths", "labels", "groups"))
+    ignored = sum((Counter(part.ignored) for part in parts), Counter())
+    return Listing(paths, labels, classes, dict(ignored), groups)
 
 
 def _is_labelled(wanted: Data) -> bool:
@@ -116,11 +120,9 @@ def find_probed(wanted: Data, *, seed: int = 0) -> tuple[Listing, Listing | None
         FileNotFoundError, UnknownName, ValueError: as `find_parts`.
     """
     parts = find_parts(wanted)
-    test, (train, *val) = parts.pop("test", None), parts.values()
-    val = [part.under(train.classes, wanted.data) for part in val]
-    joined = Listing(*(sum((getattr(part, name) for part in (train, *val)), ()) for name in COLUMNS[:2]), train.classes)
-    joined = replace(joined, groups=sum((part.groups for part in (train, *val)), ()))
-    return lessened(joined, wanted.fraction, wanted.per_class, seed), test and test.under(train.classes, wanted.data)
+    test, classes = parts.pop("test", None), parts["train"].classes
+    joined = lessened(_joined(parts.values(), classes, wanted.data), wanted.fraction, wanted.per_class, seed)
+    return joined, test and test.under(classes, wanted.data)
 
 
 def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int = 0, **knobs) -> Splits:

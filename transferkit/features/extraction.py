@@ -65,15 +65,19 @@ def extract_block(
     with ExitStack() as stack:
         stores = [stack.enter_context(Vectors(kind(spec, layer))) for layer in spec.layer] if cache else []
         found = [store.recall(list(set(digests.values()))) for store in stores] or [{} for _ in spec.layer]
+        lost = stores[0].reasons(list(set(digests.values()))) if stores else {}
         new = {}  # a picture that is there twice is computed once
         for row, digest in digests.items():
-            if not all(digest in one for one in found):
+            if digest not in lost and not all(digest in one for one in found):
                 new.setdefault(digest, row)
-        reused = sum(digest not in new for digest in digests.values())
+        reused = sum(digest not in new and digest not in lost for digest in digests.values())
         tick(len(pictures) - len(new))
         if new:
             _compute(pictures, new, spec, found, stores, tick)
-    lost = {digest: _why(pictures[row]) for digest, row in new.items() if digest not in found[0]}
+            fresh = {digest: _why(pictures[row]) for digest, row in new.items() if digest not in found[0]}
+            lost |= fresh
+            for store in stores:
+                store.remember_reasons(fresh)
     errors |= {row: lost[digest] for row, digest in digests.items() if digest in lost}
     rows = [row for row in digests if row not in errors]
     shapes = shapes_of(spec, cache=cache) if not rows else [None] * len(found)

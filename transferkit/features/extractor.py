@@ -5,6 +5,7 @@ import os
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from transferkit.console import quiet
 from transferkit.features.extraction import extract, shapes_of
 from transferkit.features.inputs import pictures_of
 from transferkit.features.spec import FeatureSpec, identity
@@ -91,7 +92,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
             ValueError: X holds no pictures, one of them cannot be read, or the weights are others than at `fit`.
         """
         pictures = pictures_of(X)
-        found = extract(pictures, self.fitted_spec(), cache=self.cache)
+        with quiet():
+            found = extract(pictures, self.fitted_spec(), cache=self.cache)
         for row, why in found.errors.items() if self.on_error == "raise" else ():
             raise ValueError(f"{pictures[row]} cannot be read: {why}; on_error='nan' makes it a row of NaN.")
         features = np.full((len(pictures), *found.features.shape[1:]), np.nan, "float32")
@@ -119,7 +121,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         if self.on_error not in ("raise", "nan"):
             raise ValueError(f"on_error must be 'raise' or 'nan', not {self.on_error!r}.")
         words = {name: value for name, value in self.get_params().items() if name not in ("cache", "on_error")}
-        layer = (self.layer,) if isinstance(self.layer, str) else tuple(self.layer)
+        # a grid of NumPy's has numbers of NumPy's
+        words = {name: value.item() if isinstance(value, np.generic) else value for name, value in words.items()}
+        layer = tuple(self.layer) if isinstance(self.layer, (list, tuple, np.ndarray)) else (self.layer,)
         base, weights = (os.fspath(one) if isinstance(one, os.PathLike) else one for one in (self.base, self.weights))
         return FeatureSpec(**words | {"layer": layer, "base": base, "weights": weights})
 

@@ -82,13 +82,14 @@ def write_file(job: Job, out: Path):
     """
     _complete(job)
     atomic.write(out, lambda path: (_write_npz if out.suffix == ".npz" else _write_parquet)(job, path))
+    errors_of(out).unlink(missing_ok=True)
     if (job.folder / ERRORS).exists():
         shutil.copyfile(job.folder / ERRORS, errors_of(out))
 
 
 def errors_of(out: Path) -> Path:
     """Where the pictures are named that could not be read."""
-    return out.with_suffix(".errors.csv") if out.suffix in SUFFIXES else out / ERRORS
+    return out.with_name(f"{out.name}.errors.csv") if out.suffix in SUFFIXES else out / ERRORS
 
 
 def _complete(job: Job) -> Job:

@@ -19,11 +19,13 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from transferkit import atomic
+from transferkit.data.known import key_of
 from transferkit.data.listing import Listing
 from transferkit.features.extraction import extract_block
 from transferkit.features.spec import FeatureSpec, other_features
 
 NOTE, PICTURES, ERRORS, FORMAT = "features.json", "pictures.csv", "errors.csv", 1
+OWN = (NOTE, PICTURES, ERRORS, "parts")
 LAYOUT = {"compression": "none", "use_dictionary": ["label", "split"], "write_statistics": False}  # floats are as noise
 ROOM = 64e6  # bytes of features in a part, about
 
@@ -73,34 +75,56 @@ def begin(folder: Path, spec: FeatureSpec, shape: tuple[int, ...], listing: List
     Raises:
         ValueError: the folder holds something else.
     """
-    names = [listing.classes[label] if listing.classes else "" for label in listing.labels]
+    classes = [_readable(name) for name in listing.classes]
+    names = [classes[label] if classes else "" for label in listing.labels]
     columns = zip(listing.paths, names, splits, strict=True)
     pictures = [{"path": path, "label": label, "split": split} for path, label, split in columns]
     note = {
         "format": FORMAT,
         **spec.told(),
         "shape": list(shape),
-        "classes": list(listing.classes),
+        "classes": classes,
         "count": len(pictures),
-        "listing": hashlib.sha256(json.dumps(pictures).encode()).hexdigest(),
+        "listing": _digest(pictures),
         "rows": 1 << min(10, max(5, int(math.log2(ROOM / 4 / math.prod(shape))))),
     }
     if (folder / NOTE).is_file():
-        _check_same(folder, json.loads((folder / NOTE).read_text("utf-8")), note)
-    elif folder.exists() and any(folder.iterdir()):
+        _check_same(folder, _read_note(folder), note)
+    elif not _is_ours(folder):
         raise ValueError(f"{folder} exists and holds no features: give another --out.")
-    else:
-        (folder / "parts").mkdir(parents=True, exist_ok=True)
+    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    if not (folder / NOTE).is_file() or not (folder / PICTURES).is_file():
         atomic.write(folder / PICTURES, pictures)
         atomic.write(folder / NOTE, note)
     return Job(folder, note, pictures)
 
 
+def _digest(pictures: list[dict]) -> str:
+    """Of what is extracted: a file that is changed or replaced makes it another job."""
+    facts = [key and key[1:] for key in (key_of(picture["path"]) for picture in pictures)]
+    return hashlib.sha256(json.dumps([pictures, facts]).encode()).hexdigest()
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is a job's, or the beginning of one, or nothing."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return not folder.exists() or NOTE in names or all(name in OWN or name.startswith(".") for name in names)
+
+
 def _check_same(folder: Path, there: dict, wanted: dict):
     """Raise `OtherJob` if the folder is of another job."""
-    other = other_features(there, wanted) or ("" if there["listing"] == wanted["listing"] else "pictures")
+    other = other_features(there, wanted) or ("" if there.get("listing") == wanted["listing"] else "its pictures")
     if other:
-        raise OtherJob(f"{folder} holds features of other {other}: give another --out, or --overwrite to replace it.")
+        raise OtherJob(
+            f"{folder} holds features that differ in {other}: give another --out, or --overwrite to replace it."
+        )
+
+
+def _read_note(folder: Path) -> dict:
+    try:
+        return json.loads((folder / NOTE).read_text("utf-8", errors="surrogateescape"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder / NOTE} cannot be read ({error}): --overwrite replaces the folder.") from None
 
 
 def open_job(folder: str | os.PathLike) -> Job:
@@ -111,9 +135,8 @@ def open_job(folder: str | os.PathLike) -> Job:
     """
     folder = Path(folder)
     try:
-        note = json.loads((folder / NOTE).read_text("utf-8"))
         with open(folder / PICTURES, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return Job(folder, note, list(csv.DictReader(file)))
+            return Job(folder, _read_note(folder), list(csv.DictReader(file)))
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{folder} holds no features that can be read: {error}.") from None
 
@@ -166,12 +189,23 @@ def finish(job: Job) -> tuple[int, int]:
 
     Returns:
         How many pictures have features, and how many could not be read.
+
+    Raises:
+        ValueError: a part is damaged.
     """
-    facts = [parquet.read_metadata(part) for part in job.parts]
+    facts = [_facts(part) for part in job.parts]
     errors = [error for fact in facts for error in json.loads(fact.metadata[b"errors"])]
+    (job.folder / ERRORS).unlink(missing_ok=True)
     if errors:
         atomic.write(job.folder / ERRORS, errors)
     return sum(fact.num_rows for fact in facts), len(errors)
+
+
+def _facts(part: Path) -> parquet.FileMetaData:
+    try:
+        return parquet.read_metadata(part)
+    except (OSError, pa.ArrowException):
+        raise ValueError(f"{part} is damaged: delete it, and the same command writes it anew.") from None
 
 
 def remove(folder: Path):
@@ -180,6 +214,6 @@ def remove(folder: Path):
     Raises:
         ValueError: it holds something else.
     """
-    if folder.exists() and not (folder / NOTE).is_file() and any(folder.iterdir()):
+    if not _is_ours(folder):
         raise ValueError(f"{folder} is not replaced: it holds no {NOTE}, so it may be something else.")
     shutil.rmtree(folder, ignore_errors=True)

@@ -75,6 +75,8 @@ def _rows(specs, listing: Listing, row, cache: bool) -> list[dict]:
     for spec in specs:
         started = time.perf_counter()
         found = extract(listing.paths, spec, cache=cache, what=f"features of {spec.base}")
+        if not len(found.rows):
+            raise ValueError(f"None of the {len(listing):,} pictures can be read.")
         if found.features.ndim > 2:
             raise ValueError(f"A probe needs vectors: give --pool another value than {spec.pool}.")
         for place, why in found.errors.items() if spec is specs[0] else ():

@@ -37,6 +37,8 @@ def neighbours(among: Features, queries: Sequence[str], *, top: int = 5, metric:
     """
     pick(METRICS, metric, "metric")
     spec = among.spec
+    if not len(among):
+        raise ValueError("There are no features to search in.")
     if among.features.ndim != 2:
         raise ValueError(f"Maps have no distance: extract {', '.join(spec.layer)} with a --pool that makes vectors.")
     if identity(spec) != among.note["identity"]:
@@ -70,7 +72,10 @@ def sheet(answers: list[dict]) -> Image.Image:
     rows = [
         [
             (_thumbnail(answer["query"]), os.path.basename(name_of(answer["query"]))),
-            *[(_thumbnail(one["path"]), f"{one['label'] or ''} {one['distance']:.3f}") for one in answer["neighbours"]],
+            *[
+                (_thumbnail(one["path"]), f"{one['label'] or ''} at {one['distance']:.3f}".strip())
+                for one in answer["neighbours"]
+            ],
         ]
         for answer in answers
     ]

@@ -81,8 +81,8 @@ def classify_file(pipeline: Pipeline, features: Features, *, top: int = 5) -> li
     extractor = _checked(pipeline)[0]
     if other := other_features(features.note, extractor.fitted_spec().told()):
         raise ValueError(
-            f"These features are of other {other} than the classifier learnt on: extract them with --base "
-            f"{extractor.base} and its settings, or give the pictures."
+            f"These features differ in {other} from those that the classifier learnt on, which are of "
+            f"{extractor.base}: extract them so, or give the pictures."
         )
     return classify_features(pipeline, features.features, features.paths, top=top)
 
@@ -91,12 +91,11 @@ def classify_features(pipeline: Pipeline, features: np.ndarray, paths: Sequence[
     """An answer for each row of features (n, width)."""
     if not len(features):
         return []
-    rest, classes = pipeline[1:], [str(name) for name in pipeline.classes_]
-    if hasattr(rest, "predict_proba"):
-        scores = chances = rest.predict_proba(features)
-    else:
-        chances, scores = None, rest.decision_function(features)
-        scores = np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
+    classes = [str(name) for name in pipeline.classes_]
+    try:
+        chances, scores = _scores(pipeline[1:], features)
+    except Exception as error:  # of a file that was tampered with: whatever scikit-learn and NumPy raise
+        raise ValueError(f"The classifier is damaged: {(str(error).splitlines() or [error])[0]}.") from None
     best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     ranked = [
         [[classes[i], None if chances is None else round(float(chances[row, i]), 6)] for i in order]
@@ -105,10 +104,20 @@ def classify_features(pipeline: Pipeline, features: np.ndarray, paths: Sequence[
     return [_answer(str(path), pairs, None) for path, pairs in zip(paths, ranked, strict=True)]
 
 
+def _scores(rest: Pipeline, features: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """Probabilities (n, classes), None where there are none, and what orders the classes."""
+    if hasattr(rest, "predict_proba"):
+        chances = rest.predict_proba(features)
+        return chances, chances
+    scores = rest.decision_function(features)
+    return None, np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
+
+
 def _checked(pipeline) -> Pipeline:
     """The pipeline itself; `ValueError` if it does not go from pictures to classes."""
     begins = isinstance(pipeline, Pipeline) and isinstance(pipeline[0], FeatureExtractor)
-    if not begins or len(pipeline) < 2 or not hasattr(pipeline, "classes_"):
+    fitted = begins and hasattr(pipeline[0], "identity_") and hasattr(pipeline[-1], "classes_")
+    if not fitted or len(pipeline) < 2:
         raise ValueError(
             f"A {type(pipeline).__name__} does not classify pictures: expected a fitted pipeline that begins with a "
             "FeatureExtractor and ends with a classifier."

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from transferkit import zoo
+from transferkit.console import silenced
 from transferkit.lookup import UnknownName, known, nearest
 from transferkit.weights.catalogue import is_file, weight_set
 from transferkit.weights.fetch import fetch
@@ -69,6 +70,10 @@ class FeatureSpec:
             raise ValueError("pool 'none' leaves maps of several shapes: name one layer, or take 'flatten'.")
         if self.crops not in (1, 5):
             raise ValueError(f"crops must be 1 (the centre) or 5 (the corners too), not {self.crops!r}.")
+        for name in ("size", "channels"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} must be a whole number of at least 1, or None, not {value!r}.")
 
     @property
     def views(self) -> int:
@@ -97,8 +102,11 @@ class FeatureSpec:
 
 def other_features(there: dict, wanted: dict) -> str:
     """What of two notes is not the same, in words, for features that must be comparable; "" if all is."""
-    names = {"identity": "network or weights"} | {name: name for name in SETTINGS}
-    return ", ".join(words for name, words in names.items() if there.get(name) != wanted.get(name))
+    other = [] if there.get("identity") == wanted["identity"] else ["network or weights"]
+    other += [
+        f"{name} ({there.get(name)} in place of {wanted[name]})" for name in SETTINGS if there.get(name) != wanted[name]
+    ]
+    return ", ".join(other)
 
 
 def kind(spec: FeatureSpec, layer: str) -> str:
@@ -138,8 +146,8 @@ def _identity(base: str, weights: str, pixels: str, stamps) -> str:
         return " ".join([*filter(None, words), _fresh() if weights == "none" else f"keras {_keras()}"])
     path = Path(base)
     if not path.exists():
-        from transferkit import models
-
+        with silenced():
+            from transferkit import models
         models.load(base, weights, pixels=pixels)  # says what is wrong with it
     if weights != "imagenet":
         raise UnknownName(f"{base} has weights of its own: leave out --weights {weights}.")

@@ -3,14 +3,18 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from transferkit.console import counted, say
 from transferkit.data.listing import Listing
 from transferkit.features import engine, files, job
 from transferkit.features.extraction import shapes_of
 from transferkit.features.spec import FeatureSpec
+from transferkit.lookup import UnknownName
 
 
 def extract_to(
@@ -46,31 +50,55 @@ def extract_to(
     """
     out, started = Path(out), time.perf_counter()
     folder = _check_out(out, share, overwrite)
-    if overwrite:
-        job.remove(folder)
-    (shape, *more) = shapes_of(spec, cache=cache)
-    shape = (sum(width for (width,) in (shape, *more)),) if more else shape
-    todo = _begun(folder, out, spec, shape, listing, splits or ["train"] * len(listing))
-    written, reused = _written(todo, share, workers, cache)
-    missing, told = len(todo.missing()), {"out": str(out), "pictures": written, "shape": todo.note["shape"]}
-    told |= {"reused": reused, "computed": written - reused, "unreadable": None, "parts": missing}
-    if not missing:
-        told["pictures"], told["unreadable"] = job.finish(todo)
-        if folder != out:
-            files.write_file(todo, out)
+    if not len(listing):
+        raise ValueError("There are no pictures to extract features of.")
+    with _alone(folder) if folder != out else nullcontext():
+        if overwrite:
             job.remove(folder)
+        (shape, *more) = shapes_of(spec, cache=cache)
+        shape = (sum(width for (width,) in (shape, *more)),) if more else shape
+        todo = _begun(folder, out, spec, shape, listing, splits or ["train"] * len(listing))
+        written, reused = _written(todo, share, workers, cache)
+        missing, told = len(todo.missing()), {"out": str(out), "pictures": written, "shape": todo.note["shape"]}
+        told |= {"reused": reused, "computed": written - reused, "unreadable": None, "parts": missing}
+        if not missing:
+            told["pictures"], told["unreadable"] = job.finish(todo)
+            if not told["pictures"]:
+                raise ValueError(f"None of the {len(listing):,} pictures can be read: {folder / job.ERRORS} says why.")
+            if folder != out:
+                files.write_file(todo, out)
+                job.remove(folder)
     return told | {"seconds": round(time.perf_counter() - started, 2)}
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Of several processes that write the same file, the first; the system lets go of the lock if it is killed."""
+    lock = folder.with_suffix(".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+    except Timeout:
+        raise ValueError(
+            f"Another process is writing what {folder} becomes: wait for it, or give another --out."
+        ) from None
 
 
 def _check_out(out: Path, share: tuple[int, int], overwrite: bool) -> Path:
     """The folder of the parts: `out` itself, or a hidden one beside a file."""
     is_file = out.suffix in files.SUFFIXES
     if out.suffix and not is_file and not out.is_dir():
-        raise ValueError(f"{out} must end in {' or '.join(files.SUFFIXES)}, or be a folder without a suffix.")
+        raise UnknownName(f"{out} must end in {' or '.join(files.SUFFIXES)}, or be a folder without a suffix.")
     if not 1 <= share[0] <= share[1]:
-        raise ValueError(f"shard must be i/n with i from 1 to n, not {share[0]}/{share[1]}.")
+        raise UnknownName(f"shard must be i/n with i from 1 to n, not {share[0]}/{share[1]}.")
     if is_file and share[1] > 1:
-        raise ValueError(f"shard {share[0]}/{share[1]} writes a part of a folder: give one in place of {out}.")
+        raise UnknownName(f"shard {share[0]}/{share[1]} writes a part of a folder: give one in place of {out}.")
+    if overwrite and share[1] > 1:
+        raise UnknownName(f"--overwrite would delete what the other shards of {out} have written: delete it by hand.")
     if is_file and out.exists() and not overwrite:
         raise ValueError(f"{out} exists: give another --out, or --overwrite to replace it.")
     return out.with_name(f".{out.name}.parts") if is_file else out
