@@ -146,8 +146,12 @@ def several_views(paths, pixels: Pixels, places, *, batch_size):
 
 def _in_order(paths, view, batch_size: int):
     rows = tf.data.Dataset.from_tensor_slices(_strings(paths)).enumerate()
-    dataset = rows.map(lambda row, path: (view(path), row), num_parallel_calls=tf.data.AUTOTUNE)
-    return dataset.ignore_errors().batch(batch_size).prefetch(2)
+
+    def with_row(row, path):
+        return view(path), row
+
+    dataset = rows.map(with_row, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    return dataset.batch(batch_size).prefetch(2)
 
 
 @cache
