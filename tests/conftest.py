@@ -8,8 +8,9 @@ import pytest
 from pictures import folder
 
 import transferkit as tk
-from transferkit import commands, zoo
+from transferkit import atomic, commands, zoo
 from transferkit.data.sources import find_splits
+from transferkit.features import job
 from transferkit.pixels import Pixels
 from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant
@@ -37,6 +38,11 @@ def tiny():
 def pets(tmp_path_factory):
     """A folder of two classes that differ in colour."""
     return folder(tmp_path_factory.mktemp("pictures") / "pets", {"cat": 12, "dog": 12})
+
+
+@pytest.fixture(scope="session")
+def listing(pets):
+    return tk.list_images(pets)
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +85,23 @@ def data(tmp_path):
         return root
 
     return add
+
+
+@pytest.fixture(scope="session")
+def expected(tiny, listing):
+    """The features of `tiny`, fresh, of `pets`."""
+    return tk.FeatureExtractor("tiny", weights="none", cache=False).transform(listing)
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Parts of 5 pictures."""
+    begin = job.begin
+
+    def smaller(*args):
+        made = begin(*args)
+        made.note["rows"] = 5
+        atomic.write(made.folder / job.NOTE, made.note)
+        return made
+
+    monkeypatch.setattr(job, "begin", smaller)

@@ -11,39 +11,11 @@ import pytest
 from pictures import folder
 
 import transferkit as tk
-from transferkit import atomic
-from transferkit.features import job
 from transferkit.features.files import load_features
 from transferkit.features.spec import FeatureSpec
 
 SPEC = FeatureSpec("tiny", "none")
-
-
 WORDS = ("extract", "--base", "tiny", "--weights", "none")
-
-
-@pytest.fixture(scope="module")
-def listing(pets):
-    return tk.list_images(pets)
-
-
-@pytest.fixture(scope="module")
-def expected(listing):
-    return tk.FeatureExtractor("tiny", weights="none", cache=False).transform(listing)
-
-
-@pytest.fixture
-def small_parts(monkeypatch):
-    """Parts of 5 pictures."""
-    begin = job.begin
-
-    def smaller(*args):
-        made = begin(*args)
-        made.note["rows"] = 5
-        atomic.write(made.folder / job.NOTE, made.note)
-        return made
-
-    monkeypatch.setattr(job, "begin", smaller)
 
 
 @pytest.mark.parametrize("name", ["f.npz", "f.parquet", "f"])

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from pictures import encoded, photo
 
-import transferkit as tk
 from transferkit import models
 from transferkit.data import geometry, pipeline
 from transferkit.features import body, extraction, inputs
@@ -22,11 +21,6 @@ from transferkit.zoo import variant
 
 def spec(**words):
     return FeatureSpec("tiny", "none", **words)
-
-
-@pytest.fixture(scope="module")
-def listing(pets):
-    return tk.list_images(pets)
 
 
 def by_hand(listing, layer, pool):

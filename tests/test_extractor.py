@@ -35,11 +35,6 @@ def probe(**words):
 
 
 @pytest.fixture(scope="module")
-def listing(pets):
-    return tk.list_images(pets)
-
-
-@pytest.fixture(scope="module")
 def paths(listing):
     return list(listing.paths)
 

@@ -4,7 +4,6 @@ import json
 import zipfile
 
 import numpy as np
-import pytest
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -13,11 +12,6 @@ from skops import io
 import transferkit as tk
 from transferkit.features import saved
 from transferkit.features.spec import FeatureSpec
-
-
-@pytest.fixture(scope="module")
-def listing(pets):
-    return tk.list_images(pets)
 
 
 def fitted(listing, classifier=None):

@@ -14,11 +14,6 @@ from transferkit.features.spec import FeatureSpec
 from transferkit.lookup import UnknownName
 
 
-@pytest.fixture(scope="module")
-def listing(pets):
-    return tk.list_images(pets)
-
-
 @pytest.fixture
 def feats(listing, tmp_path):
     tk.extract_to(tmp_path / "pets.npz", FeatureSpec("tiny", "none"), listing)
