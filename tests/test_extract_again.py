@@ -126,7 +126,8 @@ def test_two_workers_write_what_one_writes(tmp_path, monkeypatch):
 
 def test_a_beginning_is_gone_on_with(cli, pets, tmp_path):
     """Killed before the note was written, or with a damaged or missing file of the job."""
-    (tmp_path / ".k.npz.parts" / "parts").mkdir(parents=True)
+    (tmp_path / ".k.npz.parts").mkdir()
+    (tmp_path / ".k.npz.parts" / ".123.features.json").write_text('{"form')
     assert cli(*WORDS, "--data", pets, "--out", "k.npz")[0] == 0
     assert cli(*WORDS, "--data", pets, "--out", "k")[0] == 0
     (tmp_path / "k" / "pictures.csv").unlink()
@@ -140,6 +141,16 @@ def test_a_beginning_is_gone_on_with(cli, pets, tmp_path):
     status, _, err = cli(*WORDS, "--data", pets, "--out", "k")
     assert status == 1 and "features.json cannot be read" in err and "--overwrite replaces the folder" in err
     assert cli(*WORDS, "--data", pets, "--out", "k", "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize("name", [".git/config", "parts/mine.txt", "notes.txt"])
+def test_what_is_not_a_jobs_is_never_deleted(cli, pets, tmp_path, name):
+    path = tmp_path / "mine" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("dear")
+    for words in ((), ("--overwrite",)):
+        status, _, err = cli(*WORDS, "--data", pets, "--out", "mine", *words)
+        assert status == 1 and "mine" in err and path.read_text() == "dear"
 
 
 def test_a_picture_that_was_changed_makes_another_job(cli, data, tmp_path):

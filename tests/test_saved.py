@@ -77,6 +77,15 @@ def test_nothing_foreign_is_loaded(cli, listing, tmp_path):
     assert status == 1 and "A LogisticRegression does not classify pictures: expected a fitted pipeline" in err
 
 
+def test_a_fine_tuner_predicts_too(cli, listing, tmp_path):
+    tuner = tk.FineTuner("tiny", weights="none", size=32, epochs=1, head_epochs=1, batch_size=8, lr=0.01)
+    tuner.fit(listing)
+    io.dump(tuner, tmp_path / "tuner.skops")
+    status, out, err = cli("predict", "tuner.skops", *listing.paths[:2], "--json")
+    assert status == 0, err
+    assert [row["label"] for row in json.loads(out)] == list(tuner.predict(listing.paths[:2]))
+
+
 def test_damaged_and_missing_files(cli, listing, tmp_path):
     saved.save_pipeline(fitted(listing), tmp_path / "pets.skops")
     whole = (tmp_path / "pets.skops").read_bytes()

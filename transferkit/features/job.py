@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ from transferkit.features.extraction import extract_block
 from transferkit.features.spec import FeatureSpec, other_features
 
 NOTE, PICTURES, ERRORS, FORMAT = "features.json", "pictures.csv", "errors.csv", 1
-OWN = (NOTE, PICTURES, ERRORS, "parts")
 LAYOUT = {"compression": "none", "use_dictionary": ["label", "split"], "write_statistics": False}  # floats are as noise
 ROOM = 64e6  # bytes of features in a part, about
 
@@ -92,10 +92,12 @@ def begin(folder: Path, spec: FeatureSpec, shape: tuple[int, ...], listing: List
         _check_same(folder, _read_note(folder), note)
     elif not _is_ours(folder):
         raise ValueError(f"{folder} exists and holds no features: give another --out.")
-    (folder / "parts").mkdir(parents=True, exist_ok=True)
-    if not (folder / NOTE).is_file() or not (folder / PICTURES).is_file():
-        atomic.write(folder / PICTURES, pictures)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / NOTE).is_file():  # before all else: by it a folder is known to be a job's
         atomic.write(folder / NOTE, note)
+    if not (folder / PICTURES).is_file():
+        atomic.write(folder / PICTURES, pictures)
+    (folder / "parts").mkdir(exist_ok=True)
     return Job(folder, note, pictures)
 
 
@@ -106,9 +108,11 @@ def _digest(pictures: list[dict]) -> str:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder is a job's, or the beginning of one, or nothing."""
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    return not folder.exists() or NOTE in names or all(name in OWN or name.startswith(".") for name in names)
+    """Whether a folder is a job's, or nothing but what a kill left of its note, or not there."""
+    names = (
+        [path.name for path in folder.iterdir()] if folder.is_dir() else [] if not folder.exists() else [folder.name]
+    )
+    return NOTE in names or all(re.fullmatch(rf"\.\d+\.{re.escape(NOTE)}", name) for name in names)
 
 
 def _check_same(folder: Path, there: dict, wanted: dict):
@@ -122,9 +126,14 @@ def _check_same(folder: Path, there: dict, wanted: dict):
 
 def _read_note(folder: Path) -> dict:
     try:
-        return json.loads((folder / NOTE).read_text("utf-8", errors="surrogateescape"))
+        note = json.loads((folder / NOTE).read_text("utf-8", errors="surrogateescape"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder / NOTE} cannot be read ({error}): --overwrite replaces the folder.") from None
+    if note.get("format") != FORMAT:
+        raise ValueError(
+            f"{folder / NOTE} has format {note.get('format')}, not {FORMAT}: another transferkit wrote it."
+        )
+    return note
 
 
 def open_job(folder: str | os.PathLike) -> Job:

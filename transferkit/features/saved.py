@@ -16,7 +16,6 @@ from transferkit.features.extractor import FeatureExtractor
 from transferkit.features.files import Features
 from transferkit.features.spec import other_features
 
-SUFFIX = ".skops"
 TRUSTED = ["transferkit.features.extractor.FeatureExtractor", "transferkit.training.classifier.FineTuner"]
 
 
@@ -60,11 +59,15 @@ def load_pipeline(path: str | os.PathLike):
 
 
 def classify(pipeline: Pipeline, paths: Sequence[str], *, top: int = 5) -> list[dict]:
-    """As `evaluation.predict.predict`; probabilities are None of a classifier that has none.
+    """As `evaluation.predict.predict`; probabilities are None of a classifier that has none. A `FineTuner` will do too.
 
     Raises:
         ValueError: the pipeline does not go from pictures to classes.
     """
+    if network := getattr(pipeline, "network_", None):  # of a fitted FineTuner
+        from transferkit.evaluation.predict import predict  # Keras, which a pipeline may do without
+
+        return predict(network, paths, top=top)
     extractor, paths = _checked(pipeline)[0], [str(path) for path in paths]
     found = extract(paths, extractor.fitted_spec(), cache=extractor.cache)
     answers = {row: _answer(path, None, found.errors.get(row)) for row, path in enumerate(paths)}
