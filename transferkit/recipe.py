@@ -62,29 +62,89 @@ class Model:
 class Train:
     """How it learns."""
 
-    unfreeze: str = knob("all", "What is trained: head, last-stage, last-2, all, or a layer and all after it.")
+    unfreeze: str = knob(
+        "all",
+        "What is trained: head, last-stage, last-2, all, or a layer and all after it. Several, with commas between, "
+        "are phases of equal length, one after the other.",
+    )
+    start: str | None = knob(
+        BY_RULE,
+        "What a new head starts from: probe, the logistic regression on the frozen network's features, or fresh.",
+        choices=("probe", "fresh"),
+    )
     epochs: int | None = knob(BY_RULE, "Epochs of all phases together.", low=1)
     head_epochs: int | None = knob(BY_RULE, "Epochs in which only the new head learns.", low=0)
-    batch_size: int | None = knob(BY_RULE, "Pictures in a step.", low=1)
-    optimizer: str = knob("adamw", "Optimizer.", choices=("adamw", "sgd"))
+    time: str = knob("", "How long training may take, as 90s, 10m or 1.5h: epochs are planned from the measured step.")
+    batch_size: int | None = knob(BY_RULE, "Pictures in a step, of all devices together.", low=1)
+    accumulate: int = knob(1, "Parts of a batch that are run one after the other, to save memory.", low=1, high=1024)
+    views: int | None = knob(
+        BY_RULE,
+        "Views of each picture that a frozen part is run on once, in turn: 1 is the plain one, more are augmented; "
+        "0 draws new ones in each epoch and runs it on each.",
+        low=0,
+    )
+    frozen: str = knob(
+        "once", "The frozen part is run once for each view, or in every epoch.", choices=("once", "anew")
+    )
+    optimizer: str = knob(
+        "adamw",
+        "Optimizer: sgd decays weights apart from momentum, sgd_l2 and lars inside it, as the papers had it.",
+        choices=("adamw", "sgd", "sgd_l2", "lars", "lamb"),
+    )
+    momentum: float = knob(0.9, "Momentum of sgd, sgd_l2 and lars.", low=0.0, high=0.9999)
+    nesterov: str = knob("on", "Nesterov's form of momentum.", choices=("on", "off"))
     lr: float | None = knob(BY_RULE, "Highest learning rate once the network is released.", low=0.0)
     head_lr: float | None = knob(BY_RULE, "Highest learning rate of the head's own phase.", low=0.0)
+    layer_decay: float = knob(1.0, "Factor on the rate from each stage to the one before it.", low=0.01, high=1.0)
+    schedule: str = knob(
+        "cosine",
+        "How the rate falls after the warm-up.",
+        choices=("cosine", "one_cycle", "step", "plateau", "polynomial", "constant"),
+    )
     warmup: float = knob(0.1, "Share of a phase's steps in which the rate rises.", low=0.0, high=0.9)
-    weight_decay: float | None = knob(BY_RULE, "Decoupled weight decay, of kernels alone.", low=0.0)
+    milestones: str = knob("0.33,0.67,0.89", "Shares of a phase after which the rate of `step` drops.")
+    drop: float = knob(0.1, "Factor of each drop of `step` and `plateau`.", low=0.0001, high=0.9999)
+    patience: int = knob(5, "Epochs without a gain after which the rate of `plateau` drops.", low=1)
+    power: float = knob(1.0, "Exponent of `polynomial`.", low=0.1, high=10.0)
+    stop_after: int = knob(0, "Epochs without a gain after which a phase ends; 0 is never.", low=0)
+    weight_decay: float | None = knob(BY_RULE, "Weight decay.", low=0.0)
+    decay_on: str = knob("kernels", "What decays: kernels, or all that learns.", choices=("kernels", "all"))
+    clip: float = knob(0.0, "Greatest norm of all gradients together; 0 is none.", low=0.0)
     label_smoothing: float | None = knob(BY_RULE, "Share of a label spread over all classes.", low=0.0, high=0.9)
+    balance: str = knob(
+        "none",
+        "Where classes differ in size: weights in the loss, sampling of as many of each, or focal loss.",
+        choices=("none", "weights", "sampling", "focal"),
+    )
     bn: str | None = knob(
         BY_RULE,
-        "Batch norm of the released layers: frozen statistics, or trained.",
-        choices=("frozen", "train"),
+        "Batch norm of the released layers: frozen, trained, or stats, which fits its statistics alone.",
+        choices=("frozen", "train", "stats"),
     )
-    memory: float = knob(1.0, "GB of decoded pictures kept in memory, of each split; more go to disk.", low=0.0)
+    ema: float = knob(
+        0.0, "Decay of a moving average of the weights, which is then what is kept; 0 is none.", low=0.0, high=0.9999
+    )
+    soup: int = knob(0, "So many of the best epochs are averaged where that helps.", low=0, high=20)
+    teacher: str = knob("", "Run or network of the same classes whose answers are learned too.")
+    teacher_share: float = knob(0.5, "Share of the loss that the teacher's answers are.", low=0.0, high=1.0)
+    temperature: float = knob(
+        4.0, "By which both logits are divided before they are compared with the teacher's.", low=0.1
+    )
+    folds: int = knob(0, "Cross-validate: so many runs, each held-out part once; 0 is one run.", low=0, high=100)
+    memory: float = knob(1.0, "GB of pictures or features kept in memory, of each split; more go to disk.", low=0.0)
     seed: int = knob(0, "Seed of split, order, augmentation and fresh weights.", low=0)
+    determinism: str = knob("off", "on: the same run to the last bit, some steps slower.", choices=("off", "on"))
+    checkpoint_minutes: float = knob(
+        10.0, "Minutes between checkpoints within an epoch; each epoch ends with one.", low=0.0
+    )
     precision: str = knob(
         "auto",
         "Arithmetic of the network; auto is float32 on CPUs, bfloat16 on GPUs that have it.",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
-    devices: str = knob("auto", "auto (the first GPU, else the CPU), cpu, or the number of a GPU.")
+    devices: str = knob(
+        "auto", "auto (the first GPU, else the CPU), all, cpu, cpu:N (N parts of it), or numbers of GPUs: 0,1."
+    )
 
 
 @dataclass(frozen=True)
