@@ -14,6 +14,7 @@ from transferkit.atomic import write
 from transferkit.console import say, warn
 from transferkit.data import audit
 from transferkit.network import Network
+from transferkit.training.schedules import best_of
 from transferkit.weights.assign import assign, tensor_names
 
 
@@ -119,11 +120,6 @@ class Interruptible(keras.callbacks.Callback):
 
     def on_test_batch_end(self, batch, logs=None):
         self.on_train_batch_end(batch)
-
-
-def best_of(history: list[dict]) -> dict | None:
-    """The epoch of most validation accuracy, and of these the one of least loss, and of these the first."""
-    return max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]), default=None)
 
 
 def save_weights(network: Network, path: Path):
