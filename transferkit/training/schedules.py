@@ -34,9 +34,9 @@ class Then(schedules.LearningRateSchedule):
 def make(knobs: Train, *, lr: float, steps: int) -> schedules.LearningRateSchedule:
     """The rate of each step of a phase, by `knobs.schedule`.
 
-    But for one_cycle, which has a rise of its own, the rate first rises evenly to `lr`, over `knobs.warmup` of the steps
-    (Goyal et al. 2017, section 2.2); no step has a rate of 0. `plateau` is constant from there: `drops` counts its
-    drops, which the optimizer's `factor` brings about.
+    But for one_cycle, which has a rise of its own, the rate first rises evenly to `lr`, over `knobs.warmup` of the
+    steps (Goyal et al. 2017, section 2.2); no step has a rate of 0. `plateau` is constant from there: `drops` counts
+    its drops, which the optimizer's `factor` brings about.
 
     Args:
         lr: highest rate.
