@@ -228,8 +228,8 @@ def _divide(job: Plan, folder: Path):
     state.parts = smaller[0]
     checkpoints.save(folder, state, tensors)
     warn(
-        f"Out of memory: from here on, each batch of {batch} pictures is run in {state.parts} parts, whose gradients are "
-        "added up; batch norm that is trained sees a part at a time."
+        f"Out of memory: from here on, each batch of {batch} pictures is run in {state.parts} parts, whose gradients "
+        "are added up; batch norm that is trained sees a part at a time."
     )
 
 

@@ -22,8 +22,8 @@ from transferkit.weights.catalogue import is_file
 class Plan:
     """All that is settled before training: nothing of it is written yet.
 
-    `unreadable` is (path, reason) of pictures left out, `started` the clock when planning began, `teacher` a model whose
-    logits are learned too.
+    `unreadable` is (path, reason) of pictures left out, `started` the clock when planning began, `teacher` a model
+    whose logits are learned too.
     """
 
     recipe: Recipe

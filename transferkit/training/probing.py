@@ -18,7 +18,7 @@ from transferkit.evaluation.metrics import wilson
 from transferkit.features import classifiers
 from transferkit.features.extraction import extract
 from transferkit.features.spec import FeatureSpec
-from transferkit.network import Network, head_source
+from transferkit.network import head_source
 from transferkit.training import checkpoints
 from transferkit.training.checkpoints import State
 from transferkit.training.planning import Plan
