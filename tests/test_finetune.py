@@ -18,7 +18,7 @@ import transferkit as tk
 from transferkit import models, runs
 from transferkit.data.sources import find_splits
 from transferkit.recipe import Recipe
-from transferkit.training import callbacks, freezing, optimizers, planning, tuning
+from transferkit.training import callbacks, freezing, planning, tuning
 
 
 @pytest.fixture
@@ -198,12 +198,6 @@ def test_of_equal_accuracies_the_lower_loss_is_kept():
     rows = [{"val_accuracy": a, "val_loss": b} for a, b in ((0.9, 0.3), (1.0, 0.7), (1.0, 0.6), (1.0, 0.6))]
     assert callbacks.best_of(rows) is rows[2]
     assert callbacks.best_of([]) is None
-
-
-def test_float16_scales_its_loss(tiny):
-    network = planning.with_policy(models.load(tiny, "none"), "mixed_float16")
-    optimizers.compile_for(network.model, keras.optimizers.SGD(), label_smoothing=0.0)
-    assert isinstance(network.model.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
 def test_other_orders_of_classes_are_brought_together(tiny, pets, splits, tmp_path):

@@ -11,7 +11,7 @@ from transferkit.data.listing import Splits
 from transferkit.evaluation.predict import outputs_of
 from transferkit.network import Network
 from transferkit.recipe import Recipe
-from transferkit.training import optimizers
+from transferkit.training import losses, optimizers
 from transferkit.training.callbacks import best_of
 
 
@@ -30,14 +30,8 @@ def fit_head(network: Network, splits: Splits, recipe: Recipe, lost: dict[str, s
     train, val = (_features(body, network.pixels, part, name, lost) for name, part in splits.items()[:2])
     model = keras.Model(head.input, network.model.output)  # the head, and an average over its map where there is one
     steps = -(-len(train[0]) // knobs.batch_size)
-    optimizer = optimizers.make(
-        knobs.optimizer,
-        lr=knobs.head_lr,
-        steps=steps * knobs.head_epochs,
-        warmup=knobs.warmup,
-        weight_decay=knobs.weight_decay,
-    )
-    optimizers.compile_for(model, optimizer, label_smoothing=knobs.label_smoothing)
+    optimizer = optimizers.make(knobs, lr=knobs.head_lr, steps=steps * knobs.head_epochs)
+    losses.compile_for(model, optimizer, knobs, train[1].sum(axis=0))
     batches = pipeline.shuffled(*train, batch_size=knobs.batch_size, seed=knobs.seed, epochs=range(knobs.head_epochs))
     rows, best = [], None
 

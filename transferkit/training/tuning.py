@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import keras
+import numpy as np
 import tensorflow as tf
 from rich.progress import TextColumn
 
@@ -19,7 +20,7 @@ from transferkit.data import audit, augment, axes, pipeline
 from transferkit.data.listing import Listing, Splits
 from transferkit.evaluation.predict import evaluate
 from transferkit.recipe import Recipe
-from transferkit.training import callbacks, optimizers
+from transferkit.training import callbacks, losses, optimizers
 from transferkit.training.features import fit_head
 from transferkit.training.freezing import release
 from transferkit.training.planning import Plan, plan
@@ -123,10 +124,8 @@ def _fit_released(job: Plan, folder: Path, history: list[dict], last: Path | Non
     model, epochs, first = job.network.model, knobs.epochs - knobs.head_epochs, len(history) - knobs.head_epochs
     release(job.network, knobs.unfreeze, bn=knobs.bn)
     steps = pipeline.steps(train, knobs.batch_size)
-    optimizer = optimizers.make(
-        knobs.optimizer, lr=knobs.lr, steps=steps * epochs, warmup=knobs.warmup, weight_decay=knobs.weight_decay
-    )
-    optimizers.compile_for(model, optimizer, label_smoothing=knobs.label_smoothing)
+    optimizer = optimizers.make(knobs, lr=knobs.lr, steps=steps * epochs)
+    losses.compile_for(model, optimizer, knobs, np.bincount(train.labels, minlength=len(train.classes)))
     if last:
         model.optimizer.build(model.trainable_variables)
         model.load_weights(last)
