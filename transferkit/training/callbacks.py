@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 from rich.progress import Progress
 
 from transferkit.console import say
@@ -117,7 +118,7 @@ class Keep(keras.callbacks.Callback):
             "val_loss": logs["val_cross_entropy"],
             "val_accuracy": logs["val_accuracy"],
             "objective": logs["loss"],
-            "lr": float(self.model.optimizer.learning_rate) * float(self.model.optimizer.factor),
+            "lr": float(self.model.optimizer.learning_rate) * float(ops.convert_to_numpy(self.model.optimizer.factor)),
         }
         row |= {name: round(float(value), 9) for name, value in row.items() if name not in ("phase", "epoch")}
         row["seconds"] = round(time.perf_counter() - self.started, 2)
@@ -154,7 +155,7 @@ class Keep(keras.callbacks.Callback):
         checkpoints.synchronised(self.model)
         if self.average:
             self.average.on_test_begin()
-        weights = {id(variable): np.array(variable) for variable in self.model.variables}
+        weights = {id(variable): ops.convert_to_numpy(variable) for variable in self.model.variables}
         if self.average:
             self.average.on_test_end()
         return weights
