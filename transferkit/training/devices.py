@@ -96,8 +96,12 @@ def _on_tensorflow(devices: str) -> Device:
 
 @cache
 def _mirrored(names: tuple[str, ...]) -> tf.distribute.Strategy:
-    """One for each list of devices: a second one would use the keys of the first one's collectives, and die."""
-    return tf.distribute.MirroredStrategy(list(names))
+    """One for each list of devices: a second one would use the keys of the first one's collectives, and die.
+
+    Collectives of parts of a CPU wait in the threads that the others need: gradients are summed on the first one.
+    """
+    on_cpu = tf.distribute.ReductionToOneDevice() if names[0].startswith("CPU") else None
+    return tf.distribute.MirroredStrategy(list(names), cross_device_ops=on_cpu)
 
 
 def _on_jax(devices: str) -> Device:
