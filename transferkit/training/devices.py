@@ -157,6 +157,11 @@ def check(device: Device, knobs: Train):
         raise UnknownName(f"{several} cannot clip their gradients together: leave out clip {knobs.clip:g}.")
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error of the backend says that a device has no memory left."""
+    return isinstance(error, tf.errors.ResourceExhaustedError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 def found() -> dict[str, str]:
     """What TensorFlow is, was built for, and sees."""
     build = tf.sysconfig.get_build_info()
