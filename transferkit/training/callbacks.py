@@ -90,12 +90,13 @@ class Keep(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started, self.first, self.epoch = time.perf_counter(), self.state.step, epoch
-        if self.metrics:
-            for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
-                variable.assign(value)
-        self.metrics = []
 
     def on_train_batch_end(self, batch, logs=None):
+        if self.metrics:  # they are sums, and there are none before the first step
+            checkpoints.synchronised(self.model)
+            for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
+                variable.assign_add(value)
+            self.metrics = []
         (steps, rest), now = divmod(batch + 1, self.state.parts), time.perf_counter()
         last, asked = batch + 1 == self.params["steps"], self.interruptible.asked
         due = not rest and not last and (asked or now - self.saved > 60 * self.knobs.checkpoint_minutes)
