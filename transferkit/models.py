@@ -147,8 +147,8 @@ def save(network: Network, path: Path):
 
 
 def _as_saved(model: keras.Model) -> keras.Model:
-    if any(layer.compute_dtype != "float32" or getattr(layer, "synchronized", False) for layer in model.layers):
-        return copied(model, policy="float32", synchronized=False)
+    if any(layer.compute_dtype != "float32" for layer in model.layers):
+        return copied(model, policy="float32")
     return keras.Model(model.input, model.output, name=model.name)  # uncompiled
 
 

@@ -135,14 +135,13 @@ def with_policy(network: Network, policy: str) -> Network:
     return dataclasses.replace(network, model=copied(network.model, policy=policy, exact=exact))
 
 
-def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=(), synchronized=None) -> keras.Model:
+def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=()) -> keras.Model:
     """A fresh, uncompiled copy of a flat functional model, with the same weights.
 
     Args:
         shape: (height, width, channels) of the pictures; by default the model's.
         front: a function of the pictures, put before the first layer.
         policy: dtype policy of all layers but those called as in `exact`; by default their own.
-        synchronized: whether batch norm takes its statistics over all devices of a strategy; by default as it did.
 
     Raises:
         ValueError: the weights do not fit the shape.
@@ -153,8 +152,6 @@ def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=(),
         config = layer.get_config()
         if policy and isinstance(layer, keras.layers.Layer):  # operations have no policy of their own
             config["dtype"] = "float32" if layer.name in exact else policy
-        if synchronized is not None and isinstance(layer, keras.layers.BatchNormalization):
-            config["synchronized"] = synchronized
         if layer.name == "pixels" and not front:
             config |= {key: _widened(config[key], pictures.shape[-1]) for key in ("scale", "offset")}
         return type(layer).from_config(config)

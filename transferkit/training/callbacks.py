@@ -68,12 +68,13 @@ class Keep(keras.callbacks.Callback):
         state: where the training is; it moves on with each epoch.
         average: Keras' callback that swaps weights and their moving averages, where such are kept.
         interruptible: tells that Ctrl-C was pressed, which takes effect where a checkpoint can be written.
+        alone: the model on one device, of which the model that is fitted may be a copy.
     """
 
-    def __init__(self, job: Plan, folder: Path, state: State, phase: Phase, average, interruptible):
+    def __init__(self, job: Plan, folder: Path, state: State, phase: Phase, average, interruptible, alone):
         super().__init__()
         self.job, self.folder, self.state, self.phase, self.knobs = job, folder, state, phase, job.recipe.train
-        self.average, self.interruptible = average, interruptible
+        self.average, self.interruptible, self.alone = average, interruptible, alone
         self.best, self.saved, self.metrics = None, time.perf_counter(), []
         self.every = 20 if job.device.gpu else 1  # batches between two looks at the loss, for which a GPU has to wait
 
@@ -150,11 +151,12 @@ class Keep(keras.callbacks.Callback):
         return self.state.factor * self.knobs.drop**drops
 
     def _weights(self) -> dict[int, np.ndarray]:
-        """Those of the model, or their moving averages, by `id`."""
+        """Those of the model, or their moving averages, by `id` of the one on one device."""
         checkpoints.synchronised(self.model)
         if self.average:
             self.average.on_test_begin()
-        weights = {id(variable): np.array(variable) for variable in self.model.variables}
+        pairs = zip(self.alone.variables, self.model.variables, strict=True)
+        weights = {id(variable): np.array(learnt) for variable, learnt in pairs}
         if self.average:
             self.average.on_test_end()
         return weights

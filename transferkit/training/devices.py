@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from transferkit.lookup import UnknownName, pick, shown
 from transferkit.recipe import Train
+from transferkit.training import workers
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Device:
         replicas: how many devices share a batch, at least 1.
         strategy: what keeps their copies of the network equal; None for one device, and on JAX, where the distribution
             of the process does it.
+        shard: (i, n): this process is worker i of n, each with as many of the devices.
     """
 
     name: str
@@ -34,9 +36,10 @@ class Device:
     policy: str
     replicas: int = 1
     strategy: tf.distribute.Strategy | None = None
+    shard: tuple[int, int] = (0, 1)
 
 
-def choose(devices: str = "auto", precision: str = "auto") -> Device:
+def choose(devices: str = "auto", precision: str = "auto", job: workers.Job | None = None) -> Device:
     """Make some devices the process's own, and settle the precision.
 
     Measured on CPUs: bfloat16 is slower than float32 there. One device gets no strategy, which would turn XLA off.
@@ -45,11 +48,12 @@ def choose(devices: str = "auto", precision: str = "auto") -> Device:
         devices: "auto" (the first GPU, else the CPU), "all" (all GPUs, else the CPU), "cpu", "cpu:N" (the CPU as N
             devices, to try things), or numbers of GPUs: "0", "0,1".
         precision: "auto" or a Keras dtype policy.
+        job: the workers that this process is one of; the devices are each one's own.
 
     Raises:
         UnknownName: there is no such device, or the process computes already on others.
     """
-    device = pick(BACKENDS, keras.backend.backend(), "backend to train on")(devices)
+    device = pick(BACKENDS, keras.backend.backend(), "backend to train on")(devices, job)
     return device if precision == "auto" else dataclasses.replace(device, policy=precision)
 
 
@@ -72,7 +76,7 @@ def _numbers(devices: str, gpus: int) -> list[int]:
     )
 
 
-def _on_tensorflow(devices: str) -> Device:
+def _on_tensorflow(devices: str, job: workers.Job | None) -> Device:
     physical, parts = tf.config.list_physical_devices("GPU"), _parts(devices) or 1
     gpus = [physical[number] for number in _numbers(devices, len(physical))]
     try:
@@ -87,11 +91,21 @@ def _on_tensorflow(devices: str) -> Device:
     facts = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     names = [fact.get("device_name", "GPU") for fact in facts]
     device = _described(names, parts, min((fact.get("compute_capability", (0,)) for fact in facts), default=(0,)))
+    if job:
+        return _of_workers(device, job)
     if device.replicas == 1:
         return device
     kind = "GPU" if gpus else "CPU"
     strategy = _mirrored(tuple(f"{kind}:{number}" for number in range(device.replicas)))
     return dataclasses.replace(device, strategy=strategy)
+
+
+def _of_workers(device: Device, job: workers.Job) -> Device:
+    strategy, count = workers.strategy(job), len(job.addresses)
+    name = f"{count} workers, each with {device.name}"
+    return dataclasses.replace(
+        device, name=name, replicas=strategy.num_replicas_in_sync, strategy=strategy, shard=(job.rank, count)
+    )
 
 
 @cache
@@ -104,8 +118,10 @@ def _mirrored(names: tuple[str, ...]) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(list(names), cross_device_ops=on_cpu)
 
 
-def _on_jax(devices: str) -> Device:
+def _on_jax(devices: str, job: workers.Job | None) -> Device:
     """Several devices share every batch from here on: Keras distributes what is made later."""
+    if job:
+        raise UnknownName("Several workers train on the backend tensorflow, not on jax: leave out KERAS_BACKEND.")
     jax, parts = importlib.import_module("jax"), _parts(devices) or 1
     tf.config.set_visible_devices([], "GPU")  # it feeds the pictures, and would take memory of the GPU
     try:
@@ -155,6 +171,10 @@ def check(device: Device, knobs: Train):
         raise UnknownName(f"{several} cannot accumulate: leave out accumulate {knobs.accumulate}, or take one device.")
     if knobs.clip:
         raise UnknownName(f"{several} cannot clip their gradients together: leave out clip {knobs.clip:g}.")
+    if knobs.teacher:
+        raise UnknownName(
+            f"{several} cannot learn from a teacher: leave out {shown(knobs.teacher)}, or take one device."
+        )
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -12,7 +12,7 @@ from transferkit.data import audit, augment, axes, sources
 from transferkit.data.listing import Splits, complete
 from transferkit.network import Network, at_size, with_channels, with_head, with_policy
 from transferkit.recipe import Recipe
-from transferkit.training import devices
+from transferkit.training import devices, workers
 from transferkit.training.freezing import release
 from transferkit.training.phases import phases, words_of
 from transferkit.weights.catalogue import is_file
@@ -50,7 +50,7 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     if wanted.augment.augment is not None:
         augment.parse(wanted.augment.augment, axes.of(wanted.augment.pca))
     wanted = _anchored(wanted)
-    device = devices.choose(wanted.train.devices, wanted.train.precision)
+    device = devices.choose(wanted.train.devices, wanted.train.precision, workers.joined(wanted.train.workers))
     keras.utils.set_random_seed(wanted.train.seed)
     parts = dict(splits.items()) if splits else sources.find_parts(wanted.data)
     _check_names(parts["train"].classes)
@@ -74,6 +74,7 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         len(splits.train), min(counts), side, network.pixels, network.minimum, device.gpu, _probes(network, splits)
     )
     settled, choices = rules.choose(wanted, facts)
+    devices.check(device, settled.train)
     phases(settled)  # contradictions are errors now, not after the first phase
     network = _fitted(network, splits.train.classes, settled, device)
     return Plan(settled, choices, splits, unreadable, network, device, started)
