@@ -154,11 +154,11 @@ def _heads(model: keras.Model) -> tuple[float, ...]:
 def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Material, interruptible):
     """Train from a state to the end of the phase."""
     knobs, device, model = job.recipe.train, job.device, mirrored.placed(material.model, job.device)
-    with mirrored.scope(device):
-        _compile(job, state, phase, material, model)
     average = keras.callbacks.SwapEMAWeights(swap_on_epoch=False) if knobs.ema else None
     keep = callbacks.Keep(job, folder, state, phase, average, interruptible, material.model)
-    keep.start(model)
+    with mirrored.scope(device):
+        _compile(job, state, phase, material, model)
+        keep.start(model)
     validation = mirrored.own_part(material.validation, device, material.size)
     with (
         progress(TextColumn("{task.fields[figures]}")) as bars,

@@ -1,11 +1,15 @@
-"""How a process learns that it is one of several workers: who they are, and which of them it is."""
+"""How a process learns that it is one of several workers, and what each of them has of its own."""
 
+import atexit
 import json
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -100,3 +104,15 @@ def strategy(job: Job) -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:
         raise UnknownName(f"Workers must join before TensorFlow starts in their process: {error}") from None
+
+
+def private(run: Path | None = None) -> Path:
+    """A folder for a worker that is not the first, with what the run holds so far; it is gone when the process ends.
+
+    The first one writes nothing to the run before all have joined, so what is copied before that is whole.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="transferkit-worker-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if run:
+        shutil.copytree(run, folder, dirs_exist_ok=True)
+    return folder
