@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from transferkit.lookup import UnknownName, pick, shown
 from transferkit.recipe import Train
-from transferkit.training import workers
+from transferkit.training import patches, workers
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def _on_tensorflow(devices: str, job: workers.Job | None) -> Device:
 
 
 def _of_workers(device: Device, job: workers.Job) -> Device:
+    patches.check()
     strategy, count = workers.strategy(job), len(job.addresses)
     name = f"{count} workers, each with {device.name}"
     return dataclasses.replace(

@@ -23,7 +23,7 @@ def several_workers(model: keras.Model, example) -> Iterator[None]:
     Raises:
         ValueError: this Keras is not one that the patches are known to fit.
     """
-    trainer = _trainer()
+    trainer = check()
     before = trainer.reduce_per_replica
     with model.distribute_strategy.scope():
         model._symbolic_build(data_batch=example)
@@ -36,8 +36,8 @@ def several_workers(model: keras.Model, example) -> Iterator[None]:
         del model._maybe_symbolic_build
 
 
-def _trainer():
-    """The module of Keras that is patched."""
+def check():
+    """The module of Keras that is patched; raise `ValueError` if it is not the one that the patches were made for."""
     from keras.src.backend.tensorflow import trainer
 
     found = list(inspect.signature(trainer.reduce_per_replica).parameters)

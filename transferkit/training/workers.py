@@ -85,13 +85,25 @@ def _from_tf_config(environment) -> Job | None:
 
 
 def _from_slurm(environment) -> Job | None:
+    """One worker a node, in Slurm's order; TensorFlow's own reader sorts node10 before node9."""
     if "SLURM_PROCID" not in environment:
         return None
-    try:
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(port_base=FIRST_PORT, auto_set_gpu=False)
-        return Job(tuple(resolver.cluster_spec().job_tasks("worker")), int(environment["SLURM_PROCID"]))
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise UnknownName(f"Slurm does not say who the workers are, start with srun: {error}.") from None
+    hosts, count = _hosts(environment.get("SLURM_STEP_NODELIST", "")), environment.get("SLURM_STEP_NUM_TASKS", "")
+    if count != str(len(hosts)):
+        raise UnknownName(f"Slurm has {len(hosts)} nodes and {count or 'no'} tasks: start one task a node with srun.")
+    return Job(tuple(f"{host}:{FIRST_PORT}" for host in hosts), int(environment["SLURM_PROCID"]))
+
+
+def _hosts(words: str) -> list[str]:
+    """The names in a Slurm list, as in `gpu[07-09,12],login1`."""
+    hosts = []
+    for name, numbers in re.findall(r"([^,\[\]]+)(?:\[([^\]]+)\])?", words):
+        if not numbers:
+            hosts.append(name)
+        for part in numbers.split(",") if numbers else ():
+            first, _, last = part.partition("-")
+            hosts += [f"{name}{number:0{len(first)}d}" for number in range(int(first), int(last or first) + 1)]
+    return hosts
 
 
 @cache
