@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from transferkit import models
-from transferkit.network import Network
+from transferkit.network import with_policy
 from transferkit.training import precision
 
 
@@ -31,9 +31,10 @@ def test_a_network_that_overflows_stays_in_float32(fresh, listing, capsys):
 
 
 def test_the_difference_is_a_share_of_the_spread(fresh):
-    flat = keras.Model(fresh.model.input, fresh.model.output * 1.01)
-    other = Network(flat, fresh.pixels, fresh.classes, fresh.head, "other")
+    other = with_policy(fresh, "float32")
+    norm = other.model.get_layer("layer2.bn")
+    norm.gamma.assign(norm.gamma * 1.01)  # and with it, its offset being 0, what is pooled
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("uint8")
-    logits = fresh.model(pictures).numpy()
-    expected = 0.01 * np.sqrt((logits**2).mean()) / logits.std()
+    features = keras.Model(fresh.model.input, fresh.model.get_layer("pooled").output)(pictures).numpy()
+    expected = 0.01 * np.sqrt((features**2).mean()) / features.std()
     assert precision.difference(fresh, other, pictures) == pytest.approx(expected, rel=1e-3)

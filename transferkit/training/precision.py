@@ -1,5 +1,6 @@
 """Whether a network in half precision still gives the answers that it gives in float32."""
 
+import keras
 import numpy as np
 
 from transferkit.console import warn
@@ -24,19 +25,25 @@ def in_policy(network: Network, policy: str, paths) -> Network:
     if apart <= TOLERANCE:
         return half
     warn(
-        f"{network.base} answers otherwise in {policy}, by {apart:.0%} of its logits' spread: it is trained in float32."
+        f"{network.base} answers otherwise in {policy}, by {apart:.0%} of its features' spread: it is trained in float32."
     )
     return network
 
 
 def difference(network: Network, half: Network, pictures) -> float:
-    """How far the logits of two networks are apart, as a share of the first one's spread; infinite if one is no number.
+    """How far apart what two networks show their heads is, as a share of the first one's spread.
+
+    Not their logits: a new head starts as zeros, whose answers always agree, and computes in float32 in both.
 
     Args:
         pictures: (n, h, w, c), 0..255.
+
+    Returns:
+        Root mean square of the difference over the standard deviation; infinite if some are no numbers.
     """
-    exact, rounded = (np.asarray(each.model(pictures, training=False), "float64") for each in (network, half))
-    apart, spread = np.sqrt(np.mean((rounded - exact) ** 2)), exact.std()
-    if not np.isfinite(apart):
-        return float("inf")
-    return float(apart / spread) if spread else float(apart > 0)
+    exact, rounded = (
+        np.asarray(keras.Model(each.model.input, each.model.get_layer(each.head).input)(pictures, training=False))
+        for each in (network, half)
+    )
+    apart = np.sqrt(np.mean((rounded.astype("float64") - exact) ** 2))
+    return float(apart / exact.std()) if np.isfinite(apart) and exact.std() else float("inf")
