@@ -24,9 +24,7 @@ def in_policy(network: Network, policy: str, paths) -> Network:
     apart = difference(network, half, pictures)
     if apart <= TOLERANCE:
         return half
-    warn(
-        f"{network.base} answers otherwise in {policy}, by {apart:.0%} of its features' spread: it is trained in float32."
-    )
+    warn(f"{network.base} answers otherwise in {policy}, by {apart:.0%} of its features' spread: it learns in float32.")
     return network
 
 
