@@ -145,6 +145,9 @@ class Train:
     devices: str = knob(
         "auto", "auto (the first GPU, else the CPU), all, cpu, cpu:N (N parts of it), or numbers of GPUs: 0,1."
     )
+    workers: str = knob(
+        "", 'Processes that train together: host:port of each, or auto, from TF_CONFIG or Slurm; "" is this one alone.'
+    )
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def command(recipe_file, out, overwrite, resume, dry_run, as_json, **knobs):
         show_plan(plan, on=console.answers() if dry_run else console.console)
         if dry_run:
             return
-        run = tuning.run(plan, runs.new_folder(out, overwrite=overwrite, name=name))
+        run = tuning.run(plan, tuning.new_folder(plan, out, overwrite=overwrite, name=name))
     if as_json:
         figures = {name: run.metrics[name] for name in ("accuracy", "ci95", "n", "split", "seconds")}
         options.answer({"run": str(run.folder)} | figures)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import ops
 from rich.progress import Progress
 
 from transferkit.console import say
@@ -69,13 +68,16 @@ class Keep(keras.callbacks.Callback):
         state: where the training is; it moves on with each epoch.
         average: Keras' callback that swaps weights and their moving averages, where such are kept.
         interruptible: tells that Ctrl-C was pressed, which takes effect where a checkpoint can be written.
+        alone: the model on one device, of which the model that is fitted may be a copy.
     """
 
-    def __init__(self, job: Plan, folder: Path, state: State, phase: Phase, average, interruptible):
+    def __init__(self, job: Plan, folder: Path, state: State, phase: Phase, average, interruptible, alone):
         super().__init__()
         self.job, self.folder, self.state, self.phase, self.knobs = job, folder, state, phase, job.recipe.train
-        self.average, self.interruptible = average, interruptible
+        self.average, self.interruptible, self.alone = average, interruptible, alone
         self.best, self.saved, self.metrics = None, time.perf_counter(), []
+        # several workers save in step with each other, as reading the metrics takes all of them: after epochs alone
+        self.several = job.device.shard[1] > 1
         self.every = 20 if job.device.gpu else 1  # batches between two looks at the loss, for which a GPU has to wait
 
     def start(self, model: keras.Model):
@@ -100,7 +102,8 @@ class Keep(keras.callbacks.Callback):
             self.metrics = []
         (steps, rest), now = divmod(batch + 1, self.state.parts), time.perf_counter()
         last, asked = batch + 1 == self.params["steps"], self.interruptible.asked
-        due = not rest and not last and (asked or now - self.saved > 60 * self.knobs.checkpoint_minutes)
+        timely = now - self.saved > 60 * self.knobs.checkpoint_minutes
+        due = not rest and not last and not self.several and (asked or timely)
         if (due or last or (batch + 1) % self.every == 0) and not math.isfinite(float(logs["loss"])):
             raise Diverged(self.epoch, self.first + -(-(batch + 1) // self.state.parts))
         if due:
@@ -118,7 +121,7 @@ class Keep(keras.callbacks.Callback):
             "val_loss": logs["val_cross_entropy"],
             "val_accuracy": logs["val_accuracy"],
             "objective": logs["loss"],
-            "lr": float(self.model.optimizer.learning_rate) * float(ops.convert_to_numpy(self.model.optimizer.factor)),
+            "lr": float(np.asarray(self.model.optimizer.learning_rate) * np.asarray(self.model.optimizer.factor)),
         }
         row |= {name: round(float(value), 9) for name, value in row.items() if name not in ("phase", "epoch")}
         row["seconds"] = round(time.perf_counter() - self.started, 2)
@@ -129,7 +132,7 @@ class Keep(keras.callbacks.Callback):
         self.model.optimizer.factor.assign(self._factor())
         over = ended(self.state, self.phase, self.knobs)
         self.model.stop_training |= over
-        if over or self.interruptible.asked or time.perf_counter() - self.saved > OFTEN:
+        if over or self.several or self.interruptible.asked or time.perf_counter() - self.saved > OFTEN:
             self.save()
         if self.interruptible.asked:
             raise KeyboardInterrupt
@@ -151,11 +154,12 @@ class Keep(keras.callbacks.Callback):
         return self.state.factor * self.knobs.drop**drops
 
     def _weights(self) -> dict[int, np.ndarray]:
-        """Those of the model, or their moving averages, by `id`."""
+        """Those of the model, or their moving averages, by `id` of the one on one device."""
         checkpoints.synchronised(self.model)
         if self.average:
             self.average.on_test_begin()
-        weights = {id(variable): ops.convert_to_numpy(variable) for variable in self.model.variables}
+        pairs = zip(self.alone.variables, self.model.variables, strict=True)
+        weights = {id(variable): np.array(learnt) for variable, learnt in pairs}
         if self.average:
             self.average.on_test_end()
         return weights
@@ -173,7 +177,7 @@ class Watch(keras.callbacks.Callback):
     It comes first among the callbacks: where it raises `ValueError`, too many being lost, the epoch is worth nothing.
 
     Args:
-        delivered: how often `pipeline.training` has given each of `paths`; one process reads them all.
+        delivered: how often `pipeline.training` has given each of `paths` to this worker.
         order: in which they should come.
         lost: `{path: reason}`, to which those are added.
     """
@@ -185,8 +189,7 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         skipped = self.order.skip if epoch == self.order.epochs.start else 0
-        rows = self.order.rows(epoch).numpy()[skipped:].ravel()[: len(self.paths)]  # what fills the last batch is extra
-        self.due += np.bincount(rows, minlength=len(self.paths))
+        self.due += np.bincount(self.order.once(epoch, skipped), minlength=len(self.paths))
         # where classes are sampled, a lost picture moves the others, so that some come once less
         due = self.due if self.order.sampling == "all" else self.due // 2
         audit.note_lost(self.paths, np.flatnonzero(self.delivered.numpy() >= due), self.lost)

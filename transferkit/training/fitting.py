@@ -19,7 +19,7 @@ from rich.progress import TextColumn
 from transferkit.console import progress, warn
 from transferkit.data import augment, axes, pipeline
 from transferkit.data.order import Order
-from transferkit.training import callbacks, checkpoints, devices, frozen, losses, optimizers
+from transferkit.training import callbacks, checkpoints, devices, frozen, losses, mirrored, optimizers
 from transferkit.training.checkpoints import State
 from transferkit.training.freezing import divided, release
 from transferkit.training.phases import Phase
@@ -39,7 +39,7 @@ class Material:
         heads: the weights of its blocks of logits in the loss.
         labels: of the pictures in use, and `paths` theirs.
         batches: batches(order) gives those of training, and the callbacks that watch over them.
-        validation: batches over and over, `steps` of each pass.
+        validation: batches of `size` over and over, `steps` of each pass.
     """
 
     model: keras.Model
@@ -49,6 +49,7 @@ class Material:
     batches: Callable
     validation: tf.data.Dataset
     steps: int
+    size: int
 
 
 class Hopeless(ValueError):
@@ -89,10 +90,11 @@ def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Mat
     line = "none" if phase.views == 1 else job.recipe.augment.augment
     views = augment.parse(line, axes.of(job.recipe.augment.pca))
     room = {"memory": knobs.memory, "folder": place}
+    size = -(-VALIDATION_BATCH // job.device.replicas) * job.device.replicas
     if phase.views and knobs.frozen == "once" and not views.batches and not job.teacher:
         parts = divided(job.network.model)
         if parts and (maps := _maps(job, parts[0], phase, views, lost, room)):
-            return _stored(parts[1], *maps, job.splits.train.paths)
+            return _stored(parts[1], *maps, job.splits.train.paths, size)
     train = job.splits.train
 
     def batches(order):
@@ -107,12 +109,13 @@ def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Mat
         train.labels,
         train.paths,
         batches,
-        pipeline.validation(job.splits.val, pixels, batch_size=VALIDATION_BATCH, **room),
-        pipeline.steps(job.splits.val, VALIDATION_BATCH),
+        pipeline.validation(job.splits.val, pixels, batch_size=size, **room),
+        pipeline.steps(job.splits.val, size),
+        size,
     )
 
 
-def _stored(model: keras.Model, learnt: frozen.Maps, held: frozen.Maps, paths) -> Material:
+def _stored(model: keras.Model, learnt: frozen.Maps, held: frozen.Maps, paths, size: int) -> Material:
     """What follows a frozen part, and what that made of the training and the validation pictures."""
 
     def batches(order):
@@ -124,8 +127,9 @@ def _stored(model: keras.Model, learnt: frozen.Maps, held: frozen.Maps, paths) -
         tuple(learnt.labels.argmax(1).tolist()),
         tuple(paths[row] for row in learnt.rows),
         batches,
-        pipeline.stored_validation(held.values, held.rows, held.labels, batch_size=VALIDATION_BATCH),
-        -(-len(held) // VALIDATION_BATCH),
+        pipeline.stored_validation(held.values, held.rows, held.labels, batch_size=size),
+        -(-len(held) // size),
+        size,
     )
 
 
@@ -149,12 +153,18 @@ def _heads(model: keras.Model) -> tuple[float, ...]:
 
 def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Material, interruptible):
     """Train from a state to the end of the phase."""
-    knobs, model = job.recipe.train, material.model
-    _compile(job, state, phase, material)
+    knobs, device, model = job.recipe.train, job.device, mirrored.placed(material.model, job.device)
     average = keras.callbacks.SwapEMAWeights(swap_on_epoch=False) if knobs.ema else None
-    keep = callbacks.Keep(job, folder, state, phase, average, interruptible)
-    keep.start(model)
-    with progress(TextColumn("{task.fields[figures]}")) as bars, warnings.catch_warnings():
+    keep = callbacks.Keep(job, folder, state, phase, average, interruptible, material.model)
+    with mirrored.scope(device):
+        _compile(job, state, phase, material, model)
+        keep.start(model)
+    validation = mirrored.own_part(material.validation, device, material.size)
+    with (
+        progress(TextColumn("{task.fields[figures]}")) as bars,
+        mirrored.fitting(model, device, validation),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", "Your input ran out of data")  # of which Watch tells the cause
         while not callbacks.ended(state, phase, knobs):
             order = _order(job, material, state, phase)
@@ -162,12 +172,12 @@ def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Materi
             batches, waited = pipeline.clocked(batches)
             show = callbacks.Show(bars, phase, order.batch, waited)
             model.fit(
-                batches,
+                mirrored.spread(batches, device, order.batch),
                 initial_epoch=state.epoch,
                 # an epoch that was begun has fewer steps, which is a `fit` of its own
                 epochs=state.epoch + 1 if state.step else phase.epochs,
                 steps_per_epoch=(order.steps - state.step) * state.parts,
-                validation_data=material.validation,
+                validation_data=mirrored.spread(validation, device, material.size // device.shard[1]),
                 validation_steps=material.steps,
                 callbacks=[*watches, show, *([average] if average else []), keep, *_logs(folder)],
                 shuffle=False,
@@ -185,13 +195,14 @@ def _order(job: Plan, material: Material, state: State, phase: Phase) -> Order:
         range(state.epoch, 2 * phase.epochs),
         skip=state.step,
         parts=state.parts,
+        shard=job.device.shard,
         sampling="balanced" if knobs.balance == "sampling" else "all",
     )
 
 
-def _compile(job: Plan, state: State, phase: Phase, material: Material):
+def _compile(job: Plan, state: State, phase: Phase, material: Material, model: keras.Model):
     """A new optimizer and the loss."""
-    knobs, model = dataclasses.replace(job.recipe.train, accumulate=state.parts), material.model
+    knobs = dataclasses.replace(job.recipe.train, accumulate=state.parts)
     steps = -(-len(material.labels) // knobs.batch_size) * state.parts * phase.epochs
     rates = optimizers.rates(model, job.network.head, knobs.layer_decay) if knobs.layer_decay < 1 else None
     optimizer = optimizers.make(knobs, lr=phase.lr, steps=steps, rates=rates)

@@ -1,5 +1,6 @@
 """A job settled before anything is trained or written: pictures read once, network loaded, every knob chosen."""
 
+import dataclasses
 import os
 import time
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from transferkit import models, rules, zoo
 from transferkit.console import warn
 from transferkit.data import audit, augment, axes, sources
 from transferkit.data.listing import Splits, complete
-from transferkit.network import Network, at_size, with_channels, with_head, with_policy
+from transferkit.network import Network, at_size, with_channels, with_head
 from transferkit.recipe import Recipe
-from transferkit.training import devices
+from transferkit.training import devices, precision, workers
 from transferkit.training.freezing import release
 from transferkit.training.phases import phases, words_of
 from transferkit.weights.catalogue import is_file
@@ -50,7 +51,7 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     if wanted.augment.augment is not None:
         augment.parse(wanted.augment.augment, axes.of(wanted.augment.pca))
     wanted = _anchored(wanted)
-    device = devices.choose(wanted.train.devices, wanted.train.precision)
+    device = devices.choose(wanted.train.devices, wanted.train.precision, workers.joined(wanted.train.workers))
     keras.utils.set_random_seed(wanted.train.seed)
     parts = dict(splits.items()) if splits else sources.find_parts(wanted.data)
     _check_names(parts["train"].classes)
@@ -74,8 +75,12 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         len(splits.train), min(counts), side, network.pixels, network.minimum, device.gpu, _probes(network, splits)
     )
     settled, choices = rules.choose(wanted, facts)
+    devices.check(device, settled.train)
     phases(settled)  # contradictions are errors now, not after the first phase
-    network = _fitted(network, splits.train.classes, settled, device)
+    exact = _fitted(network, splits.train.classes, settled)
+    network = precision.in_policy(exact, device.policy, splits.train.paths)
+    if network is exact:
+        device = dataclasses.replace(device, policy="float32")
     return Plan(settled, choices, splits, unreadable, network, device, started)
 
 
@@ -100,13 +105,11 @@ def _anchored(recipe: Recipe) -> Recipe:
     return recipe.override(**{knob: os.path.abspath(path) for knob, path in paths.items() if os.path.exists(path)})
 
 
-def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe, device: devices.Device) -> Network:
-    """The network with the job's classes, size and precision."""
+def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe) -> Network:
+    """The network with the job's classes and size."""
     if network.classes != classes or not network.head:  # of which `with_head` says why it cannot be
         network = with_head(network, classes)
     network = at_size(network, recipe.model.size)
-    if device.policy != "float32":
-        network = with_policy(network, device.policy)
     for word in words_of(recipe.train.unfreeze):
         release(network, word)  # so is an unknown layer
     return network

@@ -11,7 +11,7 @@ from transferkit.data import audit
 from transferkit.data.listing import Listing, Splits
 from transferkit.evaluation.predict import evaluate
 from transferkit.recipe import Recipe
-from transferkit.training import checkpoints, fitting, probing
+from transferkit.training import checkpoints, fitting, probing, workers
 from transferkit.training.checkpoints import State
 from transferkit.training.freezing import release
 from transferkit.training.phases import phases
@@ -51,7 +51,12 @@ def finetune(
     wanted = Recipe().override(base=str(base), **knobs)
     given = Splits(train, val, test).lessened(wanted.data.fraction, wanted.data.per_class, wanted.train.seed)
     job = plan(wanted, given)
-    return run(job, runs.new_folder(out, overwrite=overwrite, name=f"runs/finetune-{runs.slug(str(base))}"))
+    return run(job, new_folder(job, out, overwrite=overwrite, name=f"runs/finetune-{runs.slug(str(base))}"))
+
+
+def new_folder(job: Plan, out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
+    """The folder of a new run, as `runs.new_folder` makes it; of several workers the first alone writes there."""
+    return workers.private() if job.device.shard[0] else runs.new_folder(out, overwrite=overwrite, name=name)
 
 
 def run(job: Plan, folder: Path) -> runs.Run:
@@ -72,6 +77,8 @@ def resume(folder: str | os.PathLike) -> runs.Run:
     cut = runs.load_run(folder)
     if (cut.folder / "metrics.json").exists() and not cut.metrics["interrupted"]:
         raise ValueError(f"{folder} is complete: to go on from it, start a new run with --base {folder}.")
+    if (member := workers.joined(cut.recipe.train.workers)) and member.rank:
+        cut = runs.load_run(workers.private(cut.folder))
     (cut.folder / "checkpoints").mkdir(exist_ok=True)
     with checkpoints.held(cut.folder):
         job = plan(cut.recipe, cut.splits)
