@@ -33,7 +33,7 @@ def test_override_reaches_every_part():
         ({"epochs": 2.5}, "epochs must be a int, not 2.5."),
         ({"epochs": True}, "epochs must be a int, not True."),
         ({"validation": 2}, "validation must be from 0.01 to 0.9, not 2."),
-        ({"optimizer": "adam"}, "optimizer must be one of adamw, sgd, not 'adam'."),
+        ({"optimizer": "adam"}, "optimizer must be one of adamw, sgd, sgd_l2, lars, lamb, not 'adam'."),
         ({"base": None}, "base must be a str, not None."),
     ],
 )

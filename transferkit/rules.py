@@ -104,11 +104,13 @@ def epochs(facts, recipe):
 
 
 def lr(facts, recipe):
-    """The square root and the linear rule of batch scaling."""
-    batch = recipe.train.batch_size
-    if recipe.train.optimizer == "adamw":
-        return _round(4e-4 * math.sqrt(batch / 32)), f"AdamW, batch {batch}"
-    return _round(0.01 * batch / 32), f"SGD, batch {batch}"
+    """In proportion to the batch (Goyal et al. 2017, section 2.1); where each gradient is divided by its deviation, to
+    the square root (Krizhevsky 2014, "One weird trick", section 5; You et al. 2019)."""
+    knobs, adaptive = recipe.train, recipe.train.optimizer in ("adamw", "lamb")
+    rate, per = (knobs.lr_per or ("4e-4/32" if adaptive else "0.01/32")).split("/")
+    scale = knobs.batch_size / int(per)
+    share = "in proportion to the root of the batch" if adaptive else "in proportion to the batch"
+    return _round(float(rate) * (math.sqrt(scale) if adaptive else scale)), f"{rate} for {per} pictures, {share}"
 
 
 def head_lr(facts, recipe):
@@ -136,7 +138,7 @@ def bn(facts, recipe):
 
 
 def _round(value: float) -> float:
-    return float(f"{value:.2g}")
+    return float(f"{value:.3g}")
 
 
 RULES = {

@@ -54,14 +54,33 @@ def fit(model, weights: Weights, *, source: str) -> tuple[str, ...]:
     return f"{count}/{count} tensors loaded", *weights.changes, *words
 
 
-def assign(model, tensors: dict, layout: str, *, source: str) -> int:
-    """Give a model all its weights.
+def grow(model, weights: Weights, row, *, source: str) -> tuple[str, ...]:
+    """Give some layers of a model the weights of a smaller network; the others stay as they are.
+
+    Args:
+        row: the model's `Variant`, which says which layers are given which.
+
+    Returns:
+        What was loaded, for a person.
+
+    Raises:
+        ValueError: a layer of the file does not fit its place; nothing is assigned then.
+    """
+    kinds = ("weight", "bias")
+    tensors = {f"{ours}.{kind}": weights.tensors[f"{its}.{kind}"] for ours, its in row.grown.items() for kind in kinds}
+    count = assign(model, tensors, weights.layout, source=source, only=row.grown)
+    return f"{count}/{len(model.weights)} tensors loaded", f"grown from {row.grows_from}, the other tensors are fresh"
+
+
+def assign(model, tensors: dict, layout: str, *, source: str, only=None) -> int:
+    """Give a model all its weights, or all those of some layers.
 
     Args:
         model: a `keras.Model` whose layers bear the names of the tensors.
         tensors: `{torch name: array}`.
         layout: "torch" (output channels first) or "keras" (as is).
         source: where the tensors come from, for the sentence.
+        only: names of the layers; by default all.
 
     Returns:
         The number of tensors assigned.
@@ -70,6 +89,7 @@ def assign(model, tensors: dict, layout: str, *, source: str) -> int:
         ValueError: a tensor is missing, left over or of another shape; nothing is assigned then.
     """
     wanted, maps = tensor_names(model), _flattened(model) if layout == "torch" else {}
+    wanted = {name: pair for name, pair in wanted.items() if only is None or pair[0].name in only}
 
     def turned(name):
         layer, variable = wanted[name]

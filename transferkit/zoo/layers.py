@@ -60,11 +60,11 @@ def normal(std):
     return RandomNormal(stddev=std)
 
 
-def norm(x, *, name, epsilon=1e-5):
-    """Batch normalisation with torch's momentum (0.1 there, 0.9 here)."""
+def norm(x, *, name, epsilon=1e-5, gamma="ones"):
+    """Batch normalisation with torch's momentum (0.1 there, 0.9 here); `gamma` is what its scale starts from."""
     from keras import layers
 
-    return layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name=name)(x)
+    return layers.BatchNormalization(momentum=0.9, epsilon=epsilon, gamma_initializer=gamma, name=name)(x)
 
 
 def local_response_norm(x, *, alpha=1e-4, k=2.0, size=5):
