@@ -8,6 +8,7 @@ import numpy as np
 
 from transferkit.lookup import UnknownName, known, nearest
 from transferkit.pixels import Pixels
+from transferkit.zoo.layers import two_pixels
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,8 @@ def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=())
     def call(layer, *args, **kwargs):
         if front and args and args[0] is pictures:
             args = (front(pictures), *args[1:])
+        if isinstance(layer, keras.layers.AdaptiveAveragePooling2D):
+            args = (two_pixels(args[0], name=layer.name), *args[1:])
         return layer(*args, **kwargs)
 
     # of the bare graph: a clone of a compiled model would be compiled as well

@@ -4,7 +4,7 @@ import click
 
 from transferkit.commands import job
 
-SCRATCH = {"weights": "none", "head_epochs": 0}
+SCRATCH = {"weights": "none", "start": "fresh", "head_epochs": 0}
 
 
 @click.command(short_help="Train a network from scratch, by a paper's recipe or by rules.")

@@ -109,6 +109,21 @@ def max_pool(x, *, name, ceil=False):
     return layers.MaxPooling2D(3, 2, name=name)(x)
 
 
+def adaptive_average(x, side, *, name):
+    """Averages of `side` x `side` places, whatever the size of the map."""
+    from keras import layers
+
+    return layers.AdaptiveAveragePooling2D(side, name=name)(two_pixels(x, name=name))
+
+
+def two_pixels(x, *, name):
+    """A map of one pixel repeated to 2x2, before the adaptive average `name`: within a compiled function, that of
+    Keras 3.15 fails on one pixel."""
+    from keras import layers
+
+    return layers.UpSampling2D(2, name=f"{name}.repeat")(x) if tuple(x.shape[1:3]) == (1, 1) else x
+
+
 def mark(x, name):
     """A cut point: an `Identity` that plain `get_layer(name)` finds, in a saved model too."""
     from keras import layers
