@@ -10,8 +10,8 @@ from transferkit.pixels import Pixels
 from transferkit.recipe import Recipe
 
 
-def facts(pictures=240, smallest_class=50, side=375, minimum=1, gpu=False):
-    return rules.Facts(pictures, smallest_class, side, Pixels(), minimum, gpu)
+def facts(pictures=240, smallest_class=50, side=375, minimum=1, gpu=False, probes=False):
+    return rules.Facts(pictures, smallest_class, side, Pixels(), minimum, gpu, probes)
 
 
 def test_knobs_are_unique_and_have_help():

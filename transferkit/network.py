@@ -53,6 +53,14 @@ def cuts(model: keras.Model) -> list[str]:
     return [layer.name for layer in model.layers if isinstance(layer, keras.layers.Identity) or layer.name == "pooled"]
 
 
+def head_source(network: Network) -> str:
+    """The name of the layer whose output goes into the head, at inference: dropout passes it on."""
+    tensor = network.model.get_layer(network.head).input
+    while isinstance(source := tensor._keras_history.operation, keras.layers.Dropout):
+        tensor = source.input
+    return source.name
+
+
 def with_head(network: Network, classes) -> Network:
     """The same network, sharing its layers, with a new last layer for `classes`.
 

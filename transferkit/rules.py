@@ -14,7 +14,8 @@ from transferkit.recipe import BY_RULE, Recipe, parts_of_knobs
 @dataclass(frozen=True)
 class Facts:
     """What the rules look at: training pictures, those of the smallest class, the median shorter side in pixels,
-    the base's own geometry and least side, and whether a GPU is there."""
+    the base's own geometry and least side, whether a GPU is there, and whether a logistic regression on the base's
+    features can become the new head."""
 
     pictures: int
     smallest_class: int
@@ -22,6 +23,7 @@ class Facts:
     pixels: Pixels
     minimum: int
     gpu: bool
+    probes: bool
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,25 @@ def batch_size(facts, recipe):
     return 32, "more than 2,000 pictures"
 
 
+def start(facts, recipe):
+    """Kumar et al. 2022, section 3.4."""
+    if not facts.probes:
+        return "fresh", "there is no new head on trained weights"
+    if facts.pictures > MANY:
+        return "fresh", f"more than {MANY:,} pictures: some epochs of the head cost less"
+    if facts.smallest_class < 2:
+        return "fresh", "a class has one picture"
+    return "probe", "a regression on the features is the best head to begin with"
+
+
 def head_epochs(facts, recipe):
     total = recipe.train.epochs
     if recipe.train.unfreeze == "head":
         return (15, "cheap: the network runs once") if total is BY_RULE else (total, "the head is all that learns")
+    if recipe.train.start == "probe":
+        return 0, "the head starts from a regression"
+    if recipe.model.weights == "none":
+        return 0, "features of fresh weights say little"
     return (5, "cheap: the network runs once") if total is BY_RULE else (min(5, total // 3), f"of {total}")
 
 
@@ -101,6 +118,14 @@ def epochs(facts, recipe):
     budget, least, most = (60_000, 5, 30) if facts.gpu else (2_400, 2, 20)
     released = max(least, min(most, budget // facts.pictures))
     return head + released, f"{facts.pictures:,} pictures {'on a GPU' if facts.gpu else 'without a GPU'}"
+
+
+def views(facts, recipe):
+    if recipe.train.unfreeze == "head":
+        return 1, "the head learns on the plain view"
+    if "all" in recipe.train.unfreeze:
+        return 0, "nothing is frozen"
+    return 4, "the frozen part runs four times a picture, and no more"
 
 
 def lr(facts, recipe):
@@ -141,6 +166,9 @@ def _round(value: float) -> float:
     return float(f"{value:.3g}")
 
 
+MANY = 20_000  # pictures
+
+
 RULES = {
     rule.__name__: rule
     for rule in (
@@ -148,8 +176,10 @@ RULES = {
         size,
         augment,
         batch_size,
+        start,
         head_epochs,
         epochs,
+        views,
         lr,
         head_lr,
         weight_decay,

@@ -1,9 +1,11 @@
 """The tf.data pipelines: one for training, one for everything else."""
 
 import os
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from transferkit.data import decode, kept
@@ -11,6 +13,7 @@ from transferkit.data.augment import Augmentation
 from transferkit.data.decode import reader
 from transferkit.data.geometry import evaluation_view, evaluation_views, training_view
 from transferkit.data.listing import Listing
+from transferkit.data.order import Order
 from transferkit.pixels import Pixels
 
 
@@ -18,54 +21,87 @@ def training(
     listing: Listing,
     pixels: Pixels,
     augmentation: Augmentation,
+    order: Order,
     *,
-    batch_size,
-    seed,
-    epochs: range,
-    shard=(0, 1),
-    memory=0.0,
+    views: int = 0,
+    memory: float = 0.0,
     folder: Path | None = None,
     delivered: tf.Variable | None = None,
 ):
-    """Batches to learn from: shuffled anew each epoch, augmented, and the same for the same seed.
+    """Batches to learn from: in the order's order, augmented, and the same for the same seed.
 
     A view depends on the seed, the epoch and the picture's place in the listing alone, so a run that is resumed sees
-    what it would have seen. All batches are full: an epoch is every picture once, and as many again as fill the last.
+    what it would have seen.
 
     Args:
-        batch_size: pictures of a batch, of all workers together.
-        epochs: which epochs to give, one after the other; each has `steps(listing, batch_size)` batches.
-        shard: (i, n): this is worker i of n, and reads the i-th of n equal parts of every batch, and no others' files.
+        views: so many views of each picture are shown in turn; 0 is a new one in each epoch.
         memory: GB of views without a window, which are the same in every epoch until they are augmented, to keep in
             memory once they are decoded; more go to a file.
         folder: where that file is, an empty folder; None keeps nothing.
         delivered: int32, one for each picture: counts how often it was given.
 
     Returns:
-        A `tf.data.Dataset` of pictures (batch / n, crop, crop, channels), uint8, and one-hot labels (batch / n,
+        A `tf.data.Dataset` of pictures (order.batch, crop, crop, channels), uint8, and one-hot labels (order.batch,
         classes), soft where the augmentation mixes batches.
-
-    Raises:
-        ValueError: the batch cannot be divided by n.
     """
-    if batch_size % shard[1]:
-        raise ValueError(f"A batch of {batch_size} pictures cannot be shared by {shard[1]} workers: take a multiple.")
-    order = _order(len(listing), batch_size, seed, epochs, shard)
+
+    def in_turn(epoch, row):
+        return (epoch % views if views else epoch), row
+
+    def counted(pictures, labels, streams):
+        if delivered is not None:
+            delivered.scatter_nd_add(streams[:, :1] // 2**20, tf.ones(order.batch, tf.int32))
+        return _mixed(augmentation, pictures, labels, streams)
+
     keep = partial(kept.once, count=len(listing), pixels=pixels, memory=memory, folder=folder) if folder else None
-    batch_size //= shard[1]
-    return _views(order, listing, pixels, augmentation, batch_size=batch_size, seed=seed, keep=keep, given=delivered)
+    pairs = order.dataset().map(in_turn)
+    dataset = _augmented(pairs, listing, pixels, augmentation, seed=order.seed, keep=keep)
+    dataset = dataset.batch(order.batch, drop_remainder=True)
+    return dataset.map(counted, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+
+
+def each_view(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, views: int, seed: int, batch_size: int):
+    """The views that `training` shows in turn, each once.
+
+    Returns:
+        A `tf.data.Dataset` of pictures (at most batch, crop, crop, channels), uint8, and places, int64: of view v of
+        row r of a listing of n pictures, v n + r. A picture that cannot be read is left out.
+    """
+    count = len(listing)
+
+    def placed(picture, _, stream):
+        return picture, stream[0] % 2**20 * count + stream[0] // 2**20
+
+    dataset = _augmented(_grid(count, range(views)), listing, pixels, augmentation, seed=seed)
+    return dataset.map(placed).batch(batch_size).prefetch(2)
 
 
 def preview(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, seed, epochs: range):
     """What `training` would show, all pictures in order: one batch an epoch."""
-    count = len(listing)
-    order = tf.data.Dataset.range(epochs.start * count, epochs.stop * count)
-    order = order.map(lambda number: (number // count, tf.cast(number % count, tf.int32)))
-    return _views(order, listing, pixels, augmentation, batch_size=count, seed=seed)
+    dataset = _augmented(_grid(len(listing), epochs), listing, pixels, augmentation, seed=seed)
+    return dataset.batch(len(listing), drop_remainder=True).map(partial(_mixed, augmentation))
 
 
-def _views(order, listing, pixels, augmentation: Augmentation, *, batch_size, seed, keep=None, given=None):
-    """Augmented batches of the (epoch, row) of `order`."""
+def _mixed(augmentation: Augmentation, pictures, labels, streams):
+    """A batch as the augmentation mixes it."""
+    batch = pictures, labels
+    for number, step in enumerate(augmentation.batches):
+        # of the batch's first picture, and another for each step: the stream itself feeds that picture's seeds
+        batch = step(batch, tf.random.fold_in(streams[0], 2**20 + number))
+    return batch
+
+
+def _grid(count: int, epochs: range):
+    """(epoch, row) of all pictures in order, epoch by epoch."""
+
+    def pair(number):
+        return number // count, tf.cast(number % count, tf.int32)
+
+    return tf.data.Dataset.range(epochs.start * count, epochs.stop * count).map(pair)
+
+
+def _augmented(pairs, listing, pixels, augmentation: Augmentation, *, seed, keep=None):
+    """Picture, one-hot label and stream of seeds of each (epoch, row) of `pairs`."""
     paths, labels, read = _strings(listing.paths), tf.constant(listing.labels), reader(listing.paths)
 
     def plain(row):
@@ -84,38 +120,30 @@ def _views(order, listing, pixels, augmentation: Augmentation, *, batch_size, se
             picture = op(picture, stream + (0, number * 2**32))
         return picture, tf.one_hot(labels[row], len(listing.classes)), stream
 
-    def mixed(pictures, labels, streams):
-        if given is not None:
-            given.scatter_nd_add(streams[:, :1] // 2**20, tf.ones(batch_size, tf.int32))
-        batch = pictures, labels
-        for number, step in enumerate(augmentation.batches):
-            # of the batch's first picture, and another for each step: the stream itself feeds that picture's seeds
-            batch = step(batch, tf.random.fold_in(streams[0], 2**20 + number))
-        return batch
-
-    dataset = order.map(view, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
-    dataset = dataset.batch(batch_size, drop_remainder=True)
-    return dataset.map(mixed, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+    return pairs.map(view, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
 
 
-def shuffled(features, labels, *, batch_size, seed, epochs: range):
-    """`training` on vectors (n, width) and one-hot labels (n, classes) that are in memory."""
-    features, labels = tf.constant(features), tf.constant(labels)
-    batches = _order(len(features), batch_size, seed, epochs).batch(batch_size, drop_remainder=True)
-    return batches.map(lambda _, rows: (tf.gather(features, rows), tf.gather(labels, rows))).prefetch(2)
+def stored(maps: Sequence[np.ndarray], rows: np.ndarray, labels: np.ndarray, order: Order, *, views: int = 1):
+    """`training` on what a frozen part made of each view.
 
+    Args:
+        maps: each (views n, ...), view v of row r at v n + r; they may be on disk.
+        rows: (m,) of the pictures that the order is of.
+        labels: theirs, one-hot (m, classes), float32.
+    """
+    count, labels, types = len(maps[0]) // views, tf.constant(labels), [tf.as_dtype(one.dtype) for one in maps]
 
-def _order(count: int, batch_size: int, seed: int, epochs: range, shard=(0, 1)):
-    """(epoch, row) of each step's pictures: every epoch shuffled anew, filled up to whole batches, a worker's part."""
-    (worker, workers), batches = shard, -(-count // batch_size)
-    places = tf.reshape(tf.range(batches * batch_size), (batches, workers, -1))[:, worker]
-    places = tf.reshape(places, (-1,)) % count
+    def pick(places):
+        return [one[places] for one in maps]
 
-    def one(epoch):
-        rows = tf.random.experimental.stateless_shuffle(tf.range(count), seed=(seed, tf.cast(epoch, tf.int32)))
-        return tf.data.Dataset.from_tensor_slices((tf.repeat(epoch, len(places)), tf.gather(rows, places)))
+    def batch(epochs, numbers):
+        places = epochs % views * count + tf.gather(tf.constant(rows, tf.int64), numbers)
+        picked = tf.numpy_function(pick, (places,), types, stateful=False)
+        for value, one in zip(picked, maps, strict=True):
+            value.set_shape((order.batch, *one.shape[1:]))
+        return tuple(picked) if len(picked) > 1 else picked[0], tf.gather(labels, numbers)
 
-    return tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(one)
+    return order.dataset().batch(order.batch, drop_remainder=True).map(batch).prefetch(4)
 
 
 def _strings(paths):
@@ -165,18 +193,54 @@ def _viewed(read, pixels: Pixels, places=None):
 
 
 def validation(listing: Listing, pixels: Pixels, *, batch_size, memory: float, folder: Path):
-    """`evaluation` over and over, with one-hot labels in place of the rows: for `fit`, with `steps` of each pass.
+    """`evaluation` over and over, for `fit`, with `steps` of each pass.
 
     Pictures are decoded in the first pass and kept, in memory up to so many GB of them, else in an empty `folder`.
+
+    Returns:
+        A `tf.data.Dataset` of pictures, one-hot labels and weights (batch,), float32: the last batch is filled up with
+        pictures of weight 0, so that all can be divided among devices.
     """
     labels = tf.constant(listing.labels)
 
     def with_labels(pictures, rows):
         return pictures, tf.one_hot(tf.gather(labels, rows), len(listing.classes))
 
-    batches = evaluation(listing.paths, pixels, batch_size=batch_size).map(with_labels)
+    batches = evaluation(listing.paths, pixels, batch_size=batch_size).map(with_labels).map(_filled(batch_size))
     fits = kept.fits(len(listing), pixels, memory)
     return batches.cache("" if fits else str(folder / "validation")).repeat()
+
+
+def stored_validation(maps: Sequence[np.ndarray], rows: np.ndarray, labels: np.ndarray, *, batch_size: int):
+    """`validation` on what a frozen part made of each picture, as of `stored`."""
+
+    def pick(places):
+        return [one[places] for one in maps]
+
+    def batch(places, labels):
+        picked = tf.numpy_function(pick, (places,), [tf.as_dtype(one.dtype) for one in maps], stateful=False)
+        for value, one in zip(picked, maps, strict=True):
+            value.set_shape((None, *one.shape[1:]))
+        return tuple(picked) if len(picked) > 1 else picked[0], labels
+
+    dataset = tf.data.Dataset.from_tensor_slices((rows, labels)).batch(batch_size)
+    return dataset.map(batch).map(_filled(batch_size)).prefetch(2).repeat()
+
+
+def _filled(batch_size: int):
+    """From a batch of values and labels to a full one, with weights that are 0 where it was filled up."""
+
+    def fill(tensor, missing):
+        filled = tf.pad(tensor, [(0, missing), *[(0, 0)] * (tensor.shape.rank - 1)])
+        return tf.ensure_shape(filled, (batch_size, *tensor.shape[1:]))
+
+    def filled(values, labels):
+        there = tf.shape(labels)[0]
+        weights = tf.cast(tf.range(batch_size) < there, tf.float32)
+        values = tf.nest.map_structure(lambda value: fill(value, batch_size - there), values)
+        return values, fill(labels, batch_size - there), weights
+
+    return filled
 
 
 def readable(paths, channels: int):

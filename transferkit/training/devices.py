@@ -49,6 +49,11 @@ def choose(devices: str = "auto", precision: str = "auto") -> Device:
     return Device(facts.get("device_name", "GPU") if chosen else "CPU", bool(chosen), precision)
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error of the backend says that a device has no memory left."""
+    return isinstance(error, tf.errors.ResourceExhaustedError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 def found() -> dict[str, str]:
     """What TensorFlow is, was built for, and sees."""
     build = tf.sysconfig.get_build_info()

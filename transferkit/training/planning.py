@@ -14,6 +14,7 @@ from transferkit.network import Network, at_size, with_channels, with_head, with
 from transferkit.recipe import Recipe
 from transferkit.training import devices
 from transferkit.training.freezing import release
+from transferkit.training.phases import phases, words_of
 from transferkit.weights.catalogue import is_file
 
 
@@ -21,7 +22,8 @@ from transferkit.weights.catalogue import is_file
 class Plan:
     """All that is settled before training: nothing of it is written yet.
 
-    `unreadable` is (path, reason) of pictures left out, `started` the clock when planning began.
+    `unreadable` is (path, reason) of pictures left out, `started` the clock when planning began, `teacher` a model
+    whose logits are learned too.
     """
 
     recipe: Recipe
@@ -31,6 +33,11 @@ class Plan:
     network: Network
     device: devices.Device
     started: float
+    teacher: keras.Model | None = None
+
+    def elapsed(self) -> float:
+        """Seconds since planning began."""
+        return time.perf_counter() - self.started
 
 
 def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
@@ -64,8 +71,11 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         warn(concern)
     counts = [count for count in splits.train.counts().values() if count]
     side = audits["train"].side
-    facts = rules.Facts(len(splits.train), min(counts), side, network.pixels, network.minimum, device.gpu)
+    facts = rules.Facts(
+        len(splits.train), min(counts), side, network.pixels, network.minimum, device.gpu, _probes(network, splits)
+    )
     settled, choices = rules.choose(wanted, facts)
+    phases(settled)  # contradictions are errors now, not after the first phase
     network = _fitted(network, splits.train.classes, settled, device)
     return Plan(settled, choices, splits, unreadable, network, device, started)
 
@@ -98,5 +108,17 @@ def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe, device: 
     network = at_size(network, recipe.model.size)
     if device.policy != "float32":
         network = with_policy(network, device.policy)
-    release(network, recipe.train.unfreeze)  # an unknown layer is an error now, not after the first phase
+    for word in words_of(recipe.train.unfreeze):
+        release(network, word)  # so is an unknown layer
     return network
+
+
+def _probes(network: Network, splits: Splits) -> bool:
+    """Whether a new head can start from a logistic regression: it is a dense one, on weights that were trained."""
+    new = network.classes != splits.train.classes
+    return bool(
+        new
+        and network.loaded
+        and network.head
+        and isinstance(network.model.get_layer(network.head), keras.layers.Dense)
+    )

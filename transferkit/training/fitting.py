@@ -1,0 +1,238 @@
+"""One phase of a training: from where its last checkpoint is to its end, whatever comes in between.
+
+A loss that is no number and a batch that does not fit into memory are met in the same way as a cut run: by going on
+from the last checkpoint, with a lower rate or in smaller parts.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import keras
+import tensorflow as tf
+from rich.progress import TextColumn
+
+from transferkit.console import progress, warn
+from transferkit.data import augment, axes, pipeline
+from transferkit.data.order import Order
+from transferkit.training import callbacks, checkpoints, devices, frozen, losses, optimizers
+from transferkit.training.checkpoints import State
+from transferkit.training.freezing import divided, release
+from transferkit.training.phases import Phase
+from transferkit.training.planning import Plan
+from transferkit.zoo.googlenet import LOSS_WEIGHTS
+
+VALIDATION_BATCH = 32
+RETURNS = 3  # to an earlier state, for a loss that is no number
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a phase is fitted on.
+
+    Attributes:
+        model: what is trained; the whole network, or what comes after its frozen part.
+        heads: the weights of its blocks of logits in the loss.
+        labels: of the pictures in use, and `paths` theirs.
+        batches: batches(order) gives those of training, and the callbacks that watch over them.
+        validation: batches over and over, `steps` of each pass.
+    """
+
+    model: keras.Model
+    heads: tuple[float, ...]
+    labels: tuple[int, ...]
+    paths: tuple[str, ...]
+    batches: Callable
+    validation: tf.data.Dataset
+    steps: int
+
+
+class Hopeless(ValueError):
+    """The loss was no number again and again."""
+
+
+def fit(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]):
+    """Train a phase to its end. All that is learned is in the run folder then.
+
+    Args:
+        lost: `{path: reason}`, to which pictures that break are added.
+
+    Raises:
+        Hopeless: the loss was no number again and again.
+        ValueError: one picture does not fit into memory, or more than one picture in five is lost.
+        KeyboardInterrupt: Ctrl-C; the state was saved.
+    """
+    knobs, best = job.recipe.train, folder / "checkpoints" / checkpoints.BEST
+    with TemporaryDirectory(dir=folder / "checkpoints") as place, callbacks.Interruptible() as interruptible:
+        release(job.network, phase.name, bn=knobs.bn)
+        if best.exists():
+            checkpoints.load_weights(job.network, best)
+        material = _material(job, phase, Path(place), lost)
+        while not callbacks.ended(state := checkpoints.load(folder), phase, knobs):
+            try:
+                _go_on(job, folder, state, phase, material, interruptible)
+            except callbacks.Diverged as error:
+                _return(job, folder, material, error)
+            except Exception as error:
+                if not devices.out_of_memory(error):
+                    raise
+                _divide(job, folder)
+
+
+def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Material:
+    """Pictures for the whole network; or for what follows the frozen part, what that makes of them."""
+    knobs, pixels = job.recipe.train, job.network.pixels
+    line = "none" if phase.views == 1 else job.recipe.augment.augment
+    views = augment.parse(line, axes.of(job.recipe.augment.pca))
+    room = {"memory": knobs.memory, "folder": place}
+    if phase.views and knobs.frozen == "once" and not views.batches and not job.teacher:
+        parts = divided(job.network.model)
+        if parts and (maps := _maps(job, parts[0], phase, views, lost, room)):
+            return _stored(parts[1], *maps, job.splits.train.paths)
+    train = job.splits.train
+
+    def batches(order):
+        with tf.device("CPU:0"):
+            delivered = tf.Variable(tf.zeros(len(train), tf.int32), trainable=False)
+        given = pipeline.training(train, pixels, views, order, views=phase.views, delivered=delivered, **room)
+        return given, [callbacks.Watch(train.paths, delivered, order, lost)]
+
+    return Material(
+        losses.side_by_side(job.network.model, job.teacher),
+        _heads(job.network.model),
+        train.labels,
+        train.paths,
+        batches,
+        pipeline.validation(job.splits.val, pixels, batch_size=VALIDATION_BATCH, **room),
+        pipeline.steps(job.splits.val, VALIDATION_BATCH),
+    )
+
+
+def _stored(model: keras.Model, learnt: frozen.Maps, held: frozen.Maps, paths) -> Material:
+    """What follows a frozen part, and what that made of the training and the validation pictures."""
+
+    def batches(order):
+        return pipeline.stored(learnt.values, learnt.rows, learnt.labels, order, views=learnt.views), []
+
+    return Material(
+        losses.side_by_side(model),
+        _heads(model),
+        tuple(learnt.labels.argmax(1).tolist()),
+        tuple(paths[row] for row in learnt.rows),
+        batches,
+        pipeline.stored_validation(held.values, held.rows, held.labels, batch_size=VALIDATION_BATCH),
+        -(-len(held) // VALIDATION_BATCH),
+    )
+
+
+def _maps(job: Plan, part: keras.Model, phase: Phase, views, lost, room: dict):
+    """What the frozen part makes of the training and the validation pictures, or None where there is no room."""
+    ways = {"train": {"views": phase.views, "augmentation": views, "seed": job.recipe.train.seed}, "val": {}}
+    found = []
+    for name, way in ways.items():
+        listing = getattr(job.splits, name)
+        maps = frozen.computed(part, listing, job.network.pixels, what=name, lost=lost, **room, **way)
+        if maps is None:
+            return None
+        found.append(maps)
+    return found
+
+
+def _heads(model: keras.Model) -> tuple[float, ...]:
+    """The weights of a model's outputs in the loss."""
+    return tuple(LOSS_WEIGHTS.values()) if isinstance(model.output, dict) else (1.0,)
+
+
+def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Material, interruptible):
+    """Train from a state to the end of the phase."""
+    knobs, model = job.recipe.train, material.model
+    _compile(job, state, phase, material)
+    average = keras.callbacks.SwapEMAWeights(swap_on_epoch=False) if knobs.ema else None
+    keep = callbacks.Keep(job, folder, state, phase, average, interruptible)
+    keep.start(model)
+    with progress(TextColumn("{task.fields[figures]}")) as bars, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Your input ran out of data")  # of which Watch tells the cause
+        while not callbacks.ended(state, phase, knobs):
+            order = _order(job, material, state, phase)
+            batches, watches = material.batches(order)
+            batches, waited = pipeline.clocked(batches)
+            show = callbacks.Show(bars, phase, order.batch, waited)
+            model.fit(
+                batches,
+                initial_epoch=state.epoch,
+                # an epoch that was begun has fewer steps, which is a `fit` of its own
+                epochs=state.epoch + 1 if state.step else phase.epochs,
+                steps_per_epoch=(order.steps - state.step) * state.parts,
+                validation_data=material.validation,
+                validation_steps=material.steps,
+                callbacks=[*watches, show, *([average] if average else []), keep, *_logs(folder)],
+                shuffle=False,
+                verbose=0,
+            )
+
+
+def _order(job: Plan, material: Material, state: State, phase: Phase) -> Order:
+    """Of the epochs that are left, and some in reserve, for pictures that break are missing."""
+    knobs = job.recipe.train
+    return Order(
+        material.labels,
+        knobs.batch_size,
+        knobs.seed,
+        range(state.epoch, 2 * phase.epochs),
+        skip=state.step,
+        parts=state.parts,
+        sampling="balanced" if knobs.balance == "sampling" else "all",
+    )
+
+
+def _compile(job: Plan, state: State, phase: Phase, material: Material):
+    """A new optimizer and the loss."""
+    knobs, model = dataclasses.replace(job.recipe.train, accumulate=state.parts), material.model
+    steps = -(-len(material.labels) // knobs.batch_size) * state.parts * phase.epochs
+    rates = optimizers.rates(model, job.network.head, knobs.layer_decay) if knobs.layer_decay < 1 else None
+    optimizer = optimizers.make(knobs, lr=phase.lr, steps=steps, rates=rates)
+    counts = list(job.splits.train.counts().values())
+    losses.compile_for(model, optimizer, knobs, counts, heads=material.heads, teacher=bool(job.teacher))
+
+
+def _return(job: Plan, folder: Path, material: Material, error: callbacks.Diverged):
+    """To the last checkpoint, with half the rate."""
+    state, knobs = checkpoints.load(folder), job.recipe.train
+    order = Order(material.labels, knobs.batch_size, knobs.seed, range(1))
+    names = [material.paths[row] for row in order.rows(error.epoch).numpy()[error.step - 1]]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    state.returns, state.factor = state.returns + 1, state.factor / 2
+    if state.returns > RETURNS:
+        raise Hopeless(f"{error} It was so {state.returns} times, last with {shown}: start again with a lower --lr.")
+    checkpoints.save(folder, state)
+    warn(f"{error} Going on from the last checkpoint at half the rate. The pictures were {shown}.")
+
+
+def _divide(job: Plan, folder: Path):
+    """Smaller parts of a batch, whose gradients are added up: the batch that counts stays."""
+    state, batch = checkpoints.load(folder), job.recipe.train.batch_size
+    smaller = [parts for parts in range(2 * state.parts, batch + 1) if batch % parts == 0]
+    if not smaller:
+        raise ValueError(
+            f"There is no memory for one picture of {job.network.pixels.crop} pixels: give a lower --size."
+        )
+    tensors = checkpoints.tensors_of(folder, state)
+    ratio = smaller[0] // state.parts
+    for name in tensors:
+        if name.endswith("/iteration"):  # which counts parts
+            tensors[name] = tensors[name] * ratio
+    state.parts = smaller[0]
+    checkpoints.save(folder, state, tensors)
+    warn(
+        f"Out of memory: from here on, each batch of {batch} pictures is run in {state.parts} parts, whose gradients "
+        "are added up; batch norm that is trained sees a part at a time."
+    )
+
+
+def _logs(folder: Path) -> list[keras.callbacks.Callback]:
+    """TensorBoard's, where it is installed (extra `tensorboard`)."""
+    return [keras.callbacks.TensorBoard(folder / "tensorboard")] if find_spec("tensorboard") else []
