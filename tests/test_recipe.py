@@ -95,6 +95,7 @@ def test_rules_keep_what_the_user_set():
         ({"epochs": 1}, {}, {"head_epochs": 0}),
         ({"epochs": 3}, {}, {"head_epochs": 1}),
         ({"head_epochs": 0}, {"pictures": 10**6}, {"epochs": 2}),
+        ({"weights": "none", "batch_size": 32}, {"pictures": 1200}, {"epochs": 40, "head_epochs": 0, "lr": 0.001}),
         ({"optimizer": "sgd", "batch_size": 64}, {}, {"lr": 0.02, "head_lr": 0.1}),
         ({}, {"side": 8, "minimum": 96}, {"size": 96, "channels": 3}),
     ],
