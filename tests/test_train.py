@@ -6,16 +6,18 @@ import re
 import keras
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from transferkit import models, recipe, rules, zoo
+from transferkit import models, recipe, rules, runs, zoo
 from transferkit.data import augment
 from transferkit.data.digits import write_digits
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, for_use, with_head
+from transferkit.network import Network, for_use, with_head, with_policy
 from transferkit.pixels import Pixels
 from transferkit.weights.assign import grow, tensor_names
 from transferkit.weights.files import Weights
-from transferkit.zoo import vgg
+from transferkit.zoo import layers, vgg
+from transferkit.zoo.variant import Variant
 
 PAPERS = ("alexnet", "vgg", "googlenet", "resnet", "resnet_cifar", "lenet", "allcnn")
 QUICK = ["--size", "32", "--epochs", "2", "--batch-size", "8", "--lr", "0.01"]
@@ -147,6 +149,40 @@ def test_heads_for_training_are_trained_and_not_saved(tmp_path):
     expected = network.model(pictures, training=False)["logits"]
     np.testing.assert_allclose(plain.model(pictures, training=False), expected, rtol=1e-4, atol=1e-5)
     assert for_use(network).model.output is network.model.output["logits"]
+
+
+def halfway(x, num_classes, *, aux):
+    """Two convolutions, each with a head of GoogLeNet's names."""
+    heads = {}
+    for name, width in (("aux1", 8), ("aux2", 8), ("logits", 16)):
+        x = layers.relu(layers.conv(x, width, 3, 2, bias=0.0, name=f"{name}.conv"), name=f"{name}.relu")
+        features = keras.layers.GlobalAveragePooling2D(name="pooled" if name == "logits" else f"{name}.pool")(x)
+        heads[name] = layers.head(features, num_classes, name="fc" if name == "logits" else f"{name}.fc2")
+    return {name: heads[name] for name in ("logits", "aux2", "aux1")} if aux else heads["logits"]
+
+
+@pytest.fixture
+def aux(monkeypatch):
+    """The network in the table, its heads for training on."""
+    pixels, knobs = Pixels(crop=32, resize=37), {"aux": (False, True)}
+    monkeypatch.setitem(zoo.variants(), "halfway", Variant(halfway, "fc", 0, 0, 16, pixels, knobs=knobs))
+    return "halfway(aux=true)"
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_auxiliary_losses_through_the_command(cli, aux, pets, tmp_path, precision):
+    """Every head learns; what is saved and measured is the logits."""
+    words = ("--base", aux, "--data", pets, "--out", "run", "--precision", precision, "--json", *QUICK)
+    status, out, err = cli("train", *words)
+    assert status == 0, err
+    run = runs.load_run(tmp_path / "run")
+    assert run.network.model.output_shape == (None, 2)
+    kept = load_file(tmp_path / "run" / "checkpoints" / "best.safetensors")
+    assert all(kept[f"{head}.weight"].any() for head in ("fc", "aux1.fc2", "aux2.fc2"))
+    assert json.loads(out)["accuracy"] == run.metrics["accuracy"]
+    network = with_policy(models.to_train(aux, "none"), precision)
+    heads = [network.model.get_layer(name) for name in ("fc", "aux1.fc2", "aux2.fc2")]
+    assert {head.compute_dtype for head in heads} == {"float32"}
 
 
 def column(blocks, seed):

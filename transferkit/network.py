@@ -71,8 +71,7 @@ def with_head(network: Network, classes) -> Network:
     if not network.head:
         raise UnknownName(f"{network.base} has no layers to train: give the model as its .keras file in place of it.")
     if isinstance(model.output, dict):
-        producers = {id(layer.output): layer for layer in model.layers}
-        heads = {name: producers[id(logits)] for name, logits in model.output.items()}
+        heads = {name: logits._keras_history.operation for name, logits in model.output.items()}
         logits = {name: _renewed(head, len(classes)) for name, head in heads.items()}
     else:
         heads = {"logits": model.get_layer(network.head)}
@@ -149,9 +148,10 @@ def _as_rgb(pictures):
 
 
 def with_policy(network: Network, policy: str) -> Network:
-    """A fresh, uncompiled copy that computes in a dtype policy; normalisation and head stay in float32."""
+    """A fresh, uncompiled copy that computes in a dtype policy; normalisation and heads stay in float32."""
     names = [layer.name for layer in network.model.layers]
-    exact = ("pixels", *names[names.index(network.head) :])
+    heads = [logits._keras_history.operation.name for logits in keras.tree.flatten(network.model.output)]
+    exact = ("pixels", *names[names.index(network.head) :], *heads)
     return dataclasses.replace(network, model=copied(network.model, policy=policy, exact=exact))
 
 
