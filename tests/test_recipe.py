@@ -110,6 +110,17 @@ def test_unknown_name_is_a_value_error():
     assert issubclass(UnknownName, ValueError)
 
 
+def test_an_installed_package_has_its_own_recipes(tmp_path, monkeypatch):
+    """What lies beside it is another package's."""
+    for place in ("transferkit/recipes/ours.toml", "recipes/theirs.toml"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).touch()
+    monkeypatch.setattr(recipe, "__file__", str(tmp_path / "transferkit" / "recipe.py"))
+    assert recipe.find("ours") == tmp_path / "transferkit" / "recipes" / "ours.toml"
+    with pytest.raises(UnknownName, match="No recipe is called 'theirs'"):
+        recipe.find("theirs")
+
+
 @pytest.mark.parametrize(
     "path", sorted((Path(__file__).parent.parent / "recipes").glob("*.toml")), ids=lambda p: p.name
 )

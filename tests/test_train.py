@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import keras
 import numpy as np
@@ -220,6 +221,28 @@ def test_deeper_nets_grow_from_the_first(name):
         kind = tensor.rpartition(".")[2]
         expected = its[f"{row.grown[layer.name]}.{kind}"] if layer.name in layers else fresh[tensor]
         np.testing.assert_array_equal(variable, expected)
+
+
+def test_growing_through_a_run_folder(monkeypatch, tmp_path):
+    """As `--base deep --weights RUN`; a file of the deep net itself is still taken whole."""
+    monkeypatch.setattr(vgg, "classifier", small_classifier)
+    for name, blocks, grows in (
+        ("seed", vgg.A, {}),
+        ("deep", vgg.B, {"grows_from": "seed", "grown": vgg.grown(vgg.B)}),
+    ):
+        knobs = {"convolve": vgg.plain, "activation": "relu", "dropout": 0.5, "convolutional_head": False}
+        build = partial(vgg.network, blocks=blocks, **knobs)
+        count = column(blocks, seed=0).count_params()
+        row = Variant(build, "classifier.6", count, 0, 8, Pixels(crop=32, resize=32), classes=5, **grows)
+        monkeypatch.setitem(zoo.variants(), name, row)
+    seed, fresh = models.load("seed", "none"), models.load("deep", "none")
+    models.save(seed, tmp_path / "model.keras")
+    grown = models.load("deep", tmp_path)
+    assert grown.loaded == ("14/26 tensors loaded", "grown from seed, the other tensors are fresh")
+    place, first = grown.model.get_layer("features.10"), seed.model.get_layer("features.6")
+    np.testing.assert_array_equal(place.kernel, first.kernel)
+    models.save(fresh, tmp_path / "deep.keras")
+    assert models.load("deep", tmp_path / "deep.keras").loaded == ("26/26 tensors loaded",)
 
 
 def test_places_of_the_columns_are_torchvisions():

@@ -221,7 +221,8 @@ def check(name: str, value):
 def named() -> dict[str, Path]:
     """The recipes that come with the package, by name: in it where it is installed, beside it where it is edited."""
     package = Path(__file__).parent
-    return {path.stem: path for place in (package.parent, package) for path in sorted(place.glob("recipes/*.toml"))}
+    place = package if (package / "recipes").is_dir() else package.parent
+    return {path.stem: path for path in sorted(place.glob("recipes/*.toml"))}
 
 
 def find(recipe: str) -> Path:
