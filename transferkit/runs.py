@@ -56,6 +56,13 @@ class Run:
     def metrics(self) -> dict:
         return json.loads((self.folder / "metrics.json").read_text("utf-8"))
 
+    @cached_property
+    def history(self) -> list[dict]:
+        """A row for each epoch, and one for the regression that the head started from: its numbers, its `phase`."""
+        with open(self.folder / "history.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return [{name: text if name == "phase" else float(text) for name, text in row.items() if text} for row in rows]
+
     def predict(self, paths, *, top: int = 5) -> list[dict]:
         """Classify pictures; see `transferkit.evaluation.predict.predict`."""
         return predict.predict(self.network, paths, top=top)

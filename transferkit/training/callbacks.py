@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 from rich.progress import Progress
 
 from transferkit.console import say
@@ -90,12 +91,13 @@ class Keep(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started, self.first, self.epoch = time.perf_counter(), self.state.step, epoch
-        if self.metrics:
-            for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
-                variable.assign(value)
-        self.metrics = []
 
     def on_train_batch_end(self, batch, logs=None):
+        if self.metrics:  # they are sums, and there are none before the first step
+            checkpoints.synchronised(self.model)
+            for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
+                variable.assign_add(value)
+            self.metrics = []
         (steps, rest), now = divmod(batch + 1, self.state.parts), time.perf_counter()
         last, asked = batch + 1 == self.params["steps"], self.interruptible.asked
         due = not rest and not last and (asked or now - self.saved > 60 * self.knobs.checkpoint_minutes)
@@ -116,7 +118,7 @@ class Keep(keras.callbacks.Callback):
             "val_loss": logs["val_cross_entropy"],
             "val_accuracy": logs["val_accuracy"],
             "objective": logs["loss"],
-            "lr": float(self.model.optimizer.learning_rate) * float(self.model.optimizer.factor),
+            "lr": float(self.model.optimizer.learning_rate) * float(ops.convert_to_numpy(self.model.optimizer.factor)),
         }
         row |= {name: round(float(value), 9) for name, value in row.items() if name not in ("phase", "epoch")}
         row["seconds"] = round(time.perf_counter() - self.started, 2)
@@ -153,7 +155,7 @@ class Keep(keras.callbacks.Callback):
         checkpoints.synchronised(self.model)
         if self.average:
             self.average.on_test_begin()
-        weights = {id(variable): np.array(variable) for variable in self.model.variables}
+        weights = {id(variable): ops.convert_to_numpy(variable) for variable in self.model.variables}
         if self.average:
             self.average.on_test_end()
         return weights

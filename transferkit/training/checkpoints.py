@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from filelock import FileLock, Timeout
+from keras import ops
 from safetensors.numpy import load_file, save_file
 
 from transferkit.atomic import write
@@ -54,7 +55,7 @@ def captured(model: keras.Model) -> dict[str, np.ndarray]:
     """All that a step changes: weights, the seeds of dropout, the optimizer's variables and the metrics'."""
     synchronised(model)
     metrics = {f"{METRICS}{number:04d}": variable for number, variable in enumerate(model.metrics_variables)}
-    return {name: np.asarray(variable) for name, variable in (_variables(model) | metrics).items()}
+    return {name: ops.convert_to_numpy(variable) for name, variable in (_variables(model) | metrics).items()}
 
 
 def metrics_of(tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -94,7 +95,7 @@ def _variables(model: keras.Model) -> dict:
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     groups = {
-        "model": model.variables,
+        "model": [variable for layer in model.layers if layer.name != "teacher" for variable in layer.variables],
         "optimizer": model.optimizer.variables if model.optimizer else [],
     }
     kept = {
@@ -164,7 +165,7 @@ def save_weights(network: Network, path: Path, better: dict[int, np.ndarray] | N
     """All weights by name, as the catalogue's files bear them; `better` are values in place of some, by `id`."""
     better = better or {}
     named = tensor_names(network.model).items()
-    tensors = {name: better.get(id(variable), np.asarray(variable)) for name, (_, variable) in named}
+    tensors = {name: better.get(id(variable), ops.convert_to_numpy(variable)) for name, (_, variable) in named}
     write(path, lambda partial: save_file(tensors, partial))
 
 

@@ -60,6 +60,9 @@ def _steered(kind: type, decayed, knobs: Train, rates: list[float] | None) -> ty
                 gradient, rate = decayed(self, gradient, variable, rate, knobs.weight_decay)
             super().update_step(gradient, variable, rate)
 
+        def finalize_variable_values(self, var_list):
+            """The end of a `fit` need not be that of the training: the average stays beside the weights."""
+
     Steered.__name__ = f"Steered{kind.__name__}"
     return Steered
 
