@@ -15,7 +15,8 @@ from transferkit.data.digits import write_digits
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, for_use, with_head, with_policy
 from transferkit.pixels import Pixels
-from transferkit.weights.assign import grow, tensor_names
+from transferkit.weights import assign
+from transferkit.weights.assign import tensor_names
 from transferkit.weights.files import Weights
 from transferkit.zoo import layers, vgg
 from transferkit.zoo.variant import Variant
@@ -186,7 +187,7 @@ def test_auxiliary_losses_through_the_command(cli, aux, pets, tmp_path, precisio
     assert {head.compute_dtype for head in heads} == {"float32"}
 
 
-def column(blocks, seed):
+def column(blocks, seed, name="column"):
     """A column of VGG's table 1 with hidden layers of 8 units in place of 4096."""
     keras.utils.set_random_seed(seed)
     pictures = keras.Input((None, None, 3), name="pictures")
@@ -195,7 +196,7 @@ def column(blocks, seed):
         logits = vgg.network(
             pictures, 5, blocks=blocks, convolve=vgg.plain, activation="relu", dropout=0.5, convolutional_head=False
         )
-    return keras.Model(pictures, logits)
+    return keras.Model(pictures, logits, name=name)
 
 
 def small_classifier(x, num_classes, side, names, **_):
@@ -206,14 +207,15 @@ def small_classifier(x, num_classes, side, names, **_):
 
 
 @pytest.mark.parametrize("name", ["vgg13", "vgg16", "vgg16c", "vgg19"])
-def test_deeper_nets_grow_from_the_first(name):
+def test_deeper_nets_grow_from_the_first(name, monkeypatch):
     """Section 3.1: the first four convolutions and the three dense layers; what is between stays fresh."""
     row = zoo.variant(name)
     blocks = {"vgg13": vgg.B, "vgg16": vgg.D, "vgg16c": vgg.C, "vgg19": vgg.E}[name]
-    small, deep = column(vgg.A, seed=1), column(blocks, seed=2)
+    small, deep = column(vgg.A, seed=1), column(blocks, seed=2, name=name)
     fresh = {name: np.array(variable) for name, (_, variable) in tensor_names(deep).items()}
     its = {name: np.array(variable) for name, (_, variable) in tensor_names(small).items()}
-    loaded = grow(deep, Weights(its, "keras"), row, source="a.keras")
+    monkeypatch.setattr(assign, "like", lambda *_: ["vgg11"])  # of which these have fewer units
+    loaded = assign.grow(deep, Weights(its, "keras"), source="a.keras")
     assert loaded[0] == f"14/{len(fresh)} tensors loaded"
     layers = list(row.grown)
     assert [small.get_layer(row.grown[layer]).filters for layer in layers[:4]] == [64, 128, 256, 256]
@@ -224,7 +226,7 @@ def test_deeper_nets_grow_from_the_first(name):
 
 
 def test_growing_through_a_run_folder(monkeypatch, tmp_path):
-    """As `--base deep --weights RUN`; a file of the deep net itself is still taken whole."""
+    """As `train --base deep --weights RUN`; a file of the deep net itself is taken whole, and none grows unasked."""
     monkeypatch.setattr(vgg, "classifier", small_classifier)
     for name, blocks, grows in (
         ("seed", vgg.A, {}),
@@ -237,12 +239,14 @@ def test_growing_through_a_run_folder(monkeypatch, tmp_path):
         monkeypatch.setitem(zoo.variants(), name, row)
     seed, fresh = models.load("seed", "none"), models.load("deep", "none")
     models.save(seed, tmp_path / "model.keras")
-    grown = models.load("deep", tmp_path)
+    with pytest.raises(ValueError, match="does not fit deep: it looks like seed"):
+        models.load("deep", tmp_path)
+    grown = models.to_train("deep", str(tmp_path))
     assert grown.loaded == ("14/26 tensors loaded", "grown from seed, the other tensors are fresh")
     place, first = grown.model.get_layer("features.10"), seed.model.get_layer("features.6")
     np.testing.assert_array_equal(place.kernel, first.kernel)
     models.save(fresh, tmp_path / "deep.keras")
-    assert models.load("deep", tmp_path / "deep.keras").loaded == ("26/26 tensors loaded",)
+    assert models.to_train("deep", str(tmp_path / "deep.keras")).loaded == ("26/26 tensors loaded",)
 
 
 def test_places_of_the_columns_are_torchvisions():

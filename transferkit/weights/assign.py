@@ -54,18 +54,19 @@ def fit(model, weights: Weights, *, source: str) -> tuple[str, ...]:
     return f"{count}/{count} tensors loaded", *weights.changes, *words
 
 
-def grow(model, weights: Weights, row, *, source: str) -> tuple[str, ...]:
-    """Give some layers of a model the weights of a smaller network; the others stay as they are.
-
-    Args:
-        row: the model's `Variant`, which says which layers are given which.
+def grow(model, weights: Weights, *, source: str) -> tuple[str, ...]:
+    """As `fit`; but of the smaller network that the model may grow from, some layers are taken, as its `Variant` says,
+    and the others stay as they are.
 
     Returns:
         What was loaded, for a person.
 
     Raises:
-        ValueError: a layer of the file does not fit its place; nothing is assigned then.
+        ValueError: the file does not fit the network; nothing is assigned then.
     """
+    row = zoo.variant(model.name)
+    if row.grows_from not in like(weights.tensors, weights.layout):
+        return fit(model, weights, source=source)
     kinds = ("weight", "bias")
     tensors = {f"{ours}.{kind}": weights.tensors[f"{its}.{kind}"] for ours, its in row.grown.items() for kind in kinds}
     count = assign(model, tensors, weights.layout, source=source, only=row.grown)
