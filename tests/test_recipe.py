@@ -10,8 +10,8 @@ from transferkit.pixels import Pixels
 from transferkit.recipe import Recipe
 
 
-def facts(pictures=240, smallest_class=50, side=375, minimum=1, gpu=False):
-    return rules.Facts(pictures, smallest_class, side, Pixels(), minimum, gpu)
+def facts(pictures=240, smallest_class=50, side=375, minimum=1, gpu=False, probes=False):
+    return rules.Facts(pictures, smallest_class, side, Pixels(), minimum, gpu, probes)
 
 
 def test_knobs_are_unique_and_have_help():
@@ -33,7 +33,7 @@ def test_override_reaches_every_part():
         ({"epochs": 2.5}, "epochs must be a int, not 2.5."),
         ({"epochs": True}, "epochs must be a int, not True."),
         ({"validation": 2}, "validation must be from 0.01 to 0.9, not 2."),
-        ({"optimizer": "adam"}, "optimizer must be one of adamw, sgd, not 'adam'."),
+        ({"optimizer": "adam"}, "optimizer must be one of adamw, sgd, sgd_l2, lars, lamb, not 'adam'."),
         ({"base": None}, "base must be a str, not None."),
     ],
 )
@@ -95,6 +95,7 @@ def test_rules_keep_what_the_user_set():
         ({"epochs": 1}, {}, {"head_epochs": 0}),
         ({"epochs": 3}, {}, {"head_epochs": 1}),
         ({"head_epochs": 0}, {"pictures": 10**6}, {"epochs": 2}),
+        ({"weights": "none", "batch_size": 32}, {"pictures": 1200}, {"epochs": 40, "head_epochs": 0, "lr": 0.001}),
         ({"optimizer": "sgd", "batch_size": 64}, {}, {"lr": 0.02, "head_lr": 0.1}),
         ({}, {"side": 8, "minimum": 96}, {"size": 96, "channels": 3}),
     ],
@@ -107,6 +108,17 @@ def test_rules(given, about, expected):
 
 def test_unknown_name_is_a_value_error():
     assert issubclass(UnknownName, ValueError)
+
+
+def test_an_installed_package_has_its_own_recipes(tmp_path, monkeypatch):
+    """What lies beside it is another package's."""
+    for place in ("transferkit/recipes/ours.toml", "recipes/theirs.toml"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).touch()
+    monkeypatch.setattr(recipe, "__file__", str(tmp_path / "transferkit" / "recipe.py"))
+    assert recipe.find("ours") == tmp_path / "transferkit" / "recipes" / "ours.toml"
+    with pytest.raises(UnknownName, match="No recipe is called 'theirs'"):
+        recipe.find("theirs")
 
 
 @pytest.mark.parametrize(

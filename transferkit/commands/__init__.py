@@ -1,4 +1,4 @@
-"""The command line. A command is a module here with `command`; nothing else lists them.
+"""The command line. A command is a module here with `command`; nothing else lists them, and the others are shared.
 
 Modules here import click and `transferkit.recipe` at most; what loads TensorFlow is imported inside the commands.
 """
@@ -23,13 +23,14 @@ def group(debug):
     \b
     transferkit demo                                    the whole tour, in about a minute
     transferkit finetune --base resnet34 --data pets/   train on your own pictures
+    transferkit train --recipe resnet --data pets/      the same from scratch, as a paper did it
     transferkit predict runs/finetune-resnet34-pets-1 cat.jpg
     """
 
 
 for _module in pkgutil.iter_modules(__path__):
-    if _module.name != "options":
-        group.add_command(importlib.import_module(f"{__name__}.{_module.name}").command, _module.name)
+    if _command := getattr(importlib.import_module(f"{__name__}.{_module.name}"), "command", None):
+        group.add_command(_command, _module.name)
 
 
 def main(args: list[str] | None = None):

@@ -102,10 +102,11 @@ def _type(knob):
     return TYPES.get(knob.name, click.STRING)
 
 
-def build_recipe(path: str | None, knobs: dict) -> recipe.Recipe:
-    """Defaults, then the file, then the flags that were given."""
-    base = recipe.load(path) if path else recipe.Recipe()
-    return base.override(**{name: value for name, value in knobs.items() if value is not None})
+def build_recipe(name: str | None, knobs: dict, defaults: dict | None = None) -> recipe.Recipe:
+    """Defaults, those of the command too, then the recipe of that name or path, then the flags that were given."""
+    start = recipe.Recipe().override(**defaults or {})
+    wanted = recipe.load(recipe.find(name), start) if name else start
+    return wanted.override(**{name: value for name, value in knobs.items() if value is not None})
 
 
 def with_tensorflow(function):

@@ -55,7 +55,8 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     keras.utils.set_random_seed(wanted.train.seed)
     parts = dict(splits.items()) if splits else sources.find_parts(wanted.data)
     _check_names(parts["train"].classes)
-    network = models.load(wanted.model.base, wanted.model.weights, pixels=wanted.model.pixels)
+    which = wanted.model
+    network = models.to_train(which.base, which.weights, pixels=which.pixels, size=which.size)
     if wanted.model.channels:
         network = with_channels(network, wanted.model.channels)
     channels = network.pixels.channels
