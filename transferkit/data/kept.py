@@ -31,6 +31,7 @@ def once(view, count: int, pixels: Pixels, *, memory: float, folder: Path):
     if fits(count, pixels, memory):
         pictures = np.empty(shape, np.uint8)
     else:
+        (folder / "views.npy").unlink(missing_ok=True)  # a pipeline that has ended may still write to the one before
         pictures = np.lib.format.open_memmap(folder / "views.npy", "w+", np.uint8, shape)
     known, nothing = np.zeros(count, bool), np.empty((0, *shape[2:]), np.uint8)
 

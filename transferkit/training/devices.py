@@ -3,6 +3,8 @@
 That GPU memory is taken as it is needed, not all at once, is set where the package is first imported.
 """
 
+import errno
+import os
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -17,6 +19,8 @@ class Device:
     name: str
     gpu: bool
     policy: str
+    replicas: int = 1
+    strategy: tf.distribute.Strategy | None = None
 
 
 def choose(devices: str = "auto", precision: str = "auto") -> Device:
@@ -49,9 +53,19 @@ def choose(devices: str = "auto", precision: str = "auto") -> Device:
     return Device(facts.get("device_name", "GPU") if chosen else "CPU", bool(chosen), precision)
 
 
+def deterministic():
+    """From here on, TensorFlow gives the same bits for the same values, in the whole process."""
+    tf.config.experimental.enable_op_determinism()
+
+
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error of the backend says that a device has no memory left."""
-    return isinstance(error, tf.errors.ResourceExhaustedError) or "RESOURCE_EXHAUSTED" in str(error)
+    """Whether an error of the backend says that a device has no memory left.
+
+    TensorFlow says the same of a full disk and of too many open files, in the system's own words.
+    """
+    others = map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE))
+    exhausted = isinstance(error, tf.errors.ResourceExhaustedError) or "RESOURCE_EXHAUSTED" in str(error)
+    return exhausted and not any(words in str(error) for words in others)
 
 
 def found() -> dict[str, str]:

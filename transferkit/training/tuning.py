@@ -56,8 +56,7 @@ def finetune(
 
 def run(job: Plan, folder: Path) -> runs.Run:
     """Train what was planned and write the run folder."""
-    (folder / "checkpoints").mkdir(exist_ok=True)
-    with checkpoints.held(folder):
+    with runs.held(folder):
         runs.begin(folder, job.recipe, job.splits, job.unreadable, job.device.name)
         return _fit(job, folder)
 
@@ -72,8 +71,7 @@ def resume(folder: str | os.PathLike) -> runs.Run:
     cut = runs.load_run(folder)
     if (cut.folder / "metrics.json").exists() and not cut.metrics["interrupted"]:
         raise ValueError(f"{folder} is complete: to go on from it, start a new run with --base {folder}.")
-    (cut.folder / "checkpoints").mkdir(exist_ok=True)
-    with checkpoints.held(cut.folder):
+    with runs.held(cut.folder):
         job = plan(cut.recipe, cut.splits)
         job = dataclasses.replace(job, unreadable=cut.unreadable + job.unreadable)
         state = checkpoints.load(cut.folder)
@@ -88,14 +86,15 @@ def _fit(job: Plan, folder: Path) -> runs.Run:
     knobs, lost, interrupted = job.recipe.train, dict(job.unreadable), False
     try:
         if not (folder / "checkpoints" / checkpoints.STATE).exists():
-            checkpoints.save(folder, State(parts=knobs.accumulate))
             if knobs.start == "probe":
                 probing.start(job, folder, lost)
+            else:
+                checkpoints.save(folder, State(parts=knobs.accumulate))
         for number, phase in enumerate(phases(job.recipe)):
             if number >= checkpoints.load(folder).phase:
                 fitting.fit(job, folder, phase, lost)
                 state = checkpoints.load(folder)
-                checkpoints.save(folder, State(state.history, number + 1, factor=state.factor, parts=state.parts))
+                checkpoints.save(folder, state.next_phase())
     except fitting.Hopeless as error:
         if not checkpoints.load(folder).history:
             raise
