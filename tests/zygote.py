@@ -5,6 +5,7 @@ To start anew costs ten seconds and more, most of them imports, and some tests k
 
 import json
 import os
+import resource
 import sys
 
 import conftest
@@ -39,8 +40,11 @@ def main():
             print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
         else:
             os.chdir(order["folder"])
-            err = os.open(order["err"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(err, 1), os.dup2(err, 2)
+            err = os.open("err.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(err, 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            if order["room"]:  # bytes of a file, beyond which the system refuses as if the disk were full
+                resource.setrlimit(resource.RLIMIT_FSIZE, (order["room"], resource.RLIM_INFINITY))
             commands.main(order["words"])
 
 
