@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import PIXELS, QUICK
-from PIL import Image
 from pictures import folder
+from PIL import Image
 from safetensors.numpy import load_file
 
 import transferkit as tk
@@ -290,6 +290,23 @@ def test_several_devices_take_a_smaller_batch(tmp_path, capsys, optimizer, facto
     fitting._divide(job, tmp_path)
     with pytest.raises(ValueError, match="no memory for one picture"):
         fitting._divide(job, tmp_path)
+
+
+def test_pictures_that_go_in_mid_run_are_missed(tiny, tmp_path, monkeypatch):
+    pets, away = folder(tmp_path / "pets", {"cat": 12, "dog": 12}), tmp_path / "away"
+
+    def take(self, batch, logs=None):
+        if self.epoch == 1 and pets.exists():
+            pets.rename(away)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Keep, "on_train_batch_begin", take, raising=False)
+        with pytest.raises(ValueError, match="can no longer be read, more than one in five"):
+            finetuned(tiny, pets, tmp_path / "run", head_epochs=0, augment="crop(0.5)")
+    before = history(tmp_path / "run")
+    away.rename(pets)
+    after = history(tuning.resume(tmp_path / "run").folder)
+    assert len(before) == 1 and after[:1] == before and len(after) == 4
 
 
 def test_a_full_disk_is_not_a_full_memory():
