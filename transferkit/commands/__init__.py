@@ -3,6 +3,7 @@
 Modules here import click and `transferkit.recipe` at most; what loads TensorFlow is imported inside the commands.
 """
 
+import errno
 import importlib
 import os
 import pkgutil
@@ -67,6 +68,8 @@ def sentence(error: Exception) -> str:
         return f"{where}{error.strerror}."
     if isinstance(error, (ValueError, OSError, ModuleNotFoundError)) and str(error):
         return str(error)
+    if os.strerror(errno.ENOSPC) in str(error):  # TensorFlow's way of saying it is long, and of the type below
+        return f"{os.strerror(errno.ENOSPC)}: make room; a run goes on with --resume."
     if type(error).__name__ == "ResourceExhaustedError":
         return "The memory does not hold it: try a smaller --batch-size or --size."
     first = (str(error).strip() or "no more is known").splitlines()[0]

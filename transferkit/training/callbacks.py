@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from rich.progress import Progress
 
-from transferkit.console import say
+from transferkit.console import say, warn
 from transferkit.data import audit
 from transferkit.data.order import Order
 from transferkit.recipe import Train
@@ -18,6 +18,7 @@ from transferkit.training.checkpoints import State
 from transferkit.training.phases import Phase
 from transferkit.training.planning import Plan
 
+MOST_SKIPPED = 0.01  # of an epoch's steps, in float16; a scale that rises skips one in some 2,000 by design
 OFTEN = 5.0  # seconds between two checkpoints at the least, for an epoch of a head on stored features takes less
 
 
@@ -75,14 +76,15 @@ class Keep(keras.callbacks.Callback):
         super().__init__()
         self.job, self.folder, self.state, self.phase, self.knobs = job, folder, state, phase, job.recipe.train
         self.average, self.interruptible, self.alone = average, interruptible, alone
-        self.best, self.saved, self.metrics = None, time.perf_counter(), []
+        self.best, self.saved, self.metrics, self.losses = None, time.perf_counter(), [], []
         # several workers save in step with each other, as reading the metrics takes all of them: after epochs alone
         self.several = job.device.shard[1] > 1
-        self.every = 20 if job.device.gpu else 1  # batches between two looks at the loss, for which a GPU has to wait
+        self.every = 20 if job.device.gpu else 1  # batches between two looks at the losses, for which a GPU has to wait
 
     def start(self, model: keras.Model):
         """Put a compiled model into the state, or save what it starts from."""
         if self.state.tensors is None:
+            checkpoints.reseeded(model, self.state.phase)
             checkpoints.save(self.folder, self.state, checkpoints.captured(model))
             return
         tensors = checkpoints.tensors_of(self.folder, self.state)
@@ -92,7 +94,8 @@ class Keep(keras.callbacks.Callback):
             self.metrics = checkpoints.metrics_of(tensors)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.started, self.first, self.epoch = time.perf_counter(), self.state.step, epoch
+        self.started, self.first, self.epoch, self.losses = time.perf_counter(), self.state.step, epoch, []
+        self.last = self.first + self.params["steps"] // self.state.parts
 
     def on_train_batch_end(self, batch, logs=None):
         if self.metrics:  # they are sums, and there are none before the first step
@@ -100,19 +103,30 @@ class Keep(keras.callbacks.Callback):
             for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
                 variable.assign_add(value)
             self.metrics = []
+        self.losses.append(logs["loss"])
         (steps, rest), now = divmod(batch + 1, self.state.parts), time.perf_counter()
         last, asked = batch + 1 == self.params["steps"], self.interruptible.asked
         timely = now - self.saved > 60 * self.knobs.checkpoint_minutes
         due = not rest and not last and not self.several and (asked or timely)
-        if (due or last or (batch + 1) % self.every == 0) and not math.isfinite(float(logs["loss"])):
-            raise Diverged(self.epoch, self.first + -(-(batch + 1) // self.state.parts))
+        if due or last or len(self.losses) == self.every:
+            self._check_losses(batch)
         if due:
             self.state.step = self.first + steps
             self.save()
             if asked:
                 raise KeyboardInterrupt
 
+    def _check_losses(self, batch: int):
+        """Of the batches since the last look, the newest being number `batch` of this `fit`."""
+        good = list(map(math.isfinite, map(float, self.losses)))
+        if not all(good):
+            parts = batch + 1 - len(good) + good.index(False)
+            raise Diverged(self.epoch, self.first + parts // self.state.parts + 1)
+        self.losses = []
+
     def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(logs["val_cross_entropy"]):  # the last step's doing, of which no loss of training tells
+            raise Diverged(epoch, self.last)
         row = {
             "phase": self.phase.name,
             "epoch": epoch + 1,
@@ -124,6 +138,7 @@ class Keep(keras.callbacks.Callback):
             "lr": float(np.asarray(self.model.optimizer.learning_rate) * np.asarray(self.model.optimizer.factor)),
         }
         row |= {name: round(float(value), 9) for name, value in row.items() if name not in ("phase", "epoch")}
+        row |= self._skipped()
         row["seconds"] = round(time.perf_counter() - self.started, 2)
         if schedules.best_of([*self.state.history, row]) is row:
             self.best = self._weights()
@@ -138,13 +153,34 @@ class Keep(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
     def save(self):
-        """What is best goes first: cut between the two, the epoch is done again and gives the same."""
+        """What is best goes first: cut between the two, the epoch is done again and gives the same.
+
+        Raises:
+            Diverged: the last step has spoilt the weights, which the next one's loss would show.
+        """
+        tensors = checkpoints.captured(self.model)
+        if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+            raise Diverged(self.epoch, self.state.step or self.last)
         if self.best is not None:
             path = self.folder / "checkpoints" / checkpoints.BEST
             checkpoints.save_weights(self.job.network, path, self.best)
             self.best = None
-        checkpoints.save(self.folder, self.state, checkpoints.captured(self.model))
+        checkpoints.save(self.folder, self.state, tensors)
         self.saved = time.perf_counter()
+
+    def _skipped(self) -> dict[str, int]:
+        """Steps of this epoch that were left out for overflows of float16, with a warning where they are many."""
+        if not hasattr(self.model.optimizer, "skipped"):
+            return {}
+        checkpoints.synchronised(self.model)
+        before = sum(row["skipped"] for row in self.state.rows(self.phase.name))
+        skipped, steps = int(self.model.optimizer.skipped) - before, self.last * self.state.parts
+        if skipped > MOST_SKIPPED * steps:
+            warn(
+                f"{skipped} of {steps} steps were skipped, for their gradients overflowed float16: "
+                "--precision mixed_bfloat16 or float32 has none of that."
+            )
+        return {"skipped": skipped}
 
     def _factor(self) -> float:
         """On the rate: of returns to earlier states, and of the plateaus that the history shows."""

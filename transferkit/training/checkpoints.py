@@ -9,8 +9,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from filelock import FileLock, Timeout
 from keras import ops
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from transferkit.atomic import write
@@ -34,6 +34,7 @@ class State:
         factor: on the learning rate, halved with each return to an earlier state.
         returns: how often that was, for a loss that was no number.
         parts: in which a batch is run, for want of memory.
+        divisor: of the batch, for want of memory where parts cannot be added up.
         tensors: name of the file of variables, or None at the start of a phase, which starts from the best weights.
     """
 
@@ -44,11 +45,16 @@ class State:
     factor: float = 1.0
     returns: int = 0
     parts: int = 1
+    divisor: int = 1
     tensors: str | None = None
 
     def rows(self, phase: str) -> list[dict]:
         """The history of one phase."""
         return [row for row in self.history if row["phase"] == phase]
+
+    def next_phase(self) -> "State":
+        """At its start; what memory and rate allow is known by now."""
+        return State(self.history, self.phase + 1, factor=self.factor, parts=self.parts, divisor=self.divisor)
 
 
 def captured(model: keras.Model) -> dict[str, np.ndarray]:
@@ -84,6 +90,13 @@ def restored(model: keras.Model, tensors: dict[str, np.ndarray]):
             raise ValueError(f"The checkpoint is of another training: its {name} is {found}, expected {wanted}.")
     for name, variable in variables.items():
         variable.assign(tensors[name])
+
+
+def reseeded(model: keras.Model, phase: int):
+    """Dropout draws what it always draws in this phase, whether or not the process has seen the one before."""
+    for variable in model.variables:
+        if variable.path.rpartition("/")[2] == "seed_generator_state":  # (seed, number of the draw)
+            variable.assign(np.array([np.asarray(variable)[0], phase * 2**24], variable.dtype))
 
 
 def _shape(tensor) -> str:
@@ -125,7 +138,7 @@ def save(folder: Path, state: State, tensors: dict[str, np.ndarray] | None = Non
     if tensors is not None:
         state.tensors = (
             "-".join(map(str, ("last", state.phase, state.epoch, state.step, state.returns, state.parts)))
-            + ".safetensors"
+            + f"-{state.divisor}.safetensors"
         )
         write(checkpoints / state.tensors, lambda partial: save_file(tensors, partial))
     if state.history:
@@ -157,8 +170,12 @@ def load(folder: Path) -> State:
 
 
 def tensors_of(folder: Path, state: State) -> dict[str, np.ndarray]:
-    """The variables that a state was saved with."""
-    return load_file(folder / "checkpoints" / state.tensors)
+    """The variables that a state was saved with.
+
+    Raises:
+        ValueError: the file is damaged or gone.
+    """
+    return _read(folder / "checkpoints" / state.tensors)
 
 
 def save_weights(network: Network, path: Path, better: dict[int, np.ndarray] | None = None):
@@ -170,18 +187,16 @@ def save_weights(network: Network, path: Path, better: dict[int, np.ndarray] | N
 
 
 def load_weights(network: Network, path: Path):
-    assign(network.model, load_file(path), "keras", source=str(path))
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """The run folder is this process's alone, until it ends in whatever way.
+    """Put back what `save_weights` wrote.
 
     Raises:
-        ValueError: another process trains in it.
+        ValueError: the file is damaged or gone, or of another network.
     """
+    assign(network.model, _read(path), "keras", source=str(path))
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with FileLock(folder / "checkpoints" / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise ValueError(f"Another process trains in {folder}: wait until it ends, or give another --out.") from None
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path} cannot be used: {error}. Start the run again, with another --out.") from None

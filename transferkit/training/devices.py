@@ -4,7 +4,9 @@ That GPU memory is taken as it is needed, not all at once, is set where the pack
 """
 
 import dataclasses
+import errno
 import importlib
+import os
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -178,9 +180,19 @@ def check(device: Device, knobs: Train):
         )
 
 
+def deterministic():
+    """From here on, TensorFlow gives the same bits for the same values, in the whole process."""
+    tf.config.experimental.enable_op_determinism()
+
+
 def out_of_memory(error: Exception) -> bool:
-    """Whether an error of the backend says that a device has no memory left."""
-    return isinstance(error, tf.errors.ResourceExhaustedError) or "RESOURCE_EXHAUSTED" in str(error)
+    """Whether an error of the backend says that a device has no memory left.
+
+    TensorFlow says the same of a full disk and of too many open files, in the system's own words.
+    """
+    others = map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE))
+    exhausted = isinstance(error, tf.errors.ResourceExhaustedError) or "RESOURCE_EXHAUSTED" in str(error)
+    return exhausted and not any(words in str(error) for words in others)
 
 
 def found() -> dict[str, str]:

@@ -19,6 +19,7 @@ from rich.progress import TextColumn
 from transferkit.console import progress, warn
 from transferkit.data import augment, axes, pipeline
 from transferkit.data.order import Order
+from transferkit.runs import KEPT
 from transferkit.training import callbacks, checkpoints, devices, frozen, losses, mirrored, optimizers
 from transferkit.training.checkpoints import State
 from transferkit.training.freezing import divided, release
@@ -68,20 +69,21 @@ def fit(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]):
         KeyboardInterrupt: Ctrl-C; the state was saved.
     """
     knobs, best = job.recipe.train, folder / "checkpoints" / checkpoints.BEST
-    with TemporaryDirectory(dir=folder / "checkpoints") as place, callbacks.Interruptible() as interruptible:
+    with TemporaryDirectory(prefix=KEPT, dir=folder / "checkpoints") as place:
         release(job.network, phase.name, bn=knobs.bn)
         if best.exists():
             checkpoints.load_weights(job.network, best)
         material = _material(job, phase, Path(place), lost)
-        while not callbacks.ended(state := checkpoints.load(folder), phase, knobs):
-            try:
-                _go_on(job, folder, state, phase, material, interruptible)
-            except callbacks.Diverged as error:
-                _return(job, folder, material, error)
-            except Exception as error:
-                if not devices.out_of_memory(error):
-                    raise
-                _divide(job, folder)
+        with callbacks.Interruptible() as interruptible:
+            while not callbacks.ended(state := checkpoints.load(folder), phase, knobs):
+                try:
+                    _go_on(job, folder, state, phase, material, interruptible)
+                except callbacks.Diverged as error:
+                    _return(job, folder, phase, material, error)
+                except Exception as error:
+                    if not devices.out_of_memory(error):
+                        raise
+                    _divide(job, folder)
 
 
 def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Material:
@@ -190,7 +192,7 @@ def _order(job: Plan, material: Material, state: State, phase: Phase) -> Order:
     knobs = job.recipe.train
     return Order(
         material.labels,
-        knobs.batch_size,
+        knobs.batch_size // state.divisor,
         knobs.seed,
         range(state.epoch, 2 * phase.epochs),
         skip=state.step,
@@ -203,45 +205,53 @@ def _order(job: Plan, material: Material, state: State, phase: Phase) -> Order:
 def _compile(job: Plan, state: State, phase: Phase, material: Material, model: keras.Model):
     """A new optimizer and the loss."""
     knobs = dataclasses.replace(job.recipe.train, accumulate=state.parts)
-    steps = -(-len(material.labels) // knobs.batch_size) * state.parts * phase.epochs
+    steps = _order(job, material, state, phase).steps * phase.epochs
     rates = optimizers.rates(model, job.network.head, knobs.layer_decay) if knobs.layer_decay < 1 else None
     optimizer = optimizers.make(knobs, lr=phase.lr, steps=steps, rates=rates)
     counts = list(job.splits.train.counts().values())
     losses.compile_for(model, optimizer, knobs, counts, heads=material.heads, teacher=bool(job.teacher))
 
 
-def _return(job: Plan, folder: Path, material: Material, error: callbacks.Diverged):
+def _return(job: Plan, folder: Path, phase: Phase, material: Material, error: callbacks.Diverged):
     """To the last checkpoint, with half the rate."""
-    state, knobs = checkpoints.load(folder), job.recipe.train
-    order = Order(material.labels, knobs.batch_size, knobs.seed, range(1))
-    names = [material.paths[row] for row in order.rows(error.epoch).numpy()[error.step - 1]]
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    state = checkpoints.load(folder)
+    rows = _order(job, material, state, phase).rows(error.epoch).numpy()[error.step - 1]
+    shown = ", ".join(material.paths[row] for row in rows)
     state.returns, state.factor = state.returns + 1, state.factor / 2
     if state.returns > RETURNS:
         raise Hopeless(f"{error} It was so {state.returns} times, last with {shown}: start again with a lower --lr.")
     checkpoints.save(folder, state)
-    warn(f"{error} Going on from the last checkpoint at half the rate. The pictures were {shown}.")
+    warn(f"{error} Going on from the last checkpoint at half the rate. Its pictures were {shown}.")
 
 
 def _divide(job: Plan, folder: Path):
-    """Smaller parts of a batch, whose gradients are added up: the batch that counts stays."""
+    """Smaller parts of a batch, whose gradients are added up, so that the batch that counts stays; where several
+    devices share it, which Keras cannot add up for, a smaller batch at the rate that suits it."""
     state, batch = checkpoints.load(folder), job.recipe.train.batch_size
-    smaller = [parts for parts in range(2 * state.parts, batch + 1) if batch % parts == 0]
+    several = job.device.strategy is not None
+    before = state.divisor if several else state.parts
+    shares = batch // job.device.replicas
+    smaller = [count for count in range(2 * before, shares + 1) if shares % count == 0]
     if not smaller:
         raise ValueError(
             f"There is no memory for one picture of {job.network.pixels.crop} pixels: give a lower --size."
         )
-    tensors = checkpoints.tensors_of(folder, state)
-    ratio = smaller[0] // state.parts
-    for name in tensors:
+    tensors = checkpoints.tensors_of(folder, state) if state.tensors else None
+    for name in tensors or ():
         if name.endswith("/iteration"):  # which counts parts
-            tensors[name] = tensors[name] * ratio
-    state.parts = smaller[0]
+            tensors[name] = tensors[name] * smaller[0] // before
+    if several:
+        less = optimizers.lessened(job.recipe.train.optimizer, before / smaller[0])
+        state.step, state.factor, state.divisor = state.step * smaller[0] // before, state.factor * less, smaller[0]
+        how = f"each batch is of {batch // smaller[0]} pictures, and the rate {less:.3g} of what it was"
+    else:
+        state.parts = smaller[0]
+        how = (
+            f"each batch of {batch} pictures is run in {state.parts} parts, whose gradients are added up; batch norm "
+            "that is trained sees a part at a time"
+        )
     checkpoints.save(folder, state, tensors)
-    warn(
-        f"Out of memory: from here on, each batch of {batch} pictures is run in {state.parts} parts, whose gradients "
-        "are added up; batch norm that is trained sees a part at a time."
-    )
+    warn(f"Out of memory: from here on, {how}.")
 
 
 def _logs(folder: Path) -> list[keras.callbacks.Callback]:

@@ -53,6 +53,8 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     wanted = _anchored(wanted)
     device = devices.choose(wanted.train.devices, wanted.train.precision, workers.joined(wanted.train.workers))
     keras.utils.set_random_seed(wanted.train.seed)
+    if wanted.train.determinism == "on":
+        devices.deterministic()
     parts = dict(splits.items()) if splits else sources.find_parts(wanted.data)
     _check_names(parts["train"].classes)
     which = wanted.model

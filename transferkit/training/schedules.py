@@ -31,6 +31,29 @@ class Then(schedules.LearningRateSchedule):
         return cls(schedules.deserialize(config["first"]), config["steps"], schedules.deserialize(config["then"]))
 
 
+@keras.saving.register_keras_serializable("transferkit")
+class Stretched(schedules.LearningRateSchedule):
+    """A schedule that moves on once in so many steps."""
+
+    def __init__(self, schedule, times: int):
+        self.schedule, self.times = schedule, times
+
+    def __call__(self, step):
+        return self.schedule(step // self.times)
+
+    def get_config(self):
+        return {"schedule": schedules.serialize(self.schedule), "times": self.times}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(schedules.deserialize(config["schedule"]), config["times"])
+
+
+def of_batches(schedule, parts: int) -> schedules.LearningRateSchedule:
+    """A schedule of whole batches for an optimizer that counts their parts."""
+    return Stretched(schedule, parts) if parts > 1 else schedule
+
+
 def make(knobs: Train, *, lr: float, steps: int) -> schedules.LearningRateSchedule:
     """The rate of each step of a phase, by `knobs.schedule`.
 
@@ -40,7 +63,7 @@ def make(knobs: Train, *, lr: float, steps: int) -> schedules.LearningRateSchedu
 
     Args:
         lr: highest rate.
-        steps: of the phase, counted as the optimizer does: with accumulation, each part of a batch is one.
+        steps: of the phase, in whole batches.
 
     Raises:
         UnknownName: the schedule is not known, or `knobs.milestones` are no rising shares.

@@ -61,8 +61,7 @@ def new_folder(job: Plan, out: str | os.PathLike | None, *, overwrite: bool, nam
 
 def run(job: Plan, folder: Path) -> runs.Run:
     """Train what was planned and write the run folder."""
-    (folder / "checkpoints").mkdir(exist_ok=True)
-    with checkpoints.held(folder):
+    with runs.held(folder):
         runs.begin(folder, job.recipe, job.splits, job.unreadable, job.device.name)
         return _fit(job, folder)
 
@@ -79,8 +78,7 @@ def resume(folder: str | os.PathLike) -> runs.Run:
         raise ValueError(f"{folder} is complete: to go on from it, start a new run with --base {folder}.")
     if (member := workers.joined(cut.recipe.train.workers)) and member.rank:
         cut = runs.load_run(workers.private(cut.folder))
-    (cut.folder / "checkpoints").mkdir(exist_ok=True)
-    with checkpoints.held(cut.folder):
+    with runs.held(cut.folder):
         job = plan(cut.recipe, cut.splits)
         job = dataclasses.replace(job, unreadable=cut.unreadable + job.unreadable)
         state = checkpoints.load(cut.folder)
@@ -95,14 +93,15 @@ def _fit(job: Plan, folder: Path) -> runs.Run:
     knobs, lost, interrupted = job.recipe.train, dict(job.unreadable), False
     try:
         if not (folder / "checkpoints" / checkpoints.STATE).exists():
-            checkpoints.save(folder, State(parts=knobs.accumulate))
             if knobs.start == "probe":
                 probing.start(job, folder, lost)
+            else:
+                checkpoints.save(folder, State(parts=knobs.accumulate))
         for number, phase in enumerate(phases(job.recipe)):
             if number >= checkpoints.load(folder).phase:
                 fitting.fit(job, folder, phase, lost)
                 state = checkpoints.load(folder)
-                checkpoints.save(folder, State(state.history, number + 1, factor=state.factor, parts=state.parts))
+                checkpoints.save(folder, state.next_phase())
     except fitting.Hopeless as error:
         if not checkpoints.load(folder).history:
             raise
