@@ -29,7 +29,7 @@ def group(debug):
 
 for _module in pkgutil.iter_modules(__path__):
     if _module.name != "options":
-        group.add_command(importlib.import_module(f"{__name__}.{_module.name}").command, _module.name)
+        group.add_command(importlib.import_module(f"{__name__}.{_module.name}").command, _module.name.replace("_", "-"))
 
 
 def main(args: list[str] | None = None):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -110,12 +111,28 @@ def _variables(model: keras.Model) -> dict:
 
 @contextmanager
 def unchanged(model: keras.Model) -> Iterator[None]:
-    """Whatever is trained inside, weights, optimizer, metrics and seeds are afterwards as they were."""
+    """Whatever is trained inside, weights, optimizer, metrics and all random numbers are afterwards as they were."""
     before = captured(model)
+    try:
+        with chance_kept():
+            yield
+    finally:
+        restored(synchronised(model), before)
+        model.reset_metrics()
+        # those that were made inside come after the others, and are at 0
+        for variable, value in zip(model.metrics_variables, metrics_of(before), strict=False):
+            variable.assign(value)
+
+
+@contextmanager
+def chance_kept() -> Iterator[None]:
+    """Python's and NumPy's random numbers go on after it as if it had not been."""
+    python, numpy = random.getstate(), np.random.get_state()
     try:
         yield
     finally:
-        restored(synchronised(model), before)
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def save(folder: Path, state: State, tensors: dict[str, np.ndarray] | None = None):

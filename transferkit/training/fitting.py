@@ -6,7 +6,8 @@ from the last checkpoint, with a lower rate or in smaller parts.
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,24 +56,32 @@ class Hopeless(ValueError):
     """The loss was no number again and again."""
 
 
-def fit(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]):
-    """Train a phase to its end. All that is learned is in the run folder then.
+@contextmanager
+def prepared(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]) -> Iterator[Material]:
+    """The network as a phase releases it, at the best weights so far, with what it is fitted on inside this context.
 
     Args:
+        folder: the run's, which holds what a frozen part makes of pictures meanwhile.
         lost: `{path: reason}`, to which pictures that break are added.
+    """
+    best = folder / "checkpoints" / checkpoints.BEST
+    with TemporaryDirectory(dir=folder / "checkpoints") as place:
+        release(job.network, phase.name, bn=job.recipe.train.bn)
+        if best.exists():
+            checkpoints.load_weights(job.network, best)
+        yield _material(job, phase, Path(place), lost)
+
+
+def fit(job: Plan, folder: Path, phase: Phase, material: Material):
+    """Train a phase to its end, on what was prepared for it. All that is learned is in the run folder then.
 
     Raises:
         Hopeless: the loss was no number again and again.
         ValueError: one picture does not fit into memory, or more than one picture in five is lost.
         KeyboardInterrupt: Ctrl-C; the state was saved.
     """
-    knobs, best = job.recipe.train, folder / "checkpoints" / checkpoints.BEST
-    with TemporaryDirectory(dir=folder / "checkpoints") as place, callbacks.Interruptible() as interruptible:
-        release(job.network, phase.name, bn=knobs.bn)
-        if best.exists():
-            checkpoints.load_weights(job.network, best)
-        material = _material(job, phase, Path(place), lost)
-        while not callbacks.ended(state := checkpoints.load(folder), phase, knobs):
+    with callbacks.Interruptible() as interruptible:
+        while not callbacks.ended(state := checkpoints.load(folder), phase, job.recipe.train):
             try:
                 _go_on(job, folder, state, phase, material, interruptible)
             except callbacks.Diverged as error:
@@ -150,14 +159,14 @@ def _heads(model: keras.Model) -> tuple[float, ...]:
 def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Material, interruptible):
     """Train from a state to the end of the phase."""
     knobs, model = job.recipe.train, material.model
-    _compile(job, state, phase, material)
+    compiled(job, state, phase, material)
     average = keras.callbacks.SwapEMAWeights(swap_on_epoch=False) if knobs.ema else None
     keep = callbacks.Keep(job, folder, state, phase, average, interruptible)
     keep.start(model)
     with progress(TextColumn("{task.fields[figures]}")) as bars, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Your input ran out of data")  # of which Watch tells the cause
         while not callbacks.ended(state, phase, knobs):
-            order = _order(job, material, state, phase)
+            order = ordered(job, state, material, 2 * phase.epochs)  # in reserve, for pictures that break are missing
             batches, watches = material.batches(order)
             batches, waited = pipeline.clocked(batches)
             show = callbacks.Show(bars, phase, order.batch, waited)
@@ -175,22 +184,22 @@ def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Materi
             )
 
 
-def _order(job: Plan, material: Material, state: State, phase: Phase) -> Order:
-    """Of the epochs that are left, and some in reserve, for pictures that break are missing."""
+def ordered(job: Plan, state: State, material: Material, epochs: int) -> Order:
+    """From a state on, to so many epochs of a phase."""
     knobs = job.recipe.train
     return Order(
         material.labels,
         knobs.batch_size,
         knobs.seed,
-        range(state.epoch, 2 * phase.epochs),
+        range(state.epoch, epochs),
         skip=state.step,
         parts=state.parts,
         sampling="balanced" if knobs.balance == "sampling" else "all",
     )
 
 
-def _compile(job: Plan, state: State, phase: Phase, material: Material):
-    """A new optimizer and the loss."""
+def compiled(job: Plan, state: State, phase: Phase, material: Material):
+    """Compile what a phase trains, with a new optimizer and the loss."""
     knobs, model = dataclasses.replace(job.recipe.train, accumulate=state.parts), material.model
     steps = -(-len(material.labels) // knobs.batch_size) * state.parts * phase.epochs
     rates = optimizers.rates(model, job.network.head, knobs.layer_decay) if knobs.layer_decay < 1 else None

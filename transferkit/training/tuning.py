@@ -14,7 +14,7 @@ from transferkit.recipe import Recipe
 from transferkit.training import checkpoints, fitting, probing
 from transferkit.training.checkpoints import State
 from transferkit.training.freezing import release
-from transferkit.training.phases import phases
+from transferkit.training.phases import Phase, phases
 from transferkit.training.planning import Plan, plan
 from transferkit.training.schedules import best_of
 
@@ -85,17 +85,12 @@ def resume(folder: str | os.PathLike) -> runs.Run:
 
 def _fit(job: Plan, folder: Path) -> runs.Run:
     """All phases, from wherever the run is; then the figures. Ctrl-C leads to the figures at once."""
-    knobs, lost, interrupted = job.recipe.train, dict(job.unreadable), False
+    lost, interrupted = dict(job.unreadable), False
     try:
-        if not (folder / "checkpoints" / checkpoints.STATE).exists():
-            checkpoints.save(folder, State(parts=knobs.accumulate))
-            if knobs.start == "probe":
-                probing.start(job, folder, lost)
+        begin(job, folder, lost)
         for number, phase in enumerate(phases(job.recipe)):
             if number >= checkpoints.load(folder).phase:
-                fitting.fit(job, folder, phase, lost)
-                state = checkpoints.load(folder)
-                checkpoints.save(folder, State(state.history, number + 1, factor=state.factor, parts=state.parts))
+                go_through(job, folder, number, phase, lost)
     except fitting.Hopeless as error:
         if not checkpoints.load(folder).history:
             raise
@@ -108,6 +103,22 @@ def _fit(job: Plan, folder: Path) -> runs.Run:
         interrupted = True
     checkpoints.load_weights(job.network, folder / "checkpoints" / checkpoints.BEST)
     return _finish(job, folder, lost, interrupted=interrupted)
+
+
+def begin(job: Plan, folder: Path, lost: dict[str, str]):
+    """Save the state that a training starts from, the head's start among it, where none is saved yet."""
+    if not (folder / "checkpoints" / checkpoints.STATE).exists():
+        checkpoints.save(folder, State(parts=job.recipe.train.accumulate))
+        if job.recipe.train.start == "probe":
+            probing.start(job, folder, lost)
+
+
+def go_through(job: Plan, folder: Path, number: int, phase: Phase, lost: dict[str, str]):
+    """Train a phase from where it is to its end, and save that the next one is due."""
+    with fitting.prepared(job, folder, phase, lost) as material:
+        fitting.fit(job, folder, phase, material)
+    state = checkpoints.load(folder)
+    checkpoints.save(folder, State(state.history, number + 1, factor=state.factor, parts=state.parts))
 
 
 def _finish(job: Plan, folder: Path, lost: dict[str, str], *, interrupted: bool) -> runs.Run:
