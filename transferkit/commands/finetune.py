@@ -118,6 +118,8 @@ def show_result(run):
         click.echo("kept: the regression itself, which no epoch of training was better than")
     else:
         click.echo(f"kept: the weights of epoch {kept['epoch']} of phase {kept['phase']!r}")
+    if figures["soup"]:
+        click.echo(options.soup_line(figures["soup"]))
     if figures["unreadable"]:
         click.echo(f"{figures['unreadable']} pictures could not be read and were left out")
     click.echo(f"{figures['seconds']:.0f} seconds; the run is in {run.folder}")

@@ -145,3 +145,11 @@ def accuracy_line(figures: dict, what: str) -> str:
 def confused_line(figures: dict) -> str:
     pairs = "; ".join(f"{label} taken for {guess} ({count})" for label, guess, count in figures["confused"])
     return f"most confused: {pairs or 'none'}"
+
+
+def soup_line(soup: dict) -> str:
+    """What `--soup` came to."""
+    more = [f"{epoch['epoch']} of {epoch['phase']!r}" for epoch in soup["epochs"][1:]]
+    if not more:
+        return "soup: no average with another epoch was better"
+    return f"soup: averaged with the weights of epoch {', '.join(more)}, as that is no worse on the validation pictures"

@@ -14,7 +14,7 @@ from transferkit.network import Network, at_size, with_channels, with_head, with
 from transferkit.recipe import Recipe
 from transferkit.training import devices
 from transferkit.training.freezing import release
-from transferkit.training.phases import phases, words_of
+from transferkit.training.phases import check_time, phases, words_of
 from transferkit.weights.catalogue import is_file
 
 
@@ -49,6 +49,7 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     started = time.perf_counter()
     if wanted.augment.augment is not None:
         augment.parse(wanted.augment.augment, axes.of(wanted.augment.pca))
+    check_time(wanted.train)
     wanted = _anchored(wanted)
     device = devices.choose(wanted.train.devices, wanted.train.precision)
     keras.utils.set_random_seed(wanted.train.seed)

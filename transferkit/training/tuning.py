@@ -11,7 +11,7 @@ from transferkit.data import audit
 from transferkit.data.listing import Listing, Splits
 from transferkit.evaluation.predict import evaluate
 from transferkit.recipe import Recipe
-from transferkit.training import checkpoints, fitting, probing
+from transferkit.training import checkpoints, fitting, probing, soup, timing
 from transferkit.training.checkpoints import State
 from transferkit.training.freezing import release
 from transferkit.training.phases import Phase, phases
@@ -58,7 +58,7 @@ def run(job: Plan, folder: Path) -> runs.Run:
     """Train what was planned and write the run folder."""
     (folder / "checkpoints").mkdir(exist_ok=True)
     with checkpoints.held(folder):
-        runs.begin(folder, job.recipe, job.splits, job.unreadable, job.device.name)
+        runs.begin(folder, timing.unplanned(job), job.splits, job.unreadable, job.device.name)
         return _fit(job, folder)
 
 
@@ -102,7 +102,10 @@ def _fit(job: Plan, folder: Path) -> runs.Run:
         say("Interrupted: the best weights so far are evaluated and saved. Ctrl-C again ends at once.")
         interrupted = True
     checkpoints.load_weights(job.network, folder / "checkpoints" / checkpoints.BEST)
-    return _finish(job, folder, lost, interrupted=interrupted)
+    stirred = None
+    if job.recipe.train.soup and not interrupted:
+        stirred = soup.stir(job, folder, checkpoints.load(folder).history)
+    return _finish(job, folder, lost, stirred, interrupted=interrupted)
 
 
 def begin(job: Plan, folder: Path, lost: dict[str, str]):
@@ -116,12 +119,12 @@ def begin(job: Plan, folder: Path, lost: dict[str, str]):
 def go_through(job: Plan, folder: Path, number: int, phase: Phase, lost: dict[str, str]):
     """Train a phase from where it is to its end, and save that the next one is due."""
     with fitting.prepared(job, folder, phase, lost) as material:
-        fitting.fit(job, folder, phase, material)
+        fitting.fit(job, folder, timing.planned(job, folder, phase, material), material)
     state = checkpoints.load(folder)
     checkpoints.save(folder, State(state.history, number + 1, factor=state.factor, parts=state.parts))
 
 
-def _finish(job: Plan, folder: Path, lost: dict[str, str], *, interrupted: bool) -> runs.Run:
+def _finish(job: Plan, folder: Path, lost: dict[str, str], stirred: dict | None, *, interrupted: bool) -> runs.Run:
     """Evaluate once on test, or on val, and write the run."""
     split, history = "test" if job.splits.test else "val", checkpoints.load(folder).history
     release(job.network, "all")  # what was switched off while it was frozen is on again in the saved model
@@ -134,6 +137,7 @@ def _finish(job: Plan, folder: Path, lost: dict[str, str], *, interrupted: bool)
         "split": split,
         "baseline": probing.added(json.loads(baseline.read_text("utf-8")), answers) if baseline.exists() else None,
         "kept": {name: best[name] for name in ("phase", "epoch")},
+        "soup": stirred,
         "unreadable": len(lost),
         "interrupted": interrupted,
         "seconds": round(job.elapsed(), 1),
@@ -141,4 +145,5 @@ def _finish(job: Plan, folder: Path, lost: dict[str, str], *, interrupted: bool)
     runs.finish(folder, job.network, history, figures, answers)
     if not interrupted:
         checkpoints.forget(folder)
+        soup.forget(folder)
     return runs.Run(folder)
