@@ -46,7 +46,8 @@ def command(recipe_file, out, overwrite, resume, dry_run, as_json, **knobs):
             return
         run = tuning.run(plan, runs.new_folder(out, overwrite=overwrite, name=name))
     if as_json:
-        figures = {name: run.metrics[name] for name in ("accuracy", "ci95", "n", "split", "seconds")}
+        names = ("accuracy", "ci95", "n", "split", "seconds", "folds")
+        figures = {name: run.metrics[name] for name in names if name in run.metrics}
         options.answer({"run": str(run.folder)} | figures)
     else:
         show_result(run)
@@ -104,6 +105,8 @@ def show_plan(plan, on):
 def show_result(run):
     """The closing lines."""
     figures = run.metrics
+    if "folds" in figures:
+        return options.show_folds(figures, run.folder)
     val = "validation pictures, which also chose the checkpoint"
     click.echo(options.accuracy_line(figures, "test pictures" if figures["split"] == "test" else val))
     click.echo(options.confused_line(figures))

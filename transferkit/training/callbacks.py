@@ -165,7 +165,7 @@ class Keep(keras.callbacks.Callback):
         checkpoints.synchronised(self.model)
         if self.average:
             self.average.on_test_begin()
-        weights = {id(variable): np.array(variable) for variable in self.model.variables}
+        weights = {id(variable): np.array(variable) for variable in checkpoints.learning(self.model)}
         if self.average:
             self.average.on_test_end()
         return weights

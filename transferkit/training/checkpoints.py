@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from transferkit.atomic import write
 from transferkit.network import Network
+from transferkit.training.losses import Teacher
 from transferkit.weights.assign import assign, tensor_names
 
 BEST = "best.safetensors"
@@ -95,7 +96,7 @@ def _variables(model: keras.Model) -> dict:
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     groups = {
-        "model": model.variables,
+        "model": learning(model),
         "optimizer": model.optimizer.variables if model.optimizer else [],
     }
     kept = {
@@ -107,6 +108,12 @@ def _variables(model: keras.Model) -> dict:
         for group, variables in kept.items()
         for number, variable in enumerate(variables)
     }
+
+
+def learning(model: keras.Model) -> list[keras.Variable]:
+    """The variables of a model but for its teacher's, which stay as they are."""
+    fixed = {id(one) for layer in model.layers if isinstance(layer, Teacher) for one in layer.variables}
+    return [variable for variable in model.variables if id(variable) not in fixed]
 
 
 @contextmanager

@@ -200,6 +200,8 @@ class FineTuner(ClassifierMixin, BaseEstimator):
                 raise ValueError(f"knobs holds {name!r}, which is a parameter of FineTuner: give it as {own}.")
             if name in SOURCE:
                 raise ValueError(f"knobs holds {name!r}, but the pictures are those that fit is given: leave it out.")
+        if further.get("folds"):
+            raise ValueError("FineTuner is one network: leave folds out of knobs, and take cross_val_score for them.")
         seed = self.random_state
         if not isinstance(seed, Integral):
             seed = check_random_state(seed).randint(2**31 - 1)

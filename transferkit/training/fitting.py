@@ -111,7 +111,7 @@ def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Mat
         return given, [callbacks.Watch(train.paths, delivered, order, lost)]
 
     return Material(
-        losses.side_by_side(job.network.model, job.teacher),
+        losses.side_by_side(job.network.model, job.teacher, side=job.teacher_side),
         _heads(job.network.model),
         train.labels,
         train.paths,

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import keras
 
 from transferkit import models, rules, zoo
-from transferkit.console import warn
-from transferkit.data import audit, augment, axes, sources
+from transferkit.console import say, warn
+from transferkit.data import audit, augment, axes, folds, sources
 from transferkit.data.listing import Splits, complete
+from transferkit.lookup import UnknownName
 from transferkit.network import Network, at_size, with_channels, with_head, with_policy
 from transferkit.recipe import Recipe
-from transferkit.training import devices
+from transferkit.training import devices, teaching
 from transferkit.training.freezing import release
 from transferkit.training.phases import check_time, phases, words_of
 from transferkit.weights.catalogue import is_file
@@ -23,7 +24,7 @@ class Plan:
     """All that is settled before training: nothing of it is written yet.
 
     `unreadable` is (path, reason) of pictures left out, `started` the clock when planning began, `teacher` a model
-    whose logits are learned too.
+    whose logits are learned too, which looks at pictures of `teacher_side` pixels, by default those of the network.
     """
 
     recipe: Recipe
@@ -34,6 +35,7 @@ class Plan:
     device: devices.Device
     started: float
     teacher: keras.Model | None = None
+    teacher_side: int | None = None
 
     def elapsed(self) -> float:
         """Seconds since planning began."""
@@ -71,13 +73,29 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         warn(concern)
     counts = [count for count in splits.train.counts().values() if count]
     side = audits["train"].side
+    if wanted.train.folds:
+        _check_folds(wanted, splits)
     facts = rules.Facts(
         len(splits.train), min(counts), side, network.pixels, network.minimum, device.gpu, _probes(network, splits)
     )
     settled, choices = rules.choose(wanted, facts)
     phases(settled)  # contradictions are errors now, not after the first phase
     network = _fitted(network, splits.train.classes, settled, device)
-    return Plan(settled, choices, splits, unreadable, network, device, started)
+    taught = _taught(settled.train.teacher, network, splits, device)
+    return Plan(settled, choices, splits, unreadable, network, device, started, *taught)
+
+
+def _check_folds(wanted: Recipe, splits: Splits):
+    """Raise `ValueError` if the pictures cannot be shared out to so many folds."""
+    count, data = wanted.train.folds, wanted.data
+    if count == 1:
+        raise UnknownName("folds must be 2 or more, or 0 for one run, not 1.")
+    if data.fraction < 1 or data.per_class:
+        raise UnknownName("folds share out all pictures: leave out fraction and per_class.")
+    pool = folds.pooled(splits)
+    folds.shared_out(pool, count, wanted.train.seed)
+    apart = "; those of test are not touched" if splits.test else ""
+    say(f"{count} folds: the {len(pool):,} pictures of train and val are shared out{apart}.")
 
 
 def _check_names(classes: tuple[str, ...]):
@@ -96,6 +114,7 @@ def _anchored(recipe: Recipe) -> Recipe:
         "data_dir": recipe.data.data_dir,
         "pca": recipe.augment.pca,
         "base": "" if zoo.is_network(recipe.model.base) else recipe.model.base,
+        "teacher": "" if zoo.is_network(recipe.train.teacher) else recipe.train.teacher,
         "weights": recipe.model.weights if is_file(recipe.model.weights) else "",
     }
     return recipe.override(**{knob: os.path.abspath(path) for knob, path in paths.items() if os.path.exists(path)})
@@ -111,6 +130,15 @@ def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe, device: 
     for word in words_of(recipe.train.unfreeze):
         release(network, word)  # so is an unknown layer
     return network
+
+
+def _taught(base: str, network: Network, splits: Splits, device: devices.Device) -> tuple:
+    """The plan's teacher and the side of its pictures, where it has one."""
+    if not base:
+        return ()
+    for concern in teaching.concerns(base, splits):
+        warn(concern)
+    return teaching.teacher(base, network, device.policy)
 
 
 def _probes(network: Network, splits: Splits) -> bool:

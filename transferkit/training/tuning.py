@@ -11,7 +11,7 @@ from transferkit.data import audit
 from transferkit.data.listing import Listing, Splits
 from transferkit.evaluation.predict import evaluate
 from transferkit.recipe import Recipe
-from transferkit.training import checkpoints, fitting, probing, soup, timing
+from transferkit.training import checkpoints, fitting, folds, probing, soup, timing
 from transferkit.training.checkpoints import State
 from transferkit.training.freezing import release
 from transferkit.training.phases import Phase, phases
@@ -59,7 +59,7 @@ def run(job: Plan, folder: Path) -> runs.Run:
     (folder / "checkpoints").mkdir(exist_ok=True)
     with checkpoints.held(folder):
         runs.begin(folder, timing.unplanned(job), job.splits, job.unreadable, job.device.name)
-        return _fit(job, folder)
+        return folds.run(job, folder, run, resume) if job.recipe.train.folds else _fit(job, folder)
 
 
 def resume(folder: str | os.PathLike) -> runs.Run:
@@ -76,6 +76,8 @@ def resume(folder: str | os.PathLike) -> runs.Run:
     with checkpoints.held(cut.folder):
         job = plan(cut.recipe, cut.splits)
         job = dataclasses.replace(job, unreadable=cut.unreadable + job.unreadable)
+        if job.recipe.train.folds:
+            return folds.run(job, cut.folder, run, resume)
         state = checkpoints.load(cut.folder)
         done = len([row for row in state.history if row["epoch"]])
         within = f" and {state.step} steps" if state.step else ""
