@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
@@ -12,11 +13,13 @@ from transferkit.data import audit, augment, axes, folds, sources
 from transferkit.data.listing import Splits, complete
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, at_size, with_channels, with_head, with_policy
-from transferkit.recipe import Recipe
+from transferkit.recipe import Recipe, Train
 from transferkit.training import devices, teaching
 from transferkit.training.freezing import release
 from transferkit.training.phases import check_time, phases, words_of
 from transferkit.weights.catalogue import is_file
+
+UNEQUAL = 3  # times the smallest class, from where the largest one is too large to go unsaid
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         warn(f"{path} cannot be read and is left out: {reason}.")
     for concern in audit.concerns(splits, audits):
         warn(concern)
+    for suggestion in suggestions(splits.train.counts(), wanted.train):
+        say(suggestion)
     counts = [count for count in splits.train.counts().values() if count]
     side = audits["train"].side
     if wanted.train.folds:
@@ -83,6 +88,21 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     network = _fitted(network, splits.train.classes, settled, device)
     taught = _taught(settled.train.teacher, network, splits, device)
     return Plan(settled, choices, splits, unreadable, network, device, started, *taught)
+
+
+def suggestions(counts: dict[str, int], knobs: Train) -> Iterator[str]:
+    """Knobs worth a thought, a sentence each.
+
+    Args:
+        counts: training pictures of each class.
+    """
+    sizes = {name: count for name, count in counts.items() if count}
+    least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
+    if knobs.balance == "none" and sizes[most] >= UNEQUAL * sizes[least]:
+        yield (
+            f"Class {most} has {sizes[most]:,} pictures and class {least} {sizes[least]:,}: with --balance weights, "
+            "all classes count as much in the loss."
+        )
 
 
 def _check_folds(wanted: Recipe, splits: Splits):
