@@ -104,6 +104,8 @@ def _loaded(
     if weights != "imagenet":
         raise UnknownName(f"{base} has weights of its own: leave out --weights {weights}.")
     if path.is_dir() and not (path / "saved_model.pb").exists():
+        if (path / "fold-1").exists():
+            raise ValueError(f"{path} holds a run for each fold: take one of them, as {path / 'fold-1'}.")
         if (path / "recipe.toml").exists() and not (path / "model.keras").exists():
             raise ValueError(f"{path} is not finished: transferkit finetune --resume {path} goes on with it.")
         path = path / "model.keras"

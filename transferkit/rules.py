@@ -113,6 +113,9 @@ def head_epochs(facts, recipe):
 def epochs(facts, recipe):
     """Those of the head, and as many as bring a number of pictures through the whole network: minutes."""
     head = recipe.train.head_epochs
+    if recipe.train.time:
+        least = max(1, head) if recipe.train.unfreeze == "head" else head + 1
+        return least, f"at least: those that {recipe.train.time} have time for, once a step is measured"
     if recipe.train.unfreeze == "head":
         return max(1, head), "the head is all that learns"
     fresh = recipe.model.weights == "none"

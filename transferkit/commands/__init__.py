@@ -31,7 +31,7 @@ def group(debug):
 
 for _module in pkgutil.iter_modules(__path__):
     if _command := getattr(importlib.import_module(f"{__name__}.{_module.name}"), "command", None):
-        group.add_command(_command, _module.name)
+        group.add_command(_command, _module.name.replace("_", "-"))
 
 
 def main(args: list[str] | None = None):

@@ -58,7 +58,8 @@ def carry_out(command: str, given: dict, defaults: dict | None = None):
             return
         run = tuning.run(plan, tuning.new_folder(plan, out, overwrite=overwrite, name=name))
     if as_json:
-        figures = {name: run.metrics[name] for name in ("accuracy", "ci95", "n", "split", "seconds")}
+        names = ("accuracy", "ci95", "n", "split", "seconds", "folds")
+        figures = {name: run.metrics[name] for name in names if name in run.metrics}
         shared.answer({"run": str(run.folder)} | figures)
     else:
         show_result(run)
@@ -116,6 +117,8 @@ def show_plan(plan, on):
 def show_result(run):
     """The closing lines."""
     figures = run.metrics
+    if "folds" in figures:
+        return shared.show_folds(figures, run.folder)
     val = "validation pictures, which also chose the checkpoint"
     click.echo(shared.accuracy_line(figures, "test pictures" if figures["split"] == "test" else val))
     click.echo(shared.confused_line(figures))
@@ -130,6 +133,8 @@ def show_result(run):
         click.echo("kept: the regression itself, which no epoch of training was better than")
     else:
         click.echo(f"kept: the weights of epoch {kept['epoch']} of phase {kept['phase']!r}")
+    if figures["soup"]:
+        click.echo(shared.soup_line(figures["soup"]))
     if figures["unreadable"]:
         click.echo(f"{figures['unreadable']} pictures could not be read and were left out")
     click.echo(f"{figures['seconds']:.0f} seconds; the run is in {run.folder}")

@@ -13,7 +13,7 @@ from transferkit.console import say, warn
 from transferkit.data import audit
 from transferkit.data.order import Order
 from transferkit.recipe import Train
-from transferkit.training import checkpoints, schedules
+from transferkit.training import checkpoints, schedules, soup
 from transferkit.training.checkpoints import State
 from transferkit.training.phases import Phase
 from transferkit.training.planning import Plan
@@ -76,7 +76,7 @@ class Keep(keras.callbacks.Callback):
         super().__init__()
         self.job, self.folder, self.state, self.phase, self.knobs = job, folder, state, phase, job.recipe.train
         self.average, self.interruptible, self.alone = average, interruptible, alone
-        self.best, self.saved, self.metrics, self.losses = None, time.perf_counter(), [], []
+        self.best, self.soup, self.saved, self.metrics, self.losses = None, {}, time.perf_counter(), [], []
         # several workers save in step with each other, as reading the metrics takes all of them: after epochs alone
         self.several = job.device.shard[1] > 1
         self.every = 20 if job.device.gpu else 1  # batches between two looks at the losses, for which a GPU has to wait
@@ -140,9 +140,15 @@ class Keep(keras.callbacks.Callback):
         row |= {name: round(float(value), 9) for name, value in row.items() if name not in ("phase", "epoch")}
         row |= self._skipped()
         row["seconds"] = round(time.perf_counter() - self.started, 2)
-        if schedules.best_of([*self.state.history, row]) is row:
-            self.best = self._weights()
         self.state.history.append(row)
+        place = len(self.state.history) - 1
+        is_best = schedules.best_of(self.state.history) is row
+        is_good = place in soup.best(self.state.history, self.knobs.soup)
+        weights = self._weights() if is_best or is_good else None
+        if is_best:
+            self.best = weights
+        if is_good:
+            self.soup[place] = weights
         self.state.epoch, self.state.step = epoch + 1, 0
         self.model.optimizer.factor.assign(self._factor())
         over = ended(self.state, self.phase, self.knobs)
@@ -165,7 +171,10 @@ class Keep(keras.callbacks.Callback):
             path = self.folder / "checkpoints" / checkpoints.BEST
             checkpoints.save_weights(self.job.network, path, self.best)
             self.best = None
+        soup.keep(self.job, self.folder, self.state.history, self.soup)
+        self.soup = {}
         checkpoints.save(self.folder, self.state, tensors)
+        soup.forget(self.folder, but=soup.best(self.state.history, self.knobs.soup))
         self.saved = time.perf_counter()
 
     def _skipped(self) -> dict[str, int]:
@@ -194,7 +203,7 @@ class Keep(keras.callbacks.Callback):
         checkpoints.synchronised(self.model)
         if self.average:
             self.average.on_test_begin()
-        pairs = zip(self.alone.variables, self.model.variables, strict=True)
+        pairs = zip(checkpoints.learning(self.alone), checkpoints.learning(self.model), strict=True)
         weights = {id(variable): np.array(learnt) for variable, learnt in pairs}
         if self.average:
             self.average.on_test_end()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from transferkit.atomic import write
 from transferkit.network import Network
+from transferkit.training.losses import Teacher
 from transferkit.weights.assign import assign, tensor_names
 
 BEST = "best.safetensors"
@@ -108,7 +110,7 @@ def _variables(model: keras.Model) -> dict:
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     groups = {
-        "model": [variable for layer in model.layers if layer.name != "teacher" for variable in layer.variables],
+        "model": learning(model),
         "optimizer": model.optimizer.variables if model.optimizer else [],
     }
     kept = {
@@ -122,14 +124,36 @@ def _variables(model: keras.Model) -> dict:
     }
 
 
+def learning(model: keras.Model) -> list[keras.Variable]:
+    """The variables of a model but for its teacher's, which stay as they are."""
+    fixed = {id(one) for layer in model.layers if isinstance(layer, Teacher) for one in layer.variables}
+    return [variable for variable in model.variables if id(variable) not in fixed]
+
+
 @contextmanager
 def unchanged(model: keras.Model) -> Iterator[None]:
-    """Whatever is trained inside, weights, optimizer, metrics and seeds are afterwards as they were."""
+    """Whatever is trained inside, weights, optimizer, metrics and all random numbers are afterwards as they were."""
     before = captured(model)
+    try:
+        with chance_kept():
+            yield
+    finally:
+        restored(synchronised(model), before)
+        model.reset_metrics()
+        # those that were made inside come after the others, and are at 0
+        for variable, value in zip(model.metrics_variables, metrics_of(before), strict=False):
+            variable.assign(value)
+
+
+@contextmanager
+def chance_kept() -> Iterator[None]:
+    """Python's and NumPy's random numbers go on after it as if it had not been."""
+    python, numpy = random.getstate(), np.random.get_state()
     try:
         yield
     finally:
-        restored(synchronised(model), before)
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def save(folder: Path, state: State, tensors: dict[str, np.ndarray] | None = None):

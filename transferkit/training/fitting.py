@@ -6,7 +6,8 @@ from the last checkpoint, with a lower rate or in smaller parts.
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,33 +58,40 @@ class Hopeless(ValueError):
     """The loss was no number again and again."""
 
 
-def fit(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]):
-    """Train a phase to its end. All that is learned is in the run folder then.
+@contextmanager
+def prepared(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]) -> Iterator[Material]:
+    """The network as a phase releases it, at the best weights so far, with what it is fitted on inside this context.
 
     Args:
+        folder: the run's, which holds what a frozen part makes of pictures meanwhile.
         lost: `{path: reason}`, to which pictures that break are added.
+    """
+    best = folder / "checkpoints" / checkpoints.BEST
+    with TemporaryDirectory(prefix=KEPT, dir=folder / "checkpoints") as place:
+        release(job.network, phase.name, bn=job.recipe.train.bn)
+        if best.exists():
+            checkpoints.load_weights(job.network, best)
+        yield _material(job, phase, Path(place), lost)
+
+
+def fit(job: Plan, folder: Path, phase: Phase, material: Material):
+    """Train a phase to its end, on what was prepared for it. All that is learned is in the run folder then.
 
     Raises:
         Hopeless: the loss was no number again and again.
         ValueError: one picture does not fit into memory, or more than one picture in five is lost.
         KeyboardInterrupt: Ctrl-C; the state was saved.
     """
-    knobs, best = job.recipe.train, folder / "checkpoints" / checkpoints.BEST
-    with TemporaryDirectory(prefix=KEPT, dir=folder / "checkpoints") as place:
-        release(job.network, phase.name, bn=knobs.bn)
-        if best.exists():
-            checkpoints.load_weights(job.network, best)
-        material = _material(job, phase, Path(place), lost)
-        with callbacks.Interruptible() as interruptible:
-            while not callbacks.ended(state := checkpoints.load(folder), phase, knobs):
-                try:
-                    _go_on(job, folder, state, phase, material, interruptible)
-                except callbacks.Diverged as error:
-                    _return(job, folder, phase, material, error)
-                except Exception as error:
-                    if not devices.out_of_memory(error):
-                        raise
-                    _divide(job, folder)
+    with callbacks.Interruptible() as interruptible:
+        while not callbacks.ended(state := checkpoints.load(folder), phase, job.recipe.train):
+            try:
+                _go_on(job, folder, state, phase, material, interruptible)
+            except callbacks.Diverged as error:
+                _return(job, folder, phase, material, error)
+            except Exception as error:
+                if not devices.out_of_memory(error):
+                    raise
+                _divide(job, folder)
 
 
 def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Material:
@@ -106,7 +114,7 @@ def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Mat
         return given, [callbacks.Watch(train.paths, delivered, order, lost)]
 
     return Material(
-        losses.side_by_side(job.network.model, job.teacher),
+        losses.side_by_side(job.network.model, job.teacher, side=job.teacher_side),
         _heads(job.network.model),
         train.labels,
         train.paths,
@@ -155,11 +163,10 @@ def _heads(model: keras.Model) -> tuple[float, ...]:
 
 def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Material, interruptible):
     """Train from a state to the end of the phase."""
-    knobs, device, model = job.recipe.train, job.device, mirrored.placed(material.model, job.device)
+    knobs, device, model = job.recipe.train, job.device, compiled(job, state, phase, material)
     average = keras.callbacks.SwapEMAWeights(swap_on_epoch=False) if knobs.ema else None
     keep = callbacks.Keep(job, folder, state, phase, average, interruptible, material.model)
     with mirrored.scope(device):
-        _compile(job, state, phase, material, model)
         keep.start(model)
     validation = mirrored.own_part(material.validation, device, material.size)
     with (
@@ -169,7 +176,7 @@ def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Materi
     ):
         warnings.filterwarnings("ignore", "Your input ran out of data")  # of which Watch tells the cause
         while not callbacks.ended(state, phase, knobs):
-            order = _order(job, material, state, phase)
+            order = ordered(job, state, material, 2 * phase.epochs)  # in reserve, for pictures that break are missing
             batches, watches = material.batches(order)
             batches, waited = pipeline.clocked(batches)
             show = callbacks.Show(bars, phase, order.batch, waited)
@@ -187,14 +194,14 @@ def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Materi
             )
 
 
-def _order(job: Plan, material: Material, state: State, phase: Phase) -> Order:
-    """Of the epochs that are left, and some in reserve, for pictures that break are missing."""
+def ordered(job: Plan, state: State, material: Material, epochs: int) -> Order:
+    """From a state on, to so many epochs of a phase."""
     knobs = job.recipe.train
     return Order(
         material.labels,
         knobs.batch_size // state.divisor,
         knobs.seed,
-        range(state.epoch, 2 * phase.epochs),
+        range(state.epoch, epochs),
         skip=state.step,
         parts=state.parts,
         shard=job.device.shard,
@@ -202,20 +209,23 @@ def _order(job: Plan, material: Material, state: State, phase: Phase) -> Order:
     )
 
 
-def _compile(job: Plan, state: State, phase: Phase, material: Material, model: keras.Model):
-    """A new optimizer and the loss."""
+def compiled(job: Plan, state: State, phase: Phase, material: Material) -> keras.Model:
+    """What a phase trains, on the job's devices, with a new optimizer and the loss."""
     knobs = dataclasses.replace(job.recipe.train, accumulate=state.parts)
-    steps = _order(job, material, state, phase).steps * phase.epochs
+    model = mirrored.placed(material.model, job.device)
+    steps = ordered(job, state, material, phase.epochs).steps * phase.epochs
     rates = optimizers.rates(model, job.network.head, knobs.layer_decay) if knobs.layer_decay < 1 else None
-    optimizer = optimizers.make(knobs, lr=phase.lr, steps=steps, rates=rates)
     counts = list(job.splits.train.counts().values())
-    losses.compile_for(model, optimizer, knobs, counts, heads=material.heads, teacher=bool(job.teacher))
+    with mirrored.scope(job.device):
+        optimizer = optimizers.make(knobs, lr=phase.lr, steps=steps, rates=rates)
+        losses.compile_for(model, optimizer, knobs, counts, heads=material.heads, teacher=bool(job.teacher))
+    return model
 
 
 def _return(job: Plan, folder: Path, phase: Phase, material: Material, error: callbacks.Diverged):
     """To the last checkpoint, with half the rate."""
     state = checkpoints.load(folder)
-    rows = _order(job, material, state, phase).rows(error.epoch).numpy()[error.step - 1]
+    rows = ordered(job, state, material, phase.epochs).rows(error.epoch).numpy()[error.step - 1]
     shown = ", ".join(material.paths[row] for row in rows)
     state.returns, state.factor = state.returns + 1, state.factor / 2
     if state.returns > RETURNS:

@@ -131,7 +131,7 @@ def milestones(text: str) -> list[float]:
 
 def best_of(history: list[dict]) -> dict | None:
     """The epoch of most validation accuracy, and of these the one of least loss, and of these the first."""
-    return max(history, key=_gain, default=None)
+    return max(history, key=gain, default=None)
 
 
 def stalled(history: list[dict]) -> int:
@@ -152,5 +152,6 @@ def drops(history: list[dict], patience: int) -> int:
     return count
 
 
-def _gain(row: dict) -> tuple[float, float]:
+def gain(row: dict) -> tuple[float, float]:
+    """By which epochs are compared: validation accuracy, then loss."""
     return row["val_accuracy"], -row["val_loss"]
