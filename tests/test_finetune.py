@@ -17,6 +17,7 @@ from pictures import folder
 import transferkit as tk
 from transferkit import models, runs
 from transferkit.data.sources import find_splits
+from transferkit.network import with_policy
 from transferkit.recipe import Recipe, Train
 from transferkit.training import callbacks, fitting, freezing, losses, planning, schedules, tuning
 
@@ -201,7 +202,7 @@ def test_of_equal_accuracies_the_lower_loss_is_kept():
 
 
 def test_float16_scales_its_loss(tiny):
-    network = planning.with_policy(models.load(tiny, "none"), "mixed_float16")
+    network = with_policy(models.load(tiny, "none"), "mixed_float16")
     losses.compile_for(network.model, keras.optimizers.SGD(), Train(label_smoothing=0.0), [1, 1])
     assert isinstance(network.model.optimizer, keras.optimizers.LossScaleOptimizer)
 

@@ -138,17 +138,6 @@ def test_parts_of_a_batch_make_it_up(plain):
         ordered(plain, parts=3)
 
 
-def test_classes_are_sampled_alike():
-    labels = (0,) * 9 + (1,) * 2 + (3,) * 4
-    order = Order(labels, 6, 0, range(3), sampling="balanced")
-    epochs = [order.rows(epoch).numpy() for epoch in order.epochs]
-    for rows in epochs:
-        assert np.bincount(np.array(labels)[rows.ravel()], minlength=4).tolist() == [6, 6, 0, 6]
-        assert all(len(set(np.array(labels)[batch])) == 3 for batch in rows)
-        assert len(set(rows[np.array(labels)[rows] == 0])) == 6  # none twice while others have not come
-    assert not np.array_equal(epochs[0], epochs[1])
-
-
 def test_views_come_in_turn(plain):
     shown = batches(plain, "light", epochs=range(5), views=2)
     steps = pipeline.steps(plain, BATCH)
@@ -162,22 +151,6 @@ def test_views_come_in_turn(plain):
     for at, (pictures, _) in enumerate(shown):
         for picture in pictures:
             assert np.array_equal(picture, places[at // steps % 2 * COUNT + int(picture[0, 0, 0]) // 20])
-
-
-def test_maps_come_as_their_pictures_do(plain):
-    rows, labels = np.array([0, 1, 3, 4, 6, 9]), np.eye(3, dtype="float32")[[0, 1, 0, 1, 0, 0]]
-    maps = [np.arange(2 * COUNT, dtype="float32")[:, None], np.ones((2 * COUNT, 2, 2, 1), "float32")]
-    order = Order(tuple(labels.argmax(1).tolist()), BATCH, 7, range(3))
-    found = list(pipeline.stored(maps, rows, labels, order, views=2))
-    for (vectors, squares), targets in found:
-        assert vectors.shape == (BATCH, 1) and squares.shape == (BATCH, 2, 2, 1) and targets.shape == (BATCH, 3)
-    for epoch in range(3):
-        values = np.concatenate([vectors[:, 0] for (vectors, _), _ in found[2 * epoch : 2 * epoch + 2]])
-        wanted = rows[order.rows(epoch).numpy().ravel()] + epoch % 2 * COUNT
-        assert values.tolist() == wanted.tolist()
-    (values, _), targets, weights = next(iter(pipeline.stored_validation(maps, rows, labels, batch_size=8)))
-    assert values[:6, 0].numpy().tolist() == rows.tolist() and weights.numpy().tolist() == [1.0] * 6 + [0.0] * 2
-    np.testing.assert_array_equal(targets[:6], labels)
 
 
 def test_evaluation_keeps_the_order_and_drops_no_remainder(plain):
