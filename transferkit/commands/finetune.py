@@ -107,9 +107,16 @@ def show_result(run):
     val = "validation pictures, which also chose the checkpoint"
     click.echo(options.accuracy_line(figures, "test pictures" if figures["split"] == "test" else val))
     click.echo(options.confused_line(figures))
-    if figures["head_accuracy"] is not None:
-        alone, kept = options.percent(figures["head_accuracy"]), figures["kept"]
-        click.echo(f"the frozen network's head alone: {alone} of validation pictures")
+    kept = figures["kept"]
+    if figures["baseline"]:
+        alone, added = figures["baseline"], [100 * share for share in figures["baseline"]["added_ci95"]]
+        click.echo(
+            f"a logistic regression on the frozen network's features: {options.percent(alone['accuracy'])}; "
+            f"training added {100 * alone['added']:+.1f} points (95%: {added[0]:+.1f} to {added[1]:+.1f})"
+        )
+    if kept["phase"] == "probe":
+        click.echo("kept: the regression itself, which no epoch of training was better than")
+    else:
         click.echo(f"kept: the weights of epoch {kept['epoch']} of phase {kept['phase']!r}")
     if figures["unreadable"]:
         click.echo(f"{figures['unreadable']} pictures could not be read and were left out")

@@ -86,12 +86,13 @@ class Keep(keras.callbacks.Callback):
         checkpoints.restored(model, tensors)
         model.optimizer.factor.assign(self._factor())
         if self.state.step:  # the metrics go on too, which `fit` resets
-            self.metrics = [value for name, value in sorted(tensors.items()) if name.startswith("metrics/")]
+            self.metrics = checkpoints.metrics_of(tensors)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started, self.first, self.epoch = time.perf_counter(), self.state.step, epoch
-        for variable, value in zip(self.model.metrics_variables, self.metrics, strict=False):
-            variable.assign(value)
+        if self.metrics:
+            for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
+                variable.assign(value)
         self.metrics = []
 
     def on_train_batch_end(self, batch, logs=None):

@@ -18,6 +18,7 @@ from transferkit.weights.assign import assign, tensor_names
 
 BEST = "best.safetensors"
 STATE = "state.json"
+METRICS = "metrics/"
 
 
 @dataclass
@@ -52,7 +53,13 @@ class State:
 def captured(model: keras.Model) -> dict[str, np.ndarray]:
     """All that a step changes: weights, the seeds of dropout, the optimizer's variables and the metrics'."""
     synchronised(model)
-    return {name: np.asarray(variable) for name, variable in _variables(model).items()}
+    metrics = {f"{METRICS}{number:04d}": variable for number, variable in enumerate(model.metrics_variables)}
+    return {name: np.asarray(variable) for name, variable in (_variables(model) | metrics).items()}
+
+
+def metrics_of(tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The values of `model.metrics_variables` when they were captured."""
+    return [tensors[name] for name in sorted(tensors) if name.startswith(METRICS)]
 
 
 def synchronised(model: keras.Model) -> keras.Model:
@@ -63,34 +70,40 @@ def synchronised(model: keras.Model) -> keras.Model:
 
 
 def restored(model: keras.Model, tensors: dict[str, np.ndarray]):
-    """Put back what `captured` took. Sums of gradients, which are 0 between two steps, may be missing.
+    """Put back what `captured` took, but for the metrics, which `metrics_of` gives: `fit` makes and resets them.
 
     Raises:
         ValueError: the tensors are of another network or optimizer.
     """
     variables = _variables(model)
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(METRICS)}
+    for name in sorted(variables.keys() | tensors.keys()):
+        wanted, found = (_shape(group.get(name)) for group in (variables, tensors))
+        if wanted != found:
+            raise ValueError(f"The checkpoint is of another training: its {name} is {found}, expected {wanted}.")
     for name, variable in variables.items():
-        if name not in tensors and "gradient_accumulator" in name:
-            continue
-        if name not in tensors or tensors[name].shape != tuple(variable.shape):
-            found = "none" if name not in tensors else str(tensors[name].shape)
-            raise ValueError(
-                f"The checkpoint is of another training: {name} must have shape {tuple(variable.shape)}, not {found}."
-            )
         variable.assign(tensors[name])
 
 
+def _shape(tensor) -> str:
+    return "missing" if tensor is None else f"of shape {tuple(tensor.shape)}"
+
+
 def _variables(model: keras.Model) -> dict:
+    """All of them by name, but for sums of gradients, which are 0 between two steps."""
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     groups = {
         "model": model.variables,
         "optimizer": model.optimizer.variables if model.optimizer else [],
-        "metrics": model.metrics_variables,
+    }
+    kept = {
+        group: [variable for variable in variables if "gradient_accumulator" not in variable.path]
+        for group, variables in groups.items()
     }
     return {
-        f"{group}/{variable.path if group == 'optimizer' else f'{number:04d}'}": variable
-        for group, variables in groups.items()
+        f"{group}/{number:04d}/{variable.path.rpartition('/')[2]}": variable
+        for group, variables in kept.items()
         for number, variable in enumerate(variables)
     }
 

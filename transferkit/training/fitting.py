@@ -144,7 +144,7 @@ def _maps(job: Plan, part: keras.Model, phase: Phase, views, lost, room: dict):
 
 def _heads(model: keras.Model) -> tuple[float, ...]:
     """The weights of a model's outputs in the loss."""
-    return tuple(LOSS_WEIGHTS[name] for name in model.output) if isinstance(model.output, dict) else (1.0,)
+    return tuple(LOSS_WEIGHTS.values()) if isinstance(model.output, dict) else (1.0,)
 
 
 def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Material, interruptible):

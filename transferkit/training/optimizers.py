@@ -104,6 +104,7 @@ def rates(model: keras.Model, head: str, decay: float) -> list[float]:
     are of the last stage. Where a network has no marks, each layer with weights is a stage.
 
     Args:
+        model: the one that is trained: `losses.side_by_side` may order variables otherwise than the network.
         head: name of the classifier.
     """
     names = [layer.name for layer in model.layers]
