@@ -1,6 +1,7 @@
 """The knobs a recipe leaves open, chosen from the size of the data and the hardware, each with its reason.
 
-Pure functions, one a knob; `RULES` gives their order, since later ones read what earlier ones chose.
+Pure functions, one a knob; `RULES` gives their order, since later ones read what earlier ones chose. Where each comes
+from, and what was measured, is in docs/rules.md.
 """
 
 import math
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from transferkit.lookup import UnknownName
 from transferkit.pixels import Pixels
 from transferkit.recipe import BY_RULE, Recipe, parts_of_knobs
+
+MANY = 20_000  # pictures; from here on BiT-HyperRule, too, takes data for large
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,9 @@ def size(facts, recipe):
 
 
 def augment(facts, recipe):
-    if facts.side <= 32:  # docs/rules.md: flips cost 6 points on digits
-        return "crop(0.7)", "pictures this small are mostly signs, whose left and right differ"
-    return (
-        "light",
-        "crops and flips; where left and right differ in meaning, take crop(0.5)",
-    )
+    if facts.side <= 32:
+        return "crop(0.7)", f"pictures of {facts.side} pixels are mostly signs, whose left and right differ"
+    return "light", "crops and flips; where left and right differ in meaning, take crop(0.5)"
 
 
 def batch_size(facts, recipe):
@@ -131,7 +131,7 @@ def views(facts, recipe):
 
 
 def lr(facts, recipe):
-    """The square root and the linear rule of batch scaling."""
+    """In proportion to the batch with SGD (Goyal et al. 2017, section 2.1), to its square root with AdamW."""
     batch = recipe.train.batch_size
     if recipe.train.optimizer == "adamw":
         return _round(6e-4 * math.sqrt(batch / 32)), f"AdamW, batch {batch}"
@@ -164,9 +164,6 @@ def bn(facts, recipe):
 
 def _round(value: float) -> float:
     return float(f"{value:.2g}")
-
-
-MANY = 20_000  # pictures
 
 
 RULES = {
