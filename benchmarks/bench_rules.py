@@ -1,7 +1,7 @@
 """What the rules choose against a small grid around it, and against a logistic regression on the frozen features.
 
 From each set come 300 pictures, a fifth of which is held out as always, and 600 others that decide; a seed is another
-draw, the same for all settings. Without a folder of sets, scikit-learn's digits are the only one.
+draw, the same for all settings. Without a folder of sets: one draw of scikit-learn's digits.
 
     python benchmarks/bench_rules.py [OUT [FOLDER_OF_SETS [SEED ...]]]
 
@@ -88,18 +88,24 @@ def read(results: Path) -> list[dict]:
 
 
 def show(rows: list[dict]):
-    """Markdown: a line a setting, a column a set, the mean of the seeds in percent."""
-    sets = list(dict.fromkeys(row["set"] for row in rows))
-    found = {}
+    """Markdown: a line a setting, a column a set, in percent the mean of the seeds."""
+    draws, names = {}, ("rule", *GRID, FEWER, REGRESSION)
     for row in rows:
-        found.setdefault((row["setting"], row["set"]), []).append(100 * row["accuracy"])
-    means = {key: statistics.mean(values) for key, values in found.items()}
-    whole = [name for name in ("rule", *GRID, FEWER, REGRESSION) if all((name, one) in means for one in sets)]
-    lines = {name: [means[name, one] for one in sets] for name in whole}
-    grid = [lines[name] for name in GRID if name in lines]
-    if grid:
-        lines["grid's best of each set"] = [max(column) for column in zip(*grid, strict=True)]
-    print(f"\n| % of {DECIDING} | {' | '.join(sets)} | mean |\n|---|{'---|' * (len(sets) + 1)}")
+        draws.setdefault((row["set"], row["seed"]), {})[row["setting"]] = 100 * row["accuracy"]
+    whole = {key: draw for key, draw in draws.items() if len(draw) == len(names)}
+    if not whole:
+        return say("No draw is complete yet.")
+    sets = list(dict.fromkeys(one for one, _ in whole))
+    lines = {
+        name: [statistics.mean(whole[key][name] for key in whole if key[0] == one) for one in sets] for name in names
+    }
+    best = [max(column) for column in zip(*(lines[name] for name in GRID), strict=True)]
+    lines["rule - best of the grid"] = [one - other for one, other in zip(lines["rule"], best, strict=True)]
+    for name in (FEWER, REGRESSION):
+        lines[f"rule - {name}"] = [one - other for one, other in zip(lines["rule"], lines[name], strict=True)]
+    seeds = [str(sum(key[0] == one for key in whole)) for one in sets]
+    print(f"\n| {' | '.join(('%', *sets, 'mean'))} |\n|---|{'---|' * (len(sets) + 1)}")
+    print(f"| {' | '.join(('seeds', *seeds, ''))} |")
     for name, line in lines.items():
         print(f"| {name} | {' | '.join(f'{value:.1f}' for value in (*line, statistics.mean(line)))} |")
 
@@ -108,10 +114,11 @@ def main(out: str = "", folder: str = "", *seeds: str):
     with TemporaryDirectory() as place:
         out = Path(out or place)
         out.mkdir(parents=True, exist_ok=True)
+        seeds = seeds or ((0, 1, 2) if folder else (0,))
         if not folder:
             folder = out / "sets"
             write_digits(folder / "digits")
-        for seed in map(int, seeds or (0, 1, 2)):  # a table of fewer seeds can be had early
+        for seed in map(int, seeds):  # each ends before the next one begins: a table of fewer can be had early
             for one in sorted(path for path in Path(folder).iterdir() if path.is_dir()):
                 fill(out / "rules.jsonl", one, seed)
         show(read(out / "rules.jsonl"))
