@@ -1,6 +1,7 @@
 """The knobs a recipe leaves open, chosen from the size of the data and the hardware, each with its reason.
 
-Pure functions, one a knob; `RULES` gives their order, since later ones read what earlier ones chose.
+Pure functions, one a knob; `RULES` gives their order, since later ones read what earlier ones chose. Where each comes
+from, and what was measured, is in docs/rules.md.
 """
 
 import math
@@ -10,12 +11,20 @@ from transferkit.lookup import UnknownName
 from transferkit.pixels import Pixels
 from transferkit.recipe import BY_RULE, Recipe, parts_of_knobs
 
+MANY = 20_000  # pictures; from here on BiT-HyperRule, too, takes data for large
+BUDGETS = {  # {(fresh weights, a GPU): pictures through the whole network, least and most epochs}
+    (False, False): (2_400, 2, 20),
+    (False, True): (60_000, 5, 30),
+    (True, False): (48_000, 10, 60),
+    (True, True): (1_200_000, 20, 90),
+}
+
 
 @dataclass(frozen=True)
 class Facts:
     """What the rules look at: training pictures, those of the smallest class, the median shorter side in pixels,
-    the base's own geometry and least side, whether a GPU is there, and whether a logistic regression on the base's
-    features can become the new head."""
+    the base's own geometry and least side, whether a GPU is there, whether a logistic regression on the base's
+    features can become the new head, and how many devices share a batch."""
 
     pictures: int
     smallest_class: int
@@ -24,6 +33,7 @@ class Facts:
     minimum: int
     gpu: bool
     probes: bool
+    replicas: int = 1
 
 
 @dataclass(frozen=True)
@@ -74,18 +84,20 @@ def size(facts, recipe):
 
 
 def augment(facts, recipe):
-    return (
-        "light",
-        "crops and flips; where left and right differ in meaning, take crop(0.5)",
-    )
+    if facts.side <= 32:
+        return "crop(0.7)", f"pictures of {facts.side} pixels are mostly signs, whose left and right differ"
+    return "light", "crops and flips; where left and right differ in meaning, take crop(0.5)"
 
 
 def batch_size(facts, recipe):
     if facts.gpu:
-        return min(64, facts.pictures), "fills a GPU"
-    if facts.pictures < 2000:
-        return min(16, facts.pictures), "few pictures: more steps of fewer"
-    return 32, "more than 2,000 pictures"
+        count, reason = min(64, facts.pictures), "fills a GPU"
+    elif facts.pictures < 2000:
+        count, reason = min(16, facts.pictures), "few pictures: more steps of fewer"
+    else:
+        count, reason = 32, "more than 2,000 pictures"
+    shared = f"; {facts.replicas} devices share it" if facts.replicas > 1 else ""
+    return -(-count // facts.replicas) * facts.replicas, reason + shared
 
 
 def start(facts, recipe):
@@ -137,7 +149,7 @@ def lr(facts, recipe):
     """In proportion to the batch (Goyal et al. 2017, section 2.1); where each gradient is divided by its deviation, to
     the square root (Krizhevsky 2014, "One weird trick", section 5; You et al. 2019)."""
     knobs, adaptive = recipe.train, recipe.train.optimizer in ("adamw", "lamb")
-    first = ("1e-3/32" if recipe.model.weights == "none" else "4e-4/32") if adaptive else "0.01/32"
+    first = ("1e-3/32" if recipe.model.weights == "none" else "6e-4/32") if adaptive else "0.01/32"
     rate, per = (knobs.lr_per or first).split("/")
     scale = knobs.batch_size / int(per)
     share = "in proportion to the root of the batch" if adaptive else "in proportion to the batch"
@@ -171,14 +183,6 @@ def bn(facts, recipe):
 def _round(value: float) -> float:
     return float(f"{value:.3g}")
 
-
-MANY = 20_000  # pictures
-BUDGETS = {  # {(fresh weights, a GPU): pictures through the whole network, least and most epochs}
-    (False, False): (2_400, 2, 20),
-    (False, True): (60_000, 5, 30),
-    (True, False): (48_000, 10, 60),
-    (True, True): (1_200_000, 20, 90),
-}
 
 RULES = {
     rule.__name__: rule

@@ -85,7 +85,14 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     if wanted.train.folds:
         _check_folds(wanted, splits)
     facts = rules.Facts(
-        len(splits.train), min(counts), side, network.pixels, network.minimum, device.gpu, _probes(network, splits)
+        len(splits.train),
+        min(counts),
+        side,
+        network.pixels,
+        network.minimum,
+        device.gpu,
+        _probes(network, splits),
+        device.replicas,
     )
     settled, choices = rules.choose(wanted, facts)
     devices.check(device, settled.train)
