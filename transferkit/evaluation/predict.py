@@ -62,7 +62,7 @@ def run(model, batches, batch_size: int) -> Iterator[tuple[list[np.ndarray], np.
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
         for pictures, rows in batches:
-            missing = batch_size - len(rows)
+            missing, pictures = batch_size - len(rows), ops.convert_to_tensor(pictures)
             if missing:
                 pictures = ops.pad(pictures, ((0, missing), *[(0, 0)] * (len(pictures.shape) - 1)))
             under_way.append((threads.submit(model.predict_on_batch, pictures), rows))
