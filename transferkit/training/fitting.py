@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import keras
+import numpy as np
 import tensorflow as tf
 from rich.progress import TextColumn
 
@@ -249,7 +250,7 @@ def _divide(job: Plan, folder: Path):
     tensors = checkpoints.tensors_of(folder, state) if state.tensors else None
     for name in tensors or ():
         if name.endswith("/iteration"):  # which counts parts
-            tensors[name] = tensors[name] * smaller[0] // before
+            tensors[name] = np.asarray(tensors[name] * smaller[0] // before)
     if several:
         less = optimizers.lessened(job.recipe.train.optimizer, before / smaller[0])
         state.step, state.factor, state.divisor = state.step * smaller[0] // before, state.factor * less, smaller[0]
