@@ -60,7 +60,8 @@ def run(model, batches, batch_size: int) -> Iterator[tuple[list[np.ndarray], np.
         outputs = keras.tree.flatten(answer.result())
         return [np.asarray(output, "float32")[: len(rows)] for output in outputs], np.asarray(rows)
 
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+    # each run on JAX gives its weights away and gets them back
+    with ThreadPoolExecutor(1 if keras.backend.backend() == "jax" else AT_ONCE) as threads:
         for pictures, rows in batches:
             missing, pictures = batch_size - len(rows), ops.convert_to_tensor(pictures)
             if missing:
