@@ -8,7 +8,7 @@ from transferkit.commands import job
 @click.command(short_help="Train a network on your own pictures.")
 @job.options
 def command(**given):
-    """Train a new last layer on a frozen network, then the whole network at a lower rate.
+    """Fit a new last layer on a frozen network's features, then train the network, and keep the best.
 
     \b
     Example: transferkit finetune --base resnet34 --data pets/
