@@ -17,9 +17,8 @@ from pictures import folder
 import transferkit as tk
 from transferkit import models, runs
 from transferkit.data.sources import find_splits
-from transferkit.network import with_policy
-from transferkit.recipe import Recipe, Train
-from transferkit.training import callbacks, fitting, freezing, losses, planning, schedules, tuning
+from transferkit.recipe import Recipe
+from transferkit.training import callbacks, fitting, freezing, planning, schedules, tuning
 
 
 @pytest.fixture
@@ -199,12 +198,6 @@ def test_of_equal_accuracies_the_lower_loss_is_kept():
     rows = [{"val_accuracy": a, "val_loss": b} for a, b in ((0.9, 0.3), (1.0, 0.7), (1.0, 0.6), (1.0, 0.6))]
     assert schedules.best_of(rows) is rows[2]
     assert schedules.best_of([]) is None
-
-
-def test_float16_scales_its_loss(tiny):
-    network = with_policy(models.load(tiny, "none"), "mixed_float16")
-    losses.compile_for(network.model, keras.optimizers.SGD(), Train(label_smoothing=0.0), [1, 1])
-    assert isinstance(network.model.optimizer, keras.optimizers.LossScaleOptimizer)
 
 
 def test_other_orders_of_classes_are_brought_together(tiny, pets, splits, tmp_path):

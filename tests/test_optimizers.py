@@ -137,13 +137,15 @@ def test_accumulated_parts_are_one_step():
     assert twice[0] == pytest.approx(once[0]) and twice[1] == pytest.approx(once[1])
 
 
-def test_the_average_of_weights_is_put_in_place():
+def test_the_average_of_weights_stays_beside_them():
     optimizer, variables = made("sgd", ema=0.5, momentum=0.0), weights()
     for _ in range(2):
         optimizer.apply([keras.ops.convert_to_tensor(slope) for slope in SLOPES], variables)
     optimizer.finalize_variable_values(variables)
     step = -0.1 * SLOPES[0]
-    assert np.array(variables[0]) == pytest.approx(KERNEL + 0.5 * step + 0.5 * 2 * step)
+    average = next(variable for variable in optimizer.variables if variable.path.endswith("average"))
+    assert np.array(variables[0]) == pytest.approx(KERNEL + 2 * step)
+    assert np.array(average) == pytest.approx(KERNEL + 0.5 * step + 0.5 * 2 * step)
 
 
 def test_an_unknown_optimizer_names_the_nearest():

@@ -1,6 +1,9 @@
-"""Which picture comes when, and what a frozen part made of it."""
+"""Which picture comes when, what a frozen part made of it, and how long it is waited for."""
+
+import time
 
 import numpy as np
+import tensorflow as tf
 
 from transferkit.data import pipeline
 from transferkit.data.order import Order
@@ -33,3 +36,21 @@ def test_maps_come_as_their_pictures_do():
     (values, _), targets, weights = next(iter(pipeline.stored_validation(maps, rows, labels, batch_size=8)))
     assert values[:6, 0].numpy().tolist() == rows.tolist() and weights.numpy().tolist() == [1.0] * 6 + [0.0] * 2
     np.testing.assert_array_equal(targets[:6], labels)
+
+
+def test_the_wait_for_a_slow_dataset_is_clocked():
+    def slow(number):
+        time.sleep(0.03)
+        return number
+
+    source = tf.data.Dataset.range(10).map(lambda n: tf.numpy_function(slow, (n,), tf.int64))
+    dataset, waited = pipeline.clocked(source)
+    assert [int(number) for number in dataset] == list(range(10))
+    assert 0.28 < float(waited) < 1.5
+
+
+def test_no_wait_for_a_fast_dataset_is_clocked():
+    dataset, waited = pipeline.clocked(tf.data.Dataset.range(10))
+    for _ in dataset:
+        time.sleep(0.02)
+    assert float(waited) < 0.1

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -286,21 +285,3 @@ def test_pictures_that_break_in_mid_run_are_named_once(plain, tmp_path, capsys):
     with pytest.raises(ValueError, match="3 of 10 pictures can no longer be read.*--resume"):
         for _ in range(12):
             train()
-
-
-def test_the_wait_for_a_slow_dataset_is_clocked():
-    def slow(number):
-        time.sleep(0.03)
-        return number
-
-    source = tf.data.Dataset.range(10).map(lambda n: tf.numpy_function(slow, (n,), tf.int64))
-    dataset, waited = pipeline.clocked(source)
-    assert [int(number) for number in dataset] == list(range(10))
-    assert 0.28 < float(waited) < 1.5
-
-
-def test_no_wait_for_a_fast_dataset_is_clocked():
-    dataset, waited = pipeline.clocked(tf.data.Dataset.range(10))
-    for _ in dataset:
-        time.sleep(0.02)
-    assert float(waited) < 0.1

@@ -1,0 +1,204 @@
+"""A run that is killed goes on as if it had not been, and what it left is met in one sentence where it is no good."""
+
+import csv
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import folder
+from safetensors.numpy import load_file
+
+from transferkit import runs
+from transferkit.training import checkpoints
+
+KILLED = (
+    "finetune --base shaky --data pets --weights none --size 32 --batch-size 4 --epochs 6 --head-epochs 2 --views 2 "
+    "--unfreeze last-stage,all --bn train --ema 0.9 --schedule plateau --patience 1 --lr 0.01 --seed 3 "
+    "--checkpoint-minutes 0 --determinism on --devices cpu --augment"
+)
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory):
+    """Forks command lines: see `zygote.py`."""
+    home = str(tmp_path_factory.mktemp("home"))
+    words = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
+    with subprocess.Popen(
+        words, stdin=-1, stdout=-1, text=True, env=os.environ | {"TRANSFERKIT_HOME": home}
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.stdin.close()
+
+
+def start(zygote, place: Path, *words, room=0) -> int:
+    """Begin a command in a folder; its standard error goes to err.txt there. Its process id."""
+    order = {"folder": str(place), "words": [str(word) for word in words], "room": room}
+    zygote.stdin.write(json.dumps(order) + "\n")
+    zygote.stdin.flush()
+    return int(zygote.stdout.readline())
+
+
+def running(zygote) -> bool:
+    return not select.select([zygote.stdout], [], [], 0)[0]
+
+
+def ended(zygote) -> int:
+    """The exit status of the command, when it has ended; minus the signal that killed it."""
+    return int(zygote.stdout.readline())
+
+
+def called(zygote, place: Path, *words, room=0) -> tuple[int, str]:
+    """Exit status and standard error of a command."""
+    start(zygote, place, *words, room=room)
+    return ended(zygote), (place / "err.txt").read_text()
+
+
+def refused(zygote, place: Path, *words, room=0) -> str:
+    """The one sentence with which a command fails."""
+    status, err = called(zygote, place, *words, room=room)
+    lines = [line for line in err.splitlines() if line.startswith("Error: ")]
+    assert status == 1 and len(lines) == 1 and err.splitlines()[-1] == lines[0], err
+    assert "Traceback" not in err
+    return lines[0]
+
+
+def history(run: Path) -> list[dict]:
+    with open(run / "history.csv", newline="") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    return load_file(run / "checkpoints" / checkpoints.BEST)
+
+
+@pytest.fixture(scope="module")
+def whole(zygote, tmp_path_factory):
+    """A folder with pictures and the run `whole`, which nothing came into the way of."""
+    place = tmp_path_factory.mktemp("killed")
+    folder(place / "pets", {"cat": 12, "dog": 12})
+    status, err = called(zygote, place, *KILLED.split(), "crop(0.5) | flip", "--out", "whole")
+    assert status == 0, err
+    return place
+
+
+def check_kills(zygote, place: Path, kills: int, seed: int):
+    """Kill a run so many times, wherever it is, and compare it with the whole one."""
+    chance, run, told = random.Random(seed), place / f"killed-{seed}", []
+    words = [*KILLED.split(), "crop(0.5) | flip", "--out", run.name]
+    state = run / "checkpoints" / checkpoints.STATE
+    for _ in range(kills):
+        before, pid = moment(state), start(zygote, place, *words)
+        while running(zygote) and moment(state) == before:
+            time.sleep(0.01)
+        time.sleep(chance.choice((chance.uniform(0, 0.5), chance.uniform(0, 5))))
+        if running(zygote):
+            os.kill(pid, signal.SIGKILL)
+            told.append({**json.loads(state.read_text()), "history": None})
+        if ended(zygote) != -signal.SIGKILL:
+            break
+        words = ["finetune", "--resume", run.name]
+    else:
+        status, err = called(zygote, place, *words)
+        assert status == 0, err
+    assert history(run) == history(place / "whole"), (seed, told)
+    expected, found = weights(place / "whole"), weights(run)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected), (seed, told)
+    assert (run / "predictions.csv").read_text() == (place / "whole" / "predictions.csv").read_text()
+    assert {path.name for path in (run / "checkpoints").iterdir()} <= {checkpoints.BEST, checkpoints.STATE, ".lock"}
+
+
+def moment(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(zygote, whole):
+    check_kills(zygote, whole, kills=2, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_run_killed_many_times_goes_on_as_if_it_had_not_been(zygote, whole, seed):
+    check_kills(zygote, whole, kills=8, seed=seed)
+
+
+@pytest.fixture
+def cut(zygote, whole, tmp_path):
+    """A folder with a run that was killed in the midst of an epoch, in one of its own."""
+    shutil.copytree(whole / "pets", tmp_path / "pets")
+    state = tmp_path / "run" / "checkpoints" / checkpoints.STATE
+    pid = start(zygote, tmp_path, *KILLED.split(), "crop(0.5) | flip", "--out", "run")
+    while running(zygote) and not (state.exists() and json.loads(state.read_text())["history"]):
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    assert ended(zygote) == -signal.SIGKILL
+    return tmp_path
+
+
+def test_damaged_checkpoints_are_named(zygote, cut):
+    place = cut / "run" / "checkpoints"
+    tensors = place / json.loads((place / checkpoints.STATE).read_text())["tensors"]
+    for path in (tensors, place / checkpoints.STATE, place / checkpoints.BEST):
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        assert f"{path.name} cannot be used" in refused(zygote, cut, "finetune", "--resume", "run")
+        path.write_bytes(content)
+    tensors.rename(cut / "away")
+    assert f"{tensors.name} cannot be used" in refused(zygote, cut, "finetune", "--resume", "run")
+    (cut / "away").rename(tensors)
+    assert called(zygote, cut, "finetune", "--resume", "run")[0] == 0
+
+
+def test_a_run_of_other_classes_is_refused(zygote, cut):
+    folder(cut / "pets", {"cat": 12, "dog": 12, "eel": 12})
+    rows = (cut / "run" / "split.csv").read_text()
+    eels = rows.replace("cat", "eel").split("\n", 1)[1]
+    (cut / "run" / "split.csv").write_text(rows + eels)
+    (cut / "run" / "classes.txt").write_text("cat\ndog\neel\n")
+    assert "expected" in refused(zygote, cut, "finetune", "--resume", "run")
+    (cut / "run" / "split.csv").write_text(rows)
+    (cut / "run" / "classes.txt").write_text("cat\ndog\n")
+    assert called(zygote, cut, "finetune", "--resume", "run")[0] == 0
+
+
+def test_pictures_that_are_away_are_missed_and_come_back(zygote, cut):
+    (cut / "pets").rename(cut / "away")
+    assert "cannot be read" in refused(zygote, cut, "finetune", "--resume", "run")
+    (cut / "away").rename(cut / "pets")
+    assert called(zygote, cut, "finetune", "--resume", "run")[0] == 0
+
+
+def test_a_full_disk_loses_nothing(zygote, cut):
+    place = cut / "run" / "checkpoints"
+    before = {path.name: path.read_bytes() for path in place.glob("*.safetensors")}
+    sentence = refused(zygote, cut, "finetune", "--resume", "run", room=min(map(len, before.values())) // 2)
+    assert "could not be written" in sentence
+    assert before == {path.name: path.read_bytes() for path in place.glob("*.safetensors")}
+    assert called(zygote, cut, "finetune", "--resume", "run")[0] == 0
+
+
+def test_two_processes_do_not_share_a_run(zygote, cut):
+    with runs.held(cut / "run"):
+        for words in (["--resume", "run"], [*KILLED.split()[1:], "none", "--out", "run", "--overwrite"]):
+            assert "Another process trains in run" in refused(zygote, cut, "finetune", *words)
+    assert called(zygote, cut, "finetune", "--resume", "run")[0] == 0
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    for name in ("checkpoints/kept-abc", "checkpoints"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    left = ["checkpoints/kept-abc/maps.npy", "checkpoints/.12.last-0-0-0-0-1-1.safetensors", ".12.model.keras"]
+    for name in (*left, "checkpoints/best.safetensors"):
+        (tmp_path / name).write_bytes(b"half")
+    with runs.held(tmp_path):
+        there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert there == {"checkpoints", "checkpoints/.lock", "checkpoints/best.safetensors"}
