@@ -24,6 +24,7 @@ from photos import table, write_photos
 
 from transferkit.data import augment, pipeline
 from transferkit.data.listing import list_images
+from transferkit.data.order import Order
 from transferkit.pixels import Pixels
 
 PICTURES, BATCH, ROUNDS, BATCHES = 600, 32, 7, 30
@@ -37,10 +38,8 @@ LINES = (
 
 def ours(pictures, augmentation, **kept):
     listing = list_images(pictures)
-    epochs = range(0, 1000)
-    return pipeline.training(
-        listing, Pixels(), augment.parse(augmentation), batch_size=BATCH, seed=0, epochs=epochs, **kept
-    ).as_numpy_iterator()
+    order = Order(listing.labels, BATCH, 0, range(1000))
+    return pipeline.training(listing, Pixels(), augment.parse(augmentation), order, **kept).as_numpy_iterator()
 
 
 def of_keras(folder):

@@ -10,6 +10,7 @@ from PIL import Image
 import transferkit as tk
 from transferkit.data import augment, axes, grid, pipeline, sheet
 from transferkit.data.listing import list_images
+from transferkit.data.order import Order
 from transferkit.data.sources import find_splits
 from transferkit.pixels import Pixels
 
@@ -60,7 +61,7 @@ def test_a_preview_is_what_training_shows(pets):
     """Picture by picture, epoch by epoch, but for the order."""
     listing, pixels, steps = list_images(pets), Pixels().at(32), augment.parse("crop(0.3) | flip | jitter")
     shown = pipeline.preview(listing, pixels, steps, seed=5, epochs=range(2))
-    trained = pipeline.training(listing, pixels, steps, batch_size=len(listing), seed=5, epochs=range(2))
+    trained = pipeline.training(listing, pixels, steps, Order(listing.labels, len(listing), 5, range(2)))
     for (ours, _), (theirs, _) in zip(shown, trained, strict=True):
         assert {p.tobytes() for p in ours.numpy()} == {p.tobytes() for p in theirs.numpy()}
 

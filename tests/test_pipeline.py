@@ -14,6 +14,7 @@ from PIL import Image
 
 from transferkit.data import augment, pipeline
 from transferkit.data.listing import Listing
+from transferkit.data.order import Order
 from transferkit.pixels import Pixels
 from transferkit.training.callbacks import Watch
 
@@ -41,8 +42,13 @@ def equal(tmp_path_factory):
     return Listing(tuple(str(root / f"{number}.jpg") for number in range(8)), (0, 1) * 4, ("a", "b"))
 
 
-def batches(listing, level="none", *, seed=0, epochs=range(1), batch_size=BATCH):
-    dataset = pipeline.training(listing, PIXELS, augment.parse(level), batch_size=batch_size, seed=seed, epochs=epochs)
+def ordered(listing, *, epochs=range(1), batch_size=BATCH, seed=0, **more):
+    return Order(listing.labels, batch_size, seed, epochs, **more)
+
+
+def batches(listing, level="none", *, seed=0, epochs=range(1), batch_size=BATCH, views=0, **more):
+    order = ordered(listing, epochs=epochs, batch_size=batch_size, seed=seed, **more)
+    dataset = pipeline.training(listing, PIXELS, augment.parse(level), order, views=views)
     return [(pictures.numpy(), labels.numpy()) for pictures, labels in dataset]
 
 
@@ -116,13 +122,62 @@ def test_any_seed_will_do(plain, seed):
     assert len(batches(plain, "light", seed=seed)) == 3
 
 
-def test_vectors_are_shuffled_as_pictures_are(plain):
-    features, labels = np.arange(COUNT, dtype="float32")[:, None], np.eye(3, dtype="float32")[list(plain.labels)]
-    found = list(pipeline.shuffled(features, labels, batch_size=BATCH, seed=0, epochs=range(2)))
-    assert [int(row) for vectors, _ in found for row in vectors[:, 0]] == numbers(batches(plain, epochs=range(2)))
-    assert all(
-        np.array_equal(targets, tf.gather(labels, tf.cast(vectors[:, 0], tf.int32))) for vectors, targets in found
-    )
+def test_steps_that_were_done_are_left_out(plain, equal):
+    for listing in (plain, equal):
+        steps = pipeline.steps(listing, BATCH)
+        whole = batches(listing, MIXED, epochs=range(1, 3))
+        assert same(whole[steps - 1 :], batches(listing, MIXED, epochs=range(1, 3), skip=steps - 1))
+
+
+def test_parts_of_a_batch_make_it_up(plain):
+    whole, parts = batches(plain, "light"), batches(plain, "light", parts=2)
+    assert [len(pictures) for pictures, _ in parts] == [2] * 6
+    together = [tuple(map(np.concatenate, zip(*parts[at : at + 2], strict=True))) for at in (0, 2, 4)]
+    assert same(whole, together)
+    with pytest.raises(ValueError, match="cannot be shared by 1 workers in 3 parts"):
+        ordered(plain, parts=3)
+
+
+def test_classes_are_sampled_alike():
+    labels = (0,) * 9 + (1,) * 2 + (3,) * 4
+    order = Order(labels, 6, 0, range(3), sampling="balanced")
+    epochs = [order.rows(epoch).numpy() for epoch in order.epochs]
+    for rows in epochs:
+        assert np.bincount(np.array(labels)[rows.ravel()], minlength=4).tolist() == [6, 6, 0, 6]
+        assert all(len(set(np.array(labels)[batch])) == 3 for batch in rows)
+        assert len(set(rows[np.array(labels)[rows] == 0])) == 6  # none twice while others have not come
+    assert not np.array_equal(epochs[0], epochs[1])
+
+
+def test_views_come_in_turn(plain):
+    shown = batches(plain, "light", epochs=range(5), views=2)
+    steps = pipeline.steps(plain, BATCH)
+    for number, row in enumerate(numbers(shown)):
+        same_view = [n for n, other in enumerate(numbers(shown)) if other == row and n // 12 % 2 == number // 12 % 2]
+        pictures = [shown[n // BATCH][0][n % BATCH] for n in same_view]
+        assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
+    each = pipeline.each_view(plain, PIXELS, augment.parse("light"), views=2, seed=0, batch_size=BATCH)
+    places = {int(place): picture for pictures, places in each for picture, place in zip(pictures, places, strict=True)}
+    assert sorted(places) == list(range(2 * COUNT))
+    for at, (pictures, _) in enumerate(shown):
+        for picture in pictures:
+            assert np.array_equal(picture, places[at // steps % 2 * COUNT + int(picture[0, 0, 0]) // 20])
+
+
+def test_maps_come_as_their_pictures_do(plain):
+    rows, labels = np.array([0, 1, 3, 4, 6, 9]), np.eye(3, dtype="float32")[[0, 1, 0, 1, 0, 0]]
+    maps = [np.arange(2 * COUNT, dtype="float32")[:, None], np.ones((2 * COUNT, 2, 2, 1), "float32")]
+    order = Order(tuple(labels.argmax(1).tolist()), BATCH, 7, range(3))
+    found = list(pipeline.stored(maps, rows, labels, order, views=2))
+    for (vectors, squares), targets in found:
+        assert vectors.shape == (BATCH, 1) and squares.shape == (BATCH, 2, 2, 1) and targets.shape == (BATCH, 3)
+    for epoch in range(3):
+        values = np.concatenate([vectors[:, 0] for (vectors, _), _ in found[2 * epoch : 2 * epoch + 2]])
+        wanted = rows[order.rows(epoch).numpy().ravel()] + epoch % 2 * COUNT
+        assert values.tolist() == wanted.tolist()
+    (values, _), targets, weights = next(iter(pipeline.stored_validation(maps, rows, labels, batch_size=8)))
+    assert values[:6, 0].numpy().tolist() == rows.tolist() and weights.numpy().tolist() == [1.0] * 6 + [0.0] * 2
+    np.testing.assert_array_equal(targets[:6], labels)
 
 
 def test_evaluation_keeps_the_order_and_drops_no_remainder(plain):
@@ -166,10 +221,12 @@ def test_validation_repeats_with_labels(plain, tmp_path):
     found = list(pipeline.validation(plain, PIXELS, batch_size=BATCH, memory=1.0, folder=tmp_path).take(6))
     passed = [
         (int(p[0, 0, 0]) // 20, int(label))
-        for pictures, labels in found
-        for p, label in zip(pictures, tf.argmax(labels, 1), strict=True)
+        for pictures, labels, weights in found
+        for p, label, weight in zip(pictures, tf.argmax(labels, 1), weights, strict=True)
+        if weight
     ]
     assert passed == 2 * list(zip(range(COUNT), plain.labels, strict=True))
+    assert {len(weights) for _, _, weights in found} == {BATCH}
 
 
 @pytest.mark.parametrize("memory", [1.0, 0.0])
@@ -189,9 +246,8 @@ def test_validation_pictures_are_decoded_once(tmp_path, memory):
 @pytest.mark.parametrize("line", ["none", "pad_crop(2) | flip | pca_jitter(0.5)"])
 def test_what_is_kept_is_what_comes_before_chance(plain, tmp_path, line, memory):
     def views(**kept):
-        return pipeline.training(
-            plain, PIXELS, augment.parse(line), batch_size=BATCH, seed=3, epochs=range(3), **kept
-        ).as_numpy_iterator()
+        order = ordered(plain, seed=3, epochs=range(3))
+        return pipeline.training(plain, PIXELS, augment.parse(line), order, **kept).as_numpy_iterator()
 
     for kept, decoded in zip(views(memory=memory, folder=tmp_path), views(), strict=True):
         np.testing.assert_array_equal(kept[0], decoded[0])
@@ -201,9 +257,7 @@ def test_what_is_kept_is_what_comes_before_chance(plain, tmp_path, line, memory)
 
 def test_views_are_not_kept_on_a_full_disk(plain, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9 - 100, 100))
-    batches = pipeline.training(
-        plain, PIXELS, augment.parse("none"), batch_size=BATCH, seed=3, epochs=range(1), memory=0.0, folder=tmp_path
-    )
+    batches = pipeline.training(plain, PIXELS, augment.parse("none"), ordered(plain), memory=0.0, folder=tmp_path)
     assert len(list(batches)) == 3 and not list(tmp_path.iterdir())
     assert "has no room" in capsys.readouterr().err
 
@@ -212,9 +266,9 @@ def test_kept_views_are_decoded_once(tmp_path):
     Image.new("RGB", (20, 20), (200, 10, 10)).save(tmp_path / "a.png")
     listing = Listing((str(tmp_path / "a.png"),), (0,), ("a",))
     (tmp_path / "kept").mkdir()
-    passes = pipeline.training(
-        listing, PIXELS, augment.parse("none"), batch_size=1, seed=0, epochs=range(50), folder=tmp_path / "kept"
-    ).as_numpy_iterator()
+    order = ordered(listing, batch_size=1, epochs=range(50))
+    passes = pipeline.training(listing, PIXELS, augment.parse("none"), order, folder=tmp_path / "kept")
+    passes = passes.as_numpy_iterator()
     first = next(passes)[0]
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     for pictures, _ in passes:
@@ -223,10 +277,7 @@ def test_kept_views_are_decoded_once(tmp_path):
 
 def test_workers_share_every_batch(plain):
     def read(shard):
-        given = pipeline.training(
-            plain, PIXELS, augment.parse("light"), batch_size=BATCH, seed=3, epochs=range(2), shard=shard
-        )
-        return [pictures.numpy() for pictures, _ in given]
+        return [pictures for pictures, _ in batches(plain, "light", seed=3, epochs=range(2), shard=shard)]
 
     whole, first, second = read((0, 1)), read((0, 2)), read((1, 2))
     assert len(whole) == len(first) == len(second)
@@ -241,15 +292,14 @@ def test_pictures_that_break_in_mid_run_are_named_once(plain, tmp_path, capsys):
     for path in paths:
         Image.new("RGB", (40, 40), (9, 99, 199)).save(path)
     listing, lost, delivered = Listing(tuple(map(str, paths)), (0, 1) * 5, ("a", "b")), {}, tf.Variable([0] * 10)
-    batches = pipeline.training(
-        listing, PIXELS, augment.parse("none"), batch_size=2, seed=0, epochs=range(40), delivered=delivered
-    ).as_numpy_iterator()
-    watch = Watch(listing.paths, delivered, lost)
+    order, epochs = ordered(listing, batch_size=2, epochs=range(40)), iter(range(40))
+    batches = pipeline.training(listing, PIXELS, augment.parse("none"), order, delivered=delivered).as_numpy_iterator()
+    watch = Watch(listing.paths, delivered, order, lost)
 
     def train():
         for _ in range(5):
             next(batches)
-        watch.on_epoch_end(0)
+        watch.on_epoch_end(next(epochs))
 
     train()
     assert not lost and capsys.readouterr().err == ""

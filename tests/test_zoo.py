@@ -17,7 +17,7 @@ from reference_weights import assert_near, build, fill, pictures, without_weight
 
 from transferkit import models, zoo
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, cuts, output_of, with_policy
+from transferkit.network import Network, at_size, cuts, output_of, with_policy
 from transferkit.pixels import Pixels
 
 FAMILIES = "resnet18", "efficientnet_lite0"
@@ -201,3 +201,14 @@ def test_jax(tmp_path):
     fill(model)
     expected = np.asarray(model(pictures(2, 64, 75), training=False))
     assert_near(np.load(tmp_path / "logits.npy"), expected, 1e-4)
+
+
+@pytest.mark.parametrize(("name", "size"), [("alexnet", 64), ("googlenet(aux=true)", 15)])
+def test_a_last_map_of_one_pixel_runs_compiled(name, size):
+    """Keras' adaptive average of one pixel fails there: built at this size, and brought to it."""
+    pixels = Pixels(crop=size, resize=size)
+    built = zoo.build(name, pixels=pixels, num_classes=2, size=size)
+    brought = at_size(Network(zoo.build(name, pixels=pixels, num_classes=2), pixels, ("a", "b"), "", name), size).model
+    for model in (built, brought):
+        answers = keras.tree.flatten(model.predict(pictures(1, size, size), verbose=0))
+        assert {answer.shape for answer in answers} == {(1, 2)}

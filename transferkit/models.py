@@ -10,10 +10,10 @@ import keras
 
 from transferkit import adopt, atomic, zoo
 from transferkit.lookup import UnknownName, known, nearest
-from transferkit.network import Network, at_size, copied, with_channels, with_head
+from transferkit.network import Network, at_size, copied, for_use, with_channels, with_head
 from transferkit.pixels import CONVENTIONS, Pixels
 from transferkit.weights import files
-from transferkit.weights.assign import fit
+from transferkit.weights.assign import fit, grow
 from transferkit.weights.catalogue import is_file, sets, weight_set
 from transferkit.weights.fetch import fetch
 from transferkit.weights.imagenet import class_names
@@ -37,7 +37,7 @@ def create(
         base: a network of `transferkit models`, a run folder, a Keras model or the file of one, or `keras:NAME` of
             `keras.applications`.
         weights: "imagenet" (the network's first public set), a tag of `transferkit models`, "none" (fresh), or
-            the path of a `.pth`, `.safetensors`, `.h5`, `.weights.h5` or `.keras` file.
+            the path of a `.pth`, `.safetensors`, `.h5`, `.weights.h5` or `.keras` file or of a run folder.
         num_classes: width of a new last layer; by default the weights' own (those of the paper for "none").
         size: side of the pictures in pixels, where the network is tied to one; by default its native one.
         channels: of the pictures: 1 repeats a grey one to RGB, 4 adapts the first kernel.
@@ -57,7 +57,8 @@ def create(
     if isinstance(base, keras.Model):
         network = adopt.adopted(base, pixels, source="the model")
     else:
-        network = _loaded(zoo.spell(str(base), **knobs) if knobs else str(base), str(weights), pixels, num_classes)
+        spelled = zoo.spell(str(base), **knobs) if knobs else str(base)
+        network = _loaded(spelled, str(weights), pixels, num_classes=num_classes, size=size)
     if num_classes is None and not network.classes:
         raise UnknownName(f"{network.base} has no classifier: say how many classes a new one is for, num_classes.")
     if num_classes is not None and num_classes != len(network.classes):
@@ -70,19 +71,30 @@ def create(
 def load(base: str | os.PathLike, weights: str | os.PathLike = "imagenet", *, pixels: str = "") -> Network:
     """A base by any of its spellings: a network's name with weights, a run folder, `keras:NAME`, or a Keras model's
     file, whose `pixels` convention is asked for where it does not show."""
-    network = _loaded(str(base), str(weights), pixels)
-    if isinstance(network.model.output, dict):
-        raise UnknownName(f"{base} has {len(network.model.output)} outputs, a loss for each: expected one without aux.")
-    return network
+    return for_use(_loaded(str(base), str(weights), pixels))
 
 
-def _loaded(base: str, weights: str, pixels: str, num_classes: int | None = None) -> Network:
+def to_train(base: str, weights: str, *, pixels: str = "", size: int | None = None) -> Network:
+    """The same with its heads for training, where it has any: the output of its model is a dict of logits then.
+
+    The weights may be those of a smaller network that it grows from, a deeper VGG from `vgg11`.
+
+    Args:
+        size: fresh weights of a network that is tied to a size are made for this one.
+    """
+    return _loaded(base, weights, pixels, size=size, give=grow)
+
+
+def _loaded(
+    base: str, weights: str, pixels: str, *, num_classes: int | None = None, size: int | None = None, give=fit
+) -> Network:
+    """`num_classes` and `size` are of fresh weights; `give` assigns those of a file, which has its own."""
     if base.startswith(adopt.PREFIX):
         return adopt.application(base, weights, pixels)
     if zoo.is_network(base):
         if pixels:
             raise UnknownName(f"{base} has a pixel convention of its own: leave out --pixels {pixels}.")
-        return _from_zoo(zoo.spell(base), weights, num_classes)
+        return _from_zoo(zoo.spell(base), weights, num_classes, size, give)
     path = Path(base)
     if path.suffix not in adopt.SUFFIXES and not path.exists():
         raise UnknownName(
@@ -92,23 +104,25 @@ def _loaded(base: str, weights: str, pixels: str, num_classes: int | None = None
     if weights != "imagenet":
         raise UnknownName(f"{base} has weights of its own: leave out --weights {weights}.")
     if path.is_dir() and not (path / "saved_model.pb").exists():
+        if (path / "fold-1").exists():
+            raise ValueError(f"{path} holds a run for each fold: take one of them, as {path / 'fold-1'}.")
         if (path / "recipe.toml").exists() and not (path / "model.keras").exists():
             raise ValueError(f"{path} is not finished: transferkit finetune --resume {path} goes on with it.")
         path = path / "model.keras"
     return read(path, pixels=pixels)
 
 
-def _from_zoo(name: str, weights: str, num_classes: int | None) -> Network:
-    """`num_classes` is of fresh weights; a file's are its own."""
+def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | None, give) -> Network:
     row, bare = zoo.variant(name), name.partition("(")[0]
     pixels = sets(bare)[0].pixels if sets(bare) else row.pixels
     if weights == "none":
         count = num_classes or row.classes
-        model = zoo.build(name, pixels=pixels, num_classes=count)
+        model = zoo.build(name, pixels=pixels, num_classes=count, size=size)
         return Network(model, pixels, class_names(count), row.head, f"{name} (fresh)", minimum=zoo.minimum(name))
     classes = None
     if is_file(weights):
         path, source = Path(weights), weights
+        path = path / "model.keras" if path.is_dir() else path
         if note := _note(path):  # one of ours: it says what its weights expect
             pixels, classes = note["pixels"], note["classes"]
     else:
@@ -120,7 +134,7 @@ def _from_zoo(name: str, weights: str, num_classes: int | None) -> Network:
     kernel = file.tensors.get(f"{row.head}.weight")
     count = row.classes if kernel is None else kernel.shape[0 if file.layout == "torch" else -1]
     model = zoo.build(name, pixels=pixels, num_classes=count)
-    loaded = fit(model, file, source=str(path))
+    loaded = give(model, file, source=str(path))
     rgb = dataclasses.replace(pixels, repeat=False)
     classes = classes or class_names(count)
     network = Network(model, rgb, classes, row.head, f"{name} ({source})", loaded, zoo.minimum(name))
@@ -128,7 +142,10 @@ def _from_zoo(name: str, weights: str, num_classes: int | None) -> Network:
 
 
 def save(network: Network, path: Path):
-    """Write a `.keras` file that plain Keras loads, uncompiled and in float32, with our note as an extra member."""
+    """Write a `.keras` file that plain Keras loads, uncompiled and in float32, with our note as an extra member.
+
+    Heads for training are left out.
+    """
     note = {
         "format": FORMAT,
         "base": network.base,
@@ -139,7 +156,7 @@ def save(network: Network, path: Path):
     }
 
     def to(partial):
-        _as_saved(network.model).save(partial)
+        _as_saved(for_use(network).model).save(partial)
         with zipfile.ZipFile(partial, "a") as archive:
             archive.writestr(NOTE, json.dumps(note, ensure_ascii=False, indent=1))
 

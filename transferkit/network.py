@@ -8,6 +8,7 @@ import numpy as np
 
 from transferkit.lookup import UnknownName, known, nearest
 from transferkit.pixels import Pixels
+from transferkit.zoo.layers import two_pixels
 
 
 @dataclass(frozen=True)
@@ -64,23 +65,41 @@ def with_head(network: Network, classes) -> Network:
     """The same network, sharing its layers, with a new last layer for `classes`.
 
     The new layer is of the old one's kind and starts as that one started. What follows it, such as the average over a
-    map of classes, stays.
+    map of classes, stays. Of several outputs, each gets a new last layer.
     """
     classes, model = tuple(classes), network.model
     if not network.head:
         raise UnknownName(f"{network.base} has no layers to train: give the model as its .keras file in place of it.")
     if isinstance(model.output, dict):
-        raise UnknownName(f"{network.base} has {len(model.output)} outputs: new classes need fresh weights, 'none'.")
-    old = model.get_layer(network.head)
-    width = {"units": len(classes)} if isinstance(old, keras.layers.Dense) else {"filters": len(classes)}
-    logits = type(old).from_config(old.get_config() | width)(old.input)
-    for layer in model.layers[model.layers.index(old) + 1 :]:  # a chain: nothing else leads on from a classifier
-        logits = type(layer).from_config(layer.get_config())(logits)
+        heads = {name: logits._keras_history.operation for name, logits in model.output.items()}
+        logits = {name: _renewed(head, len(classes)) for name, head in heads.items()}
+    else:
+        heads = {"logits": model.get_layer(network.head)}
+        logits = _renewed(heads["logits"], len(classes))
+        for layer in model.layers[model.layers.index(heads["logits"]) + 1 :]:  # a chain: nothing else leads on from it
+            logits = type(layer).from_config(layer.get_config())(logits)
     model = keras.Model(model.input, logits, name=model.name)
-    total = len(model.weights)
-    changed = f"head {len(network.classes)} -> {len(classes)} new; {total - len(old.weights)}/{total} tensors loaded"
-    loaded = (changed, *network.loaded[1:]) if network.loaded else ()
+    loaded = ()
+    if network.loaded:
+        had, total = network.loaded[0].partition("/")[0], len(model.weights)
+        kept = (int(had) if had.isdecimal() else total) - sum(len(head.weights) for head in heads.values())
+        changed = f"head {len(network.classes)} -> {len(classes)} new; {kept}/{total} tensors loaded"
+        loaded = (changed, *network.loaded[1:])
     return dataclasses.replace(network, model=model, classes=classes, loaded=loaded)
+
+
+def _renewed(head, count: int):
+    """The output of a fresh layer of the same kind and in the same place, for so many classes."""
+    width = {"units": count} if isinstance(head, keras.layers.Dense) else {"filters": count}
+    return type(head).from_config(head.get_config() | width)(head.input)
+
+
+def for_use(network: Network) -> Network:
+    """The network without its heads for training, sharing its layers: logits alone."""
+    model = network.model
+    if not isinstance(model.output, dict):
+        return network
+    return dataclasses.replace(network, model=keras.Model(model.input, model.output["logits"], name=model.name))
 
 
 def at_size(network: Network, size: int) -> Network:
@@ -129,9 +148,10 @@ def _as_rgb(pictures):
 
 
 def with_policy(network: Network, policy: str) -> Network:
-    """A fresh, uncompiled copy that computes in a dtype policy; normalisation and head stay in float32."""
+    """A fresh, uncompiled copy that computes in a dtype policy; normalisation and heads stay in float32."""
     names = [layer.name for layer in network.model.layers]
-    exact = ("pixels", *names[names.index(network.head) :])
+    heads = [logits._keras_history.operation.name for logits in keras.tree.flatten(network.model.output)]
+    exact = ("pixels", *names[names.index(network.head) :], *heads)
     return dataclasses.replace(network, model=copied(network.model, policy=policy, exact=exact))
 
 
@@ -159,6 +179,8 @@ def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=())
     def call(layer, *args, **kwargs):
         if front and args and args[0] is pictures:
             args = (front(pictures), *args[1:])
+        if isinstance(layer, keras.layers.AdaptiveAveragePooling2D):
+            args = (two_pixels(args[0], name=layer.name), *args[1:])
         return layer(*args, **kwargs)
 
     # of the bare graph: a clone of a compiled model would be compiled as well

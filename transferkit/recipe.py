@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -13,9 +14,13 @@ from transferkit.pixels import CONVENTIONS
 BY_RULE = None  # a knob left at this is chosen by `rules.choose`, which says why
 
 
-def knob(default, help, *, choices=None, low=None, high=None):
-    """A field of a part: its default, one line of help, and what values it takes."""
-    return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high})
+def knob(default, help, *, choices=None, low=None, high=None, like=None):
+    """A field of a part: its default, one line of help, and what values it takes.
+
+    Args:
+        like: of text, an example and the pattern of the whole, as `re.fullmatch` has it.
+    """
+    return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high, "like": like})
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,12 @@ class Train:
     momentum: float = knob(0.9, "Momentum of sgd, sgd_l2 and lars.", low=0.0, high=0.9999)
     nesterov: str = knob("on", "Nesterov's form of momentum.", choices=("on", "off"))
     lr: float | None = knob(BY_RULE, "Highest learning rate once the network is released.", low=0.0)
+    lr_per: str = knob(
+        "",
+        "The rate for a batch of so many pictures, as 0.1/256, from which lr follows for yours where it is not given: "
+        "in proportion, with adamw and lamb to the square root.",
+        like=("0.1/256", r"\d*\.?\d+(e-?\d+)?/[1-9]\d*"),
+    )
     head_lr: float | None = knob(BY_RULE, "Highest learning rate of the head's own phase.", low=0.0)
     layer_decay: float = knob(1.0, "Factor on the rate from each stage to the one before it.", low=0.01, high=1.0)
     schedule: str = knob(
@@ -144,6 +155,9 @@ class Train:
     )
     devices: str = knob(
         "auto", "auto (the first GPU, else the CPU), all, cpu, cpu:N (N parts of it), or numbers of GPUs: 0,1."
+    )
+    workers: str = knob(
+        "", 'Processes that train together: host:port of each, or auto, from TF_CONFIG or Slurm; "" is this one alone.'
     )
 
 
@@ -199,14 +213,36 @@ def check(name: str, value):
         raise ValueError(f"{name} must be a number, not {value!r}.")
     if facts["choices"] and value not in (*facts["choices"], knob.default):
         raise UnknownName(f"{name} must be one of {', '.join(facts['choices'])}, not {value!r}.")
+    if facts["like"] and value != knob.default and not re.fullmatch(facts["like"][1], value):
+        raise UnknownName(f"{name} must be like {facts['like'][0]}, not {value!r}.")
     low, high = facts["low"], facts["high"]
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name} must be {bounds}, not {value!r}.")
 
 
-def load(path: str | os.PathLike) -> Recipe:
+def named() -> dict[str, Path]:
+    """The recipes that come with the package, by name: in it where it is installed, beside it where it is edited."""
+    package = Path(__file__).parent
+    place = package if (package / "recipes").is_dir() else package.parent
+    return {path.stem: path for path in sorted(place.glob("recipes/*.toml"))}
+
+
+def find(recipe: str) -> Path:
+    """The file of a recipe, by its name or its path.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    path = Path(recipe)
+    return path if path.is_file() else pick(named(), recipe, "recipe")
+
+
+def load(path: str | os.PathLike, start: Recipe | None = None) -> Recipe:
     """Read a TOML file that names the knobs that differ, under their parts.
+
+    Args:
+        start: what they differ from; by default the defaults.
 
     Raises:
         ValueError: the file is no TOML, or a part, knob or value is not known.
@@ -215,7 +251,7 @@ def load(path: str | os.PathLike) -> Recipe:
         content = tomllib.loads(Path(path).read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a recipe: {error}.") from None
-    recipe, parts = Recipe(), {part.name: part.type for part in fields(Recipe)}
+    recipe, parts = start or Recipe(), {part.name: part.type for part in fields(Recipe)}
     for part, knobs in content.items():
         pick(parts, part, f"part of the recipe {path}")
         if not isinstance(knobs, dict):

@@ -12,6 +12,12 @@ from transferkit.pixels import Pixels
 from transferkit.recipe import BY_RULE, Recipe, parts_of_knobs
 
 MANY = 20_000  # pictures; from here on BiT-HyperRule, too, takes data for large
+BUDGETS = {  # {(fresh weights, a GPU): pictures through the whole network, least and most epochs}
+    (False, False): (2_400, 2, 20),
+    (False, True): (60_000, 5, 30),
+    (True, False): (48_000, 10, 60),
+    (True, True): (1_200_000, 20, 90),
+}
 
 
 @dataclass(frozen=True)
@@ -115,11 +121,16 @@ def head_epochs(facts, recipe):
 def epochs(facts, recipe):
     """Those of the head, and as many as bring a number of pictures through the whole network: minutes."""
     head = recipe.train.head_epochs
+    if recipe.train.time:
+        least = max(1, head) if recipe.train.unfreeze == "head" else head + 1
+        return least, f"at least: those that {recipe.train.time} have time for, once a step is measured"
     if recipe.train.unfreeze == "head":
         return max(1, head), "the head is all that learns"
-    budget, least, most = (60_000, 5, 30) if facts.gpu else (2_400, 2, 20)
+    fresh = recipe.model.weights == "none"
+    budget, least, most = BUDGETS[fresh, facts.gpu]
     released = max(least, min(most, budget // facts.pictures))
-    return head + released, f"{facts.pictures:,} pictures {'on a GPU' if facts.gpu else 'without a GPU'}"
+    where = "on a GPU" if facts.gpu else "without a GPU"
+    return head + released, f"{facts.pictures:,} pictures {where}{', fresh weights' if fresh else ''}"
 
 
 def views(facts, recipe):
@@ -131,11 +142,14 @@ def views(facts, recipe):
 
 
 def lr(facts, recipe):
-    """In proportion to the batch with SGD (Goyal et al. 2017, section 2.1), to its square root with AdamW."""
-    batch = recipe.train.batch_size
-    if recipe.train.optimizer == "adamw":
-        return _round(6e-4 * math.sqrt(batch / 32)), f"AdamW, batch {batch}"
-    return _round(0.01 * batch / 32), f"SGD, batch {batch}"
+    """In proportion to the batch (Goyal et al. 2017, section 2.1); where each gradient is divided by its deviation, to
+    the square root (Krizhevsky 2014, "One weird trick", section 5; You et al. 2019)."""
+    knobs, adaptive = recipe.train, recipe.train.optimizer in ("adamw", "lamb")
+    first = ("1e-3/32" if recipe.model.weights == "none" else "6e-4/32") if adaptive else "0.01/32"
+    rate, per = (knobs.lr_per or first).split("/")
+    scale = knobs.batch_size / int(per)
+    share = "in proportion to the root of the batch" if adaptive else "in proportion to the batch"
+    return _round(float(rate) * (math.sqrt(scale) if adaptive else scale)), f"{rate} for {per} pictures, {share}"
 
 
 def head_lr(facts, recipe):
@@ -163,7 +177,7 @@ def bn(facts, recipe):
 
 
 def _round(value: float) -> float:
-    return float(f"{value:.2g}")
+    return float(f"{value:.3g}")
 
 
 RULES = {

@@ -7,9 +7,13 @@ import os
 import platform
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from transferkit import models, recipe
 from transferkit.atomic import write
@@ -19,6 +23,7 @@ from transferkit.evaluation import plots, predict
 from transferkit.network import Network
 
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
+KEPT = "kept-"  # how folders in `checkpoints` begin whose files are of use to one process alone
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,13 @@ class Run:
     def metrics(self) -> dict:
         return json.loads((self.folder / "metrics.json").read_text("utf-8"))
 
+    @cached_property
+    def history(self) -> list[dict]:
+        """A row for each epoch, and one for the regression that the head started from: its numbers, its `phase`."""
+        with open(self.folder / "history.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return [{name: text if name == "phase" else float(text) for name, text in row.items() if text} for row in rows]
+
     def predict(self, paths, *, top: int = 5) -> list[dict]:
         """Classify pictures; see `transferkit.evaluation.predict.predict`."""
         return predict.predict(self.network, paths, top=top)
@@ -85,7 +97,7 @@ def new_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> 
     """Make the folder of a new run: `out`, or `<name>-<n>` with the first free n.
 
     Raises:
-        ValueError: `out` is taken, and may not be overwritten or is no run.
+        ValueError: `out` is taken, and may not be overwritten or is no run, or another process trains in it.
     """
     if out is None:
         for n in range(1, 10_000):
@@ -98,9 +110,30 @@ def new_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> 
     check_free(out, overwrite=overwrite)
     folder = Path(out)
     if folder.exists():
-        shutil.rmtree(folder)
+        with held(folder):
+            shutil.rmtree(folder)
     folder.mkdir(parents=True)
     return folder
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """The run folder is this process's alone, until it ends in whatever way. What a killed one left half done goes.
+
+    Raises:
+        ValueError: another process trains in it.
+    """
+    checkpoints = folder / "checkpoints"
+    checkpoints.mkdir(exist_ok=True)
+    try:
+        with FileLock(checkpoints / ".lock", timeout=0):
+            for partial in (*folder.glob(".[0-9]*.*"), *checkpoints.glob(".[0-9]*.*")):
+                partial.unlink()
+            for place in checkpoints.glob(f"{KEPT}*"):
+                shutil.rmtree(place)
+            yield
+    except Timeout:
+        raise ValueError(f"Another process trains in {folder}: wait until it ends, or give another --out.") from None
 
 
 def check_free(out: str | os.PathLike | None, *, overwrite: bool, base: str | os.PathLike = ""):

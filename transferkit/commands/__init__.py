@@ -1,8 +1,9 @@
-"""The command line. A command is a module here with `command`; nothing else lists them.
+"""The command line. A command is a module here with `command`; nothing else lists them, and the others are shared.
 
 Modules here import click and `transferkit.recipe` at most; what loads TensorFlow is imported inside the commands.
 """
 
+import errno
 import importlib
 import os
 import pkgutil
@@ -23,13 +24,14 @@ def group(debug):
     \b
     transferkit demo                                    the whole tour, in about a minute
     transferkit finetune --base resnet34 --data pets/   train on your own pictures
+    transferkit train --recipe resnet --data pets/      the same from scratch, as a paper did it
     transferkit predict runs/finetune-resnet34-pets-1 cat.jpg
     """
 
 
 for _module in pkgutil.iter_modules(__path__):
-    if _module.name != "options":
-        group.add_command(importlib.import_module(f"{__name__}.{_module.name}").command, _module.name)
+    if _command := getattr(importlib.import_module(f"{__name__}.{_module.name}"), "command", None):
+        group.add_command(_command, _module.name.replace("_", "-"))
 
 
 def main(args: list[str] | None = None):
@@ -66,6 +68,8 @@ def sentence(error: Exception) -> str:
         return f"{where}{error.strerror}."
     if isinstance(error, (ValueError, OSError, ModuleNotFoundError)) and str(error):
         return str(error)
+    if os.strerror(errno.ENOSPC) in str(error):  # TensorFlow's way of saying it is long, and of the type below
+        return f"{os.strerror(errno.ENOSPC)}: make room; a run goes on with --resume."
     if type(error).__name__ == "ResourceExhaustedError":
         return "The memory does not hold it: try a smaller --batch-size or --size."
     first = (str(error).strip() or "no more is known").splitlines()[0]

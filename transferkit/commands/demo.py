@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.commands import finetune, options, predict
+from transferkit.commands import job, options, predict
 
 KNOBS = {"augment": "crop(0.7)", "epochs": 3, "lr": 0.0006}  # no flips: digits have a left and a right
 
@@ -33,9 +33,8 @@ def command(out, as_json):
     flags = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in KNOBS.items())
     say("")
     say(f"2. transferkit finetune --base efficientnet_lite0 --data {digits} {flags}")
-    job = Recipe().override(base="efficientnet_lite0", data=str(digits), **KNOBS)
-    plan = planning.plan(job)
-    finetune.show_plan(plan, console)
+    plan = planning.plan(Recipe().override(base="efficientnet_lite0", data=str(digits), **KNOBS))
+    job.show_plan(plan, console)
     run = tuning.run(plan, runs.new_folder(None, overwrite=False, name=str(Path(out) / "run")))
     pictures = sorted(str(path) for path in digits.glob("test/*/*.png"))[::40]
     say("")
@@ -46,7 +45,7 @@ def command(out, as_json):
         options.answer({"run": str(run.folder), "predictions": answers} | figures)
         return
     predict.show(answers)
-    finetune.show_result(run)
+    job.show_result(run)
     for name in sorted(path.name for path in run.folder.iterdir()):
         click.echo(f"  {run.folder / name}")
     click.echo("Next: transferkit finetune --base efficientnet_lite0 --data YOUR-FOLDER")

@@ -102,10 +102,11 @@ def _type(knob):
     return TYPES.get(knob.name, click.STRING)
 
 
-def build_recipe(path: str | None, knobs: dict) -> recipe.Recipe:
-    """Defaults, then the file, then the flags that were given."""
-    base = recipe.load(path) if path else recipe.Recipe()
-    return base.override(**{name: value for name, value in knobs.items() if value is not None})
+def build_recipe(name: str | None, knobs: dict, defaults: dict | None = None) -> recipe.Recipe:
+    """Defaults, those of the command too, then the recipe of that name or path, then the flags that were given."""
+    start = recipe.Recipe().override(**defaults or {})
+    wanted = recipe.load(recipe.find(name), start) if name else start
+    return wanted.override(**{name: value for name, value in knobs.items() if value is not None})
 
 
 def with_tensorflow(function):
@@ -145,3 +146,23 @@ def accuracy_line(figures: dict, what: str) -> str:
 def confused_line(figures: dict) -> str:
     pairs = "; ".join(f"{label} taken for {guess} ({count})" for label, guess, count in figures["confused"])
     return f"most confused: {pairs or 'none'}"
+
+
+def soup_line(soup: dict) -> str:
+    """What `--soup` came to."""
+    more = [f"{epoch['epoch']} of {epoch['phase']!r}" for epoch in soup["epochs"][1:]]
+    if not more:
+        return "soup: no average with another epoch was better"
+    return f"soup: averaged with the weights of epoch {', '.join(more)}, as that is no worse on the validation pictures"
+
+
+def show_folds(figures: dict, folder):
+    """The closing lines of `--folds`."""
+    click.echo(accuracy_line(figures, "pictures, each held out once"))
+    click.echo(confused_line(figures))
+    each = ", ".join(percent(one["accuracy"]) for one in figures["folds"])
+    spread = f", standard deviation {percent(figures['deviation'])}" if figures["deviation"] is not None else ""
+    click.echo(f"the folds: {each}; mean {percent(figures['mean'])}{spread}")
+    if figures["unreadable"]:
+        click.echo(f"{figures['unreadable']} pictures could not be read and were left out")
+    click.echo(f"{figures['seconds']:.0f} seconds; the runs are in {folder}")

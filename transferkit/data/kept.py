@@ -1,6 +1,7 @@
 """Views without chance, decoded once: kept in memory where they fit, else on disk."""
 
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def once(view, count: int, pixels: Pixels, *, memory: float, folder: Path):
     if fits(count, pixels, memory):
         pictures = np.empty(shape, np.uint8)
     else:
-        pictures = np.lib.format.open_memmap(folder / "views.npy", "w+", np.uint8, shape)
+        pictures = on_disk(folder / "views.npy", shape, np.uint8)
     known, nothing = np.zeros(count, bool), np.empty((0, *shape[2:]), np.uint8)
 
     def recall(row):
@@ -49,6 +50,20 @@ def once(view, count: int, pixels: Pixels, *, memory: float, folder: Path):
         return tf.ensure_shape(picture, shape[1:])
 
     return remembered
+
+
+def on_disk(path: Path, shape, dtype) -> np.memmap:
+    """A new array in a `.npy` file, whose room is taken now: a disk that is full later would end the process.
+
+    Raises:
+        OSError: there is no room.
+    """
+    path.unlink(missing_ok=True)  # a pipeline that has ended may still write to the one before
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _size(count: int, pixels: Pixels) -> int:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -61,6 +62,14 @@ class Order:
         places = tf.range(self.steps * self.batch_size)
         rows = self._balanced(shuffled, places) if self.sampling == "balanced" else places % self.count
         return tf.reshape(tf.gather(shuffled, rows), (self.steps, self.batch_size))
+
+    def once(self, epoch: int, skipped: int = 0) -> np.ndarray:
+        """This worker's rows of an epoch, after so many steps of it, without what fills the last batch."""
+        worker, workers = self.shard
+        counted = np.arange(self.steps * self.batch_size) < self.count
+        shape = (self.steps, workers, -1)
+        rows = self.rows(epoch).numpy().reshape(shape)[skipped:, worker]
+        return rows[counted.reshape(shape)[skipped:, worker]]
 
     def _balanced(self, shuffled, places):
         """Places in `shuffled` that go round the classes, and in each class round its pictures."""

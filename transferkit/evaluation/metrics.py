@@ -36,22 +36,35 @@ def report(chances: np.ndarray, labels: np.ndarray, classes) -> dict:
         (precision, recall, f1, n of each), `confused` (the most confused pairs, as [label, predicted, count]) and
         `confusion` (rows are labels).
     """
-    n, guesses = len(labels), chances.argmax(1)
-    hit = guesses == labels
-    of_label = chances[np.arange(n), labels]
+    guesses = chances.argmax(1)
+    of_label = chances[np.arange(len(labels)), labels]
     rank = (chances > of_label[:, None]).sum(1)
-    numbers = list(range(len(classes)))
+    return agreement(labels, guesses, classes) | {
+        "top5": float((rank < 5).mean()) if len(classes) > 5 else None,
+        "loss": float(-np.log(np.maximum(of_label, 1e-300)).mean()),
+        "ece": calibration_error(chances.max(1), guesses == labels),
+    }
+
+
+def agreement(labels: np.ndarray, guesses: np.ndarray, classes) -> dict:
+    """The figures of `report` that need no probabilities.
+
+    Args:
+        labels, guesses: (n,) of int.
+        classes: their names.
+
+    Returns:
+        `accuracy`, `ci95`, `n`, `per_class`, `confused` and `confusion`.
+    """
+    hit, numbers = guesses == labels, list(range(len(classes)))
     scores = precision_recall_fscore_support(labels, guesses, labels=numbers, zero_division=0.0)
     confusion = confusion_matrix(labels, guesses, labels=numbers)
     wrong = confusion - np.diag(np.diag(confusion))
     pairs = [divmod(int(i), len(classes)) for i in np.argsort(-wrong, axis=None, kind="stable")[:5]]
     return {
         "accuracy": float(hit.mean()),
-        "ci95": list(wilson(int(hit.sum()), n)),
-        "top5": float((rank < 5).mean()) if len(classes) > 5 else None,
-        "n": n,
-        "loss": float(-np.log(np.maximum(of_label, 1e-300)).mean()),
-        "ece": calibration_error(chances.max(1), hit),
+        "ci95": list(wilson(int(hit.sum()), len(labels))),
+        "n": len(labels),
         "per_class": {
             name: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(count)}
             for name, p, r, f, count in zip(classes, *scores, strict=True)

@@ -40,3 +40,16 @@ def confusion(matrix, classes, path, most: int = 40):
             color = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, matrix[row, column], ha="center", va="center", color=color, fontsize=8)
     figure.savefig(path, dpi=100)
+
+
+def rates(tried: list[float], losses: list[float], marks: dict[str, float], path):
+    """The smoothed loss against the learning rate, in logarithms, with a line at each marked rate."""
+    figure = Figure((WIDTH, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(tried, losses)
+    for number, (name, rate) in enumerate(marks.items(), start=1):
+        axes.axvline(rate, color=f"C{number}", linestyle=":", label=f"{name} {rate:.2g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=100)

@@ -14,7 +14,7 @@ from transferkit.data import audit, pipeline
 from transferkit.data.listing import Listing
 from transferkit.evaluation import metrics
 from transferkit.folding import folded
-from transferkit.network import Network
+from transferkit.network import Network, for_use
 from transferkit.pixels import Pixels
 
 BATCH, AT_ONCE = 16, 2  # where one batch waits for a core, the other has work: 1.1 to 1.2 times one batch of 32
@@ -73,7 +73,7 @@ def run(model, batches, batch_size: int) -> Iterator[tuple[list[np.ndarray], np.
 
 
 def classified(network: Network) -> Network:
-    """The network itself.
+    """The network, its logits alone.
 
     Raises:
         ValueError: it has no classifier.
@@ -82,7 +82,7 @@ def classified(network: Network) -> Network:
         raise ValueError(
             f"{network.base} has no classifier, so it cannot tell classes: transferkit finetune --base trains one."
         )
-    return network
+    return for_use(network)
 
 
 def predict(network: Network, paths, *, top: int = 5) -> list[dict]:

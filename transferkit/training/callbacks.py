@@ -9,15 +9,16 @@ import keras
 import numpy as np
 from rich.progress import Progress
 
-from transferkit.console import say
+from transferkit.console import say, warn
 from transferkit.data import audit
 from transferkit.data.order import Order
 from transferkit.recipe import Train
-from transferkit.training import checkpoints, schedules
+from transferkit.training import checkpoints, schedules, soup
 from transferkit.training.checkpoints import State
 from transferkit.training.phases import Phase
 from transferkit.training.planning import Plan
 
+MOST_SKIPPED = 0.01  # of an epoch's steps, in float16; a scale that rises skips one in some 2,000 by design
 OFTEN = 5.0  # seconds between two checkpoints at the least, for an epoch of a head on stored features takes less
 
 
@@ -68,18 +69,22 @@ class Keep(keras.callbacks.Callback):
         state: where the training is; it moves on with each epoch.
         average: Keras' callback that swaps weights and their moving averages, where such are kept.
         interruptible: tells that Ctrl-C was pressed, which takes effect where a checkpoint can be written.
+        alone: the model on one device, of which the model that is fitted may be a copy.
     """
 
-    def __init__(self, job: Plan, folder: Path, state: State, phase: Phase, average, interruptible):
+    def __init__(self, job: Plan, folder: Path, state: State, phase: Phase, average, interruptible, alone):
         super().__init__()
         self.job, self.folder, self.state, self.phase, self.knobs = job, folder, state, phase, job.recipe.train
-        self.average, self.interruptible = average, interruptible
-        self.best, self.saved, self.metrics = None, time.perf_counter(), []
-        self.every = 20 if job.device.gpu else 1  # batches between two looks at the loss, for which a GPU has to wait
+        self.average, self.interruptible, self.alone = average, interruptible, alone
+        self.best, self.soup, self.saved, self.metrics, self.losses = None, {}, time.perf_counter(), [], []
+        # several workers save in step with each other, as reading the metrics takes all of them: after epochs alone
+        self.several = job.device.shard[1] > 1
+        self.every = 20 if job.device.gpu else 1  # batches between two looks at the losses, for which a GPU has to wait
 
     def start(self, model: keras.Model):
         """Put a compiled model into the state, or save what it starts from."""
         if self.state.tensors is None:
+            checkpoints.reseeded(model, self.state.phase)
             checkpoints.save(self.folder, self.state, checkpoints.captured(model))
             return
         tensors = checkpoints.tensors_of(self.folder, self.state)
@@ -89,25 +94,39 @@ class Keep(keras.callbacks.Callback):
             self.metrics = checkpoints.metrics_of(tensors)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.started, self.first, self.epoch = time.perf_counter(), self.state.step, epoch
-        if self.metrics:
-            for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
-                variable.assign(value)
-        self.metrics = []
+        self.started, self.first, self.epoch, self.losses = time.perf_counter(), self.state.step, epoch, []
+        self.last = self.first + self.params["steps"] // self.state.parts
 
     def on_train_batch_end(self, batch, logs=None):
+        if self.metrics:  # they are sums, and there are none before the first step
+            checkpoints.synchronised(self.model)
+            for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
+                variable.assign_add(value)
+            self.metrics = []
+        self.losses.append(logs["loss"])
         (steps, rest), now = divmod(batch + 1, self.state.parts), time.perf_counter()
         last, asked = batch + 1 == self.params["steps"], self.interruptible.asked
-        due = not rest and not last and (asked or now - self.saved > 60 * self.knobs.checkpoint_minutes)
-        if (due or last or (batch + 1) % self.every == 0) and not math.isfinite(float(logs["loss"])):
-            raise Diverged(self.epoch, self.first + -(-(batch + 1) // self.state.parts))
+        timely = now - self.saved > 60 * self.knobs.checkpoint_minutes
+        due = not rest and not last and not self.several and (asked or timely)
+        if due or last or len(self.losses) == self.every:
+            self._check_losses(batch)
         if due:
             self.state.step = self.first + steps
             self.save()
             if asked:
                 raise KeyboardInterrupt
 
+    def _check_losses(self, batch: int):
+        """Of the batches since the last look, the newest being number `batch` of this `fit`."""
+        good = list(map(math.isfinite, map(float, self.losses)))
+        if not all(good):
+            parts = batch + 1 - len(good) + good.index(False)
+            raise Diverged(self.epoch, self.first + parts // self.state.parts + 1)
+        self.losses = []
+
     def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(logs["val_cross_entropy"]):  # the last step's doing, of which no loss of training tells
+            raise Diverged(epoch, self.last)
         row = {
             "phase": self.phase.name,
             "epoch": epoch + 1,
@@ -116,30 +135,61 @@ class Keep(keras.callbacks.Callback):
             "val_loss": logs["val_cross_entropy"],
             "val_accuracy": logs["val_accuracy"],
             "objective": logs["loss"],
-            "lr": float(self.model.optimizer.learning_rate) * float(self.model.optimizer.factor),
+            "lr": float(np.asarray(self.model.optimizer.learning_rate) * np.asarray(self.model.optimizer.factor)),
         }
         row |= {name: round(float(value), 9) for name, value in row.items() if name not in ("phase", "epoch")}
+        row |= self._skipped()
         row["seconds"] = round(time.perf_counter() - self.started, 2)
-        if schedules.best_of([*self.state.history, row]) is row:
-            self.best = self._weights()
         self.state.history.append(row)
+        place = len(self.state.history) - 1
+        is_best = schedules.best_of(self.state.history) is row
+        is_good = place in soup.best(self.state.history, self.knobs.soup)
+        weights = self._weights() if is_best or is_good else None
+        if is_best:
+            self.best = weights
+        if is_good:
+            self.soup[place] = weights
         self.state.epoch, self.state.step = epoch + 1, 0
         self.model.optimizer.factor.assign(self._factor())
         over = ended(self.state, self.phase, self.knobs)
         self.model.stop_training |= over
-        if over or self.interruptible.asked or time.perf_counter() - self.saved > OFTEN:
+        if over or self.several or self.interruptible.asked or time.perf_counter() - self.saved > OFTEN:
             self.save()
         if self.interruptible.asked:
             raise KeyboardInterrupt
 
     def save(self):
-        """What is best goes first: cut between the two, the epoch is done again and gives the same."""
+        """What is best goes first: cut between the two, the epoch is done again and gives the same.
+
+        Raises:
+            Diverged: the last step has spoilt the weights, which the next one's loss would show.
+        """
+        tensors = checkpoints.captured(self.model)
+        if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+            raise Diverged(self.epoch, self.state.step or self.last)
         if self.best is not None:
             path = self.folder / "checkpoints" / checkpoints.BEST
             checkpoints.save_weights(self.job.network, path, self.best)
             self.best = None
-        checkpoints.save(self.folder, self.state, checkpoints.captured(self.model))
+        soup.keep(self.job, self.folder, self.state.history, self.soup)
+        self.soup = {}
+        checkpoints.save(self.folder, self.state, tensors)
+        soup.forget(self.folder, but=soup.best(self.state.history, self.knobs.soup))
         self.saved = time.perf_counter()
+
+    def _skipped(self) -> dict[str, int]:
+        """Steps of this epoch that were left out for overflows of float16, with a warning where they are many."""
+        if not hasattr(self.model.optimizer, "skipped"):
+            return {}
+        checkpoints.synchronised(self.model)
+        before = sum(row["skipped"] for row in self.state.rows(self.phase.name))
+        skipped, steps = int(self.model.optimizer.skipped) - before, self.last * self.state.parts
+        if skipped > MOST_SKIPPED * steps:
+            warn(
+                f"{skipped} of {steps} steps were skipped, for their gradients overflowed float16: "
+                "--precision mixed_bfloat16 or float32 has none of that."
+            )
+        return {"skipped": skipped}
 
     def _factor(self) -> float:
         """On the rate: of returns to earlier states, and of the plateaus that the history shows."""
@@ -149,11 +199,12 @@ class Keep(keras.callbacks.Callback):
         return self.state.factor * self.knobs.drop**drops
 
     def _weights(self) -> dict[int, np.ndarray]:
-        """Those of the model, or their moving averages, by `id`."""
+        """Those of the model, or their moving averages, by `id` of the one on one device."""
         checkpoints.synchronised(self.model)
         if self.average:
             self.average.on_test_begin()
-        weights = {id(variable): np.array(variable) for variable in self.model.variables}
+        pairs = zip(checkpoints.learning(self.alone), checkpoints.learning(self.model), strict=True)
+        weights = {id(variable): np.array(learnt) for variable, learnt in pairs}
         if self.average:
             self.average.on_test_end()
         return weights
@@ -171,7 +222,7 @@ class Watch(keras.callbacks.Callback):
     It comes first among the callbacks: where it raises `ValueError`, too many being lost, the epoch is worth nothing.
 
     Args:
-        delivered: how often `pipeline.training` has given each of `paths`; one process reads them all.
+        delivered: how often `pipeline.training` has given each of `paths` to this worker.
         order: in which they should come.
         lost: `{path: reason}`, to which those are added.
     """
@@ -183,8 +234,7 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         skipped = self.order.skip if epoch == self.order.epochs.start else 0
-        rows = self.order.rows(epoch).numpy()[skipped:].ravel()[: len(self.paths)]  # what fills the last batch is extra
-        self.due += np.bincount(rows, minlength=len(self.paths))
+        self.due += np.bincount(self.order.once(epoch, skipped), minlength=len(self.paths))
         # where classes are sampled, a lost picture moves the others, so that some come once less
         due = self.due if self.order.sampling == "all" else self.due // 2
         audit.note_lost(self.paths, np.flatnonzero(self.delivered.numpy() >= due), self.lost)

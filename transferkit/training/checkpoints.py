@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,11 +10,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from filelock import FileLock, Timeout
+from keras import ops
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from transferkit.atomic import write
 from transferkit.network import Network
+from transferkit.training.losses import Teacher
 from transferkit.weights.assign import assign, tensor_names
 
 BEST = "best.safetensors"
@@ -33,6 +36,7 @@ class State:
         factor: on the learning rate, halved with each return to an earlier state.
         returns: how often that was, for a loss that was no number.
         parts: in which a batch is run, for want of memory.
+        divisor: of the batch, for want of memory where parts cannot be added up.
         tensors: name of the file of variables, or None at the start of a phase, which starts from the best weights.
     """
 
@@ -43,18 +47,23 @@ class State:
     factor: float = 1.0
     returns: int = 0
     parts: int = 1
+    divisor: int = 1
     tensors: str | None = None
 
     def rows(self, phase: str) -> list[dict]:
         """The history of one phase."""
         return [row for row in self.history if row["phase"] == phase]
 
+    def next_phase(self) -> "State":
+        """At its start; what memory and rate allow is known by now."""
+        return State(self.history, self.phase + 1, factor=self.factor, parts=self.parts, divisor=self.divisor)
+
 
 def captured(model: keras.Model) -> dict[str, np.ndarray]:
     """All that a step changes: weights, the seeds of dropout, the optimizer's variables and the metrics'."""
     synchronised(model)
     metrics = {f"{METRICS}{number:04d}": variable for number, variable in enumerate(model.metrics_variables)}
-    return {name: np.asarray(variable) for name, variable in (_variables(model) | metrics).items()}
+    return {name: ops.convert_to_numpy(variable) for name, variable in (_variables(model) | metrics).items()}
 
 
 def metrics_of(tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -85,6 +94,13 @@ def restored(model: keras.Model, tensors: dict[str, np.ndarray]):
         variable.assign(tensors[name])
 
 
+def reseeded(model: keras.Model, phase: int):
+    """Dropout draws what it always draws in this phase, whether or not the process has seen the one before."""
+    for variable in model.variables:
+        if variable.path.rpartition("/")[2] == "seed_generator_state":  # (seed, number of the draw)
+            variable.assign(np.array([np.asarray(variable)[0], phase * 2**24], variable.dtype))
+
+
 def _shape(tensor) -> str:
     return "missing" if tensor is None else f"of shape {tuple(tensor.shape)}"
 
@@ -94,7 +110,7 @@ def _variables(model: keras.Model) -> dict:
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     groups = {
-        "model": model.variables,
+        "model": learning(model),
         "optimizer": model.optimizer.variables if model.optimizer else [],
     }
     kept = {
@@ -108,14 +124,36 @@ def _variables(model: keras.Model) -> dict:
     }
 
 
+def learning(model: keras.Model) -> list[keras.Variable]:
+    """The variables of a model but for its teacher's, which stay as they are."""
+    fixed = {id(one) for layer in model.layers if isinstance(layer, Teacher) for one in layer.variables}
+    return [variable for variable in model.variables if id(variable) not in fixed]
+
+
 @contextmanager
 def unchanged(model: keras.Model) -> Iterator[None]:
-    """Whatever is trained inside, weights, optimizer, metrics and seeds are afterwards as they were."""
+    """Whatever is trained inside, weights, optimizer, metrics and all random numbers are afterwards as they were."""
     before = captured(model)
+    try:
+        with chance_kept():
+            yield
+    finally:
+        restored(synchronised(model), before)
+        model.reset_metrics()
+        # those that were made inside come after the others, and are at 0
+        for variable, value in zip(model.metrics_variables, metrics_of(before), strict=False):
+            variable.assign(value)
+
+
+@contextmanager
+def chance_kept() -> Iterator[None]:
+    """Python's and NumPy's random numbers go on after it as if it had not been."""
+    python, numpy = random.getstate(), np.random.get_state()
     try:
         yield
     finally:
-        restored(synchronised(model), before)
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def save(folder: Path, state: State, tensors: dict[str, np.ndarray] | None = None):
@@ -124,7 +162,7 @@ def save(folder: Path, state: State, tensors: dict[str, np.ndarray] | None = Non
     if tensors is not None:
         state.tensors = (
             "-".join(map(str, ("last", state.phase, state.epoch, state.step, state.returns, state.parts)))
-            + ".safetensors"
+            + f"-{state.divisor}.safetensors"
         )
         write(checkpoints / state.tensors, lambda partial: save_file(tensors, partial))
     if state.history:
@@ -156,31 +194,33 @@ def load(folder: Path) -> State:
 
 
 def tensors_of(folder: Path, state: State) -> dict[str, np.ndarray]:
-    """The variables that a state was saved with."""
-    return load_file(folder / "checkpoints" / state.tensors)
+    """The variables that a state was saved with.
+
+    Raises:
+        ValueError: the file is damaged or gone.
+    """
+    return _read(folder / "checkpoints" / state.tensors)
 
 
 def save_weights(network: Network, path: Path, better: dict[int, np.ndarray] | None = None):
     """All weights by name, as the catalogue's files bear them; `better` are values in place of some, by `id`."""
     better = better or {}
     named = tensor_names(network.model).items()
-    tensors = {name: better.get(id(variable), np.asarray(variable)) for name, (_, variable) in named}
+    tensors = {name: better.get(id(variable), ops.convert_to_numpy(variable)) for name, (_, variable) in named}
     write(path, lambda partial: save_file(tensors, partial))
 
 
 def load_weights(network: Network, path: Path):
-    assign(network.model, load_file(path), "keras", source=str(path))
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """The run folder is this process's alone, until it ends in whatever way.
+    """Put back what `save_weights` wrote.
 
     Raises:
-        ValueError: another process trains in it.
+        ValueError: the file is damaged or gone, or of another network.
     """
+    assign(network.model, _read(path), "keras", source=str(path))
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with FileLock(folder / "checkpoints" / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise ValueError(f"Another process trains in {folder}: wait until it ends, or give another --out.") from None
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path} cannot be used: {error}. Start the run again, with another --out.") from None

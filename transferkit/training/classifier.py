@@ -1,9 +1,7 @@
 """Fine-tuning as a scikit-learn classifier."""
 
 import os
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
@@ -27,6 +25,7 @@ from transferkit.folding import folded
 from transferkit.network import Network
 from transferkit.recipe import Recipe, knobs_of
 from transferkit.runs import check_free
+from transferkit.training.checkpoints import chance_kept
 from transferkit.training.tuning import finetune
 
 OWN = ("weights", "epochs", "head_epochs", "batch_size", "lr", "size", "unfreeze", "augment")  # as the recipe has them
@@ -127,7 +126,7 @@ class FineTuner(ClassifierMixin, BaseEstimator):
             holds = f"one class, {classes[0].item()!r}" if len(classes) else "no labels"
             raise ValueError(f"y holds {holds}: two or more classes are needed to tell apart.")
         names, rows = tuple(str(label) for label in classes.tolist()), rows.tolist()
-        with self._talk(), _chance_kept(), self._place() as folder, self._lasting(pictures) as paths:
+        with self._talk(), chance_kept(), self._place() as folder, self._lasting(pictures) as paths:
             listing = Listing(tuple(map(os.path.abspath, paths)), tuple(rows), names, groups=groups)
             train, val = listing.split(self.validation, seed=knobs["seed"])
             run = finetune(os.fspath(self.base), train, val, out=folder, **knobs)
@@ -201,6 +200,8 @@ class FineTuner(ClassifierMixin, BaseEstimator):
                 raise ValueError(f"knobs holds {name!r}, which is a parameter of FineTuner: give it as {own}.")
             if name in SOURCE:
                 raise ValueError(f"knobs holds {name!r}, but the pictures are those that fit is given: leave it out.")
+        if further.get("folds"):
+            raise ValueError("FineTuner is one network: leave folds out of knobs, and take cross_val_score for them.")
         seed = self.random_state
         if not isinstance(seed, Integral):
             seed = check_random_state(seed).randint(2**31 - 1)
@@ -234,14 +235,3 @@ def _are_paths(pictures) -> bool:
 def _files(pictures):
     """A context of files of the pictures."""
     return nullcontext(pictures) if _are_paths(pictures) else on_disk(pictures)
-
-
-@contextmanager
-def _chance_kept() -> Iterator[None]:
-    """Python's and NumPy's random numbers go on after it as if it had not been: training seeds both."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)

@@ -6,7 +6,8 @@ from the last checkpoint, with a lower rate or in smaller parts.
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,8 @@ from rich.progress import TextColumn
 from transferkit.console import progress, warn
 from transferkit.data import augment, axes, pipeline
 from transferkit.data.order import Order
-from transferkit.training import callbacks, checkpoints, devices, frozen, losses, optimizers
+from transferkit.runs import KEPT
+from transferkit.training import callbacks, checkpoints, devices, frozen, losses, mirrored, optimizers
 from transferkit.training.checkpoints import State
 from transferkit.training.freezing import divided, release
 from transferkit.training.phases import Phase
@@ -39,7 +41,7 @@ class Material:
         heads: the weights of its blocks of logits in the loss.
         labels: of the pictures in use, and `paths` theirs.
         batches: batches(order) gives those of training, and the callbacks that watch over them.
-        validation: batches over and over, `steps` of each pass.
+        validation: batches of `size` over and over, `steps` of each pass.
     """
 
     model: keras.Model
@@ -49,34 +51,43 @@ class Material:
     batches: Callable
     validation: tf.data.Dataset
     steps: int
+    size: int
 
 
 class Hopeless(ValueError):
     """The loss was no number again and again."""
 
 
-def fit(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]):
-    """Train a phase to its end. All that is learned is in the run folder then.
+@contextmanager
+def prepared(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]) -> Iterator[Material]:
+    """The network as a phase releases it, at the best weights so far, with what it is fitted on inside this context.
 
     Args:
+        folder: the run's, which holds what a frozen part makes of pictures meanwhile.
         lost: `{path: reason}`, to which pictures that break are added.
+    """
+    best = folder / "checkpoints" / checkpoints.BEST
+    with TemporaryDirectory(prefix=KEPT, dir=folder / "checkpoints") as place:
+        release(job.network, phase.name, bn=job.recipe.train.bn)
+        if best.exists():
+            checkpoints.load_weights(job.network, best)
+        yield _material(job, phase, Path(place), lost)
+
+
+def fit(job: Plan, folder: Path, phase: Phase, material: Material):
+    """Train a phase to its end, on what was prepared for it. All that is learned is in the run folder then.
 
     Raises:
         Hopeless: the loss was no number again and again.
         ValueError: one picture does not fit into memory, or more than one picture in five is lost.
         KeyboardInterrupt: Ctrl-C; the state was saved.
     """
-    knobs, best = job.recipe.train, folder / "checkpoints" / checkpoints.BEST
-    with TemporaryDirectory(dir=folder / "checkpoints") as place, callbacks.Interruptible() as interruptible:
-        release(job.network, phase.name, bn=knobs.bn)
-        if best.exists():
-            checkpoints.load_weights(job.network, best)
-        material = _material(job, phase, Path(place), lost)
-        while not callbacks.ended(state := checkpoints.load(folder), phase, knobs):
+    with callbacks.Interruptible() as interruptible:
+        while not callbacks.ended(state := checkpoints.load(folder), phase, job.recipe.train):
             try:
                 _go_on(job, folder, state, phase, material, interruptible)
             except callbacks.Diverged as error:
-                _return(job, folder, material, error)
+                _return(job, folder, phase, material, error)
             except Exception as error:
                 if not devices.out_of_memory(error):
                     raise
@@ -89,10 +100,11 @@ def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Mat
     line = "none" if phase.views == 1 else job.recipe.augment.augment
     views = augment.parse(line, axes.of(job.recipe.augment.pca))
     room = {"memory": knobs.memory, "folder": place}
+    size = -(-VALIDATION_BATCH // job.device.replicas) * job.device.replicas
     if phase.views and knobs.frozen == "once" and not views.batches and not job.teacher:
         parts = divided(job.network.model)
         if parts and (maps := _maps(job, parts[0], phase, views, lost, room)):
-            return _stored(parts[1], *maps, job.splits.train.paths)
+            return _stored(parts[1], *maps, job.splits.train.paths, size)
     train = job.splits.train
 
     def batches(order):
@@ -102,17 +114,18 @@ def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Mat
         return given, [callbacks.Watch(train.paths, delivered, order, lost)]
 
     return Material(
-        losses.side_by_side(job.network.model, job.teacher),
+        losses.side_by_side(job.network.model, job.teacher, side=job.teacher_side),
         _heads(job.network.model),
         train.labels,
         train.paths,
         batches,
-        pipeline.validation(job.splits.val, pixels, batch_size=VALIDATION_BATCH, **room),
-        pipeline.steps(job.splits.val, VALIDATION_BATCH),
+        pipeline.validation(job.splits.val, pixels, batch_size=size, **room),
+        pipeline.steps(job.splits.val, size),
+        size,
     )
 
 
-def _stored(model: keras.Model, learnt: frozen.Maps, held: frozen.Maps, paths) -> Material:
+def _stored(model: keras.Model, learnt: frozen.Maps, held: frozen.Maps, paths, size: int) -> Material:
     """What follows a frozen part, and what that made of the training and the validation pictures."""
 
     def batches(order):
@@ -124,8 +137,9 @@ def _stored(model: keras.Model, learnt: frozen.Maps, held: frozen.Maps, paths) -
         tuple(learnt.labels.argmax(1).tolist()),
         tuple(paths[row] for row in learnt.rows),
         batches,
-        pipeline.stored_validation(held.values, held.rows, held.labels, batch_size=VALIDATION_BATCH),
-        -(-len(held) // VALIDATION_BATCH),
+        pipeline.stored_validation(held.values, held.rows, held.labels, batch_size=size),
+        -(-len(held) // size),
+        size,
     )
 
 
@@ -149,25 +163,30 @@ def _heads(model: keras.Model) -> tuple[float, ...]:
 
 def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Material, interruptible):
     """Train from a state to the end of the phase."""
-    knobs, model = job.recipe.train, material.model
-    _compile(job, state, phase, material)
+    knobs, device, model = job.recipe.train, job.device, compiled(job, state, phase, material)
     average = keras.callbacks.SwapEMAWeights(swap_on_epoch=False) if knobs.ema else None
-    keep = callbacks.Keep(job, folder, state, phase, average, interruptible)
-    keep.start(model)
-    with progress(TextColumn("{task.fields[figures]}")) as bars, warnings.catch_warnings():
+    keep = callbacks.Keep(job, folder, state, phase, average, interruptible, material.model)
+    with mirrored.scope(device):
+        keep.start(model)
+    validation = mirrored.own_part(material.validation, device, material.size)
+    with (
+        progress(TextColumn("{task.fields[figures]}")) as bars,
+        mirrored.fitting(model, device, validation),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", "Your input ran out of data")  # of which Watch tells the cause
         while not callbacks.ended(state, phase, knobs):
-            order = _order(job, material, state, phase)
+            order = ordered(job, state, material, 2 * phase.epochs)  # in reserve, for pictures that break are missing
             batches, watches = material.batches(order)
             batches, waited = pipeline.clocked(batches)
             show = callbacks.Show(bars, phase, order.batch, waited)
             model.fit(
-                batches,
+                mirrored.spread(batches, device, order.batch),
                 initial_epoch=state.epoch,
                 # an epoch that was begun has fewer steps, which is a `fit` of its own
                 epochs=state.epoch + 1 if state.step else phase.epochs,
                 steps_per_epoch=(order.steps - state.step) * state.parts,
-                validation_data=material.validation,
+                validation_data=mirrored.spread(validation, device, material.size // device.shard[1]),
                 validation_steps=material.steps,
                 callbacks=[*watches, show, *([average] if average else []), keep, *_logs(folder)],
                 shuffle=False,
@@ -175,62 +194,74 @@ def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Materi
             )
 
 
-def _order(job: Plan, material: Material, state: State, phase: Phase) -> Order:
-    """Of the epochs that are left, and some in reserve, for pictures that break are missing."""
+def ordered(job: Plan, state: State, material: Material, epochs: int) -> Order:
+    """From a state on, to so many epochs of a phase."""
     knobs = job.recipe.train
     return Order(
         material.labels,
-        knobs.batch_size,
+        knobs.batch_size // state.divisor,
         knobs.seed,
-        range(state.epoch, 2 * phase.epochs),
+        range(state.epoch, epochs),
         skip=state.step,
         parts=state.parts,
+        shard=job.device.shard,
         sampling="balanced" if knobs.balance == "sampling" else "all",
     )
 
 
-def _compile(job: Plan, state: State, phase: Phase, material: Material):
-    """A new optimizer and the loss."""
-    knobs, model = dataclasses.replace(job.recipe.train, accumulate=state.parts), material.model
-    steps = -(-len(material.labels) // knobs.batch_size) * state.parts * phase.epochs
+def compiled(job: Plan, state: State, phase: Phase, material: Material) -> keras.Model:
+    """What a phase trains, on the job's devices, with a new optimizer and the loss."""
+    knobs = dataclasses.replace(job.recipe.train, accumulate=state.parts)
+    model = mirrored.placed(material.model, job.device)
+    steps = ordered(job, state, material, phase.epochs).steps * phase.epochs
     rates = optimizers.rates(model, job.network.head, knobs.layer_decay) if knobs.layer_decay < 1 else None
-    optimizer = optimizers.make(knobs, lr=phase.lr, steps=steps, rates=rates)
     counts = list(job.splits.train.counts().values())
-    losses.compile_for(model, optimizer, knobs, counts, heads=material.heads, teacher=bool(job.teacher))
+    with mirrored.scope(job.device):
+        optimizer = optimizers.make(knobs, lr=phase.lr, steps=steps, rates=rates)
+        losses.compile_for(model, optimizer, knobs, counts, heads=material.heads, teacher=bool(job.teacher))
+    return model
 
 
-def _return(job: Plan, folder: Path, material: Material, error: callbacks.Diverged):
+def _return(job: Plan, folder: Path, phase: Phase, material: Material, error: callbacks.Diverged):
     """To the last checkpoint, with half the rate."""
-    state, knobs = checkpoints.load(folder), job.recipe.train
-    order = Order(material.labels, knobs.batch_size, knobs.seed, range(1))
-    names = [material.paths[row] for row in order.rows(error.epoch).numpy()[error.step - 1]]
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    state = checkpoints.load(folder)
+    rows = ordered(job, state, material, phase.epochs).rows(error.epoch).numpy()[error.step - 1]
+    shown = ", ".join(material.paths[row] for row in rows)
     state.returns, state.factor = state.returns + 1, state.factor / 2
     if state.returns > RETURNS:
         raise Hopeless(f"{error} It was so {state.returns} times, last with {shown}: start again with a lower --lr.")
     checkpoints.save(folder, state)
-    warn(f"{error} Going on from the last checkpoint at half the rate. The pictures were {shown}.")
+    warn(f"{error} Going on from the last checkpoint at half the rate. Its pictures were {shown}.")
 
 
 def _divide(job: Plan, folder: Path):
-    """Smaller parts of a batch, whose gradients are added up: the batch that counts stays."""
+    """Smaller parts of a batch, whose gradients are added up, so that the batch that counts stays; where several
+    devices share it, which Keras cannot add up for, a smaller batch at the rate that suits it."""
     state, batch = checkpoints.load(folder), job.recipe.train.batch_size
-    smaller = [parts for parts in range(2 * state.parts, batch + 1) if batch % parts == 0]
+    several = job.device.strategy is not None
+    before = state.divisor if several else state.parts
+    shares = batch // job.device.replicas
+    smaller = [count for count in range(2 * before, shares + 1) if shares % count == 0]
     if not smaller:
         raise ValueError(
             f"There is no memory for one picture of {job.network.pixels.crop} pixels: give a lower --size."
         )
-    tensors = checkpoints.tensors_of(folder, state)
-    ratio = smaller[0] // state.parts
-    for name in tensors:
+    tensors = checkpoints.tensors_of(folder, state) if state.tensors else None
+    for name in tensors or ():
         if name.endswith("/iteration"):  # which counts parts
-            tensors[name] = tensors[name] * ratio
-    state.parts = smaller[0]
+            tensors[name] = tensors[name] * smaller[0] // before
+    if several:
+        less = optimizers.lessened(job.recipe.train.optimizer, before / smaller[0])
+        state.step, state.factor, state.divisor = state.step * smaller[0] // before, state.factor * less, smaller[0]
+        how = f"each batch is of {batch // smaller[0]} pictures, and the rate {less:.3g} of what it was"
+    else:
+        state.parts = smaller[0]
+        how = (
+            f"each batch of {batch} pictures is run in {state.parts} parts, whose gradients are added up; batch norm "
+            "that is trained sees a part at a time"
+        )
     checkpoints.save(folder, state, tensors)
-    warn(
-        f"Out of memory: from here on, each batch of {batch} pictures is run in {state.parts} parts, whose gradients "
-        "are added up; batch norm that is trained sees a part at a time."
-    )
+    warn(f"Out of memory: from here on, {how}.")
 
 
 def _logs(folder: Path) -> list[keras.callbacks.Callback]:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from transferkit.console import counted, say, warn
-from transferkit.data import audit, pipeline
+from transferkit.data import audit, kept, pipeline
 from transferkit.data.augment import Augmentation
 from transferkit.data.listing import Listing
 from transferkit.evaluation.predict import BATCH, batch_for, run
@@ -109,6 +109,4 @@ def _room(shapes, what: str, folder: Path, memory: float):
         warn(f"The frozen part runs in every epoch: for {size / 1e9:.1f} GB of {what} {folder} has no room.")
         return None
     paths = [folder / f"{what.replace(' ', '-')}-{number}.npy" for number in range(len(shapes))]
-    return tuple(
-        np.lib.format.open_memmap(path, "w+", np.float32, shape) for path, shape in zip(paths, shapes, strict=True)
-    )
+    return tuple(kept.on_disk(path, shape, np.float32) for path, shape in zip(paths, shapes, strict=True))

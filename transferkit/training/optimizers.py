@@ -1,5 +1,6 @@
 """Optimizers: Keras' own update rules, with rates by layer, weight decay by its right name, and a factor on it all."""
 
+import math
 import re
 
 import keras
@@ -22,7 +23,7 @@ def make(knobs: Train, *, lr: float, steps: int, rates: list[float] | None = Non
 
     Args:
         lr: highest rate.
-        steps: of the phase, where each part of an accumulated batch is one.
+        steps: of the phase, in whole batches.
         rates: a factor on the rate of each trainable variable, as `rates` gives them; by default 1.
 
     Raises:
@@ -31,11 +32,11 @@ def make(knobs: Train, *, lr: float, steps: int, rates: list[float] | None = Non
     kind, decayed = pick(OPTIMIZERS, knobs.optimizer, "optimizer")
     own = {"momentum": float(knobs.momentum), "nesterov": knobs.nesterov == "on"} if kind is SGD else {}
     return _steered(kind, decayed, knobs, rates)(
-        schedules.make(knobs, lr=lr, steps=steps),
+        schedules.of_batches(schedules.make(knobs, lr=lr, steps=steps), knobs.accumulate),
         global_clipnorm=knobs.clip or None,
         gradient_accumulation_steps=knobs.accumulate if knobs.accumulate > 1 else None,
         use_ema=knobs.ema > 0,
-        ema_momentum=knobs.ema,
+        ema_momentum=knobs.ema ** (1 / knobs.accumulate),
         **own,
     )
 
@@ -60,8 +61,20 @@ def _steered(kind: type, decayed, knobs: Train, rates: list[float] | None) -> ty
                 gradient, rate = decayed(self, gradient, variable, rate, knobs.weight_decay)
             super().update_step(gradient, variable, rate)
 
+        def finalize_variable_values(self, var_list):
+            """The end of a `fit` need not be that of the training: the average stays beside the weights."""
+
     Steered.__name__ = f"Steered{kind.__name__}"
     return Steered
+
+
+def lessened(optimizer: str, share: float) -> float:
+    """The factor on the rate of a batch of a share of the pictures.
+
+    The linear rule of Goyal et al. 2017, section 2.1, for what moves by the gradient; its square root for what moves
+    by its sign (You et al. 2020, section 4).
+    """
+    return share if OPTIMIZERS[optimizer][0] is SGD else math.sqrt(share)
 
 
 def _apart(optimizer, gradient, variable, rate, decay):

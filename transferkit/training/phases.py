@@ -1,9 +1,12 @@
 """The phases of a training: what learns in each, for how long, at which rate and on which views."""
 
+import re
 from dataclasses import dataclass
 
 from transferkit.lookup import UnknownName
-from transferkit.recipe import Recipe
+from transferkit.recipe import BY_RULE, Recipe, Train
+
+UNITS = {"s": 1, "m": 60, "h": 3600}  # seconds
 
 
 @dataclass(frozen=True)
@@ -58,3 +61,27 @@ def words_of(unfreeze: str) -> list[str]:
             f"unfreeze must be different parts with commas between, as in 'last-stage,all': {unfreeze!r}."
         )
     return words
+
+
+def seconds(time: str) -> float:
+    """Of "90s", "10m" or "1.5h".
+
+    Raises:
+        UnknownName: it is none of these.
+    """
+    found = re.fullmatch(r"(\d+\.?\d*) ?([smh])", time.strip())
+    if not found or not float(found[1]):
+        raise UnknownName(f"time must be a number of seconds, minutes or hours, as 90s, 10m or 1.5h, not {time!r}.")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def check_time(knobs: Train):
+    """Raise `UnknownName` unless the time of a recipe, where it has one, is what its epochs follow from."""
+    if not knobs.time:
+        return
+    seconds(knobs.time)
+    fixed = "head_epochs" if knobs.unfreeze == "head" and knobs.head_epochs is not BY_RULE else "epochs"
+    if getattr(knobs, fixed) is not BY_RULE:
+        raise UnknownName(f"time {knobs.time} plans the epochs: leave out {fixed} {getattr(knobs, fixed)}, or time.")
+    if len(words_of(knobs.unfreeze)) > 1:
+        raise UnknownName(f"time plans the epochs of one released phase: give epochs for unfreeze {knobs.unfreeze!r}.")

@@ -1,21 +1,26 @@
 """A job settled before anything is trained or written: pictures read once, network loaded, every knob chosen."""
 
+import dataclasses
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
 
 from transferkit import models, rules, zoo
-from transferkit.console import warn
-from transferkit.data import audit, augment, axes, sources
+from transferkit.console import say, warn
+from transferkit.data import audit, augment, axes, folds, sources
 from transferkit.data.listing import Splits, complete
-from transferkit.network import Network, at_size, with_channels, with_head, with_policy
-from transferkit.recipe import Recipe
-from transferkit.training import devices
+from transferkit.lookup import UnknownName
+from transferkit.network import Network, at_size, with_channels, with_head
+from transferkit.recipe import Recipe, Train
+from transferkit.training import devices, precision, teaching, workers
 from transferkit.training.freezing import release
-from transferkit.training.phases import phases, words_of
+from transferkit.training.phases import check_time, phases, words_of
 from transferkit.weights.catalogue import is_file
+
+UNEQUAL = 3  # times the smallest class, from where the largest one is too large to go unsaid
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Plan:
     """All that is settled before training: nothing of it is written yet.
 
     `unreadable` is (path, reason) of pictures left out, `started` the clock when planning began, `teacher` a model
-    whose logits are learned too.
+    whose logits are learned too, which looks at pictures of `teacher_side` pixels, by default those of the network.
     """
 
     recipe: Recipe
@@ -34,6 +39,7 @@ class Plan:
     device: devices.Device
     started: float
     teacher: keras.Model | None = None
+    teacher_side: int | None = None
 
     def elapsed(self) -> float:
         """Seconds since planning began."""
@@ -49,12 +55,16 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     started = time.perf_counter()
     if wanted.augment.augment is not None:
         augment.parse(wanted.augment.augment, axes.of(wanted.augment.pca))
+    check_time(wanted.train)
     wanted = _anchored(wanted)
-    device = devices.choose(wanted.train.devices, wanted.train.precision)
+    device = devices.choose(wanted.train.devices, wanted.train.precision, workers.joined(wanted.train.workers))
     keras.utils.set_random_seed(wanted.train.seed)
+    if wanted.train.determinism == "on":
+        devices.deterministic()
     parts = dict(splits.items()) if splits else sources.find_parts(wanted.data)
     _check_names(parts["train"].classes)
-    network = models.load(wanted.model.base, wanted.model.weights, pixels=wanted.model.pixels)
+    which = wanted.model
+    network = models.to_train(which.base, which.weights, pixels=which.pixels, size=which.size)
     if wanted.model.channels:
         network = with_channels(network, wanted.model.channels)
     channels = network.pixels.channels
@@ -68,15 +78,52 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         warn(f"{path} cannot be read and is left out: {reason}.")
     for concern in audit.concerns(splits, audits):
         warn(concern)
+    for suggestion in suggestions(splits.train.counts(), wanted.train):
+        say(suggestion)
     counts = [count for count in splits.train.counts().values() if count]
     side = audits["train"].side
+    if wanted.train.folds:
+        _check_folds(wanted, splits)
     facts = rules.Facts(
         len(splits.train), min(counts), side, network.pixels, network.minimum, device.gpu, _probes(network, splits)
     )
     settled, choices = rules.choose(wanted, facts)
+    devices.check(device, settled.train)
     phases(settled)  # contradictions are errors now, not after the first phase
-    network = _fitted(network, splits.train.classes, settled, device)
-    return Plan(settled, choices, splits, unreadable, network, device, started)
+    exact = _fitted(network, splits.train.classes, settled)
+    network = precision.in_policy(exact, device.policy, splits.train.paths)
+    if network is exact:
+        device = dataclasses.replace(device, policy="float32")
+    taught = _taught(settled.train.teacher, network, splits, device)
+    return Plan(settled, choices, splits, unreadable, network, device, started, *taught)
+
+
+def suggestions(counts: dict[str, int], knobs: Train) -> Iterator[str]:
+    """Knobs worth a thought, a sentence each.
+
+    Args:
+        counts: training pictures of each class.
+    """
+    sizes = {name: count for name, count in counts.items() if count}
+    least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
+    if knobs.balance == "none" and sizes[most] >= UNEQUAL * sizes[least]:
+        yield (
+            f"Class {most} has {sizes[most]:,} pictures and class {least} {sizes[least]:,}: with --balance weights, "
+            "all classes count as much in the loss."
+        )
+
+
+def _check_folds(wanted: Recipe, splits: Splits):
+    """Raise `ValueError` if the pictures cannot be shared out to so many folds."""
+    count, data = wanted.train.folds, wanted.data
+    if count == 1:
+        raise UnknownName("folds must be 2 or more, or 0 for one run, not 1.")
+    if data.fraction < 1 or data.per_class:
+        raise UnknownName("folds share out all pictures: leave out fraction and per_class.")
+    pool = folds.pooled(splits)
+    folds.shared_out(pool, count, wanted.train.seed)
+    apart = "; those of test are not touched" if splits.test else ""
+    say(f"{count} folds: the {len(pool):,} pictures of train and val are shared out{apart}.")
 
 
 def _check_names(classes: tuple[str, ...]):
@@ -95,21 +142,29 @@ def _anchored(recipe: Recipe) -> Recipe:
         "data_dir": recipe.data.data_dir,
         "pca": recipe.augment.pca,
         "base": "" if zoo.is_network(recipe.model.base) else recipe.model.base,
+        "teacher": "" if zoo.is_network(recipe.train.teacher) else recipe.train.teacher,
         "weights": recipe.model.weights if is_file(recipe.model.weights) else "",
     }
     return recipe.override(**{knob: os.path.abspath(path) for knob, path in paths.items() if os.path.exists(path)})
 
 
-def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe, device: devices.Device) -> Network:
-    """The network with the job's classes, size and precision."""
+def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe) -> Network:
+    """The network with the job's classes and size."""
     if network.classes != classes or not network.head:  # of which `with_head` says why it cannot be
         network = with_head(network, classes)
     network = at_size(network, recipe.model.size)
-    if device.policy != "float32":
-        network = with_policy(network, device.policy)
     for word in words_of(recipe.train.unfreeze):
         release(network, word)  # so is an unknown layer
     return network
+
+
+def _taught(base: str, network: Network, splits: Splits, device: devices.Device) -> tuple:
+    """The plan's teacher and the side of its pictures, where it has one."""
+    if not base:
+        return ()
+    for concern in teaching.concerns(base, splits):
+        warn(concern)
+    return teaching.teacher(base, network, device.policy)
 
 
 def _probes(network: Network, splits: Splits) -> bool:

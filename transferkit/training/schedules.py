@@ -31,6 +31,29 @@ class Then(schedules.LearningRateSchedule):
         return cls(schedules.deserialize(config["first"]), config["steps"], schedules.deserialize(config["then"]))
 
 
+@keras.saving.register_keras_serializable("transferkit")
+class Stretched(schedules.LearningRateSchedule):
+    """A schedule that moves on once in so many steps."""
+
+    def __init__(self, schedule, times: int):
+        self.schedule, self.times = schedule, times
+
+    def __call__(self, step):
+        return self.schedule(step // self.times)
+
+    def get_config(self):
+        return {"schedule": schedules.serialize(self.schedule), "times": self.times}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(schedules.deserialize(config["schedule"]), config["times"])
+
+
+def of_batches(schedule, parts: int) -> schedules.LearningRateSchedule:
+    """A schedule of whole batches for an optimizer that counts their parts."""
+    return Stretched(schedule, parts) if parts > 1 else schedule
+
+
 def make(knobs: Train, *, lr: float, steps: int) -> schedules.LearningRateSchedule:
     """The rate of each step of a phase, by `knobs.schedule`.
 
@@ -40,7 +63,7 @@ def make(knobs: Train, *, lr: float, steps: int) -> schedules.LearningRateSchedu
 
     Args:
         lr: highest rate.
-        steps: of the phase, counted as the optimizer does: with accumulation, each part of a batch is one.
+        steps: of the phase, in whole batches.
 
     Raises:
         UnknownName: the schedule is not known, or `knobs.milestones` are no rising shares.
@@ -108,7 +131,7 @@ def milestones(text: str) -> list[float]:
 
 def best_of(history: list[dict]) -> dict | None:
     """The epoch of most validation accuracy, and of these the one of least loss, and of these the first."""
-    return max(history, key=_gain, default=None)
+    return max(history, key=gain, default=None)
 
 
 def stalled(history: list[dict]) -> int:
@@ -129,5 +152,6 @@ def drops(history: list[dict], patience: int) -> int:
     return count
 
 
-def _gain(row: dict) -> tuple[float, float]:
+def gain(row: dict) -> tuple[float, float]:
+    """By which epochs are compared: validation accuracy, then loss."""
     return row["val_accuracy"], -row["val_loss"]

@@ -11,10 +11,10 @@ from transferkit.data import audit
 from transferkit.data.listing import Listing, Splits
 from transferkit.evaluation.predict import evaluate
 from transferkit.recipe import Recipe
-from transferkit.training import checkpoints, fitting, probing
+from transferkit.training import checkpoints, fitting, folds, probing, soup, timing, workers
 from transferkit.training.checkpoints import State
 from transferkit.training.freezing import release
-from transferkit.training.phases import phases
+from transferkit.training.phases import Phase, phases
 from transferkit.training.planning import Plan, plan
 from transferkit.training.schedules import best_of
 
@@ -51,15 +51,19 @@ def finetune(
     wanted = Recipe().override(base=str(base), **knobs)
     given = Splits(train, val, test).lessened(wanted.data.fraction, wanted.data.per_class, wanted.train.seed)
     job = plan(wanted, given)
-    return run(job, runs.new_folder(out, overwrite=overwrite, name=f"runs/finetune-{runs.slug(str(base))}"))
+    return run(job, new_folder(job, out, overwrite=overwrite, name=f"runs/finetune-{runs.slug(str(base))}"))
+
+
+def new_folder(job: Plan, out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
+    """The folder of a new run, as `runs.new_folder` makes it; of several workers the first alone writes there."""
+    return workers.private() if job.device.shard[0] else runs.new_folder(out, overwrite=overwrite, name=name)
 
 
 def run(job: Plan, folder: Path) -> runs.Run:
     """Train what was planned and write the run folder."""
-    (folder / "checkpoints").mkdir(exist_ok=True)
-    with checkpoints.held(folder):
-        runs.begin(folder, job.recipe, job.splits, job.unreadable, job.device.name)
-        return _fit(job, folder)
+    with runs.held(folder):
+        runs.begin(folder, timing.unplanned(job), job.splits, job.unreadable, job.device.name)
+        return folds.run(job, folder, run, resume) if job.recipe.train.folds else _fit(job, folder)
 
 
 def resume(folder: str | os.PathLike) -> runs.Run:
@@ -72,10 +76,13 @@ def resume(folder: str | os.PathLike) -> runs.Run:
     cut = runs.load_run(folder)
     if (cut.folder / "metrics.json").exists() and not cut.metrics["interrupted"]:
         raise ValueError(f"{folder} is complete: to go on from it, start a new run with --base {folder}.")
-    (cut.folder / "checkpoints").mkdir(exist_ok=True)
-    with checkpoints.held(cut.folder):
+    if (member := workers.joined(cut.recipe.train.workers)) and member.rank:
+        cut = runs.load_run(workers.private(cut.folder))
+    with runs.held(cut.folder):
         job = plan(cut.recipe, cut.splits)
         job = dataclasses.replace(job, unreadable=cut.unreadable + job.unreadable)
+        if job.recipe.train.folds:
+            return folds.run(job, cut.folder, run, resume)
         state = checkpoints.load(cut.folder)
         done = len([row for row in state.history if row["epoch"]])
         within = f" and {state.step} steps" if state.step else ""
@@ -85,17 +92,12 @@ def resume(folder: str | os.PathLike) -> runs.Run:
 
 def _fit(job: Plan, folder: Path) -> runs.Run:
     """All phases, from wherever the run is; then the figures. Ctrl-C leads to the figures at once."""
-    knobs, lost, interrupted = job.recipe.train, dict(job.unreadable), False
+    lost, interrupted = dict(job.unreadable), False
     try:
-        if not (folder / "checkpoints" / checkpoints.STATE).exists():
-            checkpoints.save(folder, State(parts=knobs.accumulate))
-            if knobs.start == "probe":
-                probing.start(job, folder, lost)
+        begin(job, folder, lost)
         for number, phase in enumerate(phases(job.recipe)):
             if number >= checkpoints.load(folder).phase:
-                fitting.fit(job, folder, phase, lost)
-                state = checkpoints.load(folder)
-                checkpoints.save(folder, State(state.history, number + 1, factor=state.factor, parts=state.parts))
+                go_through(job, folder, phase, lost)
     except fitting.Hopeless as error:
         if not checkpoints.load(folder).history:
             raise
@@ -107,10 +109,29 @@ def _fit(job: Plan, folder: Path) -> runs.Run:
         say("Interrupted: the best weights so far are evaluated and saved. Ctrl-C again ends at once.")
         interrupted = True
     checkpoints.load_weights(job.network, folder / "checkpoints" / checkpoints.BEST)
-    return _finish(job, folder, lost, interrupted=interrupted)
+    stirred = None
+    if job.recipe.train.soup and not interrupted:
+        stirred = soup.stir(job, folder, checkpoints.load(folder).history)
+    return _finish(job, folder, lost, stirred, interrupted=interrupted)
 
 
-def _finish(job: Plan, folder: Path, lost: dict[str, str], *, interrupted: bool) -> runs.Run:
+def begin(job: Plan, folder: Path, lost: dict[str, str]):
+    """Save the state that a training starts from, the head's start among it, where none is saved yet."""
+    if not (folder / "checkpoints" / checkpoints.STATE).exists():
+        if job.recipe.train.start == "probe":
+            probing.start(job, folder, lost)
+        else:
+            checkpoints.save(folder, State(parts=job.recipe.train.accumulate))
+
+
+def go_through(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]):
+    """Train a phase from where it is to its end, and save that the next one is due."""
+    with fitting.prepared(job, folder, phase, lost) as material:
+        fitting.fit(job, folder, timing.planned(job, folder, phase, material), material)
+    checkpoints.save(folder, checkpoints.load(folder).next_phase())
+
+
+def _finish(job: Plan, folder: Path, lost: dict[str, str], stirred: dict | None, *, interrupted: bool) -> runs.Run:
     """Evaluate once on test, or on val, and write the run."""
     split, history = "test" if job.splits.test else "val", checkpoints.load(folder).history
     release(job.network, "all")  # what was switched off while it was frozen is on again in the saved model
@@ -123,6 +144,7 @@ def _finish(job: Plan, folder: Path, lost: dict[str, str], *, interrupted: bool)
         "split": split,
         "baseline": probing.added(json.loads(baseline.read_text("utf-8")), answers) if baseline.exists() else None,
         "kept": {name: best[name] for name in ("phase", "epoch")},
+        "soup": stirred,
         "unreadable": len(lost),
         "interrupted": interrupted,
         "seconds": round(job.elapsed(), 1),
@@ -130,4 +152,5 @@ def _finish(job: Plan, folder: Path, lost: dict[str, str], *, interrupted: bool)
     runs.finish(folder, job.network, history, figures, answers)
     if not interrupted:
         checkpoints.forget(folder)
+        soup.forget(folder)
     return runs.Run(folder)

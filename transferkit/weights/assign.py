@@ -54,14 +54,34 @@ def fit(model, weights: Weights, *, source: str) -> tuple[str, ...]:
     return f"{count}/{count} tensors loaded", *weights.changes, *words
 
 
-def assign(model, tensors: dict, layout: str, *, source: str) -> int:
-    """Give a model all its weights.
+def grow(model, weights: Weights, *, source: str) -> tuple[str, ...]:
+    """As `fit`; but of the smaller network that the model may grow from, some layers are taken, as its `Variant` says,
+    and the others stay as they are.
+
+    Returns:
+        What was loaded, for a person.
+
+    Raises:
+        ValueError: the file does not fit the network; nothing is assigned then.
+    """
+    row = zoo.variant(model.name)
+    if row.grows_from not in like(weights.tensors, weights.layout):
+        return fit(model, weights, source=source)
+    kinds = ("weight", "bias")
+    tensors = {f"{ours}.{kind}": weights.tensors[f"{its}.{kind}"] for ours, its in row.grown.items() for kind in kinds}
+    count = assign(model, tensors, weights.layout, source=source, only=row.grown)
+    return f"{count}/{len(model.weights)} tensors loaded", f"grown from {row.grows_from}, the other tensors are fresh"
+
+
+def assign(model, tensors: dict, layout: str, *, source: str, only=None) -> int:
+    """Give a model all its weights, or all those of some layers.
 
     Args:
         model: a `keras.Model` whose layers bear the names of the tensors.
         tensors: `{torch name: array}`.
         layout: "torch" (output channels first) or "keras" (as is).
         source: where the tensors come from, for the sentence.
+        only: names of the layers; by default all.
 
     Returns:
         The number of tensors assigned.
@@ -70,6 +90,7 @@ def assign(model, tensors: dict, layout: str, *, source: str) -> int:
         ValueError: a tensor is missing, left over or of another shape; nothing is assigned then.
     """
     wanted, maps = tensor_names(model), _flattened(model) if layout == "torch" else {}
+    wanted = {name: pair for name, pair in wanted.items() if only is None or pair[0].name in only}
 
     def turned(name):
         layer, variable = wanted[name]

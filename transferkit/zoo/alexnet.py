@@ -47,7 +47,7 @@ def flat(x, side, *, convolutional_head):
     """
     if convolutional_head:
         return x
-    return layers.Flatten(name="flat")(layers.AdaptiveAveragePooling2D(side, name="avgpool")(x))
+    return layers.Flatten(name="flat")(layers.adaptive_average(x, side, name="avgpool"))
 
 
 def hidden(x, side, *, name, bias=0.0, std=None):

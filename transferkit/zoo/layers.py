@@ -60,11 +60,11 @@ def normal(std):
     return RandomNormal(stddev=std)
 
 
-def norm(x, *, name, epsilon=1e-5):
-    """Batch normalisation with torch's momentum (0.1 there, 0.9 here)."""
+def norm(x, *, name, epsilon=1e-5, gamma="ones"):
+    """Batch normalisation with torch's momentum (0.1 there, 0.9 here); `gamma` is what its scale starts from."""
     from keras import layers
 
-    return layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name=name)(x)
+    return layers.BatchNormalization(momentum=0.9, epsilon=epsilon, gamma_initializer=gamma, name=name)(x)
 
 
 def local_response_norm(x, *, alpha=1e-4, k=2.0, size=5):
@@ -107,6 +107,21 @@ def max_pool(x, *, name, ceil=False):
     if ceil:
         x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}.pad")(x)
     return layers.MaxPooling2D(3, 2, name=name)(x)
+
+
+def adaptive_average(x, side, *, name):
+    """Averages of `side` x `side` places, whatever the size of the map."""
+    from keras import layers
+
+    return layers.AdaptiveAveragePooling2D(side, name=name)(two_pixels(x, name=name))
+
+
+def two_pixels(x, *, name):
+    """A map of one pixel repeated to 2x2, before the adaptive average `name`: within a compiled function, that of
+    Keras 3.15 fails on one pixel."""
+    from keras import layers
+
+    return layers.UpSampling2D(2, name=f"{name}.repeat")(x) if tuple(x.shape[1:3]) == (1, 1) else x
 
 
 def mark(x, name):

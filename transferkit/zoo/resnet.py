@@ -6,7 +6,8 @@ convolution, as in torchvision and timm; those of `resnet50_paper` have it on th
 
 Knobs: `shortcut` is the paper's option A, B or C (section 3.3); `stem=small` is the one 3x3 convolution of section
 4.2, for pictures of some 32 pixels; `activation`; `output_stride` 16 or 8 puts dilation in place of the stride of the
-last stages, with the same weights (Chen et al. 2017, "Rethinking Atrous Convolution", section 3.1).
+last stages, with the same weights (Chen et al. 2017, "Rethinking Atrous Convolution", section 3.1); `zero_init` starts
+each block's last norm at 0, so that fresh blocks pass on what they see (Goyal et al. 2017, section 5.1).
 """
 
 from functools import partial
@@ -17,29 +18,29 @@ from transferkit.zoo.layers import conv, norm
 from transferkit.zoo.variant import Variant
 
 
-def basic(x, width, *, stride, dilations, act, name):
+def basic(x, width, *, stride, dilations, act, name, gamma="ones"):
     """Two 3x3 convolutions (section 3.3, figure 2)."""
     x = conv(x, width, 3, stride, dilation=dilations[0], name=f"{name}.conv1")
     x = layers.activation(norm(x, name=f"{name}.bn1"), act, name=f"{name}.relu1")
-    return norm(conv(x, width, 3, dilation=dilations[1], name=f"{name}.conv2"), name=f"{name}.bn2")
+    return norm(conv(x, width, 3, dilation=dilations[1], name=f"{name}.conv2"), gamma=gamma, name=f"{name}.bn2")
 
 
-def bottleneck(x, width, *, stride, dilations, act, name):
+def bottleneck(x, width, *, stride, dilations, act, name, gamma="ones"):
     """1x1, 3x3 and 1x1 to four times the width (section 4.1, figure 5), the stride on the 3x3."""
-    return _bottleneck(x, width, strides=(1, stride), dilation=dilations[0], act=act, name=name)
+    return _bottleneck(x, width, strides=(1, stride), dilation=dilations[0], act=act, gamma=gamma, name=name)
 
 
-def bottleneck_paper(x, width, *, stride, dilations, act, name):
+def bottleneck_paper(x, width, *, stride, dilations, act, name, gamma="ones"):
     """The same, the stride on the first 1x1."""
-    return _bottleneck(x, width, strides=(stride, 1), dilation=dilations[1], act=act, name=name)
+    return _bottleneck(x, width, strides=(stride, 1), dilation=dilations[1], act=act, gamma=gamma, name=name)
 
 
-def _bottleneck(x, width, *, strides, dilation, act, name):
+def _bottleneck(x, width, *, strides, dilation, act, gamma, name):
     x = norm(conv(x, width, 1, strides[0], name=f"{name}.conv1"), name=f"{name}.bn1")
     x = layers.activation(x, act, name=f"{name}.relu1")
     x = norm(conv(x, width, 3, strides[1], dilation=dilation, name=f"{name}.conv2"), name=f"{name}.bn2")
     x = layers.activation(x, act, name=f"{name}.relu2")
-    return norm(conv(x, 4 * width, 1, name=f"{name}.conv3"), name=f"{name}.bn3")
+    return norm(conv(x, 4 * width, 1, name=f"{name}.conv3"), gamma=gamma, name=f"{name}.bn3")
 
 
 def padded(x, channels, stride, *, name):
@@ -91,7 +92,18 @@ def stages(x, widths, depths, *, block, shortcut, act, reached=1, output_stride=
     return x
 
 
-def network(x, num_classes, *, block, depths, activation="relu", stem="imagenet", output_stride=32, shortcut=None):
+def network(
+    x,
+    num_classes,
+    *,
+    block,
+    depths,
+    activation="relu",
+    stem="imagenet",
+    output_stride=32,
+    shortcut=None,
+    zero_init=False,
+):
     """Table 1 of the paper. `depths` is the number of blocks of each stage."""
     kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
     x = norm(conv(x, 64, kernel, stride, name="conv1"), name="bn1")
@@ -105,7 +117,7 @@ def network(x, num_classes, *, block, depths, activation="relu", stem="imagenet"
         x,
         (64, 128, 256, 512),
         depths,
-        block=block,
+        block=partial(block, gamma="zeros") if zero_init else block,
         shortcut=shortcut,
         act=activation,
         reached=reached,
@@ -115,7 +127,7 @@ def network(x, num_classes, *, block, depths, activation="relu", stem="imagenet"
 
 
 KNOBS = {"activation": ("relu", "tanh"), "stem": ("imagenet", "small"), "output_stride": (32, 16, 8)}
-RESIDUAL = KNOBS | {"shortcut": ("b", "a", "c")}
+RESIDUAL = KNOBS | {"shortcut": ("b", "a", "c"), "zero_init": (False, True)}
 
 
 def _row(block, depths, params, multiply_adds, knobs=RESIDUAL, pixels=CONVENTIONS["torch"]):

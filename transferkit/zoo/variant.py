@@ -20,6 +20,7 @@ class Variant:
         classes: the paper's number of classes.
         minimum: least side of a picture in pixels.
         fixed: whether hidden dense layers tie the network to one size, to be named when it is built.
+        grows_from: a smaller network that this one may start from; `grown` is {layer: the smaller one's layer}.
         knobs: what the papers vary, as {name: values}, the default first; a lone number is the default of a share.
             The counts above are those of the defaults.
     """
@@ -33,6 +34,8 @@ class Variant:
     classes: int = 1000
     minimum: int = 1
     fixed: bool = False
+    grows_from: str = ""
+    grown: Mapping[str, str] = field(default_factory=dict)
     knobs: Mapping[str, tuple | float] = field(default_factory=dict)
 
     @property

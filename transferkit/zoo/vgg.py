@@ -7,6 +7,9 @@ Kernels start as Glorot's, net A's too, which section 3.1 found to make pre-trai
 0.01 that is printed for A, the features come out some 400,000 times as large as the pixels go in, and nothing is
 learned. Those of `_bn` start as torchvision's, He's and, in the dense layers, Gaussian.
 
+Deeper nets may also start as section 3.1 had them: from the first four convolutions of a trained net A and its three
+dense layers, the layers between being fresh. Table 1 allows one reading: each goes to the place with its own width.
+
 Knobs: those of AlexNet; `convolutional_head` is section 3.2's dense evaluation.
 """
 
@@ -69,9 +72,26 @@ def network(x, num_classes, *, blocks, convolve, activation, dropout, convolutio
     )
 
 
+def places(blocks):
+    """`{(block, number): name}` of the convolutions of a column without norms, each followed by its ReLU."""
+    before, named = 0, {}
+    for block, kernels in enumerate(blocks, start=1):
+        named |= {(block, number): f"features.{before + 2 * number - 2}" for number in range(1, len(kernels) + 1)}
+        before += 2 * len(kernels) + 1  # the pool
+    return named
+
+
+def grown(blocks):
+    """The layers of a column that may start from A's, `{ours: A's}` (section 3.1)."""
+    ours, first = places(blocks), places(A)
+    return {ours[place]: first[place] for place in list(first)[:4]} | {name: name for name in NAMES[::3]}
+
+
 def _row(blocks, params, multiply_adds, pixels=CONVENTIONS["torch"], convolve=plain, std=None, respond=False):
     build = partial(network, blocks=blocks, convolve=convolve, respond=respond, std=std)
-    return Variant(build, NAMES[-1], params, multiply_adds, 4096, pixels, minimum=32, fixed=True, knobs=KNOBS)
+    row = partial(Variant, build, NAMES[-1], params, multiply_adds, 4096, pixels, minimum=32, fixed=True, knobs=KNOBS)
+    deeper = convolve is plain and blocks is not A
+    return row(grows_from="vgg11", grown=grown(blocks)) if deeper else row()
 
 
 _bn = partial(_row, convolve=normed, std=0.01)

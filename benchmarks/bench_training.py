@@ -1,0 +1,171 @@
+"""Training on JPEG files of about 500x375, beside what people write with Keras alone; fresh weights, 224 pixels.
+
+head: `tk.finetune(unfreeze="head")` of a resnet34, 10 epochs, from files to the run folder, against the loop of Keras'
+    guide on the same network (base frozen, `image_dataset_from_directory`, `fit`).
+stage: an epoch of `unfreeze="last-stage"` of a resnet34, whose frozen part was run once, against `fit` on the same
+    network with the same layers frozen. 2.57 is the bound by multiply-adds.
+step: a whole training step of resnet50, ours against `fit` on the ResNet50 of keras.applications; pictures in memory.
+overhead: epochs of `tk.finetune` (metrics, checkpoints, lines) against bare `fit` on the same network and pipeline.
+
+    python benchmarks/bench_training.py head|stage|step|overhead [pictures] [rounds]
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from itertools import count
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from photos import table, write_photos
+
+import transferkit as tk
+from transferkit import models, network
+from transferkit.data import augment, pipeline
+from transferkit.data.order import Order
+from transferkit.recipe import Train
+from transferkit.training import freezing, losses, optimizers
+
+KNOBS = {"weights": "none", "size": 224, "batch_size": 32, "augment": "none", "seed": 0, "head_epochs": 0}
+numbers = count()
+
+
+def ours(photos: Path, place: Path, base: str, **knobs):
+    train, held = tk.list_images(photos).split(0.2, seed=0)
+    return tk.finetune(base, train, held, out=place / f"run-{next(numbers)}", **(KNOBS | knobs))
+
+
+def files_of(photos: Path):
+    return keras.utils.image_dataset_from_directory(
+        photos, image_size=(224, 224), batch_size=32, validation_split=0.2, subset="both", seed=0, verbose=False
+    )
+
+
+def on_logits(model: keras.Model, rate: float):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    return model
+
+
+def seconds_of(job) -> float:
+    started = time.perf_counter()
+    job()
+    return time.perf_counter() - started
+
+
+def head(photos: Path, place: Path):
+    """Both whole jobs, files to trained model."""
+    accuracies = {}
+
+    def of_keras():
+        files, held = files_of(photos)
+        base = models.load("resnet34", "none").model
+        base = keras.Model(base.input, base.get_layer("pooled").output)
+        base.trainable = False
+        pictures = keras.Input((224, 224, 3))
+        model = on_logits(keras.Model(pictures, keras.layers.Dense(2)(base(pictures, training=False))), 1e-3)
+        history = model.fit(files, validation_data=held, epochs=10, verbose=0)
+        accuracies["keras"] = max(history.history["val_accuracy"])
+
+    def of_transferkit():
+        run = ours(photos, place, "resnet34", unfreeze="head", epochs=10, head_epochs=10)
+        accuracies["transferkit"] = run.metrics["accuracy"]
+
+    times = {"keras": seconds_of(of_keras), "transferkit": seconds_of(of_transferkit)}
+    print(f"accuracies {accuracies}", file=sys.stderr)
+    return times
+
+
+def stage(photos: Path, place: Path):
+    """The second epoch of three, of both."""
+    run = ours(photos, place, "resnet34", unfreeze="last-stage", epochs=3, views=1)
+    seconds = [row["seconds"] for row in run.history]
+    whole = network.with_head(models.load("resnet34", "none"), ("a", "b"))
+    freezing.release(whole, "last-stage")
+    files, held = files_of(photos)
+    clock = Epochs()
+    on_logits(whole.model, 1e-3).fit(files, validation_data=held, epochs=3, callbacks=[clock], verbose=0)
+    return {"keras": clock.seconds[1], "transferkit": seconds[1]}
+
+
+class Epochs(keras.callbacks.Callback):
+    """The seconds of each epoch, its validation included."""
+
+    def on_train_begin(self, logs=None):
+        self.seconds = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds.append(time.perf_counter() - self.started)
+
+
+def step(photos: Path, place: Path):
+    """A few steps of each, compiled already."""
+    pictures, batch = np.random.default_rng(0).integers(0, 256, (48, 224, 224, 3)).astype("float32"), 16
+    labels, times = np.arange(48) % 2, {}
+    mine = network.with_head(models.load("resnet50", "none"), ("a", "b")).model
+    knobs = Train(weight_decay=0.01, label_smoothing=0.0)
+    losses.compile_for(mine, optimizers.make(knobs, lr=1e-4, steps=100), knobs, [24, 24])
+    theirs = keras.applications.ResNet50(weights=None, classes=2, classifier_activation=None)
+    theirs = on_logits(theirs, 1e-4)
+    theirs.optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.01)
+    one_hot = np.eye(2, dtype="float32")[labels]
+    for name, model, targets in (("transferkit", mine, one_hot), ("keras", theirs, labels)):
+        data = tf.data.Dataset.from_tensor_slices((pictures, targets)).batch(batch).cache().prefetch(2)
+        model.fit(data, epochs=1, verbose=0)
+        times[name] = seconds_of(lambda model=model, data=data: model.fit(data, epochs=1, verbose=0))
+    return times
+
+
+def overhead(photos: Path, place: Path):
+    """An epoch of everything, beside the same steps and the same validation and nothing else."""
+    knobs = {"unfreeze": "all", "epochs": 3, "size": 96, "bn": "train", "optimizer": "adamw", "lr": 1e-4}
+    run = ours(photos, place, "resnet18", **knobs)
+    bare = network.at_size(network.with_head(models.load("resnet18", "none"), ("a", "b")), 96)
+    freezing.release(bare, "all", bn="train")
+    train, held = tk.list_images(photos).split(0.2, seed=0)
+    order = Order(train.labels, 32, 0, range(3))
+    with tempfile.TemporaryDirectory() as room:
+        (Path(room) / "kept").mkdir()
+        kept = {"memory": 1.0, "folder": Path(room) / "kept"}
+        batches = pipeline.training(train, bare.pixels, augment.parse("none"), order, **kept)
+        pictures = pipeline.validation(held, bare.pixels, batch_size=32, **kept)
+        bare.model.compile(keras.optimizers.AdamW(1e-4), keras.losses.CategoricalCrossentropy(from_logits=True))
+        clock = Epochs()
+        bare.model.fit(
+            batches,
+            epochs=3,
+            steps_per_epoch=order.steps,
+            validation_data=pictures,
+            validation_steps=pipeline.steps(held, 32),
+            callbacks=[clock],
+            verbose=0,
+        )
+    return {"bare fit": clock.seconds[2], "transferkit": run.history[2]["seconds"]}
+
+
+BENCHES = {"head": (head, 1000, 1), "stage": (stage, 300, 3), "step": (step, 0, 5), "overhead": (overhead, 400, 3)}
+
+
+def main(which: str, pictures: str = "", rounds: str = ""):
+    bench, usual, often = BENCHES[which]
+    with tempfile.TemporaryDirectory() as folder:
+        photos = write_photos(Path(folder) / "photos", int(pictures or usual) or 2)
+        times = [bench(photos, Path(folder)) for _ in range(int(rounds or often))]
+    peer = next(name for name in times[0] if name != "transferkit")
+    ratio = statistics.median(one[peer] / one["transferkit"] for one in times)
+    rows = [(name, statistics.median(one[name] for one in times), "s") for name in times[0]]
+    table(f"{which}, medians of {len(times)} rounds", [*rows, (f"{peer} / transferkit", ratio, "")])
+
+
+if __name__ == "__main__":
+    for which in sys.argv[1:2] or BENCHES:
+        main(which, *sys.argv[2:])

@@ -1,0 +1,448 @@
+"""What may happen to a run that is under way: it is killed or interrupted, memory, disk or pictures go, it diverges."""
+
+import csv
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import PIXELS, QUICK
+from pictures import folder
+from PIL import Image
+from safetensors.numpy import load_file
+
+import transferkit as tk
+from transferkit import runs, zoo
+from transferkit.data.order import Order
+from transferkit.data.sources import find_splits
+from transferkit.recipe import Recipe
+from transferkit.training import callbacks, checkpoints, devices, fitting, frozen, losses, optimizers, probing, tuning
+from transferkit.training.checkpoints import State
+from transferkit.zoo import layers
+from transferkit.zoo.variant import Variant
+
+STILL = QUICK | {"augment": "none", "label_smoothing": 0.0, "weight_decay": 0.0, "checkpoint_minutes": 0.0}
+KILLED = (
+    "finetune --base shaky --data pets --weights none --size 32 --batch-size 4 --epochs 6 --head-epochs 2 --views 2 "
+    "--unfreeze last-stage,all --bn train --ema 0.9 --schedule plateau --patience 1 --lr 0.01 --seed 3 "
+    "--checkpoint-minutes 0 --determinism on --devices cpu --augment"
+)
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory):
+    """Forks command lines: see `zygote.py`."""
+    home = str(tmp_path_factory.mktemp("home"))
+    words = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
+    with subprocess.Popen(
+        words, stdin=-1, stdout=-1, text=True, env=os.environ | {"TRANSFERKIT_HOME": home}
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        process.stdin.close()
+
+
+def start(zygote, place: Path, *words, room=0) -> int:
+    """Begin a command in a folder; its standard error goes to err.txt there. Its process id."""
+    order = {"folder": str(place), "words": [str(word) for word in words], "room": room}
+    zygote.stdin.write(json.dumps(order) + "\n")
+    zygote.stdin.flush()
+    return int(zygote.stdout.readline())
+
+
+def running(zygote) -> bool:
+    return not select.select([zygote.stdout], [], [], 0)[0]
+
+
+def ended(zygote) -> int:
+    """The exit status of the command, when it has ended; minus the signal that killed it."""
+    return int(zygote.stdout.readline())
+
+
+def called(zygote, place: Path, *words, room=0) -> tuple[int, str]:
+    """Exit status and standard error of a command."""
+    start(zygote, place, *words, room=room)
+    return ended(zygote), (place / "err.txt").read_text()
+
+
+def refused(zygote, place: Path, *words, room=0) -> str:
+    """The one sentence with which a command fails."""
+    status, err = called(zygote, place, *words, room=room)
+    lines = [line for line in err.splitlines() if line.startswith("Error: ")]
+    assert status == 1 and len(lines) == 1 and err.splitlines()[-1] == lines[0], err
+    assert "Traceback" not in err
+    return lines[0]
+
+
+def history(run: Path) -> list[dict]:
+    with open(run / "history.csv", newline="") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    return load_file(run / "checkpoints" / checkpoints.BEST)
+
+
+@pytest.fixture(scope="module")
+def whole(zygote, tmp_path_factory):
+    """A folder with pictures and the run `whole`, which nothing came into the way of."""
+    place = tmp_path_factory.mktemp("killed")
+    folder(place / "pets", {"cat": 12, "dog": 12})
+    status, err = called(zygote, place, *KILLED.split(), "crop(0.5) | flip", "--out", "whole")
+    assert status == 0, err
+    return place
+
+
+def check_kills(zygote, place: Path, kills: int, seed: int):
+    """Kill a run so many times, wherever it is, and compare it with the whole one."""
+    chance, run, told = random.Random(seed), place / f"killed-{seed}", []
+    words = [*KILLED.split(), "crop(0.5) | flip", "--out", run.name]
+    state = run / "checkpoints" / checkpoints.STATE
+    for _ in range(kills):
+        before, pid = moment(state), start(zygote, place, *words)
+        while running(zygote) and moment(state) == before:
+            time.sleep(0.01)
+        time.sleep(chance.choice((chance.uniform(0, 0.5), chance.uniform(0, 5))))
+        if running(zygote):
+            os.kill(pid, signal.SIGKILL)
+            told.append({**json.loads(state.read_text()), "history": None})
+        if ended(zygote) != -signal.SIGKILL:
+            break
+        words = ["finetune", "--resume", run.name]
+    else:
+        status, err = called(zygote, place, *words)
+        assert status == 0, err
+    assert history(run) == history(place / "whole"), (seed, told)
+    expected, found = weights(place / "whole"), weights(run)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected), (seed, told)
+    assert (run / "predictions.csv").read_text() == (place / "whole" / "predictions.csv").read_text()
+    assert {path.name for path in (run / "checkpoints").iterdir()} <= {checkpoints.BEST, checkpoints.STATE, ".lock"}
+
+
+def moment(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(zygote, whole):
+    check_kills(zygote, whole, kills=2, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_run_killed_many_times_goes_on_as_if_it_had_not_been(zygote, whole, seed):
+    check_kills(zygote, whole, kills=8, seed=seed)
+
+
+@pytest.fixture
+def cut(zygote, whole, tmp_path):
+    """A folder with a run that was killed in the midst of an epoch, in one of its own."""
+    shutil.copytree(whole / "pets", tmp_path / "pets")
+    state = tmp_path / "run" / "checkpoints" / checkpoints.STATE
+    pid = start(zygote, tmp_path, *KILLED.split(), "crop(0.5) | flip", "--out", "run")
+    while running(zygote) and not (state.exists() and json.loads(state.read_text())["history"]):
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    assert ended(zygote) == -signal.SIGKILL
+    return tmp_path
+
+
+def test_damaged_checkpoints_are_named(zygote, cut):
+    place = cut / "run" / "checkpoints"
+    tensors = place / json.loads((place / checkpoints.STATE).read_text())["tensors"]
+    for path in (tensors, place / checkpoints.STATE, place / checkpoints.BEST):
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        assert f"{path.name} cannot be used" in refused(zygote, cut, "finetune", "--resume", "run")
+        path.write_bytes(content)
+    tensors.rename(cut / "away")
+    assert f"{tensors.name} cannot be used" in refused(zygote, cut, "finetune", "--resume", "run")
+    (cut / "away").rename(tensors)
+    assert called(zygote, cut, "finetune", "--resume", "run")[0] == 0
+
+
+def test_a_run_of_other_classes_is_refused(zygote, cut):
+    folder(cut / "pets", {"cat": 12, "dog": 12, "eel": 12})
+    rows = (cut / "run" / "split.csv").read_text()
+    eels = rows.replace("cat", "eel").split("\n", 1)[1]
+    (cut / "run" / "split.csv").write_text(rows + eels)
+    (cut / "run" / "classes.txt").write_text("cat\ndog\neel\n")
+    assert "expected" in refused(zygote, cut, "finetune", "--resume", "run")
+    (cut / "run" / "split.csv").write_text(rows)
+    (cut / "run" / "classes.txt").write_text("cat\ndog\n")
+    assert called(zygote, cut, "finetune", "--resume", "run")[0] == 0
+
+
+def test_pictures_that_are_away_are_missed_and_come_back(zygote, cut):
+    (cut / "pets").rename(cut / "away")
+    assert "cannot be read" in refused(zygote, cut, "finetune", "--resume", "run")
+    (cut / "away").rename(cut / "pets")
+    assert called(zygote, cut, "finetune", "--resume", "run")[0] == 0
+
+
+def test_a_full_disk_loses_nothing(zygote, cut):
+    place = cut / "run" / "checkpoints"
+    before = {path.name: path.read_bytes() for path in place.glob("*.safetensors")}
+    sentence = refused(zygote, cut, "finetune", "--resume", "run", room=min(map(len, before.values())) // 2)
+    assert "could not be written" in sentence
+    assert before == {path.name: path.read_bytes() for path in place.glob("*.safetensors")}
+    assert called(zygote, cut, "finetune", "--resume", "run")[0] == 0
+
+
+def test_two_processes_do_not_share_a_run(zygote, cut):
+    with runs.held(cut / "run"):
+        for words in (["--resume", "run"], [*KILLED.split()[1:], "none", "--out", "run", "--overwrite"]):
+            assert "Another process trains in run" in refused(zygote, cut, "finetune", *words)
+    assert called(zygote, cut, "finetune", "--resume", "run")[0] == 0
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    for name in ("checkpoints/kept-abc", "checkpoints"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    left = ["checkpoints/kept-abc/maps.npy", "checkpoints/.12.last-0-0-0-0-1-1.safetensors", ".12.model.keras"]
+    for name in (*left, "checkpoints/best.safetensors"):
+        (tmp_path / name).write_bytes(b"half")
+    with runs.held(tmp_path):
+        there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert there == {"checkpoints", "checkpoints/.lock", "checkpoints/best.safetensors"}
+
+
+def finetuned(base, pets, out, **knobs):
+    parts = find_splits(pets)
+    return tk.finetune(str(base), parts.train, parts.val, out=out, **(STILL | knobs))
+
+
+def test_a_run_folder_that_is_deleted_ends_the_run(tiny, pets, tmp_path, monkeypatch):
+    def delete(self, batch, logs=None):
+        shutil.rmtree(self.folder)
+
+    monkeypatch.setattr(callbacks.Keep, "on_train_batch_begin", delete, raising=False)
+    with pytest.raises(OSError, match="could not be written"):
+        finetuned(tiny, pets, tmp_path / "run")
+
+
+def exhausted(most: int):
+    """A step that has room for so many pictures, in the second epoch of a phase and after."""
+
+    def begin(self, batch, logs=None):
+        if self.epoch and batch == 1 and self.knobs.batch_size // self.state.parts > most:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[8,32,32,3]")
+
+    return begin
+
+
+def test_parts_of_a_batch_learn_as_the_whole(tiny, pets, tmp_path, monkeypatch, capsys):
+    expected = finetuned(tiny, pets, tmp_path / "whole", schedule="cosine")
+    monkeypatch.setattr(callbacks.Keep, "on_train_batch_begin", exhausted(2), raising=False)
+    run = finetuned(tiny, pets, tmp_path / "run", schedule="cosine")
+    assert capsys.readouterr().err.count("Out of memory: from here on, each batch of 8 pictures is run in") == 2
+    assert State(**json.loads((run.folder / "checkpoints" / checkpoints.STATE).read_text())).parts == 4
+    rows, wanted = history(run.folder), history(expected.folder)
+    for row, other in zip(rows, wanted, strict=True):
+        assert float(row["lr"]) == pytest.approx(float(other["lr"]))
+        assert float(row["loss"]) == pytest.approx(float(other["loss"]), abs=1e-4)
+    for name, value in weights(expected.folder).items():
+        np.testing.assert_allclose(weights(run.folder)[name], value, atol=2e-4)
+
+
+def test_one_picture_that_does_not_fit_is_one_sentence(tiny, pets, tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks.Keep, "on_train_batch_begin", exhausted(0), raising=False)
+    with pytest.raises(ValueError, match="no memory for one picture of 32 pixels: give a lower --size"):
+        finetuned(tiny, pets, tmp_path / "run")
+
+
+def test_parts_that_do_not_divide_the_parts_before(tmp_path):
+    """A batch of 10 in 2 parts becomes one of 5: the count of parts goes from 2 a step to 5."""
+    knobs = Recipe().override(batch_size=10, optimizer="sgd")
+    device = devices.Device("CPU", False, "float32")
+    job = SimpleNamespace(recipe=knobs, device=device, network=SimpleNamespace(pixels=PIXELS))
+    (tmp_path / "checkpoints").mkdir()
+    checkpoints.save(tmp_path, State(step=3, parts=2), {"optimizer/0000/iteration": np.array(6)})
+    fitting._divide(job, tmp_path)
+    state = checkpoints.load(tmp_path)
+    assert (state.parts, state.step, state.factor) == (5, 3, 1.0)
+    assert checkpoints.tensors_of(tmp_path, state)["optimizer/0000/iteration"] == 15
+
+
+@pytest.mark.parametrize(("optimizer", "factor"), [("sgd", 0.5), ("adamw", 0.5**0.5)])
+def test_several_devices_take_a_smaller_batch(tmp_path, capsys, optimizer, factor):
+    knobs = Recipe().override(batch_size=8, optimizer=optimizer)
+    device = devices.Device("2 x CPU", False, "float32", 2, tf.distribute.get_strategy())
+    job = SimpleNamespace(recipe=knobs, device=device, network=SimpleNamespace(pixels=PIXELS))
+    (tmp_path / "checkpoints").mkdir()
+    checkpoints.save(tmp_path, State(step=3), {"optimizer/0000/iteration": np.array(3)})
+    fitting._divide(job, tmp_path)
+    state = checkpoints.load(tmp_path)
+    assert (state.divisor, state.parts, state.step, state.factor) == (2, 1, 6, factor)
+    assert checkpoints.tensors_of(tmp_path, state)["optimizer/0000/iteration"] == 6
+    assert "each batch is of 4 pictures, and the rate" in capsys.readouterr().err
+    fitting._divide(job, tmp_path)
+    with pytest.raises(ValueError, match="no memory for one picture"):
+        fitting._divide(job, tmp_path)
+
+
+def test_pictures_that_go_in_mid_run_are_missed(tiny, tmp_path, monkeypatch):
+    pets, away = folder(tmp_path / "pets", {"cat": 12, "dog": 12}), tmp_path / "away"
+
+    def take(self, batch, logs=None):
+        if self.epoch == 1 and pets.exists():
+            pets.rename(away)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Keep, "on_train_batch_begin", take, raising=False)
+        with pytest.raises(ValueError, match="can no longer be read, more than one in five"):
+            finetuned(tiny, pets, tmp_path / "run", head_epochs=0, augment="crop(0.5)")
+    before = history(tmp_path / "run")
+    away.rename(pets)
+    after = history(tuning.resume(tmp_path / "run").folder)
+    assert len(before) == 1 and after[:1] == before and len(after) == 4
+
+
+def test_a_full_disk_is_not_a_full_memory():
+    for words in ("No space left on device", "Too many open files"):
+        assert not devices.out_of_memory(tf.errors.ResourceExhaustedError(None, None, f"views; {words}"))
+    assert devices.out_of_memory(tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"))
+
+
+@pytest.fixture
+def poisoned(monkeypatch, tmp_path):
+    """A network that divides by the contrast of a picture, and pictures of which a black one has none."""
+
+    def network(x, num_classes):
+        contrast = keras.ops.max(x, (1, 2), keepdims=True) - keras.ops.min(x, (1, 2), keepdims=True)
+        x = layers.norm(layers.conv(x * (contrast / contrast), 8, 3, 2, name="layer1.conv"), name="layer1.bn")
+        x = layers.mark(layers.relu(x, name="layer1.relu"), "stage1")
+        return layers.head(layers.pooled(x), num_classes, name="fc")
+
+    monkeypatch.setitem(zoo.variants(), "fragile", Variant(network, "fc", 0, 0, 16, PIXELS))
+    folder(tmp_path / "pets" / "train", {"cat": 11, "dog": 12})
+    folder(tmp_path / "pets" / "val", {"cat": 2, "dog": 2})
+    Image.new("RGB", (40, 40)).save(tmp_path / "pets" / "train" / "cat" / "black.png")
+    return tmp_path / "pets"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "knobs"),
+    [
+        (False, {"accumulate": 2}),
+        (False, {"balance": "sampling", "seed": 4}),
+        (True, {"checkpoint_minutes": 10.0}),
+    ],
+)
+def test_pictures_that_spoil_the_loss_are_named(poisoned, tmp_path, monkeypatch, capsys, gpu, knobs):
+    """A GPU is asked for the loss of many batches at once."""
+    monkeypatch.setattr(devices, "choose", lambda *_: devices.Device("CPU", gpu, "float32"))
+    with pytest.raises(fitting.Hopeless, match="It was so 4 times, last with .*black.png"):
+        finetuned("fragile", poisoned, tmp_path / "run", epochs=2, head_epochs=0, batch_size=4, **knobs)
+    state = checkpoints.load(tmp_path / "run")
+    assert (state.returns, state.factor) == (3, 1 / 8)
+    train = find_splits(poisoned).train
+    sampling = "balanced" if "balance" in knobs else "all"
+    order = Order(train.labels, 4, knobs.get("seed", STILL["seed"]), range(1), sampling=sampling)
+    batches = [[train.paths[row] for row in rows] for rows in order.rows(0).numpy()]
+    bad = next(number for number, batch in enumerate(batches) if any("black" in path for path in batch))
+    assert bad > 0  # so that what is returned to is within an epoch
+    assert state.step == (bad if knobs.get("checkpoint_minutes") is None else 0)
+    assert capsys.readouterr().err.count(f"Its pictures were {', '.join(batches[bad])}.") == 3
+    for path in (tmp_path / "run" / "checkpoints").glob("*.safetensors"):
+        assert all(np.isfinite(tensor).all() for tensor in load_file(path).values())
+
+
+def test_a_step_that_ruins_the_weights_is_not_kept(tiny, pets, tmp_path, capsys):
+    """Its own loss is fine: that of the next one would be no number."""
+    run = finetuned(tiny, pets, tmp_path / "run", lr=1e39, optimizer="sgd", nesterov="off", warmup=0.0)
+    assert run.metrics["kept"]["phase"] == "head" and not run.metrics["interrupted"]
+    assert capsys.readouterr().err.count("at half the rate") == 3
+    assert all(np.isfinite(value).all() for value in weights(run.folder).values())
+
+
+def test_a_second_fit_finds_its_pictures_on_the_disk(tiny, pets, tmp_path, monkeypatch):
+    """What is kept of validation and of training views, in files, when a phase goes on after an error."""
+    monkeypatch.setattr(callbacks.Keep, "on_train_batch_begin", exhausted(4), raising=False)
+    run = finetuned(tiny, pets, tmp_path / "run", memory=0.0)
+    assert [row["epoch"] for row in history(run.folder)] == ["1", "2", "1", "2"]
+
+
+def pressed(function):
+    """The function, after Ctrl-C."""
+
+    def call(*args, **words):
+        signal.raise_signal(signal.SIGINT)
+        return function(*args, **words)
+
+    return call
+
+
+MOMENTS = {
+    "step": (callbacks.Keep, "on_train_batch_end"),
+    "validation": (callbacks.Keep, "on_test_begin"),
+    "frozen part": (frozen, "_room"),
+    "regression": (probing, "linear"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_at_any_time(finished, pets, tmp_path, monkeypatch, capsys, moment):
+    base, knobs = finished.folder, {"start": "probe", "epochs": 3, "head_epochs": 1}
+    place, name = MOMENTS[moment]
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, pressed(getattr(place, name)))
+        if moment == "regression":
+            with pytest.raises(KeyboardInterrupt):
+                finetuned(base, pets, tmp_path / "run", **knobs)
+            assert "Nothing is trained yet" in capsys.readouterr().err
+        else:
+            assert finetuned(base, pets, tmp_path / "run", **knobs).metrics["interrupted"]
+    run = tuning.resume(tmp_path / "run")
+    assert not run.metrics["interrupted"] and run.metrics["baseline"]
+    assert [row["phase"] for row in history(run.folder)] == ["probe", "head", "all", "all"]
+
+
+def test_a_second_ctrl_c_does_not_wait(tiny, pets, tmp_path, monkeypatch):
+    """The first waits for a step to end, the second comes at once."""
+
+    def twice(self, batch, logs=None):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the second one was not at once")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Keep, "on_train_batch_begin", twice, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            finetuned(tiny, pets, tmp_path / "run")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not tuning.resume(tmp_path / "run").metrics["interrupted"]
+
+
+def test_steps_that_float16_skips_are_counted(tiny, pets, tmp_path, monkeypatch, capsys):
+    """The scale starts so high that it is halved for a good part of an epoch, also when the run is cut within that."""
+    high = partial(optimizers.LossScale, initial_scale=2.0**40)
+    monkeypatch.setattr(losses, "LossScale", high)
+    knobs = {"precision": "mixed_float16", "batch_size": 2, "epochs": 2, "head_epochs": 0}
+    expected = finetuned(tiny, pets, tmp_path / "whole", **knobs)
+    err, rows = capsys.readouterr().err, history(expected.folder)
+    skipped = [int(row["skipped"]) for row in rows]
+    assert skipped[0] > 0
+    assert f"{skipped[0]} of 10 steps were skipped" in err
+    with monkeypatch.context() as patch:
+
+        def cut(self, batch, logs=None):
+            if batch == 3:
+                raise MemoryError("the machine went down")
+
+        patch.setattr(callbacks.Keep, "on_train_batch_begin", cut, raising=False)
+        with pytest.raises(MemoryError):
+            finetuned(tiny, pets, tmp_path / "run", **knobs)
+    assert [int(row["skipped"]) for row in history(tuning.resume(tmp_path / "run").folder)] == skipped
+    assert f"{skipped[0]} of 10 steps were skipped" in capsys.readouterr().err

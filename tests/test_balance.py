@@ -1,0 +1,58 @@
+"""Classes of unequal size: what is suggested, and that sampling makes them equal."""
+
+from collections import Counter
+
+import pytest
+from pictures import folder
+
+from transferkit.data.order import Order
+from transferkit.recipe import Train
+from transferkit.training import planning
+
+
+def drawn(labels, *, epoch=0, **more):
+    order = Order(labels, 6, 0, range(4), sampling="balanced", **more)
+    return [int(row) for row in order.rows(epoch).numpy().ravel()]
+
+
+def test_sampling_gives_as_many_of_each_class():
+    labels = (0,) * 20 + (1,) * 7 + (2,) * 3
+    for epoch in range(3):
+        rows = drawn(labels, epoch=epoch)
+        assert Counter(labels[row] for row in rows) == {0: 10, 1: 10, 2: 10}
+        times = Counter(rows)
+        for label, most in ((0, 1), (1, 2), (2, 4)):  # the pictures of a class take turns
+            of_class = [times[row] for row in range(30) if labels[row] == label]
+            assert max(of_class) == most and max(of_class) - min(of_class) <= 1
+    assert drawn(labels, epoch=0) != drawn(labels, epoch=1) and drawn(labels) == drawn(labels)
+
+
+def test_a_class_without_pictures_is_passed_over():
+    assert Counter(drawn((0, 0, 0, 2))) == Counter([3, 3, 3, *range(3)])
+
+
+def test_every_batch_is_balanced_and_so_is_each_part():
+    labels = (0,) * 8 + (1,) * 4
+    order = Order(labels, 4, 0, range(1), parts=2, sampling="balanced")
+    for batch in order.rows(0).numpy():
+        assert [sum(labels[row] for row in part) for part in batch.reshape(2, 2)] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("counts", "balance", "told"),
+    [
+        ({"cat": 9, "dog": 3}, "none", "Class cat has 9 pictures and class dog 3: with --balance weights"),
+        ({"cat": 8, "dog": 3, "owl": 0}, "none", ""),
+        ({"cat": 9, "dog": 3}, "sampling", ""),
+    ],
+)
+def test_what_is_suggested(counts, balance, told):
+    found = list(planning.suggestions(counts, Train(balance=balance)))
+    assert len(found) == bool(told) and "".join(found).startswith(told)
+
+
+def test_the_plan_says_so(cli, tiny, tmp_path):
+    data = folder(tmp_path / "data", {"cat": 12, "dog": 3})
+    words = ("finetune", "--base", tiny, "--weights", "none", "--data", data, "--dry-run")
+    assert "Class cat has 10 pictures and class dog 2: with --balance weights" in cli(*words)[2]
+    assert "with --balance weights" not in cli(*words, "--balance", "focal")[2]

@@ -1,0 +1,130 @@
+"""`--folds`: each picture is held out once, by a complete run."""
+
+import csv
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from conftest import QUICK
+from pictures import folder
+
+import transferkit as tk
+from transferkit import models
+from transferkit.data import folds as shares
+from transferkit.data.listing import Listing
+from transferkit.data.sources import find_splits
+from transferkit.evaluation.metrics import wilson
+from transferkit.recipe import Recipe
+from transferkit.training import planning, tuning
+
+KNOBS = QUICK | {"epochs": 1, "head_epochs": 0, "folds": 3}
+WORDS = ("--weights", "none", "--size", 32, "--batch-size", 8, "--epochs", 1, "--head-epochs", 0)
+
+
+def listing(counts, groups=()):
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    return Listing(tuple(f"{i}.png" for i in range(len(labels))), tuple(labels), ("a", "b"), groups=tuple(groups))
+
+
+def read(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_picture_once_and_classes_in_proportion():
+    pool = listing((12, 6))
+    held = shares.shared_out(pool, 3, 0)
+    assert sorted(np.concatenate(held)) == list(range(18))
+    for rows in held:
+        assert Counter(pool.labels[row] for row in rows) == {0: 4, 1: 2}
+        parts = shares.parts(pool, rows, 0.25, 0)
+        assert len({*parts.train.paths, *parts.val.paths, *parts.test.paths}) == 18
+        assert set(parts.test.paths) == {pool.paths[row] for row in rows}
+
+
+def test_groups_stay_together():
+    pool = listing((12, 12), [str(i // 2) for i in range(24)])
+    for rows in shares.shared_out(pool, 3, 0):
+        parts = shares.parts(pool, rows, 0.25, 0)
+        sides = [set(part.groups) for _, part in parts.items()]
+        assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
+
+
+@pytest.mark.parametrize(
+    ("pool", "count", "sentence"),
+    [
+        (listing((12, 3)), 4, "Class 'b' has 3 pictures, too few for 4 folds"),
+        (listing((12, 2)), 2, "Class 'b' has 2 pictures, too few for 2 folds"),
+        (listing((4, 4), "aabbccdd"), 3, "Class 'a' has 2 groups, too few for 3 folds"),
+    ],
+)
+def test_classes_too_small(pool, count, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        shares.shared_out(pool, count, 0)
+
+
+def test_a_cut_is_mended_and_whole_folds_are_kept(tiny, pets, tmp_path, monkeypatch):
+    given, fit, met = find_splits(pets, seed=3), tuning._fit, []
+
+    def cut(job, place):
+        met.append(place.name)
+        if len(met) == 2:
+            raise MemoryError("the machine went down")
+        return fit(job, place)
+
+    monkeypatch.setattr(tuning, "_fit", cut)
+    with pytest.raises(MemoryError):
+        tk.finetune(tiny, given.train, given.val, out=tmp_path / "run", **KNOBS)
+    run = tuning.resume(tmp_path / "run")
+    assert met == ["fold-1", "fold-2", "fold-2", "fold-3"]
+    rows, figures = read(run.folder / "predictions.csv"), run.metrics
+    assert {row["path"] for row in rows} == {*given.train.paths, *given.val.paths} and len(rows) == 24
+    assert Counter(row["fold"] for row in rows) == {"1": 8, "2": 8, "3": 8}
+    hits = sum(row["label"] == row["predicted"] for row in rows)
+    assert (figures["accuracy"], figures["ci95"], figures["n"]) == (hits / 24, list(wilson(hits, 24)), 24)
+    each = [one["accuracy"] for one in figures["folds"]]
+    assert figures["mean"] == pytest.approx(np.mean(each))
+    assert figures["deviation"] == pytest.approx(np.std(each, ddof=1))
+    for number in (1, 2, 3):
+        one = tk.load_run(run.folder / f"fold-{number}")
+        assert one.metrics["split"] == "test" and one.metrics["n"] == 8 and one.network.classes == ("cat", "dog")
+    with pytest.raises(ValueError, match="is complete"):
+        tuning.resume(run.folder)
+    with pytest.raises(ValueError, match="holds a run for each fold: take one of them"):
+        models.load(run.folder)
+
+
+def test_the_command_leaves_test_alone(cli, tiny, tmp_path):
+    root = tmp_path / "data"
+    for name, count in (("train", 4), ("val", 2), ("test", 3)):
+        folder(root / name, {"cat": count, "dog": count})
+    words = ("finetune", "--base", tiny, "--data", root, *WORDS, "--folds", 2)
+    status, out, err = cli(*words, "--dry-run")
+    assert status == 0 and "2 folds: the 12 pictures of train and val are shared out; those of test are not" in err
+    status, out, err = cli(*words, "--out", "run", "--json")
+    assert status == 0, err
+    answer = json.loads(out)
+    assert (answer["run"], answer["split"], answer["n"], len(answer["folds"])) == ("run", "folds", 12, 2)
+    assert set(answer) == {"run", "accuracy", "ci95", "n", "split", "seconds", "folds"}
+    paths = {row["path"] for row in read(tmp_path / "run" / "predictions.csv")}
+    assert len(paths) == 12 and not any("/test/" in path for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "sentence"),
+    [
+        ({"folds": 1}, "folds must be 2 or more, or 0 for one run, not 1"),
+        ({"folds": 20}, "Class 'cat' has 12 pictures, too few for 20 folds"),
+        ({"folds": 3, "fraction": 0.5}, "leave out fraction and per_class"),
+    ],
+)
+def test_folds_that_cannot_be(tiny, pets, knobs, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        planning.plan(Recipe().override(base=tiny, data=str(pets), weights="none", **knobs))
+
+
+def test_a_classifier_is_one_network(tiny, pets):
+    listing = tk.list_images(pets)
+    with pytest.raises(ValueError, match="leave folds out of knobs"):
+        tk.FineTuner(tiny, weights="none", knobs={"folds": 3}).fit(listing)

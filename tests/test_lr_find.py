@@ -1,0 +1,107 @@
+"""The search for a learning rate: what it says, and that it leaves nothing behind."""
+
+import json
+import random
+
+import keras
+import numpy as np
+import pytest
+
+from transferkit.recipe import Recipe, Train
+from transferkit.training import checkpoints, losses, lr_find, optimizers, planning
+
+WORDS = ("--base", "tiny", "--weights", "none", "--size", 32, "--batch-size", 4, "--epochs", 2, "--head-epochs", 1)
+
+
+@pytest.fixture
+def model():
+    """With dropout and batch norm, compiled as training compiles, after one step."""
+    keras.utils.set_random_seed(0)
+    pictures = keras.Input((6,))
+    hidden = keras.layers.BatchNormalization()(keras.layers.Dense(8, "relu")(pictures))
+    model = keras.Model(pictures, keras.layers.Dense(2)(keras.layers.Dropout(0.5)(hidden)))
+    knobs = Train(optimizer="sgd", weight_decay=0.01, label_smoothing=0.0, schedule="constant", warmup=0.0)
+    losses.compile_for(model, optimizers.make(knobs, lr=0.1, steps=9), knobs, [4, 4])
+    model.train_on_batch(*next(batches()))
+    return model
+
+
+def batches():
+    rng = np.random.default_rng(0)
+    while True:
+        labels = rng.integers(0, 2, 8)
+        yield rng.normal(labels[:, None], 1, (8, 6)).astype("float32"), np.eye(2, dtype="float32")[labels]
+
+
+def test_a_sweep_leaves_everything_as_it_was(model):
+    random.seed(1)
+    np.random.seed(1)
+    before, chance = checkpoints.captured(model), (random.getstate(), np.random.get_state())
+    rates, found = lr_find.sweep(model, batches())
+    assert len(rates) == len(found) > 20
+    after = checkpoints.captured(model)
+    assert before.keys() == after.keys()
+    assert any("seed_generator" in name for name in before) and any("metrics" in name for name in before)
+    for name, tensor in before.items():
+        np.testing.assert_array_equal(after[name], tensor, err_msg=name)
+    assert random.getstate() == chance[0]
+    assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), chance[1], strict=True))
+    # and the next step, with its dropout, is the one that it would have been
+    stepped = {name: tensor.copy() for name, tensor in after.items()}
+    model.train_on_batch(*next(batches()))
+    once = checkpoints.captured(model)
+    checkpoints.restored(model, stepped)
+    lr_find.sweep(model, batches())
+    model.train_on_batch(*next(batches()))
+    for name, tensor in checkpoints.captured(model).items():
+        if not name.startswith(checkpoints.METRICS):
+            np.testing.assert_array_equal(tensor, once[name], err_msg=name)
+
+
+def test_the_rate_is_the_one_that_is_said(model, monkeypatch):
+    seen = []
+
+    def step(values, labels, return_dict):
+        seen.append(float(model.optimizer.factor) * float(model.optimizer.learning_rate))
+        return {"loss": 1.0}
+
+    monkeypatch.setattr(model, "train_on_batch", step)
+    rates, found = lr_find.sweep(model, batches())
+    assert seen == pytest.approx(rates, rel=1e-5) and found == pytest.approx([1.0] * lr_find.STEPS)
+    assert (rates[0], rates[-1]) == (pytest.approx(1e-7), pytest.approx(10.0))
+
+
+def test_it_ends_where_the_loss_is_no_number(model, monkeypatch):
+    given = iter([1.0, 0.9, 0.8, float("nan")])
+    monkeypatch.setattr(model, "train_on_batch", lambda *_, **__: {"loss": next(given)})
+    rates, found = lr_find.sweep(model, batches())
+    assert len(rates) == len(found) == 3 and found == sorted(found, reverse=True)
+
+
+def test_what_is_suggested():
+    rates = np.geomspace(1e-7, 10, 100)
+    losses = np.where(rates < 0.1, 2 - 1 / (1 + (1e-3 / rates) ** 2), rates * 10)
+    found = lr_find.suggested(rates.tolist(), losses.tolist())
+    assert found.minimum == pytest.approx(0.1, rel=0.2)
+    assert found.suggestion == pytest.approx(0.01, rel=0.2)
+    assert found.steepest == pytest.approx(1e-3, rel=0.2)
+
+
+def test_the_command_answers_and_draws(cli, pets, tmp_path):
+    status, out, err = cli("lr-find", *WORDS, "--data", pets, "--json")
+    assert status == 0, err
+    answer = json.loads(out)
+    assert set(answer) == {"suggestion", "steepest", "minimum", "rates", "losses", "plot"}
+    assert len(answer["rates"]) == len(answer["losses"]) > 10
+    assert (tmp_path / "lr-find.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in tmp_path.iterdir()} == {"lr-find.png", "home"}
+    status, _, err = cli("lr-find", *WORDS, "--data", pets)
+    assert status == 2 and "lr-find.png exists" in err
+    status, out, _ = cli("lr-find", *WORDS, "--data", pets, "--overwrite")
+    assert status == 0 and out.startswith("--lr ")
+
+
+def test_the_same_search_twice(tiny, pets):
+    wanted = Recipe().override(base=tiny, data=str(pets), weights="none", size=32, batch_size=4, epochs=1)
+    first, again = (lr_find.find(planning.plan(wanted)) for _ in range(2))
+    assert again.losses == pytest.approx(first.losses, rel=1e-3)

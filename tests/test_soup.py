@@ -1,0 +1,102 @@
+"""`--soup`: the average of the best epochs, where that does not harm."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import QUICK
+from safetensors.numpy import load_file
+
+import transferkit as tk
+from transferkit.data.sources import find_splits
+from transferkit.training import callbacks, checkpoints, soup, tuning
+
+KNOBS = QUICK | {"epochs": 6, "head_epochs": 1, "soup": 3, "bn": "train", "augment": "none"}
+
+
+@pytest.fixture
+def splits(pets):
+    return find_splits(pets)
+
+
+def rows(accuracies):
+    return [
+        {"epoch": i, "phase": "all", "val_accuracy": a, "val_loss": 1.0 - i / 100} for i, a in enumerate(accuracies)
+    ]
+
+
+def test_the_best_epochs_first_and_not_the_heads_start():
+    assert soup.best(rows([1.0, 0.5, 0.9, 0.7, 0.9]), 3) == [4, 2, 3]
+    assert soup.best(rows([1.0, 0.5]), 0) == []
+
+
+def test_files_of_the_best_alone(tiny, splits, tmp_path, monkeypatch):
+    """In a training that saves each epoch."""
+    seen = []
+    monkeypatch.setattr(callbacks, "OFTEN", 0.0)
+    monkeypatch.setattr(soup, "stir", lambda job, folder, history: seen.append(files(folder)))
+    done = tk.finetune(tiny, splits.train, splits.val, out=tmp_path / "run", **KNOBS)
+    with open(done.folder / "history.csv", newline="") as file:
+        found = [
+            {name: float(row[name]) for name in ("epoch", "val_accuracy", "val_loss")} for row in csv.DictReader(file)
+        ]
+    assert seen == [sorted(f"soup-{place:05d}.safetensors" for place in soup.best(found, 3))]
+    assert not files(done.folder)
+
+
+def files(folder):
+    return sorted(path.name for path in (folder / "checkpoints").glob("soup-*"))
+
+
+@pytest.fixture
+def job(tiny, splits, tmp_path, monkeypatch):
+    """A plan, and the folder of its training before the soup was stirred, with the history."""
+    met = []
+
+    def stop(job, folder, history):
+        met.append((job, folder, history))
+        raise MemoryError("cut here")
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(soup, "stir", stop)
+        tk.finetune(tiny, splits.train, splits.val, out=tmp_path / "cut", **KNOBS)
+    return met[0]
+
+
+def test_what_does_not_harm_goes_in(job, monkeypatch):
+    plan, folder, history = job
+    given = iter([(0.8, 1.0), (0.8, 0.9), (0.8, 0.95)])
+
+    def figures(*_):
+        return lambda: dict(zip(("val_accuracy", "val_loss"), next(given), strict=True))
+
+    monkeypatch.setattr(soup, "_figures", figures)
+    found = soup.stir(plan, folder, history)
+    first, second, _ = soup.best(history, 3)
+    names = ("phase", "epoch")
+    assert found["epochs"] == [{name: history[place][name] for name in names} for place in (first, second)]
+    assert (found["val_accuracy"], found["val_loss"]) == (0.8, 0.9)
+    halves = [load_file(folder / "checkpoints" / checkpoints.BEST), load_file(soup.path(folder, second))]
+    layer = plan.network.model.get_layer("layer1.bn")
+    expected = (halves[0]["layer1.bn.running_mean"] + halves[1]["layer1.bn.running_mean"]) / 2
+    np.testing.assert_allclose(layer.moving_mean, expected, rtol=1e-5)
+    assert not np.array_equal(*(half["layer1.bn.running_mean"] for half in halves))
+
+
+def test_a_soup_is_no_worse_and_is_said(job):
+    _, folder, history = job
+    done = tuning.resume(folder)
+    found = done.metrics["soup"]
+    best = max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    assert (found["val_accuracy"], -found["val_loss"]) >= (best["val_accuracy"], -best["val_loss"] - 1e-4)
+    assert done.metrics["accuracy"] == pytest.approx(found["val_accuracy"])
+    assert done.metrics["loss"] == pytest.approx(found["val_loss"], rel=1e-3)
+
+
+def test_the_command_says_it(cli, pets):
+    words = ("--weights", "none", "--size", 32, "--batch-size", 8, "--epochs", 2, "--head-epochs", 1)
+    status, out, err = cli("finetune", "--base", "tiny", "--data", pets, *words, "--soup", 2, "--out", "run")
+    assert status == 0 and "\nsoup: " in out, err
+    assert json.loads((Path("run", "metrics.json")).read_text())["soup"]["epochs"]

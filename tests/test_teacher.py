@@ -1,0 +1,99 @@
+"""`--teacher`: another network's answers are learned too, and only the student is saved."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from conftest import QUICK
+from pictures import folder
+from safetensors.numpy import load_file
+
+import transferkit as tk
+from transferkit import models
+from transferkit.data.sources import find_splits
+from transferkit.recipe import Recipe
+from transferkit.training import callbacks, planning, teaching
+
+SHORT = QUICK | {"epochs": 2, "head_epochs": 0}
+
+
+@pytest.fixture
+def splits(pets):
+    return find_splits(pets, seed=3)
+
+
+def pictures(side=32):
+    return np.random.default_rng(0).integers(0, 256, (4, side, side, 3)).astype("float32")
+
+
+def test_the_students_classes_in_the_students_order(finished):
+    student = models.load(finished.folder)
+    turned = student.__class__(student.model, student.pixels, student.classes[::-1], student.head, student.base)
+    same, side = teaching.teacher(str(finished.folder), student, "float32")
+    other, _ = teaching.teacher(str(finished.folder), turned, "float32")
+    assert side is None
+    np.testing.assert_allclose(other(pictures())[:, ::-1], same(pictures()), rtol=1e-5)
+
+
+def test_a_student_of_other_pictures(finished, pets, splits):
+    job = planning.plan(
+        Recipe().override(base="tiny", weights="none", size=24, channels=1, teacher=str(finished.folder)), splits
+    )
+    assert job.teacher_side == 32 and job.teacher.input_shape[-1] == 1
+
+
+def test_only_the_student_is_saved(finished, tiny, splits, tmp_path, monkeypatch):
+    seen, save = [], callbacks.Keep.save
+
+    def watched(self):
+        save(self)
+        seen.append(load_file(self.folder / "checkpoints" / self.state.tensors))
+
+    monkeypatch.setattr(callbacks.Keep, "save", watched)
+    run = tk.finetune(
+        tiny, splits.train, splits.val, out=tmp_path / "run", teacher=str(finished.folder), teacher_share=1.0, **SHORT
+    )
+    alone = models.load(tiny, "none").model
+    assert keras.models.load_model(run.folder / "model.keras").count_params() == run.network.model.count_params()
+    assert len(run.network.model.weights) == len(alone.weights)
+    assert sum(name.startswith("model/") for name in seen[-1]) == len(alone.variables)
+    assert run.recipe.train.teacher == str(finished.folder)
+
+
+def test_answers_are_learned(finished, tiny, splits, tmp_path):
+    """With the labels left out of the loss, and wrong ones at that, the student ends as its teacher."""
+    wrong = splits.train.__class__(
+        splits.train.paths, tuple(1 - label for label in splits.train.labels), splits.train.classes
+    )
+    knobs = QUICK | {"epochs": 12, "head_epochs": 0, "lr": 0.02, "augment": "none", "bn": "train"}
+    run = tk.finetune(
+        tiny, wrong, splits.val, out=tmp_path / "run", teacher=str(finished.folder), teacher_share=1.0, **knobs
+    )
+    assert run.metrics["accuracy"] == 1.0
+
+
+def test_other_classes_are_one_sentence(finished, tiny, cli, tmp_path):
+    birds = folder(tmp_path / "birds", {"owl": 4, "wren": 4})
+    words = ("--base", tiny, "--weights", "none", "--data", birds, "--teacher", finished.folder)
+    status, out, err = cli("finetune", *words, "--dry-run")
+    assert (status, out) == (1, "") and "knows the classes cat, dog: expected those of the pictures, owl, wren." in err
+    status, _, err = cli("finetune", *words[:-1], "tinyy", "--dry-run")
+    assert status == 2 and "Did you mean 'tiny'?" in err
+
+
+def test_pictures_that_taught_the_teacher_are_told(finished, tiny, pets):
+    other = find_splits(pets, seed=8)
+    told = list(teaching.concerns(str(finished.folder), other))
+    count = len(set(finished.splits.train.paths) & set(other.val.paths))
+    assert count and told[0].startswith(f"{count} of the {len(other.val)} validation pictures taught the teacher")
+    assert not list(teaching.concerns(str(finished.folder), finished.splits))
+    assert not list(teaching.concerns(tiny, other))
+
+
+def test_a_path_is_kept_whole(finished, tiny, pets, cli, monkeypatch):
+    monkeypatch.chdir(finished.folder.parent)
+    words = ("--base", tiny, "--weights", "none", "--data", pets, "--size", 32, "--teacher", finished.folder.name)
+    status, out, err = cli("finetune", *words, "--dry-run", "--json")
+    assert status == 0, err
+    assert json.loads(out)["recipe"]["train"]["teacher"] == str(finished.folder)

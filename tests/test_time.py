@@ -1,0 +1,130 @@
+"""`--time`: epochs planned from a measured step. No test looks at the clock itself."""
+
+import csv
+import json
+
+import pytest
+from conftest import QUICK
+
+import transferkit as tk
+from transferkit.data.sources import find_splits
+from transferkit.lookup import UnknownName
+from transferkit.recipe import Recipe
+from transferkit.training import fitting, phases, planning, timing, tuning
+
+KNOBS = {name: value for name, value in QUICK.items() if name not in ("epochs", "head_epochs")} | {"head_epochs": 1}
+
+
+@pytest.fixture
+def splits(pets):
+    return find_splits(pets)
+
+
+def run(tiny, splits, out, **knobs):
+    return tk.finetune(tiny, splits.train, splits.val, out=out, **(KNOBS | knobs))
+
+
+def rows(folder):
+    with open(folder / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def measures(monkeypatch, *, first=1.0, step=0.5, epoch=2.0, check=0.0, spent=10.0):
+    """The clock says so, in seconds, and the measuring is counted."""
+    calls = []
+
+    def measured(*_):
+        calls.append(1)
+        return first, step, epoch, check
+
+    monkeypatch.setattr(timing, "_measured", measured)
+    monkeypatch.setattr(planning.Plan, "elapsed", lambda self: spent)
+    return calls
+
+
+def test_the_time_left_is_shared_among_epochs(tiny, splits, tmp_path, monkeypatch, capsys):
+    calls = measures(monkeypatch)
+    done = run(tiny, splits, tmp_path / "run", time="20s")
+    # 10 seconds spent and 2 for the end leave 8: four epochs of 2 seconds
+    assert [row["phase"] for row in rows(done.folder)] == ["head"] + ["all"] * 4
+    assert (done.recipe.train.epochs, done.recipe.train.head_epochs, done.recipe.train.time) == (5, 1, "")
+    assert "--time 20s: 10 seconds are spent; a step takes 500 ms" in capsys.readouterr().err
+    assert calls == [1]
+
+
+def test_at_least_one_epoch(tiny, splits, tmp_path, monkeypatch, capsys):
+    measures(monkeypatch, epoch=100.0)
+    done = run(tiny, splits, tmp_path / "run", time="0.5m")
+    assert done.recipe.train.epochs == 2
+    assert "Even one epoch takes longer than --time 0.5m: about 112 seconds" in capsys.readouterr().err
+
+
+def test_the_head_alone_takes_all_epochs(tiny, splits, tmp_path, monkeypatch):
+    measures(monkeypatch)
+    done = run(tiny, splits, tmp_path / "run", time="20s", unfreeze="head", head_epochs=None)
+    assert [row["phase"] for row in rows(done.folder)] == ["head"] * 4
+
+
+def test_a_run_that_goes_on_does_not_measure_again(tiny, splits, tmp_path, monkeypatch):
+    calls, fit = measures(monkeypatch), fitting.fit
+
+    def cut(job, folder, phase, material):
+        if phase.name == "all":
+            raise MemoryError("the machine went down")
+        fit(job, folder, phase, material)
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(fitting, "fit", cut)
+        run(tiny, splits, tmp_path / "run", time="20s")
+    tuning.resume(tmp_path / "run")
+    assert calls == [1] and len(rows(tmp_path / "run")) == 5
+
+
+def test_a_run_cut_before_it_was_measured_still_has_its_time(tiny, splits, tmp_path, monkeypatch):
+    calls = measures(monkeypatch)
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(fitting, "fit", lambda *_: (_ for _ in ()).throw(MemoryError("went down")))
+        run(tiny, splits, tmp_path / "run", time="20s")
+    assert tk.load_run(tmp_path / "run").recipe.train.time == "20s" and not calls
+    assert tuning.resume(tmp_path / "run").recipe.train.epochs == 5 and calls == [1]
+
+
+def test_measuring_leaves_the_training_as_it_was(tiny, splits, tmp_path, monkeypatch):
+    """Really measured: the run equals the one with as many epochs."""
+    monkeypatch.setattr(timing, "ENOUGH", 0.0)
+    timed = run(tiny, splits, tmp_path / "timed", time="1s", determinism="on")
+    epochs = timed.recipe.train.epochs
+    plain = run(tiny, splits, tmp_path / "plain", epochs=epochs, determinism="on")
+    names = ("epoch", "loss", "accuracy", "val_loss", "lr")
+    for found, expected in zip(rows(timed.folder), rows(plain.folder), strict=True):
+        assert [float(found[name]) for name in names] == pytest.approx([float(expected[name]) for name in names], 1e-4)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("90s", 90), ("10m", 600), ("1.5h", 5400), (" 2 m", 120)])
+def test_times(text, expected):
+    assert phases.seconds(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("knobs", "sentence"),
+    [
+        ({"time": "ten"}, "time must be a number of seconds, minutes or hours"),
+        ({"time": "0s"}, "as 90s, 10m or 1.5h, not '0s'"),
+        ({"time": "10m", "epochs": 3}, "time 10m plans the epochs: leave out epochs 3, or time"),
+        ({"time": "10m", "unfreeze": "head", "head_epochs": 3}, "leave out head_epochs 3"),
+        ({"time": "10m", "unfreeze": "last-stage,all"}, "time plans the epochs of one released phase"),
+    ],
+)
+def test_contradictions(tiny, pets, knobs, sentence):
+    with pytest.raises(UnknownName, match=sentence):
+        planning.plan(Recipe().override(base=tiny, data=str(pets), weights="none", **knobs))
+
+
+def test_the_command_ends_with_2(cli, pets):
+    status, _, err = cli("finetune", "--base", "tiny", "--data", pets, "--time", "1m", "--epochs", 3)
+    assert status == 2 and "leave out epochs 3" in err
+    status, out, _ = cli(
+        "finetune", "--base", "tiny", "--weights", "none", "--data", pets, "--time", "1m", "--dry-run", "--json"
+    )
+    chosen = {choice["knob"]: choice["reason"] for choice in json.loads(out)["chosen"]}
+    assert status == 0 and "those that 1m have time for" in chosen["epochs"]

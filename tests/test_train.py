@@ -1,0 +1,266 @@
+"""Training from scratch: recipes by name, rates by batch, and what papers did to a network before they trained it."""
+
+import json
+import re
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from transferkit import models, recipe, rules, runs, zoo
+from transferkit.data import augment
+from transferkit.data.digits import write_digits
+from transferkit.lookup import UnknownName
+from transferkit.network import Network, for_use, with_head, with_policy
+from transferkit.pixels import Pixels
+from transferkit.weights import assign
+from transferkit.weights.assign import tensor_names
+from transferkit.weights.files import Weights
+from transferkit.zoo import layers, vgg
+from transferkit.zoo.variant import Variant
+
+PAPERS = ("alexnet", "vgg", "googlenet", "resnet", "resnet_cifar", "lenet", "allcnn")
+QUICK = ["--size", "32", "--epochs", "2", "--batch-size", "8", "--lr", "0.01"]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """160 digits to train on, 40 to look at once."""
+    root = tmp_path_factory.mktemp("digits") / "digits"
+    write_digits(root, most=200)
+    return root
+
+
+@pytest.mark.parametrize("name", recipe.named())
+def test_every_recipe_names_a_network_and_its_source(name):
+    path = recipe.find(name)
+    job, text = recipe.load(path), path.read_text("utf-8")
+    assert zoo.spell(job.model.base) == job.model.base
+    augment.parse(job.augment.augment)
+    about = text.partition("\n[")[0]
+    assert all(line.startswith("#") for line in about.splitlines())
+    assert f"--recipe {name} " in about
+    if name in PAPERS:
+        assert re.search(r'"[A-Z].+" \((19|20)\d\d\)', about.replace("\n# ", " "))
+
+
+def test_the_papers_recipes_are_there():
+    assert set(PAPERS) <= set(recipe.named())
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_a_papers_recipe_leaves_nothing_of_the_training_open(name):
+    """But for channels, which are the network's, and the rate, which follows the batch."""
+    facts = rules.Facts(100_000, 1000, 300, Pixels(), 1, False, False)
+    job, choices = rules.choose(recipe.load(recipe.find(name)), facts)
+    assert (job.model.weights, job.train.head_epochs) == ("none", 0)
+    assert {choice.knob for choice in choices} & {"size", "augment", "batch_size", "epochs", "weight_decay"} == set()
+
+
+@pytest.mark.parametrize(
+    ("knobs", "expected"),
+    [
+        ({"lr_per": "0.1/256", "batch_size": 256, "optimizer": "sgd_l2"}, 0.1),
+        ({"lr_per": "0.1/256", "batch_size": 1024, "optimizer": "sgd"}, 0.4),
+        ({"lr_per": "1e-1/256", "batch_size": 64, "optimizer": "lars"}, 0.025),
+        ({"lr_per": "0.002/32", "batch_size": 128, "optimizer": "adamw"}, 0.004),
+        ({"lr_per": "0.1/256", "batch_size": 64, "lr": 0.3}, 0.3),
+    ],
+)
+def test_the_rate_follows_the_batch(knobs, expected):
+    facts = rules.Facts(1000, 100, 300, Pixels(), 1, False, False)
+    job, choices = rules.choose(recipe.Recipe().override(**knobs), facts)
+    assert job.train.lr == pytest.approx(expected)
+    reasons = [choice.reason for choice in choices if choice.knob == "lr"]
+    assert all("for 256 pictures, in proportion" in reason for reason in reasons) or knobs["optimizer"] == "adamw"
+
+
+@pytest.mark.parametrize("text", ["0.1", "0.1/0", "0.1/256/2", "a/b", "-0.1/256", "0.1/2.5"])
+def test_a_rate_for_no_batch_is_refused(text):
+    with pytest.raises(UnknownName, match="lr_per must be like 0.1/256, not"):
+        recipe.Recipe().override(lr_per=text)
+
+
+def test_train_takes_a_papers_recipe(cli, digits):
+    words = ("train", "--recipe", "lenet", "--data", digits, "--dry-run")
+    plan = json.loads(cli(*words, "--json", "--batch-size", "8", "--epochs", "3")[1])
+    train, model = plan["recipe"]["train"], plan["recipe"]["model"]
+    assert model["base"] == "lenet5(c3=table, subsampling=trainable)"
+    assert (model["weights"], train["head_epochs"], train["epochs"]) == ("none", 0, 3)
+    assert (train["lr"], train["batch_size"]) == (0.005, 8)
+    assert "0.02 for 32 pictures, in proportion to the batch" in [choice["reason"] for choice in plan["chosen"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--recipe", "lennet"], "No recipe is called 'lennet'. Did you mean 'lenet'?"),
+        (["--recipe", "lenet", "--lr-per", "0.1"], "lr_per must be like 0.1/256, not '0.1'."),
+        (["--recipe", "lenet", "--size", "16"], "needs pictures of at least 32 pixels, not 16"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(cli, digits, words, sentence):
+    status, _, err = cli("train", "--data", digits, *words)
+    assert status == 2
+    assert sentence in err
+
+
+def test_train_from_scratch_by_rules(cli, tiny, pets, tmp_path):
+    status, out, err = cli("train", "--base", tiny, "--data", pets, *QUICK)
+    assert status == 0, err
+    assert "the run is in runs/train-tiny-pets-1" in out
+    assert "head alone" not in out
+    saved = recipe.load(tmp_path / "runs" / "train-tiny-pets-1" / "recipe.toml")
+    assert (saved.model.weights, saved.train.head_epochs, saved.train.start) == ("none", 0, "fresh")
+
+
+def test_a_recipe_trains_lenet_on_digits(cli, digits):
+    status, out, err = cli(
+        "train", "--recipe", "lenet", "--data", digits, "--epochs", "8", "--batch-size", "8", "--json"
+    )
+    assert status == 0, err
+    figures = json.loads(out)
+    assert (figures["split"], figures["n"]) == ("test", 40)
+    assert figures["accuracy"] >= 0.5
+
+
+def test_fresh_blocks_pass_on_what_they_see():
+    """Goyal et al. 2017, section 5.1."""
+    for name, last in (("resnet18", "bn2"), ("resnet50", "bn3"), ("resnet50_paper", "bn3")):
+        model = zoo.build(f"{name}(zero_init=true)", pixels=Pixels(), num_classes=2)
+        norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        zero = {layer.name for layer in norms if not np.asarray(layer.gamma).any()}
+        assert zero == {layer.name for layer in norms if layer.name.endswith(last)}
+
+
+def test_heads_for_training_are_trained_and_not_saved(tmp_path):
+    network = models.to_train("googlenet(aux=true)", "none", size=15)
+    network = with_head(network, ("cat", "dog", "cow"))
+    assert {name: logits.shape[-1] for name, logits in network.model.output.items()} == {
+        "logits": 3, "aux2": 3, "aux1": 3,
+    }  # fmt: skip
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 15, 15, 3)).astype("float32")
+    for kernel in (network.model.get_layer(name).kernel for name in ("fc", "aux1.fc2", "aux2.fc2")):
+        kernel.assign(keras.random.normal(kernel.shape, seed=1))
+    models.save(network, tmp_path / "model.keras")
+    plain = models.read(tmp_path / "model.keras")
+    assert plain.model.output_shape == (None, 3)
+    assert not [layer for layer in plain.model.layers if layer.name.startswith("aux")]
+    expected = network.model(pictures, training=False)["logits"]
+    np.testing.assert_allclose(plain.model(pictures, training=False), expected, rtol=1e-4, atol=1e-5)
+    assert for_use(network).model.output is network.model.output["logits"]
+
+
+def halfway(x, num_classes, *, aux):
+    """Two convolutions, each with a head of GoogLeNet's names."""
+    heads = {}
+    for name, width in (("aux1", 8), ("aux2", 8), ("logits", 16)):
+        x = layers.relu(layers.conv(x, width, 3, 2, bias=0.0, name=f"{name}.conv"), name=f"{name}.relu")
+        features = keras.layers.GlobalAveragePooling2D(name="pooled" if name == "logits" else f"{name}.pool")(x)
+        heads[name] = layers.head(features, num_classes, name="fc" if name == "logits" else f"{name}.fc2")
+    return {name: heads[name] for name in ("logits", "aux2", "aux1")} if aux else heads["logits"]
+
+
+@pytest.fixture
+def aux(monkeypatch):
+    """The network in the table, its heads for training on."""
+    pixels, knobs = Pixels(crop=32, resize=37), {"aux": (False, True)}
+    monkeypatch.setitem(zoo.variants(), "halfway", Variant(halfway, "fc", 0, 0, 16, pixels, knobs=knobs))
+    return "halfway(aux=true)"
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_auxiliary_losses_through_the_command(cli, aux, pets, tmp_path, precision):
+    """Every head learns; what is saved and measured is the logits."""
+    words = ("--base", aux, "--data", pets, "--out", "run", "--precision", precision, "--json", *QUICK)
+    status, out, err = cli("train", *words)
+    assert status == 0, err
+    run = runs.load_run(tmp_path / "run")
+    assert run.network.model.output_shape == (None, 2)
+    kept = load_file(tmp_path / "run" / "checkpoints" / "best.safetensors")
+    assert all(kept[f"{head}.weight"].any() for head in ("fc", "aux1.fc2", "aux2.fc2"))
+    assert json.loads(out)["accuracy"] == run.metrics["accuracy"]
+    network = with_policy(models.to_train(aux, "none"), precision)
+    heads = [network.model.get_layer(name) for name in ("fc", "aux1.fc2", "aux2.fc2")]
+    assert {head.compute_dtype for head in heads} == {"float32"}
+
+
+def column(blocks, seed, name="column"):
+    """A column of VGG's table 1 with hidden layers of 8 units in place of 4096."""
+    keras.utils.set_random_seed(seed)
+    pictures = keras.Input((None, None, 3), name="pictures")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vgg, "classifier", small_classifier)
+        logits = vgg.network(
+            pictures, 5, blocks=blocks, convolve=vgg.plain, activation="relu", dropout=0.5, convolutional_head=False
+        )
+    return keras.Model(pictures, logits, name=name)
+
+
+def small_classifier(x, num_classes, side, names, **_):
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    for name, units in zip(names[::3], (8, 8, num_classes), strict=True):
+        x = keras.layers.Dense(units, name=name)(x)
+    return x
+
+
+@pytest.mark.parametrize("name", ["vgg13", "vgg16", "vgg16c", "vgg19"])
+def test_deeper_nets_grow_from_the_first(name, monkeypatch):
+    """Section 3.1: the first four convolutions and the three dense layers; what is between stays fresh."""
+    row = zoo.variant(name)
+    blocks = {"vgg13": vgg.B, "vgg16": vgg.D, "vgg16c": vgg.C, "vgg19": vgg.E}[name]
+    small, deep = column(vgg.A, seed=1), column(blocks, seed=2, name=name)
+    fresh = {name: np.array(variable) for name, (_, variable) in tensor_names(deep).items()}
+    its = {name: np.array(variable) for name, (_, variable) in tensor_names(small).items()}
+    monkeypatch.setattr(assign, "like", lambda *_: ["vgg11"])  # of which these have fewer units
+    loaded = assign.grow(deep, Weights(its, "keras"), source="a.keras")
+    assert loaded[0] == f"14/{len(fresh)} tensors loaded"
+    layers = list(row.grown)
+    assert [small.get_layer(row.grown[layer]).filters for layer in layers[:4]] == [64, 128, 256, 256]
+    for tensor, (layer, variable) in tensor_names(deep).items():
+        kind = tensor.rpartition(".")[2]
+        expected = its[f"{row.grown[layer.name]}.{kind}"] if layer.name in layers else fresh[tensor]
+        np.testing.assert_array_equal(variable, expected)
+
+
+def test_growing_through_a_run_folder(monkeypatch, tmp_path):
+    """As `train --base deep --weights RUN`; a file of the deep net itself is taken whole, and none grows unasked."""
+    monkeypatch.setattr(vgg, "classifier", small_classifier)
+    for name, blocks, grows in (
+        ("seed", vgg.A, {}),
+        ("deep", vgg.B, {"grows_from": "seed", "grown": vgg.grown(vgg.B)}),
+    ):
+        knobs = {"convolve": vgg.plain, "activation": "relu", "dropout": 0.5, "convolutional_head": False}
+        build = partial(vgg.network, blocks=blocks, **knobs)
+        count = column(blocks, seed=0).count_params()
+        row = Variant(build, "classifier.6", count, 0, 8, Pixels(crop=32, resize=32), classes=5, **grows)
+        monkeypatch.setitem(zoo.variants(), name, row)
+    seed, fresh = models.load("seed", "none"), models.load("deep", "none")
+    models.save(seed, tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="does not fit deep: it looks like seed"):
+        models.load("deep", tmp_path)
+    grown = models.to_train("deep", str(tmp_path))
+    assert grown.loaded == ("14/26 tensors loaded", "grown from seed, the other tensors are fresh")
+    place, first = grown.model.get_layer("features.10"), seed.model.get_layer("features.6")
+    np.testing.assert_array_equal(place.kernel, first.kernel)
+    models.save(fresh, tmp_path / "deep.keras")
+    assert models.to_train("deep", str(tmp_path / "deep.keras")).loaded == ("26/26 tensors loaded",)
+
+
+def test_places_of_the_columns_are_torchvisions():
+    """A's are features.0, 3, 6, 8 ...; the layers of those names are convolutions of as many maps."""
+    deep = column(vgg.D, seed=0)
+    convolutions = {layer.name for layer in deep.layers if isinstance(layer, keras.layers.Conv2D)}
+    assert set(vgg.places(vgg.D).values()) == convolutions
+    assert list(vgg.places(vgg.A).values())[:4] == ["features.0", "features.3", "features.6", "features.8"]
+
+
+def test_a_grown_network_says_what_is_fresh():
+    """Of another head, too."""
+    pictures = keras.Input((None, None, 3))
+    logits = keras.layers.Dense(4, name="fc")(keras.layers.GlobalAveragePooling2D()(pictures))
+    words = ("14/32 tensors loaded", "grown from vgg11, the other tensors are fresh")
+    network = Network(keras.Model(pictures, logits), Pixels(), tuple("abcd"), "fc", "vgg16", words)
+    assert with_head(network, ("x", "y")).loaded == ("head 4 -> 2 new; 12/2 tensors loaded", words[1])

@@ -1,0 +1,140 @@
+"""What `finetune` and `train` share: the flags, the plan and the closing lines."""
+
+import sys
+
+import click
+
+from transferkit.commands import options as shared
+
+FLAGS = (
+    shared.recipe_options("data", "augment", "model", "train"),
+    click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="A paper's recipe, or a TOML file of knobs."),
+    click.option("--out", type=click.Path(), help="Run folder.  [default: runs/<command>-<base>-<data>-<n>]"),
+    click.option("--overwrite", is_flag=True, help="Replace the run folder that is there."),
+    click.option("--resume", type=shared.FOLDER, metavar="RUN", help="Go on with a run that was cut short."),
+    click.option("--dry-run", is_flag=True, help="Print the plan and stop."),
+    shared.as_json,
+    shared.with_tensorflow,
+)
+
+
+def options(function):
+    """All flags of a command that trains; `carry_out` takes them."""
+    for flag in reversed(FLAGS):
+        function = flag(function)
+    return function
+
+
+def carry_out(command: str, given: dict, defaults: dict | None = None):
+    """Train by what a command was given, and answer.
+
+    Args:
+        command: its name, for the run folder and for how to go on.
+        given: the flags of `options`.
+        defaults: knobs that the command sets where neither recipe nor flag does.
+    """
+    names = ("recipe_name", "out", "overwrite", "resume", "dry_run", "as_json")
+    recipe_name, out, overwrite, resume, dry_run, as_json = (given.pop(name) for name in names)
+    given = {name: value for name, value in given.items() if value is not None}
+    if resume and (given or recipe_name or out or overwrite or dry_run):
+        raise click.UsageError("--resume takes everything from the run: give it alone, or with --json.")
+    wanted = shared.build_recipe(recipe_name, given, defaults)
+    if not resume and not wanted.data.data:
+        raise click.UsageError("Missing option '--data': where your pictures are.")
+
+    from transferkit import console, runs
+    from transferkit.training import planning, tuning
+
+    if resume:
+        run = tuning.resume(resume)
+    else:
+        name = f"runs/{command}-{runs.slug(wanted.model.base)}-{runs.slug(wanted.data.data)}"
+        runs.check_free(out, overwrite=overwrite, base=wanted.model.base)  # before the pictures are read
+        plan = planning.plan(wanted)
+        if dry_run and as_json:
+            return shared.answer(plan_document(plan))
+        show_plan(plan, on=console.answers() if dry_run else console.console)
+        if dry_run:
+            return
+        run = tuning.run(plan, tuning.new_folder(plan, out, overwrite=overwrite, name=name))
+    if as_json:
+        names = ("accuracy", "ci95", "n", "split", "seconds", "folds")
+        figures = {name: run.metrics[name] for name in names if name in run.metrics}
+        shared.answer({"run": str(run.folder)} | figures)
+    else:
+        show_result(run)
+    if run.metrics["interrupted"]:
+        click.echo(f"Interrupted: transferkit {command} --resume {run.folder} goes on.", err=True)
+        sys.exit(130)
+
+
+def plan_document(plan) -> dict:
+    """The plan as `--dry-run --json` answers it."""
+    import dataclasses
+
+    return {
+        "recipe": dataclasses.asdict(plan.recipe),
+        "chosen": [dataclasses.asdict(choice) for choice in plan.choices],
+        "pictures": {name: part.counts() for name, part in plan.splits.items()},
+        "unreadable": [{"path": path, "reason": reason} for path, reason in plan.unreadable],
+        "weights": plan.network.loaded,
+        "device": plan.device.name,
+        "precision": plan.device.policy,
+    }
+
+
+def show_plan(plan, on):
+    """Pictures, network, knobs and why, on a console."""
+    from transferkit.console import say, table
+
+    splits, job = plan.splits, plan.recipe
+    counts = {name: part.counts() for name, part in splits.items()}
+    rows = [[c, *(counts[name][c] for name in counts)] for c in splits.train.classes]
+    more = [["...", *("" for _ in counts)]] if len(rows) > 20 else []
+    total = [["all", *(len(part) for _, part in splits.items())]]
+    table("Pictures", ["class", *counts], rows[:20] + more + total, on)
+    for name, part in splits.items():
+        if part.ignored:
+            ignored = ", ".join(f"{count} {suffix}" for suffix, count in sorted(part.ignored.items()))
+            say(f"Passed over in {name}: {ignored}.", on)
+    if splits.made:
+        held = f"{job.data.validation:.0%} of each class"
+        if splits.train.groups:  # of which no share can be promised
+            held = f"{len(splits.val):,} pictures, in whole groups nearest to {held},"
+        say(f"No validation pictures are given: {held} are held out.", on)
+    pixels = plan.network.pixels
+    say("", on)
+    say(
+        f"{plan.network.base}: {'; '.join(plan.network.loaded) or 'fresh weights'}; on {plan.device.name} in "
+        f"{plan.device.policy}; shorter side to {pixels.resize}, {pixels.interpolation}, centre {pixels.crop} pixels",
+        on,
+    )
+    say("", on)
+    flags = [[f"--{c.knob.replace('_', '-')}", str(c.value), c.reason] for c in plan.choices]
+    table("Chosen by rule", ["knob", "value", "because"], flags, on)
+
+
+def show_result(run):
+    """The closing lines."""
+    figures = run.metrics
+    if "folds" in figures:
+        return shared.show_folds(figures, run.folder)
+    val = "validation pictures, which also chose the checkpoint"
+    click.echo(shared.accuracy_line(figures, "test pictures" if figures["split"] == "test" else val))
+    click.echo(shared.confused_line(figures))
+    kept = figures["kept"]
+    if figures["baseline"]:
+        alone, added = figures["baseline"], [100 * share for share in figures["baseline"]["added_ci95"]]
+        click.echo(
+            f"a logistic regression on the frozen network's features: {shared.percent(alone['accuracy'])}; "
+            f"training added {100 * alone['added']:+.1f} points (95%: {added[0]:+.1f} to {added[1]:+.1f})"
+        )
+    if kept["phase"] == "probe":
+        click.echo("kept: the regression itself, which no epoch of training was better than")
+    else:
+        click.echo(f"kept: the weights of epoch {kept['epoch']} of phase {kept['phase']!r}")
+    if figures["soup"]:
+        click.echo(shared.soup_line(figures["soup"]))
+    if figures["unreadable"]:
+        click.echo(f"{figures['unreadable']} pictures could not be read and were left out")
+    click.echo(f"{figures['seconds']:.0f} seconds; the run is in {run.folder}")

@@ -1,0 +1,108 @@
+"""The learning rate found by trying: it rises from step to step, and the loss says where it helps and where it harms.
+
+Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import keras
+import numpy as np
+
+from transferkit.console import track
+from transferkit.training import checkpoints, fitting, tuning
+from transferkit.training.phases import phases
+from transferkit.training.planning import Plan
+
+LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
+SMOOTH = 0.9  # of the mean of the losses before, in a smoothed one
+HOPELESS = 4  # times the least loss
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search saw.
+
+    Attributes:
+        rates: of the steps that were made.
+        losses: the smoothed loss at each.
+        steepest: the rate at which the loss fell fastest.
+        minimum: the rate of the least loss.
+        suggestion: for `--lr`.
+    """
+
+    rates: list[float]
+    losses: list[float]
+    steepest: float
+    minimum: float
+    suggestion: float
+
+
+def find(job: Plan) -> Found:
+    """Search the highest rate of a job's released phase.
+
+    What comes before that phase is trained first, as the job has it: the head's start and its own phase. Of several
+    released phases it is the first. Nothing is left on the disk, and the phase is then as it was before the search.
+
+    Raises:
+        ValueError: no step gave a finite loss; or as `fitting.fit`.
+    """
+    lost = dict(job.unreadable)
+    with TemporaryDirectory(prefix="transferkit-") as place:
+        folder = Path(place)
+        (folder / "checkpoints").mkdir()
+        tuning.begin(job, folder, lost)
+        ways = phases(job.recipe)
+        before = ways[:1] if ways[0].name == "head" and len(ways) > 1 else []
+        for phase in before:
+            tuning.go_through(job, folder, phase, lost)
+        phase, state = dataclasses.replace(ways[len(before)], lr=1.0), checkpoints.load(folder)
+        job = dataclasses.replace(job, recipe=job.recipe.override(schedule="constant", warmup=0.0))
+        with fitting.prepared(job, folder, phase, lost) as material:
+            model = fitting.compiled(job, state, phase, material)
+            batches, _ = material.batches(fitting.ordered(job, state, material, STEPS))
+            return suggested(*sweep(model, batches, parts=state.parts))
+
+
+def sweep(model: keras.Model, batches: Iterable, *, parts: int = 1) -> tuple[list[float], list[float]]:
+    """Train with a rate that rises evenly in its logarithm, until the loss is `HOPELESS` times its least.
+
+    Afterwards weights, optimizer, metrics, the seeds of dropout and the random numbers of Python and NumPy are what
+    they were, to the last bit.
+
+    Args:
+        model: compiled with an optimizer of `optimizers.make`, whose schedule does not come to 0 meanwhile.
+        batches: (values, labels), `STEPS` times `parts` of them or more.
+        parts: in which a batch comes, whose gradients are added up.
+
+    Returns:
+        The rates, and the smoothed losses, of the steps with a finite loss.
+    """
+    rates, losses, mean = np.geomspace(LOWEST, HIGHEST, STEPS).tolist(), [], 0.0
+    with checkpoints.unchanged(model):
+        batches, optimizer = iter(batches), model.optimizer
+        for step in track(range(STEPS), STEPS, "rates"):
+            # whatever the schedule says at this step
+            optimizer.factor.assign(rates[step] / float(optimizer.learning_rate))
+            model.reset_metrics()  # of which the loss is the mean
+            for _ in range(parts):
+                loss = float(model.train_on_batch(*next(batches), return_dict=True)["loss"])
+            if not math.isfinite(loss):
+                break
+            mean = SMOOTH * mean + (1 - SMOOTH) * loss
+            losses.append(mean / (1 - SMOOTH ** (step + 1)))
+            if losses[-1] > HOPELESS * min(losses):
+                break
+    return rates[: len(losses)], losses
+
+
+def suggested(rates: list[float], losses: list[float]) -> Found:
+    """What the losses say of the rates."""
+    best = int(np.argmin(losses))
+    slopes = np.gradient(losses, np.log(rates))
+    steepest = int(np.argmin(slopes[: best + 1]))
+    return Found(rates, losses, rates[steepest], rates[best], rates[best] / 10)
