@@ -9,6 +9,7 @@ A result is a line of OUT/rules.jsonl, and what is there is not run again: start
 """
 
 import json
+import math
 import os
 import statistics
 import sys
@@ -79,7 +80,8 @@ def fill(results: Path, folder: Path, seed: int):
         note(REGRESSION, regressed(folder, seed))
     for setting, knobs in GRID.items():
         if setting not in known:
-            same = all(rule["chosen"][name] == value for name, value in knobs.items())
+            chosen = rule["chosen"]
+            same = chosen["unfreeze"] == knobs["unfreeze"] and math.isclose(chosen["lr"], knobs["lr"], rel_tol=0.02)
             note(setting, rule if same else fine_tuned(folder, seed, knobs))
 
 
