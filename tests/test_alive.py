@@ -127,7 +127,7 @@ def test_pictures_that_go_in_mid_run_are_missed(tiny, tmp_path, monkeypatch):
     before = history(tmp_path / "run")
     away.rename(pets)
     after = history(tuning.resume(tmp_path / "run").folder)
-    assert len(before) == 1 and after[:1] == before and len(after) == 4
+    assert before and after[: len(before)] == before and len(after) == 4  # some batches are read ahead
 
 
 def test_a_full_disk_is_not_a_full_memory():
@@ -156,9 +156,9 @@ def poisoned(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("gpu", "knobs"),
     [
-        (False, {"accumulate": 2}),
+        (False, {"accumulate": 2, "seed": 0}),
         (False, {"balance": "sampling", "seed": 4}),
-        (True, {"checkpoint_minutes": 10.0}),
+        (True, {"checkpoint_minutes": 10.0, "seed": 0}),
     ],
 )
 def test_pictures_that_spoil_the_loss_are_named(poisoned, tmp_path, monkeypatch, capsys, gpu, knobs):
@@ -182,7 +182,7 @@ def test_pictures_that_spoil_the_loss_are_named(poisoned, tmp_path, monkeypatch,
 
 def test_a_step_that_ruins_the_weights_is_not_kept(tiny, pets, tmp_path, capsys):
     """Its own loss is fine: that of the next one would be no number."""
-    run = finetuned(tiny, pets, tmp_path / "run", lr=1e39, optimizer="sgd", nesterov="off", warmup=0.0)
+    run = finetuned(tiny, pets, tmp_path / "run", lr=3e38, optimizer="sgd", nesterov="off", warmup=0.0)
     assert run.metrics["kept"]["phase"] == "head" and not run.metrics["interrupted"]
     assert capsys.readouterr().err.count("at half the rate") == 3
     assert all(np.isfinite(value).all() for value in weights(run.folder).values())
@@ -215,7 +215,7 @@ MOMENTS = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_at_any_time(finished, pets, tmp_path, monkeypatch, capsys, moment):
-    base, knobs = finished.folder, {"start": "probe", "epochs": 3, "head_epochs": 1}
+    base, knobs = finished.folder, {"weights": "imagenet", "start": "probe", "epochs": 3, "head_epochs": 1}
     place, name = MOMENTS[moment]
     with monkeypatch.context() as patch:
         patch.setattr(place, name, pressed(getattr(place, name)))

@@ -104,7 +104,7 @@ def check_kills(zygote, place: Path, kills: int, seed: int):
         if running(zygote):
             os.kill(pid, signal.SIGKILL)
             told.append({**json.loads(state.read_text()), "history": None})
-        if ended(zygote) != -signal.SIGKILL:
+        if ended(zygote) != -signal.SIGKILL or (run / "metrics.json").exists():
             break
         words = ["finetune", "--resume", run.name]
     else:
@@ -180,7 +180,7 @@ def test_pictures_that_are_away_are_missed_and_come_back(zygote, cut):
 def test_a_full_disk_loses_nothing(zygote, cut):
     place = cut / "run" / "checkpoints"
     before = {path.name: path.read_bytes() for path in place.glob("*.safetensors")}
-    sentence = refused(zygote, cut, "finetune", "--resume", "run", room=min(map(len, before.values())) // 2)
+    sentence = refused(zygote, cut, "finetune", "--resume", "run", room=min(map(len, before.values())) - 1)
     assert "could not be written" in sentence
     assert before == {path.name: path.read_bytes() for path in place.glob("*.safetensors")}
     assert called(zygote, cut, "finetune", "--resume", "run")[0] == 0
