@@ -52,7 +52,7 @@ def test_one_device_has_no_strategy():
 @pytest.mark.parametrize(
     "knobs, said",
     [
-        ({"batch_size": 9}, "cannot be shared by 2 devices: take 10"),
+        ({"batch_size": 9}, "cannot be shared by 2 devices: take batch_size 10"),
         ({"batch_size": 8, "accumulate": 2}, "2 devices cannot accumulate"),
         ({"batch_size": 8, "clip": 1.0}, "2 devices cannot clip"),
         ({"batch_size": 8, "teacher": "resnet50"}, "2 devices cannot learn from a teacher"),

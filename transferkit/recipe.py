@@ -143,7 +143,7 @@ class Train:
     )
     folds: int = knob(0, "Cross-validate: so many runs, each held-out part once; 0 is one run.", low=0, high=100)
     memory: float = knob(1.0, "GB of pictures or features kept in memory, of each split; more go to disk.", low=0.0)
-    seed: int = knob(0, "Seed of split, order, augmentation and fresh weights.", low=0)
+    seed: int = knob(0, "Seed of split, order, augmentation and fresh weights.", low=0, high=2**31 - 1)
     determinism: str = knob("off", "on: the same run to the last bit, some steps slower.", choices=("off", "on"))
     checkpoint_minutes: float = knob(
         10.0, "Minutes between checkpoints within an epoch; each epoch ends with one.", low=0.0
@@ -180,6 +180,7 @@ class Recipe:
         recipe = self
         for name, value in knobs.items():
             part = pick(parts_of_knobs(), name, "knob")
+            value = value.item() if hasattr(value, "item") else value  # NumPy's numbers
             check(name, value)
             recipe = replace(recipe, **{part: replace(getattr(recipe, part), **{name: value})})
         return recipe
@@ -208,7 +209,7 @@ def check(name: str, value):
         return
     wanted, facts = kind(knob), knob.metadata
     if not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool):
-        raise ValueError(f"{name} must be a {wanted.__name__}, not {value!r}.")
+        raise ValueError(f"{name} must be of type {wanted.__name__}, not {value!r}.")
     if wanted is float and not math.isfinite(value):
         raise ValueError(f"{name} must be a number, not {value!r}.")
     if facts["choices"] and value not in (*facts["choices"], knob.default):

@@ -12,6 +12,7 @@ from transferkit.pixels import Pixels
 from transferkit.recipe import BY_RULE, Recipe, parts_of_knobs
 
 MANY = 20_000  # pictures; from here on BiT-HyperRule, too, takes data for large
+ADAPTIVE = ("adamw", "lamb")  # optimizers that divide each gradient by its deviation
 BUDGETS = {  # {(fresh weights, a GPU): pictures through the whole network, least and most epochs}
     (False, False): (2_400, 2, 20),
     (False, True): (60_000, 5, 30),
@@ -108,6 +109,8 @@ def start(facts, recipe):
         return "fresh", f"more than {MANY:,} pictures: some epochs of the head cost less"
     if facts.smallest_class < 2:
         return "fresh", "a class has one picture"
+    if recipe.train.bn == "stats":
+        return "fresh", "new statistics make other features than those of a regression"
     return "probe", "a regression on the features is the best head to begin with"
 
 
@@ -140,16 +143,17 @@ def epochs(facts, recipe):
 def views(facts, recipe):
     if recipe.train.unfreeze == "head":
         return 1, "the head learns on the plain view"
-    if "all" in recipe.train.unfreeze:
+    if recipe.train.unfreeze == "all":
         return 0, "nothing is frozen"
     return 4, "the frozen part runs four times a picture, and no more"
 
 
 def lr(facts, recipe):
-    """In proportion to the batch (Goyal et al. 2017, section 2.1); where each gradient is divided by its deviation, to
-    the square root (Krizhevsky 2014, "One weird trick", section 5; You et al. 2019)."""
-    knobs, adaptive = recipe.train, recipe.train.optimizer in ("adamw", "lamb")
-    first = ("1e-3/32" if recipe.model.weights == "none" else "6e-4/32") if adaptive else "0.01/32"
+    """In proportion to the batch (Goyal et al. 2017, section 2.1); where each gradient is divided by its deviation or
+    norm, to the square root (Krizhevsky 2014, "One weird trick", section 5; You et al. 2019)."""
+    knobs, adaptive = recipe.train, recipe.train.optimizer in (*ADAPTIVE, "lars")
+    first = "1e-3/32" if recipe.model.weights == "none" else "6e-4/32"
+    first = {"lars": "2/256", "sgd": "0.01/32", "sgd_l2": "0.01/32"}.get(knobs.optimizer, first)
     rate, per = (knobs.lr_per or first).split("/")
     scale = knobs.batch_size / int(per)
     share = "in proportion to the root of the batch" if adaptive else "in proportion to the batch"
@@ -157,11 +161,12 @@ def lr(facts, recipe):
 
 
 def head_lr(facts, recipe):
-    return (3e-3, "AdamW, one layer") if recipe.train.optimizer == "adamw" else (0.1, "SGD, one layer")
+    rates = {"sgd": 0.1, "sgd_l2": 0.1, "lars": 2.0}
+    return rates.get(recipe.train.optimizer, 3e-3), f"{recipe.train.optimizer}, one layer"
 
 
 def weight_decay(facts, recipe):
-    return (0.01, "AdamW") if recipe.train.optimizer == "adamw" else (1e-4, "SGD")
+    return 0.01 if recipe.train.optimizer in ADAPTIVE else 1e-4, recipe.train.optimizer
 
 
 def label_smoothing(facts, recipe):

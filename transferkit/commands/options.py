@@ -106,6 +106,10 @@ def build_recipe(name: str | None, knobs: dict, defaults: dict | None = None) ->
     """Defaults, those of the command too, then the recipe of that name or path, then the flags that were given."""
     start = recipe.Recipe().override(**defaults or {})
     wanted = recipe.load(recipe.find(name), start) if name else start
+    # a flag from which others follow goes before what the recipe says of those
+    follow = {"time": ("epochs", "head_epochs"), "lr_per": ("lr",)}
+    opened = [knob for flag, knobs_of_it in follow.items() if knobs.get(flag) for knob in knobs_of_it]
+    wanted = wanted.override(**dict.fromkeys(opened, recipe.BY_RULE))
     return wanted.override(**{name: value for name, value in knobs.items() if value is not None})
 
 

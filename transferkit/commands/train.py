@@ -4,7 +4,7 @@ import click
 
 from transferkit.commands import job
 
-SCRATCH = {"weights": "none", "start": "fresh", "head_epochs": 0}
+SCRATCH = {"weights": "none", "start": "fresh"}
 
 
 @click.command(short_help="Train a network from scratch, by a paper's recipe or by rules.")
@@ -17,4 +17,5 @@ def command(**given):
     docs/recipes.md lists the recipes; a flag goes before what the recipe says, and the rate follows --batch-size.
     Without one, rules choose: transferkit train --base lenet5 --data digits/
     """
-    job.carry_out("train", given, SCRATCH)
+    alone = given["unfreeze"] == "head"
+    job.carry_out("train", given, SCRATCH | ({} if alone else {"head_epochs": 0}))

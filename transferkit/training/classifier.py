@@ -34,7 +34,7 @@ LIVE = ("network_", "_folded")  # Keras objects, which are built again from the 
 
 
 class FineTuner(ClassifierMixin, BaseEstimator):
-    """A network fine-tuned on pictures: first its new head, then all that `unfreeze` says, as `tk.finetune` does.
+    """A network fine-tuned on pictures: its new head, then what `unfreeze` says, as `tk.finetune` does.
 
     A share of the pictures given to `fit` is held out in it, and the best epoch on them is kept. What is left at None
     is chosen by rules from the pictures and the hardware.

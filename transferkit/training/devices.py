@@ -163,11 +163,11 @@ def check(device: Device, knobs: Train):
     Under a strategy Keras 3.15 clips each device's gradients before they are summed, and does not accumulate
     (keras#20582).
     """
-    several, size = f"{device.replicas} devices", knobs.batch_size
-    if size % device.replicas:
-        raise UnknownName(
-            f"A batch of {size} pictures cannot be shared by {several}: take {size + -size % device.replicas}."
-        )
+    several, size, parts = f"{device.replicas} devices", knobs.batch_size, device.replicas * knobs.accumulate
+    if size % parts:
+        whom = f"be shared by {several}" if device.replicas > 1 else "be run"
+        how = f" in {knobs.accumulate} parts" if knobs.accumulate > 1 else ""
+        raise UnknownName(f"A batch of {size} pictures cannot {whom}{how}: take batch_size {size + -size % parts}.")
     if device.strategy is None:
         return
     if knobs.accumulate > 1:

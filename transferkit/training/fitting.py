@@ -93,6 +93,8 @@ def fit(job: Plan, folder: Path, phase: Phase, material: Material):
                 if not devices.out_of_memory(error):
                     raise
                 _divide(job, folder)
+        if interruptible.asked:  # after the last step
+            raise KeyboardInterrupt
 
 
 def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Material:

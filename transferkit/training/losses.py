@@ -65,8 +65,7 @@ def compile_for(
 
     The figures are those of the first block alone, without smoothing, class weights or focus, and weighted: rows of
     sample weight 0, with which a short batch is filled, do not count. The `loss` of an evaluation does count them in
-    its mean over batches, so choose by `cross_entropy`. Accumulation and a moving average are one device's only: see
-    `optimizers.make`. Within a strategy, call this in its scope.
+    its mean over batches, so choose by `cross_entropy`. Within a strategy, call this in its scope.
 
     Keras scales the loss by itself only where the model's own policy says so, which a functional model does not keep.
 

@@ -31,6 +31,8 @@ def placed(model: keras.Model, device: Device) -> keras.Model:
         copy = keras.models.clone_model(keras.Model(model.input, model.output, name=model.name), clone_function=clone)
     for new, old in zip(copy.variables, model.variables, strict=True):
         new.assign(np.asarray(old))
+        if new.trainable != old.trainable:  # of a norm's scale and shift, which its layer's config says nothing of
+            new.trainable = old.trainable
     for layer in copy.layers:
         if isinstance(getattr(layer, "seed_generator", None), keras.random.SeedGenerator):
             _draw_apart(layer.seed_generator)

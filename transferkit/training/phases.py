@@ -41,11 +41,14 @@ def phases(recipe: Recipe) -> list[Phase]:
     words, left = words_of(knobs.unfreeze), knobs.epochs - knobs.head_epochs
     if 0 < left < len(words):
         raise UnknownName(
-            f"unfreeze has {len(words)} phases, but {left} epochs are left for them: give {len(words)} or more."
+            f"unfreeze has {len(words)} phases, but epochs left for them are {left}: give {len(words)} or more."
         )
     shares = [left // len(words) + (number < left % len(words)) for number in range(len(words))]
+    views = {"all": 0} if len(words) > 1 else {}  # the phase that has nothing frozen to spare
     return head + [
-        Phase(word, share, knobs.lr, knobs.views) for word, share in zip(words, shares, strict=True) if share
+        Phase(word, share, knobs.lr, views.get(word, knobs.views))
+        for word, share in zip(words, shares, strict=True)
+        if share
     ]
 
 
@@ -59,6 +62,10 @@ def words_of(unfreeze: str) -> list[str]:
     if not all(words) or len(set(words)) < len(words):
         raise UnknownName(
             f"unfreeze must be different parts with commas between, as in 'last-stage,all': {unfreeze!r}."
+        )
+    if "head" in words and len(words) > 1:
+        raise UnknownName(
+            f"The head's own phase before others is head_epochs: leave head out of unfreeze {unfreeze!r}."
         )
     return words
 

@@ -15,7 +15,7 @@ from transferkit.data.listing import Splits, complete
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, at_size, with_channels, with_head
 from transferkit.recipe import Recipe, Train
-from transferkit.training import devices, precision, teaching, workers
+from transferkit.training import devices, precision, schedules, teaching, workers
 from transferkit.training.freezing import release
 from transferkit.training.phases import check_time, phases, words_of
 from transferkit.weights.catalogue import is_file
@@ -91,11 +91,14 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         network.pixels,
         network.minimum,
         device.gpu,
-        _probes(network, splits),
+        _probes(network) and network.classes != splits.train.classes,
         device.replicas,
     )
     settled, choices = rules.choose(wanted, facts)
+    if settled.train.start == "probe" and not _probes(network):
+        raise UnknownName(f"The head of {network.base} cannot start from a regression: take start 'fresh'.")
     devices.check(device, settled.train)
+    schedules.milestones(settled.train.milestones)
     phases(settled)  # contradictions are errors now, not after the first phase
     exact = _fitted(network, splits.train.classes, settled)
     network = precision.in_policy(exact, device.policy, splits.train.paths)
@@ -127,6 +130,8 @@ def _check_folds(wanted: Recipe, splits: Splits):
         raise UnknownName("folds must be 2 or more, or 0 for one run, not 1.")
     if data.fraction < 1 or data.per_class:
         raise UnknownName("folds share out all pictures: leave out fraction and per_class.")
+    if wanted.train.workers:
+        raise UnknownName(f"Several workers train one run: leave out folds {count}, or workers.")
     pool = folds.pooled(splits)
     folds.shared_out(pool, count, wanted.train.seed)
     apart = "; those of test are not touched" if splits.test else ""
@@ -174,12 +179,7 @@ def _taught(base: str, network: Network, splits: Splits, device: devices.Device)
     return teaching.teacher(base, network, device.policy)
 
 
-def _probes(network: Network, splits: Splits) -> bool:
-    """Whether a new head can start from a logistic regression: it is a dense one, on weights that were trained."""
-    new = network.classes != splits.train.classes
-    return bool(
-        new
-        and network.loaded
-        and network.head
-        and isinstance(network.model.get_layer(network.head), keras.layers.Dense)
-    )
+def _probes(network: Network) -> bool:
+    """Whether a head can start from a logistic regression: it is a dense one, on weights that were trained."""
+    dense = network.head and isinstance(network.model.get_layer(network.head), keras.layers.Dense)
+    return bool(network.loaded and dense)

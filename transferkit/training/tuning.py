@@ -104,7 +104,7 @@ def _fit(job: Plan, folder: Path) -> runs.Run:
         warn(f"{error} The best weights so far are kept.")
     except KeyboardInterrupt:
         if not checkpoints.load(folder).history:
-            say(f"Nothing is trained yet: transferkit finetune --resume {folder} starts again.")
+            say(f"Nothing is trained yet: --resume {folder} starts again.")
             raise
         say("Interrupted: the best weights so far are evaluated and saved. Ctrl-C again ends at once.")
         interrupted = True
@@ -134,7 +134,7 @@ def go_through(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]):
 def _finish(job: Plan, folder: Path, lost: dict[str, str], stirred: dict | None, *, interrupted: bool) -> runs.Run:
     """Evaluate once on test, or on val, and write the run."""
     split, history = "test" if job.splits.test else "val", checkpoints.load(folder).history
-    release(job.network, "all")  # what was switched off while it was frozen is on again in the saved model
+    release(job.network, "all", bn="train")  # what was switched off while it was frozen is on again in the saved model
     figures, answers = evaluate(job.network, getattr(job.splits, split))
     paths, answered = getattr(job.splits, split).paths, {row["path"] for row in answers}
     audit.note_lost(paths, [row for row, path in enumerate(paths) if path in answered], lost)

@@ -1,0 +1,66 @@
+"""What learns when, and what is settled before anything is trained."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from transferkit import models
+from transferkit.lookup import UnknownName
+from transferkit.recipe import Recipe
+from transferkit.training import devices, freezing, mirrored, planning
+from transferkit.training.phases import Phase, phases
+
+SETTLED = {"epochs": 7, "head_epochs": 2, "lr": 0.01, "head_lr": 0.1, "views": 4}
+
+
+@pytest.mark.parametrize(
+    ("knobs", "expected"),
+    [
+        ({}, [Phase("head", 2, 0.1, 1), Phase("all", 5, 0.01, 4)]),
+        ({"unfreeze": "head", "views": 2}, [Phase("head", 7, 0.1, 2)]),
+        ({"unfreeze": "last-stage, all"}, [Phase("head", 2, 0.1, 1), Phase("last-stage", 3, 0.01, 4), Phase("all", 2, 0.01, 0)]),
+        ({"unfreeze": "layer4", "head_epochs": 0}, [Phase("layer4", 7, 0.01, 4)]),
+        ({"head_epochs": 7}, [Phase("head", 7, 0.1, 1)]),
+    ],
+)  # fmt: skip
+def test_phases_share_the_epochs(knobs, expected):
+    assert phases(Recipe().override(**(SETTLED | knobs))) == expected
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ({"unfreeze": "all,all"}, "different parts"),
+        ({"unfreeze": "last-stage,"}, "different parts"),
+        ({"unfreeze": "head,all"}, "head_epochs"),
+        ({"unfreeze": "last-2,all", "epochs": 3}, "epochs left for them are 1"),
+    ],
+)
+def test_phases_that_cannot_be(knobs, said):
+    with pytest.raises(UnknownName, match=said):
+        phases(Recipe().override(**(SETTLED | knobs)))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ({"start": "probe"}, "cannot start from a regression"),
+        ({"milestones": "1,2"}, "milestones must be rising"),
+        ({"accumulate": 5}, "cannot be run in 5 parts: take batch_size 20"),
+        ({"folds": 2, "workers": "a:1,b:1"}, "TRANSFERKIT_WORKER"),
+    ],
+)
+def test_contradictions_are_said_before_anything_is_written(tiny, pets, knobs, said):
+    wanted = Recipe().override(base=tiny, weights="none", data=str(pets), size=32, batch_size=16, **knobs)
+    with pytest.raises(ValueError, match=said):
+        planning.plan(wanted)
+
+
+def test_what_learns_is_the_same_on_several_devices(tiny):
+    network = models.load(tiny, "none")
+    freezing.release(network, "all", bn="stats")
+    device = devices.Device("2 x CPU", False, "float32", 2, tf.distribute.get_strategy())
+    copy = mirrored.placed(network.model, device)
+    assert len(copy.trainable_variables) == len(network.model.trainable_variables) == 4
+    pictures = np.zeros((1, 32, 32, 3), "float32")
+    np.testing.assert_allclose(copy(pictures), network.model(pictures), atol=1e-6)
