@@ -18,7 +18,10 @@ SETTLED = {"epochs": 7, "head_epochs": 2, "lr": 0.01, "head_lr": 0.1, "views": 4
     [
         ({}, [Phase("head", 2, 0.1, 1), Phase("all", 5, 0.01, 4)]),
         ({"unfreeze": "head", "views": 2}, [Phase("head", 7, 0.1, 2)]),
-        ({"unfreeze": "last-stage, all"}, [Phase("head", 2, 0.1, 1), Phase("last-stage", 3, 0.01, 4), Phase("all", 2, 0.01, 0)]),
+        (
+            {"unfreeze": "last-stage, all"},
+            [Phase("head", 2, 0.1, 1), Phase("last-stage", 3, 0.01, 4), Phase("all", 2, 0.01, 0)],
+        ),
         ({"unfreeze": "layer4", "head_epochs": 0}, [Phase("layer4", 7, 0.01, 4)]),
         ({"head_epochs": 7}, [Phase("head", 7, 0.1, 1)]),
     ],

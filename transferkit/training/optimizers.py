@@ -18,7 +18,8 @@ def make(knobs: Train, *, lr: float, steps: int, rates: list[float] | None = Non
     """The optimizer of a phase, uncompiled. Its `factor`, a scalar weight that starts as 1, multiplies every rate.
 
     `factor` exists once the optimizer is built; `optimizer.factor.assign(0.1)` is a drop of the rate, and it is saved
-    with the other variables. Accumulation fails in Keras 3.15 under a strategy (keras#20582), and clipping looks at each replica's gradients by themselves.
+    with the other variables. Under a strategy accumulation fails in Keras 3.15 (keras#20582), and clipping looks at
+    each replica's gradients by themselves.
 
     Args:
         lr: highest rate.
