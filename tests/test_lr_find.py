@@ -1,12 +1,15 @@
 """The search for a learning rate: what it says, and that it leaves nothing behind."""
 
+import dataclasses
 import json
 import random
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe, Train
 from transferkit.training import checkpoints, losses, lr_find, optimizers, planning
 
@@ -24,6 +27,18 @@ def model():
     losses.compile_for(model, optimizers.make(knobs, lr=0.1, steps=9), knobs, [4, 4])
     model.train_on_batch(*next(batches()))
     return model
+
+
+@pytest.fixture
+def job(tiny, pets):
+    return planning.plan(
+        Recipe().override(base=tiny, data=str(pets), weights="none", size=32, batch_size=4, epochs=1, head_epochs=0)
+    )
+
+
+def on(job, **facts):
+    """The job on another device."""
+    return dataclasses.replace(job, device=dataclasses.replace(job.device, **facts))
 
 
 def batches():
@@ -105,3 +120,12 @@ def test_the_same_search_twice(tiny, pets):
     wanted = Recipe().override(base=tiny, data=str(pets), weights="none", size=32, batch_size=4, epochs=1)
     first, again = (lr_find.find(planning.plan(wanted)) for _ in range(2))
     assert again.losses == pytest.approx(first.losses, rel=1e-3)
+
+
+def test_under_a_strategy(job):
+    assert len(lr_find.find(on(job, strategy=tf.distribute.MirroredStrategy(["CPU:0"]))).losses) > 10
+
+
+def test_workers_search_no_rate(job):
+    with pytest.raises(UnknownName, match="not by several workers"):
+        lr_find.find(on(job, shard=(0, 2)))

@@ -14,7 +14,8 @@ import keras
 import numpy as np
 
 from transferkit.console import track
-from transferkit.training import checkpoints, fitting, tuning
+from transferkit.lookup import UnknownName
+from transferkit.training import checkpoints, fitting, mirrored, tuning
 from transferkit.training.phases import phases
 from transferkit.training.planning import Plan
 
@@ -49,8 +50,11 @@ def find(job: Plan) -> Found:
     released phases it is the first. Nothing is left on the disk, and the phase is then as it was before the search.
 
     Raises:
+        UnknownName: the job has several workers.
         ValueError: no step gave a finite loss; or as `fitting.fit`.
     """
+    if job.device.shard[1] > 1:
+        raise UnknownName("A rate is searched by one process, not by several workers: leave out workers.")
     lost = dict(job.unreadable)
     with TemporaryDirectory(prefix="transferkit-") as place:
         folder = Path(place)
@@ -65,7 +69,9 @@ def find(job: Plan) -> Found:
         with fitting.prepared(job, folder, phase, lost) as material:
             model = fitting.compiled(job, state, phase, material)
             batches, _ = material.batches(fitting.ordered(job, state, material, STEPS))
-            return suggested(*sweep(model, batches, parts=state.parts))
+            with mirrored.scope(job.device):
+                # arrays, as JAX takes no tensors of TensorFlow; each device looks at the whole of a batch
+                return suggested(*sweep(model, batches.as_numpy_iterator(), parts=state.parts))
 
 
 def sweep(model: keras.Model, batches: Iterable, *, parts: int = 1) -> tuple[list[float], list[float]]:
