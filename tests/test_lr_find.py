@@ -106,14 +106,40 @@ def test_the_command_answers_and_draws(cli, pets, tmp_path):
     status, out, err = cli("lr-find", *WORDS, "--data", pets, "--json")
     assert status == 0, err
     answer = json.loads(out)
-    assert set(answer) == {"suggestion", "steepest", "minimum", "rates", "losses", "plot"}
+    assert set(answer) == {"suggestion", "steepest", "minimum", "knob", "rates", "losses", "plot"}
     assert len(answer["rates"]) == len(answer["losses"]) > 10
     assert (tmp_path / "lr-find.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in tmp_path.iterdir()} == {"lr-find.png", "home"}
     status, _, err = cli("lr-find", *WORDS, "--data", pets)
     assert status == 2 and "lr-find.png exists" in err
     status, out, _ = cli("lr-find", *WORDS, "--data", pets, "--overwrite")
-    assert status == 0 and out.startswith("--lr ")
+    assert status == 0 and "the plot is lr-find.png" in out
+
+
+@pytest.mark.parametrize("words", [("--out", "no/plot.png"), ("--out", "plot.xyz"), ("--folds", 3), ("--time", "1m")])
+def test_refused_before_the_search(cli, pets, words):
+    assert cli("lr-find", *WORDS, "--data", pets, *words)[0] == 2
+
+
+def test_the_rate_of_the_head_alone(job):
+    found = lr_find.find(dataclasses.replace(job, recipe=job.recipe.override(unfreeze="head")))
+    assert found.knob == "head_lr"
+
+
+def test_without_a_minimum():
+    rates = np.geomspace(1e-7, 10, 60).tolist()
+    falling = lr_find.suggested(rates, np.linspace(2, 1, 60).tolist())
+    assert falling.minimum is None and falling.suggestion == falling.steepest > rates[lr_find.SETTLED - 1]
+    for losses in ([1.0], [1.0] * 60, np.linspace(1, 2, 60).tolist()):
+        assert lr_find.suggested(rates[: len(losses)], losses).suggestion is None
+    with pytest.raises(ValueError, match="no number even at a rate of 1e-07"):
+        lr_find.suggested([], [])
+
+
+def test_a_small_first_loss_does_not_end_it(model, monkeypatch):
+    given = iter([1e-6] + [0.1] * lr_find.STEPS)
+    monkeypatch.setattr(model, "train_on_batch", lambda *_, **__: {"loss": next(given)})
+    assert len(lr_find.sweep(model, batches())[0]) == lr_find.STEPS
 
 
 def test_the_same_search_twice(tiny, pets):
