@@ -130,8 +130,8 @@ def test_without_a_minimum():
     rates = np.geomspace(1e-7, 10, 60).tolist()
     falling = lr_find.suggested(rates, np.linspace(2, 1, 60).tolist())
     assert falling.minimum is None and falling.suggestion == falling.steepest > rates[lr_find.SETTLED - 1]
-    for losses in ([1.0], [1.0] * 60, np.linspace(1, 2, 60).tolist()):
-        assert lr_find.suggested(rates[: len(losses)], losses).suggestion is None
+    for curve in ([1.0], [1.0] * 60, np.linspace(1, 2, 60).tolist()):
+        assert lr_find.suggested(rates[: len(curve)], curve).suggestion is None
     with pytest.raises(ValueError, match="no number even at a rate of 1e-07"):
         lr_find.suggested([], [])
 

@@ -8,7 +8,6 @@ import click
 from transferkit import recipe
 from transferkit.commands import options
 
-
 APART = ("time", "folds", "workers")  # which a search has no use for
 KNOBS = [knob.name for knob in recipe.knobs_of("data", "augment", "model", "train") if knob.name not in APART]
 
