@@ -1,12 +1,15 @@
 """The search for a learning rate: what it says, and that it leaves nothing behind."""
 
+import dataclasses
 import json
 import random
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe, Train
 from transferkit.training import checkpoints, losses, lr_find, optimizers, planning
 
@@ -24,6 +27,18 @@ def model():
     losses.compile_for(model, optimizers.make(knobs, lr=0.1, steps=9), knobs, [4, 4])
     model.train_on_batch(*next(batches()))
     return model
+
+
+@pytest.fixture
+def job(tiny, pets):
+    return planning.plan(
+        Recipe().override(base=tiny, data=str(pets), weights="none", size=32, batch_size=4, epochs=1, head_epochs=0)
+    )
+
+
+def on(job, **facts):
+    """The job on another device."""
+    return dataclasses.replace(job, device=dataclasses.replace(job.device, **facts))
 
 
 def batches():
@@ -91,17 +106,52 @@ def test_the_command_answers_and_draws(cli, pets, tmp_path):
     status, out, err = cli("lr-find", *WORDS, "--data", pets, "--json")
     assert status == 0, err
     answer = json.loads(out)
-    assert set(answer) == {"suggestion", "steepest", "minimum", "rates", "losses", "plot"}
+    assert set(answer) == {"suggestion", "steepest", "minimum", "knob", "rates", "losses", "plot"}
     assert len(answer["rates"]) == len(answer["losses"]) > 10
     assert (tmp_path / "lr-find.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in tmp_path.iterdir()} == {"lr-find.png", "home"}
     status, _, err = cli("lr-find", *WORDS, "--data", pets)
     assert status == 2 and "lr-find.png exists" in err
     status, out, _ = cli("lr-find", *WORDS, "--data", pets, "--overwrite")
-    assert status == 0 and out.startswith("--lr ")
+    assert status == 0 and "the plot is lr-find.png" in out
+
+
+@pytest.mark.parametrize("words", [("--out", "no/plot.png"), ("--out", "plot.xyz"), ("--folds", 3), ("--time", "1m")])
+def test_refused_before_the_search(cli, pets, words):
+    assert cli("lr-find", *WORDS, "--data", pets, *words)[0] == 2
+
+
+def test_the_rate_of_the_head_alone(job):
+    found = lr_find.find(dataclasses.replace(job, recipe=job.recipe.override(unfreeze="head")))
+    assert found.knob == "head_lr"
+
+
+def test_without_a_minimum():
+    rates = np.geomspace(1e-7, 10, 60).tolist()
+    falling = lr_find.suggested(rates, np.linspace(2, 1, 60).tolist())
+    assert falling.minimum is None and falling.suggestion == falling.steepest > rates[lr_find.SETTLED - 1]
+    for curve in ([1.0], [1.0] * 60, np.linspace(1, 2, 60).tolist()):
+        assert lr_find.suggested(rates[: len(curve)], curve).suggestion is None
+    with pytest.raises(ValueError, match="no number even at a rate of 1e-07"):
+        lr_find.suggested([], [])
+
+
+def test_a_small_first_loss_does_not_end_it(model, monkeypatch):
+    given = iter([1e-6] + [0.1] * lr_find.STEPS)
+    monkeypatch.setattr(model, "train_on_batch", lambda *_, **__: {"loss": next(given)})
+    assert len(lr_find.sweep(model, batches())[0]) == lr_find.STEPS
 
 
 def test_the_same_search_twice(tiny, pets):
     wanted = Recipe().override(base=tiny, data=str(pets), weights="none", size=32, batch_size=4, epochs=1)
     first, again = (lr_find.find(planning.plan(wanted)) for _ in range(2))
     assert again.losses == pytest.approx(first.losses, rel=1e-3)
+
+
+def test_under_a_strategy(job):
+    assert len(lr_find.find(on(job, strategy=tf.distribute.MirroredStrategy(["CPU:0"]))).losses) > 10
+
+
+def test_workers_search_no_rate(job):
+    with pytest.raises(UnknownName, match="not by several workers"):
+        lr_find.find(on(job, shard=(0, 2)))

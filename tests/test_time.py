@@ -1,6 +1,7 @@
 """`--time`: epochs planned from a measured step. No test looks at the clock itself."""
 
 import csv
+import dataclasses
 import json
 
 import pytest
@@ -98,6 +99,13 @@ def test_measuring_leaves_the_training_as_it_was(tiny, splits, tmp_path, monkeyp
     names = ("epoch", "loss", "accuracy", "val_loss", "lr")
     for found, expected in zip(rows(timed.folder), rows(plain.folder), strict=True):
         assert [float(found[name]) for name in names] == pytest.approx([float(expected[name]) for name in names], 1e-4)
+
+
+def test_workers_have_no_common_clock(tiny, pets):
+    job = planning.plan(Recipe().override(base=tiny, data=str(pets), weights="none", size=32, time="1m"))
+    job = dataclasses.replace(job, device=dataclasses.replace(job.device, shard=(0, 2)))
+    with pytest.raises(UnknownName, match="Each worker would plan time 1m by its own clock: give epochs"):
+        timing.unplanned(job)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("90s", 90), ("10m", 600), ("1.5h", 5400), (" 2 m", 120)])

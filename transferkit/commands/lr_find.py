@@ -5,26 +5,34 @@ from pathlib import Path
 
 import click
 
+from transferkit import recipe
 from transferkit.commands import options
+
+APART = ("time", "folds", "workers")  # which a search has no use for
+KNOBS = [knob.name for knob in recipe.knobs_of("data", "augment", "model", "train") if knob.name not in APART]
 
 
 @click.command(short_help="Find a learning rate by trying.")
-@options.recipe_options("data", "augment", "model", "train")
-@click.option("--recipe", "recipe_file", type=options.FILE, help="TOML file of knobs, such as a run's recipe.toml.")
-@click.option("--out", type=click.Path(dir_okay=False), default="lr-find.png", show_default=True, help="The plot.")
+@options.knob_options(*KNOBS)
+@click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="A paper's recipe, or a TOML file of knobs.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False), default="lr-find.png", show_default=True, help="The plot, .png."
+)
 @click.option("--overwrite", is_flag=True, help="Replace the plot that is there.")
 @options.as_json
 @options.with_tensorflow
-def command(recipe_file, out, overwrite, as_json, **knobs):
+def command(recipe_name, out, overwrite, as_json, **knobs):
     """Train for a hundred steps at a rate that rises from 1e-7 to 10, and tell from the loss what --lr to take.
 
     \b
     Example: transferkit lr-find --base resnet34 --data pets/
-    It takes the flags of finetune, and leaves nothing behind but the plot.
+    It takes the flags of finetune but for --time, --folds and --workers, and leaves nothing behind but the plot.
     """
-    wanted = options.build_recipe(recipe_file, knobs)
+    wanted = options.build_recipe(recipe_name, knobs).override(time="", folds=0)
     if not wanted.data.data:
         raise click.UsageError("Missing option '--data': where your pictures are.")
+    if Path(out).suffix.lower() != ".png" or not Path(out).parent.is_dir():
+        raise click.UsageError(f"--out must be a .png in a folder that exists, not {out}.")
     if Path(out).exists() and not overwrite:
         raise click.UsageError(f"{out} exists: give another --out, or --overwrite to replace it.")
 
@@ -34,10 +42,20 @@ def command(recipe_file, out, overwrite, as_json, **knobs):
 
     found = lr_find.find(planning.plan(wanted))
     marks = {"suggestion": found.suggestion, "steepest": found.steepest, "least loss": found.minimum}
+    marks = {name: rate for name, rate in marks.items() if rate}
     write(out, lambda path: plots.rates(found.rates, found.losses, marks, path))
     if as_json:
         return options.answer(dataclasses.asdict(found) | {"plot": out})
-    click.echo(
-        f"--lr {found.suggestion:.2g}: a tenth of {found.minimum:.2g}, where the loss was least; it fell fastest at "
-        f"{found.steepest:.2g}; the plot is {out}"
-    )
+    click.echo(f"{_advice(found)}; the plot is {out}")
+
+
+def _advice(found) -> str:
+    flag = f"--{found.knob.replace('_', '-')}"
+    if found.minimum:
+        return (
+            f"{flag} {found.suggestion:.2g}: a tenth of {found.minimum:.2g}, where the loss was least; it fell fastest "
+            f"at {found.steepest:.2g}"
+        )
+    if found.suggestion:
+        return f"{flag} {found.suggestion:.2g}: no minimum was found, and there the loss fell fastest"
+    return f"No {flag} is suggested, as the loss fell at no rate up to {found.rates[-1]:.2g}"

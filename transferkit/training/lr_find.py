@@ -14,13 +14,15 @@ import keras
 import numpy as np
 
 from transferkit.console import track
-from transferkit.training import checkpoints, fitting, tuning
+from transferkit.lookup import UnknownName
+from transferkit.training import checkpoints, fitting, mirrored, tuning
 from transferkit.training.phases import phases
 from transferkit.training.planning import Plan
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 SMOOTH = 0.9  # of the mean of the losses before, in a smoothed one
-HOPELESS = 4  # times the least loss
+SETTLED = 10  # steps, after which a smoothed loss is of as many as 1 / (1 - SMOOTH)
+HOPELESS, LEAST = 4, 0.1  # times the least loss, or times this where that is less
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,19 @@ class Found:
         rates: of the steps that were made.
         losses: the smoothed loss at each.
         steepest: the rate at which the loss fell fastest.
-        minimum: the rate of the least loss.
-        suggestion: for `--lr`.
+        minimum: the rate of the least loss; None where the loss fell as long as it was a number, or never.
+        suggestion: a tenth of the minimum; without one, the steepest.
+        knob: what the suggestion is for: lr, or head_lr where the head alone learns.
+
+    The last four look at settled steps alone; steepest and suggestion are None where the loss never fell.
     """
 
     rates: list[float]
     losses: list[float]
-    steepest: float
-    minimum: float
-    suggestion: float
+    steepest: float | None
+    minimum: float | None
+    suggestion: float | None
+    knob: str = "lr"
 
 
 def find(job: Plan) -> Found:
@@ -49,8 +55,11 @@ def find(job: Plan) -> Found:
     released phases it is the first. Nothing is left on the disk, and the phase is then as it was before the search.
 
     Raises:
+        UnknownName: the job has several workers.
         ValueError: no step gave a finite loss; or as `fitting.fit`.
     """
+    if job.device.shard[1] > 1:
+        raise UnknownName("A rate is searched by one process, not by several workers: leave out workers.")
     lost = dict(job.unreadable)
     with TemporaryDirectory(prefix="transferkit-") as place:
         folder = Path(place)
@@ -60,16 +69,20 @@ def find(job: Plan) -> Found:
         before = ways[:1] if ways[0].name == "head" and len(ways) > 1 else []
         for phase in before:
             tuning.go_through(job, folder, phase, lost)
+        knob = "head_lr" if ways[len(before)].name == "head" else "lr"
         phase, state = dataclasses.replace(ways[len(before)], lr=1.0), checkpoints.load(folder)
         job = dataclasses.replace(job, recipe=job.recipe.override(schedule="constant", warmup=0.0))
         with fitting.prepared(job, folder, phase, lost) as material:
             model = fitting.compiled(job, state, phase, material)
             batches, _ = material.batches(fitting.ordered(job, state, material, STEPS))
-            return suggested(*sweep(model, batches, parts=state.parts))
+            with mirrored.scope(job.device):
+                # arrays, as JAX takes no tensors of TensorFlow; each device looks at the whole of a batch
+                found = suggested(*sweep(model, batches.as_numpy_iterator(), parts=state.parts))
+            return dataclasses.replace(found, knob=knob)
 
 
 def sweep(model: keras.Model, batches: Iterable, *, parts: int = 1) -> tuple[list[float], list[float]]:
-    """Train with a rate that rises evenly in its logarithm, until the loss is `HOPELESS` times its least.
+    """Train with a rate that rises evenly in its logarithm, until the loss is `HOPELESS` times its least, or `LEAST`.
 
     Afterwards weights, optimizer, metrics, the seeds of dropout and the random numbers of Python and NumPy are what
     they were, to the last bit.
@@ -95,14 +108,24 @@ def sweep(model: keras.Model, batches: Iterable, *, parts: int = 1) -> tuple[lis
                 break
             mean = SMOOTH * mean + (1 - SMOOTH) * loss
             losses.append(mean / (1 - SMOOTH ** (step + 1)))
-            if losses[-1] > HOPELESS * min(losses):
+            if losses[-1] > HOPELESS * max(min(losses), LEAST):
                 break
     return rates[: len(losses)], losses
 
 
 def suggested(rates: list[float], losses: list[float]) -> Found:
-    """What the losses say of the rates."""
-    best = int(np.argmin(losses))
+    """What the losses say of the rates.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not losses:
+        raise ValueError(f"The loss is no number even at a rate of {LOWEST:g}: look at pictures and weights.")
+    settled = losses[SETTLED:]
+    best = SETTLED + int(np.argmin(settled)) if settled else 0
+    if best <= SETTLED:
+        return Found(rates, losses, None, None, None)
     slopes = np.gradient(losses, np.log(rates))
-    steepest = int(np.argmin(slopes[: best + 1]))
-    return Found(rates, losses, rates[steepest], rates[best], rates[best] / 10)
+    steepest = rates[SETTLED + int(np.argmin(slopes[SETTLED:best]))]
+    minimum = rates[best] if best < len(losses) - 1 else None
+    return Found(rates, losses, steepest, minimum, minimum / 10 if minimum else steepest)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from transferkit import recipe
 from transferkit.atomic import write
 from transferkit.console import say, warn
+from transferkit.lookup import UnknownName
 from transferkit.training import checkpoints, fitting, mirrored
 from transferkit.training.checkpoints import State
 from transferkit.training.fitting import Material
@@ -22,10 +23,18 @@ ENOUGH = 2.0  # seconds of them, or a twentieth of what is left
 
 
 def unplanned(job: Plan) -> recipe.Recipe:
-    """The recipe as it is written before its epochs are planned: cut short until then, a run plans them anew."""
+    """The recipe as it is written before its epochs are planned: cut short until then, a run plans them anew.
+
+    Raises:
+        UnknownName: the job has a time and several workers.
+    """
     wanted = job.recipe
     if not wanted.train.time:
         return wanted
+    if job.device.shard[1] > 1:
+        raise UnknownName(
+            f"Each worker would plan time {wanted.train.time} by its own clock: give epochs in its place."
+        )
     return wanted.override(epochs=None, **({"head_epochs": None} if wanted.train.unfreeze == "head" else {}))
 
 
@@ -82,7 +91,7 @@ def _measured(job: Plan, state: State, phase: Phase, material: Material, left: f
     batches, _ = material.batches(order)
     again = tf.data.Dataset.from_tensors(next(iter(material.validation))).repeat()
     watch, started = _Watch(min(ENOUGH, left / 20)), time.perf_counter()
-    with checkpoints.unchanged(model):
+    with mirrored.scope(job.device), checkpoints.unchanged(model):
         model.fit(
             mirrored.spread(batches, job.device, order.batch),
             epochs=EPOCHS,
