@@ -82,7 +82,9 @@ def with_head(network: Network, classes) -> Network:
     loaded = ()
     if network.loaded:
         had, total = network.loaded[0].partition("/")[0], len(model.weights)
-        kept = (int(had) if had.isdecimal() else total) - sum(len(head.weights) for head in heads.values())
+        kept = int(had) if had.isdecimal() else total
+        if network.classes:  # else the old head was never of the file
+            kept -= sum(len(head.weights) for head in heads.values())
         changed = f"head {len(network.classes)} -> {len(classes)} new; {kept}/{total} tensors loaded"
         loaded = (changed, *network.loaded[1:])
     return dataclasses.replace(network, model=model, classes=classes, loaded=loaded)
