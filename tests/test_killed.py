@@ -104,7 +104,11 @@ def check_kills(zygote, place: Path, kills: int, seed: int):
         if running(zygote):
             os.kill(pid, signal.SIGKILL)
             told.append({**json.loads(state.read_text()), "history": None})
-        if ended(zygote) != -signal.SIGKILL or (run / "metrics.json").exists():
+        if ended(zygote) != -signal.SIGKILL:
+            break
+        if (run / "metrics.json").exists():  # all was done but for the tidying
+            for path in (run / "checkpoints").glob("last-*"):
+                path.unlink()
             break
         words = ["finetune", "--resume", run.name]
     else:
