@@ -45,7 +45,7 @@ def start(zygote, place: Path, *words, room=0) -> int:
     order = {"folder": str(place), "words": [str(word) for word in words], "room": room}
     zygote.stdin.write(json.dumps(order) + "\n")
     zygote.stdin.flush()
-    return int(zygote.stdout.readline())
+    return told(zygote, "begun")
 
 
 def running(zygote) -> bool:
@@ -54,7 +54,16 @@ def running(zygote) -> bool:
 
 def ended(zygote) -> int:
     """The exit status of the command, when it has ended; minus the signal that killed it."""
-    return int(zygote.stdout.readline())
+    return told(zygote, "ended")
+
+
+def told(zygote, what: str) -> int:
+    """The number that comes with a word; a failed test may have left others unread, and 0 is no process to kill."""
+    for line in zygote.stdout:
+        word, number = line.split()
+        if word == what:
+            return int(number)
+    raise EOFError("the zygote has ended")
 
 
 def called(zygote, place: Path, *words, room=0) -> tuple[int, str]:

@@ -36,8 +36,8 @@ def main():
     for line in sys.stdin:
         order = json.loads(line)
         if pid := os.fork():
-            print(pid, flush=True)
-            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+            print("begun", pid, flush=True)
+            print("ended", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
         else:
             os.chdir(order["folder"])
             err = os.open("err.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
