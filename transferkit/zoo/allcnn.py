@@ -5,7 +5,7 @@ the places are the logits. So there is no `pooled` vector to put another head on
 layer. The seventh convolution of All-CNN-C has no border, which gives the 6x6 places that are averaged in the paper.
 All kernels, the last one's too, are Glorot's: the paper names none, and rectified zeros would never learn. Nor would a
 class that all pictures begin below zero, so the biases of the classes start at 1, which the softmax does not see; with
-zeros, three or four of ten digits stayed dead at every rate that was tried.
+zeros, accuracy stayed at 59% to 69% of the digits at every rate that was tried.
 
 Knobs: `activation`; `dropout`, after each layer with a stride, and `input_dropout` (section 3.1).
 """
