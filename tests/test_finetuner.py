@@ -252,7 +252,7 @@ def test_an_interrupt_goes_through(tiny, fitted, X, y, monkeypatch):
         ({"knobs": {"data": "x"}}, None, "the pictures are those that fit is given"),
         ({"knobs": "sgd"}, None, "knobs must be a dict"),
         ({"epochs": 0}, None, "epochs must be at least 1, not 0"),
-        ({"random_state": -1}, None, "seed must be at least 0, not -1"),
+        ({"random_state": -1}, None, "seed must be from 0 to 2147483647, not -1"),
         ({"base": "resnet43"}, None, "No network, run folder or Keras file is called 'resnet43'. Did you mean"),
         ({"base": None}, None, "base is of type NoneType: expected a name or a path"),
     ],
