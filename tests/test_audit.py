@@ -4,7 +4,7 @@ import pytest
 from pictures import encoded, folder, photo
 
 from transferkit.data import scan
-from transferkit.data.audit import audit, concerns
+from transferkit.data.audit import audit, check_lost, concerns, note_lost
 from transferkit.data.listing import Listing, Splits
 from transferkit.data.look import look
 from transferkit.data.sources import find_splits
@@ -76,6 +76,17 @@ def leaking(tmp_path) -> Splits:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded(photo(60, 50, seed=int(path.stem) if path.stem in "01" else 10 + number)))
     return find_splits(tmp_path / "data")
+
+
+def test_a_whole_folder_that_goes_is_a_few_lines(tmp_path, capsys):
+    paths, lost = [str(tmp_path / f"{number}.jpg") for number in range(40)], {}
+    note_lost(paths, range(10), lost)
+    assert list(lost) == paths[10:]
+    told = capsys.readouterr().err
+    assert told.count("is left out from here on: No such file") == 10 and "20 more pictures are left out" in told
+    with pytest.raises(ValueError, match=r"^30 of 40 pictures can no longer be read.*10.jpg \(No such file") as caught:
+        check_lost(paths, lost)
+    assert str(caught.value).endswith("bring them back, and go on with --resume.")
 
 
 def test_concerns_are_told_once_each(tmp_path):

@@ -94,6 +94,12 @@ def test_what_learns(tiny):
         freezing.release(network, "last-2")
 
 
+def test_where_pictures_are_found_is_not_a_knob_of_what_is_given(tiny, splits, tmp_path):
+    with pytest.raises(ValueError, match="^group_by is a knob of find_splits"):
+        finetune(tiny, splits, tmp_path / "run", group_by="patient")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_head_alone_leaves_the_rest_as_it_was(tiny, splits, tmp_path):
     run = finetune(tiny, splits, tmp_path / "run", epochs=3, head_epochs=3, unfreeze="head")
     keras.utils.set_random_seed(3)
@@ -134,6 +140,11 @@ def test_resume_goes_on_as_if_never_cut(finished, tiny, splits, tmp_path, monkey
     assert not (tmp_path / "run" / "metrics.json").exists()
     with pytest.raises(ValueError, match="is not finished: transferkit finetune --resume"):
         models.load(tmp_path / "run")
+    classes = tmp_path / "run" / "classes.txt"
+    classes.write_text(classes.read_text() + "bird\n")
+    with pytest.raises(ValueError, match=r"best.safetensors is of 2 classes, but the run's classes.txt has 3: put"):
+        tuning.resume(tmp_path / "run")
+    classes.write_text(classes.read_text().removesuffix("bird\n"))
     resumed = tuning.resume(tmp_path / "run")
     assert logits(resumed, splits) == pytest.approx(logits(finished, splits), abs=1e-3)
     with pytest.raises(ValueError, match="is complete"):

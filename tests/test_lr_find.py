@@ -126,6 +126,21 @@ def test_the_rate_of_the_head_alone(job):
     assert found.knob == "head_lr"
 
 
+def test_out_of_memory_in_a_step(job, monkeypatch, capsys):
+    sizes, step = [], keras.Model.train_on_batch
+
+    def exhausted(self, pictures, labels, **ways):
+        sizes.append(len(pictures))
+        if len(pictures) > 2 and len(sizes) > 1:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[4,32,32,3]")
+        return step(self, pictures, labels, **ways)
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", exhausted)
+    found = lr_find.find(job)
+    assert sizes[:2] == [4, 4] and set(sizes[2:]) == {2} and len(found.rates) > 10
+    assert capsys.readouterr().err.count("each batch of 4 pictures is run in 2 parts") == 1
+
+
 def test_without_a_minimum():
     rates = np.geomspace(1e-7, 10, 60).tolist()
     falling = lr_find.suggested(rates, np.linspace(2, 1, 60).tolist())

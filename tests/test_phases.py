@@ -7,7 +7,7 @@ import tensorflow as tf
 from transferkit import models
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe
-from transferkit.training import devices, freezing, mirrored, planning
+from transferkit.training import devices, freezing, idle, mirrored, planning
 from transferkit.training.phases import Phase, phases
 
 SETTLED = {"epochs": 7, "head_epochs": 2, "lr": 0.01, "head_lr": 0.1, "views": 4}
@@ -42,6 +42,23 @@ def test_phases_share_the_epochs(knobs, expected):
 def test_phases_that_cannot_be(knobs, said):
     with pytest.raises(UnknownName, match=said):
         phases(Recipe().override(**(SETTLED | knobs)))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ({}, []),
+        ({"unfreeze": "head", "head_epochs": 7, "lr": 0.01}, ["lr 0.01 has no effect: the head alone is trained"]),
+        ({"head_lr": 0.1, "head_epochs": 0}, ["head_lr 0.1 has no effect: the head has no epochs of its own"]),
+        ({"momentum": 0.8, "drop": 0.5}, ["momentum 0.8 has no effect", "drop 0.5 has no effect"]),
+        ({"momentum": 0.8, "drop": 0.5, "optimizer": "lars", "schedule": "plateau"}, []),
+        ({"teacher_share": 0.2}, ["teacher_share 0.2 has no effect: there is no teacher"]),
+    ],
+)
+def test_knobs_that_were_set_in_vain(knobs, said):
+    wanted = Recipe().override(**knobs).train
+    found = list(idle.concerns(wanted, Recipe().override(**(SETTLED | knobs)).train))
+    assert [sentence[: len(start)] for sentence, start in zip(found, said, strict=True)] == said
 
 
 @pytest.mark.parametrize(

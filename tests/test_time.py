@@ -1,10 +1,10 @@
 """`--time`: epochs planned from a measured step. No test looks at the clock itself."""
 
 import csv
-import dataclasses
 import json
 
 import pytest
+import tensorflow as tf
 from conftest import QUICK
 
 import transferkit as tk
@@ -101,11 +101,25 @@ def test_measuring_leaves_the_training_as_it_was(tiny, splits, tmp_path, monkeyp
         assert [float(found[name]) for name in names] == pytest.approx([float(expected[name]) for name in names], 1e-4)
 
 
-def test_workers_have_no_common_clock(tiny, pets):
-    job = planning.plan(Recipe().override(base=tiny, data=str(pets), weights="none", size=32, time="1m"))
-    job = dataclasses.replace(job, device=dataclasses.replace(job.device, shard=(0, 2)))
+def test_out_of_memory_while_it_measures(tiny, splits, tmp_path, monkeypatch, capsys):
+    calls = measures(monkeypatch)
+    measured, parts = timing._measured, []
+
+    def exhausted(job, state, *others):
+        parts.append(state.parts)
+        if state.parts == 1:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[8,32,32,3]")
+        return measured(job, state, *others)
+
+    monkeypatch.setattr(timing, "_measured", exhausted)
+    done = run(tiny, splits, tmp_path / "run", time="20s")
+    assert (parts, calls, done.recipe.train.epochs) == ([1, 2], [1], 5)
+    assert capsys.readouterr().err.count("Out of memory: from here on") == 1
+
+
+def test_workers_have_no_common_clock():
     with pytest.raises(UnknownName, match="Each worker would plan time 1m by its own clock: give epochs"):
-        timing.unplanned(job)
+        phases.check_time(Recipe().override(time="1m", workers="a:1,b:1").train)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("90s", 90), ("10m", 600), ("1.5h", 5400), (" 2 m", 120)])

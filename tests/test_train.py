@@ -15,6 +15,7 @@ from transferkit.data.digits import write_digits
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, for_use, with_head, with_policy
 from transferkit.pixels import Pixels
+from transferkit.training import idle
 from transferkit.weights import assign
 from transferkit.weights.assign import tensor_names
 from transferkit.weights.files import Weights
@@ -56,6 +57,7 @@ def test_a_papers_recipe_leaves_nothing_of_the_training_open(name):
     facts = rules.Facts(100_000, 1000, 300, Pixels(), 1, False, False)
     job, choices = rules.choose(recipe.load(recipe.find(name)), facts)
     assert (job.model.weights, job.train.head_epochs) == ("none", 0)
+    assert not list(idle.concerns(recipe.load(recipe.find(name)).train, job.train))
     assert {choice.knob for choice in choices} & {"size", "augment", "batch_size", "epochs", "weight_decay"} == set()
 
 

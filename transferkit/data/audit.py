@@ -11,6 +11,7 @@ from transferkit.data.listing import Listing, Splits
 from transferkit.data.look import Look
 from transferkit.data.scan import scan
 
+MOST_NAMED = 10  # pictures, one by one, of those that are lost at once
 MOST_UNREADABLE = 0.2  # the well-known cats-and-dogs download holds 7% of damaged files, and people train on it
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -78,19 +79,23 @@ def concerns(splits: Splits, audits: dict[str, Audit]) -> list[str]:
 
 
 def note_lost(paths, readable_rows, lost: dict[str, str]):
-    """Warn of each picture that could be read when it was looked at and now could not; add it to `lost`, with why."""
+    """Warn of pictures that could be read when they were looked at and now could not; add them to `lost`, with why."""
     readable = {*map(int, readable_rows), *(row for row, path in enumerate(paths) if path in lost)}
-    for path, reason in reasons(paths, readable):
+    found = reasons(paths, readable)
+    for path, reason in found[:MOST_NAMED]:
         warn(f"{path} is left out from here on: {reason}.")
-        lost[path] = reason
+    if len(found) > MOST_NAMED:
+        warn(f"{len(found) - MOST_NAMED:,} more pictures are left out, from {found[MOST_NAMED][0]} on.")
+    lost |= found
 
 
 def check_lost(paths, lost: dict[str, str]):
     """Raise `ValueError` if more than one picture in five is lost: what is learnt from the others is another job."""
-    if (count := sum(path in lost for path in paths)) > MOST_UNREADABLE * len(paths):
+    gone = [path for path in paths if path in lost]
+    if len(gone) > MOST_UNREADABLE * len(paths):
         raise ValueError(
-            f"{count:,} of {len(paths):,} pictures can no longer be read, more than one in five: bring back those "
-            "named above, and go on with --resume."
+            f"{len(gone):,} of {len(paths):,} pictures can no longer be read, more than one in five, from {gone[0]} "
+            f"({lost[gone[0]]}) on: bring them back, and go on with --resume."
         )
 
 

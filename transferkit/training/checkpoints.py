@@ -214,9 +214,15 @@ def load_weights(network: Network, path: Path):
     """Put back what `save_weights` wrote.
 
     Raises:
-        ValueError: the file is damaged or gone, or of another network.
+        ValueError: the file is damaged or gone, or of another network or other classes.
     """
-    assign(network.model, _read(path), "keras", source=str(path))
+    tensors, bias = _read(path), f"{network.head}.bias"
+    if bias in tensors and len(tensors[bias]) != len(network.classes):
+        raise ValueError(
+            f"{path} is of {len(tensors[bias])} classes, but the run's classes.txt has {len(network.classes)}: put it "
+            "back as it was."
+        )
+    assign(network.model, tensors, "keras", source=str(path))
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -84,17 +84,28 @@ def fit(job: Plan, folder: Path, phase: Phase, material: Material):
         KeyboardInterrupt: Ctrl-C; the state was saved.
     """
     with callbacks.Interruptible() as interruptible:
-        while not callbacks.ended(state := checkpoints.load(folder), phase, job.recipe.train):
+        while not callbacks.ended(checkpoints.load(folder), phase, job.recipe.train):
             try:
-                _go_on(job, folder, state, phase, material, interruptible)
+                in_parts(job, folder, lambda state: _go_on(job, folder, state, phase, material, interruptible))
             except callbacks.Diverged as error:
                 _return(job, folder, phase, material, error)
-            except Exception as error:
-                if not devices.out_of_memory(error):
-                    raise
-                _divide(job, folder)
         if interruptible.asked:  # after the last step
             raise KeyboardInterrupt
+
+
+def in_parts(job: Plan, folder: Path, attempt: Callable):
+    """What attempt(state) gives, from the state that was saved last; out of memory, it is tried in smaller parts.
+
+    Raises:
+        ValueError: one picture does not fit into memory.
+    """
+    while True:
+        try:
+            return attempt(checkpoints.load(folder))
+        except Exception as error:
+            if not devices.out_of_memory(error):
+                raise
+            _divide(job, folder)
 
 
 def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Material:

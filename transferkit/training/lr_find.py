@@ -70,15 +70,18 @@ def find(job: Plan) -> Found:
         for phase in before:
             tuning.go_through(job, folder, phase, lost)
         knob = "head_lr" if ways[len(before)].name == "head" else "lr"
-        phase, state = dataclasses.replace(ways[len(before)], lr=1.0), checkpoints.load(folder)
+        phase = dataclasses.replace(ways[len(before)], lr=1.0)
         job = dataclasses.replace(job, recipe=job.recipe.override(schedule="constant", warmup=0.0))
         with fitting.prepared(job, folder, phase, lost) as material:
-            model = fitting.compiled(job, state, phase, material)
-            batches, _ = material.batches(fitting.ordered(job, state, material, STEPS))
-            with mirrored.scope(job.device):
-                # arrays, as JAX takes no tensors of TensorFlow; each device looks at the whole of a batch
-                found = suggested(*sweep(model, batches.as_numpy_iterator(), parts=state.parts))
-            return dataclasses.replace(found, knob=knob)
+
+            def attempt(state):
+                model = fitting.compiled(job, state, phase, material)
+                batches, _ = material.batches(fitting.ordered(job, state, material, STEPS))
+                with mirrored.scope(job.device):
+                    # arrays, as JAX takes no tensors of TensorFlow; each device looks at the whole of a batch
+                    return sweep(model, batches.as_numpy_iterator(), parts=state.parts)
+
+            return dataclasses.replace(suggested(*fitting.in_parts(job, folder, attempt)), knob=knob)
 
 
 def sweep(model: keras.Model, batches: Iterable, *, parts: int = 1) -> tuple[list[float], list[float]]:

@@ -87,6 +87,8 @@ def check_time(knobs: Train):
     if not knobs.time:
         return
     seconds(knobs.time)
+    if knobs.workers:
+        raise UnknownName(f"Each worker would plan time {knobs.time} by its own clock: give epochs in its place.")
     fixed = "head_epochs" if knobs.unfreeze == "head" and knobs.head_epochs is not BY_RULE else "epochs"
     if getattr(knobs, fixed) is not BY_RULE:
         raise UnknownName(f"time {knobs.time} plans the epochs: leave out {fixed} {getattr(knobs, fixed)}, or time.")

@@ -15,7 +15,7 @@ from transferkit.data.listing import Splits, complete
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, at_size, with_channels, with_head
 from transferkit.recipe import Recipe, Train
-from transferkit.training import devices, precision, schedules, teaching, workers
+from transferkit.training import devices, idle, precision, schedules, teaching, workers
 from transferkit.training.freezing import release
 from transferkit.training.phases import check_time, phases, words_of
 from transferkit.weights.catalogue import is_file
@@ -94,18 +94,26 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         _probes(network) and network.classes != splits.train.classes,
         device.replicas,
     )
-    settled, choices = rules.choose(wanted, facts)
-    if settled.train.start == "probe" and not _probes(network):
-        raise UnknownName(f"The head of {network.base} cannot start from a regression: take start 'fresh'.")
-    devices.check(device, settled.train)
-    schedules.milestones(settled.train.milestones)
-    phases(settled)  # contradictions are errors now, not after the first phase
+    settled, choices = _chosen(wanted, facts, network, device)
     exact = _fitted(network, splits.train.classes, settled)
     network = precision.in_policy(exact, device.policy, splits.train.paths)
     if network is exact:
         device = dataclasses.replace(device, policy="float32")
     taught = _taught(settled.train.teacher, network, splits, device)
     return Plan(settled, choices, splits, unreadable, network, device, started, *taught)
+
+
+def _chosen(wanted: Recipe, facts: rules.Facts, network: Network, device: devices.Device):
+    """The recipe with every knob chosen, and the choices. Contradictions are errors now, not after the first phase."""
+    settled, choices = rules.choose(wanted, facts)
+    if settled.train.start == "probe" and not _probes(network):
+        raise UnknownName(f"The head of {network.base} cannot start from a regression: take start 'fresh'.")
+    for concern in idle.concerns(wanted.train, settled.train) if choices else ():  # of a saved recipe it was said once
+        warn(concern)
+    devices.check(device, settled.train)
+    schedules.milestones(settled.train.milestones)
+    phases(settled)
+    return settled, choices
 
 
 def suggestions(counts: dict[str, int], knobs: Train) -> Iterator[str]:

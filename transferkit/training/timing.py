@@ -11,7 +11,6 @@ import tensorflow as tf
 from transferkit import recipe
 from transferkit.atomic import write
 from transferkit.console import say, warn
-from transferkit.lookup import UnknownName
 from transferkit.training import checkpoints, fitting, mirrored
 from transferkit.training.checkpoints import State
 from transferkit.training.fitting import Material
@@ -23,18 +22,10 @@ ENOUGH = 2.0  # seconds of them, or a twentieth of what is left
 
 
 def unplanned(job: Plan) -> recipe.Recipe:
-    """The recipe as it is written before its epochs are planned: cut short until then, a run plans them anew.
-
-    Raises:
-        UnknownName: the job has a time and several workers.
-    """
+    """The recipe as it is written before its epochs are planned: cut short until then, a run plans them anew."""
     wanted = job.recipe
     if not wanted.train.time:
         return wanted
-    if job.device.shard[1] > 1:
-        raise UnknownName(
-            f"Each worker would plan time {wanted.train.time} by its own clock: give epochs in its place."
-        )
     return wanted.override(epochs=None, **({"head_epochs": None} if wanted.train.unfreeze == "head" else {}))
 
 
@@ -43,11 +34,13 @@ def planned(job: Plan, folder: Path, phase: Phase, material: Material) -> Phase:
 
     The epochs are then fixed in the run's `recipe.toml`, which has no `time` any more.
     """
-    knobs, state = job.recipe.train, checkpoints.load(folder)
+    knobs = job.recipe.train
     if not knobs.time or (phase.name == "head" and knobs.unfreeze != "head"):
         return phase
     left = seconds(knobs.time) - job.elapsed()
-    first, step, epoch, check = _measured(job, state, phase, material, left)
+    first, step, epoch, check = fitting.in_parts(
+        job, folder, lambda state: _measured(job, state, phase, material, left)
+    )
     spent = job.elapsed()
     # the phase is compiled anew, and so is what evaluates the pictures of the end
     end = 2 * first + check * len(job.splits.test or job.splits.val) / fitting.VALIDATION_BATCH

@@ -10,6 +10,7 @@ from transferkit.console import say, warn
 from transferkit.data import audit
 from transferkit.data.listing import Listing, Splits
 from transferkit.evaluation.predict import evaluate
+from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe
 from transferkit.training import checkpoints, fitting, folds, probing, soup, timing, workers
 from transferkit.training.checkpoints import State
@@ -47,6 +48,8 @@ def finetune(
         UnknownName: a knob, network, layer or augmentation is not known.
         ValueError: a knob is out of range, or pictures, weights or folder cannot be used.
     """
+    if vain := {"data", "image_col", "label_col", "split_col", "data_dir", "group_by"} & knobs.keys():
+        raise UnknownName(f"{vain.pop()} is a knob of find_splits, which finds what is given here as train and val.")
     runs.check_free(out, overwrite=overwrite, base=base)
     wanted = Recipe().override(base=str(base), **knobs)
     given = Splits(train, val, test).lessened(wanted.data.fraction, wanted.data.per_class, wanted.train.seed)
