@@ -6,12 +6,14 @@ stage: an epoch of `unfreeze="last-stage"` of a resnet34, whose frozen part was 
     network with the same layers frozen. 2.57 is the bound by multiply-adds.
 step: a whole training step of resnet50, ours against `fit` on the ResNet50 of keras.applications; pictures in memory.
 overhead: epochs of `tk.finetune` (metrics, checkpoints, lines) against bare `fit` on the same network and pipeline.
+devices: an epoch of a resnet18 on the whole CPU as one device, against two devices of half the cores each.
 
-    python benchmarks/bench_training.py head|stage|step|overhead [pictures] [rounds]
+    python benchmarks/bench_training.py head|stage|step|overhead|devices [pictures] [rounds]
 """
 
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -118,7 +120,7 @@ def step(photos: Path, place: Path):
     theirs = on_logits(theirs, 1e-4)
     theirs.optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.01)
     one_hot = np.eye(2, dtype="float32")[labels]
-    for name, model, targets in (("transferkit", mine, one_hot), ("keras", theirs, labels)):
+    for name, model, targets in (("keras", theirs, labels), ("transferkit", mine, one_hot)):
         data = tf.data.Dataset.from_tensor_slices((pictures, targets)).batch(batch).cache().prefetch(2)
         model.fit(data, epochs=1, verbose=0)
         times[name] = seconds_of(lambda model=model, data=data: model.fit(data, epochs=1, verbose=0))
@@ -152,7 +154,25 @@ def overhead(photos: Path, place: Path):
     return {"bare fit": clock.seconds[2], "transferkit": run.history[2]["seconds"]}
 
 
-BENCHES = {"head": (head, 1000, 1), "stage": (stage, 300, 3), "step": (step, 0, 5), "overhead": (overhead, 400, 3)}
+def devices(photos: Path, place: Path):
+    """The second epoch of three. A process has the devices that it starts with, so each is one of its own."""
+    seconds, knobs = {}, KNOBS | {"base": "resnet18", "data": photos, "epochs": 3, "bn": "train"}
+    for name, which in (("one device", "cpu"), ("two devices", "cpu:2")):
+        out = place / f"run-{next(numbers)}"
+        flags = (knobs | {"devices": which, "out": out}).items()
+        words = [word for knob, value in flags for word in (f"--{knob.replace('_', '-')}", str(value))]
+        subprocess.run([sys.executable, "-m", "transferkit", "finetune", *words], check=True)
+        seconds[name] = tk.load_run(out).history[1]["seconds"]
+    return seconds
+
+
+BENCHES = {
+    "head": (head, 1000, 1),
+    "stage": (stage, 300, 3),
+    "step": (step, 0, 5),
+    "overhead": (overhead, 400, 3),
+    "devices": (devices, 160, 3),
+}
 
 
 def main(which: str, pictures: str = "", rounds: str = ""):
@@ -160,10 +180,10 @@ def main(which: str, pictures: str = "", rounds: str = ""):
     with tempfile.TemporaryDirectory() as folder:
         photos = write_photos(Path(folder) / "photos", int(pictures or usual) or 2)
         times = [bench(photos, Path(folder)) for _ in range(int(rounds or often))]
-    peer = next(name for name in times[0] if name != "transferkit")
-    ratio = statistics.median(one[peer] / one["transferkit"] for one in times)
+    peer, own = times[0]
+    ratio = statistics.median(one[peer] / one[own] for one in times)
     rows = [(name, statistics.median(one[name] for one in times), "s") for name in times[0]]
-    table(f"{which}, medians of {len(times)} rounds", [*rows, (f"{peer} / transferkit", ratio, "")])
+    table(f"{which}, medians of {len(times)} rounds", [*rows, (f"{peer} / {own}", ratio, "")])
 
 
 if __name__ == "__main__":

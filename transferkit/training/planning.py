@@ -18,6 +18,7 @@ from transferkit.recipe import Recipe, Train
 from transferkit.training import devices, idle, precision, schedules, teaching, workers
 from transferkit.training.freezing import release
 from transferkit.training.phases import check_time, phases, words_of
+from transferkit.weights.assign import GROWN
 from transferkit.weights.catalogue import is_file
 
 UNEQUAL = 3  # times the smallest class, from where the largest one is too large to go unsaid
@@ -188,6 +189,6 @@ def _taught(base: str, network: Network, splits: Splits, device: devices.Device)
 
 
 def _probes(network: Network) -> bool:
-    """Whether a head can start from a logistic regression: it is a dense one, on weights that were trained."""
+    """Whether a head can start from a logistic regression: it is a dense one, on weights that were all trained."""
     dense = network.head and isinstance(network.model.get_layer(network.head), keras.layers.Dense)
-    return bool(network.loaded and dense)
+    return bool(network.loaded and dense and not any(words.startswith(GROWN) for words in network.loaded))

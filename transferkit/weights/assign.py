@@ -20,6 +20,7 @@ TORCH_NAMES = {
 HEADS = "aux1.", "aux2."  # of GoogLeNet, for training alone
 BLOCK = 32  # elements of the last axis copied at a time
 PASSED = "Dropout", "Identity", "Activation", "ReLU"  # what may stand between a flattened map and a dense layer
+GROWN = "grown from"  # so begins what `grow` says of a network that is larger than its weights
 
 
 def tensor_names(model) -> dict:
@@ -70,7 +71,7 @@ def grow(model, weights: Weights, *, source: str) -> tuple[str, ...]:
     kinds = ("weight", "bias")
     tensors = {f"{ours}.{kind}": weights.tensors[f"{its}.{kind}"] for ours, its in row.grown.items() for kind in kinds}
     count = assign(model, tensors, weights.layout, source=source, only=row.grown)
-    return f"{count}/{len(model.weights)} tensors loaded", f"grown from {row.grows_from}, the other tensors are fresh"
+    return f"{count}/{len(model.weights)} tensors loaded", f"{GROWN} {row.grows_from}, the other tensors are fresh"
 
 
 def assign(model, tensors: dict, layout: str, *, source: str, only=None) -> int:
