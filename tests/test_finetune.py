@@ -94,12 +94,6 @@ def test_what_learns(tiny):
         freezing.release(network, "last-2")
 
 
-def test_where_pictures_are_found_is_not_a_knob_of_what_is_given(tiny, splits, tmp_path):
-    with pytest.raises(ValueError, match="^group_by is a knob of find_splits"):
-        finetune(tiny, splits, tmp_path / "run", group_by="patient")
-    assert not (tmp_path / "run").exists()
-
-
 def test_the_head_alone_leaves_the_rest_as_it_was(tiny, splits, tmp_path):
     run = finetune(tiny, splits, tmp_path / "run", epochs=3, head_epochs=3, unfreeze="head")
     keras.utils.set_random_seed(3)

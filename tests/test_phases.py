@@ -5,9 +5,10 @@ import pytest
 import tensorflow as tf
 
 from transferkit import models
+from transferkit.data.sources import find_splits
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe
-from transferkit.training import devices, freezing, idle, mirrored, planning
+from transferkit.training import devices, freezing, idle, mirrored, planning, tuning
 from transferkit.training.phases import Phase, phases
 
 SETTLED = {"epochs": 7, "head_epochs": 2, "lr": 0.01, "head_lr": 0.1, "views": 4}
@@ -74,6 +75,13 @@ def test_contradictions_are_said_before_anything_is_written(tiny, pets, knobs, s
     wanted = Recipe().override(base=tiny, weights="none", data=str(pets), size=32, batch_size=16, **knobs)
     with pytest.raises(ValueError, match=said):
         planning.plan(wanted)
+
+
+def test_where_pictures_are_found_is_not_a_knob_of_what_is_given(tiny, pets, tmp_path):
+    parts = find_splits(pets)
+    with pytest.raises(ValueError, match="^group_by is a knob of find_splits"):
+        tuning.finetune(tiny, parts.train, parts.val, out=tmp_path / "run", group_by="patient")
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_learns_is_the_same_on_several_devices(tiny):
