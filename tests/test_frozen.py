@@ -9,6 +9,7 @@ import transferkit as tk
 from transferkit import models
 from transferkit.data import augment
 from transferkit.data.sources import find_splits
+from transferkit.evaluation import predict
 from transferkit.pixels import Pixels
 from transferkit.training import freezing, frozen
 
@@ -88,6 +89,29 @@ def test_norms_can_be_fitted_without_their_scale(tiny):
     network.model(np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)), training=True)
     moved = [not np.array_equal(one, other) for one, other in zip(before, norm.get_weights(), strict=True)]
     assert moved == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("unfreeze", "knobs", "looks"),
+    [
+        ("head", {}, 0),
+        ("all,last-stage", {}, 0),
+        ("all,last-stage", {"soup": 4}, 1),  # the average moves the frozen part too
+        ("last-stage,all", {}, 1),
+        ("last-stage", {"memory": 0.0}, 1),
+    ],
+)
+def test_the_figures_are_those_of_the_saved_model(tiny, splits, tmp_path, monkeypatch, unfreeze, knobs, looks):
+    """Where what was stored still is the frozen part's, the validation pictures are not run through that again."""
+    seen, whole = [], predict.outputs_of
+    knobs = QUICK | {"head_epochs": 4 if unfreeze == "head" else 0, "unfreeze": unfreeze, "views": 1} | knobs
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "outputs_of", lambda *words: seen.append(words) or whole(*words))
+        run = tk.finetune(tiny, splits.train, splits.val, out=tmp_path / "run", **knobs)
+    figures, _ = predict.evaluate(run.network, run.splits.val)
+    assert len(seen) == looks
+    assert run.metrics["loss"] == pytest.approx(figures["loss"], rel=1e-4)
+    assert run.metrics["confusion"] == figures["confusion"]
 
 
 def test_too_large_for_memory_and_disk(tiny, splits, tmp_path, monkeypatch, capsys):

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from rich.progress import TextColumn
 from transferkit.console import progress, warn
 from transferkit.data import augment, axes, pipeline
 from transferkit.data.order import Order
+from transferkit.folding import folded
 from transferkit.runs import KEPT
 from transferkit.training import callbacks, checkpoints, devices, frozen, losses, mirrored, optimizers
 from transferkit.training.checkpoints import State
@@ -43,6 +45,8 @@ class Material:
         labels: of the pictures in use, and `paths` theirs.
         batches: batches(order) gives those of training, and the callbacks that watch over them.
         validation: batches of `size` over and over, `steps` of each pass.
+        answers: answers() gives logits of the validation pictures by the weights that the network has then, and their
+            rows; None where nothing is stored, or not in memory.
     """
 
     model: keras.Model
@@ -53,6 +57,7 @@ class Material:
     validation: tf.data.Dataset
     steps: int
     size: int
+    answers: Callable | None = None
 
 
 class Hopeless(ValueError):
@@ -154,13 +159,14 @@ def _stored(model: keras.Model, learnt: frozen.Maps, held: frozen.Maps, paths, s
         pipeline.stored_validation(held.values, held.rows, held.labels, batch_size=size),
         -(-len(held) // size),
         size,
+        partial(held.answers, model) if held.in_memory else None,
     )
 
 
 def _maps(job: Plan, part: keras.Model, phase: Phase, views, lost, room: dict):
     """What the frozen part makes of the training and the validation pictures, or None where there is no room."""
     ways = {"train": {"views": phase.views, "augmentation": views, "seed": job.recipe.train.seed}, "val": {}}
-    found = []
+    found, part = [], folded(part)
     for name, way in ways.items():
         listing = getattr(job.splits, name)
         maps = frozen.computed(part, listing, job.network.pixels, what=name, lost=lost, **room, **way)

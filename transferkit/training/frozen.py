@@ -15,7 +15,6 @@ from transferkit.data import audit, kept, pipeline
 from transferkit.data.augment import Augmentation
 from transferkit.data.listing import Listing
 from transferkit.evaluation.predict import BATCH, batch_for, run
-from transferkit.folding import folded
 from transferkit.pixels import Pixels
 
 
@@ -38,6 +37,16 @@ class Maps:
     def __len__(self):
         return len(self.rows)
 
+    @property
+    def in_memory(self) -> bool:
+        return not any(isinstance(value, np.memmap) for value in self.values)
+
+    def answers(self, model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+        """Logits of what follows the frozen part, and their rows: as `predict.outputs_of` gives those of the whole."""
+        values = [value[self.rows] for value in self.values]
+        logits = model.predict(values if len(values) > 1 else values[0], verbose=0)
+        return logits["logits"] if isinstance(logits, dict) else logits, self.rows
+
 
 def computed(
     part: keras.Model,
@@ -55,7 +64,7 @@ def computed(
     """Run a frozen part on views of every picture.
 
     Args:
-        part: from pictures to one or several outputs, as of `freezing.divided`.
+        part: from pictures to one or several outputs, as of `freezing.divided`, folded.
         what: the pictures are, for the bar.
         lost: `{path: reason}`, to which pictures that cannot be read are added.
         folder: where outputs go that are more than `memory` GB.
@@ -67,7 +76,7 @@ def computed(
     Raises:
         ValueError: more than one picture in five cannot be read.
     """
-    started, part = time.perf_counter(), folded(part)
+    started = time.perf_counter()
     batch_size = batch_for(len(listing), BATCH)
     if views == 1:
         batches = pipeline.evaluation(listing.paths, pixels, batch_size=batch_size)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from transferkit import runs
@@ -95,12 +96,10 @@ def resume(folder: str | os.PathLike) -> runs.Run:
 
 def _fit(job: Plan, folder: Path) -> runs.Run:
     """All phases, from wherever the run is; then the figures. Ctrl-C leads to the figures at once."""
-    lost, interrupted = dict(job.unreadable), False
+    lost, interrupted, answers = dict(job.unreadable), False, None
     try:
         begin(job, folder, lost)
-        for number, phase in enumerate(phases(job.recipe)):
-            if number >= checkpoints.load(folder).phase:
-                go_through(job, folder, phase, lost)
+        answers = _all_phases(job, folder, lost)
     except fitting.Hopeless as error:
         if not checkpoints.load(folder).history:
             raise
@@ -115,7 +114,9 @@ def _fit(job: Plan, folder: Path) -> runs.Run:
     stirred = None
     if job.recipe.train.soup and not interrupted:
         stirred = soup.stir(job, folder, checkpoints.load(folder).history)
-    return _finish(job, folder, lost, stirred, interrupted=interrupted)
+    # an average may differ from what was stored in the frozen part too, of epochs in which that learned
+    known = answers() if answers and not stirred and not job.splits.test else None
+    return _finish(job, folder, lost, stirred, known, interrupted=interrupted)
 
 
 def begin(job: Plan, folder: Path, lost: dict[str, str]):
@@ -127,18 +128,27 @@ def begin(job: Plan, folder: Path, lost: dict[str, str]):
             checkpoints.save(folder, State(parts=job.recipe.train.accumulate))
 
 
-def go_through(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]):
-    """Train a phase from where it is to its end, and save that the next one is due."""
+def _all_phases(job: Plan, folder: Path, lost: dict[str, str]) -> Callable | None:
+    """Train the phases that are due; the `answers` of the last one's material."""
+    answers = None
+    for phase in phases(job.recipe)[checkpoints.load(folder).phase :]:
+        answers = go_through(job, folder, phase, lost)
+    return answers
+
+
+def go_through(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]) -> Callable | None:
+    """Train a phase from where it is to its end, and save that the next one is due; the material's `answers`."""
     with fitting.prepared(job, folder, phase, lost) as material:
         fitting.fit(job, folder, timing.planned(job, folder, phase, material), material)
     checkpoints.save(folder, checkpoints.load(folder).next_phase())
+    return material.answers
 
 
-def _finish(job: Plan, folder: Path, lost: dict[str, str], stirred: dict | None, *, interrupted: bool) -> runs.Run:
-    """Evaluate once on test, or on val, and write the run."""
+def _finish(job: Plan, folder: Path, lost: dict[str, str], stirred: dict | None, known, *, interrupted: bool):
+    """Evaluate once on test, or on val, of which the outputs may be `known`, and write the run."""
     split, history = "test" if job.splits.test else "val", checkpoints.load(folder).history
     release(job.network, "all", bn="train")  # what was switched off while it was frozen is on again in the saved model
-    figures, answers = evaluate(job.network, getattr(job.splits, split))
+    figures, answers = evaluate(job.network, getattr(job.splits, split), known)
     paths, answered = getattr(job.splits, split).paths, {row["path"] for row in answers}
     audit.note_lost(paths, [row for row, path in enumerate(paths) if path in answered], lost)
     runs.write_unreadable(folder, lost)
