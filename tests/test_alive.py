@@ -120,7 +120,7 @@ def test_pictures_that_go_in_mid_run_are_missed(tiny, tmp_path, monkeypatch):
         if self.epoch == 1 and pets.exists():
             pets.rename(away)
 
-    monkeypatch.setattr(callbacks, "OFTEN", 0.0)
+    monkeypatch.setattr(callbacks, "SPENT", 1e9)
     with monkeypatch.context() as patch:
         patch.setattr(callbacks.Keep, "on_train_batch_begin", take, raising=False)
         with pytest.raises(ValueError, match="can no longer be read, more than one in five"):

@@ -35,7 +35,7 @@ def test_the_best_epochs_first_and_not_the_heads_start():
 def test_files_of_the_best_alone(tiny, splits, tmp_path, monkeypatch):
     """In a training that saves each epoch."""
     seen = []
-    monkeypatch.setattr(callbacks, "OFTEN", 0.0)
+    monkeypatch.setattr(callbacks, "SPENT", 1e9)
     monkeypatch.setattr(soup, "stir", lambda job, folder, history: seen.append(files(folder)))
     done = tk.finetune(tiny, splits.train, splits.val, out=tmp_path / "run", **KNOBS)
     with open(done.folder / "history.csv", newline="") as file:

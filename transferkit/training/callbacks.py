@@ -19,7 +19,7 @@ from transferkit.training.phases import Phase
 from transferkit.training.planning import Plan
 
 MOST_SKIPPED = 0.01  # of an epoch's steps, in float16; a scale that rises skips one in some 2,000 by design
-OFTEN = 5.0  # seconds between two checkpoints at the least, for an epoch of a head on stored features takes less
+SPENT = 0.03  # of the time may go into checkpoints after epochs, for an epoch on stored features takes less than one
 
 
 class Show(keras.callbacks.Callback):
@@ -76,7 +76,8 @@ class Keep(keras.callbacks.Callback):
         super().__init__()
         self.job, self.folder, self.state, self.phase, self.knobs = job, folder, state, phase, job.recipe.train
         self.average, self.interruptible, self.alone = average, interruptible, alone
-        self.best, self.soup, self.saved, self.metrics, self.losses = None, {}, time.perf_counter(), [], []
+        self.best, self.soup, self.metrics, self.losses = None, {}, [], []
+        self.saved, self.cost = time.perf_counter(), 0.0  # when the last checkpoint was done, and the seconds it took
         # several workers save in step with each other, as reading the metrics takes all of them: after epochs alone
         self.several = job.device.shard[1] > 1
         self.every = 20 if job.device.gpu else 1  # batches between two looks at the losses, for which a GPU has to wait
@@ -86,6 +87,7 @@ class Keep(keras.callbacks.Callback):
         if self.state.tensors is None:
             checkpoints.reseeded(model, self.state.phase)
             checkpoints.save(self.folder, self.state, checkpoints.captured(model))
+            self._clock(self.saved)
             return
         tensors = checkpoints.tensors_of(self.folder, self.state)
         checkpoints.restored(model, tensors)
@@ -153,7 +155,8 @@ class Keep(keras.callbacks.Callback):
         self.model.optimizer.factor.assign(self._factor())
         over = ended(self.state, self.phase, self.knobs)
         self.model.stop_training |= over
-        if over or self.several or self.interruptible.asked or time.perf_counter() - self.saved > OFTEN:
+        timely = SPENT * (time.perf_counter() - self.saved) > self.cost
+        if over or self.several or self.interruptible.asked or timely:
             self.save()
         if self.interruptible.asked:
             raise KeyboardInterrupt
@@ -164,7 +167,7 @@ class Keep(keras.callbacks.Callback):
         Raises:
             Diverged: the last step has spoilt the weights, which the next one's loss would show.
         """
-        tensors = checkpoints.captured(self.model)
+        started, tensors = time.perf_counter(), checkpoints.captured(self.model)
         if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
             raise Diverged(self.epoch, self.state.step or self.last)
         if self.best is not None:
@@ -175,7 +178,11 @@ class Keep(keras.callbacks.Callback):
         self.soup = {}
         checkpoints.save(self.folder, self.state, tensors)
         soup.forget(self.folder, but=soup.best(self.state.history, self.knobs.soup))
+        self._clock(started)
+
+    def _clock(self, started: float):
         self.saved = time.perf_counter()
+        self.cost = self.saved - started
 
     def _skipped(self) -> dict[str, int]:
         """Steps of this epoch that were left out for overflows of float16, with a warning where they are many."""
