@@ -30,6 +30,14 @@ from transferkit.zoo.variant import Variant
 STILL = QUICK | {"augment": "none", "label_smoothing": 0.0, "weight_decay": 0.0, "checkpoint_minutes": 0.0}
 
 
+@pytest.fixture(autouse=True)
+def listens():
+    """A process that was started in the background does not hear Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def history(run: Path) -> list[dict]:
     with open(run / "history.csv", newline="") as file:
         return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]

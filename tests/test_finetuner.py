@@ -152,7 +152,10 @@ def test_refit_forgets_and_the_seed_decides(fitted, X, y, tmp_path):
     assert np.random.random() == drawn
     np.testing.assert_allclose(tuner.predict_proba(X), expected, atol=1e-6)
     names = np.where(y == 7, "tabby", "husky").astype(object)
-    assert tuner.set_params(**HEAD | {"random_state": np.int64(4)}).fit([opened(path) for path in X], names) is tuner
+    assert (
+        tuner.set_params(**HEAD | {"random_state": np.int64(4), "lr": None}).fit([opened(path) for path in X], names)
+        is tuner
+    )
     assert not (tmp_path / "home" / "data").exists()  # where the pictures of `list_arrays` are
     assert tuner.classes_.tolist() == ["husky", "tabby"] and tuner.network_.classes == ("husky", "tabby")
     assert np.abs(tuner.predict_proba(X) - expected).max() > 1e-3
@@ -174,7 +177,7 @@ def test_listing_brings_labels_and_a_run_is_kept(tiny, listing, capfd, tmp_path)
 def test_search_in_a_pipeline(tiny, finished, X, y):
     pipe = make_pipeline(FunctionTransformer(list), tk.FineTuner(**HEAD))
     grid = [
-        {"finetuner__base": [tiny], "finetuner__lr": np.array([0.01])},
+        {"finetuner__base": [tiny], "finetuner__lr": np.array([0.01]), "finetuner__epochs": [3]},
         {"finetuner__base": [str(finished.folder)], "finetuner__weights": ["imagenet"]},
     ]
     search = GridSearchCV(pipe, grid, cv=2, error_score="raise").fit(X, y)

@@ -177,7 +177,8 @@ def test_a_run_of_other_classes_is_refused(zygote, cut):
     eels = rows.replace("cat", "eel").split("\n", 1)[1]
     (cut / "run" / "split.csv").write_text(rows + eels)
     (cut / "run" / "classes.txt").write_text("cat\ndog\neel\n")
-    assert "expected" in refused(zygote, cut, "finetune", "--resume", "run")
+    said = refused(zygote, cut, "finetune", "--resume", "run")
+    assert "is of 2 classes, but the run's classes.txt has 3: put it back" in said
     (cut / "run" / "split.csv").write_text(rows)
     (cut / "run" / "classes.txt").write_text("cat\ndog\n")
     assert called(zygote, cut, "finetune", "--resume", "run")[0] == 0

@@ -78,7 +78,7 @@ def test_nothing_foreign_is_loaded(cli, listing, tmp_path):
 
 
 def test_a_fine_tuner_predicts_too(cli, listing, tmp_path):
-    tuner = tk.FineTuner("tiny", weights="none", size=32, epochs=1, head_epochs=1, batch_size=8, lr=0.01)
+    tuner = tk.FineTuner("tiny", weights="none", size=32, epochs=1, head_epochs=1, batch_size=8)
     tuner.fit(listing)
     io.dump(tuner, tmp_path / "tuner.skops")
     status, out, err = cli("predict", "tuner.skops", *listing.paths[:2], "--json")
