@@ -43,9 +43,10 @@ class Maps:
 
     def answers(self, model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
         """Logits of what follows the frozen part, and their rows: as `predict.outputs_of` gives those of the whole."""
-        values = [value[self.rows] for value in self.values]
-        logits = model.predict(values if len(values) > 1 else values[0], verbose=0)
-        return logits["logits"] if isinstance(logits, dict) else logits, self.rows
+        full = np.resize(self.rows, -(-len(self) // BATCH) * BATCH)  # JAX divides no batch but a full one among devices
+        values = [value[full] for value in self.values]
+        logits = model.predict(values if len(values) > 1 else values[0], batch_size=BATCH, verbose=0)
+        return (logits["logits"] if isinstance(logits, dict) else logits)[: len(self)], self.rows
 
 
 def computed(
