@@ -7,16 +7,19 @@ WIDTH = 6.4  # inches
 
 
 def curves(history: list[dict], path):
-    """Loss and accuracy over the epochs, training and validation, with a line where a phase ends."""
+    """Loss and accuracy over the epochs, training and validation, with a line where a phase ends.
+
+    The regression that the head may have started from is at 0: its row says that it is no epoch.
+    """
     figure = Figure((2 * WIDTH, 4), layout="constrained")
-    epochs = np.arange(1, len(history) + 1)
+    epochs = np.arange(len(history)) + min(history[0]["epoch"], 1)
     phases = [row["phase"] for row in history]
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.plot(epochs, [row[name] for row in history], "o-", label="training")
         axes.plot(epochs, [row[f"val_{name}"] for row in history], "o-", label="validation")
         for i in range(1, len(phases)):
             if phases[i] != phases[i - 1]:
-                axes.axvline(i + 0.5, color="grey", linestyle=":", label=f"{phases[i]} from here")
+                axes.axvline(epochs[i] - 0.5, color="grey", linestyle=":", label=f"{phases[i]} from here")
         axes.set(xlabel="epoch", title=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
