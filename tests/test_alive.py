@@ -61,6 +61,16 @@ def test_a_run_folder_that_is_deleted_ends_the_run(tiny, pets, tmp_path, monkeyp
         finetuned(tiny, pets, tmp_path / "run")
 
 
+@pytest.mark.parametrize(("spent", "count"), [(0.0, 2), (1e9, 4)])
+def test_short_epochs_have_no_checkpoint_each(tiny, pets, tmp_path, monkeypatch, spent, count):
+    """The end of each of two phases has one; with time to spend, each of four epochs."""
+    saved, save = [], callbacks.Keep.save
+    monkeypatch.setattr(callbacks, "SPENT", spent)
+    monkeypatch.setattr(callbacks.Keep, "save", lambda self: saved.append(1) or save(self))
+    run = finetuned(tiny, pets, tmp_path / "run", epochs=4, head_epochs=2, checkpoint_minutes=10.0)
+    assert len(saved) == count and len(history(run.folder)) == 4
+
+
 def exhausted(most: int):
     """A step that has room for so many pictures, in the second epoch of a phase and after."""
 

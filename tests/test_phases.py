@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from transferkit import models
 from transferkit.data.sources import find_splits
+from transferkit.evaluation import plots
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe
 from transferkit.training import devices, freezing, idle, mirrored, planning, tuning
@@ -82,6 +83,18 @@ def test_where_pictures_are_found_is_not_a_knob_of_what_is_given(tiny, pets, tmp
     with pytest.raises(ValueError, match="^group_by is a knob of find_splits"):
         tuning.finetune(tiny, parts.train, parts.val, out=tmp_path / "run", group_by="patient")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("first", "places"), [("probe", [0, 1, 2]), ("head", [1, 2, 3])])
+def test_curves_count_the_regression_as_no_epoch(tmp_path, monkeypatch, first, places):
+    drawn = []
+    monkeypatch.setattr(plots.Figure, "savefig", lambda self, *_, **__: drawn.extend(self.axes))
+    figures = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
+    epochs = [(first, int(first != "probe")), ("all", 1), ("all", 2)]
+    plots.curves([{"phase": phase, "epoch": epoch} | figures for phase, epoch in epochs], tmp_path / "curves.png")
+    for axes in drawn:
+        assert [list(line.get_xdata()) for line in axes.lines] == [places, places, [places[1] - 0.5] * 2]
+    assert len(drawn) == 2
 
 
 def test_what_learns_is_the_same_on_several_devices(tiny):
