@@ -61,11 +61,17 @@ def head_source(network: Network) -> str:
     return source.name
 
 
-def with_head(network: Network, classes) -> Network:
+def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Network:
     """The same network, sharing its layers, with a new last layer for `classes`.
 
     The new layer is of the old one's kind and starts as that one started. What follows it, such as the average over a
     map of classes, stays. Of several outputs, each gets a new last layer.
+
+    Args:
+        layers: whose pooled outputs, side by side, the new layer sees; by default what the old one saw.
+
+    Raises:
+        UnknownName: there is no such layer, or the network has no single dense head that could see others.
     """
     classes, model = tuple(classes), network.model
     if not network.head:
@@ -75,7 +81,7 @@ def with_head(network: Network, classes) -> Network:
         logits = {name: _renewed(head, len(classes)) for name, head in heads.items()}
     else:
         heads = {"logits": model.get_layer(network.head)}
-        logits = _renewed(heads["logits"], len(classes))
+        logits = _renewed(heads["logits"], len(classes), _side_by_side(network, layers))
         for layer in model.layers[model.layers.index(heads["logits"]) + 1 :]:  # a chain: nothing else leads on from it
             logits = type(layer).from_config(layer.get_config())(logits)
     model = keras.Model(model.input, logits, name=model.name)
@@ -90,10 +96,25 @@ def with_head(network: Network, classes) -> Network:
     return dataclasses.replace(network, model=model, classes=classes, loaded=loaded)
 
 
-def _renewed(head, count: int):
-    """The output of a fresh layer of the same kind and in the same place, for so many classes."""
+def _renewed(head, count: int, source=None):
+    """The output of a fresh layer of the same kind, for so many classes, in the same place or behind another source."""
     width = {"units": count} if isinstance(head, keras.layers.Dense) else {"filters": count}
-    return type(head).from_config(head.get_config() | width)(head.input)
+    return type(head).from_config(head.get_config() | width)(head.input if source is None else source)
+
+
+def _side_by_side(network: Network, layers: tuple[str, ...]):
+    """The pooled outputs of layers in one row, (n, width); None where they are what the head sees already."""
+    if layers in ((), (head_source(network),)):
+        return None
+    if not isinstance(network.model.get_layer(network.head), keras.layers.Dense):
+        raise UnknownName(f"The head of {network.base} is a convolution, which sees one map: leave out {layers}.")
+    own = {head_source(network): network.model.get_layer(network.head).input}  # behind dropout, where there is some
+    outputs = [own.get(name, output_of(network.model, name)) for name in layers]
+    pooled = [
+        keras.layers.GlobalAveragePooling2D(name=f"{name}.pooled")(output) if len(output.shape) == 4 else output
+        for name, output in zip(layers, outputs, strict=True)
+    ]
+    return keras.layers.Concatenate(name="features")(pooled) if len(pooled) > 1 else pooled[0]
 
 
 def for_use(network: Network) -> Network:

@@ -77,6 +77,9 @@ class Train:
         "What a new head starts from: probe, the logistic regression on the frozen network's features, or fresh.",
         choices=("probe", "fresh"),
     )
+    head_layers: str | None = knob(
+        BY_RULE, "Layers whose pooled features the new head sees side by side, with commas between."
+    )
     epochs: int | None = knob(BY_RULE, "Epochs of all phases together.", low=1)
     head_epochs: int | None = knob(BY_RULE, "Epochs in which only the new head learns.", low=0)
     time: str = knob("", "How long training may take, as 90s, 10m or 1.5h: epochs are planned from the measured step.")
@@ -134,6 +137,17 @@ class Train:
     )
     ema: float = knob(
         0.0, "Decay of a moving average of the weights, which is then what is kept; 0 is none.", low=0.0, high=0.9999
+    )
+    keep: str | None = knob(
+        BY_RULE,
+        "Which weights are kept: best, of the epoch that is best on validation; last; or mix, the last ones averaged "
+        "with those of the start as far as validation likes.",
+        choices=("best", "last", "mix"),
+    )
+    refit: str | None = knob(
+        BY_RULE,
+        "on: once measured, the same training is done again on all pictures, those held out among them, and is kept.",
+        choices=("on", "off"),
     )
     soup: int = knob(0, "So many of the best epochs are averaged where that helps.", low=0, high=20)
     teacher: str = knob("", "Run or network of the same classes whose answers are learned too.")

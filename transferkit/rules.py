@@ -12,6 +12,7 @@ from transferkit.pixels import Pixels
 from transferkit.recipe import BY_RULE, Recipe, parts_of_knobs
 
 MANY = 20_000  # pictures; from here on BiT-HyperRule, too, takes data for large
+REFITTED = 5_000  # training pictures, up to which a job is done again on all
 ADAPTIVE = ("adamw", "lamb")  # optimizers that divide each gradient by its deviation
 BUDGETS = {  # {(fresh weights, a GPU): pictures through the whole network, least and most epochs}
     (False, False): (2_400, 2, 20),
@@ -25,7 +26,8 @@ BUDGETS = {  # {(fresh weights, a GPU): pictures through the whole network, leas
 class Facts:
     """What the rules look at: training pictures, those of the smallest class, the median shorter side in pixels,
     the base's own geometry and least side, whether a GPU is there, whether a logistic regression on the base's
-    features can become the new head, and how many devices share a batch."""
+    features can become the new head, the layers that such a head may see, how many devices share a batch, and whether
+    the validation pictures were split off here."""
 
     pictures: int
     smallest_class: int
@@ -34,7 +36,9 @@ class Facts:
     minimum: int
     gpu: bool
     probes: bool
+    layers: tuple[str, ...]
     replicas: int = 1
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,13 @@ def start(facts, recipe):
     return "probe", "a regression on the features is the best head to begin with"
 
 
+def head_layers(facts, recipe):
+    """Evci et al. 2022, "Head2Toe", section 4: features of several depths, side by side."""
+    if recipe.train.start == "probe" and len(facts.layers) > 1:
+        return ",".join(facts.layers), "features of several depths tell more apart than the last ones alone"
+    return facts.layers[-1], "the network's own"
+
+
 def head_epochs(facts, recipe):
     total = recipe.train.epochs
     if recipe.train.unfreeze == "head":
@@ -185,6 +196,26 @@ def bn(facts, recipe):
     return "train", "2,000 pictures or more"
 
 
+def keep(facts, recipe):
+    if recipe.train.start != "probe":
+        return "best", "there is no start that is worth averaging with"
+    if recipe.train.soup:
+        return "best", f"soup {recipe.train.soup} averages the best epochs"
+    return "mix", "what training forgets of the pretrained weights comes back"
+
+
+def refit(facts, recipe):
+    if not facts.drawn:
+        return "off", "the validation pictures were given apart"
+    if recipe.train.keep == "best":
+        return "off", "without validation pictures there is no best epoch"
+    if recipe.train.workers:
+        return "off", "several workers train one run"
+    if facts.pictures > REFITTED:
+        return "off", f"more than {REFITTED:,} pictures: a fifth more would add little"
+    return "on", "once measured, the held-out pictures teach too"
+
+
 def _round(value: float) -> float:
     return float(f"{value:.3g}")
 
@@ -197,6 +228,7 @@ RULES = {
         augment,
         batch_size,
         start,
+        head_layers,
         head_epochs,
         epochs,
         views,
@@ -205,5 +237,7 @@ RULES = {
         weight_decay,
         label_smoothing,
         bn,
+        keep,
+        refit,
     )
 }

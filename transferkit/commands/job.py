@@ -129,12 +129,16 @@ def show_result(run):
             f"a logistic regression on the frozen network's features: {shared.percent(alone['accuracy'])}; "
             f"training added {100 * alone['added']:+.1f} points (95%: {added[0]:+.1f} to {added[1]:+.1f})"
         )
-    if kept["phase"] == "probe":
-        click.echo("kept: the regression itself, which no epoch of training was better than")
+    if figures["mix"]:
+        click.echo(shared.mix_line(figures["mix"]))
+    elif kept["phase"] == "probe":
+        click.echo("kept: the logistic regression; no epoch beat it")
     else:
         click.echo(f"kept: the weights of epoch {kept['epoch']} of phase {kept['phase']!r}")
     if figures["soup"]:
         click.echo(shared.soup_line(figures["soup"]))
+    if figures["refit"]:
+        click.echo(f"saved: the same training done again on all {figures['refit']:,} pictures")
     if figures["unreadable"]:
         click.echo(f"{figures['unreadable']} pictures could not be read and were left out")
     click.echo(f"{figures['seconds']:.0f} seconds; the run is in {run.folder}")

@@ -160,6 +160,13 @@ def soup_line(soup: dict) -> str:
     return f"soup: averaged with the weights of epoch {', '.join(more)}, as that is no worse on the validation pictures"
 
 
+def mix_line(mix: dict) -> str:
+    """Which interpolation of weights is kept."""
+    if mix["share"] in (0, 1):
+        return f"kept: the weights of the {'end of training' if mix['share'] else 'start, the logistic regression'}"
+    return f"kept: {mix['share']:.0%} of the trained weights, {1 - mix['share']:.0%} of those that training began with"
+
+
 def show_folds(figures: dict, folder):
     """The closing lines of `--folds`."""
     click.echo(accuracy_line(figures, "pictures, each held out once"))

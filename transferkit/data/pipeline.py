@@ -168,6 +168,12 @@ def evaluation(paths, pixels: Pixels, *, batch_size):
     return _in_order(paths, _viewed(reader(paths), pixels), batch_size)
 
 
+def cached_evaluation(paths, pixels: Pixels, *, batch_size, memory: float, folder: Path):
+    """`evaluation`, decoded in the first pass and kept: in memory up to so many GB, else in an empty `folder`."""
+    batches = evaluation(paths, pixels, batch_size=batch_size)
+    return batches.cache("" if kept.fits(len(paths), pixels, memory) else str(folder / "evaluation"))
+
+
 def several_views(paths, pixels: Pixels, places, *, batch_size):
     """`evaluation` with a crop at each of `places` (see `geometry`): (at most batch, places, crop, crop, channels)."""
     return _in_order(paths, _viewed(reader(paths), pixels, places), batch_size)
@@ -194,9 +200,7 @@ def _viewed(read, pixels: Pixels, places=None):
 
 
 def validation(listing: Listing, pixels: Pixels, *, batch_size, memory: float, folder: Path):
-    """`evaluation` over and over, for `fit`, with `steps` of each pass.
-
-    Pictures are decoded in the first pass and kept, in memory up to so many GB of them, else in an empty `folder`.
+    """`cached_evaluation` over and over, for `fit`, with `steps` of each pass.
 
     Returns:
         A `tf.data.Dataset` of pictures, one-hot labels and weights (batch,), float32: the last batch is filled up with
@@ -207,9 +211,8 @@ def validation(listing: Listing, pixels: Pixels, *, batch_size, memory: float, f
     def with_labels(pictures, rows):
         return pictures, tf.one_hot(tf.gather(labels, rows), len(listing.classes))
 
-    batches = evaluation(listing.paths, pixels, batch_size=batch_size).map(with_labels).map(_filled(batch_size))
-    fits = kept.fits(len(listing), pixels, memory)
-    return batches.cache("" if fits else str(folder / "validation")).repeat()
+    batches = cached_evaluation(listing.paths, pixels, batch_size=batch_size, memory=memory, folder=folder)
+    return batches.map(with_labels).map(_filled(batch_size)).repeat()
 
 
 def stored_validation(maps: Sequence[np.ndarray], rows: np.ndarray, labels: np.ndarray, *, batch_size: int):

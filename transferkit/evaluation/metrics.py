@@ -8,12 +8,17 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 Z95 = 1.959964  # two-sided 95% of the normal distribution
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
+def wilson(hits: float, n: int) -> tuple[float, float]:
     """95% interval of a share of `hits` in `n` (Wilson 1927; it holds for small n and shares near 0 and 1)."""
     share, spread = hits / n, Z95**2 / n
     middle = (share + spread / 2) / (1 + spread)
     half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def corrected(figures: dict, optimism: float) -> tuple[float, float]:
+    """95% interval of an accuracy on pictures that made a choice, which flatters it by `optimism` on average."""
+    return wilson(max(0.0, figures["accuracy"] - optimism) * figures["n"], figures["n"])
 
 
 def calibration_error(chances: np.ndarray, hit: np.ndarray, bins: int = 15) -> float:

@@ -27,12 +27,14 @@ class Extraction:
         rows: (m,) positions of their pictures, rising; those in `errors` are not among them.
         errors: {position: why the picture cannot be read}.
         reused: how many came from the cache.
+        widths: of the layers whose features stand side by side, `width` in all.
     """
 
     features: np.ndarray
     rows: np.ndarray
     errors: dict[int, str]
     reused: int
+    widths: tuple[int, ...]
 
 
 def extract(pictures: Sequence, spec: FeatureSpec, *, cache: bool = True, what: str = "features") -> Extraction:
@@ -54,6 +56,7 @@ def extract(pictures: Sequence, spec: FeatureSpec, *, cache: bool = True, what: 
         np.concatenate([at + block.rows for at, block in placed]),
         {at + row: why for at, block in placed for row, why in block.errors.items()},
         sum(block.reused for block in blocks),
+        blocks[0].widths,
     )
 
 
@@ -84,7 +87,8 @@ def extract_block(
     columns = [
         _column([one[digests[row]] for row in rows], shape, spec.l2) for one, shape in zip(found, shapes, strict=True)
     ]
-    return Extraction(np.concatenate(columns, axis=1), np.array(rows, "int64"), errors, reused)
+    widths = tuple(column.shape[-1] for column in columns)
+    return Extraction(np.concatenate(columns, axis=1), np.array(rows, "int64"), errors, reused, widths)
 
 
 def shapes_of(spec: FeatureSpec, *, cache: bool = True) -> list[tuple[int, ...]]:

@@ -30,8 +30,10 @@ def compare(
     """
     classifiers.check(classifier)
 
-    def row(features, labels, groups):
-        found = judged(features, labels, groups, classifier=classifier, folds=folds, seed=seed)
+    def row(found, labels, groups):
+        found = judged(
+            found.features, labels, groups, classifier=classifier, folds=folds, widths=found.widths, seed=seed
+        )
         return {name: found[name] for name in ("accuracy", "ci95", "folds")}
 
     return sorted(_rows(specs, listing, row, cache), key=lambda row: -row["accuracy"])
@@ -44,8 +46,11 @@ def rank(specs: Sequence[FeatureSpec], listing: Listing, *, cache: bool = True) 
         Best first: `base`, `logme`, `neighbours` (see `ranking`), `features`, `seconds`.
     """
 
-    def row(features, labels, _):
-        return {"logme": ranking.logme(features, labels), "neighbours": ranking.neighbours(features, labels)}
+    def row(found, labels, _):
+        return {
+            "logme": ranking.logme(found.features, labels),
+            "neighbours": ranking.neighbours(found.features, labels),
+        }
 
     return sorted(_rows(specs, listing, row, cache), key=lambda row: -row["logme"])
 
@@ -53,7 +58,7 @@ def rank(specs: Sequence[FeatureSpec], listing: Listing, *, cache: bool = True) 
 def fit_pipeline(spec: FeatureSpec, listing: Listing, *, classifier="logreg", seed=0, cache=True) -> Pipeline:
     """A fitted pipeline from pictures to class names, of types that skops loads; see `saved`."""
     found = extract(listing.paths, spec, cache=cache)
-    learnt = classifiers.fitted(classifier, found.features, *_labels(listing, found), seed=seed)
+    learnt = classifiers.fitted(classifier, found.features, *_labels(listing, found), widths=found.widths, seed=seed)
     words = {name: getattr(spec, name) for name in ("base", "weights", "pixels", *SETTINGS)}
     layer = spec.layer[0] if len(spec.layer) == 1 else list(spec.layer)
     return Pipeline([("features", FeatureExtractor(**words | {"layer": layer}).fit()), ("classifier", learnt)])
@@ -81,7 +86,7 @@ def _rows(specs, listing: Listing, row, cache: bool) -> list[dict]:
             raise ValueError(f"A probe needs vectors: give --pool another value than {spec.pool}.")
         for place, why in found.errors.items() if spec is specs[0] else ():
             warn(f"{listing.paths[place]} cannot be read and is left out: {why}.")
-        figures = row(found.features, *_labels(listing, found))
+        figures = row(found, *_labels(listing, found))
         seconds = round(time.perf_counter() - started, 2)
         rows.append({"base": spec.base, **figures, "features": found.features.shape[1], "seconds": seconds})
         say(f"{spec.base}: {seconds:.1f} s, {found.reused:,} of {len(found.rows):,} pictures from the cache")

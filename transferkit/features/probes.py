@@ -7,15 +7,18 @@ from transferkit.evaluation.metrics import wilson
 from transferkit.features import classifiers
 
 
-def judged(features, labels, groups=None, *, classifier: str = "logreg", folds: int = 5, seed: int = 0) -> dict:
+def judged(
+    features, labels, groups=None, *, classifier: str = "logreg", folds: int = 5, widths=None, seed: int = 0
+) -> dict:
     """Cross-validate a classifier, whose strength each fold chooses from its own learning part.
 
     Args:
-        features: (n, d), of the scale networks have: penalties are absolute, and a spread of 1e-9 is judged as chance.
+        features: (n, d), of any scale.
         labels: (n,), numbers or names.
         groups: (n,) or None; pictures of one group are never on both sides.
         classifier: of `classifiers.CLASSIFIERS`.
         folds: 2 and more.
+        widths: of the layers whose features stand side by side; by default one.
         seed: of the folds and all chance after; the same seed gives the same answer.
 
     Returns:
@@ -35,7 +38,7 @@ def judged(features, labels, groups=None, *, classifier: str = "logreg", folds: 
     guesses, shares = np.empty_like(labels), []
     for train, held in _splits(labels, groups, folds, seed):
         known = None if groups is None else groups[train]
-        model = classifiers.fitted(classifier, features[train], labels[train], known, seed=seed)
+        model = classifiers.fitted(classifier, features[train], labels[train], known, widths=widths, seed=seed)
         guesses[held] = model.predict(features[held])
         shares.append(float((guesses[held] == labels[held]).mean()))
     hits = int((guesses == labels).sum())

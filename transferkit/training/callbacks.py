@@ -144,7 +144,7 @@ class Keep(keras.callbacks.Callback):
         row["seconds"] = round(time.perf_counter() - self.started, 2)
         self.state.history.append(row)
         place = len(self.state.history) - 1
-        is_best = schedules.best_of(self.state.history) is row
+        is_best = schedules.kept(self.state.history, self.knobs.keep) is row
         is_good = place in soup.best(self.state.history, self.knobs.soup)
         weights = self._weights() if is_best or is_good else None
         if is_best:

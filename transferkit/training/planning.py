@@ -13,8 +13,8 @@ from transferkit.console import say, warn
 from transferkit.data import audit, augment, axes, folds, sources
 from transferkit.data.listing import Splits, complete
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, at_size, with_channels, with_head
-from transferkit.recipe import Recipe, Train
+from transferkit.network import Network, at_size, head_source, with_channels, with_head
+from transferkit.recipe import Model, Recipe, Train
 from transferkit.training import devices, idle, precision, schedules, teaching, workers
 from transferkit.training.freezing import release
 from transferkit.training.phases import check_time, phases, words_of
@@ -64,10 +64,7 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         devices.deterministic()
     parts = dict(splits.items()) if splits else sources.find_parts(wanted.data)
     _check_names(parts["train"].classes)
-    which = wanted.model
-    network = models.to_train(which.base, which.weights, pixels=which.pixels, size=which.size)
-    if wanted.model.channels:
-        network = with_channels(network, wanted.model.channels)
+    network = _loaded(wanted.model)
     channels = network.pixels.channels
     audits = {name: audit.audit(part, channels=channels, what=name) for name, part in parts.items()}
     parts = {name: found.listing for name, found in audits.items()}
@@ -93,15 +90,36 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         network.minimum,
         device.gpu,
         _probes(network) and network.classes != splits.train.classes,
+        _layers(network, wanted.model.base),
         device.replicas,
+        splits.made,
     )
     settled, choices = _chosen(wanted, facts, network, device)
-    exact = _fitted(network, splits.train.classes, settled)
-    network = precision.in_policy(exact, device.policy, splits.train.paths)
-    if network is exact:
-        device = dataclasses.replace(device, policy="float32")
-    taught = _taught(settled.train.teacher, network, splits, device)
-    return Plan(settled, choices, splits, unreadable, network, device, started, *taught)
+    network = _fitted(network, splits.train.classes, settled)
+    job = _in_precision(Plan(settled, choices, splits, unreadable, network, device, started))
+    teacher = _taught(settled.train.teacher, job)
+    return dataclasses.replace(job, **teacher)
+
+
+def renewed(job: Plan) -> Plan:
+    """A settled job with its network as it was before training."""
+    keras.utils.set_random_seed(job.recipe.train.seed)
+    network = _fitted(_loaded(job.recipe.model), job.splits.train.classes, job.recipe)
+    return _in_precision(dataclasses.replace(job, network=network))
+
+
+def _loaded(which: Model) -> Network:
+    """The base, for pictures of the channels that are asked for."""
+    network = models.to_train(which.base, which.weights, pixels=which.pixels, size=which.size)
+    return with_channels(network, which.channels) if which.channels else network
+
+
+def _in_precision(job: Plan) -> Plan:
+    """The job with its network in the device's policy, or both in float32 where the features would differ."""
+    network = precision.in_policy(job.network, job.device.policy, job.splits.train.paths)
+    same = network is job.network
+    device = dataclasses.replace(job.device, policy="float32") if same else job.device
+    return dataclasses.replace(job, network=network, device=device)
 
 
 def _chosen(wanted: Recipe, facts: rules.Facts, network: Network, device: devices.Device):
@@ -172,20 +190,32 @@ def _anchored(recipe: Recipe) -> Recipe:
 def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe) -> Network:
     """The network with the job's classes and size."""
     if network.classes != classes or not network.head:  # of which `with_head` says why it cannot be
-        network = with_head(network, classes)
+        network = with_head(network, classes, layers_of(recipe.train.head_layers))
     network = at_size(network, recipe.model.size)
     for word in words_of(recipe.train.unfreeze):
         release(network, word)  # so is an unknown layer
     return network
 
 
-def _taught(base: str, network: Network, splits: Splits, device: devices.Device) -> tuple:
-    """The plan's teacher and the side of its pictures, where it has one."""
+def layers_of(words: str) -> tuple[str, ...]:
+    """The layers between the commas of `head_layers`."""
+    return tuple(filter(None, map(str.strip, words.split(","))))
+
+
+def _layers(network: Network, base: str) -> tuple[str, ...]:
+    """The layers whose features a new head may see side by side, the head's own source last."""
+    own = head_source(network) if network.head else ""
+    several = zoo.is_network(base) and not isinstance(network.model.output, dict)
+    return (*zoo.variant(base).head_layers, own) if several else (own,)
+
+
+def _taught(base: str, job: Plan) -> dict:
+    """The plan's `teacher` and `teacher_side`, where it has one."""
     if not base:
-        return ()
-    for concern in teaching.concerns(base, splits):
+        return {}
+    for concern in teaching.concerns(base, job.splits):
         warn(concern)
-    return teaching.teacher(base, network, device.policy)
+    return dict(zip(("teacher", "teacher_side"), teaching.teacher(base, job.network, job.device.policy), strict=True))
 
 
 def _probes(network: Network) -> bool:

@@ -18,10 +18,9 @@ from transferkit.evaluation.metrics import wilson
 from transferkit.features import classifiers
 from transferkit.features.extraction import extract
 from transferkit.features.spec import FeatureSpec
-from transferkit.network import head_source
-from transferkit.training import checkpoints
+from transferkit.training import checkpoints, interpolation
 from transferkit.training.checkpoints import State
-from transferkit.training.planning import Plan
+from transferkit.training.planning import Plan, layers_of
 
 BASELINE = "baseline.json"
 
@@ -41,43 +40,42 @@ def start(job: Plan, folder: Path, lost: dict[str, str]):
     started = time.perf_counter()
     parts = dict(job.splits.items())
     features = {name: _features(job, part, name, lost) for name, part in parts.items()}
-    train, rows = features["train"]
+    train, rows, widths = features["train"]
     labels = np.array(job.splits.train.labels)[rows]
     groups = np.array(job.splits.train.groups)[rows] if job.splits.train.groups else None
-    regression = classifiers.fitted("logreg", train, labels, groups, seed=job.recipe.train.seed)
+    regression = classifiers.fitted("logreg", train, labels, groups, widths=widths, seed=job.recipe.train.seed)
     kernel, bias = linear(regression, train.shape[1], len(job.network.classes))
     job.network.model.get_layer(job.network.head).set_weights([kernel, bias])
     row = {"phase": "probe", "epoch": 0}
     for name, prefix in (("train", ""), ("val", "val_")):
-        values, rows = features[name]
+        values, rows, _ = features[name]
         labels = np.array(parts[name].labels)[rows]
         chances = log_softmax((values @ kernel + bias).astype("float64"), axis=1)
         row |= {f"{prefix}loss": round(float(-chances[np.arange(len(rows)), labels].mean()), 9)}
         row |= {f"{prefix}accuracy": round(float((chances.argmax(1) == labels).mean()), 9)}
     row["seconds"] = round(time.perf_counter() - started, 2)
     judge = "test" if job.splits.test else "val"
-    values, rows = features[judge]
+    values, rows, _ = features[judge]
     guesses = (values @ kernel + bias).argmax(1)
     hits = {
         parts[judge].paths[row]: bool(parts[judge].labels[row] == guess)
         for row, guess in zip(rows, guesses, strict=True)
     }
     write(folder / "checkpoints" / BASELINE, hits)
-    checkpoints.save_weights(job.network, folder / "checkpoints" / checkpoints.BEST)
+    for name in (checkpoints.BEST, interpolation.START) if job.recipe.train.keep == "mix" else (checkpoints.BEST,):
+        checkpoints.save_weights(job.network, folder / "checkpoints" / name)
     checkpoints.save(folder, State(history=[row], parts=job.recipe.train.accumulate))
     say(f"logistic regression on the frozen network's features  val_accuracy {row['val_accuracy']:.3f}")
 
 
-def _features(job: Plan, listing: Listing, what: str, lost: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
-    """What goes into the head, of the plain view of the pictures that can be read, and their rows."""
-    model, layer = job.recipe.model, head_source(job.network)
-    spec = FeatureSpec(
-        model.base, model.weights, (layer,), size=model.size, channels=model.channels, pixels=model.pixels
-    )
+def _features(job: Plan, listing: Listing, what: str, lost: dict[str, str]):
+    """The features that the head sees, of the pictures that can be read; their rows; the widths of the layers."""
+    model, layers = job.recipe.model, layers_of(job.recipe.train.head_layers)
+    spec = FeatureSpec(model.base, model.weights, layers, size=model.size, channels=model.channels, pixels=model.pixels)
     found = extract(listing.paths, spec, what=f"features of {what}")
     audit.note_lost(listing.paths, found.rows, lost)
     audit.check_lost(listing.paths, lost)
-    return found.features, found.rows
+    return found.features, found.rows, found.widths
 
 
 def linear(regression, width: int, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -134,6 +134,11 @@ def best_of(history: list[dict]) -> dict | None:
     return max(history, key=gain, default=None)
 
 
+def kept(history: list[dict], keep: str) -> dict | None:
+    """The epoch whose weights are kept: the best one, or with `keep` "last" and "mix" the last."""
+    return best_of(history) if keep == "best" else history[-1] if history else None
+
+
 def stalled(history: list[dict]) -> int:
     """Epochs since the best one; 0 where there are none."""
     return len(history) - 1 - history.index(best_of(history)) if history else 0

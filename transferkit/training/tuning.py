@@ -10,15 +10,26 @@ from transferkit import runs
 from transferkit.console import say, warn
 from transferkit.data import audit
 from transferkit.data.listing import Listing, Splits
+from transferkit.evaluation import metrics
 from transferkit.evaluation.predict import evaluate
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe
-from transferkit.training import checkpoints, fitting, folds, probing, soup, timing, workers
+from transferkit.training import (
+    checkpoints,
+    fitting,
+    folds,
+    interpolation,
+    probing,
+    refit,
+    schedules,
+    soup,
+    timing,
+    workers,
+)
 from transferkit.training.checkpoints import State
 from transferkit.training.freezing import release
 from transferkit.training.phases import Phase, phases
 from transferkit.training.planning import Plan, plan
-from transferkit.training.schedules import best_of
 
 
 def finetune(
@@ -98,7 +109,6 @@ def _fit(job: Plan, folder: Path) -> runs.Run:
     """All phases, from wherever the run is; then the figures. Ctrl-C leads to the figures at once."""
     lost, interrupted, answers = dict(job.unreadable), False, None
     try:
-        begin(job, folder, lost)
         answers = _all_phases(job, folder, lost)
     except fitting.Hopeless as error:
         if not checkpoints.load(folder).history:
@@ -111,12 +121,20 @@ def _fit(job: Plan, folder: Path) -> runs.Run:
         say("Interrupted: the best weights so far are evaluated and saved. Ctrl-C again ends at once.")
         interrupted = True
     checkpoints.load_weights(job.network, folder / "checkpoints" / checkpoints.BEST)
-    stirred = None
+    averaged = _averaged(job, folder, interrupted)
+    # an average may differ from what was stored in the frozen part too, of epochs in which that learned
+    known = answers() if answers and not any(averaged.values()) and not job.splits.test else None
+    return _finish(job, folder, lost, averaged, known, interrupted=interrupted)
+
+
+def _averaged(job: Plan, folder: Path, interrupted: bool) -> dict:
+    """Give the network the average of weights that the recipe asks for; what it is, for `metrics.json`."""
+    stirred = mixed = None
     if job.recipe.train.soup and not interrupted:
         stirred = soup.stir(job, folder, checkpoints.load(folder).history)
-    # an average may differ from what was stored in the frozen part too, of epochs in which that learned
-    known = answers() if answers and not stirred and not job.splits.test else None
-    return _finish(job, folder, lost, stirred, known, interrupted=interrupted)
+    if job.recipe.train.keep == "mix":
+        mixed = interpolation.mix(job, folder)
+    return {"soup": stirred, "mix": mixed}
 
 
 def begin(job: Plan, folder: Path, lost: dict[str, str]):
@@ -129,7 +147,8 @@ def begin(job: Plan, folder: Path, lost: dict[str, str]):
 
 
 def _all_phases(job: Plan, folder: Path, lost: dict[str, str]) -> Callable | None:
-    """Train the phases that are due; the `answers` of the last one's material."""
+    """Train the phases that are due, from the head's start on; the `answers` of the last one's material."""
+    begin(job, folder, lost)
     answers = None
     for phase in phases(job.recipe)[checkpoints.load(folder).phase :]:
         answers = go_through(job, folder, phase, lost)
@@ -144,26 +163,42 @@ def go_through(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]) -> C
     return material.answers
 
 
-def _finish(job: Plan, folder: Path, lost: dict[str, str], stirred: dict | None, known, *, interrupted: bool):
-    """Evaluate once on test, or on val, of which the outputs may be `known`, and write the run."""
+def _finish(job: Plan, folder: Path, lost: dict[str, str], averaged: dict, known, *, interrupted: bool):
+    """Evaluate once on test, or on val, of which the outputs may be `known`, and write the run.
+
+    Where the training is done again on all pictures, val measures the network that has not learned from it, and test
+    the one that is saved.
+    """
     split, history = "test" if job.splits.test else "val", checkpoints.load(folder).history
+    part, again = getattr(job.splits, split), job.recipe.train.refit == "on" and not interrupted
     release(job.network, "all", bn="train")  # what was switched off while it was frozen is on again in the saved model
-    figures, answers = evaluate(job.network, getattr(job.splits, split), known)
-    paths, answered = getattr(job.splits, split).paths, {row["path"] for row in answers}
-    audit.note_lost(paths, [row for row, path in enumerate(paths) if path in answered], lost)
+    found = None if again and split == "test" else evaluate(job.network, part, known)
+    network = job.network
+    if again:
+        try:
+            network = refit.refitted(job, folder, averaged["mix"]["share"], lost, begin, _all_phases)
+            release(network, "all", bn="train")
+        except KeyboardInterrupt:
+            say("Interrupted: the network that was measured is saved.")
+            interrupted = True
+    figures, answers = found or evaluate(network, part)
+    if split == "val" and averaged["mix"]:
+        figures["ci95"] = list(metrics.corrected(figures, averaged["mix"]["optimism"]))
+    answered = {row["path"] for row in answers}
+    audit.note_lost(part.paths, [row for row, path in enumerate(part.paths) if path in answered], lost)
     runs.write_unreadable(folder, lost)
-    best, baseline = best_of(history), folder / "checkpoints" / probing.BASELINE
+    kept, baseline = schedules.kept(history, job.recipe.train.keep), folder / "checkpoints" / probing.BASELINE
     figures |= {
         "split": split,
         "baseline": probing.added(json.loads(baseline.read_text("utf-8")), answers) if baseline.exists() else None,
-        "kept": {name: best[name] for name in ("phase", "epoch")},
-        "soup": stirred,
+        "kept": {name: kept[name] for name in ("phase", "epoch")},
+        "refit": len(job.splits.train) + len(job.splits.val) if network is not job.network else None,
         "unreadable": len(lost),
         "interrupted": interrupted,
         "seconds": round(job.elapsed(), 1),
     }
-    runs.finish(folder, job.network, history, figures, answers)
+    runs.finish(folder, network, history, figures | averaged, answers)
     if not interrupted:
-        checkpoints.forget(folder)
-        soup.forget(folder)
+        for module in (checkpoints, soup, refit):
+            module.forget(folder)
     return runs.Run(folder)

@@ -64,4 +64,6 @@ def network(x, num_classes):
 
 
 PIXELS = Pixels((127.0,) * 3, (128.0,) * 3, interpolation="bicubic")
-VARIANTS = {"efficientnet_lite0": Variant(network, "fc", 4_652_008, 385_187_552, 1280, PIXELS)}
+VARIANTS = {
+    "efficientnet_lite0": Variant(network, "fc", 4_652_008, 385_187_552, 1280, PIXELS, ("stage5", "stage6", "stage7"))
+}

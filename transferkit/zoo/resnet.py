@@ -133,7 +133,7 @@ RESIDUAL = KNOBS | {"shortcut": ("b", "a", "c"), "zero_init": (False, True)}
 def _row(block, depths, params, multiply_adds, knobs=RESIDUAL, pixels=CONVENTIONS["torch"]):
     features = 512 if block is basic else 2048
     build = partial(network, block=block, depths=depths)
-    return Variant(build, "fc", params, multiply_adds, features, pixels, knobs=knobs)
+    return Variant(build, "fc", params, multiply_adds, features, pixels, ("stage2", "stage3"), knobs=knobs)
 
 
 _paper = partial(_row, bottleneck_paper, pixels=CONVENTIONS["caffe"])

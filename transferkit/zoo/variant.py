@@ -16,6 +16,7 @@ class Variant:
         params: trainable parameters with the paper's classes.
         multiply_adds: of convolutions and dense layers at the native size, batch 1.
         features: width of `pooled`.
+        head_layers: cut points before `pooled` whose averages a new head, fitted to few pictures, sees beside it.
         pixels: what the paper fed it; a public weight set has its own.
         classes: the paper's number of classes.
         minimum: least side of a picture in pixels.
@@ -31,6 +32,7 @@ class Variant:
     multiply_adds: int
     features: int
     pixels: Pixels = Pixels()
+    head_layers: tuple[str, ...] = ()
     classes: int = 1000
     minimum: int = 1
     fixed: bool = False

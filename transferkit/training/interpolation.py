@@ -1,0 +1,119 @@
+"""The network between the start and the end of a training, in the space of weights.
+
+Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT), section 3: the weights that fine-tuning began
+with, here the pretrained ones and the regression's head, averaged with those it ended with. What training forgot comes
+back, and most of what it learned stays; the network costs no more than either.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import keras
+import numpy as np
+from safetensors.numpy import load_file
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from transferkit.console import say
+from transferkit.data import pipeline
+from transferkit.evaluation.predict import BATCH, run
+from transferkit.network import for_use
+from transferkit.training import checkpoints
+from transferkit.training.planning import Plan
+from transferkit.weights.assign import assign
+
+START = "start.safetensors"
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trained weights: 0 is the start, 1 the end
+USUAL = 2  # the place of 0.5, which is taken unless another one is better beyond chance
+RESAMPLES = 500
+
+
+def mix(job: Plan, folder: Path) -> dict:
+    """Give the network the interpolation that the validation pictures choose.
+
+    Returns:
+        `share` of the trained weights; `losses`, the cross-entropy on validation by share, each at its best
+        temperature; `optimism`, by how much the choice flatters the accuracy on the pictures that made it.
+    """
+    logits, rows = _logits(job, folder)
+    labels = np.array(job.splits.val.labels)[rows]
+    losses = np.stack([_tempered(one.astype("float64"), labels) for one in logits])
+    hits = logits.argmax(2) == labels
+    place = chosen(losses)
+    assign_share(job, folder, SHARES[place])
+    of_share = {f"{share:g}": round(float(loss), 6) for share, loss in zip(SHARES, losses.mean(1), strict=True)}
+    say(
+        f"weights between the start (0) and the end (1) of training, validation loss: "
+        f"{', '.join(f'{share} {loss:.3f}' for share, loss in of_share.items())}; {SHARES[place]:g} is kept"
+    )
+    return {"share": SHARES[place], "losses": of_share, "optimism": optimism(losses, hits, job.recipe.train.seed)}
+
+
+def _tempered(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The cross-entropy (n,) of logits (n, classes) at the temperature that makes its mean least.
+
+    Training sharpens a network's answers, and averaging of weights softens them (Guo et al. 2017, section 4.2): without
+    this, the shares would be told apart by that.
+    """
+
+    def losses(exponent):
+        return -log_softmax(logits / np.exp(exponent), axis=1)[np.arange(len(labels)), labels]
+
+    found = minimize_scalar(lambda exponent: losses(exponent).mean(), bounds=(-3, 3), method="bounded")
+    return losses(found.x)
+
+
+def chosen(losses: np.ndarray) -> int:
+    """The place of the share to take: the usual one, unless the one of least loss is better by more than the standard
+    error of their difference, which few pictures never show.
+
+    Args:
+        losses: (shares, pictures).
+    """
+    best = int(losses.mean(1).argmin())
+    gain = losses[USUAL] - losses[best]
+    return best if gain.mean() > gain.std() / np.sqrt(max(1, len(gain) - 1)) else USUAL
+
+
+def optimism(losses: np.ndarray, hits: np.ndarray, seed: int) -> float:
+    """By how much the accuracy on the pictures that chose exceeds that on others.
+
+    The choice is made again on bootstrap samples and judged on the pictures that each leaves out (Tsamardinos et al.
+    2018, "Bootstrapping the out-of-sample predictions for efficient and accurate cross-validation"), beside a share
+    that nothing chose.
+
+    Args:
+        losses, hits: (shares, pictures).
+    """
+    rng, count, excess = np.random.default_rng(seed), losses.shape[1], []
+    for _ in range(RESAMPLES):
+        rows = rng.integers(0, count, count)
+        others = np.setdiff1d(np.arange(count), rows)
+        if len(others):
+            gain = hits[chosen(losses[:, rows])].astype(float) - hits[USUAL]
+            excess.append(gain[rows].mean() - gain[others].mean())
+    return max(0.0, float(np.mean(excess))) if excess else 0.0
+
+
+def assign_share(job: Plan, folder: Path, share: float):
+    """Give the network the weights of its start and its end, so much of the latter."""
+    start, end = (load_file(folder / "checkpoints" / name) for name in (START, checkpoints.BEST))
+    mixed = {name: value + np.float32(share) * (end[name] - value) for name, value in start.items()}
+    assign(job.network.model, mixed, "keras", source="an interpolation")
+
+
+def _logits(job: Plan, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Those of the validation pictures by each of `SHARES`, (shares, m, classes), and the rows (m,) of the pictures,
+    which are decoded once."""
+    knobs, part, found = job.recipe.train, job.splits.val, []
+    bare = for_use(job.network).model
+    model = keras.Model(bare.input, bare.output)
+    with TemporaryDirectory(dir=folder / "checkpoints") as place:
+        batches = pipeline.cached_evaluation(
+            part.paths, job.network.pixels, batch_size=BATCH, memory=knobs.memory, folder=Path(place)
+        )
+        for share in SHARES:
+            assign_share(job, folder, share)
+            outputs, rows = zip(*run(model, batches, BATCH), strict=True)
+            found.append(np.concatenate([output for (output,) in outputs]))
+    return np.stack(found), np.concatenate(rows)
