@@ -48,7 +48,7 @@ def mark(listing: Listing, looks: Sequence[Look] = ()) -> Listing:
 
 def found(looks: Sequence[Look], labels: Sequence[int]) -> tuple[str, ...]:
     """The set of each picture, numbers from 1 on; "" for a picture that has no copy, or that cannot be read."""
-    looks, labels = [Look() if one.reason else one for one in looks], np.array(labels)
+    looks, labels = [Look() if one.reason else one for one in looks], np.array(labels, int)
     chains = _cut(_connected(len(looks), similar.near(looks)), labels)
     exact = [(group[0], other) for group in similar.copies(looks) for other in group[1:]]
     for first, other in exact:  # of those with equal bytes, the first took part
