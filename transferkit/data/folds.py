@@ -76,7 +76,7 @@ def drawn(labels: np.ndarray, groups: Sequence, sets: Sequence[str], count: int,
             return fold_of
     raise ValueError(
         f"The {len(np.unique(groups))} groups do not go into {count} folds that each leave {left} or more of every "
-        "class to the others: take fewer folds, or smaller groups."
+        f"class to the others: give smaller groups{' or fewer folds' if count > 2 else ''}."
     )
 
 
