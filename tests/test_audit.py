@@ -4,7 +4,7 @@ import pytest
 from pictures import encoded, folder, photo
 
 from transferkit.data import scan
-from transferkit.data.audit import audit, check_lost, concerns, note_lost
+from transferkit.data.audit import audit, check_lost, concerns, looks_of, note_lost
 from transferkit.data.listing import Listing, Splits
 from transferkit.data.look import look
 from transferkit.data.sources import find_splits
@@ -91,7 +91,7 @@ def test_a_whole_folder_that_goes_is_a_few_lines(tmp_path, capsys):
 
 def test_concerns_are_told_once_each(tmp_path):
     splits = leaking(tmp_path)
-    leak, twice = concerns(splits, {name: audit(part) for name, part in splits.items()})
+    leak, twice = concerns(dict(splits.items()), looks_of({name: audit(part) for name, part in splits.items()}))
     assert leak.startswith("1 of the 2 validation pictures is in another split too, so figures on them will be better")
     assert leak.endswith("val/a/0.jpg is the same as " + splits.train.paths[0] + ", train and val.")
     assert twice.startswith("1 picture is in two classes: ")
@@ -99,7 +99,7 @@ def test_concerns_are_told_once_each(tmp_path):
 
 def test_no_concern_about_good_pictures(tmp_path):
     splits = find_splits(folder(tmp_path / "data", {"a": 4, "b": 4}))
-    assert concerns(splits, {name: audit(part) for name, part in splits.items()}) == []
+    assert concerns(dict(splits.items()), looks_of({name: audit(part) for name, part in splits.items()})) == []
 
 
 def test_a_warning_is_one_line_whatever_a_file_is_called(tmp_path, tiny, capsys):

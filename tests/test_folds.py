@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from conftest import QUICK
-from pictures import folder
+from pictures import folder, photo
 
 import transferkit as tk
 from transferkit import models
@@ -56,12 +56,30 @@ def test_groups_stay_together():
     [
         (listing((12, 3)), 4, "Class 'b' has 3 pictures, too few for 4 folds"),
         (listing((12, 2)), 2, "Class 'b' has 2 pictures, too few for 2 folds"),
+        (listing((12, 1)), 2, "Class 'b' has 1 picture, too few for 2 folds"),
+        (listing((4, 4), "aaaabbcd"), 2, "Class 'a' has 1 group, too few for 2 folds"),
+        (listing((6, 6), "bedabecaddea"), 2, "The 5 groups do not go into 2 folds that each leave 2 or more of every"),
         (listing((4, 4), "aabbccdd"), 3, "Class 'a' has 2 groups, too few for 3 folds"),
     ],
 )
 def test_classes_too_small(pool, count, sentence):
     with pytest.raises(ValueError, match=sentence):
         shares.shared_out(pool, count, 0)
+
+
+def test_a_fold_that_could_not_be_split_ends_the_job_before_it_begins(tiny, tmp_path):
+    """Of what one of the folds leaves, the groups cannot be shared out: that was found when its turn came."""
+    labels, groups = "0000111111111122222", "1250423222036246506"
+    paths = []
+    for row in range(len(labels)):
+        paths.append(str(tmp_path / f"{row}.png"))
+        photo(40, 40, seed=row).save(paths[-1])
+    pool = Listing(tuple(paths), tuple(map(int, labels)), ("a", "b", "c"), groups=tuple(groups))
+    assert shares.shared_out(pool, 2, 0)
+    train, val = pool.take(range(1, 19)), pool.take([0])
+    with pytest.raises(ValueError, match="groups cannot be shared out so that each of the 3 classes is on both sides"):
+        tk.finetune(tiny, train, val, out=tmp_path / "run", **KNOBS | {"folds": 2, "seed": 0})
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_cut_is_mended_and_whole_folds_are_kept(tiny, pets, tmp_path, monkeypatch):

@@ -23,6 +23,15 @@ def test_copies_of_a_picture_give_away_its_label_unless_grouped(name):
     assert judged(X, y, groups, classifier=name, folds=3)["accuracy"] < 0.75
 
 
+def test_copies_of_a_picture_are_in_one_fold():
+    X, _ = features(60, 60, gap=0)
+    y = np.random.default_rng(1).permutation(np.arange(60) % 2)
+    X, y, sets = np.repeat(X, 2, axis=0), np.repeat(y, 2), np.repeat([str(n) for n in range(60)], 2)
+    assert judged(X, y, classifier="knn")["accuracy"] > 0.8
+    assert judged(X, y, copies=sets, classifier="knn")["accuracy"] < 0.7
+    assert judged(X, y, np.arange(120), copies=sets, classifier="knn")["accuracy"] < 0.7, "copies join groups"
+
+
 def test_groups_never_straddle(monkeypatch):
     seen = []
     fitted = classifiers.fitted
@@ -47,7 +56,8 @@ def test_figures():
     assert found["n"] == 60
     assert len(found["folds"]) == 4
     again = judged(X, y, classifier="svm", folds=4, seed=3)
-    assert (again.pop("guesses") == found.pop("guesses")).all()
+    for name in ("guesses", "fold_of"):
+        assert (again.pop(name) == found.pop(name)).all()
     assert again == found
 
 
@@ -73,6 +83,9 @@ def test_sentences():
     X[7, 1] = np.inf
     with pytest.raises(ValueError, match="Row 7 of the features is not finite"):
         judged(X, y)
+    apart = np.array([3, 0, 1, 0, 1, 0, 3, 3])
+    with pytest.raises(ValueError, match="The 3 groups do not go into 2 folds that each leave 1 or more"):
+        judged(np.concatenate((X[:7], X[8:9])), [0, 0, 1, 1, 1, 2, 2, 2], apart, folds=2)
     uneven = np.array([0, 0, 0, 1, 1, 1])  # each group holds both classes: two groups, no third fold
     with pytest.raises(ValueError, match="Class 0 has 2 groups, so 2 folds are the most; 3 were asked for."):
         judged(X[:6], [0, 1, 0, 1, 0, 1], uneven, folds=3)

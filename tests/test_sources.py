@@ -12,7 +12,7 @@ from pictures import folder
 
 import transferkit as tk
 from transferkit.data import decode, pipeline, problems, ranges, shards, sources
-from transferkit.data.listing import Listing
+from transferkit.data.listing import Listing, complete
 from transferkit.lookup import UnknownName
 from transferkit.pixels import Pixels
 from transferkit.recipe import Data, Recipe
@@ -164,7 +164,7 @@ def test_a_group_in_two_given_splits_is_an_error(tmp_path):
 
 def test_a_share_of_the_training_pictures():
     whole = Listing(tuple(map(str, range(110))), (0,) * 100 + (1,) * 10, ("a", "b"))
-    splits = sources.complete({"train": whole}, validation=0.1, seed=1)
+    splits = complete({"train": whole}, validation=0.1, seed=1)
     half, fifth = (splits.lessened(share, 0, 1) for share in (0.5, 0.2))
     assert half.train.counts() == {"a": 45, "b": 4} and half.val == splits.val
     assert set(fifth.train.paths) < set(half.train.paths)

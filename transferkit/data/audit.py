@@ -7,7 +7,7 @@ import numpy as np
 
 from transferkit.console import say, warn
 from transferkit.data import decode, problems
-from transferkit.data.listing import Listing, Splits
+from transferkit.data.listing import Listing
 from transferkit.data.look import Look
 from transferkit.data.scan import scan
 
@@ -55,10 +55,14 @@ def audit(listing: Listing, *, channels: int = 3, what: str = "the listing") -> 
     return Audit(readable, tuple(unreadable), int(np.median([one.side for one in kept])), kept)
 
 
-def concerns(splits: Splits, audits: dict[str, Audit]) -> list[str]:
+def looks_of(audits: dict[str, Audit]) -> dict[str, Look]:
+    """The look at each readable picture, by its path."""
+    return {path: one for found in audits.values() for path, one in zip(found.listing.paths, found.looks, strict=True)}
+
+
+def concerns(parts: dict[str, Listing], looks: dict[str, Look]) -> list[str]:
     """What would spoil a job's figures, a sentence each: leaks between its splits, two labels, unequal classes."""
-    looks = {path: one for found in audits.values() for path, one in zip(found.listing.paths, found.looks, strict=True)}
-    parts, found = dict(splits.items()), problems.find(dict(splits.items()), looks)
+    found = problems.find(parts, looks)
     by_kind = {kind: [one for one in found if one.problem == kind] for kind in ("leak", "two-classes", "imbalance")}
     told = []
     where = {path: name for name, part in parts.items() for path in part.paths}

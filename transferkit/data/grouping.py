@@ -1,9 +1,12 @@
-"""Which rows of a listing are held out or used: by class, and by groups that belong together."""
+"""Which rows of a listing are held out or used: by class, and by groups and copies that belong together."""
 
 import re
+from dataclasses import replace
 from numbers import Real
 
 import numpy as np
+
+from transferkit.data import whole
 
 ATTEMPTS = 20  # orders in which the groups are tried, before it is said that there is no way
 
@@ -11,29 +14,39 @@ ATTEMPTS = 20  # orders in which the groups are tried, before it is said that th
 def hold_out(listing, fraction: float, seed: int) -> np.ndarray:
     """Rows of about `fraction` of each class, at least one picture of each class in and out, no group cut in two.
 
+    Sets of copies are not cut either, but for those of a class that could not be split then.
+
     Raises:
         ValueError: `fraction` is not between 0 and 1; a class has a single picture or a single group, or its groups
             cannot be shared out.
     """
     if not isinstance(fraction, Real) or not 0 < fraction < 1:
         raise ValueError(f"The share to hold out must be a number between 0 and 1, as 0.2, not {fraction!r}.")
-    labels, rng = np.array(listing.labels), np.random.default_rng(seed)
-    if listing.groups:
-        return _groups_held_out(listing, labels, fraction, rng)
-    held = []
-    for label, name in enumerate(listing.classes):
-        rows = np.flatnonzero(labels == label)
-        if len(rows) < 2:
+    labels = np.array(listing.labels)
+    for name, count in listing.counts().items():
+        if count < 2:
             raise ValueError(
-                f"Class {name!r} has {len(rows)} picture; a split needs at least 2 of each class, "
+                f"Class {name!r} has {count} picture{'s' * (not count)}; a split needs at least 2 of each class, "
                 "one to train on and one to check."
             )
+    if listing.groups:
+        return _groups_held_out(listing, labels, fraction, seed)
+    rng, drawn = np.random.default_rng(seed), np.zeros(len(labels), int)
+    for label in range(len(listing.classes)):
+        rows = np.flatnonzero(labels == label)
         share = min(max(round(len(rows) * fraction), 1), len(rows) - 1)
-        held.extend(rng.permutation(rows)[:share])
-    return np.array(held, int)
+        drawn[rng.permutation(rows)[:share]] = 1
+    return np.flatnonzero(whole.kept(drawn, labels, listing.copies, seed=seed))
 
 
-def _groups_held_out(listing, labels, fraction, rng) -> np.ndarray:
+def _groups_held_out(listing, labels, fraction, seed) -> np.ndarray:
+    if listing.copies:
+        joined = whole.joined(listing.groups, listing.copies, labels)
+        try:
+            return _groups_held_out(replace(listing, groups=joined, copies=()), labels, fraction, seed)
+        except ValueError:  # the groups alone may do, and if not, the sentence is about them
+            pass
+    rng = np.random.default_rng(seed)
     names, group_of = np.unique(np.array(listing.groups, object), return_inverse=True)
     counts = np.zeros((len(names), len(listing.classes)))
     np.add.at(counts, (group_of, labels), 1)

@@ -35,6 +35,8 @@ class Listing:
         classes: names in index order.
         ignored: how many files of each suffix were passed over.
         groups: what each picture belongs together with, one a path, where that is asked for.
+        copies: the set of copies and near copies that each picture is in, one a path, "" for none; see `copies.mark`.
+            Empty where no picture has any, or nobody looked.
     """
 
     paths: tuple[str, ...]
@@ -42,6 +44,7 @@ class Listing:
     classes: tuple[str, ...]
     ignored: dict[str, int] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
 
     def __len__(self):
         return len(self.paths)
@@ -66,13 +69,14 @@ class Listing:
     def take(self, rows) -> "Listing":
         """The pictures at these positions."""
         rows = [int(row) for row in rows]
-        columns = {name: tuple(getattr(self, name)[i] for i in rows) for name in ("paths", "labels")}
-        return replace(self, **columns, groups=tuple(self.groups[i] for i in rows) if self.groups else ())
+        columns = {name: getattr(self, name) for name in ("paths", "labels", "groups", "copies")}
+        return replace(self, **{name: tuple(all_[i] for i in rows) if all_ else () for name, all_ in columns.items()})
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple["Listing", "Listing"]:
         """Two listings: the rest, and about `fraction` of each class, at least one picture on both sides.
 
-        A listing with groups is split between them: no group is on both sides.
+        A listing with groups is split between them: no group is on both sides. Nor is a set of copies, where that can
+        be: `list_images` has not looked at the pictures, so it knows of none.
 
         Raises:
             ValueError: `fraction` is not between 0 and 1, or a class has a single picture, or a single group.
@@ -249,12 +253,14 @@ def _circle(entry: Path) -> bool:
 
 
 def split_rows(splits: Splits) -> list[dict]:
-    """The rows of `split.csv`: path, label, split, and the group where there are groups."""
-    return [
-        {"path": path, "label": part.classes[label], "split": name} | ({"group": group} if part.groups else {})
-        for name, part in splits.items()
-        for path, label, group in zip(part.paths, part.labels, part.groups or part.paths, strict=True)
-    ]
+    """The rows of `split.csv`: path, label, split, and the group and the set of copies where there are any."""
+    rows = []
+    for name, part in splits.items():
+        more = {"group": part.groups, "copies": part.copies}
+        columns = {"path": part.paths, "label": [part.classes[label] for label in part.labels]}
+        columns |= {"split": [name] * len(part)} | {column: values for column, values in more.items() if values}
+        rows += [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return rows
 
 
 def read_splits(path: Path, classes: tuple[str, ...]) -> Splits:
@@ -268,10 +274,12 @@ def read_splits(path: Path, classes: tuple[str, ...]) -> Splits:
         for number, row in enumerate(csv.DictReader(file), start=2):
             if row.get("split") not in rows or row.get("label") not in classes:
                 raise ValueError(f"{path}, line {number}: expected a path, a label and train, val or test, not {row}.")
-            rows[row["split"]].append((row["path"], classes.index(row["label"]), row.get("group")))
+            label = classes.index(row["label"])
+            rows[row["split"]].append((row["path"], label, row.get("group"), row.get("copies") or ""))
     parts = {}
     for name, part in rows.items():
         if part:
-            paths, labels, groups = zip(*part, strict=True)
-            parts[name] = Listing(paths, labels, classes, groups=() if None in groups else groups)
+            paths, labels, groups, copies = zip(*part, strict=True)
+            known = {"groups": () if None in groups else groups, "copies": copies if any(copies) else ()}
+            parts[name] = Listing(paths, labels, classes, **known)
     return Splits(parts["train"], parts["val"], parts.get("test"))

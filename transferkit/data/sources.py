@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from transferkit.data import listing, manifest, shards, tfds
+from transferkit.data import copies, listing, manifest, shards, tfds
 from transferkit.data.grouping import by_pattern, check_apart, lessened
-from transferkit.data.listing import Listing, Splits, complete
+from transferkit.data.listing import Listing, Splits
 from transferkit.lookup import nearest
 from transferkit.recipe import Data, Recipe
 
@@ -128,6 +128,8 @@ def find_probed(wanted: Data, *, seed: int = 0) -> tuple[Listing, Listing | None
 def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int = 0, **knobs) -> Splits:
     """Train, val and perhaps test pictures of any source, for `tk.finetune(base, splits.train, splits.val)`.
 
+    Where the source has no "val", its pictures are looked at, and copies and near copies go to one side.
+
     Args:
         data: as of `transferkit finetune --data`, or a builder of TFDS, prepared or an `ImageFolder`.
         validation: share of each class held out where the source has no "val".
@@ -143,9 +145,8 @@ def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int =
         arrays = "; tk.list_arrays takes arrays" if hasattr(data, "__array__") else ""
         raise ValueError(f"data must be a path or a name, not of type {type(data).__name__}: {FORMS}{arrays}.")
     wanted = Recipe().override(data=os.fspath(data), validation=validation, **knobs).data
-    return complete(find_parts(wanted), validation=validation, seed=seed).lessened(
-        wanted.fraction, wanted.per_class, seed
-    )
+    splits = copies.split(find_parts(wanted), validation=validation, seed=seed)
+    return splits.lessened(wanted.fraction, wanted.per_class, seed)
 
 
 def check_there(data: str):

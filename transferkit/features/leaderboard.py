@@ -7,10 +7,11 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from transferkit.console import say, warn
+from transferkit.data import copies
 from transferkit.data.listing import Listing
 from transferkit.evaluation.metrics import wilson
 from transferkit.features import classifiers, ranking
-from transferkit.features.extraction import Extraction, extract
+from transferkit.features.extraction import extract
 from transferkit.features.extractor import FeatureExtractor
 from transferkit.features.probes import judged
 from transferkit.features.spec import SETTINGS, FeatureSpec, identity
@@ -21,6 +22,8 @@ def compare(
 ) -> list[dict]:
     """Cross-validate a classifier on the features of each network (Kornblith et al. 2019).
 
+    Copies and near copies are in one fold, and a line says so.
+
     Returns:
         Best first: `base`, `accuracy` over all pictures, each judged by a classifier that has not seen it, `ci95`,
         `folds` (the accuracy of each), `features` (how many), `seconds` (features and all).
@@ -29,11 +32,15 @@ def compare(
         UnknownName, FileNotFoundError, ValueError, OSError: a network cannot be had, or the pictures cannot be probed.
     """
     classifiers.check(classifier)
+    listing = copies.mark(listing)
 
-    def row(found, labels, groups):
-        found = judged(
-            found.features, labels, groups, classifier=classifier, folds=folds, widths=found.widths, seed=seed
-        )
+    def row(extracted, part, spec):
+        words = {"copies": part.copies, "classifier": classifier, "folds": folds, "widths": extracted.widths}
+        found = judged(extracted.features, *_labels(part), **words, seed=seed)
+        if spec is specs[0]:
+            copies.say_kept(
+                [part.take(np.flatnonzero(found["fold_of"] == fold)) for fold in range(folds)], "in one fold"
+            )
         return {name: found[name] for name in ("accuracy", "ci95", "folds")}
 
     return sorted(_rows(specs, listing, row, cache), key=lambda row: -row["accuracy"])
@@ -46,7 +53,8 @@ def rank(specs: Sequence[FeatureSpec], listing: Listing, *, cache: bool = True) 
         Best first: `base`, `logme`, `neighbours` (see `ranking`), `features`, `seconds`.
     """
 
-    def row(found, labels, _):
+    def row(found, part, _):
+        labels, _ = _labels(part)
         return {
             "logme": ranking.logme(found.features, labels),
             "neighbours": ranking.neighbours(found.features, labels),
@@ -58,7 +66,8 @@ def rank(specs: Sequence[FeatureSpec], listing: Listing, *, cache: bool = True) 
 def fit_pipeline(spec: FeatureSpec, listing: Listing, *, classifier="logreg", seed=0, cache=True) -> Pipeline:
     """A fitted pipeline from pictures to class names, of types that skops loads; see `saved`."""
     found = extract(listing.paths, spec, cache=cache)
-    learnt = classifiers.fitted(classifier, found.features, *_labels(listing, found), widths=found.widths, seed=seed)
+    known = _labels(listing.take(found.rows))
+    learnt = classifiers.fitted(classifier, found.features, *known, widths=found.widths, seed=seed)
     words = {name: getattr(spec, name) for name in ("base", "weights", "pixels", *SETTINGS)}
     layer = spec.layer[0] if len(spec.layer) == 1 else list(spec.layer)
     return Pipeline([("features", FeatureExtractor(**words | {"layer": layer}).fit()), ("classifier", learnt)])
@@ -68,7 +77,7 @@ def check_on(pipeline: Pipeline, listing: Listing) -> dict:
     """`accuracy`, `ci95` and `n` on pictures it has not seen."""
     extractor = pipeline[0]
     found = extract(listing.paths, extractor.spec(), cache=extractor.cache)
-    labels, _ = _labels(listing, found)
+    labels, _ = _labels(listing.take(found.rows))
     hits = int((pipeline[1:].predict(found.features) == labels).sum())
     return {"accuracy": hits / len(labels), "ci95": list(wilson(hits, len(labels))), "n": len(labels)}
 
@@ -86,14 +95,13 @@ def _rows(specs, listing: Listing, row, cache: bool) -> list[dict]:
             raise ValueError(f"A probe needs vectors: give --pool another value than {spec.pool}.")
         for place, why in found.errors.items() if spec is specs[0] else ():
             warn(f"{listing.paths[place]} cannot be read and is left out: {why}.")
-        figures = row(found, *_labels(listing, found))
+        figures = row(found, listing.take(found.rows), spec)
         seconds = round(time.perf_counter() - started, 2)
         rows.append({"base": spec.base, **figures, "features": found.features.shape[1], "seconds": seconds})
         say(f"{spec.base}: {seconds:.1f} s, {found.reused:,} of {len(found.rows):,} pictures from the cache")
     return rows
 
 
-def _labels(listing: Listing, found: Extraction) -> tuple[np.ndarray, np.ndarray | None]:
-    """Class names, and the groups if there are any, of the pictures that have features."""
-    names = np.array(listing.classes, str)[np.array(listing.labels)[found.rows]]
-    return names, np.array(listing.groups)[found.rows] if listing.groups else None
+def _labels(listing: Listing) -> tuple[np.ndarray, np.ndarray | None]:
+    """Class names, and the groups if there are any."""
+    return np.array(listing.classes, str)[list(listing.labels)], np.array(listing.groups) if listing.groups else None

@@ -1,14 +1,22 @@
 """How well a classifier on features does on pictures that it has not learned from."""
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from transferkit.data.folds import drawn
 from transferkit.evaluation.metrics import wilson
 from transferkit.features import classifiers
 
 
 def judged(
-    features, labels, groups=None, *, classifier: str = "logreg", folds: int = 5, widths=None, seed: int = 0
+    features,
+    labels,
+    groups=None,
+    *,
+    copies=(),
+    classifier: str = "logreg",
+    folds: int = 5,
+    widths=None,
+    seed: int = 0,
 ) -> dict:
     """Cross-validate a classifier, whose strength each fold chooses from its own learning part.
 
@@ -16,6 +24,8 @@ def judged(
         features: (n, d), of any scale.
         labels: (n,), numbers or names.
         groups: (n,) or None; pictures of one group are never on both sides.
+        copies: (n,) sets of copies, "" for none, as of `Listing.copies`, or (); no fold cuts one, but for those of a
+            class that would not go into the folds then.
         classifier: of `classifiers.CLASSIFIERS`.
         folds: 2 and more.
         widths: of the layers whose features stand side by side; by default one.
@@ -24,7 +34,7 @@ def judged(
     Returns:
         `accuracy`, 0..1, over all pictures, each judged once, by a classifier that has not seen it; `ci95`, its Wilson
         interval, which takes pictures as independent and so is too narrow where `groups` are large; `folds`, the
-        accuracy of each; `n`; `guesses`, an array (n,) of labels.
+        accuracy of each; `n`; `guesses`, an array (n,) of labels; `fold_of`, an array (n,) of each picture's fold.
 
     Raises:
         UnknownName: no classifier is called that.
@@ -35,8 +45,8 @@ def judged(
     finite = np.isfinite(features).all(1)
     if not finite.all():
         raise ValueError(f"Row {int(finite.argmin())} of the features is not finite; float16 ends at 65,504.")
-    guesses, shares = np.empty_like(labels), []
-    for train, held in _splits(labels, groups, folds, seed):
+    guesses, shares, fold_of = np.empty_like(labels), [], _fold_of(labels, groups, copies, folds, seed)
+    for train, held in ((np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(folds)):
         known = None if groups is None else groups[train]
         model = classifiers.fitted(classifier, features[train], labels[train], known, widths=widths, seed=seed)
         guesses[held] = model.predict(features[held])
@@ -48,10 +58,11 @@ def judged(
         "folds": shares,
         "n": len(labels),
         "guesses": guesses,
+        "fold_of": fold_of,
     }
 
 
-def _splits(labels, groups, folds: int, seed: int) -> list:
+def _fold_of(labels, groups, copies, folds: int, seed: int) -> np.ndarray:
     if folds < 2:
         raise ValueError(f"{folds} folds were asked for: cross-validation needs 2 or more.")
     units, what = (np.arange(len(labels)), "picture") if groups is None else (groups, "group")
@@ -67,11 +78,5 @@ def _splits(labels, groups, folds: int, seed: int) -> list:
             f"so {counts[rare]} folds are the most" if counts[rare] > 1 else f"and folds need 2 {what}s of each class"
         )
         raise ValueError(f"{has}, {most}; {folds} were asked for.")
-    if groups is None:
-        return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels))
-    pairs = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups))
-    if any(not len(held) or len(np.unique(labels[train])) < len(counts) for train, held in pairs):
-        raise ValueError(
-            f"The {len(np.unique(groups))} groups do not go into {folds} folds that each leave every class."
-        )
-    return pairs
+    numbers = np.unique(labels, return_inverse=True)[1]
+    return drawn(numbers, () if groups is None else groups, copies, folds, seed, left=1)

@@ -10,7 +10,7 @@ import keras
 
 from transferkit import models, rules, zoo
 from transferkit.console import say, warn
-from transferkit.data import audit, augment, axes, folds, sources
+from transferkit.data import audit, augment, axes, copies, folds, sources
 from transferkit.data.listing import Splits, complete
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, at_size, head_source, with_channels, with_head
@@ -67,21 +67,15 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     network = _loaded(wanted.model)
     channels = network.pixels.channels
     audits = {name: audit.audit(part, channels=channels, what=name) for name, part in parts.items()}
-    parts = {name: found.listing for name, found in audits.items()}
-    fewer = () if splits else (wanted.data.fraction, wanted.data.per_class, wanted.train.seed)  # those given are final
-    splits = complete(parts, validation=wanted.data.validation, seed=wanted.train.seed)
-    splits = splits.lessened(*fewer) if fewer else splits
     unreadable = tuple(pair for found in audits.values() for pair in found.unreadable)
     for path, reason in unreadable:
         warn(f"{path} cannot be read and is left out: {reason}.")
-    for concern in audit.concerns(splits, audits):
-        warn(concern)
+    fewer = () if splits else (wanted.data.fraction, wanted.data.per_class, wanted.train.seed)  # those given are final
+    splits = _split(wanted, audits, fewer)
     for suggestion in suggestions(splits.train.counts(), wanted.train):
         say(suggestion)
     counts = [count for count in splits.train.counts().values() if count]
     side = audits["train"].side
-    if wanted.train.folds:
-        _check_folds(wanted, splits)
     facts = rules.Facts(
         len(splits.train),
         min(counts),
@@ -150,6 +144,24 @@ def suggestions(counts: dict[str, int], knobs: Train) -> Iterator[str]:
         )
 
 
+def _split(wanted: Recipe, audits: dict[str, audit.Audit], fewer: tuple) -> Splits:
+    """The splits of what can be read, of their training pictures a share if `fewer` says so; copies stay together where
+    splits or folds are drawn here. What would spoil figures is said."""
+    parts, looks = {name: found.listing for name, found in audits.items()}, audit.looks_of(audits)
+    ways = {"validation": wanted.data.validation, "seed": wanted.train.seed}
+    if not wanted.train.folds:
+        splits = copies.split(parts, audits["train"].looks, **ways)
+        splits = splits.lessened(*fewer) if fewer else splits
+        apart = dict(splits.items())
+    else:
+        splits = folds.marked(complete(parts, **ways), looks)
+        _check_folds(wanted, splits)
+        apart = {"train": folds.pooled(splits)} | ({"test": splits.test} if splits.test else {})
+    for concern in audit.concerns(apart, looks):
+        warn(concern)
+    return splits
+
+
 def _check_folds(wanted: Recipe, splits: Splits):
     """Raise `ValueError` if the pictures cannot be shared out to so many folds."""
     count, data = wanted.train.folds, wanted.data
@@ -160,9 +172,12 @@ def _check_folds(wanted: Recipe, splits: Splits):
     if wanted.train.workers:
         raise UnknownName(f"Several workers train one run: leave out folds {count}, or workers.")
     pool = folds.pooled(splits)
-    folds.shared_out(pool, count, wanted.train.seed)
+    held = folds.shared_out(pool, count, wanted.train.seed)
+    for rows in held:  # what would end a later fold ends all of them now
+        folds.parts(pool, rows, data.validation, wanted.train.seed)
     apart = "; those of test are not touched" if splits.test else ""
     say(f"{count} folds: the {len(pool):,} pictures of train and val are shared out{apart}.")
+    copies.say_kept([pool.take(rows) for rows in held], "in one fold")
 
 
 def _check_names(classes: tuple[str, ...]):

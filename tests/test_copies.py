@@ -1,0 +1,232 @@
+"""Copies and near copies stay on one side of every split that is drawn here, and of none that is given."""
+
+import csv
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import QUICK
+from pictures import encoded, folder, photo
+from PIL import Image
+
+import transferkit as tk
+from transferkit.console import quiet
+from transferkit.data import copies, problems
+from transferkit.data import folds as shares
+from transferkit.data.look import Look
+from transferkit.data.scan import scan
+from transferkit.features import leaderboard, probes
+from transferkit.features.spec import FeatureSpec
+from transferkit.recipe import Recipe
+from transferkit.training import classifier, planning, tuning
+
+SIDE = "on one side of the split"
+
+
+def again(data: bytes, quality=70) -> bytes:
+    """A near copy."""
+    return encoded(Image.open(io.BytesIO(data)), quality=quality)
+
+
+def burst(count: int) -> list[bytes]:
+    """Frames each of which is nearly the next one, and unlike the third from it."""
+    scenes = [np.asarray(photo(64, 48, seed=500 + n), "float64") - 128 for n in range(2 + count // 16)]
+    places = [divmod(n, 16) for n in range(count)]
+    angles = [(at, np.pi / 32 * step) for at, step in places]  # in equal steps, as a straight line's are not
+    frames = [scenes[at] * np.cos(angle) + scenes[at + 1] * np.sin(angle) + 128 for at, angle in angles]
+    return [encoded(Image.fromarray(frame.clip(0, 255).astype("uint8"))) for frame in frames]
+
+
+@pytest.fixture(scope="module")
+def doubled(tmp_path_factory):
+    """Two classes of 30 pictures; 12 of `a` are three exact and three near pairs, 4 of `b` are a burst."""
+    root = folder(tmp_path_factory.mktemp("doubled") / "pictures", {"a": 24, "b": 26})
+    for number in range(6):
+        one = root / "a" / f"{2 * number:03d}.jpg"
+        data = one.read_bytes() if number < 3 else again(one.read_bytes())
+        (root / "a" / f"x{number}.jpg").write_bytes(data)
+    for number, data in enumerate(burst(4)):
+        (root / "b" / f"burst{number}.jpg").write_bytes(data)
+    return root
+
+
+def leaks(parts) -> int:
+    parts = dict(parts)
+    looks = {path: one for part in parts.values() for path, one in zip(part.paths, scan(part.paths), strict=True)}
+    return sum(one.problem == "leak" for one in problems.find(parts, looks))
+
+
+def test_pictures_of_folders_are_large_enough(doubled):
+    """Below 32 pixels nothing is a near copy, and the tests here would say nothing."""
+    listing = copies.mark(tk.list_images(doubled))
+    sets = [name for name in listing.copies if name]
+    assert len(sets) == 16 and len(set(sets)) == 7 and sets.count(listing.copies[-1]) == 4
+    assert {name for name, path in zip(listing.copies, listing.paths, strict=True) if "/x" in path} == set("123456")
+
+
+def test_what_is_a_set():
+    def look(digest, print_=b"", **facts):
+        return Look(digest, "JPEG", "RGB", 64, 48, fingerprint=print_, **facts)
+
+    flat = bytes(288)
+    looks = [look(b"a"), look(b""), look(b"b", flat), look(b"a"), look(b""), look(b"c", flat), look(b"d"), look(b"d")]
+    assert copies.found(looks, [0, 0, 0, 1, 1, 1, 1, 1]) == ("1", "", "", "1", "", "", "2", "2")
+    damaged = [look(b"a", reason="cut short"), look(b"a", reason="cut short"), look(b"b")]
+    assert copies.found(damaged, [0, 0, 0]) == ("", "", "")
+    assert copies.found([], []) == ()
+
+
+def test_a_listing_without_copies_stays_as_it_is(listing):
+    assert copies.mark(listing) is listing
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_split_that_is_drawn_has_no_leaks(doubled, seed, capsys):
+    train, val = tk.list_images(doubled).split(0.2, seed=seed)
+    splits = tk.find_splits(doubled, seed=seed)
+    assert leaks(splits.items()) == 0 < leaks({"train": train, "val": val}.items())
+    assert splits.val.counts() == val.counts() == {"a": 6, "b": 6}
+    assert capsys.readouterr().err.count(f"16 pictures in 7 sets of copies or near copies stay {SIDE}.") == 1
+
+
+def test_without_copies_nothing_is_said_and_nothing_changes(pets, capsys):
+    splits = tk.find_splits(pets, seed=4)
+    assert (splits.train, splits.val) == tk.list_images(pets).split(0.2, seed=4)
+    assert "copies" not in capsys.readouterr().err
+
+
+def test_training_says_it_and_warns_no_more(doubled, tiny, capsys):
+    wanted = Recipe().override(base=tiny, weights="none", data=str(doubled), size=32)
+    job = planning.plan(wanted)
+    said = capsys.readouterr().err
+    assert said.count(f"16 pictures in 7 sets of copies or near copies stay {SIDE}.") == 1
+    assert "in another split too" not in said and leaks(job.splits.items()) == 0
+    planning.plan(wanted, job.splits)
+    assert "copies" not in capsys.readouterr().err, "a split that is given was not drawn here"
+
+
+def test_a_split_that_is_given_is_not_touched(doubled, tiny, tmp_path, capsys):
+    for name, numbers in (("train", "012"), ("val", "0x")):
+        for label in "ab":
+            (tmp_path / "data" / name / label).mkdir(parents=True)
+            for n in numbers:
+                source = doubled / label / ("001.jpg" if n == "x" else f"00{n}.jpg")
+                shutil.copy(source, tmp_path / "data" / name / label / f"{n}{'001' if n == 'x' else ''}.jpg")
+    wanted = Recipe().override(base=tiny, weights="none", data=str(tmp_path / "data"), size=32)
+    job = planning.plan(wanted)
+    said = capsys.readouterr().err
+    assert "4 of the 4 validation pictures are in another split too" in said and "sets of" not in said
+    assert len(job.splits.train) == 6 and len(job.splits.val) == 4
+    planning.plan(wanted.override(folds=2))  # which shares out train and val anew
+    said = capsys.readouterr().err
+    assert "8 pictures in 4 sets of copies or near copies stay in one fold." in said
+    assert "in another split too" not in said
+
+
+def test_folds_and_their_own_splits(doubled, tiny, tmp_path, capsys, monkeypatch):
+    given, met = tk.find_splits(doubled, seed=1), []
+    monkeypatch.setattr(tuning, "_fit", lambda job, place: met.append(job.splits) or stop())
+
+    def stop():
+        raise MemoryError("the machine went down")
+
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            if not met:
+                tk.finetune(tiny, given.train, given.val, out=tmp_path / "run", **QUICK, folds=3)
+            else:  # what the folds are made of is read, not found again
+                monkeypatch.setattr(shares.copies, "found", lambda *_: pytest.fail("it looked again"))
+                monkeypatch.setattr(planning.folds, "marked", lambda splits, _: splits)
+                tuning.resume(tmp_path / "run")
+    assert met[0] == met[1] and leaks(met[0].items()) == 0
+    said = capsys.readouterr().err
+    assert "16 pictures in 7 sets of copies or near copies stay in one fold." in said
+    assert "in another split too" not in said
+    pool = shares.pooled(tk.load_run(tmp_path / "run").splits)
+    for held in shares.shared_out(pool, 3, QUICK["seed"]):
+        assert leaks(shares.parts(pool, held, 0.2, QUICK["seed"]).items()) == 0
+
+
+def test_the_column_of_a_run(doubled, tiny, tmp_path):
+    splits = tk.find_splits(doubled)
+    run = tk.finetune(tiny, splits.train, splits.val, out=tmp_path / "run", **QUICK | {"epochs": 1, "head_epochs": 0})
+    with open(run.folder / "split.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "label", "split", "copies"]
+    assert {row["path"]: row["copies"] for row in rows} == {
+        path: name for _, part in splits.items() for path, name in zip(part.paths, part.copies, strict=True)
+    }
+    again = tk.load_run(run.folder).splits
+    assert (again.train, again.val) == (splits.train, splits.val)
+
+
+def test_a_class_of_copies_alone_is_split_and_warned_of(tmp_path, tiny, capsys):
+    root = folder(tmp_path / "data", {"a": 6, "b": 1})
+    shutil.copy(root / "b" / "000.jpg", root / "b" / "001.jpg")
+    job = planning.plan(Recipe().override(base=tiny, weights="none", data=str(root), size=32))
+    said = capsys.readouterr().err
+    assert job.splits.val.counts() == {"a": 1, "b": 1} and "sets of" not in said and "a set of" not in said
+    assert "1 of the 2 validation pictures is in another split too" in said
+
+
+@pytest.mark.parametrize("rest", [0, 5, 20])
+def test_a_burst_of_most_of_a_class(tmp_path, rest):
+    """It is in pieces: on both sides, and but for the frames beside a cut none is nearly one of the other side."""
+    root = folder(tmp_path / "data", {"a": rest, "b": 30})
+    (root / "a").mkdir(exist_ok=True)
+    for number, data in enumerate(burst(40)):
+        (root / "a" / f"burst{number}.jpg").write_bytes(data)
+    listing = tk.list_images(root)
+    marked = copies.mark(listing)
+    sizes = sorted(marked.copies.count(name) for name in set(marked.copies) if name)
+    assert len(sizes) >= 7 and sizes[-1] <= (40 + rest) // 10
+    for seed in range(4):
+        plain, splits = dict(zip(("train", "val"), listing.split(0.2, seed=seed), strict=True)), {}
+        splits["train"], splits["val"] = marked.split(0.2, seed=seed)
+        assert splits["val"].counts() == plain["val"].counts()
+        assert leaks(splits.items()) < leaks(plain.items()), seed
+
+
+def test_a_burst_of_less_than_half_of_a_class_is_whole(tmp_path):
+    root = folder(tmp_path / "data", {"a": 12, "b": 20})
+    for number, data in enumerate(burst(10)):
+        (root / "a" / f"burst{number}.jpg").write_bytes(data)
+    for seed in range(4):
+        splits = tk.find_splits(root, seed=seed)
+        assert leaks(splits.items()) == 0 and splits.val.counts() == {"a": 4, "b": 4}
+
+
+def test_the_folds_of_a_probe(doubled, cli, monkeypatch):
+    seen, judged = [], probes.judged
+    monkeypatch.setattr(leaderboard, "judged", lambda *a, **k: seen.append(judged(*a, **k)) or seen[-1])
+    words = ("probe", "--base", "tiny", "--weights", "none", "--data", doubled, "--folds", 3)
+    status, out, err = cli(*words, "--json")
+    assert status == 0 and json.loads(out)[0]["base"] == "tiny"
+    assert err.count("16 pictures in 7 sets of copies or near copies stay in one fold.") == 1
+    listing = tk.list_images(doubled)
+    for fold in range(3):
+        held = seen[0]["fold_of"] == fold
+        assert leaks({"train": listing.take(np.flatnonzero(~held)), "val": listing.take(np.flatnonzero(held))}) == 0
+    with quiet():
+        leaderboard.compare([FeatureSpec("tiny", "none")], listing, folds=3)
+    assert seen[1]["fold_of"].tolist() == seen[0]["fold_of"].tolist()
+
+
+def test_a_classifier_holds_out_no_copies(doubled, tiny, monkeypatch):
+    seen = []
+
+    def spy(base, train, val, **others):
+        seen.append({"train": train, "val": val})
+        raise MemoryError
+
+    monkeypatch.setattr(classifier, "finetune", spy)
+    listing = tk.list_images(doubled)
+    arrays = [np.asarray(Image.open(path)) for path in listing.paths]
+    for pictures in (listing, arrays):
+        with pytest.raises(MemoryError):
+            tk.FineTuner(tiny, weights="none").fit(pictures, listing.labels)
+    for parts in seen:
+        assert not set(parts["train"].copies) & set(parts["val"].copies) - {""} and any(parts["train"].copies)
+    assert leaks(seen[0].items()) == 0
