@@ -25,7 +25,8 @@ BUDGETS = {  # {(fresh weights, a GPU): pictures through the whole network, leas
 class Facts:
     """What the rules look at: training pictures, those of the smallest class, the median shorter side in pixels,
     the base's own geometry and least side, whether a GPU is there, whether a logistic regression on the base's
-    features can become the new head, and how many devices share a batch."""
+    features can become the new head, how many devices share a batch, and the quartiles of the pictures' aspect ratios,
+    longer side over shorter."""
 
     pictures: int
     smallest_class: int
@@ -35,6 +36,7 @@ class Facts:
     gpu: bool
     probes: bool
     replicas: int = 1
+    aspects: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,10 @@ def size(facts, recipe):
     if wanted < facts.minimum:
         return facts.minimum, "the least the network takes"
     return min(wanted, native), reason
+
+
+def fit(facts, recipe):
+    return facts.pixels.fit, "the geometry of the weights' own training"
 
 
 def augment(facts, recipe):
@@ -194,6 +200,7 @@ RULES = {
     for rule in (
         channels,
         size,
+        fit,
         augment,
         batch_size,
         start,

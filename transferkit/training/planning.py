@@ -13,7 +13,7 @@ from transferkit.console import say, warn
 from transferkit.data import audit, augment, axes, folds, sources
 from transferkit.data.listing import Splits, complete
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, at_size, with_channels, with_head
+from transferkit.network import Network, at_size, with_channels, with_fit, with_head
 from transferkit.recipe import Recipe, Train
 from transferkit.training import devices, idle, precision, schedules, teaching, workers
 from transferkit.training.freezing import release
@@ -82,18 +82,18 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     for suggestion in suggestions(splits.train.counts(), wanted.train):
         say(suggestion)
     counts = [count for count in splits.train.counts().values() if count]
-    side = audits["train"].side
     if wanted.train.folds:
         _check_folds(wanted, splits)
     facts = rules.Facts(
         len(splits.train),
         min(counts),
-        side,
+        audits["train"].side,
         network.pixels,
         network.minimum,
         device.gpu,
         _probes(network) and network.classes != splits.train.classes,
         device.replicas,
+        audits["train"].aspects,
     )
     settled, choices = _chosen(wanted, facts, network, device)
     exact = _fitted(network, splits.train.classes, settled)
@@ -170,10 +170,10 @@ def _anchored(recipe: Recipe) -> Recipe:
 
 
 def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe) -> Network:
-    """The network with the job's classes and size."""
+    """The network with the job's classes, size and fit."""
     if network.classes != classes or not network.head:  # of which `with_head` says why it cannot be
         network = with_head(network, classes)
-    network = at_size(network, recipe.model.size)
+    network = with_fit(at_size(network, recipe.model.size), recipe.model.fit)
     for word in words_of(recipe.train.unfreeze):
         release(network, word)  # so is an unknown layer
     return network

@@ -71,9 +71,8 @@ def start(job: Plan, folder: Path, lost: dict[str, str]):
 def _features(job: Plan, listing: Listing, what: str, lost: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
     """What goes into the head, of the plain view of the pictures that can be read, and their rows."""
     model, layer = job.recipe.model, head_source(job.network)
-    spec = FeatureSpec(
-        model.base, model.weights, (layer,), size=model.size, channels=model.channels, pixels=model.pixels
-    )
+    own = {"size": model.size, "channels": model.channels, "fit": model.fit, "pixels": model.pixels}
+    spec = FeatureSpec(model.base, model.weights, (layer,), **own)
     found = extract(listing.paths, spec, what=f"features of {what}")
     audit.note_lost(listing.paths, found.rows, lost)
     audit.check_lost(listing.paths, lost)
