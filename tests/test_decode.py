@@ -31,7 +31,8 @@ def grey(data):
 
 @tf.function(input_signature=(STRING, BOX, NUMBER))
 def part(data, window, cover):
-    return decode.region(data, 3, lambda shape: window, cover)
+    picture, chosen, _ = decode.region(data, 3, lambda shape: window, cover)
+    return picture, chosen[2:]
 
 
 def pixels(picture: Image.Image, mode="RGB") -> np.ndarray:
@@ -200,6 +201,23 @@ def test_scales_cover_what_is_asked():
     assert rgb(data).shape == (131, 264, 3)
     assert [tuple(part(data, (0, 0, 131, 264), cover)[0].shape[:2]) for cover in (66, 65, 32, 16)] == [
         *((131, 264), (66, 132), (33, 66), (17, 33))
+    ]
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_window_may_reach_beyond_the_picture(turn):
+    data = encoded(turned(WIDE, turn), exif=exif(turn))
+    found, size = part(data, (-5, 11, 44, 60), 100)
+    assert np.array_equal(found, pixels(reopened(data))[:, 11:]) and tuple(size) == (44, 60)
+
+
+def test_each_side_has_a_scale_of_its_own():
+    pairs = [((256, 64), (64, 32)), ((256, 64), (32, 16)), ((64, 256), (64, 32)), ((64, 256), (8, 8))]
+    assert [int(decode.covering_scale(tf.constant(side), tf.constant(target))) for side, target in pairs] == [
+        1,
+        2,
+        0,
+        3,
     ]
 
 

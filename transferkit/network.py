@@ -144,6 +144,18 @@ def at_size(network: Network, size: int) -> Network:
     return dataclasses.replace(network, model=model, pixels=pixels)
 
 
+def with_fit(network: Network, fit: str) -> Network:
+    """The network for pictures that fill its view in another way.
+
+    Args:
+        fit: a key of `pixels.FITS`.
+
+    Raises:
+        UnknownName: there is no such fit; the nearest is named.
+    """
+    return dataclasses.replace(network, pixels=dataclasses.replace(network.pixels, fit=fit))
+
+
 def with_channels(network: Network, channels: int) -> Network:
     """The network for pictures of other channels.
 

@@ -3,6 +3,14 @@
 import dataclasses
 from dataclasses import dataclass
 
+from transferkit.lookup import pick
+
+FITS = {  # how a picture of any shape fills the network's view
+    "crop": "the shorter side is resized and the centre is cut out, so what is near the border may be lost",
+    "squash": "the whole picture is resized, and its aspect ratio is lost",
+    "pad": "the whole picture is resized in its aspect ratio, on a background of the mean colour",
+}
+
 
 @dataclass(frozen=True)
 class Pixels:
@@ -11,9 +19,11 @@ class Pixels:
     Attributes:
         mean, std: per channel, in 0..255; the network's own first layer subtracts and divides.
         crop: side of the square the network sees, in pixels.
-        resize: the shorter side is resized to this before the centre crop, in pixels.
+        resize: the shorter side is resized to this before the centre crop, in pixels; for the other fits it is the
+            side of the square that several crops are cut out of.
         interpolation: "bilinear" or "bicubic", antialiased.
         repeat: whether pictures are grey, and repeated to as many channels as `mean` has by the network.
+        fit: a key of `FITS`.
     """
 
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)
@@ -22,11 +32,41 @@ class Pixels:
     resize: int = 256
     interpolation: str = "bilinear"
     repeat: bool = False
+    fit: str = "crop"
+
+    def __post_init__(self):
+        pick(FITS, self.fit, "fit")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of what the network sees, in pixels."""
+        return self.crop, self.crop
+
+    @property
+    def uncropped(self) -> tuple[int, int]:
+        """(height, width) of what crops are cut out of, in pixels."""
+        return self.resize, self.resize
 
     @property
     def channels(self) -> int:
         """Of a picture: 1 is grey, 3 RGB, 4 RGB and alpha."""
         return 1 if self.repeat else len(self.mean)
+
+    @property
+    def background(self) -> tuple[int, ...]:
+        """The colour, 0..255 a channel, that the network's normalisation takes nearest to zero."""
+        colour = (sum(self.mean) / len(self.mean),) if self.repeat else self.mean
+        return tuple(min(255, max(0, round(value))) for value in colour)
+
+    def described(self) -> str:
+        """The geometry in a few words: "shorter side to 256, centre 224x224, bilinear"."""
+        seen = "x".join(map(str, self.shape))
+        how = {
+            "crop": f"shorter side to {self.resize}, centre {seen}",
+            "squash": f"squashed to {seen}",
+            "pad": f"padded to {seen}",
+        }
+        return f"{how[self.fit]}, {self.interpolation}"
 
     def at(self, size: int) -> "Pixels":
         """The same convention at another side, the share of the picture that is seen kept."""

@@ -8,8 +8,8 @@ import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from transferkit.lookup import UnknownName, pick
-from transferkit.pixels import CONVENTIONS
+from transferkit.lookup import UnknownName, nearest, pick
+from transferkit.pixels import CONVENTIONS, FITS
 
 BY_RULE = None  # a knob left at this is chosen by `rules.choose`, which says why
 
@@ -61,6 +61,12 @@ class Model:
     )
     channels: int | None = knob(BY_RULE, "Channels of the pictures: 1 grey, 3 RGB, 4 with alpha.", low=1, high=4)
     size: int | None = knob(BY_RULE, "Side of the pictures the network sees, in pixels.", low=16, high=2048)
+    fit: str | None = knob(
+        BY_RULE,
+        "How pictures fill that size: crop (the centre), squash (all, without its aspect ratio), "
+        "pad (all, on a background of the mean colour).",
+        choices=tuple(FITS),
+    )
 
 
 @dataclass(frozen=True)
@@ -227,7 +233,8 @@ def check(name: str, value):
     if wanted is float and not math.isfinite(value):
         raise ValueError(f"{name} must be a number, not {value!r}.")
     if facts["choices"] and value not in (*facts["choices"], knob.default):
-        raise UnknownName(f"{name} must be one of {', '.join(facts['choices'])}, not {value!r}.")
+        meant = nearest(facts["choices"], value)
+        raise UnknownName(f"{name} must be one of {', '.join(facts['choices'])}, not {value!r}.{meant}")
     if facts["like"] and value != knob.default and not re.fullmatch(facts["like"][1], value):
         raise UnknownName(f"{name} must be like {facts['like'][0]}, not {value!r}.")
     low, high = facts["low"], facts["high"]

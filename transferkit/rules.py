@@ -26,8 +26,9 @@ BUDGETS = {  # {(fresh weights, a GPU): pictures through the whole network, leas
 class Facts:
     """What the rules look at: training pictures, those of the smallest class, the median shorter side in pixels,
     the base's own geometry and least side, whether a GPU is there, whether a logistic regression on the base's
-    features can become the new head, the layers that such a head may see, how many devices share a batch, and whether
-    the validation pictures were split off here."""
+    features can become the new head, the layers that such a head may see, how many devices share a batch, whether the
+    validation pictures were split off here, and the quartiles of the pictures' aspect ratios, longer side over shorter.
+    """
 
     pictures: int
     smallest_class: int
@@ -39,6 +40,7 @@ class Facts:
     layers: tuple[str, ...]
     replicas: int = 1
     drawn: bool = False
+    aspects: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,12 @@ def size(facts, recipe):
     if wanted < facts.minimum:
         return facts.minimum, "the least the network takes"
     return min(wanted, native), reason
+
+
+def fit(facts, recipe):
+    if facts.probes and facts.side > 32 and facts.pixels.fit == "crop":
+        return "squash", "the whole picture is seen; a centre crop loses what is near the border"
+    return facts.pixels.fit, "the network's own"
 
 
 def augment(facts, recipe):
@@ -225,6 +233,7 @@ RULES = {
     for rule in (
         channels,
         size,
+        fit,
         augment,
         batch_size,
         start,

@@ -28,6 +28,7 @@ def command():
 @click.option(
     "--channels", type=click.Choice("134"), default="3", show_default=True, help="1 grey, 3 RGB, 4 with alpha."
 )
+@options.knob_options("fit")
 @click.option("--each", type=click.IntRange(1, 100), default=2, show_default=True, help="Pictures of each class.")
 @click.option("--views", type=click.IntRange(1, 100), default=6, show_default=True, help="Training views of each.")
 @click.option("--most", type=click.IntRange(1, 1000), default=24, show_default=True, help="Pictures at most.")
@@ -35,13 +36,15 @@ def command():
 @click.option("--out", type=click.Path(dir_okay=False), default="preview.png", show_default=True, help="PNG or JPEG.")
 @options.as_json
 @options.with_tensorflow
-def preview(data, augment, pca, size, channels, each, views, most, seed, out, as_json, **knobs):
+def preview(data, augment, pca, size, channels, fit, each, views, most, seed, out, as_json, **knobs):
     """Write a contact sheet: some pictures of each class as evaluation sees them, and as training does, epoch by epoch.
 
     \b
     Example: transferkit data preview pets/ --augment "crop(0.3) | flip | pca_jitter(0.1)"
-    With --channels as for finetune; what alpha leaves transparent is shown white.
+    With --channels and --fit as for finetune; what alpha leaves transparent is shown white.
     """
+    from dataclasses import replace
+
     from transferkit import atomic
     from transferkit.console import say
     from transferkit.data import augment as language
@@ -55,7 +58,7 @@ def preview(data, augment, pca, size, channels, each, views, most, seed, out, as
     listing = sources.find_parts(options.build_recipe(None, knobs | {"data": data}).data)["train"]
     some = sheet.chosen(listing, each, seed=seed)
     some = some.take(range(min(most, len(some))))
-    pixels = Pixels().at(size).of_channels(int(channels))
+    pixels = replace(Pixels().at(size).of_channels(int(channels)), fit=fit or Pixels().fit)
     picture = sheet.draw(some, pixels, augmentation, views=views, seed=seed)
     atomic.write(out, picture.save)
     steps = language.expanded(line)

@@ -13,9 +13,10 @@ from transferkit.pixels import CONVENTIONS
 @options.knob_options("data", "image_col", "label_col", "split_col", "data_dir")
 @click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
+@options.fit
 @options.as_json
 @options.with_tensorflow
-def command(network, data, weights, pixels, as_json, **knobs):
+def command(network, data, weights, pixels, fit, as_json, **knobs):
     """Compare a run folder or a network with labelled pictures, matched by the names of the classes.
 
     \b
@@ -28,11 +29,13 @@ def command(network, data, weights, pixels, as_json, **knobs):
     from transferkit.console import say, warn
     from transferkit.data.sources import find_labelled
     from transferkit.evaluation.predict import classified, evaluate
+    from transferkit.network import with_fit
 
     run = None if zoo.is_network(network) or not Path(network).is_dir() else runs.load_run(network)
     if not data and not run:
         raise click.UsageError("Missing option '--data': the labelled pictures.")
     loaded = classified(models.load(network, weights, pixels=pixels or ""))
+    loaded = with_fit(loaded, fit) if fit else loaded
     for change in loaded.loaded[1:]:
         say(change)
     if data:

@@ -137,7 +137,7 @@ def _facts(name, network, layers) -> list[tuple]:
         ("multiply-adds", f"{multiply_adds:,} for one picture"),
         ("receptive field", f"{_field(last)} pixels, {last.stride} apart, at {last.name}" if last else "no map"),
         ("cut points", f"{', '.join(cuts(network.model)) or 'none'}; any layer or prefix of layers is one too"),
-        ("pictures", f"shorter side to {pixels.resize}, {pixels.interpolation}; centre {pixels.crop}x{pixels.crop}"),
+        ("pictures", pixels.described()),
         ("pixels", f"(0..255 - mean) / std, mean {_numbers(pixels.mean)}, std {_numbers(pixels.std)}"),
         ("classes", f"{len(classes):,}: {', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''}"),
         ("weights", "; ".join((network.base, *network.loaded))),

@@ -106,7 +106,7 @@ def show_plan(plan, on):
     say("", on)
     say(
         f"{plan.network.base}: {'; '.join(plan.network.loaded) or 'fresh weights'}; on {plan.device.name} in "
-        f"{plan.device.policy}; shorter side to {pixels.resize}, {pixels.interpolation}, centre {pixels.crop} pixels",
+        f"{plan.device.policy}; pictures: {pixels.described()}",
         on,
     )
     say("", on)

@@ -11,9 +11,11 @@ import sys
 import click
 
 from transferkit import recipe
+from transferkit.pixels import FITS
 
 FOLDER = click.Path(exists=True, file_okay=False)
 FILE = click.Path(exists=True, dir_okay=False)
+fit = click.option("--fit", type=click.Choice(tuple(FITS)), help="How pictures fill its view.  [default: as it learnt]")
 
 
 def source(value: str) -> str:
@@ -72,7 +74,7 @@ def feature_options(function):
         click.option("--crops", type=click.Choice(("1", "5")), default="1", help="5: average over the corners too."),
         click.option("--flip", is_flag=True, help="Average over the mirrored views too."),
         click.option("--l2", is_flag=True, help="Divide the features of each layer by their length."),
-        knob_options("size", "channels", "pixels"),
+        knob_options("size", "channels", "fit", "pixels"),
         click.option("--no-cache", is_flag=True, help="Compute all features anew, and keep none in the cache folder."),
     )
     for flag in reversed(flags):

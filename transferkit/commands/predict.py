@@ -17,10 +17,11 @@ from transferkit.pixels import CONVENTIONS
 @options.knob_options("image_col", "data_dir")
 @click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
+@options.fit
 @click.option("--top", default=5, type=click.IntRange(1), help="How many labels of each picture.  [default: 5]")
 @click.option("--format", "form", type=click.Choice(("table", "csv", "jsonl")), default="table", help="Of the answer.")
 @options.as_json
-def command(network, sources, weights, pixels, top, form, as_json, **knobs):
+def command(network, sources, weights, pixels, fit, top, form, as_json, **knobs):
     """Classify pictures with a run folder, a classifier of probe, a network's name, or a Keras model's file.
 
     \b
@@ -30,11 +31,11 @@ def command(network, sources, weights, pixels, top, form, as_json, **knobs):
     For a classifier of probe also features that `transferkit extract` wrote.
     """
     if network.endswith(".skops"):
-        if weights != "imagenet" or pixels:
-            raise click.UsageError(f"{network} has a network of its own: leave out --weights and --pixels.")
+        if weights != "imagenet" or pixels or fit:
+            raise click.UsageError(f"{network} has a network of its own: leave out --weights, --pixels and --fit.")
         rows = _by_pipeline(network, sources, top, knobs)
     else:
-        rows = _by_network(network, sources, weights, pixels, top, knobs)
+        rows = _by_network(network, sources, weights, pixels, fit, top, knobs)
     if as_json:
         options.answer(rows)
     elif form == "jsonl":
@@ -49,13 +50,15 @@ def command(network, sources, weights, pixels, top, form, as_json, **knobs):
 
 
 @options.with_tensorflow
-def _by_network(network, sources, weights, pixels, top, knobs) -> list[dict]:
+def _by_network(network, sources, weights, pixels, fit, top, knobs) -> list[dict]:
     from transferkit import models
     from transferkit.console import say
     from transferkit.evaluation.predict import predict
+    from transferkit.network import with_fit
 
     pictures = _pictures(sources, knobs)
     loaded = models.load(network, weights, pixels=pixels or "")
+    loaded = with_fit(loaded, fit) if fit else loaded
     for change in loaded.loaded[1:]:
         say(change)
     return predict(loaded, pictures, top=top)

@@ -18,12 +18,22 @@ SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 @dataclass(frozen=True)
 class Audit:
-    """The readable part of a listing and its looks, the (path, reason) of the rest, the median shorter side."""
+    """The readable part of a listing, the (path, reason) of the rest, and what one look at each readable one found."""
 
     listing: Listing
     unreadable: tuple[tuple[str, str], ...]
-    side: int
     looks: tuple[Look, ...]
+
+    @property
+    def side(self) -> int:
+        """Median of the shorter sides, in pixels."""
+        return int(np.median([one.side for one in self.looks]))
+
+    @property
+    def aspects(self) -> tuple[float, float, float]:
+        """Quartiles of the aspect ratios, longer side over shorter: 1 and more."""
+        ratios = [max(one.width, one.height) / one.side for one in self.looks]
+        return tuple(np.quantile(ratios, (0.25, 0.5, 0.75)).tolist())
 
 
 def audit(listing: Listing, *, channels: int = 3, what: str = "the listing") -> Audit:
@@ -51,8 +61,7 @@ def audit(listing: Listing, *, channels: int = 3, what: str = "the listing") -> 
     empty = [name for name, count in readable.counts().items() if not count and listing.counts()[name]]
     if empty:
         raise ValueError(f"No picture of class {empty[0]!r} in {what} can be read: mend its files or remove it.")
-    kept = tuple(looks[row] for row in rows)
-    return Audit(readable, tuple(unreadable), int(np.median([one.side for one in kept])), kept)
+    return Audit(readable, tuple(unreadable), tuple(looks[row] for row in rows))
 
 
 def looks_of(audits: dict[str, Audit]) -> dict[str, Look]:

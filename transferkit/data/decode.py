@@ -80,8 +80,15 @@ def jpeg_window(data, window, scale, channels):
 
 
 def covering_scale(side, target):
-    """The largest exponent 0..3 at which `side` / 2**exponent is still at least `target`."""
-    return tf.reduce_sum(tf.cast(side // (2, 4, 8) >= target, tf.int32))
+    """The largest exponent 0..3 at which `side` / 2**exponent is still at least `target`: numbers, or pairs of them."""
+    covers = tf.reshape(side, (-1, 1)) // (2, 4, 8) >= tf.reshape(tf.cast(target, tf.int32), (-1, 1))
+    return tf.reduce_sum(tf.cast(tf.reduce_all(covers, 0), tf.int32))
+
+
+def within(window, shape):
+    """The part of a window (y, x, height, width) that lies in a picture of `shape` (h, w)."""
+    corner = tf.clip_by_value(window[:2], 0, shape)
+    return tf.concat((corner, tf.clip_by_value(window[:2] + window[2:], 0, shape) - corner), 0)
 
 
 def region(data, channels, choose, cover):
@@ -90,12 +97,13 @@ def region(data, channels, choose, cover):
     Args:
         data: scalar string, the file.
         channels: 1, 3 or 4.
-        choose: window = choose(shape): from the upright (height, width) to (y, x, height, width), all int32.
-        cover: the window's shorter side may shrink while decoding, but not below this many pixels.
+        choose: window = choose(shape): from the upright (height, width) to (y, x, height, width), all int32. It may
+            reach beyond the picture, but not lie beside it.
+        cover: (height, width), or one number for both, that the window may not shrink below while it is decoded.
 
     Returns:
-        uint8 (h, w, channels), upright, and the window's (height, width): h and w are these, or these divided by 2, 4
-        or 8 and rounded up.
+        uint8 (h, w, channels), upright: what lies within the picture of the window; the window; and the picture's
+        shape. The window's part is h high and w wide, or it is divided by 2, 4 or 8 and rounded up.
     """
 
     def from_jpeg():
@@ -103,32 +111,39 @@ def region(data, channels, choose, cover):
         stored = tf.io.extract_jpeg_shape(data)[:2]
         shape = tf.where(turn >= 5, stored[::-1], stored)
         window = choose(shape)
-        scale = covering_scale(tf.reduce_min(window[2:]), cover)
+        scale, seen = covering_scale(window[2:], cover), within(window, shape)
 
         def turned():
             # scaled, the last pixels of an uneven side lie outside in part; here they would be first and shift the rest
             exact = tf.where(tf.reduce_all(shape % 8 == 0), scale, 0)
-            return upright(jpeg_window(data, stored_window(window, shape, turn), exact, channels), turn)
+            return upright(jpeg_window(data, stored_window(seen, shape, turn), exact, channels), turn)
 
-        return tf.cond(turn == 1, lambda: jpeg_window(data, window, scale, channels), turned), window[2:]
+        return tf.cond(turn == 1, lambda: jpeg_window(data, seen, scale, channels), turned), window, shape
 
     def from_other():
         picture = tf.numpy_function(_pillow, (data, channels), tf.uint8, stateful=False)
         picture = tf.ensure_shape(picture, (None, None, channels))
-        window = choose(tf.shape(picture)[:2])
-        y, x, height, width = tf.unstack(window)
-        return picture[y : y + height, x : x + width], window[2:]
+        shape = tf.shape(picture)[:2]
+        window = choose(shape)
+        y, x, height, width = tf.unstack(within(window, shape))
+        return picture[y : y + height, x : x + width], window, shape
 
     if channels == 4:
-        picture, size = from_other()
+        picture, window, shape = from_other()
     else:
-        picture, size = tf.cond(_by_tensorflow(data, channels), from_jpeg, from_other)
-    return tf.ensure_shape(picture, (None, None, channels)), size
+        picture, window, shape = tf.cond(_by_tensorflow(data, channels), from_jpeg, from_other)
+    return tf.ensure_shape(picture, (None, None, channels)), window, shape
 
 
 def whole(data, channels, cover=2**20):
-    """A whole picture, as `region`."""
-    return region(data, channels, lambda shape: tf.concat(((0, 0), shape), 0), cover)
+    """A whole picture, and its (height, width) before it shrank to no less than `cover`, as of `region`."""
+    picture, _, shape = region(data, channels, everything, cover)
+    return picture, shape
+
+
+def everything(shape):
+    """The window of a whole picture."""
+    return tf.concat(((0, 0), shape), 0)
 
 
 def _pillow(data: bytes, channels: int) -> np.ndarray:

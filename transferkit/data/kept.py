@@ -71,4 +71,4 @@ def _size(count: int, pixels: Pixels) -> int:
 
 
 def _shape(pixels: Pixels):
-    return pixels.crop, pixels.crop, pixels.channels
+    return *pixels.shape, pixels.channels

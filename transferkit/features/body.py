@@ -17,7 +17,7 @@ from transferkit.data import geometry, pillow, pipeline
 from transferkit.evaluation.predict import BATCH, batch_for, run
 from transferkit.features.spec import FeatureSpec, identity
 from transferkit.folding import folded
-from transferkit.network import Network, at_size, output_of, with_channels
+from transferkit.network import Network, at_size, output_of, with_channels, with_fit
 from transferkit.pixels import Pixels
 
 
@@ -63,8 +63,8 @@ def _body(spec: FeatureSpec, _identity: str) -> Body:
             )
     bare = folded(keras.Model(network.model.input, cuts))
     model = keras.Model(bare.input, [_pooled(cut, spec.pool) for cut in keras.tree.flatten(bare.output)])
-    side, channels = network.pixels.crop, network.pixels.channels
-    shapes = [tuple(shape[1:]) for shape in _shapes(model, (1, side, side, channels))]
+    seen = *network.pixels.shape, network.pixels.channels
+    shapes = [tuple(shape[1:]) for shape in _shapes(model, (1, *seen))]
     if spec.pool == "flatten":
         shapes = [(int(np.prod(shape)),) for shape in shapes]
     return Body(_of_views(model, network.pixels, spec), network.pixels, tuple(shapes))
@@ -76,6 +76,7 @@ def _network(spec: FeatureSpec) -> Network:
     else:
         network = adopt.adopted(spec.base, spec.pixels, source="the model")
     network = with_channels(network, spec.channels) if spec.channels else network
+    network = with_fit(network, spec.fit) if spec.fit else network
     return at_size(network, spec.size) if spec.size else network
 
 
@@ -98,7 +99,7 @@ def _of_views(model, pixels: Pixels, spec: FeatureSpec) -> keras.Model:
     """The same for (n, crops, height, width, channels): features are averaged over the crops, and mirrored ones too."""
     if spec.views == 1:
         return model
-    shape = (pixels.crop, pixels.crop, pixels.channels)
+    shape = (*pixels.shape, pixels.channels)
     pictures = keras.Input((spec.crops, *shape), dtype="uint8")
     views = ops.concatenate([pictures, pictures[:, :, :, ::-1]], axis=1) if spec.flip else pictures
     outputs = keras.tree.flatten(model(ops.reshape(views, (-1, *shape))))

@@ -28,6 +28,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         flip: whether to average over mirrored views too.
         l2: whether the features of each layer are divided by their length.
         size, channels: of the pictures; by default the network's own.
+        fit_mode: how pictures fill that size, "crop", "squash" or "pad" (`--fit` of the commands: `fit` is a method
+            here); by default the network's own.
         pixels: what a foreign Keras model expects of pixels, where it does not show.
         cache: whether features are kept in the cache folder, and taken from it.
         on_error: of a picture that cannot be read, "raise" an error or make a row of "nan".
@@ -39,6 +41,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         >>> probe = make_pipeline(FeatureExtractor("resnet34", layer="layer3.5"), LogisticRegression())
         >>> probe.fit(train.paths, train.labels).score(held.paths, held.labels)
     """
+
+    fit_mode = None  # of a file that was saved before this parameter was there
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         l2=False,
         size=None,
         channels=None,
+        fit_mode=None,
         pixels="",
         cache=True,
         on_error="raise",
@@ -65,6 +70,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         self.l2 = l2
         self.size = size
         self.channels = channels
+        self.fit_mode = fit_mode
         self.pixels = pixels
         self.cache = cache
         self.on_error = on_error
@@ -123,6 +129,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         words = {name: value for name, value in self.get_params().items() if name not in ("cache", "on_error")}
         # a grid of NumPy's has numbers of NumPy's
         words = {name: value.item() if isinstance(value, np.generic) else value for name, value in words.items()}
+        words["fit"] = words.pop("fit_mode")
         layer = tuple(self.layer) if isinstance(self.layer, (list, tuple, np.ndarray)) else (self.layer,)
         base, weights = (os.fspath(one) if isinstance(one, os.PathLike) else one for one in (self.base, self.weights))
         return FeatureSpec(**words | {"layer": layer, "base": base, "weights": weights})

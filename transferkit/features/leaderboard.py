@@ -69,8 +69,9 @@ def fit_pipeline(spec: FeatureSpec, listing: Listing, *, classifier="logreg", se
     known = _labels(listing.take(found.rows))
     learnt = classifiers.fitted(classifier, found.features, *known, widths=found.widths, seed=seed)
     words = {name: getattr(spec, name) for name in ("base", "weights", "pixels", *SETTINGS)}
-    layer = spec.layer[0] if len(spec.layer) == 1 else list(spec.layer)
-    return Pipeline([("features", FeatureExtractor(**words | {"layer": layer}).fit()), ("classifier", learnt)])
+    words["fit_mode"] = words.pop("fit")
+    words["layer"] = spec.layer[0] if len(spec.layer) == 1 else list(spec.layer)
+    return Pipeline([("features", FeatureExtractor(**words).fit()), ("classifier", learnt)])
 
 
 def check_on(pipeline: Pipeline, listing: Listing) -> dict:

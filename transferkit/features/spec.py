@@ -15,7 +15,8 @@ import numpy as np
 
 from transferkit import zoo
 from transferkit.console import silenced
-from transferkit.lookup import UnknownName, known, nearest
+from transferkit.lookup import UnknownName, known, nearest, pick
+from transferkit.pixels import FITS
 from transferkit.weights.catalogue import is_file, weight_set
 from transferkit.weights.fetch import fetch
 
@@ -28,7 +29,7 @@ POOLS = {
     "none": "the map itself",
 }
 
-SETTINGS = ("layer", "pool", "crops", "flip", "l2", "size", "channels")
+SETTINGS = ("layer", "pool", "crops", "flip", "l2", "size", "channels", "fit")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class FeatureSpec:
         l2: whether the features of each layer are divided by their Euclidean length.
         size: side of the pictures in pixels; the network's own if None.
         channels: of the pictures; the network's own if None.
+        fit: how pictures fill that size, a key of `pixels.FITS`; the network's own if None.
         pixels: what a foreign Keras model expects of pixels, where it does not show.
     """
 
@@ -57,6 +59,7 @@ class FeatureSpec:
     l2: bool = False
     size: int | None = None
     channels: int | None = None
+    fit: str | None = None
     pixels: str = ""
 
     def __post_init__(self):
@@ -74,6 +77,8 @@ class FeatureSpec:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} must be a whole number of at least 1, or None, not {value!r}.")
+        if self.fit is not None:
+            pick(FITS, self.fit, "fit")
 
     @property
     def views(self) -> int:
@@ -112,7 +117,14 @@ def other_features(there: dict, wanted: dict) -> str:
 def kind(spec: FeatureSpec, layer: str) -> str:
     """The name under which the cache keeps one layer's features. What is done after pooling is not in it."""
     told = [FORMAT, identity(spec), layer, spec.pool, spec.crops, spec.flip, spec.size, spec.channels]
+    told += [spec.fit] if spec.fit not in (None, _public_fit(spec)) else []
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+
+
+def _public_fit(spec: FeatureSpec) -> str | None:
+    """The network's own fit where it needs no file to be known: all public weights were trained on crops."""
+    public = isinstance(spec.base, str) and not _is_path(spec.base) and not is_file(spec.weights)
+    return "crop" if public else None
 
 
 def identity(spec: FeatureSpec) -> str:

@@ -13,7 +13,7 @@ from transferkit.console import say, warn
 from transferkit.data import audit, augment, axes, copies, folds, sources
 from transferkit.data.listing import Splits, complete
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, at_size, head_source, with_channels, with_head
+from transferkit.network import Network, at_size, head_source, with_channels, with_fit, with_head
 from transferkit.recipe import Model, Recipe, Train
 from transferkit.training import devices, idle, precision, schedules, teaching, workers
 from transferkit.training.freezing import release
@@ -75,11 +75,10 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     for suggestion in suggestions(splits.train.counts(), wanted.train):
         say(suggestion)
     counts = [count for count in splits.train.counts().values() if count]
-    side = audits["train"].side
     facts = rules.Facts(
         len(splits.train),
         min(counts),
-        side,
+        audits["train"].side,
         network.pixels,
         network.minimum,
         device.gpu,
@@ -87,6 +86,7 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         _layers(network, wanted.model.base),
         device.replicas,
         splits.made,
+        audits["train"].aspects,
     )
     settled, choices = _chosen(wanted, facts, network, device)
     network = _fitted(network, splits.train.classes, settled)
@@ -203,10 +203,10 @@ def _anchored(recipe: Recipe) -> Recipe:
 
 
 def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe) -> Network:
-    """The network with the job's classes and size."""
+    """The network with the job's classes, size and fit."""
     if network.classes != classes or not network.head:  # of which `with_head` says why it cannot be
         network = with_head(network, classes, layers_of(recipe.train.head_layers))
-    network = at_size(network, recipe.model.size)
+    network = with_fit(at_size(network, recipe.model.size), recipe.model.fit)
     for word in words_of(recipe.train.unfreeze):
         release(network, word)  # so is an unknown layer
     return network

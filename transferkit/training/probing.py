@@ -71,7 +71,8 @@ def start(job: Plan, folder: Path, lost: dict[str, str]):
 def _features(job: Plan, listing: Listing, what: str, lost: dict[str, str]):
     """The features that the head sees, of the pictures that can be read; their rows; the widths of the layers."""
     model, layers = job.recipe.model, layers_of(job.recipe.train.head_layers)
-    spec = FeatureSpec(model.base, model.weights, layers, size=model.size, channels=model.channels, pixels=model.pixels)
+    own = {"size": model.size, "channels": model.channels, "fit": model.fit, "pixels": model.pixels}
+    spec = FeatureSpec(model.base, model.weights, layers, **own)
     found = extract(listing.paths, spec, what=f"features of {what}")
     audit.note_lost(listing.paths, found.rows, lost)
     audit.check_lost(listing.paths, lost)
