@@ -11,7 +11,7 @@ from transferkit.recipe import Recipe
 
 
 def facts(pictures=240, smallest_class=50, side=375, minimum=1, gpu=False, probes=False):
-    return rules.Facts(pictures, smallest_class, side, Pixels(), minimum, gpu, probes)
+    return rules.Facts(pictures, smallest_class, side, Pixels(), minimum, gpu, probes, ("stage3", "pooled"))
 
 
 def test_knobs_are_unique_and_have_help():

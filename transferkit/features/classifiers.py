@@ -165,7 +165,7 @@ def _without_search(estimator):
         return Pipeline([*estimator.steps[:-1], (estimator.steps[-1][0], _without_search(estimator[-1]))])
     if hasattr(estimator, "coefs_paths_"):
         del estimator.coefs_paths_  # 45 times the classifier
-        return estimator.set_params(cv=None)  # skops knows no splitter
+        return estimator.set_params(cv=None, scoring="accuracy")  # skops knows no splitter; `score` is as of others
     return getattr(estimator, "best_estimator_", estimator)
 
 
