@@ -11,6 +11,7 @@ from pathlib import Path
 from transferkit.lookup import UnknownName, nearest, pick
 from transferkit.pixels import CONVENTIONS, FITS
 
+AUTO = "auto"  # as base: the best by a probe of those whose weights are here
 BY_RULE = None  # a knob left at this is chosen by `rules.choose`, which says why
 
 
@@ -54,7 +55,10 @@ class Augment:
 class Model:
     """Which network."""
 
-    base: str = knob("resnet34", "Network, run folder, Keras model's file, or keras:NAME to start from.")
+    base: str = knob(
+        "resnet34",
+        "Network, run folder, Keras model's file, or keras:NAME to start from; auto, the best by a probe.",
+    )
     weights: str = knob("imagenet", "imagenet, a tag of `transferkit models`, none, or a weights file.")
     pixels: str = knob(
         "", "What a Keras model brought in expects of pixels, where it does not show.", choices=tuple(CONVENTIONS)

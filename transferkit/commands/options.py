@@ -69,7 +69,7 @@ def feature_options(function):
     """The flags that say which features of what network and pictures; `source_and_spec` takes them."""
     flags = (
         knob_options("data", "image_col", "label_col", "split_col", "data_dir", "base", "weights"),
-        click.option("--layer", default="pooled", show_default=True, help="Layers or cut points; commas between."),
+        click.option("--layer", help="Layers or cut points; commas between.  [default: pooled; of probe, several]"),
         click.option("--pool", default="avg", show_default=True, help="Of maps: avg, max, gem, flatten or none."),
         click.option("--crops", type=click.Choice(("1", "5")), default="1", help="5: average over the corners too."),
         click.option("--flip", is_flag=True, help="Average over the mirrored views too."),
@@ -82,12 +82,17 @@ def feature_options(function):
     return function
 
 
-def source_and_spec(knobs: dict):
-    """The recipe's `Data`, and the `FeatureSpec` of features, of the flags of `feature_options`."""
+def source_and_spec(knobs: dict, layers: tuple[str, ...] = ("pooled",)):
+    """The recipe's `Data`, and the `FeatureSpec` of features, of the flags of `feature_options`.
+
+    Args:
+        layers: where none are given.
+    """
     from transferkit.features.spec import FeatureSpec
 
     own = {name: knobs.pop(name) for name in ("layer", "pool", "crops", "flip", "l2")}
-    own |= {"layer": tuple(filter(None, map(str.strip, own["layer"].split(",")))), "crops": int(own["crops"])}
+    named = layers if own["layer"] is None else tuple(filter(None, map(str.strip, own["layer"].split(","))))
+    own |= {"layer": named, "crops": int(own["crops"])}
     wanted = build_recipe(None, knobs)
     if not wanted.data.data:
         raise click.UsageError("Missing option '--data': where your pictures are.")

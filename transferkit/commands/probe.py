@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from transferkit.commands import options
+from transferkit.recipe import AUTO
 
 
 @click.command(short_help="Compare networks by a classifier on their features.")
@@ -23,8 +24,10 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
     \b
     Example: transferkit probe --base resnet18,resnet34,vgg16 --data pets/ --out pets.skops
              transferkit predict pets.skops cat.jpg
-    logreg is the protocol of Kornblith et al. (2019): L-BFGS, the best of 45
-    penalties, chosen within each fold. Pictures of test/ are kept for the end.
+    Without --base, the networks whose weights are here. Features of several
+    depths stand side by side, of squashed pictures, as finetune starts from.
+    logreg is logistic regression, its strength chosen by log-loss within each
+    fold. Pictures of test/ are kept for the end.
     """
     if out and (rank or Path(out).suffix != ".skops"):
         raise click.UsageError(
@@ -32,8 +35,13 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
         )
     if out and Path(out).exists() and not overwrite:
         raise ValueError(f"{out} exists: give another --out, or --overwrite to replace it.")
-    bases = list(dict.fromkeys(filter(None, re.split(r"\s*,\s*(?![^(]*\))", knobs["base"] or "resnet34"))))
-    settled = [options.source_and_spec(knobs | {"base": base}) for base in bases]
+    from transferkit.features.base_choice import candidates
+    from transferkit.features.spec import probed_layers
+
+    bases = list(dict.fromkeys(filter(None, re.split(r"\s*,\s*(?![^(]*\))", knobs["base"] or AUTO))))
+    bases = candidates() if bases == [AUTO] else bases
+    knobs["fit"] = knobs["fit"] or "squash"
+    settled = [options.source_and_spec(knobs | {"base": base}, probed_layers(base)) for base in bases]
     specs = [spec for _, spec in settled]
 
     from transferkit.console import silenced

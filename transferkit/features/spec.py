@@ -105,6 +105,12 @@ class FeatureSpec:
         return cls(**{name: value for name, value in told.items() if name in names} | {"layer": tuple(told["layer"])})
 
 
+def probed_layers(base) -> tuple[str, ...]:
+    """The layers whose features a probe sees side by side: of a network of the zoo those that a new head sees too."""
+    several = isinstance(base, str) and zoo.is_network(base)
+    return (*zoo.variant(base).head_layers, "pooled") if several else ("pooled",)
+
+
 def other_features(there: dict, wanted: dict) -> str:
     """What of two notes is not the same, in words, for features that must be comparable; "" if all is."""
     other = [] if there.get("identity") == wanted["identity"] else ["network or weights"]

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from transferkit import models
 from transferkit.console import quiet
-from transferkit.data import audit, copies
+from transferkit.data import audit
 from transferkit.data.arrays import list_arrays, on_disk
 from transferkit.data.listing import Listing
 from transferkit.evaluation.predict import outputs_of
@@ -36,8 +36,9 @@ LIVE = ("network_", "_folded")  # Keras objects, which are built again from the 
 class FineTuner(ClassifierMixin, BaseEstimator):
     """A network fine-tuned on pictures: its new head, then what `unfreeze` says, as `tk.finetune` does.
 
-    A share of the pictures given to `fit` is held out in it, copies and near copies on one side, and the best epoch on
-    them is kept. What is left at None is chosen by rules from the pictures and the hardware.
+    A share of the pictures given to `fit` is held out in it, copies and near copies on one side; it measures the
+    training, which is then done again on all pictures (the knob `refit`). What is left at None is chosen by rules from
+    the pictures and the hardware.
 
     Args:
         base: a network of `transferkit models`, `keras:NAME`, a run folder, or the file of a Keras model.
@@ -59,7 +60,7 @@ class FineTuner(ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: (k,) sorted labels, of the dtype of `y`; the columns of `predict_proba`.
-        network_: the `Network` of the best epoch, its classes the labels as text; `network_.model` is a Keras model.
+        network_: the `Network` that was kept, its classes the labels as text; `network_.model` is a Keras model.
         metrics_: figures on the held-out share, as in the `metrics.json` of a run.
 
     Example:
@@ -128,8 +129,7 @@ class FineTuner(ClassifierMixin, BaseEstimator):
         names, rows = tuple(str(label) for label in classes.tolist()), rows.tolist()
         with self._talk(), chance_kept(), self._place() as folder, self._lasting(pictures) as paths:
             listing = Listing(tuple(map(os.path.abspath, paths)), tuple(rows), names, groups=groups)
-            drawn = copies.split({"train": listing}, validation=self.validation, seed=knobs["seed"])
-            run = finetune(os.fspath(self.base), drawn.train, drawn.val, out=folder, **knobs)
+            run = finetune(os.fspath(self.base), listing, out=folder, validation=self.validation, **knobs)
             saved, metrics = (run.folder / "model.keras").read_bytes(), run.metrics
         if metrics["interrupted"]:  # a search would go on with its next fit
             raise KeyboardInterrupt

@@ -14,7 +14,8 @@ from transferkit.data import audit, augment, axes, copies, folds, sources
 from transferkit.data.listing import Splits, complete
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, at_size, head_source, with_channels, with_fit, with_head
-from transferkit.recipe import Model, Recipe, Train
+from transferkit.features import base_choice
+from transferkit.recipe import AUTO, Model, Recipe, Train
 from transferkit.training import devices, idle, precision, schedules, teaching, workers
 from transferkit.training.freezing import release
 from transferkit.training.phases import check_time, phases, words_of
@@ -64,8 +65,8 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         devices.deterministic()
     parts = dict(splits.items()) if splits else sources.find_parts(wanted.data)
     _check_names(parts["train"].classes)
-    network = _loaded(wanted.model)
-    channels = network.pixels.channels
+    network = None if wanted.model.base == AUTO else _loaded(wanted.model)
+    channels = network.pixels.channels if network else wanted.model.channels or 3
     audits = {name: audit.audit(part, channels=channels, what=name) for name, part in parts.items()}
     unreadable = tuple(pair for found in audits.values() for pair in found.unreadable)
     for path, reason in unreadable:
@@ -74,6 +75,11 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     splits = _split(wanted, audits, fewer)
     for suggestion in suggestions(splits.train.counts(), wanted.train):
         say(suggestion)
+    chosen = []
+    if network is None:
+        base, why = base_choice.choose(splits.train, wanted.model.size, wanted.train.seed)
+        chosen, wanted = [rules.Choice("base", base, why)], wanted.override(base=base)
+        network = _loaded(wanted.model)
     counts = [count for count in splits.train.counts().values() if count]
     facts = rules.Facts(
         len(splits.train),
@@ -90,7 +96,7 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     )
     settled, choices = _chosen(wanted, facts, network, device)
     network = _fitted(network, splits.train.classes, settled)
-    job = _in_precision(Plan(settled, choices, splits, unreadable, network, device, started))
+    job = _in_precision(Plan(settled, chosen + choices, splits, unreadable, network, device, started))
     teacher = _taught(settled.train.teacher, job)
     return dataclasses.replace(job, **teacher)
 

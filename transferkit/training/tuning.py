@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transferkit import runs
 from transferkit.console import say, warn
-from transferkit.data import audit
+from transferkit.data import audit, copies
 from transferkit.data.listing import Listing, Splits
 from transferkit.evaluation import metrics
 from transferkit.evaluation.predict import evaluate
@@ -35,7 +35,7 @@ from transferkit.training.planning import Plan, plan
 def finetune(
     base: str,
     train: Listing,
-    val: Listing,
+    val: Listing | None = None,
     *,
     test: Listing | None = None,
     out: str | os.PathLike | None = None,
@@ -45,8 +45,10 @@ def finetune(
     """Fine-tune a network on pictures.
 
     Args:
-        base: a network of `transferkit models`, a run folder, or a `.keras` file of a run.
-        train, val: listings, as of `list_images(folder).split(0.2)`, or of `find_splits(data)` for any source.
+        base: a network of `transferkit models`, a run folder, or a `.keras` file of a run; "auto" is the best of those
+            whose weights are here, by a probe.
+        train, val: listings, as of `list_images(folder).split(0.2)`, or of `find_splits(data)` for any source. Without
+            val, a share `validation` of train is held out to measure, and then taught too where `refit` says so.
         test: pictures to look at once, at the end.
         out: folder of the run; by default `runs/finetune-<base>-<n>`.
         overwrite: replace a run that is there.
@@ -64,7 +66,11 @@ def finetune(
         raise UnknownName(f"{vain.pop()} is a knob of find_splits, which finds what is given here as train and val.")
     runs.check_free(out, overwrite=overwrite, base=base)
     wanted = Recipe().override(base=str(base), **knobs)
-    given = Splits(train, val, test).lessened(wanted.data.fraction, wanted.data.per_class, wanted.train.seed)
+    given = Splits(train, train if val is None else val, test)  # which says what is no listing
+    if val is None:
+        parts = {"train": train} | ({"test": test} if test else {})
+        given = copies.split(parts, validation=wanted.data.validation, seed=wanted.train.seed)
+    given = given.lessened(wanted.data.fraction, wanted.data.per_class, wanted.train.seed)
     job = plan(wanted, given)
     return run(job, new_folder(job, out, overwrite=overwrite, name=f"runs/finetune-{runs.slug(str(base))}"))
 
