@@ -12,9 +12,9 @@ from transferkit import models, rules, zoo
 from transferkit.console import say, warn
 from transferkit.data import audit, augment, axes, copies, folds, sources
 from transferkit.data.listing import Splits, complete
+from transferkit.features import base_choice
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, at_size, head_source, with_channels, with_fit, with_head
-from transferkit.features import base_choice
 from transferkit.recipe import AUTO, Model, Recipe, Train
 from transferkit.training import devices, idle, precision, schedules, teaching, workers
 from transferkit.training.freezing import release
