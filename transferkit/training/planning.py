@@ -29,7 +29,7 @@ class Plan:
     """All that is settled before training: nothing of it is written yet.
 
     `unreadable` is (path, reason) of pictures left out, `started` the clock when planning began, `teacher` a model
-    whose logits are learned too, which looks at pictures of `teacher_side` pixels, by default those of the network.
+    whose logits are learned too, which looks at pictures of `teacher_shape`, (height, width), by default the network's.
     """
 
     recipe: Recipe
@@ -40,7 +40,7 @@ class Plan:
     device: devices.Device
     started: float
     teacher: keras.Model | None = None
-    teacher_side: int | None = None
+    teacher_shape: tuple[int, int] | None = None
 
     def elapsed(self) -> float:
         """Seconds since planning began."""
@@ -180,7 +180,7 @@ def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe) -> Netwo
 
 
 def _taught(base: str, network: Network, splits: Splits, device: devices.Device) -> tuple:
-    """The plan's teacher and the side of its pictures, where it has one."""
+    """The plan's teacher and the shape of its pictures, where it has one."""
     if not base:
         return ()
     for concern in teaching.concerns(base, splits):
