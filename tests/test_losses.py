@@ -130,7 +130,9 @@ def sized(side, *, name="student"):
 
 def test_a_teacher_stays_as_it_is():
     student, teacher = sized(8), sized(16, name="master")
-    model = compiled(losses.side_by_side(student, teacher, side=16), counts=(1, 1), teacher=True, teacher_share=1.0)
+    model = compiled(
+        losses.side_by_side(student, teacher, shape=(16, 16)), counts=(1, 1), teacher=True, teacher_share=1.0
+    )
     pictures = np.repeat(RNG.uniform(0, 9, (6, 1, 1, 3)).astype("float32"), 8, 1).repeat(8, 2)
     labels = np.eye(2, dtype="float32")[[0, 1, 0, 1, 0, 1]]
     answers, before = teacher(pictures.repeat(2, 1).repeat(2, 2)).numpy(), teacher.get_weights()

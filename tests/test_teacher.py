@@ -40,7 +40,7 @@ def test_a_student_of_other_pictures(finished, pets, splits):
     job = planning.plan(
         Recipe().override(base="tiny", weights="none", size=24, channels=1, teacher=str(finished.folder)), splits
     )
-    assert job.teacher_side == 32 and job.teacher.input_shape[-1] == 1
+    assert job.teacher_shape == (32, 32) and job.teacher.input_shape[-1] == 1
 
 
 def test_only_the_student_is_saved(finished, tiny, splits, tmp_path, monkeypatch):

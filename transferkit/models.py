@@ -26,7 +26,7 @@ def create(
     *,
     weights: str | os.PathLike = "imagenet",
     num_classes: int | None = None,
-    size: int | None = None,
+    size: int | str | None = None,
     channels: int | None = None,
     pixels: str = "",
     **knobs,
@@ -39,7 +39,8 @@ def create(
         weights: "imagenet" (the network's first public set), a tag of `transferkit models`, "none" (fresh), or
             the path of a `.pth`, `.safetensors`, `.h5`, `.weights.h5` or `.keras` file or of a run folder.
         num_classes: width of a new last layer; by default the weights' own (those of the paper for "none").
-        size: side of the pictures in pixels, where the network is tied to one; by default its native one.
+        size: side of the pictures in pixels, or "192x320", height x width, where the network is tied to a size; by
+            default its native one.
         channels: of the pictures: 1 repeats a grey one to RGB, 4 adapts the first kernel.
         pixels: what a Keras model brought in expects: a key of `transferkit.pixels.CONVENTIONS`.
         **knobs: what the papers vary of a network, as `output_stride=8`; `transferkit inspect NAME` lists them.
@@ -74,7 +75,7 @@ def load(base: str | os.PathLike, weights: str | os.PathLike = "imagenet", *, pi
     return for_use(_loaded(str(base), str(weights), pixels))
 
 
-def to_train(base: str, weights: str, *, pixels: str = "", size: int | None = None) -> Network:
+def to_train(base: str, weights: str, *, pixels: str = "", size: int | str | None = None) -> Network:
     """The same with its heads for training, where it has any: the output of its model is a dict of logits then.
 
     The weights may be those of a smaller network that it grows from, a deeper VGG from `vgg11`.
@@ -86,7 +87,7 @@ def to_train(base: str, weights: str, *, pixels: str = "", size: int | None = No
 
 
 def _loaded(
-    base: str, weights: str, pixels: str, *, num_classes: int | None = None, size: int | None = None, give=fit
+    base: str, weights: str, pixels: str, *, num_classes: int | None = None, size: int | str | None = None, give=fit
 ) -> Network:
     """`num_classes` and `size` are of fresh weights; `give` assigns those of a file, which has its own."""
     if base.startswith(adopt.PREFIX):
@@ -112,7 +113,7 @@ def _loaded(
     return read(path, pixels=pixels)
 
 
-def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | None, give) -> Network:
+def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str | None, give) -> Network:
     row, bare = zoo.variant(name), name.partition("(")[0]
     pixels = sets(bare)[0].pixels if sets(bare) else row.pixels
     if weights == "none":

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from transferkit.lookup import UnknownName, known, nearest
-from transferkit.pixels import Pixels
+from transferkit.pixels import Pixels, sides, spelled
 from transferkit.zoo.layers import two_pixels
 
 
@@ -125,23 +125,33 @@ def for_use(network: Network) -> Network:
     return dataclasses.replace(network, model=keras.Model(model.input, model.output["logits"], name=model.name))
 
 
-def at_size(network: Network, size: int) -> Network:
-    """The network for squares of `size` pixels, with the same weights.
+def at_size(network: Network, size: int | str) -> Network:
+    """The network for pictures of another size, with the same weights.
+
+    Args:
+        size: side of squares in pixels, or "192x320", height x width.
 
     Raises:
-        UnknownName: the network's geometry does not allow the size.
+        UnknownName: it is no size, or the network's geometry does not allow it.
     """
-    model, pixels = network.model, network.pixels.at(size)
-    if size < network.minimum:
+    model, own, shape, pixels = network.model, network.model.input_shape[1:3], sides(size), network.pixels.at(size)
+    if min(shape) < network.minimum:
         raise UnknownName(f"{network.base} needs pictures of at least {network.minimum} pixels, not {size}.")
-    if model.input_shape[1] not in (None, size):
+    if own not in ((None, None), shape):
         try:
-            model = copied(model, shape=(size, size, pixels.channels))
-        except ValueError as error:  # of a dense layer that is tied to its size
+            model = copied(model, shape=(*shape, pixels.channels))
+        except ValueError:  # of a dense layer that is tied to its size
+            model = None
+        if model is None or _flattened(model) != _flattened(network.model):
             raise UnknownName(
-                f"{network.base} takes pictures of {model.input_shape[1]} pixels and no other size: leave out {size}."
-            ) from error
+                f"{network.base} takes pictures of {spelled(own)} pixels and no other size: leave out {size}."
+            )
     return dataclasses.replace(network, model=model, pixels=pixels)
+
+
+def _flattened(model: keras.Model) -> list[tuple]:
+    """Shapes of the maps whose places have weights of their own: 8x2 of them are as many as 4x4, but not the same."""
+    return [layer.input.shape for layer in model.layers if isinstance(layer, keras.layers.Flatten)]
 
 
 def with_fit(network: Network, fit: str) -> Network:

@@ -1,9 +1,11 @@
 """What a weight set expects of pixels."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
+from numbers import Integral
 
-from transferkit.lookup import pick
+from transferkit.lookup import UnknownName, pick
 
 FITS = {  # how a picture of any shape fills the network's view
     "crop": "the shorter side is resized and the centre is cut out, so what is near the border may be lost",
@@ -12,15 +14,35 @@ FITS = {  # how a picture of any shape fills the network's view
 }
 
 
+def sides(size: int | str) -> tuple[int, int]:
+    """(height, width) of a size as people give it: 224 is the side of a square, "192x320" is 192 high and 320 wide.
+
+    Raises:
+        UnknownName: it is neither.
+    """
+    found = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", size) if isinstance(size, str) else None
+    if found:
+        return int(found[1]), int(found[2])
+    if isinstance(size, Integral) and not isinstance(size, bool) and size >= 1:
+        return int(size), int(size)
+    raise UnknownName(f"size must be a side in pixels, as 224, or height x width, as '192x320', not {size!r}.")
+
+
+def spelled(shape: tuple[int, int]) -> int | str:
+    """The size whose `sides` are these."""
+    height, width = shape
+    return height if height == width else f"{height}x{width}"
+
+
 @dataclass(frozen=True)
 class Pixels:
     """How a picture (RGB, 0..255) reaches a network.
 
     Attributes:
         mean, std: per channel, in 0..255; the network's own first layer subtracts and divides.
-        crop: side of the square the network sees, in pixels.
-        resize: the shorter side is resized to this before the centre crop, in pixels; for the other fits it is the
-            side of the square that several crops are cut out of.
+        crop: side of the square the network sees, in pixels, or (height, width) where it is no square.
+        resize: the shorter side of what crops are cut out of, in pixels: pictures are resized to cover it before the
+            centre crop. The other fits cut out several crops alone.
         interpolation: "bilinear" or "bicubic", antialiased.
         repeat: whether pictures are grey, and repeated to as many channels as `mean` has by the network.
         fit: a key of `FITS`.
@@ -28,7 +50,7 @@ class Pixels:
 
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)
     std: tuple[float, ...] = (58.395, 57.12, 57.375)
-    crop: int = 224
+    crop: int | tuple[int, int] = 224
     resize: int = 256
     interpolation: str = "bilinear"
     repeat: bool = False
@@ -40,12 +62,18 @@ class Pixels:
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) of what the network sees, in pixels."""
-        return self.crop, self.crop
+        return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
+
+    @property
+    def size(self) -> int | str:
+        """The same as people give it."""
+        return spelled(self.shape)
 
     @property
     def uncropped(self) -> tuple[int, int]:
         """(height, width) of what crops are cut out of, in pixels."""
-        return self.resize, self.resize
+        height, width = self.shape
+        return height * self.resize // min(self.shape), width * self.resize // min(self.shape)
 
     @property
     def channels(self) -> int:
@@ -60,17 +88,20 @@ class Pixels:
 
     def described(self) -> str:
         """The geometry in a few words: "shorter side to 256, centre 224x224, bilinear"."""
-        seen = "x".join(map(str, self.shape))
+        seen, whole = ("{}x{}".format(*shape) for shape in (self.shape, self.uncropped))
+        larger = f"shorter side to {self.resize}" if isinstance(self.size, int) else f"resized to cover {whole}"
         how = {
-            "crop": f"shorter side to {self.resize}, centre {seen}",
+            "crop": f"{larger}, centre {seen}",
             "squash": f"squashed to {seen}",
             "pad": f"padded to {seen}",
         }
         return f"{how[self.fit]}, {self.interpolation}"
 
-    def at(self, size: int) -> "Pixels":
-        """The same convention at another side, the share of the picture that is seen kept."""
-        return dataclasses.replace(self, crop=size, resize=round(size * self.resize / self.crop))
+    def at(self, size: int | str) -> "Pixels":
+        """The same convention at another size (see `sides`), the share of the picture that is seen kept."""
+        shape = sides(size)
+        crop = shape[0] if shape[0] == shape[1] else shape
+        return dataclasses.replace(self, crop=crop, resize=round(min(shape) * self.resize / min(self.shape)))
 
     def of_channels(self, channels: int) -> "Pixels":
         """A convention of RGB for pictures of 1, 3 or 4 channels; the fourth, alpha, takes the mean and std of red."""

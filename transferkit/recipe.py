@@ -9,19 +9,22 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from transferkit.lookup import UnknownName, nearest, pick
-from transferkit.pixels import CONVENTIONS, FITS
+from transferkit.pixels import CONVENTIONS, FITS, sides
 
 AUTO = "auto"  # as base: the best by a probe of those whose weights are here
 BY_RULE = None  # a knob left at this is chosen by `rules.choose`, which says why
 
 
-def knob(default, help, *, choices=None, low=None, high=None, like=None):
+def knob(default, help, *, choices=None, low=None, high=None, like=None, numbers=None):
     """A field of a part: its default, one line of help, and what values it takes.
 
     Args:
+        low, high: limits of a number, or of each of `numbers`.
         like: of text, an example and the pattern of the whole, as `re.fullmatch` has it.
+        numbers: of a value that is written in a way of its own, the function that reads its numbers, or refuses it.
     """
-    return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high, "like": like})
+    facts = {"help": help, "choices": choices, "low": low, "high": high, "like": like, "numbers": numbers}
+    return field(default=default, metadata=facts)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,13 @@ class Model:
         "", "What a Keras model brought in expects of pixels, where it does not show.", choices=tuple(CONVENTIONS)
     )
     channels: int | None = knob(BY_RULE, "Channels of the pictures: 1 grey, 3 RGB, 4 with alpha.", low=1, high=4)
-    size: int | None = knob(BY_RULE, "Side of the pictures the network sees, in pixels.", low=16, high=2048)
+    size: int | str | None = knob(
+        BY_RULE,
+        "Side of the pictures the network sees, in pixels, or height x width where they are no squares: 192x320.",
+        low=16,
+        high=2048,
+        numbers=sides,
+    )
     fit: str | None = knob(
         BY_RULE,
         "How pictures fill that size: crop (the centre), squash (all, without its aspect ratio), "
@@ -232,6 +241,8 @@ def check(name: str, value):
     if value is BY_RULE and knob.default is BY_RULE:
         return
     wanted, facts = kind(knob), knob.metadata
+    if facts["numbers"]:
+        return _check_limits(name, value, facts["numbers"](value), facts)
     if not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool):
         raise ValueError(f"{name} must be of type {wanted.__name__}, not {value!r}.")
     if wanted is float and not math.isfinite(value):
@@ -241,8 +252,12 @@ def check(name: str, value):
         raise UnknownName(f"{name} must be one of {', '.join(facts['choices'])}, not {value!r}.{meant}")
     if facts["like"] and value != knob.default and not re.fullmatch(facts["like"][1], value):
         raise UnknownName(f"{name} must be like {facts['like'][0]}, not {value!r}.")
+    _check_limits(name, value, (value,), facts)
+
+
+def _check_limits(name: str, value, numbers, facts):
     low, high = facts["low"], facts["high"]
-    if (low is not None and value < low) or (high is not None and value > high):
+    if (low is not None and min(numbers) < low) or (high is not None and max(numbers) > high):
         bounds = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name} must be {bounds}, not {value!r}.")
 

@@ -78,7 +78,9 @@ def channels(facts, recipe):
 
 
 def size(facts, recipe):
-    native = facts.pixels.crop
+    native = min(facts.pixels.shape)
+    if native != max(facts.pixels.shape):
+        return facts.pixels.size, "the shape of the weights' own training"
     if facts.side <= 32 and not facts.gpu:
         wanted, reason = 64, f"the pictures are {facts.side} pixels and there is no GPU"
     elif facts.side <= 96:  # BiT-HyperRule (Kolesnikov et al. 2020, section 3.3): small pictures at 128

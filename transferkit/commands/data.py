@@ -24,7 +24,9 @@ def command():
 @source_options
 @click.argument("data", type=options.source)
 @options.recipe_options("augment")
-@click.option("--size", type=click.IntRange(16, 2048), default=224, show_default=True, help="Side of the pictures.")
+@click.option(
+    "--size", type=options.TYPES["size"], default=224, show_default=True, help="Side of the pictures, or 192x320."
+)
 @click.option(
     "--channels", type=click.Choice("134"), default="3", show_default=True, help="1 grey, 3 RGB, 4 with alpha."
 )

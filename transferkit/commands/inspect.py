@@ -22,7 +22,9 @@ SHORT = {  # so that a table is no wider than 80 columns
 @click.command(short_help="Show a network layer by layer, or two side by side.")
 @click.argument("network", metavar="NAME|RUN|FILE")
 @click.argument("other", metavar="[NAME2]", required=False)
-@click.option("--size", type=click.IntRange(1), help="Side of the picture in pixels.  [default: the network's own]")
+@click.option(
+    "--size", type=options.Size(1, 99_999), help="Side of the picture, or height x width.  [default: the network's own]"
+)
 @click.option("--all", "every", is_flag=True, help="Show the norms, activations, paddings and dropouts too.")
 @click.option("--cuts", is_flag=True, help="Show only where features can be taken, and how many there are.")
 @options.as_json
@@ -48,7 +50,7 @@ def command(network, other, size, every, cuts, as_json):
         _show(*found[0], every)
 
 
-def _examined(base: str, size: int | None):
+def _examined(base: str, size: int | str | None):
     """(how it is called, the network, its layers)"""
     from transferkit import adopt, models, zoo
     from transferkit.explain import geometry
@@ -57,8 +59,8 @@ def _examined(base: str, size: int | None):
     ours = zoo.is_network(base)
     fresh = ours or base.startswith(adopt.PREFIX)  # no shape depends on what the weights hold
     network = models.load(base, "none" if fresh else "imagenet")
-    network = at_size(network, size or (zoo.variant(base).size if ours else network.pixels.crop))
-    return zoo.spell(base) if ours else base, network, geometry.measure(network.model, network.pixels.crop)
+    network = at_size(network, size or (zoo.variant(base).size if ours else network.pixels.size))
+    return zoo.spell(base) if ours else base, network, geometry.measure(network.model, network.pixels.shape)
 
 
 def _document(name, network, layers, *, cuts_only: bool) -> dict:

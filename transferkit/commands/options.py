@@ -11,7 +11,7 @@ import sys
 import click
 
 from transferkit import recipe
-from transferkit.pixels import FITS
+from transferkit.pixels import FITS, sides, spelled
 
 FOLDER = click.Path(exists=True, file_okay=False)
 FILE = click.Path(exists=True, dir_okay=False)
@@ -37,7 +37,26 @@ class Number(click.FloatRange):
         return number if math.isfinite(number) else self.fail(f"{value!r} is no finite number.", param, ctx)
 
 
-TYPES = {"data": source, "data_dir": FOLDER, "pca": FILE}  # knobs that are more than text or a number
+class Size(click.ParamType):
+    """224, or 192x320, within limits."""
+
+    name = "size"
+
+    def __init__(self, low: int, high: int):
+        self.low, self.high = low, high
+
+    def convert(self, value, param, ctx):
+        try:
+            shape = sides(int(value) if str(value).isdecimal() else value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if min(shape) < self.low or max(shape) > self.high:
+            self.fail(f"{value} is not in the range of {self.low} to {self.high} pixels.", param, ctx)
+        return spelled(shape)
+
+
+# knobs that are more than text or a number
+TYPES = {"data": source, "data_dir": FOLDER, "pca": FILE, "size": Size(16, 2048)}
 
 
 def recipe_options(*parts: str):
@@ -103,10 +122,12 @@ def _type(knob):
     facts, kind = knob.metadata, recipe.kind(knob)
     if facts["choices"]:
         return click.Choice(facts["choices"])
+    if knob.name in TYPES:
+        return TYPES[knob.name]
     if kind in (int, float):
         number = click.IntRange if kind is int else Number
         return number(facts["low"], facts["high"])
-    return TYPES.get(knob.name, click.STRING)
+    return click.STRING
 
 
 def build_recipe(name: str | None, knobs: dict, defaults: dict | None = None) -> recipe.Recipe:

@@ -60,6 +60,22 @@ def _drawn_on_its_ground(choose):
     return window
 
 
+def _window(choose, pixels: Pixels):
+    """The window of a picture that is drawn by `choose`, as its fit has it.
+
+    What is no square is seen as if it were stretched to one, and the picture with it.
+    """
+    drawn, (height, width) = FITS[pixels.fit].window(choose), pixels.shape
+    if height == width:
+        return drawn
+
+    def window(shape):
+        square = tf.stack((shape[0], tf.maximum(shape[1] * height // width, 1)))
+        return _scaled(drawn(square), square, shape)
+
+    return window
+
+
 def _scaled(window, shape, other):
     """The same window of a picture that has another shape."""
     start, size = (tf.cast(pair, tf.int64) * tf.cast(other, tf.int64) for pair in (window[:2], window[2:]))
@@ -111,7 +127,7 @@ def evaluation_views(data, pixels: Pixels, places):
     Returns:
         uint8 (places, height, width, channels).
     """
-    whole = FITS[pixels.fit].window(decode.everything)
+    whole = _window(decode.everything, pixels)
     picture, _, size = decode.region(data, pixels.channels, whole, cover=2 * _room(pixels, places))
     cut = partial(crops, pixels=pixels, places=places)
     views = tf.numpy_function(cut, (picture, size), tf.uint8, stateful=False)
@@ -155,7 +171,7 @@ def training_view(data, pixels: Pixels, choose):
         uint8 (height, width, channels).
     """
     fit, shape = FITS[pixels.fit], pixels.shape
-    picture, window, size = decode.region(data, pixels.channels, fit.window(choose), cover=shape)
+    picture, window, size = decode.region(data, pixels.channels, _window(choose, pixels), cover=shape)
     reaches_beyond = tf.reduce_any(decode.within(window, size) != window)
     picture = tf.cond(reaches_beyond, lambda: _on_ground(picture, window, size, pixels), lambda: picture)
     shrinks = tf.shape(picture)[:2] > 2 * np.array(shape)

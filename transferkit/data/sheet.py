@@ -39,17 +39,17 @@ def draw(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, views:
 
 def _sheet(columns, names, classes) -> Image.Image:
     """Columns of (pictures, labels) side by side; the class is written below, where it is no longer the row's."""
-    side = columns[0][0].shape[1]
-    cell = side * -(-CELL // side)  # small pictures in whole multiples, so that their pixels show
+    height, width = columns[0][0].shape[1:3]
+    times = -(-CELL // max(height, width))  # small pictures in whole multiples, so that their pixels show
 
     def one(column: int, row: int):
         picture, text = columns[column][0][row], _shares(columns[column][1][row], classes)
         image = Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
-        image = image.resize((cell, cell), Image.Resampling.NEAREST)
+        image = image.resize((times * width, times * height), Image.Resampling.NEAREST)
         return image, text if column == 0 or text != names[row] else ""
 
     rows = [[one(column, row) for column in range(len(columns))] for row in range(len(names))]
-    return grid.draw(rows, cell, ("evaluation", "training")[: len(columns)])
+    return grid.draw(rows, times * max(height, width), ("evaluation", "training")[: len(columns)])
 
 
 def _shares(label, classes) -> str:

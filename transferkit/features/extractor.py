@@ -27,7 +27,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         crops: 1, or 5 to average over the corners too.
         flip: whether to average over mirrored views too.
         l2: whether the features of each layer are divided by their length.
-        size, channels: of the pictures; by default the network's own.
+        size: side of the pictures in pixels, or "192x320", height x width; by default the network's own.
+        channels: of the pictures; by default the network's own.
         fit_mode: how pictures fill that size, "crop", "squash" or "pad" (`--fit` of the commands: `fit` is a method
             here); by default the network's own.
         pixels: what a foreign Keras model expects of pixels, where it does not show.

@@ -16,7 +16,7 @@ import numpy as np
 from transferkit import zoo
 from transferkit.console import silenced
 from transferkit.lookup import UnknownName, known, nearest, pick
-from transferkit.pixels import FITS
+from transferkit.pixels import FITS, sides
 from transferkit.weights.catalogue import is_file, weight_set
 from transferkit.weights.fetch import fetch
 
@@ -44,7 +44,7 @@ class FeatureSpec:
         crops: 1 is the centre, 5 the corners too; their features are averaged (Krizhevsky et al. 2012, section 4.1).
         flip: whether the mirrored views are averaged in as well.
         l2: whether the features of each layer are divided by their Euclidean length.
-        size: side of the pictures in pixels; the network's own if None.
+        size: side of the pictures in pixels, or "192x320", height x width; the network's own if None.
         channels: of the pictures; the network's own if None.
         fit: how pictures fill that size, a key of `pixels.FITS`; the network's own if None.
         pixels: what a foreign Keras model expects of pixels, where it does not show.
@@ -57,7 +57,7 @@ class FeatureSpec:
     crops: int = 1
     flip: bool = False
     l2: bool = False
-    size: int | None = None
+    size: int | str | None = None
     channels: int | None = None
     fit: str | None = None
     pixels: str = ""
@@ -73,10 +73,10 @@ class FeatureSpec:
             raise ValueError("pool 'none' leaves maps of several shapes: name one layer, or take 'flatten'.")
         if self.crops not in (1, 5):
             raise ValueError(f"crops must be 1 (the centre) or 5 (the corners too), not {self.crops!r}.")
-        for name in ("size", "channels"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} must be a whole number of at least 1, or None, not {value!r}.")
+        if self.size is not None:
+            sides(self.size)
+        if self.channels is not None and (not isinstance(self.channels, int) or self.channels < 1):
+            raise ValueError(f"channels must be a whole number of at least 1, or None, not {self.channels!r}.")
         if self.fit is not None:
             pick(FITS, self.fit, "fit")
 

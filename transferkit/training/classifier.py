@@ -47,7 +47,7 @@ class FineTuner(ClassifierMixin, BaseEstimator):
         head_epochs: of these, those in which the head alone learns, 0 to `epochs`.
         batch_size: pictures in a step.
         lr: highest learning rate of the released phase.
-        size: side of the pictures that the network sees, in pixels.
+        size: side of the pictures that the network sees, in pixels, or "192x320", height x width.
         unfreeze: "all", "head", "last-stage", "last-2", or a layer: it and all after it are trained.
         augment: training views: "none", "light", "medium", "heavy", a paper's, or steps as "crop(0.5) | flip".
         validation: share of each class that is held out in `fit`, between 0 and 1.

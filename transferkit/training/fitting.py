@@ -133,7 +133,7 @@ def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Mat
         return given, [callbacks.Watch(train.paths, delivered, order, lost)]
 
     return Material(
-        losses.side_by_side(job.network.model, job.teacher, side=job.teacher_side),
+        losses.side_by_side(job.network.model, job.teacher, shape=job.teacher_shape),
         _heads(job.network.model),
         train.labels,
         train.paths,
@@ -264,7 +264,7 @@ def _divide(job: Plan, folder: Path):
     smaller = [count for count in range(2 * before, shares + 1) if shares % count == 0]
     if not smaller:
         raise ValueError(
-            f"There is no memory for one picture of {job.network.pixels.crop} pixels: give a lower --size."
+            f"There is no memory for one picture of {job.network.pixels.size} pixels: give a lower --size."
         )
     tensors = checkpoints.tensors_of(folder, state) if state.tensors else None
     for name in tensors or ():

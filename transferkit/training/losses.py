@@ -17,10 +17,10 @@ class Teacher(keras.layers.Layer):
     A layer, as what a functional model calls directly is called in its own mode: its dropout would drop in training.
     """
 
-    def __init__(self, network: keras.Model, side: int | None = None):
+    def __init__(self, network: keras.Model, shape: tuple[int, int] | None = None):
         super().__init__(name="teacher", dtype="float32", trainable=False)
         self.network = network
-        self.resize = keras.layers.Resizing(side, side, antialias=True) if side else None
+        self.resize = keras.layers.Resizing(*shape, antialias=True) if shape else None
 
     def call(self, pictures):
         if self.resize:
@@ -28,13 +28,13 @@ class Teacher(keras.layers.Layer):
         return ops.stop_gradient(ops.cast(self.network(pictures, training=False), "float32"))
 
 
-def side_by_side(model: keras.Model, teacher: keras.Model | None = None, *, side: int | None = None) -> keras.Model:
+def side_by_side(model: keras.Model, teacher: keras.Model | None = None, *, shape=None) -> keras.Model:
     """The model that is trained: its own logits, those of its auxiliary heads and its teacher's, in blocks.
 
     Args:
         model: pictures to logits (n, k), or to a dict of them as `zoo.googlenet` builds it; its layers are shared.
         teacher: pictures to logits (n, k), of the same classes in the same order; it is frozen.
-        side: of the pictures the teacher looks at, in pixels; by default they stay as they are.
+        shape: (height, width) of the pictures the teacher looks at; by default they stay as they are.
 
     Returns:
         Pictures to float32 (n, blocks * k): the model's own logits, its auxiliary heads by the order of `LOSS_WEIGHTS`,
@@ -45,7 +45,7 @@ def side_by_side(model: keras.Model, teacher: keras.Model | None = None, *, side
         blocks = [model.output[name] for name in LOSS_WEIGHTS]
     if teacher is not None:
         teacher.trainable = False
-        blocks.append(Teacher(teacher, side)(model.input))
+        blocks.append(Teacher(teacher, shape)(model.input))
     if len(blocks) == 1:
         return model
     together = keras.layers.Concatenate(dtype="float32", name="side_by_side")(blocks)

@@ -30,7 +30,7 @@ class Plan:
     """All that is settled before training: nothing of it is written yet.
 
     `unreadable` is (path, reason) of pictures left out, `started` the clock when planning began, `teacher` a model
-    whose logits are learned too, which looks at pictures of `teacher_side` pixels, by default those of the network.
+    whose logits are learned too, which looks at pictures of `teacher_shape`, (height, width), by default the network's.
     """
 
     recipe: Recipe
@@ -41,7 +41,7 @@ class Plan:
     device: devices.Device
     started: float
     teacher: keras.Model | None = None
-    teacher_side: int | None = None
+    teacher_shape: tuple[int, int] | None = None
 
     def elapsed(self) -> float:
         """Seconds since planning began."""
@@ -231,12 +231,12 @@ def _layers(network: Network, base: str) -> tuple[str, ...]:
 
 
 def _taught(base: str, job: Plan) -> dict:
-    """The plan's `teacher` and `teacher_side`, where it has one."""
+    """The plan's `teacher` and `teacher_shape`, where it has one."""
     if not base:
         return {}
     for concern in teaching.concerns(base, job.splits):
         warn(concern)
-    return dict(zip(("teacher", "teacher_side"), teaching.teacher(base, job.network, job.device.policy), strict=True))
+    return dict(zip(("teacher", "teacher_shape"), teaching.teacher(base, job.network, job.device.policy), strict=True))
 
 
 def _probes(network: Network) -> bool:

@@ -15,7 +15,7 @@ from transferkit.data.listing import Splits
 from transferkit.network import Network, with_channels, with_policy
 
 
-def teacher(base: str, student: Network, policy: str) -> tuple[keras.Model, int | None]:
+def teacher(base: str, student: Network, policy: str) -> tuple[keras.Model, tuple[int, int] | None]:
     """A teacher that answers as its student should.
 
     Args:
@@ -24,8 +24,8 @@ def teacher(base: str, student: Network, policy: str) -> tuple[keras.Model, int 
         policy: dtype policy of the job.
 
     Returns:
-        A model from the student's pictures to logits in the order of the student's classes, and the side in pixels that
-        pictures are to be resized to for it, None where that is the student's.
+        A model from the student's pictures to logits in the order of the student's classes, and the (height, width)
+        that pictures are to be resized to for it, None where that is the student's.
 
     Raises:
         ValueError: its classes are others.
@@ -38,11 +38,11 @@ def teacher(base: str, student: Network, policy: str) -> tuple[keras.Model, int 
     network = with_channels(network, student.pixels.channels)
     if policy != "float32":
         network = with_policy(network, policy)
-    model, side = network.model, network.pixels.crop
+    model, shape = network.model, network.pixels.shape
     if network.classes != student.classes:
         order = [network.classes.index(name) for name in student.classes]
         model = keras.Model(model.input, ops.take(model.output, order, axis=-1))
-    return model, side if side != student.pixels.crop else None
+    return model, shape if shape != student.pixels.shape else None
 
 
 def concerns(base: str, splits: Splits) -> Iterator[str]:

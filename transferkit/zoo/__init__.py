@@ -7,7 +7,7 @@ import pkgutil
 import re
 
 from transferkit.lookup import UnknownName, pick
-from transferkit.pixels import Pixels
+from transferkit.pixels import Pixels, sides
 from transferkit.zoo.variant import Variant
 
 
@@ -47,14 +47,15 @@ def spell(name: str, **knobs) -> str:
     return f"{base}({', '.join(told)})" if told else base
 
 
-def build(name: str, *, pixels: Pixels, num_classes: int, size: int | None = None):
+def build(name: str, *, pixels: Pixels, num_classes: int, size: int | str | None = None):
     """Build a network with fresh weights.
 
     Args:
         name: a name of `variants()`, knobs in brackets: `resnet34(output_stride=8)`.
         pixels: the normalisation its first layer does.
         num_classes: width of the last layer.
-        size: side of the pictures in pixels, for a network with hidden dense layers; by default its native one.
+        size: side of the pictures in pixels, or "192x320", height x width, for a network with hidden dense layers; by
+            default its native one.
 
     Returns:
         A flat functional `keras.Model` from pictures (n, height, width, channels), RGB in 0..255, to float32
@@ -66,13 +67,13 @@ def build(name: str, *, pixels: Pixels, num_classes: int, size: int | None = Non
     import keras
 
     row, knobs = variant(name), _knobs(name)
-    if size is not None and size < minimum(name):
+    if size is not None and min(sides(size)) < minimum(name):
         raise UnknownName(f"{name} needs pictures of at least {minimum(name)} pixels, not {size}.")
     hidden = knobs.get("aux") or (row.fixed and not knobs.get("convolutional_head"))  # dense layers before the last
-    side = (size or row.size) if hidden else None
+    shape = sides(size or row.size) if hidden else (None, None)
     scale = [1 / std for std in pixels.std]
     offset = [-mean / std for mean, std in zip(pixels.mean, pixels.std, strict=True)]
-    pictures = keras.Input((side, side, len(scale)), name="pictures")
+    pictures = keras.Input((*shape, len(scale)), name="pictures")
     # Rescaling, not Normalization: the constants of the latter become inputs of an ONNX export
     x = keras.layers.Rescaling(scale, offset, dtype="float32", name="pixels")(pictures)
     return keras.Model(pictures, row.network(x, num_classes, **knobs), name=name.partition("(")[0].strip())

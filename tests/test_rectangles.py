@@ -1,0 +1,288 @@
+"""Pictures that are no squares to a network: 192x320 is 192 high and 320 wide, wherever a size is given."""
+
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import QUICK
+from pictures import encoded
+from PIL import Image, ImageOps
+from test_fit import apart, evaluated, trained
+from test_geometry import ramp, smooth
+
+import transferkit as tk
+from transferkit import models, recipe, rules, zoo
+from transferkit.data import augment, geometry
+from transferkit.features.spec import FeatureSpec
+from transferkit.lookup import UnknownName
+from transferkit.network import Network, at_size
+from transferkit.pixels import Pixels, sides, spelled
+from transferkit.recipe import Recipe
+from transferkit.training import teaching
+
+SHAPES = [(48, 80), (80, 48), (32, 96)]  # (height, width)
+PICTURES = [(100, 80), (81, 113), (400, 40), (40, 400), (527, 600), (31, 40), (1, 1), (1301, 401)]
+BAD = ["0x3", "192x", "x320", "axb", "192x320x3", "-192x320", "192 x 320", "19.2x32", "9" * 5000, "９６x96", ""]
+
+
+def of_shape(height, width, **more) -> Pixels:
+    return Pixels(**more).at(f"{height}x{width}")
+
+
+def cropped(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """Resized until it covers the rectangle, times 256 / 224, and the centre cut out."""
+    resize = round(min(height, width) * 256 / 224)
+    tall, wide = (side * resize // min(height, width) for side in (height, width))
+    if picture.height * wide < picture.width * tall:  # too low for its width: the height decides
+        size = (picture.width * tall // picture.height, tall)
+    else:
+        size = (wide, picture.height * wide // picture.width)
+    left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
+    return picture.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + width, top + height))
+
+
+def squashed(picture: Image.Image, height: int, width: int) -> Image.Image:
+    return picture.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def padded(picture: Image.Image, height: int, width: int) -> Image.Image:
+    return ImageOps.pad(picture, (width, height), Image.Resampling.BILINEAR, color=(124, 116, 104))
+
+
+WAYS = {"crop": cropped, "squash": squashed, "pad": padded}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("fit", WAYS)
+def test_evaluation_is_pillows(fit, shape):
+    for size in PICTURES:
+        for form in ("PNG", "JPEG"):
+            picture = smooth(*size)
+            (found,) = evaluated(encoded(picture, form), of_shape(*shape, fit=fit))
+            assert found.shape == (*shape, 3)
+            assert apart(found, WAYS[fit](picture, *shape)) < (1.5 if form == "JPEG" else 0.1), (size, form)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_rectangle_of_the_pictures_own_shape_sees_all_of_it(shape):
+    """Whatever the fit, where `resize` adds nothing."""
+    picture = smooth(shape[1] * 5, shape[0] * 5)
+    whole = squashed(picture, *shape)
+    for fit in WAYS:
+        pixels = Pixels(crop=shape, resize=min(shape), fit=fit)
+        assert apart(evaluated(encoded(picture, "PNG"), pixels), whole) < 0.01
+        assert apart(trained(encoded(picture, "PNG"), pixels), whole) < 1
+
+
+def test_five_crops():
+    picture = smooth(300, 200)
+    large = picture.resize((100, 60), Image.Resampling.BILINEAR)
+    boxes = [(0, 0), (20, 0), (0, 12), (20, 12), (10, 6)]
+    crops = np.stack([np.asarray(large.crop((x, y, x + 80, y + 48)), float) for x, y in boxes])
+    pixels = Pixels(crop=(48, 80), resize=60, fit="squash")
+    assert apart(evaluated(encoded(picture, "PNG"), pixels, geometry.FIVE), crops) < 0.2
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("fit", ["squash", "pad"])
+def test_the_window_of_all_is_the_view_of_evaluation(fit, shape):
+    for size in PICTURES[:-2]:
+        for form in ("PNG", "JPEG"):
+            data, pixels = encoded(ramp(*size), form), of_shape(*shape, fit=fit)
+            assert apart(trained(data, pixels), evaluated(data, pixels)[0]) < 3.5, (size, form)
+
+
+@pytest.mark.parametrize("step", ["alexnet_crop", "scale_crop(256, 480)", "crop(0.2, 1)"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_a_window_has_the_shape_of_what_the_network_sees(fit, shape, step):
+    draw, pixels = augment.parse(step).window, of_shape(*shape, fit=fit)
+    for size in [(600, 500), (500, 600)]:
+        for seed in range(20):
+            window = geometry._window(lambda size, seed=seed: draw(size, (seed, 0)), pixels)(tf.constant(size)).numpy()
+            y, x, height, width = window
+            if fit == "crop":
+                assert 0 <= y <= size[0] - height and 0 <= x <= size[1] - width
+            if height < size[0] - 1 and width < size[1] - 1:  # else it may be cut to the picture
+                assert width / height == pytest.approx(shape[1] / shape[0], rel=0.02)
+
+
+def test_a_squashed_window_keeps_the_pictures_aspect_ratio():
+    draw, pixels = augment.parse("crop(0.2, 1)").window, of_shape(48, 80, fit="squash")
+    for seed in range(20):
+        drawn = geometry._window(lambda size, seed=seed: draw(size, (seed, 0)), pixels)
+        _, _, height, width = drawn(tf.constant((300, 900))).numpy()
+        assert width / height == pytest.approx(3, rel=0.02)
+
+
+def test_a_size_and_its_sides():
+    for size, shape in ((224, (224, 224)), ("192x320", (192, 320)), ("1x99999", (1, 99999))):
+        assert sides(size) == shape and spelled(shape) == size
+    assert sides("96x96") == sides(np.int64(96)) == (96, 96)
+    square, wide = Pixels().at("96x96"), Pixels().at("192x320")
+    assert (square.crop, square.size, square.resize, square) == (96, 96, 110, Pixels().at(96))
+    assert (wide.crop, wide.shape, wide.size, wide.resize, wide.uncropped) == (
+        (192, 320),
+        (192, 320),
+        "192x320",
+        219,
+        (219, 365),
+    )
+    assert wide.at(224) == Pixels() and wide.described() == "resized to cover 219x365, centre 192x320, bilinear"
+
+
+@pytest.mark.parametrize("size", [*BAD, 0, -3, 2.5, True, (192, 320), None])
+def test_what_is_no_size(size):
+    with pytest.raises(
+        UnknownName, match="size must be a side in pixels, as 224, or height x width, as '192x320', not "
+    ):
+        sides(size)
+
+
+@pytest.mark.parametrize("size", BAD)
+def test_what_is_no_size_in_a_recipe_and_in_features(size):
+    with pytest.raises(UnknownName, match="size must be a side in pixels"):
+        Recipe().override(size=size)
+    with pytest.raises(UnknownName, match="size must be a side in pixels"):
+        FeatureSpec(size=size)
+
+
+@pytest.mark.parametrize("size", [15, 2049, "15x64", "64x2049"])
+def test_limits_hold_for_both_sides(size, pets, cli):
+    with pytest.raises(ValueError, match=f"size must be from 16 to 2048, not {size!r}."):
+        Recipe().override(size=size)
+    for words in (("finetune", "--data", pets), ("probe", "--data", pets), ("data", "preview", pets)):
+        status, _, err = cli(*words, "--size", size)
+        assert status == 2 and f"{size} is not in the range of 16 to 2048 pixels." in " ".join(err.split())
+
+
+@pytest.mark.parametrize("size", ["0x3", "192x", "axb", "1.5", ""])
+@pytest.mark.parametrize("command", ["finetune", "train", "lr-find", "extract", "inspect"])
+def test_a_command_refuses_what_is_no_size(command, size, pets, cli, tmp_path):
+    words = ("resnet18",) if command == "inspect" else ("--data", pets)
+    status, _, err = cli(
+        command, *words, "--size", size, *(("--out", tmp_path / "f.npz") if command == "extract" else ())
+    )
+    assert status == 2 and "or height x width, as '192x320', not" in " ".join(err.split()) and "Traceback" not in err
+
+
+def test_a_square_stays_a_number_in_files(tmp_path):
+    for size, line in ((224, "size = 224 "), ("192x320", 'size = "192x320" ')):
+        (tmp_path / "r.toml").write_text(recipe.dumps(Recipe().override(size=size)))
+        assert line in (tmp_path / "r.toml").read_text() and recipe.load(tmp_path / "r.toml").model.size == size
+
+
+@pytest.fixture(scope="module")
+def wide(tiny, pets, tmp_path_factory):
+    splits = tk.find_splits(pets)
+    knobs = QUICK | {"size": "24x48", "augment": "heavy | cutmix", "fit": "pad", "epochs": 2, "head_epochs": 1}
+    return tk.finetune(tiny, splits.train, splits.val, out=tmp_path_factory.mktemp("runs") / "run", **knobs)
+
+
+def answered(cli, *words):
+    status, out, err = cli(*words, "--json")
+    assert status == 0, err
+    return json.loads(out)
+
+
+def test_a_run_of_rectangles(wide, pets, cli):
+    note = json.loads(zipfile.ZipFile(wide.folder / "model.keras").read("transferkit.json"))
+    assert note["pixels"]["crop"] == [24, 48] and wide.recipe.model.size == "24x48"
+    pixels = wide.network.pixels
+    assert (pixels.crop, pixels.resize, pixels.fit) == ((24, 48), 28, "pad")
+    rows = answered(cli, "predict", wide.folder, pets)
+    model = keras.models.load_model(wide.folder / "model.keras")
+    with Image.open(rows[0]["path"]) as picture:
+        view = np.asarray(ImageOps.pad(picture, (48, 24), Image.Resampling.BILINEAR, color=(124, 116, 104)))
+    chances = keras.ops.softmax(model(view[None].astype("float32")))[0]
+    assert rows[0]["probability"] == pytest.approx(float(max(chances)), abs=0.02)
+
+
+def test_a_run_that_goes_on_keeps_its_rectangles(wide, pets, cli):
+    plan = answered(cli, "finetune", "--base", wide.folder, "--data", pets, "--dry-run")
+    assert plan["recipe"]["model"]["size"] == "24x48"
+    plan = answered(cli, "finetune", "--base", wide.folder, "--data", pets, "--size", "64x32", "--dry-run")
+    assert plan["recipe"]["model"]["size"] == "64x32"
+    plan = answered(cli, "finetune", "--base", wide.folder, "--data", pets, "--size", "32x32", "--dry-run")
+    assert plan["recipe"]["model"]["size"] == 32
+
+
+def test_a_square_run_is_saved_as_ever(finished):
+    note = json.loads(zipfile.ZipFile(finished.folder / "model.keras").read("transferkit.json"))
+    assert note["pixels"]["crop"] == 32
+
+
+def test_features_of_rectangles(tiny, wide, pets, cli, tmp_path):
+    listing = tk.list_images(pets)
+    flat = tk.FeatureExtractor(tiny, weights="none", size="32x64", layer="stage2", pool="flatten").transform(listing)
+    assert flat.shape == (24, 8 * 16 * 16)
+    crops = tk.FeatureExtractor(tiny, weights="none", size="32x64", crops=5, flip=True).transform(listing)
+    assert crops.shape == (24, 16)
+    words = ("extract", "--base", wide.folder, "--layer", "stage1", "--pool", "none", "--data", pets)
+    told = answered(cli, *words, "--out", tmp_path / "f.npz")
+    assert told["shape"] == [12, 24, 8]
+    assert answered(cli, "probe", "--base", tiny, "--weights", "none", "--data", pets, "--size", "16x48", "--folds", 2)
+
+
+def test_a_preview_of_rectangles(pets, cli, tmp_path):
+    answered(
+        cli, "data", "preview", pets, "--size", "32x64", "--views", 2, "--augment", "heavy", "--out", tmp_path / "p.png"
+    )
+    with Image.open(tmp_path / "p.png") as sheet:
+        assert sheet.width == 3 * (128 + 6) + 6
+        first = np.asarray(sheet)[16 : 16 + 128, 6 : 6 + 128].astype(int)
+    assert (first[64:].reshape(-1, 3).min(1) == 255).mean() > 0.8 and (first[:64].min(2) < 255).mean() > 0.9
+
+
+def test_layers_of_a_rectangle(cli):
+    told = answered(cli, "inspect", "resnet18", "--size", "192x320")
+    outputs = {layer["name"]: layer["output"] for layer in told["layers"]}
+    assert outputs["pixels"] == [192, 320, 3] and outputs["stage4"] == [6, 10, 512]
+
+
+@pytest.mark.parametrize("name, size", [("vgg11", "64x96"), ("alexnet", "96x160"), ("googlenet(aux=true)", "64x96")])
+def test_networks_that_pool_to_their_dense_layers_take_rectangles(name, size):
+    model = tk.create(name, weights="none", num_classes=3, size=size)
+    shape = sides(size)
+    assert model.input_shape == (None, *shape, 3)
+    outputs = keras.tree.flatten(model(np.zeros((1, *shape, 3), "float32")))
+    assert {tuple(output.shape) for output in outputs} == {(1, 3)}
+
+
+@pytest.mark.parametrize("size", ["8x12", "12x8", "16x4", 12])
+def test_a_network_that_is_tied_to_its_size_refuses_in_one_sentence(size):
+    """16 x 4 pixels give 8 x 2 places, which fit the dense kernel of 4 x 4, but are not the same places."""
+    pictures = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(2, 3, 2, padding="same", name="conv")(pictures)
+    logits = keras.layers.Dense(2, name="fc")(keras.layers.Flatten()(x))
+    network = Network(keras.Model(pictures, logits), Pixels(crop=8, resize=8), ("a", "b"), "fc", "tied")
+    with pytest.raises(UnknownName, match=f"^tied takes pictures of 8 pixels and no other size: leave out {size}.$"):
+        at_size(network, size)
+    assert at_size(network, 8).model is network.model
+
+
+def test_the_least_side_is_of_both():
+    for size in ("320x32", "32x320"):
+        with pytest.raises(UnknownName, match=f"alexnet.* needs pictures of at least 63 pixels, not {size}."):
+            tk.create("alexnet", weights="none", size=size)
+
+
+def test_the_rule_keeps_a_rectangle():
+    facts = rules.Facts(240, 50, 30, Pixels().at("192x320"), 1, False, False)
+    choice = next(one for one in rules.choose(Recipe(), facts)[1] if one.knob == "size")
+    assert (choice.value, choice.reason) == ("192x320", "the shape of the weights' own training")
+
+
+def test_a_teacher_of_rectangles(finished, wide):
+    student = models.load(finished.folder)
+    assert teaching.teacher(str(wide.folder), student, "float32")[1] == (24, 48)
+    knobs = QUICK | {"teacher": str(wide.folder), "epochs": 1, "head_epochs": 0}
+    run = tk.finetune("tiny", wide.splits.train, wide.splits.val, out=wide.folder.parent / "taught", **knobs)
+    assert run.network.pixels.size == 32
+
+
+def test_the_zoo_is_square():
+    assert all(isinstance(row.size, int) for row in zoo.variants().values())
