@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from transferkit.evaluation import plots
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe, Train
-from transferkit.training import checkpoints, losses, lr_find, optimizers, planning
+from transferkit.training import checkpoints, fitting, losses, lr_find, optimizers, planning
 
 WORDS = ("--base", "tiny", "--weights", "none", "--size", 32, "--batch-size", 4, "--epochs", 2, "--head-epochs", 1)
 
@@ -100,13 +101,58 @@ def test_what_is_suggested():
     assert found.minimum == pytest.approx(0.1, rel=0.2)
     assert found.suggestion == pytest.approx(0.01, rel=0.2)
     assert found.steepest == pytest.approx(1e-3, rel=0.2)
+    assert found.drop == pytest.approx(1, abs=0.02) and not found.flat
+
+
+def smoothed(losses):
+    """What `sweep` makes of the losses of single steps."""
+    mean, found = 0.0, []
+    for step, loss in enumerate(losses):
+        mean = lr_find.SMOOTH * mean + (1 - lr_find.SMOOTH) * loss
+        found.append(mean / (1 - lr_find.SMOOTH ** (step + 1)))
+    return found
+
+
+RATES = np.geomspace(1e-7, 10, 100)
+
+
+def test_noise_alone_is_flat():
+    rng, told = np.random.default_rng(0), []
+    for _ in range(400):
+        losses = rng.normal(1, 0.3, 100)
+        found = lr_find.suggested(RATES.tolist(), smoothed(losses))
+        told.append(not found.flat)
+        assert (found.suggestion is None) == found.flat
+        assert not found.drop or found.noise < 0.5
+    assert np.mean(told) < 0.03
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.25])
+def test_a_valley_is_not(noise):
+    """It falls from 2.3 to 0.8, and then rises for ever."""
+    rng, curve = np.random.default_rng(0), 2.3 - 1.5 / (1 + (1e-3 / RATES) ** 1.5) + 4 * RATES**2
+    for _ in range(50):
+        found = lr_find.suggested(RATES.tolist(), smoothed(curve + rng.normal(0, noise, 100)))
+        assert not found.flat and 1e-4 < found.suggestion < 0.1
+
+
+def test_the_noise_is_that_around_the_curve():
+    losses = np.random.default_rng(0).normal(0, 0.2, 100) + np.linspace(5, 4, 100)
+    found = lr_find.suggested(RATES.tolist(), smoothed(losses))
+    np.testing.assert_allclose(lr_find._single(smoothed(losses)), losses)
+    assert found.noise == pytest.approx(0.2, rel=0.2) and found.drop == pytest.approx(0.9, rel=0.2)
 
 
 def test_the_command_answers_and_draws(cli, pets, tmp_path):
     status, out, err = cli("lr-find", *WORDS, "--data", pets, "--json")
     assert status == 0, err
     answer = json.loads(out)
-    assert set(answer) == {"suggestion", "steepest", "minimum", "knob", "rates", "losses", "plot"}
+    facts = {"suggestion", "steepest", "minimum", "knob", "rates", "losses", "plot"}
+    assert set(answer) == facts | {"rule", "reason", "factor", "flat", "drop", "noise"}
+    assert (
+        answer["rule"] == pytest.approx(1e-3 * (4 / 32) ** 0.5, rel=0.01) and "1e-3 for 32 pictures" in answer["reason"]
+    )
+    assert answer["factor"] == pytest.approx(answer["suggestion"] / answer["rule"])
     assert len(answer["rates"]) == len(answer["losses"]) > 10
     assert (tmp_path / "lr-find.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in tmp_path.iterdir()} == {"lr-find.png", "home"}
@@ -123,7 +169,44 @@ def test_refused_before_the_search(cli, pets, words):
 
 def test_the_rate_of_the_head_alone(job):
     found = lr_find.find(dataclasses.replace(job, recipe=job.recipe.override(unfreeze="head")))
-    assert found.knob == "head_lr"
+    assert (found.knob, found.rule, found.reason) == ("head_lr", 3e-3, "adamw, one layer")
+
+
+def test_the_rule_speaks_whatever_rate_is_given(job, monkeypatch):
+    """And where the curve is flat, its rate is the suggestion."""
+    flat = (RATES.tolist(), [1.0] * 100)
+    monkeypatch.setattr(fitting, "in_parts", lambda *_: flat)
+    for rate in (None, 0.5):
+        found = lr_find.find(dataclasses.replace(job, recipe=job.recipe.override(lr=rate) if rate else job.recipe))
+        assert found.suggestion == found.rule == pytest.approx(1e-3 * (4 / 32) ** 0.5, rel=0.01)
+        assert found.flat and found.factor == 1 and found.minimum is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "lines"),
+    [
+        (
+            {"suggestion": 0.01, "minimum": 0.1, "steepest": 0.02},
+            ("--lr 0.01: a tenth of 0.1", "50 times higher"),
+        ),
+        ({"suggestion": 1e-5, "minimum": None, "steepest": 1e-5}, ("--lr 1e-05: no minimum was", "20 times lower")),
+        (
+            {"suggestion": 2e-4, "minimum": 0.1, "steepest": 0.02, "drop": 0.1},
+            ("too flat to", "--lr 0.0002 (why)"),
+        ),
+        ({"suggestion": 2e-4, "minimum": None, "steepest": None, "drop": 0}, ("no rate up to 1", "--lr 0.0002 (why)")),
+    ],
+)
+def test_the_lines_and_the_marks(cli, pets, monkeypatch, facts, lines):
+    found = lr_find.Found(**{"rates": [0.1, 1], "losses": [2, 1], "drop": 1, "noise": 0.1, "rule": 2e-4} | facts)
+    drawn = []
+    monkeypatch.setattr(lr_find, "find", lambda _: dataclasses.replace(found, reason="why"))
+    monkeypatch.setattr(plots, "rates", lambda rates, losses, marks, path: drawn.append(marks) or path.touch())
+    status, out, _ = cli("lr-find", *WORDS, "--data", pets)
+    first, second, third = out.splitlines()
+    assert status == 0 and lines[0] in first and lines[1] in second and third == "the plot is lr-find.png"
+    assert "0.0002 (why)" in second
+    assert drawn[0]["rule"] == 2e-4 and ("suggestion" in drawn[0]) == (not found.flat)
 
 
 def test_out_of_memory_in_a_step(job, monkeypatch, capsys):

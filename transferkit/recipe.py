@@ -37,7 +37,9 @@ class Data:
     split_col: str = knob("", "Column with train, val or test.")
     data_dir: str = knob("", "Folder of prepared TFDS data; by default TFDS's own.")
     group_by: str = knob("", "Column, or pattern on paths, of what stays on one side of the split: patients, bursts.")
-    validation: float = knob(0.2, "Share of the pictures held out where there is no val/ folder.", low=0.01, high=0.9)
+    validation: float = knob(
+        0.2, "Share of the pictures held out where there is no val/ folder, copies on one side.", low=0.01, high=0.9
+    )
     fraction: float = knob(1.0, "Share of the training pictures that is used, of each class.", low=0.0001, high=1.0)
     per_class: int = knob(0, "Most training pictures of a class; 0 is all.", low=0)
 

@@ -73,6 +73,12 @@ def choose(recipe: Recipe, facts: Facts) -> tuple[Recipe, list[Choice]]:
     return recipe, choices
 
 
+def rate(recipe: Recipe, knob: str) -> Choice:
+    """What the rule takes for the `lr` or `head_lr` of a job whose other knobs are chosen, whatever its own rate is."""
+    value, reason = RULES[knob](None, recipe)  # rates depend on no facts of the pictures
+    return Choice(knob, value, reason)
+
+
 def channels(facts, recipe):
     return facts.pixels.channels, "the network's own"
 

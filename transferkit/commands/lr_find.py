@@ -26,7 +26,8 @@ def command(recipe_name, out, overwrite, as_json, **knobs):
 
     \b
     Example: transferkit lr-find --base resnet34 --data pets/
-    It takes the flags of finetune but for --time, --folds and --workers, and leaves nothing behind but the plot.
+    What the rule takes for --lr is said beside it, and instead of it where the curve is too flat to tell. It takes the
+    flags of finetune but for --time, --folds and --workers, and leaves nothing behind but the plot.
     """
     wanted = options.build_recipe(recipe_name, knobs).override(time="", folds=0)
     if not wanted.data.data:
@@ -41,21 +42,27 @@ def command(recipe_name, out, overwrite, as_json, **knobs):
     from transferkit.training import lr_find, planning
 
     found = lr_find.find(planning.plan(wanted))
-    marks = {"suggestion": found.suggestion, "steepest": found.steepest, "least loss": found.minimum}
-    marks = {name: rate for name, rate in marks.items() if rate}
+    tried = {"suggestion": found.suggestion, "steepest": found.steepest, "least loss": found.minimum}
+    marks = {name: rate for name, rate in tried.items() if rate and not found.flat} | {"rule": found.rule}
     write(out, lambda path: plots.rates(found.rates, found.losses, marks, path))
     if as_json:
-        return options.answer(dataclasses.asdict(found) | {"plot": out})
-    click.echo(f"{_advice(found)}; the plot is {out}")
+        more = {"flat": found.flat, "factor": found.factor, "plot": out}
+        return options.answer(dataclasses.asdict(found) | more)
+    for line in (*_advice(found), f"the plot is {out}"):
+        click.echo(line)
 
 
-def _advice(found) -> str:
-    flag = f"--{found.knob.replace('_', '-')}"
+def _advice(found) -> list[str]:
+    """Lines: what to take and why, and what the rule takes."""
+    flag, rule = f"--{found.knob.replace('_', '-')}", f"{found.rule:.2g} ({found.reason})"
+    if not found.steepest:
+        return [f"The loss fell at no rate up to {found.rates[-1]:.2g}.", f"{flag} {rule}: what the rule takes"]
+    if found.flat:
+        falls = f"it falls by {found.drop:.2g}, and the losses of single steps are {found.noise:.2g} from it"
+        return [f"The curve is too flat to tell: {falls}.", f"{flag} {rule}: what the rule takes"]
+    why = "no minimum was found, and there the loss fell fastest"
     if found.minimum:
-        return (
-            f"{flag} {found.suggestion:.2g}: a tenth of {found.minimum:.2g}, where the loss was least; it fell fastest "
-            f"at {found.steepest:.2g}"
-        )
-    if found.suggestion:
-        return f"{flag} {found.suggestion:.2g}: no minimum was found, and there the loss fell fastest"
-    return f"No {flag} is suggested, as the loss fell at no rate up to {found.rates[-1]:.2g}"
+        why = f"a tenth of {found.minimum:.2g}, where the loss was least; it fell fastest at {found.steepest:.2g}"
+    times, where = max(found.factor, 1 / found.factor), "higher" if found.factor > 1 else "lower"
+    beside = f"The rule takes {rule}: the suggestion is {times:.2g} times {where}."
+    return [f"{flag} {found.suggestion:.2g}: {why}", beside]

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import keras
 import numpy as np
 
+from transferkit import rules
 from transferkit.console import track
 from transferkit.lookup import UnknownName
 from transferkit.training import checkpoints, fitting, mirrored, tuning
@@ -23,6 +24,7 @@ LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 SMOOTH = 0.9  # of the mean of the losses before, in a smoothed one
 SETTLED = 10  # steps, after which a smoothed loss is of as many as 1 / (1 - SMOOTH)
 HOPELESS, LEAST = 4, 0.1  # times the least loss, or times this where that is less
+FLAT = 1.5  # deviations: of a hundred curves of nothing but noise, one falls by more
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,13 @@ class Found:
         losses: the smoothed loss at each.
         steepest: the rate at which the loss fell fastest.
         minimum: the rate of the least loss; None where the loss fell as long as it was a number, or never.
-        suggestion: a tenth of the minimum; without one, the steepest.
+        suggestion: a tenth of the minimum; without one, the steepest; what the rule takes, where the curve is flat.
+        drop: from the first settled loss to the least one, in nats.
+        noise: standard deviation of the losses of single steps around the smoothed ones, up to the least one.
         knob: what the suggestion is for: lr, or head_lr where the head alone learns.
+        rule: the rate that the rule takes for this job, and `reason`, why. They are None and empty before `find`.
 
-    The last four look at settled steps alone; steepest and suggestion are None where the loss never fell.
+    All but the first two look at settled steps alone; steepest is None where the loss never fell.
     """
 
     rates: list[float]
@@ -45,7 +50,21 @@ class Found:
     steepest: float | None
     minimum: float | None
     suggestion: float | None
+    drop: float = 0.0
+    noise: float = 0.0
     knob: str = "lr"
+    rule: float | None = None
+    reason: str = ""
+
+    @property
+    def flat(self) -> bool:
+        """Whether the loss falls too little, for its noise, to tell anything of the rates."""
+        return self.drop <= FLAT * self.noise
+
+    @property
+    def factor(self) -> float | None:
+        """The suggestion as a multiple of the rule's rate."""
+        return self.suggestion / self.rule if self.suggestion and self.rule else None
 
 
 def find(job: Plan) -> Found:
@@ -81,7 +100,10 @@ def find(job: Plan) -> Found:
                     # arrays, as JAX takes no tensors of TensorFlow; each device looks at the whole of a batch
                     return sweep(model, batches.as_numpy_iterator(), parts=state.parts)
 
-            return dataclasses.replace(suggested(*fitting.in_parts(job, folder, attempt)), knob=knob)
+            found = suggested(*fitting.in_parts(job, folder, attempt))
+    rule = rules.rate(job.recipe, knob)
+    suggestion = rule.value if found.flat else found.suggestion
+    return dataclasses.replace(found, suggestion=suggestion, knob=knob, rule=rule.value, reason=rule.reason)
 
 
 def sweep(model: keras.Model, batches: Iterable, *, parts: int = 1) -> tuple[list[float], list[float]]:
@@ -117,7 +139,7 @@ def sweep(model: keras.Model, batches: Iterable, *, parts: int = 1) -> tuple[lis
 
 
 def suggested(rates: list[float], losses: list[float]) -> Found:
-    """What the losses say of the rates.
+    """What the losses say of the rates. Where they are flat, nothing is suggested.
 
     Raises:
         ValueError: there are none.
@@ -128,7 +150,17 @@ def suggested(rates: list[float], losses: list[float]) -> Found:
     best = SETTLED + int(np.argmin(settled)) if settled else 0
     if best <= SETTLED:
         return Found(rates, losses, None, None, None)
+    # those behind the least one are far from the smoothed ones because the loss rises, not by chance
+    noise = float(np.std(_single(losses)[: best + 1] - losses[: best + 1]))
+    facts = {"drop": losses[SETTLED] - losses[best], "noise": noise}
     slopes = np.gradient(losses, np.log(rates))
     steepest = rates[SETTLED + int(np.argmin(slopes[SETTLED:best]))]
     minimum = rates[best] if best < len(losses) - 1 else None
-    return Found(rates, losses, steepest, minimum, minimum / 10 if minimum else steepest)
+    found = Found(rates, losses, steepest, minimum, minimum / 10 if minimum else steepest, **facts)
+    return dataclasses.replace(found, suggestion=None) if found.flat else found
+
+
+def _single(losses: list[float]) -> np.ndarray:
+    """The losses of single steps, of which `sweep` made the smoothed ones."""
+    means = np.array(losses) * (1 - SMOOTH ** np.arange(1, len(losses) + 1))
+    return np.diff(means, prepend=0.0) / (1 - SMOOTH) + np.append(0.0, means[:-1])
