@@ -25,6 +25,7 @@ from transferkit.weights.assign import assign
 START = "start.safetensors"
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trained weights: 0 is the start, 1 the end
 USUAL = 2  # the place of 0.5, which is taken unless another one is better beyond chance
+FEWEST = 10  # pictures, for a standard error that means something
 RESAMPLES = 500
 
 
@@ -70,9 +71,9 @@ def chosen(losses: np.ndarray) -> int:
     Args:
         losses: (shares, pictures).
     """
-    best = int(losses.mean(1).argmin())
+    count, best = losses.shape[1], int(losses.mean(1).argmin())
     gain = losses[USUAL] - losses[best]
-    return best if gain.mean() > gain.std() / np.sqrt(max(1, len(gain) - 1)) else USUAL
+    return best if count >= FEWEST and gain.mean() > gain.std(ddof=1) / np.sqrt(count) else USUAL
 
 
 def optimism(losses: np.ndarray, hits: np.ndarray, seed: int) -> float:

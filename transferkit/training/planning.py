@@ -72,7 +72,9 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     for path, reason in unreadable:
         warn(f"{path} cannot be read and is left out: {reason}.")
     fewer = () if splits else (wanted.data.fraction, wanted.data.per_class, wanted.train.seed)  # those given are final
+    drawn = splits.made if splits else False
     splits = _split(wanted, audits, fewer)
+    splits = dataclasses.replace(splits, made=splits.made or drawn)
     for suggestion in suggestions(splits.train.counts(), wanted.train):
         say(suggestion)
     chosen = []

@@ -1,0 +1,211 @@
+"""What is kept of a training: weights between its start and its end, and the same training again on all pictures."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+from pictures import folder
+from safetensors.numpy import load_file
+
+import transferkit as tk
+from transferkit import zoo
+from transferkit.data.listing import Listing
+from transferkit.data.sources import find_splits
+from transferkit.evaluation.metrics import corrected, wilson
+from transferkit.evaluation.predict import evaluate
+from transferkit.recipe import Recipe
+from transferkit.training import checkpoints, interpolation, planning, refit, tuning
+
+KNOBS = {"size": 32, "batch_size": 8, "epochs": 2, "lr": 0.01, "seed": 3, "augment": "none"}
+
+
+@pytest.fixture(scope="module")
+def insects(tmp_path_factory):
+    return folder(tmp_path_factory.mktemp("pictures") / "insects", {"ant": 10, "bee": 10, "fly": 10})
+
+
+@pytest.fixture(scope="module")
+def trained(finished, insects, tmp_path_factory):
+    """A run from trained weights with a new head: mixed, and done again on all pictures."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    return tk.finetune(finished.folder, tk.list_images(insects), out=out, **KNOBS)
+
+
+def losses_of(means, count, noise=0.05):
+    rng = np.random.default_rng(0)
+    return np.array(means)[:, None] + rng.normal(0, noise, (len(means), count))
+
+
+@pytest.mark.parametrize(
+    ("means", "count", "share"),
+    [
+        ((1.0, 1.0, 1.0, 1.0, 1.0), 40, 0.5),
+        ((1.0, 0.9, 0.8, 0.7, 0.6), 40, 1.0),
+        ((0.6, 0.7, 0.8, 0.9, 1.0), 40, 0.0),
+        ((0.99, 1.0, 1.0, 1.0, 1.0), 4, 0.5),  # too few pictures to tell
+        ((0.99, 1.0, 1.0, 1.0, 1.0), 4000, 0.0),
+        ((0.6, 0.7, 0.8, 0.9, 1.0), 1, 0.5),
+    ],
+)
+def test_the_usual_share_unless_another_is_better_beyond_chance(means, count, share):
+    assert interpolation.SHARES[interpolation.chosen(losses_of(means, count))] == share
+
+
+def test_optimism_is_that_of_the_choice():
+    rng = np.random.default_rng(0)
+    losses, same = rng.normal(size=(5, 60)), rng.random(60) > 0.5
+    assert interpolation.optimism(losses, np.tile(same, (5, 1)), 0) == 0
+    hits = losses < 0  # what is right has a low loss, and every share is luck
+    assert 0.01 < interpolation.optimism(losses, hits, 0) < 0.3
+    assert interpolation.optimism(losses[:, :1], hits[:, :1], 0) == 0
+
+
+def test_the_interval_is_corrected_for_the_choice():
+    figures = {"accuracy": 0.9, "n": 50}
+    assert corrected(figures, 0.0) == wilson(45, 50)
+    assert corrected(figures, 0.1) == pytest.approx(wilson(40, 50))
+    assert corrected({"accuracy": 0.0, "n": 5}, 0.1) == wilson(0, 5)
+
+
+def test_a_temperature_makes_no_difference():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 50)
+    logits = rng.normal(size=(50, 4)) + 2 * np.eye(4)[labels]
+    one, other = (interpolation._tempered(logits * scale, labels) for scale in (1, 3))
+    assert one == pytest.approx(other, abs=1e-3)
+
+
+def test_a_share_is_that_much_of_the_way(trained, insects, tmp_path):
+    job = planning.plan(trained.recipe.override(refit="off"), find_splits(insects))
+    place = tmp_path / "run" / "checkpoints"
+    place.mkdir(parents=True)
+    checkpoints.save_weights(job.network, place / interpolation.START)
+    start = [np.array(one) for one in job.network.model.weights]
+    for variable in job.network.model.weights:
+        variable.assign(np.asarray(variable) + 4)
+    checkpoints.save_weights(job.network, place / checkpoints.BEST)
+    interpolation.assign_share(job, tmp_path / "run", 0.25)
+    for variable, value in zip(job.network.model.weights, start, strict=True):
+        np.testing.assert_allclose(variable, value + 1, rtol=1e-5, atol=1e-5)
+
+
+def test_a_run_says_what_it_keeps(trained):
+    found = trained.metrics
+    assert found["mix"]["share"] in interpolation.SHARES and set(found["mix"]["losses"]) == {
+        "0",
+        "0.25",
+        "0.5",
+        "0.75",
+        "1",
+    }
+    assert found["refit"] == 30 and found["split"] == "val" and found["n"] == 6
+    assert trained.recipe.train.keep == "mix" and trained.recipe.train.refit == "on"
+    assert not (trained.folder / refit.FOLDER).exists()
+    with open(trained.folder / "predictions.csv", newline="") as file:
+        judged = {row["path"] for row in csv.DictReader(file)}
+    assert judged == set(trained.splits.val.paths) and not judged & set(trained.splits.train.paths)
+
+
+def test_what_is_saved_has_learned_from_all(trained, finished, insects, tmp_path):
+    """It is what a training on all pictures gives, mixed by the same share."""
+    splits, share = trained.splits, trained.metrics["mix"]["share"]
+    whole = splits.train.paths + splits.val.paths, splits.train.labels + splits.val.labels
+    job = planning.plan(
+        trained.recipe.override(refit="off"), tuning.Splits(Listing(*whole, splits.train.classes), splits.val)
+    )
+    run = tuning.run(job, tuning.runs.new_folder(tmp_path / "whole", overwrite=False, name=""))
+    start, end = (load_file(run.folder / "checkpoints" / name) for name in (interpolation.START, checkpoints.BEST))
+    saved = {name: variable for name, (_, variable) in checkpoints.tensor_names(trained.network.model).items()}
+    for name, value in start.items():
+        np.testing.assert_allclose(saved[name], value + share * (end[name] - value), rtol=1e-4, atol=1e-5)
+
+
+def test_an_interrupted_refit_saves_what_was_measured_and_goes_on(trained, finished, insects, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(refit, "refitted", interrupted)
+        cut = tk.finetune(finished.folder, tk.list_images(insects), out=tmp_path / "cut", **KNOBS)
+    assert cut.metrics["interrupted"] and cut.metrics["refit"] is None
+    assert evaluate(cut.network, cut.splits.val)[0]["accuracy"] == pytest.approx(cut.metrics["accuracy"])
+    whole = tuning.resume(cut.folder)
+    assert not whole.metrics["interrupted"] and whole.metrics["refit"] == 30
+    assert whole.metrics["accuracy"] == trained.metrics["accuracy"]
+    for one, other in zip(whole.network.model.weights, trained.network.model.weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_refit_that_is_cut_goes_on_where_it_was(trained, finished, insects, tmp_path, monkeypatch):
+    phases = tuning._all_phases
+
+    def cut_in_the_refit(job, folder, lost):
+        if folder.name == refit.FOLDER:
+            tuning.begin(job, folder, lost)
+            raise MemoryError("cut here")
+        return phases(job, folder, lost)
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(tuning, "_all_phases", cut_in_the_refit)
+        tk.finetune(finished.folder, tk.list_images(insects), out=tmp_path / "cut", **KNOBS)
+    assert (tmp_path / "cut" / refit.FOLDER / "checkpoints" / checkpoints.STATE).exists()
+    whole = tuning.resume(tmp_path / "cut")
+    assert whole.metrics["refit"] == 30 and not (whole.folder / refit.FOLDER).exists()
+    for one, other in zip(whole.network.model.weights, trained.network.model.weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_test_pictures_measure_what_is_saved(finished, insects, tmp_path):
+    pool = tk.list_images(insects)
+    train, test = pool.split(0.3)
+    run = tk.finetune(finished.folder, train, test=test, out=tmp_path / "run", **KNOBS)
+    assert run.metrics["split"] == "test" and run.metrics["n"] == len(test) and run.metrics["refit"] == len(train)
+    assert evaluate(run.network, test)[0]["accuracy"] == run.metrics["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("knobs", "keep", "again"),
+    [
+        ({}, "mix", "off"),
+        ({"soup": 2}, "best", "off"),
+        ({"start": "fresh"}, "best", "off"),
+        ({"keep": "last"}, "last", "off"),
+    ],
+)
+def test_given_validation_pictures_stay_apart(finished, insects, knobs, keep, again):
+    splits = find_splits(insects)
+    job = planning.plan(
+        Recipe().override(base=str(finished.folder), **KNOBS | knobs), splits.__class__(splits.train, splits.val)
+    )
+    assert (job.recipe.train.keep, job.recipe.train.refit) == (keep, again)
+
+
+def test_a_head_on_several_depths(finished, insects, tmp_path, monkeypatch):
+    """It decides as the regression does, is one plain Keras model, and goes on being so."""
+    row = zoo.variants()["tiny"]
+    monkeypatch.setitem(zoo.variants(), "tiny", row.__class__(**vars(row) | {"head_layers": ("stage1",)}))
+    weights = str(finished.folder / "model.keras")
+    run = tk.finetune(
+        "tiny", tk.list_images(insects), weights=weights, out=tmp_path / "run", **KNOBS | {"refit": "off"}
+    )
+    assert run.recipe.train.head_layers == "stage1,pooled"
+    model = keras.models.load_model(run.folder / "model.keras")
+    assert model.get_layer("fc").kernel.shape == (8 + 16, 3)
+    start = load_file(run.folder / "checkpoints" / interpolation.START)
+    named = {name: variable for name, (_, variable) in checkpoints.tensor_names(run.network.model).items()}
+    for name, variable in named.items():
+        variable.assign(start[name])
+    assert evaluate(run.network, run.splits.val)[0]["loss"] == pytest.approx(run.history[0]["val_loss"], rel=1e-3)
+    again = tk.finetune(run.folder, tk.list_images(insects), out=tmp_path / "again", **KNOBS)
+    assert again.network.model.get_layer("fc").kernel.shape == (8 + 16, 3)
+
+
+def test_the_command_says_it(cli, finished, insects):
+    words = ("--size", 32, "--batch-size", 8, "--epochs", 1, "--lr", 0.01, "--out", "run")
+    status, out, err = cli("finetune", "--base", finished.folder, "--data", insects, *words)
+    assert status == 0 and "\nsaved: the same training done again on all 30 pictures\n" in out, err
+    assert "\nkept: " in out and "weights between the start (0) and the end (1)" in err
+    status, out, err = cli("finetune", "--base", finished.folder, "--data", insects, *words, "--overwrite", "--json")
+    assert set(json.loads(out)) == {"run", "accuracy", "ci95", "n", "split", "seconds"}
