@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, top_k_accuracy_score
 
 from transferkit.evaluation import metrics
 
@@ -26,6 +26,7 @@ def test_report_agrees_with_scikit_learn():
     p, labels = chances()
     found = metrics.report(p, labels, list("abcdefg"))
     assert found["accuracy"] == accuracy_score(labels, p.argmax(1))
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, p.argmax(1)))
     assert found["top5"] == pytest.approx(top_k_accuracy_score(labels, p, k=5))
     assert found["loss"] == pytest.approx(log_loss(labels, p))
     assert found["n"] == 200
@@ -36,7 +37,7 @@ def test_report_agrees_with_scikit_learn():
 def test_a_class_without_pictures_and_few_classes():
     p = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0]])
     found = metrics.report(p, np.array([0, 1, 1]), ["a", "b", "c"])
-    assert found["top5"] is None
+    assert found["top5"] is None and found["balanced_accuracy"] == 0.75
     assert found["per_class"]["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "n": 0}
     assert found["confused"] == [["b", "a", 1]]
 

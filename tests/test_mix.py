@@ -17,6 +17,7 @@ from transferkit.evaluation.metrics import corrected, wilson
 from transferkit.evaluation.predict import evaluate
 from transferkit.recipe import Recipe
 from transferkit.training import checkpoints, interpolation, planning, refit, tuning
+from transferkit.training.phases import phases
 
 KNOBS = {"size": 32, "batch_size": 8, "epochs": 2, "lr": 0.01, "seed": 3, "augment": "none"}
 
@@ -155,6 +156,22 @@ def test_a_refit_that_is_cut_goes_on_where_it_was(trained, finished, insects, tm
     assert whole.metrics["refit"] == 30 and not (whole.folder / refit.FOLDER).exists()
     for one, other in zip(whole.network.model.weights, trained.network.model.weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "expected"),
+    [
+        ({"epochs": 10, "head_epochs": 0}, (8, 0)),
+        ({"epochs": 10, "head_epochs": 5}, (8, 4)),
+        ({"epochs": 1, "head_epochs": 0}, (1, 0)),
+        ({"epochs": 3, "head_epochs": 1, "unfreeze": "last-stage,all"}, (3, 1)),
+        ({"epochs": 10, "head_epochs": 10, "unfreeze": "head"}, (8, 8)),
+    ],
+)
+def test_as_many_steps_on_more_pictures(knobs, expected):
+    found = refit.as_many_steps(Recipe().override(**knobs).train, 0.8)
+    assert (found["epochs"], found["head_epochs"]) == expected
+    phases(Recipe().override(**knobs | found, lr=0.1, head_lr=0.1, views=0))
 
 
 def test_test_pictures_measure_what_is_saved(finished, insects, tmp_path):

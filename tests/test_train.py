@@ -54,7 +54,7 @@ def test_the_papers_recipes_are_there():
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_papers_recipe_leaves_nothing_of_the_training_open(name):
     """But for channels, which are the network's, and the rate, which follows the batch."""
-    facts = rules.Facts(100_000, 1000, 300, Pixels(), 1, False, False)
+    facts = rules.Facts(100_000, 1000, 300, Pixels(), 1, False, False, ("pooled",))
     job, choices = rules.choose(recipe.load(recipe.find(name)), facts)
     assert (job.model.weights, job.train.head_epochs) == ("none", 0)
     assert not list(idle.concerns(recipe.load(recipe.find(name)).train, job.train))
@@ -72,7 +72,7 @@ def test_a_papers_recipe_leaves_nothing_of_the_training_open(name):
     ],
 )
 def test_the_rate_follows_the_batch(knobs, expected):
-    facts = rules.Facts(1000, 100, 300, Pixels(), 1, False, False)
+    facts = rules.Facts(1000, 100, 300, Pixels(), 1, False, False, ("pooled",))
     job, choices = rules.choose(recipe.Recipe().override(**knobs), facts)
     assert job.train.lr == pytest.approx(expected)
     reasons = [choice.reason for choice in choices if choice.knob == "lr"]

@@ -9,6 +9,7 @@ from transferkit.commands import options as shared
 FLAGS = (
     shared.recipe_options("data", "augment", "model", "train"),
     click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="A paper's recipe, or a TOML file of knobs."),
+    click.option("--quality", type=click.Choice(("fast", "balanced", "best")), help="A recipe of that name."),
     click.option("--out", type=click.Path(), help="Run folder.  [default: runs/<command>-<base>-<data>-<n>]"),
     click.option("--overwrite", is_flag=True, help="Replace the run folder that is there."),
     click.option("--resume", type=shared.FOLDER, metavar="RUN", help="Go on with a run that was cut short."),
@@ -33,9 +34,12 @@ def carry_out(command: str, given: dict, defaults: dict | None = None):
         given: the flags of `options`.
         defaults: knobs that the command sets where neither recipe nor flag does.
     """
-    names = ("recipe_name", "out", "overwrite", "resume", "dry_run", "as_json")
-    recipe_name, out, overwrite, resume, dry_run, as_json = (given.pop(name) for name in names)
+    names = ("recipe_name", "quality", "out", "overwrite", "resume", "dry_run", "as_json")
+    recipe_name, quality, out, overwrite, resume, dry_run, as_json = (given.pop(name) for name in names)
     given = {name: value for name, value in given.items() if value is not None}
+    if recipe_name and quality:
+        raise click.UsageError(f"--quality {quality} is a recipe: give it or --recipe {recipe_name}.")
+    recipe_name = recipe_name or quality
     if resume and (given or recipe_name or out or overwrite or dry_run):
         raise click.UsageError("--resume takes everything from the run: give it alone, or with --json.")
     wanted = shared.build_recipe(recipe_name, given, defaults)
@@ -121,6 +125,8 @@ def show_result(run):
         return shared.show_folds(figures, run.folder)
     val = "validation pictures, which also chose the checkpoint"
     click.echo(shared.accuracy_line(figures, "test pictures" if figures["split"] == "test" else val))
+    if balanced := shared.balanced_line(figures):
+        click.echo(balanced)
     click.echo(shared.confused_line(figures))
     kept = figures["kept"]
     if figures["baseline"]:

@@ -175,6 +175,14 @@ def accuracy_line(figures: dict, what: str) -> str:
     )
 
 
+def balanced_line(figures: dict) -> str:
+    """The mean over the classes, where they are so unequal that it is another question; else ""."""
+    counts = [one["n"] for one in figures["per_class"].values() if one["n"]]
+    if max(counts) < 3 * min(counts):
+        return ""
+    return f"mean of the classes' own accuracies: {percent(figures['balanced_accuracy'])}"
+
+
 def confused_line(figures: dict) -> str:
     pairs = "; ".join(f"{label} taken for {guess} ({count})" for label, guess, count in figures["confused"])
     return f"most confused: {pairs or 'none'}"

@@ -37,9 +37,9 @@ def report(chances: np.ndarray, labels: np.ndarray, classes) -> dict:
         classes: their names.
 
     Returns:
-        `accuracy`, `ci95`, `top5` (None below six classes), `n`, `loss` (cross-entropy), `ece`, `per_class`
-        (precision, recall, f1, n of each), `confused` (the most confused pairs, as [label, predicted, count]) and
-        `confusion` (rows are labels).
+        `accuracy`, `ci95`, `balanced_accuracy`, `top5` (None below six classes), `n`, `loss` (cross-entropy), `ece`,
+        `per_class` (precision, recall, f1, n of each), `confused` (the most confused pairs, as [label, predicted,
+        count]) and `confusion` (rows are labels).
     """
     guesses = chances.argmax(1)
     of_label = chances[np.arange(len(labels)), labels]
@@ -59,7 +59,8 @@ def agreement(labels: np.ndarray, guesses: np.ndarray, classes) -> dict:
         classes: their names.
 
     Returns:
-        `accuracy`, `ci95`, `n`, `per_class`, `confused` and `confusion`.
+        `accuracy`, `ci95`, `balanced_accuracy` (the mean recall of the classes that are there), `n`, `per_class`,
+        `confused` and `confusion`.
     """
     hit, numbers = guesses == labels, list(range(len(classes)))
     scores = precision_recall_fscore_support(labels, guesses, labels=numbers, zero_division=0.0)
@@ -69,6 +70,7 @@ def agreement(labels: np.ndarray, guesses: np.ndarray, classes) -> dict:
     return {
         "accuracy": float(hit.mean()),
         "ci95": list(wilson(int(hit.sum()), len(labels))),
+        "balanced_accuracy": float(scores[1][scores[3] > 0].mean()),
         "n": len(labels),
         "per_class": {
             name: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(count)}

@@ -10,7 +10,9 @@ from transferkit.console import say
 from transferkit.data.folds import pooled
 from transferkit.data.listing import Splits
 from transferkit.network import Network
+from transferkit.recipe import Train
 from transferkit.training import interpolation
+from transferkit.training.phases import words_of
 from transferkit.training.planning import Plan, renewed
 
 FOLDER = "refit"
@@ -36,11 +38,27 @@ def refitted(job: Plan, folder: Path, share: float, lost: dict[str, str], begin:
         "pictures too, so its figures on them say nothing."
     )
     settled = recipe.load(folder / "recipe.toml")  # the epochs that --time had planned among it
+    settled = settled.override(**as_many_steps(settled.train, len(job.splits.train) / len(whole)))
     again = renewed(dataclasses.replace(job, recipe=settled, splits=Splits(whole, job.splits.val)))
     with runs.held(place):
         (train if share else begin)(again, place, lost)  # of the start alone nothing else is kept
         interpolation.assign_share(again, place, share)
     return again.network
+
+
+def as_many_steps(knobs: Train, ratio: float) -> dict[str, int]:
+    """The `epochs` and `head_epochs` that take as many steps, where an epoch has 1 / ratio times as many."""
+
+    def fewer(count, least=1):
+        return max(least, round(count * ratio)) if count else 0
+
+    head = fewer(knobs.head_epochs)
+    if knobs.unfreeze == "head":
+        return {"epochs": head, "head_epochs": head}
+    return {
+        "epochs": head + fewer(knobs.epochs - knobs.head_epochs, len(words_of(knobs.unfreeze))),
+        "head_epochs": head,
+    }
 
 
 def forget(folder: Path):

@@ -44,7 +44,8 @@ def planned(job: Plan, folder: Path, phase: Phase, material: Material) -> Phase:
     spent = job.elapsed()
     # the phase is compiled anew, and so is what evaluates the pictures of the end
     end = 2 * first + check * len(job.splits.test or job.splits.val) / fitting.VALIDATION_BATCH
-    epochs = max(1, int((seconds(knobs.time) - spent - end) / epoch))
+    times = 2 if knobs.refit == "on" else 1  # the same steps again, and their start and end
+    epochs = max(1, int(((seconds(knobs.time) - spent) / times - end) / epoch))
     say(
         f"--time {knobs.time}: {spent:.0f} seconds are spent; a step takes {1000 * step:.0f} ms, an epoch "
         f"{epoch:.1f} s and the end {end:.0f} s, so there is time for {epochs} epoch{'s' * (epochs > 1)}."
