@@ -37,13 +37,13 @@ def split(parts: dict[str, Listing], looks: Sequence[Look] = (), *, validation: 
 
 
 def mark(listing: Listing, looks: Sequence[Look] = ()) -> Listing:
-    """The listing with its sets of copies; without any, the listing itself.
+    """The listing with its sets of copies, if it has any.
 
     Args:
         looks: one for each of its pictures, in order; by default they are looked at here, or were before.
     """
     sets = found(looks or scan(listing.paths), listing.labels)
-    return replace(listing, copies=sets) if any(sets) else replace(listing, copies=()) if listing.copies else listing
+    return replace(listing, copies=sets if any(sets) else ())
 
 
 def found(looks: Sequence[Look], labels: Sequence[int]) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def found(looks: Sequence[Look], labels: Sequence[int]) -> tuple[str, ...]:
     exact = [(group[0], other) for group in similar.copies(looks) for other in group[1:]]
     for first, other in exact:  # of those with equal bytes, the first took part
         chains[other] = chains[first]
-    names, number, counts = np.unique(chains, return_inverse=True, return_counts=True)
+    _, number, counts = np.unique(chains, return_inverse=True, return_counts=True)
     order = {}
     return tuple(str(order.setdefault(one, len(order) + 1)) if counts[one] > 1 else "" for one in number.tolist())
 
@@ -63,7 +63,7 @@ def say_kept(sides: Sequence[Listing], where: str):
 
     Args:
         sides: what was drawn.
-        where: what each set stays, "on one side of the split".
+        where: how the sets stay: "on one side of the split".
     """
     owners = {}
     for number, side in enumerate(sides):

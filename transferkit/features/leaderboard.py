@@ -39,7 +39,7 @@ def compare(
         found = judged(extracted.features, *_labels(part), **words, seed=seed)
         if spec is specs[0]:
             copies.say_kept(
-                [part.take(np.flatnonzero(found["fold_of"] == fold)) for fold in range(folds)], "in one fold"
+                [part.take(np.flatnonzero(found["fold_of"] == fold)) for fold in range(folds)], "together in the folds"
             )
         return {name: found[name] for name in ("accuracy", "ci95", "folds")}
 

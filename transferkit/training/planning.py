@@ -185,7 +185,7 @@ def _check_folds(wanted: Recipe, splits: Splits):
         folds.parts(pool, rows, data.validation, wanted.train.seed)
     apart = "; those of test are not touched" if splits.test else ""
     say(f"{count} folds: the {len(pool):,} pictures of train and val are shared out{apart}.")
-    copies.say_kept([pool.take(rows) for rows in held], "in one fold")
+    copies.say_kept([pool.take(rows) for rows in held], "together in the folds")
 
 
 def _check_names(classes: tuple[str, ...]):
