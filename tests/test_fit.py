@@ -104,7 +104,7 @@ def test_a_turned_jpeg_is_set_upright_first(fit, turn):
         data = encoded(stored, exif=exif(turn))
         whole = WAYS[fit](picture, 28)
         assert apart(evaluated(data, wanted)[0], whole) < 1
-        assert apart(trained(data, wanted), whole) < 3.5
+        assert apart(trained(data, wanted), whole) < 5
 
 
 @pytest.mark.parametrize(
@@ -195,27 +195,36 @@ def test_the_square_that_windows_are_drawn_in(fit):
     assert window(tf.constant((50, 30))).numpy().tolist() == {"squash": [10, 6, 25, 15], "pad": [10, 0, 25, 25]}[fit]
 
 
-@pytest.mark.parametrize("step", ["crop(0.08)", "crop(0.5)", "alexnet_crop", "scale_crop(256, 480)", "crop(0.01, 10)"])
-@pytest.mark.parametrize("shape", [(30, 200), (200, 30), (1, 1), (1, 9), (64, 64), (4000, 3)])
-def test_a_padded_window_shows_no_more_padding_than_it_must(shape, step):
-    draw = augment.parse(step).window
-    for seed in range(25):
-        y, x, height, width = (
-            geometry.FITS["pad"].window(lambda shape, seed=seed: draw(shape, (seed, 0)))(tf.constant(shape)).numpy()
-        )
-        for start, length, side in ((y, height, shape[0]), (x, width, shape[1])):
-            assert (start >= 0 and start + length <= side) or (start <= 0 and start + length >= side)
+@lru_cache
+def windows(wanted: Pixels, step: str):
+    """(y, x, height, width) = windows(...)(shape, seed), as training draws it."""
+    draw, pair = augment.parse(step).window, tf.TensorSpec((2,), tf.int32)
+    return tf.function(
+        lambda shape, seed: geometry._window(lambda other: draw(other, seed), wanted)(shape),
+        input_signature=(pair, pair),
+    )
 
 
 @pytest.mark.parametrize("step", ["crop(0.08)", "alexnet_crop", "scale_crop(256, 480)", "crop(0.01, 10)"])
-@pytest.mark.parametrize("shape", [(30, 200), (200, 30), (1, 1), (1, 9), (64, 64), (65000, 3), (30000, 60000)])
-def test_a_squashed_window_lies_in_the_picture(shape, step):
-    draw = augment.parse(step).window
-    for seed in range(25):
-        y, x, height, width = (
-            geometry.FITS["squash"].window(lambda shape, seed=seed: draw(shape, (seed, 0)))(tf.constant(shape)).numpy()
-        )
-        assert height >= 1 <= width and 0 <= y <= shape[0] - height and 0 <= x <= shape[1] - width
+def test_a_padded_window_shows_no_more_padding_than_it_must(step):
+    for shape in [(30, 200), (200, 30), (1, 1), (1, 9), (64, 64), (4000, 3)]:
+        for seed in range(20):
+            y, x, height, width = windows(Pixels(fit="pad"), step)(shape, (seed, 0)).numpy()
+            for start, length, side in ((y, height, shape[0]), (x, width, shape[1])):
+                assert (start >= 0 and start + length <= side) or (start <= 0 and start + length >= side)
+
+
+@pytest.mark.parametrize("size", [224, "192x320", "16x2048", "2048x16"])
+@pytest.mark.parametrize("fit", geometry.FITS)
+def test_every_window_shows_something_of_the_picture(fit, size):
+    """Of pictures of all shapes, from one pixel to tens of thousands."""
+    rng = np.random.default_rng(0)
+    for seed in range(100):
+        shape = np.exp(rng.uniform(0, 11, 2)).astype("int32")
+        y, x, height, width = windows(Pixels(fit=fit).at(size), "crop(0.01, 10)")(shape, (seed, 0)).numpy()
+        for start, length, side in ((y, height, shape[0]), (x, width, shape[1])):
+            assert length >= 1 and min(start + length, side) > max(start, 0)
+            assert fit == "pad" or (start >= 0 and start + length <= side)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])

@@ -6,16 +6,15 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from conftest import QUICK
 from pictures import encoded
 from PIL import Image, ImageOps
-from test_fit import apart, evaluated, trained
+from test_fit import apart, evaluated, trained, windows
 from test_geometry import ramp, smooth
 
 import transferkit as tk
 from transferkit import models, recipe, rules, zoo
-from transferkit.data import augment, geometry
+from transferkit.data import geometry
 from transferkit.features.spec import FeatureSpec
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, at_size
@@ -99,11 +98,9 @@ def test_the_window_of_all_is_the_view_of_evaluation(fit, shape):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 def test_a_window_has_the_shape_of_what_the_network_sees(fit, shape, step):
-    draw, pixels = augment.parse(step).window, of_shape(*shape, fit=fit)
     for size in [(600, 500), (500, 600)]:
         for seed in range(20):
-            window = geometry._window(lambda size, seed=seed: draw(size, (seed, 0)), pixels)(tf.constant(size)).numpy()
-            y, x, height, width = window
+            y, x, height, width = windows(of_shape(*shape, fit=fit), step)(size, (seed, 0)).numpy()
             if fit == "crop":
                 assert 0 <= y <= size[0] - height and 0 <= x <= size[1] - width
             if height < size[0] - 1 and width < size[1] - 1:  # else it may be cut to the picture
@@ -111,10 +108,8 @@ def test_a_window_has_the_shape_of_what_the_network_sees(fit, shape, step):
 
 
 def test_a_squashed_window_keeps_the_pictures_aspect_ratio():
-    draw, pixels = augment.parse("crop(0.2, 1)").window, of_shape(48, 80, fit="squash")
     for seed in range(20):
-        drawn = geometry._window(lambda size, seed=seed: draw(size, (seed, 0)), pixels)
-        _, _, height, width = drawn(tf.constant((300, 900))).numpy()
+        _, _, height, width = windows(of_shape(48, 80, fit="squash"), "crop(0.2, 1)")((300, 900), (seed, 0)).numpy()
         assert width / height == pytest.approx(3, rel=0.02)
 
 

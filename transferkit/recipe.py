@@ -78,8 +78,8 @@ class Model:
     )
     fit: str | None = knob(
         BY_RULE,
-        "How pictures fill that size: crop (the centre), squash (all, without its aspect ratio), "
-        "pad (all, on a background of the mean colour).",
+        "How a picture of another shape fills the network's input: crop (its centre), squash (all of it, the aspect "
+        "ratio is lost), pad (all of it, on a background of the mean colour).",
         choices=tuple(FITS),
     )
 

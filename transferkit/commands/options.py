@@ -15,7 +15,9 @@ from transferkit.pixels import FITS, sides, spelled
 
 FOLDER = click.Path(exists=True, file_okay=False)
 FILE = click.Path(exists=True, dir_okay=False)
-fit = click.option("--fit", type=click.Choice(tuple(FITS)), help="How pictures fill its view.  [default: as it learnt]")
+fit = click.option(
+    "--fit", type=click.Choice(tuple(FITS)), help="How pictures fill its input.  [default: the network's]"
+)
 
 
 def source(value: str) -> str:

@@ -17,21 +17,21 @@ CENTRE = ((0.5, 0.5),)  # shares of the room above and to the left of a crop
 FIVE = ((0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5))
 
 
-def _covering(size, room):
+def _covering(size, target):
     """As torchvision resizes for a centre crop: the longer side is truncated."""
-    axis = np.argmax(room / size)
-    resized = size * room[axis] // size[axis]
+    axis = np.argmax(target / size)
+    resized = size * target[axis] // size[axis]
     return resized, resized
 
 
-def _stretched(size, room):
-    return room, room
+def _stretched(size, target):
+    return target, target
 
 
-def _contained(size, room):
+def _contained(size, target):
     """As `ImageOps.pad` of Pillow has it: rounded, half to even."""
-    axis = np.argmin(room / size)
-    return np.maximum(np.round(size / size[axis] * room[axis]), 1).astype(int), room
+    axis = np.argmin(target / size)
+    return np.maximum(np.round(size / size[axis] * target[axis]), 1).astype(int), target
 
 
 def _as_drawn(choose):
@@ -48,14 +48,13 @@ def _drawn_in_its_shape(choose):
     return window
 
 
-def _drawn_on_its_ground(choose):
+def _drawn_on_its_canvas(choose):
     """A window drawn in the square that the picture is padded to, moved where it shows more padding than it must."""
 
     def window(shape):
         square = tf.repeat(tf.reduce_max(shape), 2)
         drawn = choose(square)
-        corner, free = drawn[:2] - (square - shape) // 2, shape - drawn[2:]
-        return tf.concat((tf.clip_by_value(corner, tf.minimum(free, 0), tf.maximum(free, 0)), drawn[2:]), 0)
+        return _moved(tf.concat((drawn[:2] - (square - shape) // 2, drawn[2:]), 0), shape)
 
     return window
 
@@ -71,9 +70,16 @@ def _window(choose, pixels: Pixels):
 
     def window(shape):
         square = tf.stack((shape[0], tf.maximum(shape[1] * height // width, 1)))
-        return _scaled(drawn(square), square, shape)
+        return _moved(_scaled(drawn(square), square, shape), shape)
 
     return window
+
+
+def _moved(window, shape):
+    """The same window, moved where it reaches further beyond the picture than it must."""
+    free = shape - window[2:]
+    corner = tf.clip_by_value(window[:2], tf.minimum(free, 0), tf.maximum(free, 0))
+    return tf.concat((corner, window[2:]), 0)
 
 
 def _scaled(window, shape, other):
@@ -87,16 +93,17 @@ class Fit(NamedTuple):
     """One way to fill what the network sees.
 
     Attributes:
-        resized: of a picture's (height, width) and the room there is, the one it is resized to and that of the ground
-            it then lies on, centred: both whole numbers. Crops are cut out of the ground.
-        trims: whether the one view of evaluation, too, is cut out of a larger ground.
-        window: from a function that draws a window in a (height, width) to one that draws it in a picture, beyond
-            which it may reach.
-        uneven: whether such a window may be of any shape, so that one side shrinks by much and the other does not.
+        resized: (resized, canvas) = resized(size, target), all (height, width) in whole pixels: from a picture's size
+            to the one it is resized to, and that of the canvas in whose centre it then lies. Crops are cut out of the
+            canvas.
+        centre_cut: whether a single view, too, is cut out of a larger canvas.
+        window: window = window(choose): from a function that draws a window (y, x, height, width) in a rectangle
+            (height, width) to one that draws it in a picture of that size. It may reach beyond the picture.
+        uneven: whether such a window may have any shape, so that one side may shrink much more than the other.
     """
 
     resized: Callable
-    trims: bool
+    centre_cut: bool
     window: Callable
     uneven: bool
 
@@ -104,7 +111,7 @@ class Fit(NamedTuple):
 FITS = {
     "crop": Fit(_covering, True, _as_drawn, False),
     "squash": Fit(_stretched, False, _drawn_in_its_shape, True),
-    "pad": Fit(_contained, False, _drawn_on_its_ground, False),
+    "pad": Fit(_contained, False, _drawn_on_its_canvas, False),
 }
 
 
@@ -128,7 +135,7 @@ def evaluation_views(data, pixels: Pixels, places):
         uint8 (places, height, width, channels).
     """
     whole = _window(decode.everything, pixels)
-    picture, _, size = decode.region(data, pixels.channels, whole, cover=2 * _room(pixels, places))
+    picture, _, size = decode.region(data, pixels.channels, whole, cover=2 * _target(pixels, places))
     cut = partial(crops, pixels=pixels, places=places)
     views = tf.numpy_function(cut, (picture, size), tf.uint8, stateful=False)
     return tf.ensure_shape(views, (len(places), *pixels.shape, pixels.channels))
@@ -137,14 +144,14 @@ def evaluation_views(data, pixels: Pixels, places):
 def crops(picture, size, pixels: Pixels, places):
     """Crops of a picture (h, w, channels), whose (height, width) was `size` before a DCT scale of 1 to 1/8."""
     sides, shape = np.array(picture.shape[:2]), np.array(pixels.shape)
-    resized, ground = FITS[pixels.fit].resized(size, _room(pixels, places))
+    resized, canvas = FITS[pixels.fit].resized(size, _target(pixels, places))
     step = size / -(-size // sides) / resized  # pixels of the picture for one of the view
     image = Image.fromarray(picture if pixels.channels > 1 else picture[..., 0])
     views = np.empty((len(places), *shape, pixels.channels), np.uint8)
     views[:] = pixels.background
     for view, place in zip(views, places, strict=True):
         # as torchvision and Pillow: corners are rounded half to even
-        corner = np.round((ground - shape) * np.array(place)) - np.round((ground - resized) / 2)
+        corner = np.round((canvas - shape) * np.array(place)) - np.round((canvas - resized) / 2)
         start, end = np.maximum(corner, 0), np.minimum(corner + shape, resized)
         if (end <= start).any():  # a corner of much background
             continue
@@ -155,9 +162,9 @@ def crops(picture, size, pixels: Pixels, places):
     return views
 
 
-def _room(pixels: Pixels, places) -> np.ndarray:
-    """(height, width) that the whole picture is fitted to."""
-    larger = FITS[pixels.fit].trims or len(places) > 1
+def _target(pixels: Pixels, places) -> np.ndarray:
+    """(height, width) that the whole picture is fitted to: what the network sees, or what that is cut out of."""
+    larger = FITS[pixels.fit].centre_cut or len(places) > 1
     return np.array(pixels.uncropped if larger else pixels.shape)
 
 
@@ -173,7 +180,7 @@ def training_view(data, pixels: Pixels, choose):
     fit, shape = FITS[pixels.fit], pixels.shape
     picture, window, size = decode.region(data, pixels.channels, _window(choose, pixels), cover=shape)
     reaches_beyond = tf.reduce_any(decode.within(window, size) != window)
-    picture = tf.cond(reaches_beyond, lambda: _on_ground(picture, window, size, pixels), lambda: picture)
+    picture = tf.cond(reaches_beyond, lambda: _padded(picture, window, size, pixels), lambda: picture)
     shrinks = tf.shape(picture)[:2] > 2 * np.array(shape)
     view = tf.cond(
         tf.reduce_any(shrinks) if fit.uneven else tf.reduce_all(shrinks),
@@ -184,12 +191,12 @@ def training_view(data, pixels: Pixels, choose):
     return tf.ensure_shape(tf.cast(view + 0.5, tf.uint8), (*shape, pixels.channels))
 
 
-def _on_ground(picture, window, size, pixels: Pixels):
+def _padded(picture, window, size, pixels: Pixels):
     """The part of a window that lies in a picture, with the background where it reaches beyond."""
     seen = decode.within(window, size)
     scale = tf.cast(tf.shape(picture)[:2], tf.float32) / tf.cast(seen[2:], tf.float32)
     beyond = (seen[:2] - window[:2], window[:2] + window[2:] - seen[:2] - seen[2:])  # above and left, below and right
     margins = [tf.cast(tf.round(tf.cast(pair, tf.float32) * scale), tf.int32) for pair in beyond]
     margins = tf.concat((tf.stack(margins, 1), tf.zeros((1, 2), tf.int32)), 0)
-    ground = tf.constant(pixels.background, tf.uint8)
-    return tf.pad(picture - ground, margins) + ground  # bytes wrap around, so what is subtracted comes back
+    background = tf.constant(pixels.background, tf.uint8)
+    return tf.pad(picture - background, margins) + background  # bytes wrap around, so what is subtracted comes back
