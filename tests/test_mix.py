@@ -182,6 +182,19 @@ def test_test_pictures_measure_what_is_saved(finished, insects, tmp_path):
     assert evaluate(run.network, test)[0]["accuracy"] == run.metrics["accuracy"]
 
 
+def test_fresh_weights_can_be_done_again_too(tiny, insects, tmp_path):
+    knobs = KNOBS | {"weights": "none", "keep": "last", "refit": "on", "epochs": 1}
+    run = tk.finetune(tiny, tk.list_images(insects), out=tmp_path / "run", **knobs)
+    assert run.metrics["refit"] == 30 and run.metrics["mix"] is None and run.metrics["baseline"] is None
+
+
+def test_a_class_of_one_picture_has_nothing_to_hold_out(finished, tmp_path):
+    folder(tmp_path / "d", {"ant": 6, "bee": 1})
+    with pytest.raises(ValueError, match="Class 'bee' has 1 picture; a split needs at least 2"):
+        tk.finetune(finished.folder, tk.list_images(tmp_path / "d"), refit="on", out=tmp_path / "run", **KNOBS)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("knobs", "keep", "again"),
     [

@@ -70,6 +70,9 @@ def test_knobs_that_were_set_in_vain(knobs, said):
         ({"milestones": "1,2"}, "milestones must be rising"),
         ({"accumulate": 5}, "cannot be run in 5 parts: take batch_size 20"),
         ({"folds": 2, "workers": "a:1,b:1"}, "TRANSFERKIT_WORKER"),
+        ({"keep": "mix"}, "keep mix averages with a regression's start: take start probe, or keep best or last."),
+        ({"keep": "last", "soup": 2}, "soup 2 averages the best epochs: leave out keep last, or soup."),
+        ({"refit": "on"}, "refit on leaves no validation pictures to choose the best epoch by"),
     ],
 )
 def test_contradictions_are_said_before_anything_is_written(tiny, pets, knobs, said):

@@ -97,7 +97,10 @@ def optimism(losses: np.ndarray, hits: np.ndarray, seed: int) -> float:
 
 
 def assign_share(job: Plan, folder: Path, share: float):
-    """Give the network the weights of its start and its end, so much of the latter."""
+    """Give the network the weights of its start and its end, so much of the latter; where that is all, a training that
+    has no start of its own will do."""
+    if share == 1:
+        return checkpoints.load_weights(job.network, folder / "checkpoints" / checkpoints.BEST)
     start, end = (load_file(folder / "checkpoints" / name) for name in (START, checkpoints.BEST))
     mixed = {name: value + np.float32(share) * (end[name] - value) for name, value in start.items()}
     assign(job.network.model, mixed, "keras", source="an interpolation")

@@ -52,6 +52,18 @@ def phases(recipe: Recipe) -> list[Phase]:
     ]
 
 
+def check_kept(knobs: Train):
+    """Raise `UnknownName` if what is kept of a settled training, and whether it is done again, contradict the rest."""
+    if knobs.keep == "mix" and knobs.start != "probe":
+        raise UnknownName("keep mix averages with a regression's start: take start probe, or keep best or last.")
+    if knobs.soup and knobs.keep != "best":
+        raise UnknownName(f"soup {knobs.soup} averages the best epochs: leave out keep {knobs.keep}, or soup.")
+    if knobs.refit == "on" and knobs.keep == "best":
+        raise UnknownName("refit on leaves no validation pictures to choose the best epoch by: take keep mix or last.")
+    if knobs.refit == "on" and knobs.workers:
+        raise UnknownName("refit on is of one process: leave out workers, or take refit off.")
+
+
 def words_of(unfreeze: str) -> list[str]:
     """The words between the commas.
 

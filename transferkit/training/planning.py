@@ -18,7 +18,7 @@ from transferkit.network import Network, at_size, head_source, with_channels, wi
 from transferkit.recipe import AUTO, Model, Recipe, Train
 from transferkit.training import devices, idle, precision, schedules, teaching, workers
 from transferkit.training.freezing import release
-from transferkit.training.phases import check_time, phases, words_of
+from transferkit.training.phases import check_kept, check_time, phases, words_of
 from transferkit.weights.assign import GROWN
 from transferkit.weights.catalogue import is_file
 
@@ -134,6 +134,7 @@ def _chosen(wanted: Recipe, facts: rules.Facts, network: Network, device: device
     devices.check(device, settled.train)
     schedules.milestones(settled.train.milestones)
     phases(settled)
+    check_kept(settled.train)
     return settled, choices
 
 

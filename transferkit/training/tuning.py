@@ -182,7 +182,8 @@ def _finish(job: Plan, folder: Path, lost: dict[str, str], averaged: dict, known
     network = job.network
     if again:
         try:
-            network = refit.refitted(job, folder, averaged["mix"]["share"], lost, begin, _all_phases)
+            share = averaged["mix"]["share"] if averaged["mix"] else 1.0
+            network = refit.refitted(job, folder, share, lost, begin, _all_phases)
             release(network, "all", bn="train")
         except KeyboardInterrupt:
             say("Interrupted: the network that was measured is saved.")
