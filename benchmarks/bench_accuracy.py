@@ -32,7 +32,7 @@ from transferkit.evaluation.metrics import wilson
 from transferkit.evaluation.predict import evaluate
 from transferkit.features import classifiers
 from transferkit.features.extraction import extract
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.spec import FeatureSpec, probed_layers
 from transferkit.recipe import Recipe
 from transferkit.training import planning, tuning
 
@@ -52,7 +52,13 @@ SETTINGS = {
     | {"schedule": "one_cycle", "bn": "train", "keep": "last"},
 }
 PLAIN, PROBE = "plain regression", "probe"
-REGRESSIONS = {PLAIN: ("crop", ("pooled",)), PROBE: ("squash", ("stage5", "stage6", "stage7", "pooled"))}
+DEPTHS = probed_layers(BASE)
+REGRESSIONS = {
+    PLAIN: ("crop", ("pooled",)),
+    "squashed": ("squash", ("pooled",)),
+    "depths": ("crop", DEPTHS),
+    PROBE: ("squash", DEPTHS),
+}
 
 
 def draw(folder: Path, per_class: int, seed: int):
@@ -127,7 +133,7 @@ def read(results: Path) -> list[dict]:
 
 def show(rows: list[dict]):
     """Markdown: a line a draw of a set, a column a setting, the mean of the seeds in percent; then the gaps."""
-    settings = [name for name in (PLAIN, PROBE, *SETTINGS) if any(row["setting"] == name for row in rows)]
+    settings = [name for name in (*REGRESSIONS, *SETTINGS) if any(row["setting"] == name for row in rows)]
     draws = list(dict.fromkeys((row["set"], row["draw"]) for row in rows))
     print(f"\n| set, pictures a class | seeds | {' | '.join(settings)} |\n|---|---|{'---|' * len(settings)}")
     gains = {name: [] for name in settings}
@@ -175,7 +181,7 @@ def main(out: str = "", folder: str = "", sets: str = "", draws: str = "", seeds
         numbers = [
             list(map(int, text.split(","))) if text else list(usual) for text, usual in ((draws, DRAWS), (seeds, SEEDS))
         ]
-        chosen = settings.split(";") if settings else [PLAIN, PROBE, *SETTINGS]
+        chosen = settings.split(";") if settings else [*REGRESSIONS, *SETTINGS]
         if not folder:
             folder, numbers = out / "sets", [[10], [0]]
             write_digits(folder / "digits")
