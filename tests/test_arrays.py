@@ -59,7 +59,7 @@ def test_what_is_no_listing_or_source_in_python_is_told(tiny):
     ):
         tk.finetune(tiny, *arrays)
     with pytest.raises(ValueError, match="val must be a listing"):
-        tk.finetune(tiny, list_arrays(*arrays), None)
+        tk.finetune(tiny, list_arrays(*arrays), "pets/")
     for data, kind in ((None, "NoneType"), (5, "int"), (arrays[0], "ndarray: .*; tk.list_arrays takes arrays")):
         with pytest.raises(ValueError, match=f"data must be a path or a name, not of type {kind}"):
             tk.find_splits(data)

@@ -21,7 +21,7 @@ from transferkit.data.scan import scan
 from transferkit.features import leaderboard, probes
 from transferkit.features.spec import FeatureSpec
 from transferkit.recipe import Recipe
-from transferkit.training import classifier, planning, tuning
+from transferkit.training import planning, tuning
 
 SIDE = "on one side of the split"
 
@@ -219,11 +219,11 @@ def test_the_folds_of_a_probe(doubled, cli, monkeypatch):
 def test_a_classifier_holds_out_no_copies(doubled, tiny, monkeypatch):
     seen = []
 
-    def spy(base, train, val, **others):
-        seen.append({"train": train, "val": val})
+    def spy(wanted, splits):
+        seen.append(dict(splits.items()))
         raise MemoryError
 
-    monkeypatch.setattr(classifier, "finetune", spy)
+    monkeypatch.setattr(tuning, "plan", spy)
     listing = tk.list_images(doubled)
     arrays = [np.asarray(Image.open(path)) for path in listing.paths]
     for pictures in (listing, arrays):

@@ -26,7 +26,7 @@ from sklearn.utils import get_tags
 import transferkit as tk
 from transferkit import console
 from transferkit.data.listing import Listing
-from transferkit.training import classifier
+from transferkit.training import classifier, tuning
 
 HEAD = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 2, "head_epochs": 2, "random_state": 3}
 BOTH = HEAD | {"epochs": 4, "lr": 0.01}
@@ -188,12 +188,12 @@ def test_search_in_a_pipeline(tiny, finished, X, y):
 def test_groups_are_routed_and_on_one_side(tiny, listing, X, y, monkeypatch):
     seen = []
 
-    def spy(base, train, val, **others):
-        seen.append((set(train.groups), set(val.groups)))
-        return finetune(base, train, val, **others)
+    def spy(wanted, splits):
+        seen.append((set(splits.train.groups), set(splits.val.groups)))
+        return plan(wanted, splits)
 
-    finetune = classifier.finetune
-    monkeypatch.setattr(classifier, "finetune", spy)
+    plan = tuning.plan
+    monkeypatch.setattr(tuning, "plan", spy)
     groups = np.arange(24) // 3
     with sklearn.config_context(enable_metadata_routing=True):
         tuner = tk.FineTuner(tiny, **HEAD).set_fit_request(groups=True)
@@ -248,7 +248,7 @@ def test_an_interrupt_goes_through(tiny, fitted, X, y, monkeypatch):
         ({}, lambda X, y: ([], []), "y holds no labels"),
         ({}, lambda X, y: (X, [9, *y[1:]]), "Class '9' has 1 picture; a split needs at least 2"),
         ({}, lambda X, y: (X[0], y), "X is one path"),
-        ({"validation": 1.5}, None, "between 0 and 1, as 0.2, not 1.5"),
+        ({"validation": 1.5}, None, "validation must be from 0.01 to 0.9, not 1.5"),
         ({"knobs": {"optimiser": "sgd"}}, None, "No knob is called 'optimiser'. Did you mean 'optimizer'"),
         ({"knobs": {"epochs": 3}}, None, "knobs holds 'epochs', which is a parameter of FineTuner: give it as epochs"),
         ({"knobs": {"seed": 3}}, None, "give it as random_state"),

@@ -79,7 +79,7 @@ def test_a_run_that_goes_on_from_another_takes_its_fit(squashed, bordered, cli):
     plan = answered(cli, "finetune", "--base", squashed.folder, "--data", bordered, "--dry-run")
     assert plan["recipe"]["model"]["fit"] == "squash"
     (choice,) = (choice for choice in plan["chosen"] if choice["knob"] == "fit")
-    assert choice["reason"] == "the geometry of the weights' own training"
+    assert choice["reason"] == "the network's own"
     plan = answered(cli, "finetune", "--base", squashed.folder, "--data", bordered, "--dry-run", "--fit", "crop")
     assert plan["recipe"]["model"]["fit"] == "crop" and not [one for one in plan["chosen"] if one["knob"] == "fit"]
 
@@ -191,9 +191,21 @@ def test_a_fit_that_is_not_known(finished, tiny, pets, cli):
         assert status == 2 and "'crop', 'squash', 'pad'" in " ".join(err.split())
 
 
-def test_the_rule_keeps_the_geometry_of_the_weights_and_knows_the_pictures_shapes(pets, bordered):
-    facts = rules.Facts(240, 50, 375, Pixels(fit="pad"), 1, False, False)
+@pytest.mark.parametrize(
+    ("own", "side", "probes", "expected"),
+    [
+        ("pad", 375, True, "pad"),
+        ("crop", 375, True, "squash"),
+        ("crop", 28, True, "crop"),
+        ("crop", 375, False, "crop"),
+    ],
+)
+def test_the_rule_squashes_where_a_new_head_is_fitted(own, side, probes, expected):
+    facts = rules.Facts(240, 50, side, Pixels(fit=own), 1, False, probes, ("pooled",))
     choices = rules.choose(Recipe(), facts)[1]
-    assert next(choice for choice in choices if choice.knob == "fit").value == "pad"
+    assert next(choice for choice in choices if choice.knob == "fit").value == expected
+
+
+def test_the_audit_knows_the_pictures_shapes(pets, bordered):
     assert audit.audit(tk.list_images(pets)).aspects == pytest.approx((4 / 3,) * 3)
     assert audit.audit(tk.list_images(bordered)).aspects == (4, 4, 4)

@@ -266,7 +266,7 @@ def test_the_least_side_is_of_both():
 
 
 def test_the_rule_keeps_a_rectangle():
-    facts = rules.Facts(240, 50, 30, Pixels().at("192x320"), 1, False, False)
+    facts = rules.Facts(240, 50, 30, Pixels().at("192x320"), 1, False, False, ("pooled",))
     choice = next(one for one in rules.choose(Recipe(), facts)[1] if one.knob == "size")
     assert (choice.value, choice.reason) == ("192x320", "the shape of the weights' own training")
 

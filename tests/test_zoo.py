@@ -154,6 +154,7 @@ def test_note_in_the_saved_file(tmp_path):
         "resize": 73,
         "interpolation": "bicubic",
         "repeat": False,
+        "fit": "crop",
     }
     again = models.read(path)
     assert (again.classes, again.pixels, again.head) == (network.classes, PIXELS, "fc")

@@ -217,6 +217,8 @@ def keep(facts, recipe):
         return "best", "there is no start that is worth averaging with"
     if recipe.train.soup:
         return "best", f"soup {recipe.train.soup} averages the best epochs"
+    if recipe.train.unfreeze == "head":
+        return "best", "the head alone is trained: the regression or an epoch that is better"
     return "mix", "what training forgets of the pretrained weights comes back"
 
 
