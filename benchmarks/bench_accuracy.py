@@ -24,16 +24,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-import transferkit as tk
 from transferkit.console import say
 from transferkit.data.digits import write_digits
 from transferkit.data.listing import from_names
+from transferkit.data.sources import find_all
 from transferkit.evaluation.metrics import wilson
 from transferkit.evaluation.predict import evaluate
 from transferkit.features import classifiers
 from transferkit.features.extraction import extract
 from transferkit.features.spec import FeatureSpec, probed_layers
-from transferkit.recipe import Recipe
+from transferkit.recipe import Data, Recipe
 from transferkit.training import planning, tuning
 
 BASE = "efficientnet_lite0"
@@ -63,7 +63,7 @@ REGRESSIONS = {
 
 def draw(folder: Path, per_class: int, seed: int):
     """The listing to learn from and the one to judge by."""
-    pool = tk.list_images(folder)
+    pool, _ = find_all(Data(str(folder)))
     pattern = GROUPS.get(folder.name)
     groups = np.array([re.search(pattern, path)[1] for path in pool.paths] if pattern else pool.paths)
     labels = np.array(pool.labels)
