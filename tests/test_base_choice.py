@@ -33,7 +33,7 @@ def test_the_fastest_that_none_beats(found, expected, monkeypatch):
     by_name = {one.base: one for one in found}
     monkeypatch.setattr(base_choice, "candidates", lambda: list(by_name))
     monkeypatch.setattr(base_choice, "_tried", lambda base, *_: by_name[base])
-    base, why = base_choice.choose([0] * 100, None, 0)
+    base, why = base_choice.choose([0] * 100, None, None, 0)
     assert base == expected
     assert all(f"{one.base} {one.accuracy:.1%} in 1 s" in why for one in found)
 

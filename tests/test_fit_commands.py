@@ -192,16 +192,16 @@ def test_a_fit_that_is_not_known(finished, tiny, pets, cli):
 
 
 @pytest.mark.parametrize(
-    ("own", "side", "probes", "expected"),
+    ("own", "aspect", "probes", "expected"),
     [
-        ("pad", 375, True, "pad"),
-        ("crop", 375, True, "squash"),
-        ("crop", 28, True, "crop"),
-        ("crop", 375, False, "crop"),
+        ("pad", 2.0, True, "pad"),
+        ("crop", 2.0, True, "squash"),
+        ("crop", 1.05, True, "crop"),
+        ("crop", 2.0, False, "crop"),
     ],
 )
-def test_the_rule_squashes_where_a_new_head_is_fitted(own, side, probes, expected):
-    facts = rules.Facts(240, 50, side, Pixels(fit=own), 1, False, probes, ("pooled",))
+def test_the_rule_squashes_long_pictures_where_a_new_head_is_fitted(own, aspect, probes, expected):
+    facts = rules.Facts(240, 50, 375, Pixels(fit=own), 1, False, probes, ("pooled",), aspects=(1.0, 1.0, aspect))
     choices = rules.choose(Recipe(), facts)[1]
     assert next(choice for choice in choices if choice.knob == "fit").value == expected
 

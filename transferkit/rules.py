@@ -13,6 +13,7 @@ from transferkit.recipe import BY_RULE, Recipe, parts_of_knobs
 
 MANY = 20_000  # pictures; from here on BiT-HyperRule, too, takes data for large
 REFITTED = 5_000  # training pictures, up to which a job is done again on all
+SQUARE = 1.1  # longer side over shorter, up to which a picture is one
 ADAPTIVE = ("adamw", "lamb")  # optimizers that divide each gradient by its deviation
 BUDGETS = {  # {(fresh weights, a GPU): pictures through the whole network, least and most epochs}
     (False, False): (2_400, 2, 20),
@@ -99,9 +100,18 @@ def size(facts, recipe):
 
 
 def fit(facts, recipe):
-    if facts.probes and facts.side > 32 and facts.pixels.fit == "crop":
-        return "squash", "the whole picture is seen; a centre crop loses what is near the border"
+    if facts.probes and facts.pixels.fit == "crop" and squashed(facts.aspects):
+        return "squash", f"a quarter of the pictures is {facts.aspects[2]:.1f} to 1 or longer: a crop loses their ends"
     return facts.pixels.fit, "the network's own"
+
+
+def squashed(aspects: tuple[float, float, float]) -> bool:
+    """Whether so many pictures are no squares that the whole of each is worth more than its shape.
+
+    Args:
+        aspects: quartiles, longer side over shorter.
+    """
+    return aspects[2] > SQUARE
 
 
 def augment(facts, recipe):

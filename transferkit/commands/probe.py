@@ -25,7 +25,7 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
     Example: transferkit probe --base resnet18,resnet34,vgg16 --data pets/ --out pets.skops
              transferkit predict pets.skops cat.jpg
     Without --base, the networks whose weights are here. Features of several
-    depths stand side by side, of squashed pictures, as finetune starts from.
+    depths stand side by side, as those that finetune starts from.
     logreg is logistic regression, its strength chosen by log-loss within each
     fold. Pictures of test/ are kept for the end.
     """
@@ -40,7 +40,6 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
 
     bases = list(dict.fromkeys(filter(None, re.split(r"\s*,\s*(?![^(]*\))", knobs["base"] or AUTO))))
     bases = candidates() if bases == [AUTO] else bases
-    knobs["fit"] = knobs["fit"] or "squash"
     settled = [options.source_and_spec(knobs | {"base": base}, probed_layers(base)) for base in bases]
     specs = [spec for _, spec in settled]
 

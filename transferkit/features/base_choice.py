@@ -49,16 +49,16 @@ def candidates() -> list[str]:
     return sorted(here, key=lambda name: rows[name].multiply_adds)
 
 
-def choose(listing: Listing, size: int | None, seed: int) -> tuple[str, str]:
+def choose(listing: Listing, size: int | str | None, fit: str | None, seed: int) -> tuple[str, str]:
     """A base and why: the fastest that no other one beats by more than chance.
 
     Each is judged by the cross-validated `probe` of its features on these pictures.
 
     Args:
         listing: to learn from; what measures the job is not among it.
-        size: side of the pictures in pixels; each network's own if None.
+        size, fit: how pictures fill what a network sees, as in a `FeatureSpec`.
     """
-    tried = [_tried(base, listing, size, seed) for base in candidates()]
+    tried = [_tried(base, listing, size, fit, seed) for base in candidates()]
     best = max(tried, key=lambda one: one.accuracy)
     chosen = next(one for one in tried if not _better(best, one))
     figures = ", ".join(f"{one.base} {one.accuracy:.1%} in {one.seconds:.0f} s" for one in tried)
@@ -71,9 +71,9 @@ def _better(best: Tried, other: Tried) -> bool:
     return gain.mean() > gain.std() / np.sqrt(len(gain))
 
 
-def _tried(base: str, listing: Listing, size: int | None, seed: int) -> Tried:
+def _tried(base: str, listing: Listing, size: int | str | None, fit: str | None, seed: int) -> Tried:
     started = time.perf_counter()
-    spec = FeatureSpec(base, layer=probed_layers(base), fit="squash", size=size)
+    spec = FeatureSpec(base, layer=probed_layers(base), fit=fit, size=size)
     found = extract(listing.paths, spec, what=f"features of {base}")
     part = listing.take(found.rows)
     labels, words = np.array(part.labels), {"copies": part.copies, "widths": found.widths, "seed": seed}

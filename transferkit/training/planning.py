@@ -79,7 +79,8 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         say(suggestion)
     chosen = []
     if network is None:
-        base, why = base_choice.choose(splits.train, wanted.model.size, wanted.train.seed)
+        fit = wanted.model.fit or ("squash" if rules.squashed(audits["train"].aspects) else None)
+        base, why = base_choice.choose(splits.train, wanted.model.size, fit, wanted.train.seed)
         chosen, wanted = [rules.Choice("base", base, why)], wanted.override(base=base)
         network = _loaded(wanted.model)
     counts = [count for count in splits.train.counts().values() if count]
