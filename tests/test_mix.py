@@ -16,7 +16,7 @@ from transferkit.data.sources import find_splits
 from transferkit.evaluation.metrics import corrected, wilson
 from transferkit.evaluation.predict import evaluate
 from transferkit.recipe import Recipe
-from transferkit.training import checkpoints, interpolation, planning, refit, tuning
+from transferkit.training import checkpoints, fitting, interpolation, planning, refit, tuning
 from transferkit.training.phases import phases
 
 KNOBS = {"size": 32, "batch_size": 8, "epochs": 2, "lr": 0.01, "seed": 3, "augment": "none"}
@@ -137,6 +137,17 @@ def test_an_interrupted_refit_saves_what_was_measured_and_goes_on(trained, finis
     assert whole.metrics["accuracy"] == trained.metrics["accuracy"]
     for one, other in zip(whole.network.model.weights, trained.network.model.weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_a_refit_that_fails_loses_nothing(finished, insects, tmp_path, monkeypatch, capsys):
+    def failed(*_):
+        raise fitting.Hopeless("The loss is no number after step 3.")
+
+    monkeypatch.setattr(refit, "refitted", failed)
+    run = tk.finetune(finished.folder, tk.list_images(insects), out=tmp_path / "run", **KNOBS)
+    assert run.metrics["refit"] is None and not run.metrics["interrupted"]
+    assert evaluate(run.network, run.splits.val)[0]["accuracy"] == pytest.approx(run.metrics["accuracy"])
+    assert "The network that was measured is saved, without the training on all" in capsys.readouterr().err
 
 
 def test_a_refit_that_is_cut_goes_on_where_it_was(trained, finished, insects, tmp_path, monkeypatch):

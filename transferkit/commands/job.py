@@ -123,7 +123,8 @@ def show_result(run):
     figures = run.metrics
     if "folds" in figures:
         return shared.show_folds(figures, run.folder)
-    val = "validation pictures, which also chose the checkpoint"
+    chose = "the mix of weights, for which the interval allows" if figures["mix"] else "the checkpoint"
+    val = f"validation pictures, which also chose {chose}"
     click.echo(shared.accuracy_line(figures, "test pictures" if figures["split"] == "test" else val))
     if balanced := shared.balanced_line(figures):
         click.echo(balanced)

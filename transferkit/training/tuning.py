@@ -138,7 +138,7 @@ def _averaged(job: Plan, folder: Path, interrupted: bool) -> dict:
     stirred = mixed = None
     if job.recipe.train.soup and not interrupted:
         stirred = soup.stir(job, folder, checkpoints.load(folder).history)
-    if job.recipe.train.keep == "mix":
+    if job.recipe.train.keep == "mix" and (folder / "checkpoints" / interpolation.START).exists():
         mixed = interpolation.mix(job, folder)
     return {"soup": stirred, "mix": mixed}
 
@@ -188,6 +188,8 @@ def _finish(job: Plan, folder: Path, lost: dict[str, str], averaged: dict, known
         except KeyboardInterrupt:
             say("Interrupted: the network that was measured is saved.")
             interrupted = True
+        except (ValueError, OSError) as error:  # no numbers, no pictures, no room: what is there is not lost for that
+            warn(f"{error} The network that was measured is saved, without the training on all pictures.")
     figures, answers = found or evaluate(network, part)
     if split == "val" and averaged["mix"]:
         figures["ci95"] = list(metrics.corrected(figures, averaged["mix"]["optimism"]))
