@@ -13,7 +13,7 @@ from PIL import Image
 
 import transferkit as tk
 from transferkit import models, rules
-from transferkit.data import audit
+from transferkit.data import audit, look
 from transferkit.features import saved
 from transferkit.features.spec import FeatureSpec, kind
 from transferkit.lookup import UnknownName
@@ -209,3 +209,5 @@ def test_the_rule_squashes_long_pictures_where_a_new_head_is_fitted(own, aspect,
 def test_the_audit_knows_the_pictures_shapes(pets, bordered):
     assert audit.audit(tk.list_images(pets)).aspects == pytest.approx((4 / 3,) * 3)
     assert audit.audit(tk.list_images(bordered)).aspects == (4, 4, 4)
+    looks = tuple(look.Look(width=width, height=height) for width, height in ((9, 9), (8, 4), (3, 9), (16, 4), (5, 25)))
+    assert audit.Audit(tk.list_images(pets), (), looks).aspects == (2, 3, 4)

@@ -1,5 +1,6 @@
 """Pictures that are no squares to a network: 192x320 is 192 high and 320 wide, wherever a size is given."""
 
+import dataclasses
 import json
 import zipfile
 
@@ -20,7 +21,7 @@ from transferkit.lookup import UnknownName
 from transferkit.network import Network, at_size
 from transferkit.pixels import Pixels, sides, spelled
 from transferkit.recipe import Recipe
-from transferkit.training import teaching
+from transferkit.training import losses, teaching
 
 SHAPES = [(48, 80), (80, 48), (32, 96)]  # (height, width)
 PICTURES = [(100, 80), (81, 113), (400, 40), (40, 400), (527, 600), (31, 40), (1, 1), (1301, 401)]
@@ -259,7 +260,11 @@ def test_a_network_that_is_tied_to_its_size_refuses_in_one_sentence(size):
     assert at_size(network, 8).model is network.model
 
 
-def test_the_least_side_is_of_both():
+def test_the_least_side_is_of_both(finished):
+    network = dataclasses.replace(finished.network, minimum=24)
+    for size in ("64x16", "16x64"):
+        with pytest.raises(UnknownName, match=f"needs pictures of at least 24 pixels, not {size}."):
+            at_size(network, size)
     for size in ("320x32", "32x320"):
         with pytest.raises(UnknownName, match=f"alexnet.* needs pictures of at least 63 pixels, not {size}."):
             tk.create("alexnet", weights="none", size=size)
@@ -274,6 +279,10 @@ def test_the_rule_keeps_a_rectangle():
 def test_a_teacher_of_rectangles(finished, wide):
     student = models.load(finished.folder)
     assert teaching.teacher(str(wide.folder), student, "float32")[1] == (24, 48)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    seen = keras.layers.Resizing(24, 48, antialias=True)(pictures)
+    answers = losses.Teacher(wide.network.model, (24, 48))(pictures)
+    np.testing.assert_allclose(answers, wide.network.model(seen), rtol=1e-4, atol=1e-5)
     knobs = QUICK | {"teacher": str(wide.folder), "epochs": 1, "head_epochs": 0}
     run = tk.finetune("tiny", wide.splits.train, wide.splits.val, out=wide.folder.parent / "taught", **knobs)
     assert run.network.pixels.size == 32
