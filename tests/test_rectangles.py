@@ -146,7 +146,7 @@ def test_what_is_no_size_in_a_recipe_and_in_features(size):
         FeatureSpec(size=size)
 
 
-@pytest.mark.parametrize("size", [15, 2049, "15x64", "64x2049"])
+@pytest.mark.parametrize("size", [15, 2049, "15x64", "64x15", "64x2049", "2049x64"])
 def test_limits_hold_for_both_sides(size, pets, cli):
     with pytest.raises(ValueError, match=f"size must be from 16 to 2048, not {size!r}."):
         Recipe().override(size=size)
