@@ -1,16 +1,20 @@
 """`--base auto`: the fastest of the networks here that none other beats by more than chance."""
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from pictures import folder
 
 import transferkit as tk
-from transferkit import zoo
+from transferkit import models, zoo
 from transferkit.features import base_choice
 from transferkit.features.base_choice import Tried
-from transferkit.weights import fetch
+from transferkit.weights import catalogue, fetch
+from transferkit.weights.catalogue import WeightSet
+from transferkit.zoo import layers
 
 
 def tried(base, right, of=100, first=0):
@@ -48,37 +52,49 @@ def test_candidates_are_here_and_the_fastest_is_first(monkeypatch):
 
 
 @pytest.fixture
-def fresh(monkeypatch):
-    """Two networks, of which one sees nothing but grey, with fresh weights in place of public ones."""
-    spec, row = base_choice.FeatureSpec, zoo.variants()["tiny"]
+def shelf(finished, tmp_path, monkeypatch):
+    """Public weights of two networks on this machine: `tiny`, which was trained, and `blind`, which sees nothing."""
+    row, place = zoo.variants()["tiny"], tmp_path / "home" / "weights"
     monkeypatch.setitem(zoo.variants(), "blind", row.__class__(**vars(row) | {"network": _blind}))
-    monkeypatch.setattr(base_choice, "candidates", lambda: ["blind", "tiny"])
-    monkeypatch.setattr(base_choice, "FeatureSpec", lambda base, **words: spec(base, "none", **words))
+    blind = zoo.build("blind", pixels=row.pixels, num_classes=2)
+    networks = {"blind": replace(finished.network, model=blind), "tiny": finished.network}
+    sets = {}
+    for name, network in networks.items():
+        (place / f"{name}.v1").mkdir(parents=True)
+        models.save(network, place / f"{name}.v1" / "w.keras")
+        sets[name] = (WeightSet(name, "v1", "here", "w.keras", "mit", row.pixels, 0.1),)
+    monkeypatch.setattr(catalogue, "_catalogue", lambda: sets)
 
 
 def _blind(x, num_classes):
-    from transferkit.zoo import layers
-
     x = layers.mark(layers.relu(layers.conv(x * 0.0, 16, 3, 2, name="conv"), name="relu"), "stage1")
     return layers.head(layers.pooled(x), num_classes, name="fc")
 
 
-def test_a_job_takes_the_best_and_says_why(fresh, pets, cli, tmp_path):
-    words = ("--base", "auto", "--weights", "none", "--data", pets, "--size", 32, "--dry-run")
+def test_a_job_takes_the_best_and_says_why(shelf, cli, tmp_path):
+    insects = folder(tmp_path / "insects", {"ant": 10, "bee": 10, "fly": 10})
+    words = ("--base", "auto", "--data", insects, "--size", 32, "--dry-run")
     status, out, err = cli("finetune", *words, "--json")
-    plan = json.loads(out)
-    assert status == 0 and plan["recipe"]["model"]["base"] == "tiny", err
-    (why,) = [choice["reason"] for choice in plan["chosen"] if choice["knob"] == "base"]
-    assert why.startswith("probes of 20 pictures: blind 50.0% in ") and ", tiny 100.0% in " in why
-    run = tk.finetune("auto", tk.list_images(pets), weights="none", size=32, epochs=1, out=tmp_path / "run")
-    assert run.recipe.model.base == "tiny"
+    assert status == 0 and json.loads(out)["recipe"]["model"]["base"] == "tiny", err
+    (why,) = [choice["reason"] for choice in json.loads(out)["chosen"] if choice["knob"] == "base"]
+    assert re.fullmatch(r"probes of 24 pictures: blind \d+.\d% in \d+ s, tiny \d+.\d% in \d+ s", why)
+    run = tk.finetune("auto", tk.list_images(insects), size=32, epochs=1, out=tmp_path / "run")
+    assert run.recipe.model.base == "tiny" and run.recipe.train.start == "probe"
 
 
-def test_a_class_of_one_picture_is_refused_in_words(fresh, cli, tmp_path):
+def test_a_probe_without_a_base_takes_all_that_are_here(shelf, cli, pets):
+    status, out, err = cli("probe", "--data", pets, "--size", 32, "--json")
+    assert status == 0 and [row["base"] for row in json.loads(out)] == ["tiny", "blind"], err
+
+
+def test_what_cannot_be_chosen_is_refused_in_words(shelf, cli, tmp_path):
     folder(tmp_path / "d" / "train", {"cat": 1, "dog": 4})
     folder(tmp_path / "d" / "val", {"cat": 1, "dog": 4})
-    status, _, err = cli("finetune", "--base", "auto", "--weights", "none", "--data", tmp_path / "d", "--dry-run")
+    words = ("finetune", "--base", "auto", "--data", tmp_path / "d", "--dry-run")
+    status, _, err = cli(*words)
     assert status == 1 and "has 1 picture" in err and "Traceback" not in err
+    status, _, err = cli(*words, "--weights", "none")
+    assert status == 2 and "base auto compares networks by ImageNet weights, and weights is none: name a base" in err
 
 
 @pytest.mark.parametrize(("quality", "expected"), [("fast", "head"), ("balanced", "all")])

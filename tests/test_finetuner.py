@@ -180,7 +180,8 @@ def test_search_in_a_pipeline(tiny, finished, X, y):
         {"finetuner__base": [tiny], "finetuner__lr": np.array([0.01]), "finetuner__epochs": [3]},
         {"finetuner__base": [str(finished.folder)], "finetuner__weights": ["imagenet"]},
     ]
-    search = GridSearchCV(pipe, grid, cv=2, error_score="raise").fit(X, y)
+    with pytest.warns(UserWarning, match="validation pictures taught the base"):
+        search = GridSearchCV(pipe, grid, cv=2, error_score="raise").fit(X, y)
     assert len(search.cv_results_["params"]) == 2 and search.best_score_ >= 0.5
     assert search.classes_.tolist() == [3, 7] and search.predict_proba(X).shape == (24, 2)
 

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, top_k_accuracy_score
 
+from transferkit.commands.options import balanced_line
 from transferkit.evaluation import metrics
 
 
@@ -40,6 +41,14 @@ def test_a_class_without_pictures_and_few_classes():
     assert found["top5"] is None and found["balanced_accuracy"] == 0.75
     assert found["per_class"]["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "n": 0}
     assert found["confused"] == [["b", "a", 1]]
+
+
+@pytest.mark.parametrize(("counts", "shown"), [((9, 3), True), ((8, 3), False), ((9, 3, 0), True), ((5, 5), False)])
+def test_balanced_accuracy_is_shown_of_unequal_classes(counts, shown):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    figures = metrics.agreement(labels, np.zeros_like(labels), list("abc"[: len(counts)]))
+    line = "balanced accuracy, the mean over the classes: 50.0%"
+    assert balanced_line(figures) == (line if shown else "")
 
 
 def test_calibration_error_by_hand():

@@ -14,8 +14,10 @@ from transferkit.data.listing import Listing
 from transferkit.data.sources import find_splits
 from transferkit.evaluation.metrics import corrected, wilson
 from transferkit.evaluation.predict import evaluate
+from transferkit.network import output_of
 from transferkit.recipe import Recipe
 from transferkit.training import checkpoints, fitting, interpolation, planning, refit, tuning
+from transferkit.training.freezing import release
 from transferkit.training.phases import phases
 
 KNOBS = {"size": 32, "batch_size": 8, "epochs": 2, "lr": 0.01, "seed": 3, "augment": "none"}
@@ -185,6 +187,21 @@ def test_as_many_steps_on_more_pictures(knobs, expected):
     phases(Recipe().override(**knobs | found, lr=0.1, head_lr=0.1, views=0))
 
 
+def test_pictures_that_a_refit_has_learned_from_are_told(trained, insects, cli, tmp_path):
+    """By `evaluate`, and by a run that goes on from it: validation pictures measure neither any more."""
+    assert trained.learned == set(trained.splits.train.paths) | set(trained.splits.val.paths)
+    status, _, err = cli("evaluate", trained.folder)
+    assert status == 0 and "6 of the 6 pictures are ones the run was trained on: these figures are better than" in err
+    status, _, err = cli("finetune", "--base", trained.folder, "--data", insects, "--dry-run")
+    assert status == 0 and "6 of the 6 validation pictures taught the base, so figures on them will be better" in err
+
+
+def test_a_run_that_was_not_done_again_has_not_learned_what_it_held_out(finished, cli):
+    assert finished.learned == set(finished.splits.train.paths)
+    status, _, err = cli("evaluate", finished.folder)
+    assert status == 0 and "trained on" not in err
+
+
 def test_test_pictures_measure_what_is_saved(finished, insects, tmp_path):
     pool = tk.list_images(insects)
     train, test = pool.split(0.3)
@@ -234,12 +251,17 @@ def test_a_head_on_several_depths(finished, insects, tmp_path, monkeypatch):
     assert run.recipe.train.head_layers == "stage1,pooled"
     model = keras.models.load_model(run.folder / "model.keras")
     assert model.get_layer("fc").kernel.shape == (8 + 16, 3)
+    assert len(output_of(model, "stage1").shape) == 4  # the map, not what the head sees of it
+    for word in ("last-stage", "stage2", "head"):
+        assert release(run.network, word) == release(finished.network, word)
     start = load_file(run.folder / "checkpoints" / interpolation.START)
     named = {name: variable for name, (_, variable) in checkpoints.tensor_names(run.network.model).items()}
     for name, variable in named.items():
         variable.assign(start[name])
     assert evaluate(run.network, run.splits.val)[0]["loss"] == pytest.approx(run.history[0]["val_loss"], rel=1e-3)
-    again = tk.finetune(run.folder, tk.list_images(insects), out=tmp_path / "again", **KNOBS)
+    with pytest.raises(ValueError, match="has a head for these classes, which is kept: leave out head_layers."):
+        tk.finetune(run.folder, run.splits.train, run.splits.val, head_layers="stage1", out=tmp_path / "no", **KNOBS)
+    again = tk.finetune(run.folder, run.splits.train, run.splits.val, out=tmp_path / "again", **KNOBS)
     assert again.network.model.get_layer("fc").kernel.shape == (8 + 16, 3)
 
 

@@ -84,11 +84,11 @@ def test_other_classes_are_one_sentence(finished, tiny, cli, tmp_path):
 
 def test_pictures_that_taught_the_teacher_are_told(finished, tiny, pets):
     other = find_splits(pets, seed=8)
-    told = list(teaching.concerns(str(finished.folder), other))
+    told = list(teaching.concerns(str(finished.folder), other, "teacher"))
     count = len(set(finished.splits.train.paths) & set(other.val.paths))
     assert count and told[0].startswith(f"{count} of the {len(other.val)} validation pictures taught the teacher")
-    assert not list(teaching.concerns(str(finished.folder), finished.splits))
-    assert not list(teaching.concerns(tiny, other))
+    assert not list(teaching.concerns(str(finished.folder), finished.splits, "teacher"))
+    assert not list(teaching.concerns(tiny, other, "teacher"))
 
 
 def test_a_path_is_kept_whole(finished, tiny, pets, cli, monkeypatch):

@@ -53,6 +53,13 @@ def test_the_time_left_is_shared_among_epochs(tiny, splits, tmp_path, monkeypatc
     assert calls == [1]
 
 
+def test_a_training_on_all_pictures_takes_its_half(tiny, splits, tmp_path, monkeypatch):
+    measures(monkeypatch)
+    done = run(tiny, splits, tmp_path / "run", time="30s", keep="last", refit="on")
+    # 10 seconds are spent; each training has 10, 2 of them for its end: four epochs of 2 seconds
+    assert (done.recipe.train.epochs, done.recipe.train.time) == (5, "") and done.metrics["refit"] == 24
+
+
 def test_at_least_one_epoch(tiny, splits, tmp_path, monkeypatch, capsys):
     measures(monkeypatch, epoch=100.0)
     done = run(tiny, splits, tmp_path / "run", time="0.5m")

@@ -77,6 +77,8 @@ def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Networ
     if not network.head:
         raise UnknownName(f"{network.base} has no layers to train: give the model as its .keras file in place of it.")
     if isinstance(model.output, dict):
+        if layers not in ((), (head_source(network),)):
+            raise UnknownName(f"{network.base} has several heads while it learns: leave out head_layers.")
         heads = {name: logits._keras_history.operation for name, logits in model.output.items()}
         logits = {name: _renewed(head, len(classes)) for name, head in heads.items()}
     else:
@@ -107,14 +109,15 @@ def _side_by_side(network: Network, layers: tuple[str, ...]):
     if layers in ((), (head_source(network),)):
         return None
     if not isinstance(network.model.get_layer(network.head), keras.layers.Dense):
-        raise UnknownName(f"The head of {network.base} is a convolution, which sees one map: leave out {layers}.")
+        raise UnknownName(f"The head of {network.base} is a convolution, which sees one map: leave out head_layers.")
     own = {head_source(network): network.model.get_layer(network.head).input}  # behind dropout, where there is some
     outputs = [own.get(name, output_of(network.model, name)) for name in layers]
     pooled = [
-        keras.layers.GlobalAveragePooling2D(name=f"{name}.pooled")(output) if len(output.shape) == 4 else output
+        # not f"{name}.pooled": names that begin with a mark's are found by its name
+        keras.layers.GlobalAveragePooling2D(name=f"pooled_{name}")(output) if len(output.shape) == 4 else output
         for name, output in zip(layers, outputs, strict=True)
     ]
-    return keras.layers.Concatenate(name="features")(pooled) if len(pooled) > 1 else pooled[0]
+    return keras.layers.Concatenate(name="head_features")(pooled) if len(pooled) > 1 else pooled[0]
 
 
 def for_use(network: Network) -> Network:

@@ -161,13 +161,13 @@ class Train:
     )
     keep: str | None = knob(
         BY_RULE,
-        "Which weights are kept: best, of the epoch that is best on validation; last; or mix, the last ones averaged "
-        "with those of the start as far as validation likes.",
+        "Which weights are kept: best, of the epoch with the best validation accuracy; last; or mix, the last ones "
+        "averaged with those at the start, half of each unless validation clearly prefers another share.",
         choices=("best", "last", "mix"),
     )
     refit: str | None = knob(
         BY_RULE,
-        "on: once measured, the same training is done again on all pictures, those held out among them, and is kept.",
+        "on: once the network is measured, train again on all pictures, the validation ones among them, and save that.",
         choices=("on", "off"),
     )
     soup: int = knob(0, "So many of the best epochs are averaged where that helps.", low=0, high=20)

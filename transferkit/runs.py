@@ -48,6 +48,13 @@ class Run:
     def splits(self) -> Splits:
         return read_splits(self.folder / "split.csv", self.classes)
 
+    @property
+    def learned(self) -> set[str]:
+        """The pictures that the saved network was trained on: those held out too, where it was trained on all."""
+        refit = (self.folder / "metrics.json").exists() and self.metrics.get("refit")
+        parts = (self.splits.train, self.splits.val) if refit else (self.splits.train,)
+        return {path for part in parts for path in part.paths}
+
     @cached_property
     def unreadable(self) -> tuple[tuple[str, str], ...]:
         """(path, reason) of the pictures that were left out."""

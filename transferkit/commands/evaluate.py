@@ -42,10 +42,13 @@ def command(network, data, weights, pixels, fit, as_json, **knobs):
         listing, split = find_labelled(options.build_recipe(None, knobs | {"data": data}).data, loaded.classes)
     else:
         listing, split = (run.splits.test, "test") if run.splits.test else (run.splits.val, "val")
-    seen = set(map(os.path.realpath, run.splits.train.paths)) if run else set()
+    seen = set(map(os.path.realpath, run.learned)) if run else set()
     trained = sum(os.path.realpath(path) in seen for path in listing.paths)
     if trained:
-        warn(f"{trained:,} of the {len(listing):,} pictures are ones the run was trained on.")
+        warn(
+            f"{trained:,} of the {len(listing):,} pictures are ones the run was trained on: these figures are better "
+            f"than the network is; what it measured on others is in {Path(network) / 'metrics.json'}."
+        )
     figures, _ = evaluate(loaded, listing)
     if as_json:
         options.answer({name: value for name, value in figures.items() if name != "confusion"} | {"split": split})
@@ -65,6 +68,8 @@ def show(figures: dict, what: str):
     click.echo(options.accuracy_line(figures, what))
     top5 = f"top-5 {options.percent(figures['top5'])}, " if figures["top5"] is not None else ""
     click.echo(f"{top5}loss {figures['loss']:.3f}, expected calibration error {figures['ece']:.3f}")
+    if balanced := options.balanced_line(figures):
+        click.echo(balanced)
     click.echo(options.confused_line(figures))
     if figures["unreadable"]:
         click.echo(f"{figures['unreadable']} pictures could not be read and were left out")

@@ -178,11 +178,11 @@ def accuracy_line(figures: dict, what: str) -> str:
 
 
 def balanced_line(figures: dict) -> str:
-    """The mean over the classes, where they are so unequal that it is another question; else ""."""
+    """The balanced accuracy, where the largest class is three times the smallest or more; else ""."""
     counts = [one["n"] for one in figures["per_class"].values() if one["n"]]
     if max(counts) < 3 * min(counts):
         return ""
-    return f"mean of the classes' own accuracies: {percent(figures['balanced_accuracy'])}"
+    return f"balanced accuracy, the mean over the classes: {percent(figures['balanced_accuracy'])}"
 
 
 def confused_line(figures: dict) -> str:

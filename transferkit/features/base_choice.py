@@ -33,8 +33,8 @@ class Tried:
 
 
 def candidates() -> list[str]:
-    """The networks whose default weights are on this machine, the fastest first; those of a billion-fold cost are left
-    to whoever names them.
+    """The networks whose default weights are on this machine, the fastest first; those that cost more than `COSTLY` are
+    left out.
 
     Raises:
         FileNotFoundError: there are none.

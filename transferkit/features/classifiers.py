@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from transferkit.lookup import pick
 
 STRENGTHS = np.logspace(-1, 4, 11)  # C of logreg; on features of mean square length 1 the best one was 10 to 100
-USUAL = 30.0  # C where nothing can be held out: within a point of the best on all of ten draws of four sets
+USUAL = 30.0  # C where nothing can be held out: within a point of the best on eleven draws of four sets
 PENALTIES = np.logspace(5, -6, 12)  # of ridge
 FOLDS = 5
 MANY = 1000  # pictures, from where one part held out chooses as well as folds

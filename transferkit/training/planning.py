@@ -58,6 +58,10 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     if wanted.augment.augment is not None:
         augment.parse(wanted.augment.augment, axes.of(wanted.augment.pca))
     check_time(wanted.train)
+    if wanted.model.base == AUTO and wanted.model.weights != "imagenet":
+        raise UnknownName(
+            f"base {AUTO} compares networks by ImageNet weights, and weights is {wanted.model.weights}: name a base."
+        )
     wanted = _anchored(wanted)
     device = devices.choose(wanted.train.devices, wanted.train.precision, workers.joined(wanted.train.workers))
     keras.utils.set_random_seed(wanted.train.seed)
@@ -169,6 +173,9 @@ def _split(wanted: Recipe, audits: dict[str, audit.Audit], fewer: tuple) -> Spli
         apart = {"train": folds.pooled(splits)} | ({"test": splits.test} if splits.test else {})
     for concern in audit.concerns(apart, looks):
         warn(concern)
+    for role, run in (("base", wanted.model.base), ("teacher", wanted.train.teacher)):
+        for concern in teaching.concerns(run, splits, role):
+            warn(concern)
     return splits
 
 
@@ -214,8 +221,11 @@ def _anchored(recipe: Recipe) -> Recipe:
 
 def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe) -> Network:
     """The network with the job's classes, size and fit."""
+    layers = layers_of(recipe.train.head_layers)
     if network.classes != classes or not network.head:  # of which `with_head` says why it cannot be
-        network = with_head(network, classes, layers_of(recipe.train.head_layers))
+        network = with_head(network, classes, layers)
+    elif layers != (head_source(network),):
+        raise UnknownName(f"{network.base} has a head for these classes, which is kept: leave out head_layers.")
     network = with_fit(at_size(network, recipe.model.size), recipe.model.fit)
     for word in words_of(recipe.train.unfreeze):
         release(network, word)  # so is an unknown layer
@@ -238,8 +248,6 @@ def _taught(base: str, job: Plan) -> dict:
     """The plan's `teacher` and `teacher_shape`, where it has one."""
     if not base:
         return {}
-    for concern in teaching.concerns(base, job.splits):
-        warn(concern)
     return dict(zip(("teacher", "teacher_shape"), teaching.teacher(base, job.network, job.device.policy), strict=True))
 
 

@@ -45,17 +45,23 @@ def teacher(base: str, student: Network, policy: str) -> tuple[keras.Model, tupl
     return model, shape if shape != student.pixels.shape else None
 
 
-def concerns(base: str, splits: Splits) -> Iterator[str]:
-    """A sentence for each split to be judged by whose pictures the teacher, a run, was trained on."""
-    if not (Path(base) / "split.csv").exists():
+def concerns(run: str, splits: Splits, role: str) -> Iterator[str]:
+    """A sentence for each split to be judged by whose pictures a run was trained on that this one begins with.
+
+    Args:
+        run: its folder; nothing else has a record of its pictures.
+        role: "base" or "teacher".
+    """
+    if not run or not (Path(run) / "split.csv").exists():
         return
-    learnt = set(runs.Run(Path(base)).splits.train.paths)
+    learnt = runs.Run(Path(run)).learned
     for name, part in splits.items():
         count = sum(path in learnt for path in part.paths)
         if name != "train" and count:
             yield (
-                f"{count:,} of the {len(part):,} {SPLITS[name]} pictures taught the teacher, so figures on them will "
-                "be better than the network is: give both runs the same --seed, --validation and pictures."
+                f"{count:,} of the {len(part):,} {SPLITS[name]} pictures taught the {role}, so figures on them will "
+                "be better than the network is: give both runs the same --seed, --validation and pictures, and "
+                f"--refit off to the {role}'s."
             )
 
 
