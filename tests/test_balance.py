@@ -2,12 +2,16 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from pictures import folder
+from scipy.special import softmax
 
 from transferkit.data.order import Order
-from transferkit.recipe import Train
-from transferkit.training import planning
+from transferkit.data.sources import find_splits
+from transferkit.evaluation.predict import outputs_of
+from transferkit.recipe import Recipe, Train
+from transferkit.training import planning, probing
 
 
 def drawn(labels, *, epoch=0, **more):
@@ -56,3 +60,20 @@ def test_the_plan_says_so(cli, tiny, tmp_path):
     words = ("finetune", "--base", tiny, "--weights", "none", "--data", data, "--dry-run")
     assert "Class cat has 10 pictures and class dog 2: with --balance weights" in cli(*words)[2]
     assert "with --balance weights" not in cli(*words, "--balance", "focal")[2]
+
+
+@pytest.mark.parametrize("balance", ("none", "weights", "sampling", "focal"))
+def test_the_regression_at_the_start_is_balanced_too(finished, tmp_path, balance):
+    """An intercept without penalty makes the mean chance of a class its share, in the weights that were given."""
+    data = folder(tmp_path / "data", {"ant": 18, "bee": 6})
+    wanted = Recipe().override(base=str(finished.folder), size=32, balance=balance, keep="best")
+    job = planning.plan(wanted, find_splits(data))
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    probing.start(job, tmp_path / "run", {})
+    train, labels = job.splits.train, np.array(job.splits.train.labels)
+    logits, _ = outputs_of(job.network.model, train.paths, job.network.pixels)
+    chances = softmax(logits, axis=1)
+    if balance in ("weights", "sampling"):
+        assert np.mean([chances[labels == label].mean(0) for label in (0, 1)], 0) == pytest.approx([0.5, 0.5], abs=0.02)
+    else:
+        assert chances.mean(0) == pytest.approx(np.bincount(labels) / len(labels), abs=0.02)

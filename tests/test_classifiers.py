@@ -68,6 +68,25 @@ def test_strength_is_that_of_the_papers_loss():
     assert np.abs(model.coef_.T - weights).max() < 1e-3
 
 
+def test_balanced_classes_are_as_if_each_had_as_many_pictures():
+    X, _ = features(9, 20)
+    labels = np.array([0] * 8 + [1])
+    found = classifiers.fitted("logreg", X, labels, class_weight="balanced")
+    rows = np.r_[:8, [8] * 8]  # the only picture of its class, eight times
+    scaled = found[0].transform(X)
+    same = LogisticRegression(C=classifiers.USUAL * 9 / 16, tol=1e-8, max_iter=10_000).fit(scaled[rows], labels[rows])
+    assert found.decision_function(X) == pytest.approx(same.decision_function(scaled), rel=0.01)
+
+
+def test_the_strength_of_balanced_classes_is_chosen_by_a_balanced_loss():
+    X, _ = features(60, 5)
+    labels = np.repeat([0, 1], [50, 10])
+    model = LogisticRegression().fit(X, labels)
+    losses = -model.predict_log_proba(X)[np.arange(60), labels]
+    score = classifiers.build("logreg", X.shape, labels, class_weight="balanced")[-1].scoring
+    assert -score(model, X, labels) == pytest.approx((losses[:50].mean() + losses[50:].mean()) / 2)
+
+
 @pytest.mark.parametrize("d", [10, 200])
 def test_the_rotation_loses_nothing(d):
     # in float64 by a solver that goes to the end: what is left is the rotation's own, on any processor

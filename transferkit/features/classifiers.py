@@ -14,11 +14,13 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, RidgeClassifier, RidgeClassifierCV
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold, StratifiedShuffleSplit
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.utils.class_weight import compute_sample_weight
 from threadpoolctl import threadpool_limits
 
 from transferkit.lookup import pick
@@ -31,20 +33,26 @@ MANY = 1000  # pictures, from where one part held out chooses as well as folds
 SMALL = 10_000_000  # numbers; in products of less, threads wait for each other: 33 s became 2 s beside other processes
 
 
-def logreg(shape, held_out, seed):
+def logreg(shape, held_out, seed, class_weight=None):
     """Multinomial logistic regression, L2, L-BFGS (Kornblith et al. 2019, supplement), its strength chosen by log-loss.
 
     Theirs is chosen by accuracy, which of few pictures leaves many ties: the strongest penalty won them, and gave
-    probabilities near chance.
+    probabilities near chance. With `class_weight` "balanced", each class counts as much, in that log-loss too.
     """
     # The penalty sees lengths alone, so as many axes as pictures lose nothing; L-BFGS is faster where the mean is 0.
     axes = PCA(svd_solver="full") if shape[0] < shape[1] else StandardScaler(with_std=False)
     if held_out is None:
-        return make_pipeline(axes, LogisticRegression(C=USUAL, max_iter=1000))
+        return make_pipeline(axes, LogisticRegression(C=USUAL, class_weight=class_weight, max_iter=1000))
     # It starts each strength where the one before ended, a fourth of the time that a grid search takes.
     now = {"l1_ratios": (0.0,), "use_legacy_attributes": False}  # scikit-learn 1.10 takes it for granted, 1.8 warns
-    path = LogisticRegressionCV(Cs=STRENGTHS, cv=held_out, scoring="neg_log_loss", max_iter=1000, **now)
-    return make_pipeline(axes, path)
+    words = {"class_weight": class_weight, "scoring": _balanced_log_loss if class_weight else "neg_log_loss"}
+    return make_pipeline(axes, LogisticRegressionCV(Cs=STRENGTHS, cv=held_out, max_iter=1000, **words, **now))
+
+
+def _balanced_log_loss(estimator, features, labels) -> float:
+    """The negative log-loss in which each class counts as much, as scikit-learn's scorers are called."""
+    weights = compute_sample_weight("balanced", labels)
+    return -log_loss(labels, estimator.predict_proba(features), sample_weight=weights, labels=estimator.classes_)
 
 
 def svm(shape, held_out, seed):
@@ -73,7 +81,7 @@ def check(name: str):
     pick(CLASSIFIERS, name, "classifier")
 
 
-def build(name: str, shape: tuple[int, int], labels, groups=None, *, seed: int = 0):
+def build(name: str, shape: tuple[int, int], labels, groups=None, *, seed: int = 0, **options):
     """A scikit-learn estimator, not fitted, that chooses its strength inside `fit`.
 
     Args:
@@ -84,21 +92,23 @@ def build(name: str, shape: tuple[int, int], labels, groups=None, *, seed: int =
         groups: (n,) or None; what has the same one stays on one side of what is held out. The estimator is then for
             these very rows.
         seed: of what is held out.
+        options: of that classifier.
 
     Raises:
         UnknownName: no classifier is called that.
     """
     make, held_out = pick(CLASSIFIERS, name, "classifier"), _held_out(np.asarray(labels), groups, seed)
-    return make(shape, held_out, seed)
+    return make(shape, held_out, seed, **options)
 
 
-def fitted(name: str, features, labels, groups=None, *, widths=None, seed: int = 0):
+def fitted(name: str, features, labels, groups=None, *, widths=None, seed: int = 0, **options):
     """`build` on features brought to one scale, fitted, and without the search: only what predicts, of types that skops
     trusts.
 
     Args:
         features: (n, d), of finite numbers.
         widths: of the layers whose features stand side by side in `features`; by default one of d.
+        options: of that classifier.
 
     Raises:
         UnknownName: no classifier is called that.
@@ -108,7 +118,7 @@ def fitted(name: str, features, labels, groups=None, *, widths=None, seed: int =
     if len(classes := np.unique(labels)) < 2:
         raise ValueError(f"All {len(labels)} pictures are of class {classes[0]}: a classifier needs two classes.")
     scaler = block_scale(features, widths or (features.shape[1],))
-    estimator = build(name, features.shape, labels, groups, seed=seed)
+    estimator = build(name, features.shape, labels, groups, seed=seed, **options)
     with _steady(features):
         learnt = _without_search(estimator.fit(scaler.transform(features), labels))
     return Pipeline([("scale", scaler), *(learnt.steps if isinstance(learnt, Pipeline) else [(name, learnt)])])

@@ -43,7 +43,9 @@ def start(job: Plan, folder: Path, lost: dict[str, str]):
     train, rows, widths = features["train"]
     labels = np.array(job.splits.train.labels)[rows]
     groups = np.array(job.splits.train.groups)[rows] if job.splits.train.groups else None
-    regression = classifiers.fitted("logreg", train, labels, groups, widths=widths, seed=job.recipe.train.seed)
+    knobs = job.recipe.train
+    ways = {"seed": knobs.seed, "class_weight": "balanced" if knobs.balance in ("weights", "sampling") else None}
+    regression = classifiers.fitted("logreg", train, labels, groups, widths=widths, **ways)
     kernel, bias = linear(regression, train.shape[1], len(job.network.classes))
     job.network.model.get_layer(job.network.head).set_weights([kernel, bias])
     row = {"phase": "probe", "epoch": 0}
@@ -62,9 +64,9 @@ def start(job: Plan, folder: Path, lost: dict[str, str]):
         for row, guess in zip(rows, guesses, strict=True)
     }
     write(folder / "checkpoints" / BASELINE, hits)
-    for name in (checkpoints.BEST, interpolation.START) if job.recipe.train.keep == "mix" else (checkpoints.BEST,):
+    for name in (checkpoints.BEST, interpolation.START) if knobs.keep == "mix" else (checkpoints.BEST,):
         checkpoints.save_weights(job.network, folder / "checkpoints" / name)
-    checkpoints.save(folder, State(history=[row], parts=job.recipe.train.accumulate))
+    checkpoints.save(folder, State(history=[row], parts=knobs.accumulate))
     say(f"logistic regression on the frozen network's features  val_accuracy {row['val_accuracy']:.3f}")
 
 
