@@ -17,6 +17,7 @@ from transferkit.weights.assign import fit, grow
 from transferkit.weights.catalogue import is_file, sets, weight_set
 from transferkit.weights.fetch import fetch
 from transferkit.weights.imagenet import class_names
+from transferkit.weights.portable import make_portable
 
 NOTE, FORMAT = "transferkit.json", 1  # the extra member of a .keras file: what Keras has no place for
 
@@ -145,7 +146,7 @@ def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str 
 def save(network: Network, path: Path):
     """Write a `.keras` file that plain Keras loads, uncompiled and in float32, with our note as an extra member.
 
-    Heads for training are left out.
+    Heads for training are left out. Keras from 3.6 on loads it, if it has the layers.
     """
     note = {
         "format": FORMAT,
@@ -158,8 +159,7 @@ def save(network: Network, path: Path):
 
     def to(partial):
         _as_saved(for_use(network).model).save(partial)
-        with zipfile.ZipFile(partial, "a") as archive:
-            archive.writestr(NOTE, json.dumps(note, ensure_ascii=False, indent=1))
+        make_portable(partial, {NOTE: json.dumps(note, ensure_ascii=False, indent=1)})
 
     atomic.write(path, to)
 
