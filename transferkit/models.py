@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from transferkit import adopt, atomic, zoo
 from transferkit.lookup import UnknownName, known, nearest
@@ -87,7 +88,17 @@ def to_train(base: str, weights: str, *, pixels: str = "", size: int | str | Non
     return _loaded(base, weights, pixels, size=size, give=grow)
 
 
-def _loaded(
+def _loaded(base: str, weights: str, pixels: str, **words) -> Network:
+    network = _found(base, weights, pixels, **words)
+    spoilt = [one.path for one in network.model.weights if not np.isfinite(np.asarray(one, "float32")).all()]
+    if spoilt:
+        few = ", ".join(spoilt[:3]) + (f" and {len(spoilt) - 3} more" if len(spoilt) > 3 else "")
+        source = weights if is_file(weights) else base
+        raise ValueError(f"{source} holds weights that are no numbers, or infinite: {few}. Take an earlier checkpoint.")
+    return network
+
+
+def _found(
     base: str, weights: str, pixels: str, *, num_classes: int | None = None, size: int | str | None = None, give=fit
 ) -> Network:
     """`num_classes` and `size` are of fresh weights; `give` assigns those of a file, which has its own."""
