@@ -85,7 +85,7 @@ def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Networ
         heads = {"logits": model.get_layer(network.head)}
         logits = _renewed(heads["logits"], len(classes), _side_by_side(network, layers))
         for layer in model.layers[model.layers.index(heads["logits"]) + 1 :]:  # a chain: nothing else leads on from it
-            logits = type(layer).from_config(layer.get_config())(logits)
+            logits = remade(layer)(logits)
     model = keras.Model(model.input, logits, name=model.name)
     loaded = ()
     if network.loaded:
@@ -101,7 +101,7 @@ def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Networ
 def _renewed(head, count: int, source=None):
     """The output of a fresh layer of the same kind, for so many classes, in the same place or behind another source."""
     width = {"units": count} if isinstance(head, keras.layers.Dense) else {"filters": count}
-    return type(head).from_config(head.get_config() | width)(head.input if source is None else source)
+    return remade(head, **width)(head.input if source is None else source)
 
 
 def _side_by_side(network: Network, layers: tuple[str, ...]):
@@ -217,12 +217,13 @@ def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=())
     pictures = keras.Input(shape or model.input_shape[1:], name="pictures")
 
     def clone(layer):
-        config = layer.get_config()
+        changes = {}
         if policy and isinstance(layer, keras.layers.Layer):  # operations have no policy of their own
-            config["dtype"] = "float32" if layer.name in exact else policy
+            changes["dtype"] = "float32" if layer.name in exact else policy
         if layer.name == "pixels" and not front:
-            config |= {key: _widened(config[key], pictures.shape[-1]) for key in ("scale", "offset")}
-        return type(layer).from_config(config)
+            config = layer.get_config()
+            changes |= {key: _widened(config[key], pictures.shape[-1]) for key in ("scale", "offset")}
+        return remade(layer, **changes)
 
     def call(layer, *args, **kwargs):
         if front and args and args[0] is pictures:
@@ -237,6 +238,13 @@ def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=())
     for new, old in zip(copy.weights, model.weights, strict=True):
         new.assign(_fitted(np.asarray(old), new.shape))
     return copy
+
+
+def remade(layer, **changes):
+    """A fresh layer of the same configuration but for some arguments; in that of a user's class the name may lack."""
+    new = type(layer).from_config(layer.get_config() | changes)
+    new.name = changes.get("name", layer.name)
+    return new
 
 
 def _widened(constants, channels: int):

@@ -118,18 +118,11 @@ def _variables(model: keras.Model) -> dict:
     """All of them by name, but for sums of gradients, which are 0 between two steps."""
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    groups = {
-        "model": learning(model),
-        "optimizer": model.optimizer.variables if model.optimizer else [],
-    }
-    kept = {
-        group: [variable for variable in variables if "gradient_accumulator" not in variable.path]
-        for group, variables in groups.items()
-    }
-    return {
-        f"{group}/{name}": variable
-        for group, variables in kept.items()
-        for name, variable in _numbered(variables).items()
+    variables = model.optimizer.variables if model.optimizer else ()
+    state = [variable for variable in variables if "gradient_accumulator" not in variable.path]
+    # by place alone: their names hold those of layers, which may be numbered otherwise in another process
+    return {f"model/{name}": variable for name, variable in _numbered(learning(model)).items()} | {
+        f"optimizer/{number:04d}": variable for number, variable in enumerate(state)
     }
 
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from transferkit.network import remade
 from transferkit.training import patches
 from transferkit.training.devices import Device
 from transferkit.training.freezing import layers_inside, same_frozen
@@ -24,7 +25,7 @@ def placed(model: keras.Model, device: Device) -> keras.Model:
 
     with device.strategy.scope():
         # of the bare graph: a clone of a compiled model would be compiled as well
-        copy = keras.models.clone_model(keras.Model(model.input, model.output, name=model.name))
+        copy = keras.models.clone_model(keras.Model(model.input, model.output, name=model.name), clone_function=remade)
     for new, old in zip(copy.variables, model.variables, strict=True):
         new.assign(np.asarray(old))
         if new.trainable != old.trainable:  # of a norm's scale and shift, which its layer's config says nothing of
