@@ -145,11 +145,11 @@ def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str 
     if file.pixels:  # the publisher's names tell what its networks were fed
         pixels = CONVENTIONS[file.pixels]
     kernel = file.tensors.get(f"{row.head}.weight")
-    count = row.classes if kernel is None else kernel.shape[0 if file.layout == "torch" else -1]
+    count = 1 if kernel is None else kernel.shape[0 if file.layout == "torch" else -1]
     model = zoo.build(name, pixels=pixels, num_classes=count)
-    loaded = give(model, file, source=str(path))
+    loaded = give(model, file, source=str(path), head=row.head)
     rgb = dataclasses.replace(pixels, repeat=False)
-    classes = classes or class_names(count)
+    classes = () if kernel is None else classes or class_names(count)
     network = Network(model, rgb, classes, row.head, f"{name} ({source})", loaded, zoo.minimum(name))
     return with_channels(network, pixels.channels)
 
