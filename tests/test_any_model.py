@@ -1,5 +1,8 @@
 """Keras models of every make as a base: read, fine-tuned, cut short and resumed, saved, and loaded by Keras alone."""
 
+import importlib
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -129,3 +132,29 @@ def test_a_model_is_fine_tuned_resumed_and_saved(make, pets, tmp_path, monkeypat
     figures = report(chances, np.array(splits.val.labels)[rows], splits.val.classes)
     assert figures["accuracy"] == whole.metrics["accuracy"]
     assert figures["loss"] == pytest.approx(whole.metrics["loss"], rel=1e-3)
+
+
+LAYERS = """
+import keras
+
+@keras.saving.register_keras_serializable("theirs")
+class Doubled(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+"""
+
+
+def test_a_module_of_the_users_is_imported_where_it_is_named(cli, tmp_path, monkeypatch):
+    (tmp_path / "doubled_layers.py").write_text(LAYERS)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        layer = importlib.import_module("doubled_layers").Doubled
+        path = file_of(lambda x: L.GlobalAveragePooling2D()(layer()(x)), tmp_path)
+    forget = keras.saving.get_custom_objects()
+    monkeypatch.setattr("keras.src.saving.object_registration.GLOBAL_CUSTOM_OBJECTS", {})
+    monkeypatch.delitem(sys.modules, "doubled_layers")
+    assert forget and "'Doubled', which is none of Keras' own" in cli("inspect", path)[2]
+    status, out, err = cli("inspect", path, "--import", "doubled_layers")
+    assert status == 0 and "Doubled" in out, err
+    status, _, err = cli("--import=doubled_layer", "inspect", path)
+    assert status == 2 and "--import doubled_layer failed (No module named 'doubled_layer'): expected a Python" in err
