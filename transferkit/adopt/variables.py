@@ -1,4 +1,4 @@
-"""The weights of a Keras 2 file put into a model that was built from its configuration: each once, or none."""
+"""The weights of a file put into a model that was built from its configuration: each once, or none."""
 
 import re
 
@@ -7,8 +7,12 @@ import keras
 import numpy as np
 
 from transferkit.adopt.graph import Unfit
+from transferkit.adopt.inside import every, own_weights, parts, snake
 
-OTHER_NAMES = {("DepthwiseConv2D", "kernel"): "depthwise_kernel"}  # of Keras 2, for a variable of Keras 3
+# What Keras 2 calls a variable of Keras 3.
+OTHER_NAMES = {(f"DepthwiseConv{rank}D", "kernel"): "depthwise_kernel" for rank in (1, 2)}
+OTHER_NAMES |= {("SpectralNormalization", "vector_u"): "sn_u"}
+CELL = re.compile(r"(?:lstm|gru|simple_rnn)_cell(?:_\d+)?/")  # a scope that early versions do not have
 ROOTS = "layers", "_layer_checkpoint_dependencies"  # of archives; the latter in those of TensorFlow 2.13
 # Layer, below a nested model as "net/conv1"; name or number of the variable; values.
 Found = list[tuple[str, str, np.ndarray]]
@@ -24,9 +28,9 @@ def fill(model: keras.Model, found: Found) -> list[str]:
         Unfit: the tensors do not fit; the model's weights are then as they were.
     """
     found = [(layer, name, value) for layer, name, value in found if value.dtype.kind == "f"]  # others count, or draw
-    numbered = all(name.isdigit() for _, name, _ in found)
+    numbered = all(name.rpartition("/")[2].isdigit() for _, name, _ in found)
     wanted = [row for row in _variables(model) if row[3].dtype.startswith(("float", "bfloat"))]
-    names = [(label, str(number) if numbered else _name(layer, variable)) for label, layer, number, variable in wanted]
+    names = [(label, key if numbered else _name(layer, variable)) for label, layer, key, variable in wanted]
     by_name = {(layer, name): value for layer, name, value in found}
     shapes, changes = [tuple(variable.shape) for *_, variable in wanted], []
     if len(by_name) == len(found) and len(set(names)) == len(names) and set(names) == set(by_name):
@@ -41,22 +45,24 @@ def fill(model: keras.Model, found: Found) -> list[str]:
         if value.shape != shape:
             theirs = "/".join(theirs)
             raise Unfit(f"holds {theirs} of shape {value.shape}, expected {shape} for {'/'.join(ours)}.")
-    for (_, layer, _, variable), (*_, value) in zip(wanted, found, strict=True):
+    for (*_, variable), (*_, value) in zip(wanted, found, strict=True):
         variable.assign(value)
+    for layer in every(model):  # Keras itself does it for the outermost layers of an `.h5` file alone
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
     return changes
 
 
 def _variables(model: keras.Model, top: str = ""):
-    """(label, layer, number in it, variable) of all layers, nested ones too, in the order in which Keras 2 writes them.
+    """(label, layer, key in it, variable) of all layers, nested ones too, in the order of an `.h5` file.
 
     The label is the layer's name, after that of the outermost nested model it stands in.
     """
     for layer in model.layers:
         if not isinstance(layer, keras.Model):
-            label = f"{top}{layer.name}"
-            yield from ((label, layer, number, variable) for number, variable in enumerate(layer.weights))
+            label, keys = f"{top}{layer.name}", _keys(layer)
+            ordered = (*layer.trainable_weights, *layer.non_trainable_weights)
+            yield from ((label, layer, keys.get(id(variable), ""), variable) for variable in ordered)
             continue
         inner = list(_variables(layer, top or f"{layer.name}/"))
         learns = {id(variable) for variable in layer.trainable_weights}
@@ -64,9 +70,27 @@ def _variables(model: keras.Model, top: str = ""):
         yield from (row for row in inner if id(row[3]) not in learns)
 
 
+def _keys(layer, top: str = "") -> dict[int, str]:
+    """What a `.keras` file calls the variables of a layer, by their ids: `0`, or `cell/0` where they are further in."""
+    keys = {id(variable): f"{top}{number}" for number, variable in enumerate(own_weights(layer))}
+    for key, part in parts(layer).items():
+        keys |= _keys(part, f"{top}{key}/")
+    return keys
+
+
 def _name(layer, variable) -> str:
-    name = variable.path.rpartition(f"{layer.name}/")[2]
-    return OTHER_NAMES.get((type(layer).__name__, name), name)
+    """What Keras 2 calls a variable of a layer, with the scopes in it: `kernel`, `forward_gru/kernel`."""
+    scopes = variable.path.split("/")
+    name = _inside(layer.name, scopes)
+    if isinstance(layer, keras.layers.TimeDistributed):
+        name = name.removeprefix(f"{layer.layer.name}/")
+    return OTHER_NAMES.get((type(layer).__name__, name), CELL.sub("", name))
+
+
+def _inside(layer: str, scopes: list[str]) -> str:
+    """What comes after the name of a layer in the path of a variable, at the least its last part."""
+    known = [position for position, scope in enumerate(scopes[:-1]) if scope == layer]
+    return "/".join(scopes[known[-1] + 1 if known else -1 :])
 
 
 def of_group(root: h5py.Group, model: keras.Model) -> Found:
@@ -75,12 +99,13 @@ def of_group(root: h5py.Group, model: keras.Model) -> Found:
     nested = {layer.name for layer in model.layers if isinstance(layer, keras.Model)}
     for group in _listed(root, "layer_names"):
         for weight in _listed(root[group], "weight_names"):
-            parts = weight.partition(":")[0].split("/")
-            layer, name = group.replace("/", "."), parts[-1]
+            scopes = weight.partition(":")[0].split("/")
+            layer = group.replace("/", ".")
+            inner = group
             if group in nested:
-                known = [number for number, part in enumerate(parts[:-1]) if part in leaves] or [len(parts) - 2]
-                layer, name = f"{group}/{parts[known[-1]]}", "/".join(parts[known[-1] + 1 :])
-            found.append((layer, name, np.asarray(root[group][weight])))
+                inner = next((scope for scope in reversed(scopes[:-1]) if scope in leaves), scopes[-2])
+                layer = f"{group}/{inner}"
+            found.append((layer, CELL.sub("", _inside(inner, scopes)), np.asarray(root[group][weight])))
     return found
 
 
@@ -111,10 +136,18 @@ def of_archive(group: h5py.Group, entries: list[dict], top: str = "") -> Found:
         if isinstance(config, dict) and "layers" in config:
             found += of_archive(inner, config["layers"], top or f"{config['name']}/")
             continue
-        variables = inner.get("vars", {})
-        name = config["name"].replace("/", ".")
-        found += [(f"{top}{name}", key, np.asarray(variables[key])) for key in sorted(variables, key=int)]
+        name = f"{top}{config['name'].replace('/', '.')}"
+        found += [(name, key, value) for key, value in _arrays(inner)]
     return found
+
+
+def _arrays(group: h5py.Group, top: str = ""):
+    """(key, array) of a layer in an archive, with those of the layers in it, as `_keys` calls them."""
+    for key in sorted(group.get("vars", {}), key=int):
+        yield f"{top}{key}", np.asarray(group["vars"][key])
+    for key, inner in group.items():
+        if key != "vars" and isinstance(inner, h5py.Group):
+            yield from _arrays(inner, f"{top}{key}/")
 
 
 def check_all(group: h5py.Group, found: Found):
@@ -125,9 +158,3 @@ def check_all(group: h5py.Group, found: Found):
     told = sum(value.dtype.kind == "f" for *_, value in found)
     if sum(held) > told:
         raise Unfit(f"holds {sum(held)} tensors, expected {told}.")
-
-
-def snake(name: str) -> str:
-    """The name of a class as Keras makes keys of it: `DepthwiseConv2D` is `depthwise_conv2d`."""
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
