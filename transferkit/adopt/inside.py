@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import keras
 
-# Attributes that hold a layer, which are keys in files of Keras too: of wrappers, recurrent layers and attention.
-HOLDERS = ("layer", "forward_layer", "backward_layer", "cell")
-HOLDERS += ("_query_dense", "_key_dense", "_value_dense", "_output_dense")
+# Attributes that hold a layer, of wrappers, recurrent layers and attention, which are keys in `.keras` files too; and
+# how `.h5` files tell those apart that have sisters.
+HOLDERS = {"layer": "", "cell": "", "forward_layer": "forward", "backward_layer": "backward"}
+HOLDERS |= {f"_{role}_dense": role for role in ("query", "key", "value")} | {"_output_dense": "attention_output"}
 
 
 def parts(layer: keras.Layer) -> dict[str, keras.Layer]:

@@ -38,7 +38,7 @@ FUNCTIONS = {
     "nn.silu": lambda x, beta=1.0: ops.silu(x) if beta == 1 else x * ops.sigmoid(beta * x),
     "nn.softmax": lambda x, axis=-1: layers.Softmax()(x) if axis in (-1, len(x.shape) - 1) else ops.softmax(x, axis),
     "math.softplus": ops.softplus,
-    "reshape": ops.reshape,
+    "reshape": lambda x, shape: ops.reshape(x, shape),
 }
 
 

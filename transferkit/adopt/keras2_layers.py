@@ -54,9 +54,10 @@ WITHOUT_MEANING = {
     "sparse": (False, None),
     "time_major": (False,),
     "value_shape": None,
-    "virtual_batch_size": None,  # batches are cut in training alone
+    "virtual_batch_size": (None,),
 }
 TAKEN = {"groups": ("GroupNormalization",)}
+WITHOUT_TRAINABLE = ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
 RENAMED = {("LeakyReLU", "alpha"): "negative_slope", ("ThresholdedReLU", "theta"): "threshold"}
 OTHER_CLASSES = {
     "BatchNormalizationV1": "BatchNormalization",
@@ -118,7 +119,7 @@ def _translated(kind: str, config: dict) -> dict:
     told = {}
     for key, value in config.items():
         ignored = WITHOUT_MEANING.get(key, ()) if kind not in TAKEN.get(key, ()) else ()
-        if ignored is None or value in ignored:
+        if ignored is None or value in ignored or (key == "trainable" and kind in WITHOUT_TRAINABLE):
             continue
         if key.endswith("_initializer") or (value is None and key.endswith(("_regularizer", "_constraint"))):
             continue  # the weights come from the file

@@ -32,8 +32,8 @@ def with_modules(entry: dict) -> dict:
     kind, config = entry["class_name"], entry["config"]
     if "layers" in config:
         config = config | {"layers": [with_modules(layer) for layer in config["layers"]]}
-    is_layer = kind in MODELS or kind == "InputLayer" or "trainable" in config
-    found = layer_class(kind) if is_layer else _operation(kind)
+    # an operation and a layer may have one name: a layer that has a sister tells whether it is trainable
+    found = (None if "trainable" in config else _operation(kind)) or layer_class(kind)
     where = {"module": found and found.__module__, "registered_name": None if found else kind}
     return entry | {"config": config, "class_name": found.__name__ if found else kind} | where
 

@@ -7,12 +7,11 @@ import keras
 import numpy as np
 
 from transferkit.adopt.graph import Unfit
-from transferkit.adopt.inside import every, own_weights, parts, snake
+from transferkit.adopt.inside import HOLDERS, every, own_weights, parts, snake
 
 # What Keras 2 calls a variable of Keras 3.
 OTHER_NAMES = {(f"DepthwiseConv{rank}D", "kernel"): "depthwise_kernel" for rank in (1, 2)}
-OTHER_NAMES |= {("SpectralNormalization", "vector_u"): "sn_u"}
-CELL = re.compile(r"(?:lstm|gru|simple_rnn)_cell(?:_\d+)?/")  # a scope that early versions do not have
+OTHER_NAMES |= {("LayerScale", "variable"): "gamma", ("SpectralNormalization", "vector_u"): "sn_u"}
 ROOTS = "layers", "_layer_checkpoint_dependencies"  # of archives; the latter in those of TensorFlow 2.13
 # Layer, below a nested model as "net/conv1"; name or number of the variable; values.
 Found = list[tuple[str, str, np.ndarray]]
@@ -30,8 +29,13 @@ def fill(model: keras.Model, found: Found) -> list[str]:
     found = [(layer, name, value) for layer, name, value in found if value.dtype.kind == "f"]  # others count, or draw
     numbered = all(name.rpartition("/")[2].isdigit() for _, name, _ in found)
     wanted = [row for row in _variables(model) if row[3].dtype.startswith(("float", "bfloat"))]
-    names = [(label, key if numbered else _name(layer, variable)) for label, layer, key, variable in wanted]
     by_name = {(layer, name): value for layer, name, value in found}
+    for others in ({}, OTHER_NAMES):
+        names = [
+            (label, key if numbered else _name(layer, key, variable, others)) for label, layer, key, variable in wanted
+        ]
+        if set(names) == set(by_name):
+            break
     shapes, changes = [tuple(variable.shape) for *_, variable in wanted], []
     if len(by_name) == len(found) and len(set(names)) == len(names) and set(names) == set(by_name):
         found = [(*name, by_name[name]) for name in names]
@@ -78,19 +82,23 @@ def _keys(layer, top: str = "") -> dict[int, str]:
     return keys
 
 
-def _name(layer, variable) -> str:
-    """What Keras 2 calls a variable of a layer, with the scopes in it: `kernel`, `forward_gru/kernel`."""
-    scopes = variable.path.split("/")
-    name = _inside(layer.name, scopes)
-    if isinstance(layer, keras.layers.TimeDistributed):
-        name = name.removeprefix(f"{layer.layer.name}/")
-    return OTHER_NAMES.get((type(layer).__name__, name), CELL.sub("", name))
+def _name(layer, key: str, variable, others: dict) -> str:
+    """What an `.h5` file calls a variable, with what tells it from those of its sisters: `forward/kernel`."""
+    name = re.sub(r"^variable_\d+$", "variable", variable.name)  # of one that was given no name
+    scopes = (HOLDERS.get(part, "") for part in key.split("/")[:-1])
+    return "/".join((*filter(None, scopes), others.get((type(layer).__name__, name), name)))
 
 
-def _inside(layer: str, scopes: list[str]) -> str:
-    """What comes after the name of a layer in the path of a variable, at the least its last part."""
-    known = [position for position, scope in enumerate(scopes[:-1]) if scope == layer]
-    return "/".join(scopes[known[-1] + 1 if known else -1 :])
+def _told(layer: str, path: list[str]) -> str:
+    """The same, of the path of a variable in the file, which has the names of layers in it."""
+    known = [position for position, scope in enumerate(path[:-1]) if scope == layer]
+    *scopes, name = path[known[-1] + 1 if known else 0 :]
+    roles = [next((role for role in filter(None, HOLDERS.values()) if _has(scope, role)), "") for scope in scopes]
+    return "/".join((*filter(None, roles), re.sub(r"^variable_\d+$", "variable", name)))
+
+
+def _has(scope: str, role: str) -> bool:
+    return scope == role or (role in ("forward", "backward") and scope.startswith(f"{role}_"))
 
 
 def of_group(root: h5py.Group, model: keras.Model) -> Found:
@@ -99,13 +107,12 @@ def of_group(root: h5py.Group, model: keras.Model) -> Found:
     nested = {layer.name for layer in model.layers if isinstance(layer, keras.Model)}
     for group in _listed(root, "layer_names"):
         for weight in _listed(root[group], "weight_names"):
-            scopes = weight.partition(":")[0].split("/")
-            layer = group.replace("/", ".")
-            inner = group
+            path = weight.partition(":")[0].split("/")
+            label, layer = group.replace("/", "."), group
             if group in nested:
-                inner = next((scope for scope in reversed(scopes[:-1]) if scope in leaves), scopes[-2])
-                layer = f"{group}/{inner}"
-            found.append((layer, CELL.sub("", _inside(inner, scopes)), np.asarray(root[group][weight])))
+                layer = next((scope for scope in reversed(path[:-1]) if scope in leaves), path[-2])
+                label = f"{group}/{layer}"
+            found.append((label, _told(layer, path), np.asarray(root[group][weight])))
     return found
 
 
