@@ -143,7 +143,7 @@ def _inner(value):
     if kind == "function":
         return value["config"]
     if kind in MODELS:
-        raise Unfit(f"has a layer around a whole model, {value['config'].get('name')!r}: {WAY_OUT}.")
+        raise Unfit(f"has a layer around a whole model {value['config'].get('name')!r}, expected a layer: {WAY_OUT}.")
     is_layer = isinstance(value["config"], dict) and "trainable" in value["config"]
     return _stored(kind, value["config"]) if is_layer else value
 
@@ -151,14 +151,14 @@ def _inner(value):
 def _other_meaning(kind: str, told: dict) -> str:
     """Why Keras 3 would not do what Keras 2 did with this configuration, else nothing."""
     if told.get("time_major"):
-        return "with time_major, expected the batch first"
+        return "with time_major=True, expected the batch before the time"
     if kind in ("LSTM", "LSTMCell", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D") and told["activation"] == "hard_sigmoid":
-        return "with activation 'hard_sigmoid', whose slope in Keras 2 was another, expected tanh or any other"
+        return "with activation 'hard_sigmoid', which Keras 3 has with another slope, expected 'tanh' or another"
     if kind in ("UpSampling2D", "Resizing") and told.get("interpolation") in ("gaussian", "mitchellcubic"):
-        return f"with interpolation {told['interpolation']!r}, expected bilinear or any that Keras 3 has"
+        return f"with interpolation {told['interpolation']!r}, which Keras 3 does not have, expected 'bilinear'"
     inside = told.get("layer") or {}
     if inside.get("class_name") == "Activation" and inside["config"]["activation"] == "hard_sigmoid":
-        return "around a 'hard_sigmoid', which it need not be"
+        return "around an Activation 'hard_sigmoid', expected that Activation without it, which does the same"
     return ""
 
 

@@ -4,6 +4,7 @@ import re
 
 import h5py
 import keras
+import ml_dtypes
 import numpy as np
 
 from transferkit.adopt.graph import Unfit
@@ -89,10 +90,9 @@ def _name(layer, key: str, variable, others: dict) -> str:
     return "/".join((*filter(None, scopes), others.get((type(layer).__name__, name), name)))
 
 
-def _told(layer: str, path: list[str]) -> str:
-    """The same, of the path of a variable in the file, which has the names of layers in it."""
-    known = [position for position, scope in enumerate(path[:-1]) if scope == layer]
-    *scopes, name = path[known[-1] + 1 if known else 0 :]
+def _told(path: list[str]) -> str:
+    """The same, of what comes after the layer in the path of a variable, which has the names of inner layers in it."""
+    *scopes, name = path
     roles = [next((role for role in filter(None, HOLDERS.values()) if _has(scope, role)), "") for scope in scopes]
     return "/".join((*filter(None, roles), re.sub(r"^variable_\d+$", "variable", name)))
 
@@ -108,12 +108,24 @@ def of_group(root: h5py.Group, model: keras.Model) -> Found:
     for group in _listed(root, "layer_names"):
         for weight in _listed(root[group], "weight_names"):
             path = weight.partition(":")[0].split("/")
-            label, layer = group.replace("/", "."), group
+            label = group.replace("/", ".")
+            layer, rest = _layer_in(path, leaves if group in nested else {label})
             if group in nested:
-                layer = next((scope for scope in reversed(path[:-1]) if scope in leaves), path[-2])
-                label = f"{group}/{layer}"
-            found.append((label, _told(layer, path), np.asarray(root[group][weight])))
+                label, rest = f"{group}/{layer or path[-2]}", rest if layer else path[-1:]
+            value = np.asarray(root[group][weight])
+            if value.dtype.kind == "V" and value.itemsize == 2:  # HDF5 has no bfloat16
+                value = value.view(ml_dtypes.bfloat16).astype("float32")
+            found.append((label, _told(rest), value))
     return found
+
+
+def _layer_in(path: list[str], names: set[str]) -> tuple[str, list[str]]:
+    """The last of some layers in the path of a variable, whose name may be several parts of it, and what comes after."""
+    for end in range(len(path) - 1, 0, -1):
+        for start in range(end):
+            if (name := ".".join(path[start:end])) in names:
+                return name, path[end:]
+    return "", path
 
 
 def _listed(group: h5py.Group, key: str) -> list[str]:
