@@ -5,6 +5,8 @@ operation `x + 1` for the layer `Add`, does not know `x / 2`, and forgets an axi
 back, it is the configuration of a `.keras` file.
 """
 
+import copy
+
 import keras
 from keras.src.activations import activations
 from keras.src.applications import convnext, inception_resnet_v2
@@ -24,7 +26,20 @@ def model_of(entry: dict) -> keras.Model:
     Raises:
         Exception: of any type, where Keras cannot or may not.
     """
-    return keras.saving.deserialize_keras_object(entry, safe_mode=True)
+    model = keras.saving.deserialize_keras_object(copy.deepcopy(entry), safe_mode=True)  # which it takes apart
+    _set_alphas(model, entry["config"]["layers"])
+    return model
+
+
+def _set_alphas(model: keras.Model, entries: list[dict]):
+    """Give layers the factor of their LoRA, in whose place `Dense` takes 1 when it is built."""
+    configs = {entry["config"]["name"]: entry["config"] for entry in entries}
+    for layer in model.layers:
+        config = configs[layer.name]
+        if isinstance(layer, keras.Model):
+            _set_alphas(layer, config["layers"])
+        elif config.get("lora_alpha"):
+            layer.lora_alpha = config["lora_alpha"]
 
 
 def with_modules(entry: dict) -> dict:

@@ -120,7 +120,7 @@ def of_group(root: h5py.Group, model: keras.Model) -> Found:
 
 
 def _layer_in(path: list[str], names: set[str]) -> tuple[str, list[str]]:
-    """The last of some layers in the path of a variable, whose name may be several parts of it, and what comes after."""
+    """The last of some layers that the path of a variable names, in one part or more, and what comes after it."""
     for end in range(len(path) - 1, 0, -1):
         for start in range(end):
             if (name := ".".join(path[start:end])) in names:
