@@ -213,6 +213,7 @@ def test_networks_of_keras_in_a_model(tmp_path, name):
         if isinstance(layer, layers.Normalization) and layer.weights:
             layer.adapt_mean.assign(MEAN)
             layer.adapt_variance.assign(VARIANCE)
+            layer.finalize_state()
     whole = shaken_but_for_statistics(whole)
     whole.save(path := tmp_path / "my.h5")
     network, wanted = models.load(path, pixels="raw"), whole(noise(), training=False)
