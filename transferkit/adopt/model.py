@@ -8,7 +8,7 @@ import numpy as np
 from keras import layers
 
 from transferkit.adopt.front import Affine, as_pixels, by_name, front_of, left_out, recognised
-from transferkit.adopt.graph import Step, Unfit, is_augmentation, is_graph, rebuilt, taken_apart, weights_of
+from transferkit.adopt.graph import Step, Unfit, is_augmentation, is_graph, rebuilt, taken_apart, values_of, weights_of
 from transferkit.adopt.head import Head, head_of, stages
 from transferkit.network import Network
 from transferkit.weights.imagenet import class_names
@@ -137,7 +137,7 @@ def _with_classifier(x, op, head: Head | None, name: str):
 
 def _copy_classifier(new, op):
     """A kernel of 1x1 is the matrix of a dense layer; one sigmoid output z is two classes with the logits 0 and z."""
-    for variable, old in zip(new.weights, weights_of(op), strict=True):
+    for variable, old in zip(new.weights, values_of(op), strict=True):
         value = np.asarray(old)
         if value.shape[-1] == 1:
             value = np.concatenate([np.zeros_like(value), value], axis=-1)
@@ -163,9 +163,10 @@ def _copy_weights(pairs, flipped):
     for new, old in pairs:
         if isinstance(old, layers.Normalization):
             continue  # its numbers are in its configuration
-        if len(weights_of(new)) != len(weights_of(old)):
+        values = values_of(old)
+        if len(weights_of(new)) != len(values):
             raise Unfit(f"has a layer {old.name!r} with weights that its configuration does not tell of.")
-        for position, (variable, value) in enumerate(zip(weights_of(new), weights_of(old), strict=True)):
+        for position, (variable, value) in enumerate(zip(weights_of(new), values, strict=True)):
             value = np.asarray(value)
             variable.assign(value[:, :, ::-1] if old is flipped and position == 0 else value)
 
