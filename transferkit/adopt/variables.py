@@ -12,7 +12,7 @@ from transferkit.adopt.inside import HOLDERS, every, own_weights, parts, snake
 
 # What Keras 2 calls a variable of Keras 3.
 OTHER_NAMES = {(f"DepthwiseConv{rank}D", "kernel"): "depthwise_kernel" for rank in (1, 2)}
-OTHER_NAMES |= {("LayerScale", "variable"): "gamma", ("SpectralNormalization", "vector_u"): "sn_u"}
+OTHER_NAMES[("LayerScale", "variable")] = "gamma"
 ROOTS = "layers", "_layer_checkpoint_dependencies"  # of archives; the latter in those of TensorFlow 2.13
 # Layer, below a nested model as "net/conv1"; name or number of the variable; values.
 Found = list[tuple[str, str, np.ndarray]]
