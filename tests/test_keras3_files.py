@@ -102,7 +102,7 @@ def attention():
 
 def recurrent():
     start = given()
-    x = layers.TimeDistributed(layers.Dense(6))(layers.Reshape((30, 120))(first(start)))
+    x = layers.TimeDistributed(layers.Dense(6))(layers.Reshape((4, 900))(first(start)))
     x = layers.Bidirectional(layers.GRU(5, return_sequences=True))(x)
     return model(start, layers.LSTM(4)(x))
 

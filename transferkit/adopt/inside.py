@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import keras
 
-# Attributes that hold a layer, of wrappers, recurrent layers and attention, which are keys in `.keras` files too; and
-# how `.h5` files tell those apart that have sisters.
+# Attributes of wrappers, recurrent layers and attention that hold a layer, also keys in `.keras` files; and the words
+# for it in `.h5` files where a layer holds several.
 HOLDERS = {"layer": "", "cell": "", "forward_layer": "forward", "backward_layer": "backward"}
 HOLDERS |= {f"_{role}_dense": role for role in ("query", "key", "value")} | {"_output_dense": "attention_output"}
 

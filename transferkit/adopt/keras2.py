@@ -36,7 +36,7 @@ def model_of(entry: dict) -> keras.Model:
 def fill(model: keras.Model, found: variables.Found) -> list[str]:
     """Give a model that was made here its weights; as `variables.fill`, which see."""
     changes = variables.fill(model, found)
-    keras2_layers.take_slopes_of_keras2(model)
+    keras2_layers.scale_hard_sigmoids(model)
     return changes
 
 

@@ -1,7 +1,7 @@
 """Layers as Keras 2 stores them, made as layers of Keras 3.
 
 Both versions were compared, tf_keras 2.21 and Keras 3.15: every activation, every layer's arguments, defaults and
-outputs. All that differs for a network that is only asked is in this module:
+outputs. All that differs at inference is in this module:
 
 ==============================  ============================================  ====================================
 in a file of Keras 2            means there                                   here
@@ -21,9 +21,11 @@ activation `hard_sigmoid`       clip(0.2 x + 0.5, 0, 1); in Keras 3           we
 `Lambda`                        Python code                                   refused
 ==============================  ============================================  ====================================
 
-What a file does not show is taken as TensorFlow 2 does it: before 2.0, bilinear upsampling put its samples elsewhere.
+What a file does not show is taken as TensorFlow 2.21 does it: before 2.0, bilinear upsampling took its samples
+elsewhere; earlier versions raised the epsilon of a fused batch norm to 1.001e-5.
 """
 
+import re
 from collections.abc import Callable
 
 import keras
@@ -41,7 +43,7 @@ WITHOUT_MEANING = {
     "experimental_full_shape_inference": None,
     "force_generator": None,
     "fused": None,
-    "groups": (1,),  # of transposed and depthwise convolutions; `TAKEN` has who knows it
+    "groups": (1,),  # of transposed and depthwise convolutions; `KNOWN_BY` lists the layers that have them
     "implementation": None,
     "key_shape": None,
     "noise_shape": (None,),
@@ -56,7 +58,7 @@ WITHOUT_MEANING = {
     "value_shape": None,
     "virtual_batch_size": (None,),
 }
-TAKEN = {"groups": ("GroupNormalization",)}
+KNOWN_BY = {"groups": ("GroupNormalization",)}
 WITHOUT_TRAINABLE = ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
 RENAMED = {("LeakyReLU", "alpha"): "negative_slope", ("ThresholdedReLU", "theta"): "threshold"}
 OTHER_CLASSES = {
@@ -69,7 +71,7 @@ OTHER_CLASSES = {
 }
 ADDED = {"GRU": {"reset_after": False}, "GRUCell": {"reset_after": False}}  # to a file that does not have them
 ADDED |= {"SyncBatchNormalization": {"synchronized": True}}
-HARDER = 1.2  # what makes the hard sigmoid of Keras 3, of slope 1/6, that of Keras 2, of slope 1/5
+SLOPE_RATIO = 1.2  # of the hard sigmoid of Keras 2, 1/5, to that of Keras 3, 1/6
 # The activations that the columns of a cell's weights go into, in equal parts.
 GATES = {
     "ConvLSTMCell": ("recurrent_activation", "recurrent_activation", "activation", "recurrent_activation"),
@@ -95,7 +97,7 @@ def layer(entry: dict, name: str) -> layers.Layer | Callable:
             f"has a layer {config.get('name')!r} of class {kind!r} that Keras 3 does not take ({first})."
         ) from error
     if isinstance(made, layers.Activation) and made.activation is keras.activations.hard_sigmoid:
-        before = layers.Rescaling(HARDER, name=f"{name}.harder")
+        before = layers.Rescaling(SLOPE_RATIO, name=f"{name}.slope")
         return lambda x, _: made(before(x))
     return made
 
@@ -118,7 +120,7 @@ def _translated(kind: str, config: dict) -> dict:
     """A layer's configuration in the words of Keras 3."""
     told = {}
     for key, value in config.items():
-        ignored = WITHOUT_MEANING.get(key, ()) if kind not in TAKEN.get(key, ()) else ()
+        ignored = WITHOUT_MEANING.get(key, ()) if kind not in KNOWN_BY.get(key, ()) else ()
         if ignored is None or value in ignored or (key == "trainable" and kind in WITHOUT_TRAINABLE):
             continue
         if key.endswith("_initializer") or (value is None and key.endswith(("_regularizer", "_constraint"))):
@@ -152,22 +154,22 @@ def _other_meaning(kind: str, told: dict) -> str:
     """Why Keras 3 would not do what Keras 2 did with this configuration, else nothing."""
     if told.get("time_major"):
         return "with time_major=True, expected the batch before the time"
-    if kind in ("LSTM", "LSTMCell", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D") and told["activation"] == "hard_sigmoid":
+    if re.fullmatch(r"LSTM(Cell)?|ConvLSTM\dD", kind) and told.get("activation") == "hard_sigmoid":
         return "with activation 'hard_sigmoid', which Keras 3 has with another slope, expected 'tanh' or another"
     if kind in ("UpSampling2D", "Resizing") and told.get("interpolation") in ("gaussian", "mitchellcubic"):
         return f"with interpolation {told['interpolation']!r}, which Keras 3 does not have, expected 'bilinear'"
     inside = told.get("layer") or {}
-    if inside.get("class_name") == "Activation" and inside["config"]["activation"] == "hard_sigmoid":
+    if inside.get("class_name") == "Activation" and inside["config"].get("activation") == "hard_sigmoid":
         return "around an Activation 'hard_sigmoid', expected that Activation without it, which does the same"
     return ""
 
 
-def take_slopes_of_keras2(model: keras.Model):
-    """Make weights that go into a hard sigmoid larger, so that the flatter one of Keras 3 gives what Keras 2 did."""
+def scale_hard_sigmoids(model: keras.Model):
+    """Scale the weights before every hard sigmoid, so that the flatter one of Keras 3 gives what Keras 2 did."""
     for inner in every(model):
         gates = GATES.get(type(inner).__name__, ("activation",))
         are_hard = [getattr(inner, gate, None) is keras.activations.hard_sigmoid for gate in gates]
         for variable in own_weights(inner) if any(are_hard) else ():
             if variable.name != "depthwise_kernel":  # of a separable convolution: a factor in one kernel is enough
-                factors = np.where(are_hard, HARDER, 1.0).repeat(variable.shape[-1] // len(gates))
+                factors = np.where(are_hard, SLOPE_RATIO, 1.0).repeat(variable.shape[-1] // len(gates))
                 variable.assign(np.asarray(variable) * factors)

@@ -12,7 +12,7 @@ from transferkit.adopt.inside import HOLDERS, every, own_weights, parts, snake
 
 # What Keras 2 calls a variable of Keras 3.
 OTHER_NAMES = {(f"DepthwiseConv{rank}D", "kernel"): "depthwise_kernel" for rank in (1, 2)}
-OTHER_NAMES |= {("LayerScale", "variable"): "gamma", ("SpectralNormalization", "vector_u"): "sn_u"}
+OTHER_NAMES[("LayerScale", "variable")] = "gamma"
 ROOTS = "layers", "_layer_checkpoint_dependencies"  # of archives; the latter in those of TensorFlow 2.13
 # Layer, below a nested model as "net/conv1"; name or number of the variable; values.
 Found = list[tuple[str, str, np.ndarray]]
@@ -84,20 +84,20 @@ def _keys(layer, top: str = "") -> dict[int, str]:
 
 
 def _name(layer, key: str, variable, others: dict) -> str:
-    """What an `.h5` file calls a variable, with what tells it from those of its sisters: `forward/kernel`."""
+    """The name by which a variable is matched with an `.h5` file: `kernel`, or `forward/kernel` in a wrapper."""
     name = re.sub(r"^variable_\d+$", "variable", variable.name)  # of one that was given no name
     scopes = (HOLDERS.get(part, "") for part in key.split("/")[:-1])
     return "/".join((*filter(None, scopes), others.get((type(layer).__name__, name), name)))
 
 
-def _told(path: list[str]) -> str:
-    """The same, of what comes after the layer in the path of a variable, which has the names of inner layers in it."""
+def _name_in_file(path: list[str]) -> str:
+    """The same name, from the part of a path in the file that comes after the layer, such as `forward_gru/kernel`."""
     *scopes, name = path
-    roles = [next((role for role in filter(None, HOLDERS.values()) if _has(scope, role)), "") for scope in scopes]
+    roles = [next((role for role in filter(None, HOLDERS.values()) if _is_role(scope, role)), "") for scope in scopes]
     return "/".join((*filter(None, roles), re.sub(r"^variable_\d+$", "variable", name)))
 
 
-def _has(scope: str, role: str) -> bool:
+def _is_role(scope: str, role: str) -> bool:
     return scope == role or (role in ("forward", "backward") and scope.startswith(f"{role}_"))
 
 
@@ -115,7 +115,7 @@ def of_group(root: h5py.Group, model: keras.Model) -> Found:
             value = np.asarray(root[group][weight])
             if value.dtype.kind == "V" and value.itemsize == 2:  # HDF5 has no bfloat16
                 value = value.view(ml_dtypes.bfloat16).astype("float32")
-            found.append((label, _told(rest), value))
+            found.append((label, _name_in_file(rest), value))
     return found
 
 
