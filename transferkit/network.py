@@ -63,11 +63,16 @@ def cuts(model: keras.Model) -> list[str]:
 
 
 def head_source(network: Network) -> str:
-    """The name of the layer whose output goes into the head, at inference: dropout passes it on."""
+    """The name of the layer whose output goes into the head, at inference: dropout passes it on, as does an average
+    that was put between, for features are averaged anyway."""
     tensor = network.model.get_layer(network.head).input
-    while isinstance(source := tensor._keras_history.operation, keras.layers.Dropout):
+    while isinstance(source := tensor._keras_history.operation, keras.layers.Dropout) or _is_between(source):
         tensor = source.input
     return source.name
+
+
+def _is_between(layer) -> bool:
+    return isinstance(layer, keras.layers.GlobalAveragePooling2D) and layer.name.startswith("pooled_")
 
 
 def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Network:
@@ -161,13 +166,16 @@ def cut_at(network: Network, layer: str) -> Network:
     output = output_of(network.model, layer)
     if len(output.shape) not in (2, 4):
         raise UnknownName(f"cut {layer} gives {output.shape} of {network.base}: expected a layer of a map or a vector.")
+    for mark in network.model.layers:  # of a stage that ends here
+        if isinstance(mark, keras.layers.Identity) and mark.input is output:
+            layer, output = mark.name, mark.output
     x = keras.layers.GlobalAveragePooling2D(name=f"pooled_{layer}")(output) if len(output.shape) == 4 else output
     below = keras.Model(network.model.input, x)
     names, kept = [below_it.name for below_it in below.layers], len(below.weights)
     name = next(name for name in ("head", "new_head") if name not in names)
     logits = keras.layers.Dense(1, kernel_initializer="zeros", dtype="float32", name=name)(x)
     model = keras.Model(network.model.input, logits, name=network.model.name)
-    loaded = network.loaded and (f"{kept}/{kept + 2} tensors loaded", *network.loaded[1:], f"cut at {layer}")
+    loaded = network.loaded and (f"{kept}/{kept + 2} tensors loaded", *network.loaded[1:], f"cut after {layer}")
     return dataclasses.replace(network, model=model, classes=(), head=name, loaded=loaded, doubt="")
 
 

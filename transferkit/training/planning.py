@@ -276,10 +276,8 @@ def layers_of(words: str) -> tuple[str, ...]:
 
 def _layers(network: Network, which: Model) -> tuple[str, ...]:
     """The layers whose features a new head may see side by side, the head's own source last."""
-    if which.cut:
-        return (which.cut,)
     own = head_source(network) if network.head else ""
-    several = zoo.is_network(which.base) and not isinstance(network.model.output, dict)
+    several = zoo.is_network(which.base) and not which.cut and not isinstance(network.model.output, dict)
     return (*zoo.variant(which.base).head_layers, own) if several else (own,)
 
 
