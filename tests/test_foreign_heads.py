@@ -87,9 +87,12 @@ def test_a_new_head_sees_what_the_scores_were_made_of(name):
     assert new.loaded[0] == f"head 5 -> 3 new; {left}/{len(new.model.weights)} tensors loaded"
 
 
-def test_what_goes_with_the_scores_is_said():
+def test_what_goes_with_the_scores_is_said(tmp_path):
     network = adopt.adopted(ended(CLASSIFIERS["norm"]))
     assert network.loaded[2] == "part of its classifier, which a new head replaces: BatchNormalization"
+    models.save(network, tmp_path / "kept.keras")  # as a run whose head was kept is
+    again = with_head(models.load(tmp_path / "kept.keras"), ["a", "b", "c"])
+    assert (again.loaded[0], again.model.layers[-1].name) == ("head 5 -> 3 new; 4/6 tensors loaded", "scores")
 
 
 @pytest.mark.parametrize(

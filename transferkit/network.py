@@ -108,7 +108,7 @@ def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Networ
     loaded = ()
     if network.loaded:
         had, total = network.loaded[0].partition("/")[0], len(model.weights)
-        kept = int(had) if had.isdecimal() else total
+        kept = int(had) if had.isdecimal() else len(network.model.weights)
         if network.classes:  # else the old head was never of the file
             kept -= sum(len(layer.weights) for layer in (*heads.values(), *gone))
         changed = f"head {len(network.classes)} -> {len(classes)} new; {kept}/{total} tensors loaded"
