@@ -33,7 +33,7 @@ def command(network, sources, weights, pixels, fit, top, form, as_json, **knobs)
     if network.endswith(".skops"):
         if weights != "imagenet" or pixels or fit or knobs["classes"]:
             flags = "--weights, --pixels, --fit and --classes"
-            raise click.UsageError(f"{network} has a network and classes of its own: leave out {flags}.")
+            raise click.UsageError(f"{network} has a network of its own: leave out {flags}.")
         rows = _by_pipeline(network, sources, top, knobs)
     else:
         rows = _by_network(network, sources, weights, pixels, fit, top, knobs)
