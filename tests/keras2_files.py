@@ -89,6 +89,81 @@ def mixed(k):
     return k.Model(given, k.layers.Dense(3, activation="softmax", dtype="float32")(x), name="mixed")
 
 
+def hard(k):
+    """Every way to a hard sigmoid but the recurrent ones, and other words that Keras 3 has with another meaning."""
+    given = k.Input((SIDE, SIDE, 3))
+    x = k.layers.Conv2D(4, 3)(k.layers.Rescaling(1 / 50, offset=-2)(given))
+    twice = k.layers.Activation("hard_sigmoid")
+    maps = [
+        twice(twice(x)),
+        k.activations.hard_sigmoid(x),
+        k.layers.Conv2D(2, 3, activation="hard_sigmoid")(x),
+        k.layers.Conv2DTranspose(2, 2, activation="hard_sigmoid")(x),
+        k.layers.DepthwiseConv2D(3, activation="hard_sigmoid")(x),
+        k.layers.SeparableConv2D(2, 3, activation=k.activations.hard_sigmoid)(x),
+        k.layers.LeakyReLU(0.4)(k.layers.GroupNormalization(groups=1)(x)),
+        k.layers.ThresholdedReLU(theta=0.3)(x),
+        k.layers.Conv2D(2, 1, activation=k.layers.LeakyReLU(0.05))(x),
+        k.layers.Dense(2, activation="hard_sigmoid")(x),
+    ]
+    x = k.layers.Concatenate()([k.layers.GlobalAveragePooling2D()(y) for y in maps])
+    return k.Model(given, k.layers.Dense(3, activation="softmax")(x))
+
+
+def recurrent(k):
+    given = k.Input((SIDE, SIDE, 3))
+    x = k.layers.Conv2D(2, 3, strides=2)(k.layers.Rescaling(1 / 50, offset=-2)(given))
+    rows = k.layers.TimeDistributed(k.layers.Dense(4, activation="hard_sigmoid"))(k.layers.Reshape((7, 14))(x))
+    both = k.layers.Bidirectional(k.layers.GRU(3, recurrent_activation="hard_sigmoid", return_sequences=True))
+    y = both(rows)
+    both.forward_layer.trainable = False  # an .h5 file has its weights after those of the other
+    y, *state = k.layers.LSTM(2, recurrent_activation="hard_sigmoid", return_state=True)(y)
+    z = k.layers.LSTM(2)(rows, initial_state=state)
+    old = k.layers.GRU(2, reset_after=False, activation="hard_sigmoid", go_backwards=True)(rows)
+    cells = k.layers.RNN(k.layers.LSTMCell(2, recurrent_activation="hard_sigmoid"))(rows)
+    maps = k.layers.ConvLSTM2D(2, 3)(k.layers.Reshape((1, 7, 7, 2))(x))  # a hard sigmoid by default
+    x = k.layers.Concatenate()([y, z, old, cells, k.layers.GlobalAveragePooling2D()(maps)])
+    return k.Model(given, k.layers.Dense(3, activation="softmax")(x), name="recurrent")
+
+
+def attention(k):
+    from tf_keras.src.applications.convnext import LayerScale, StochasticDepth
+
+    given = k.Input((SIDE, SIDE, 3))
+    x = k.layers.Conv2D(4, 4, strides=4)(k.layers.Rescaling(1 / 50, offset=-2)(given))
+    x = k.layers.SpatialDropout2D(0.2)(k.layers.experimental.SyncBatchNormalization()(x))
+    x = k.layers.Reshape((16, 4))(k.layers.Add()([x, StochasticDepth(0.3)(LayerScale(0.1, 4)(x))]))
+    inner_given = k.Input((16, 4))
+    y = k.layers.MultiHeadAttention(2, 3)(inner_given, inner_given)
+    y = k.layers.MultiHeadAttention(2, 3)(query=y, value=inner_given, key=y, use_causal_mask=True)
+    inner = k.Model(inner_given, k.layers.SpatialDropout1D(0.1)(y), name="block")
+    x = k.layers.LayerNormalization(epsilon=1e-6)(k.layers.Add()([x, inner(x)]))
+    x = k.layers.GlobalAveragePooling1D()(k.layers.MultiHeadAttention(2, 3, use_bias=False)(x, x))
+    return k.Model(given, k.layers.Dense(3, activation="softmax")(x), name="attention")
+
+
+def norms(k):
+    """Normalization within a model within a model, of all values at once, and in the midst of the network."""
+    given = k.Input((SIDE, SIDE, 3))
+    inner = k.Sequential([k.layers.Rescaling(1 / 255), k.layers.Normalization(), k.layers.Conv2D(4, 3)], name="inner")
+    outer = k.Model(given, k.layers.Normalization(axis=None)(inner(given)), name="outer")
+    given = k.Input((SIDE, SIDE, 3))
+    late = k.Sequential([k.layers.Normalization(), k.layers.Conv2D(4, 3)], name="late")
+    x = k.layers.GlobalAveragePooling2D()(k.layers.Normalization(axis=(1, 2, 3))(late(outer(given))))
+    return k.Model(given, k.layers.Dense(3, activation="softmax")(x), name="norms")
+
+
+def functions(k):
+    import tensorflow as tf
+
+    given = k.Input((SIDE, SIDE, 3))
+    x = k.layers.Conv2D(4, 3)(k.layers.Rescaling(1 / 50, offset=-2)(given))
+    x = tf.nn.softmax(x, axis=1) + tf.nn.silu(x, beta=2.0) + tf.nn.leaky_relu(x) + tf.nn.gelu(x, approximate=True)
+    x = tf.clip_by_value(x, -0.5, 2.0) - tf.cast(tf.cast(4 * x, "int32"), "float32") / 4
+    x = tf.reduce_mean(tf.reshape(x, (-1, 196, 4)), 1)
+    return k.Model(given, k.layers.Dense(3, activation="softmax")(x), name="functions")
+
+
 def lambda_layer(k):
     given = k.Input((SIDE, SIDE, 3))
     x = k.layers.Lambda(lambda pictures: pictures / 255)(given)
@@ -103,7 +178,7 @@ def function(k):
 
 
 ONLY_H5 = ("caffe",)  # Keras 2 itself cannot write a slice into the other format
-WHOLE = (sequential, functional, depthwise, nested, caffe, mixed)
+WHOLE = (sequential, functional, depthwise, nested, caffe, mixed, hard, recurrent, attention, norms, functions)
 REFUSED = (lambda_layer, function)
 
 
@@ -119,6 +194,9 @@ def main(folder: Path):
             if "float" in weight.dtype.name:
                 statistic = "gamma" in weight.name or "variance" in weight.name
                 weight.assign(rng.normal(size=weight.shape) * (0.1 if statistic else 0.2) + statistic)
+        for layer in model._flatten_layers():
+            if isinstance(layer, k.layers.Normalization):
+                layer.finalize_state()
         for suffix in ("h5",) if build.__name__ in ONLY_H5 else ("h5", "keras"):
             model.save(folder / f"keras2-{build.__name__}.{suffix}")
         answers[build.__name__] = model.predict(batch(), verbose=0)

@@ -247,3 +247,24 @@ def test_models_that_are_no_networks(make, sentence):
         adopt.adopted(make(), "raw", source="x.keras")
     assert str(error.value).startswith("x.keras ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["my.keras", "my.h5"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_weights_that_are_no_numbers_are_named(saved, cli, name, value):
+    model = cnn(layers.Rescaling(1 / 255))
+    kernel, bias = model.layers[-1].get_weights()
+    kernel[0, 0] = value
+    model.layers[-1].set_weights([kernel, bias])
+    path = saved(model, name)
+    status, _, err = cli("inspect", path)
+    assert status == 1 and f"{path} holds weights that are no numbers, or infinite: " in err
+    assert err.rstrip().endswith("/kernel. Take an earlier checkpoint.")
+
+
+def test_weights_that_are_no_numbers_are_named_in_a_file_of_weights_too(tiny, tmp_path):
+    network = models.load(tiny, "none").model
+    network.get_layer("layer1.bn").moving_variance.assign(np.full(8, np.nan))
+    network.save_weights(path := tmp_path / "tiny.weights.h5")
+    with pytest.raises(ValueError, match=r"tiny.weights.h5 holds .*infinite: layer1.bn/moving_variance\. Take"):
+        models.load(tiny, str(path))

@@ -176,7 +176,7 @@ def poisoned(monkeypatch, tmp_path):
     ("gpu", "knobs"),
     [
         (False, {"accumulate": 2, "seed": 0}),
-        (False, {"balance": "sampling", "seed": 4}),
+        pytest.param(False, {"balance": "sampling", "seed": 4}, marks=pytest.mark.slow),
         (True, {"checkpoint_minutes": 10.0, "seed": 0}),
     ],
 )

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch_writer as writer
 
-from transferkit import zoo
+from transferkit import models, zoo
+from transferkit.network import with_head
 from transferkit.pixels import Pixels
 from transferkit.weights.assign import assign, fit, like, tensor_names
 from transferkit.weights.files import Weights, read
@@ -155,3 +156,31 @@ def test_variables_do_not_look_into_the_file(tmp_path):
         file.write(b"\xff" * path.stat().st_size)
     for weight, expected in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(weight, expected)
+
+
+def test_a_file_without_its_classifier_is_a_base_for_a_new_one(tiny, cli, pets, tmp_path):
+    """As of self-supervised training: a network inside of a module, and no `fc`."""
+    whole = models.load(tiny, "none")
+    turned = {2: (1, 0), 4: (3, 2, 0, 1)}
+    arrays = {
+        f"backbone.{name}": np.asarray(value).transpose(turned.get(len(value.shape), (0,)))
+        for name, (layer, value) in tensor_names(whole.model).items()
+        if layer.name != "fc"
+    } | {"projector.weight": np.ones((4, 4), "f4")}
+    path = tmp_path / "moco.pth"
+    path.write_bytes(writer.zip_bytes(arrays))
+    network = models.load(tiny, path)
+    assert network.classes == () and network.loaded[0] == "10/12 tensors loaded"
+    assert network.loaded[-2:] == ("left out, for it is not of backbone: projector", "it has no classifier")
+    pictures = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("f4")
+    new = with_head(network, ("cat", "dog"))
+    features = [keras.Model(one.input, one.get_layer("fc").input) for one in (new.model, whole.model)]
+    np.testing.assert_array_equal(*(one(pictures) for one in features))
+    assert new.loaded[0] == "head 0 -> 2 new; 10/12 tensors loaded"
+    status, _, err = cli("predict", tiny, pets, "--weights", path)
+    assert status == 1 and "has no classifier" in err
+    arrays.popitem()
+    arrays.pop(next(iter(arrays)))
+    path.write_bytes(writer.zip_bytes(arrays))
+    with pytest.raises(ValueError, match=r"lacks 1 of the network's 10 tensors"):
+        models.load(tiny, path)

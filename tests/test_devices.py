@@ -80,6 +80,7 @@ def history(folder: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_finetune_on_two_devices_is_finetune_on_one(pets, tmp_path):
     for words in ("cpu", "cpu:2"):
         run("finetune_process.py", pets, tmp_path / words, json.dumps(EXACT | {"devices": words}))

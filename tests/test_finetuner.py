@@ -129,6 +129,7 @@ def test_copies(fitted, X):
     assert pickle.loads(pickle.dumps(tk.FineTuner("tiny"))).base == "tiny"
 
 
+@pytest.mark.slow
 def test_another_process(fitted, X, tmp_path):
     joblib.dump((fitted, X), tmp_path / "fitted")
     code = "import joblib, numpy, sys; t, X = joblib.load(sys.argv[1]); numpy.save(sys.argv[2], t.predict_proba(X))"
@@ -174,6 +175,7 @@ def test_listing_brings_labels_and_a_run_is_kept(tiny, listing, capfd, tmp_path)
     assert len(tuner.predict(listing)) == 24
 
 
+@pytest.mark.slow
 def test_search_in_a_pipeline(tiny, finished, X, y):
     pipe = make_pipeline(FunctionTransformer(list), tk.FineTuner(**HEAD))
     grid = [
@@ -204,6 +206,7 @@ def test_groups_are_routed_and_on_one_side(tiny, listing, X, y, monkeypatch):
     assert len(seen) == 2 and all(train and val and not train & val for train, val in seen)
 
 
+@pytest.mark.slow
 def test_calibrated_and_voting(tiny, fitted, X, y):
     frozen = CalibratedClassifierCV(FrozenEstimator(fitted)).fit(X, y)
     assert frozen.score(X, y) > 0.9

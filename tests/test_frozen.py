@@ -10,6 +10,7 @@ from transferkit import models
 from transferkit.data import augment
 from transferkit.data.sources import find_splits
 from transferkit.evaluation import predict
+from transferkit.network import Network
 from transferkit.pixels import Pixels
 from transferkit.training import freezing, frozen
 
@@ -72,13 +73,75 @@ def test_nothing_is_frozen_before_all(tiny):
     assert freezing.divided(network.model) is None
 
 
-def test_dropout_drops_only_where_it_is_released():
-    network = models.load("alexnet", "none")
-    rates = [layer.rate for layer in network.model.layers if isinstance(layer, keras.layers.Dropout)]
+@keras.saving.register_keras_serializable("tests")
+class Block(keras.layers.Layer):
+    """Of a user: a branch of random weight, with norm and dropout inside, which get no `training` of it."""
+
+    def __init__(self, **words):
+        super().__init__(**words)
+        self.norm, self.drop = keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)
+
+    def build(self, shape):
+        self.norm.build(shape)
+
+    def call(self, x, training=None):
+        branch = self.drop(self.norm(x))
+        return x + branch * keras.random.uniform((1, 1, 1, 1)) if training else x + branch
+
+
+L = keras.layers
+RANDOM = {
+    "noise": lambda: L.GaussianNoise(1.0),
+    "gaussian dropout": lambda: L.GaussianDropout(0.5),
+    "alpha dropout": lambda: L.AlphaDropout(0.5),
+    "spatial dropout": lambda: L.SpatialDropout2D(0.5),
+    "spectral normalization": lambda: L.SpectralNormalization(L.Conv2D(4, 3, padding="same")),
+    "a wrapped norm": lambda: L.TimeDistributed(L.BatchNormalization()),
+    "a wrapped dropout": lambda: L.TimeDistributed(L.Dropout(0.5)),
+    "recurrent dropout": lambda: L.ConvLSTM1D(4, 3, padding="same", return_sequences=True, recurrent_dropout=0.5),
+    "a layer of the user's": Block,
+}
+
+
+def network_of(*layers) -> Network:
+    """Pictures of 8 x 8 through a norm, some layers and a head."""
+    pictures = keras.Input((8, 8, 4))
+    x = L.BatchNormalization(name="norm")(pictures)
+    for layer in layers:
+        x = layer(x)
+    model = keras.Model(pictures, L.Dense(2, name="fc")(L.GlobalAveragePooling2D(name="pooled")(x)))
+    return Network(model, Pixels(crop=8), ("cat", "dog"), "fc", "theirs")
+
+
+def attention(x):
+    pixels = L.Reshape((64, 4))(x)
+    return L.Reshape((8, 8, 4))(L.MultiHeadAttention(2, 2, dropout=0.5)(pixels, pixels))
+
+
+@pytest.mark.parametrize("kind", [*RANDOM, "attention"])
+def test_what_is_frozen_does_what_it_does_at_inference(kind):
+    network = network_of(RANDOM[kind]() if kind in RANDOM else attention)
+    model = network.model
+    x = np.random.default_rng(0).normal(3, 2, (4, 8, 8, 4)).astype("float32")
+    expected, before = np.array(model(x, training=False)), model.get_weights()
     freezing.release(network, "head")
-    assert {layer.rate for layer in network.model.layers if isinstance(layer, keras.layers.Dropout)} == {0}
+    np.testing.assert_array_equal(model(x, training=True), expected)
+    assert all(map(np.array_equal, before, model.get_weights()))
+    parts = freezing.divided(model)
+    assert len(parts[1].layers) == 2  # the head alone, and what goes into it
+    freezing.release(network, "all", bn="train")
+    assert freezing.divided(model) is None
+    assert not np.array_equal(model(x, training=True), expected)
+
+
+def test_norms_inside_layers_are_frozen_in_the_part_that_learns():
+    network = network_of(Block(), L.TimeDistributed(L.BatchNormalization()))
     freezing.release(network, "all")
-    assert rates == [layer.rate for layer in network.model.layers if isinstance(layer, keras.layers.Dropout)]
+    before = network.model.non_trainable_variables[:]
+    values = [np.array(one) for one in before]
+    network.model(np.ones((4, 8, 8, 4), "float32"), training=True)
+    moved = [one.path for one, value in zip(before, values, strict=True) if not np.array_equal(one, value)]
+    assert all("seed" in path for path in moved) and len(network.model.trainable_weights) == 2
 
 
 def test_norms_can_be_fitted_without_their_scale(tiny):

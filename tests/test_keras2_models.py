@@ -24,6 +24,11 @@ PIXELS = {  # how their convention is known
     "nested": "raw, by its own Rescaling",
     "caffe": "raw, by its own arithmetic and Rescaling",
     "mixed": "raw, by its own Rescaling",
+    "hard": "raw, by its own Rescaling",
+    "recurrent": "raw, by its own Rescaling",
+    "attention": "raw, by its own Rescaling",
+    "norms": "raw, by its own Rescaling and Normalization",
+    "functions": "raw, by its own Rescaling",
 }
 
 
@@ -104,10 +109,56 @@ def layer(config, kind):
     return next(entry for entry in config["config"]["layers"] if entry["class_name"] == kind)
 
 
+def older_gru(config):
+    old = next(entry for entry in config["config"]["layers"] if entry["config"].get("reset_after") is False)
+    del old["config"]["reset_after"]
+
+
+def of_tensorflow_1(config):
+    layer(config, "BatchNormalization")["class_name"] = "BatchNormalizationV1"
+
+
+def random_size(config):
+    layer(config, "RandomFlip").update(class_name="RandomWidth", config={"name": "width", "factor": 0.2})
+
+
+@pytest.mark.parametrize(
+    ("name", "edit"), [("recurrent", older_gru), ("sequential", of_tensorflow_1), ("sequential", random_size)]
+)
+def test_older_words(copy, name, edit):
+    model = adopt.load_keras(edited(copy(f"{name}.h5"), edit))
+    np.testing.assert_allclose(model(batch(), training=False), answers(name), atol=2e-6)
+
+
+def put(kind, **config):
+    """An edit: another layer in place of the pooling."""
+    return lambda c: layer(c, "MaxPooling2D").update(class_name=kind, config={"name": "it", "trainable": True} | config)
+
+
+def inner(kind, **config):
+    return {"class_name": kind, "config": {"name": "inner", "trainable": True} | config}
+
+
 @pytest.mark.parametrize("suffix", ["h5", "keras"])
 @pytest.mark.parametrize(
     ("edit", "sentence"),
     [
+        (
+            put("LSTM", activation="hard_sigmoid"),
+            "'it' of class 'LSTM' with activation 'hard_sigmoid', which Keras 3 has",
+        ),
+        (put("GRU", time_major=True), "'it' of class 'GRU' with time_major=True, expected the batch before the time"),
+        (
+            put("UpSampling2D", interpolation="gaussian"),
+            "interpolation 'gaussian', which Keras 3 does not have, expected",
+        ),
+        (put("LocallyConnected2D"), "'it' of class 'LocallyConnected2D', which Keras 3 does not have: save it from"),
+        (put("TimeDistributed", layer=inner("Functional")), "a layer around a whole model 'inner', expected a layer"),
+        (put("TimeDistributed", layer=inner("Fancy")), "a layer 'inner' of class 'Fancy', which Keras 3 does not have"),
+        (
+            put("TimeDistributed", layer=inner("Activation", activation="hard_sigmoid")),
+            "around an Activation 'hard_sigmoid', expected that Activation without it",
+        ),
         (lambda c: layer(c, "Conv2D").update(class_name="Fancy"), "of class 'Fancy', which Keras 3 does not have"),
         (lambda c: layer(c, "Dense").update(class_name="Layer"), "of class 'Layer' that Keras 3 does not take"),
         (lambda c: layer(c, "Conv2D")["config"].update(fancy=1), "'conv2d' of class 'Conv2D' that Keras 3 does not"),
@@ -138,3 +189,15 @@ def test_what_cannot_be_rebuilt_is_named(copy, edit, sentence, suffix):
 def test_python_code_and_unknown_functions(file, sentence):
     with pytest.raises(ValueError, match=sentence):
         models.load(DATA / f"keras2-{file}")
+
+
+def test_a_keyword_that_is_not_known_is_not_left_out(copy):
+    def edit(config):
+        calls = (entry for entry in config["config"]["layers"] if entry["config"].get("function") == "nn.silu")
+        next(calls)["inbound_nodes"][0][3]["gamma"] = 3
+
+    path = edited(copy("functions.h5"), edit)
+    with pytest.raises(
+        ValueError, match=r"calls tf.nn.silu with beta=2.0, gamma=3, which nothing of Keras 3 does here"
+    ):
+        models.load(path)

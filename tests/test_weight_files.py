@@ -10,7 +10,7 @@ import safetensors.numpy
 import torch_writer as writer
 from torch_writer import Call, Global, Reference
 
-from transferkit.weights.files import read
+from transferkit.weights.files import PARTS, read
 
 WRITERS = {"zip": writer.zip_bytes, "stream": writer.stream_bytes, "tar": writer.tar_bytes}
 
@@ -99,6 +99,21 @@ def test_names_become_torchvisions(tmp_path):
         assert list(tensors) == ["conv_stem.weight", "blocks.0.bn1.weight"]
     with pytest.raises(ValueError, match="'bn.weight' twice"):
         read_bytes(tmp_path, writer.zip_bytes({"bn.weight": np.ones(2), "_bn.weight": np.ones(2)}))
+
+
+@pytest.mark.parametrize("prefix", PARTS)
+def test_a_network_inside_of_what_trained_it(tmp_path, prefix):
+    arrays = sample()
+    around = {"loss.weight": np.ones(3), "queue": np.ones(2)}
+    found = read_bytes(tmp_path, writer.zip_bytes({prefix + name: value for name, value in arrays.items()} | around))
+    same(found.tensors, arrays)
+    part = prefix.rstrip(".")
+    assert found.changes[:2] == (f"prefix {prefix} taken off", f"left out, for it is not of {part}: loss, queue")
+
+
+def test_the_larger_of_two_networks_is_meant(tmp_path):
+    arrays = {f"encoder_q.{name}": value for name, value in sample().items()} | {"encoder.conv.weight": np.ones(2)}
+    assert "prefix encoder_q. taken off" in read_bytes(tmp_path, writer.zip_bytes(arrays)).changes
 
 
 def refused(folder, content, sentence):

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from transferkit.network import remade
+
 
 def folded(model: keras.Model) -> keras.Model:
     """A copy for inference of a flat functional model, its norms folded into the convolutions that feed them alone.
@@ -18,8 +20,7 @@ def folded(model: keras.Model) -> keras.Model:
     def clone(layer):
         if layer.name in gone:
             return keras.layers.Identity(name=layer.name)
-        config = layer.get_config()
-        return type(layer).from_config(config | {"use_bias": True} if layer.name in norms else config)
+        return remade(layer, **{"use_bias": True} if layer.name in norms else {})
 
     def call(layer, *args, **kwargs):
         return layer(args[0]) if layer.name in gone else layer(*args, **kwargs)  # a norm may be called with a mask

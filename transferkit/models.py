@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from transferkit import adopt, atomic, zoo
 from transferkit.lookup import UnknownName, known, nearest
@@ -17,6 +18,7 @@ from transferkit.weights.assign import fit, grow
 from transferkit.weights.catalogue import is_file, sets, weight_set
 from transferkit.weights.fetch import fetch
 from transferkit.weights.imagenet import class_names, unnamed
+from transferkit.weights.portable import make_portable
 
 NOTE, FORMAT = "transferkit.json", 1  # the extra member of a .keras file: what Keras has no place for
 
@@ -89,7 +91,17 @@ def to_train(base: str, weights: str, *, pixels: str = "", size: int | str | Non
     return _loaded(base, weights, pixels, size=size, give=grow)
 
 
-def _loaded(
+def _loaded(base: str, weights: str, pixels: str, **words) -> Network:
+    network = _found(base, weights, pixels, **words)
+    spoilt = [one.path for one in network.model.weights if not np.isfinite(np.asarray(one, "float32")).all()]
+    if spoilt:
+        few = ", ".join(spoilt[:3]) + (f" and {len(spoilt) - 3} more" if len(spoilt) > 3 else "")
+        source = weights if is_file(weights) else base
+        raise ValueError(f"{source} holds weights that are no numbers, or infinite: {few}. Take an earlier checkpoint.")
+    return network
+
+
+def _found(
     base: str, weights: str, pixels: str, *, num_classes: int | None = None, size: int | str | None = None, give=fit
 ) -> Network:
     """`num_classes` and `size` are of fresh weights; `give` assigns those of a file, which has its own."""
@@ -136,11 +148,11 @@ def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str 
     if file.pixels:  # the publisher's names tell what its networks were fed
         pixels = CONVENTIONS[file.pixels]
     kernel = file.tensors.get(f"{row.head}.weight")
-    count = row.classes if kernel is None else kernel.shape[0 if file.layout == "torch" else -1]
+    count = 1 if kernel is None else kernel.shape[0 if file.layout == "torch" else -1]
     model = zoo.build(name, pixels=pixels, num_classes=count)
-    loaded = give(model, file, source=str(path))
+    loaded = give(model, file, source=str(path), head=row.head)
     rgb = dataclasses.replace(pixels, repeat=False)
-    classes = classes or class_names(count)
+    classes = () if kernel is None else classes or class_names(count)
     network = Network(model, rgb, classes, row.head, f"{name} ({source})", loaded, zoo.minimum(name))
     return with_channels(network, pixels.channels)
 
@@ -148,7 +160,7 @@ def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str 
 def save(network: Network, path: Path):
     """Write a `.keras` file that plain Keras loads, uncompiled and in float32, with our note as an extra member.
 
-    Heads for training are left out.
+    Heads for training are left out. Keras from 3.6 on loads it, if it has the layers.
     """
     note = {
         "format": FORMAT,
@@ -161,8 +173,7 @@ def save(network: Network, path: Path):
 
     def to(partial):
         _as_saved(for_use(network).model).save(partial)
-        with zipfile.ZipFile(partial, "a") as archive:
-            archive.writestr(NOTE, json.dumps(note, ensure_ascii=False, indent=1))
+        make_portable(partial, {NOTE: json.dumps(note, ensure_ascii=False, indent=1)})
 
     atomic.write(path, to)
 

@@ -103,7 +103,7 @@ def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Networ
         heads = {"logits": model.get_layer(network.head)}
         logits = _renewed(heads["logits"], len(classes), _side_by_side(network, layers))
         for layer in model.layers[model.layers.index(heads["logits"]) + 1 :]:  # a chain: nothing else leads on from it
-            logits = logits if layer in gone else type(layer).from_config(layer.get_config())(logits)
+            logits = logits if layer in gone else remade(layer)(logits)
     model = keras.Model(model.input, logits, name=model.name)
     loaded = ()
     if network.loaded:
@@ -134,7 +134,7 @@ def _renewed(head, count: int, source=None):
     if source is not None and not isinstance(head, keras.layers.Dense):
         return keras.layers.Dense(count, kernel_initializer="zeros", dtype="float32", name=head.name)(source)
     width = {"units": count} if isinstance(head, keras.layers.Dense) else {"filters": count}
-    return type(head).from_config(head.get_config() | width)(head.input if source is None else source)
+    return remade(head, **width)(head.input if source is None else source)
 
 
 def _side_by_side(network: Network, layers: tuple[str, ...]):
@@ -276,12 +276,13 @@ def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=())
     pictures = keras.Input(shape or model.input_shape[1:], name="pictures")
 
     def clone(layer):
-        config = layer.get_config()
+        changes = {}
         if policy and isinstance(layer, keras.layers.Layer):  # operations have no policy of their own
-            config["dtype"] = "float32" if layer.name in exact else policy
+            changes["dtype"] = "float32" if layer.name in exact else policy
         if layer.name == "pixels" and not front:
-            config |= {key: _widened(config[key], pictures.shape[-1]) for key in ("scale", "offset")}
-        return type(layer).from_config(config)
+            config = layer.get_config()
+            changes |= {key: _widened(config[key], pictures.shape[-1]) for key in ("scale", "offset")}
+        return remade(layer, **changes)
 
     def call(layer, *args, **kwargs):
         if front and args and args[0] is pictures:
@@ -296,6 +297,13 @@ def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=())
     for new, old in zip(copy.weights, model.weights, strict=True):
         new.assign(_fitted(np.asarray(old), new.shape))
     return copy
+
+
+def remade(layer, **changes):
+    """A fresh layer of the same configuration but for some arguments; in that of a user's class the name may lack."""
+    new = type(layer).from_config(layer.get_config() | changes)
+    new.name = changes.get("name", layer.name)
+    return new
 
 
 def _widened(constants, channels: int):

@@ -19,7 +19,7 @@ from transferkit import models, recipe
 from transferkit.atomic import write
 from transferkit.data import sources
 from transferkit.data.listing import Splits, read_splits, split_rows
-from transferkit.evaluation import plots, predict
+from transferkit.evaluation import plots, predict, verification
 from transferkit.network import Network
 
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
@@ -180,8 +180,17 @@ def write_unreadable(folder: Path, lost: dict[str, str]):
 
 
 def finish(folder: Path, network: Network, history: list[dict], figures: dict, answers: list[dict]):
-    """Write what training found. `metrics.json` comes last: a run that has it is complete."""
+    """Write what training found. `metrics.json` comes last: a run that has it is complete.
+
+    Raises:
+        ValueError: what was saved is not what was measured; it is deleted, and checkpoints stay.
+    """
     models.save(network, folder / "model.keras")
+    try:
+        verification.check_saved(folder / "model.keras", network, answers)
+    except ValueError:
+        (folder / "model.keras").unlink()
+        raise
     write(folder / "predictions.csv", answers)
     write(folder / "confusion.png", lambda path: plots.confusion(figures["confusion"], network.classes, path))
     if history:

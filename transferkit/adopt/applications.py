@@ -13,6 +13,7 @@ import keras
 
 from transferkit.adopt import variables
 from transferkit.adopt.graph import Unfit
+from transferkit.adopt.inside import snake
 from transferkit.adopt.model import adopted
 from transferkit.lookup import UnknownName, known, nearest
 from transferkit.network import Network
@@ -71,7 +72,7 @@ def _number(model: keras.Model):
     counts = Counter()
     for layer in model.layers:
         kind = re.sub(r"_\d+$", "", layer.name)
-        if kind == variables.snake(type(layer).__name__):
+        if kind == snake(type(layer).__name__):
             layer.name = f"{kind}_{counts[kind]}" if counts[kind] else kind
             counts[kind] += 1
 

@@ -4,13 +4,14 @@ import dataclasses
 import io
 import json
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import keras
 
-from transferkit.adopt import keras2, saved_model, variables
-from transferkit.adopt.graph import Unfit
+from transferkit.adopt import keras2, keras3, saved_model, variables
+from transferkit.adopt.graph import Unfit, check_is_float
 from transferkit.adopt.model import adopted
 from transferkit.network import Network
 from transferkit.weights import hdf5
@@ -68,9 +69,13 @@ def _hdf5(path: Path):
         if "model_config" not in file.attrs:
             raise Unfit(f"holds weights and no network: give the network's name as --base and --weights {path}.")
         config, version = json.loads(file.attrs["model_config"]), file.attrs.get("keras_version", "1")
-        if not _text(version).startswith(("1", "2")):
-            return _of_keras3(path, config), []
-        model = keras2.model_of(config)
+        if _text(version).startswith(("1", "2")):
+            model = keras2.model_of(config)
+            return model, keras2.fill(model, variables.of_group(file["model_weights"], model))
+        config = keras3.with_modules(config)
+        with _explained(config):
+            model = keras3.model_of(config)
+        check_is_float(model)
         return model, variables.fill(model, variables.of_group(file["model_weights"], model))
 
 
@@ -81,17 +86,20 @@ def _archive(path: Path):
             raise Unfit(f"is no file of a Keras model: it lacks {missing[0]}.")
         config, about = (json.loads(archive.read(member)) for member in MEMBERS[:2])
         if not _text(about.get("keras_version", "3")).startswith("2"):
-            return _of_keras3(path, config), []
+            with _explained(config):
+                return keras.models.load_model(path, compile=False, safe_mode=True), []
         model = keras2.model_of(config)
         with h5py.File(io.BytesIO(archive.read(MEMBERS[2])), "r") as file:
             found = variables.of_archive(file, config["config"]["layers"])
             variables.check_all(file, found)
-            return model, variables.fill(model, found)
+            return model, keras2.fill(model, found)
 
 
-def _of_keras3(path: Path, config: dict) -> keras.Model:
+@contextmanager
+def _explained(config: dict):
+    """Turn what Keras 3 raises over a configuration of its own into one sentence."""
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
+        yield
     except Exception as error:  # of any type, and of many lines
         culprit = _culprit(config)
         if culprit and culprit["class_name"] == "Lambda":

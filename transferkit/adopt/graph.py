@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import tree
 
+from transferkit.adopt.inside import every
+
 # Random in training, and by default at every call: they have no place in a network, which is saved and exported.
 AUGMENTATIONS = ("AugMix", "CutMix", "MixUp", "Pipeline", "RandAugment")
 
@@ -69,6 +71,7 @@ def taken_apart(model: keras.Model):
     def call(op, scope, *args, **kwargs):
         if is_graph(op):
             return through(op, args[0], (*scope, op.name))
+        check_is_float(op)
         output = op.compute_output_spec(*args, **kwargs)
         steps.append(Step(op, scope, args, kwargs, output))
         return output
@@ -76,6 +79,23 @@ def taken_apart(model: keras.Model):
     start = keras.KerasTensor(model.inputs[0].shape, model.inputs[0].dtype)
     output = tree.flatten(through(model, [start], ()))[0]
     return start, steps, output
+
+
+def check_is_float(op):
+    """Raise `Unfit` where the weights of a layer, or of one in it, are integers that stand for other numbers."""
+    for layer in every(op) if isinstance(op, keras.layers.Layer) else ():
+        if isinstance(layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy):
+            raise Unfit(
+                f"has a layer {layer.name!r} quantized to {layer.quantization_mode}, which cannot be trained on, "
+                "expected float weights: save the model before quantize() is called."
+            )
+
+
+def values_of(op) -> list:
+    """The values for the weights of a fresh layer; those that LoRA adds to a kernel are in it."""
+    if getattr(op, "lora_enabled", False):
+        return [op.kernel, *([op.bias] if op.use_bias else [])]
+    return weights_of(op)
 
 
 def joints(start, steps: list[Step], output) -> list[int]:
@@ -177,11 +197,13 @@ def fresh(op, name: str):
         )
     try:
         config = op.get_config() | {"name": name}
+        config = {key: value for key, value in config.items() if key not in ("lora_rank", "lora_alpha")}
         if isinstance(op, keras.layers.Layer) and "dtype" in config:
             config["dtype"] = "float32"
         if isinstance(op, keras.layers.Normalization) and op.weights:
             # as numbers, not as weights, of which the layer makes constants only when it is loaded
-            config |= {key: np.asarray(getattr(op, key)).ravel() for key in ("mean", "variance")}
+            shape = op.adapt_mean.shape  # of the axes that are kept, which `mean` has ones beside
+            config |= {key: np.asarray(getattr(op, key)).reshape(shape) for key in ("mean", "variance")}
         return type(op).from_config(config)
     except Exception as error:  # whatever the layer's own class raises
         first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

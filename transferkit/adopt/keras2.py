@@ -1,45 +1,17 @@
-"""The configuration that Keras 2 stores of a model, read as Keras 3 layers.
+"""The graph that Keras 2 stores of a model, put together from Keras 3 layers.
 
-Keras 3 itself refuses most of these files. What differs is in the tables here; the graph is followed by us, since the
-two versions count the calls of a nested model differently.
+Keras 3 itself refuses most of these files. The graph is followed by us, since the two versions count the calls of a
+nested model differently; `keras2_layers` and `keras2_functions` have what differs in its nodes.
 """
 
 import keras
-import numpy as np
-from keras import layers, ops
+from keras import layers
 
+from transferkit.adopt import keras2_layers, variables
 from transferkit.adopt.graph import Unfit
-
-MODELS = ("Functional", "Model", "Sequential")
-# Keys of layers that Keras 3 does not know, with the values at which they say nothing; None is any value.
-WITHOUT_MEANING = {
-    "batch_input_shape": None,
-    "experimental_full_shape_inference": None,
-    "force_generator": None,
-    "fused": None,
-    "groups": (1,),
-    "implementation": None,
-    "ragged": (False, None),
-    "renorm": (False,),
-    "rng_type": None,
-    "sparse": (False, None),
-    "time_major": (False,),
-    "virtual_batch_size": (None,),
-}
-RENAMED = {("LeakyReLU", "alpha"): "negative_slope"}
-# Functions of TensorFlow called on the tensors of a model: what does the same.
-ARITHMETIC = {
-    "__operators__.add": "add",
-    "math.add": "add",
-    "math.divide": "divide",
-    "math.multiply": "multiply",
-    "math.subtract": "subtract",
-    "math.truediv": "divide",
-    "nn.bias_add": "add",
-}
-ACTIVATIONS = {"math.sigmoid": "sigmoid", "nn.relu": "relu", "nn.relu6": "relu6", "nn.silu": "silu"}
-ACTIVATIONS |= {"nn.softmax": "softmax", "cast": "linear", "identity": "linear", "stop_gradient": "linear"}
-WAY_OUT = "save it from Keras 2 made of standard layers"
+from transferkit.adopt.keras2_functions import function
+from transferkit.adopt.keras2_layers import WAY_OUT
+from transferkit.adopt.keras3 import MODELS
 
 
 def model_of(entry: dict) -> keras.Model:
@@ -61,6 +33,13 @@ def model_of(entry: dict) -> keras.Model:
     )
 
 
+def fill(model: keras.Model, found: variables.Found) -> list[str]:
+    """Give a model that was made here its weights; as `variables.fill`, which see."""
+    changes = variables.fill(model, found)
+    keras2_layers.take_slopes_of_keras2(model)
+    return changes
+
+
 def _sequential(config: dict) -> keras.Model:
     entries = config["layers"]
     shape = _shape(entries[0]["config"]) if entries else None
@@ -72,7 +51,7 @@ def _sequential(config: dict) -> keras.Model:
         raise Unfit("does not say the shape of its pictures: its first layer has no input_shape.")
     given = x = keras.Input(batch_shape=shape)
     for layer in made:
-        x = layer(x)
+        x = _on(layer, x, {})
     return keras.Model(given, x, name=_plain(config["name"]))
 
 
@@ -141,13 +120,19 @@ def _called(layer, node: list, results: dict):
     given = [_result(head, results) for head in heads]
     keywords = heads[0][3] if len(heads[0]) > 3 else {}
     keywords = {key: _result(value, results) if _is_reference(value) else value for key, value in keywords.items()}
-    first = given[0] if len(given) == 1 else given
-    if isinstance(layer, layers.Layer):
-        kept = (
-            {} if isinstance(layer, keras.Model) else {key: keywords[key] for key in ("training",) if key in keywords}
-        )
-        return layer(first, **kept)
-    return layer(first, keywords)
+    if isinstance(layer, keras.Model):
+        keywords = {}
+    elif isinstance(layer, layers.RNN | layers.Bidirectional) and len(given) > 1:
+        keywords["initial_state"] = given[1:]
+        given = given[:1]
+    return _on(layer, given[0] if len(given) == 1 else given, keywords)
+
+
+def _on(layer, given, keywords: dict):
+    """What a layer or a function gives; `None` is what a keyword is without being said."""
+    if not isinstance(layer, layers.Layer):
+        return layer(given, keywords)
+    return layer(given, **{key: value for key, value in keywords.items() if value is not None})
 
 
 def _layer(entry: dict):
@@ -155,84 +140,10 @@ def _layer(entry: dict):
     kind, config = entry["class_name"], entry["config"]
     if kind in MODELS:
         return model_of(entry)
+    name = _plain(config["name"])
     if kind in ("TFOpLambda", "SlicingOpLambda"):
-        return _function(config)
-    known = getattr(layers, kind, None)
-    if not isinstance(known, type) or not issubclass(known, layers.Layer) or kind == "Lambda":
-        what = "holds Python code" if kind == "Lambda" else "Keras 3 does not have"
-        raise Unfit(f"has a layer {config.get('name')!r} of class {kind!r}, which {what}: {WAY_OUT}.")
-    try:
-        return known.from_config(_translated(kind, config))
-    except Exception as error:  # whatever the class finds wrong with its configuration
-        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise Unfit(
-            f"has a layer {config.get('name')!r} of class {kind!r} that Keras 3 does not take ({first})."
-        ) from error
-
-
-def _translated(kind: str, config: dict) -> dict:
-    """A layer's configuration in the words of Keras 3."""
-    told = {}
-    for key, value in config.items():
-        if key in WITHOUT_MEANING and (WITHOUT_MEANING[key] is None or value in WITHOUT_MEANING[key]):
-            continue
-        if key.endswith("_initializer") or (value is None and key.endswith(("_regularizer", "_constraint"))):
-            continue  # the weights come from the file
-        if key == "axis" and isinstance(value, list) and len(value) == 1:
-            value = value[0]
-        if key == "dtype" and isinstance(value, dict):
-            value = value["config"]["name"]
-        if key == "name":
-            value = _plain(value)
-        if isinstance(value, dict) and value.get("class_name") == "function":
-            value = value["config"]
-        told[RENAMED.get((kind, key), key)] = value
-    return told
-
-
-def _function(config: dict):
-    """What does the same as a function of TensorFlow, on a tensor and the keywords of the call."""
-    function, name = config.get("function"), _plain(config["name"])
-    if function == "__operators__.getitem":
-        return lambda x, given: x[tuple(map(_slice, _list_of_slices(given["slice_spec"])))]
-    if function == "math.reduce_mean":
-        return lambda x, given: ops.mean(x, axis=given.get("axis"), keepdims=bool(given.get("keepdims")))
-    if function == "concat":
-        return lambda x, given: layers.Concatenate(axis=given["axis"], name=name)(x)
-    if function in ACTIVATIONS:
-        return lambda x, given: layers.Activation(ACTIVATIONS[function], name=name)(x)
-    if function in ARITHMETIC:
-        return lambda x, given: _arithmetic(ARITHMETIC[function], x, given["bias" if "bias" in given else "y"], name)
-    raise Unfit(f"calls tf.{function} on its tensors, for which nothing of Keras 3 is known here: {WAY_OUT}.")
-
-
-def _arithmetic(kind: str, x, y, name: str):
-    """Two tensors, or a tensor and a number or a number a channel, which is a Rescaling."""
-    if all(isinstance(side, keras.KerasTensor) for side in (x, y)):
-        if kind == "divide":
-            return ops.divide(x, y)
-        return {"add": layers.Add, "multiply": layers.Multiply, "subtract": layers.Subtract}[kind](name=name)([x, y])
-    tensor, number = (x, y) if isinstance(x, keras.KerasTensor) else (y, x)
-    number, turned = np.array(number, "float64"), tensor is y
-    if kind == "divide" and turned:
-        return ops.divide(number.astype("float32"), tensor)
-    scale, offset = {
-        "add": (1.0, number),
-        "subtract": (-1.0, number) if turned else (1.0, -number),
-        "multiply": (number, 0.0),
-        "divide": (1 / np.where(number == 0, np.nan, number), 0.0),
-    }[kind]
-    return layers.Rescaling(np.asarray(scale).tolist(), np.asarray(offset).tolist(), name=name)(tensor)
-
-
-def _list_of_slices(spec) -> list:
-    return spec if isinstance(spec, list) else [spec]
-
-
-def _slice(part):
-    if not isinstance(part, dict):
-        return part
-    return ... if part.get("class_name") == "__ellipsis__" else slice(part["start"], part["stop"], part["step"])
+        return function(config, name, WAY_OUT)
+    return keras2_layers.layer(entry, name)
 
 
 def _shape(config: dict | list):

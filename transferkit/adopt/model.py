@@ -8,7 +8,7 @@ import numpy as np
 from keras import layers
 
 from transferkit.adopt.front import Affine, as_pixels, by_name, front_of, left_out, recognised
-from transferkit.adopt.graph import Step, Unfit, is_augmentation, is_graph, rebuilt, taken_apart, weights_of
+from transferkit.adopt.graph import Step, Unfit, is_augmentation, is_graph, rebuilt, taken_apart, values_of, weights_of
 from transferkit.adopt.head import Doubt, Head, head_of, stages
 from transferkit.network import Network
 from transferkit.weights.imagenet import class_names, unnamed
@@ -171,7 +171,7 @@ def _with_tail(x, body: list[Step], head: Head, values: dict, own: str):
 
 def _copy_classifier(new, op):
     """A kernel of 1x1 is the matrix of a dense layer; one sigmoid output z is two classes with the logits 0 and z."""
-    for variable, old in zip(new.weights, weights_of(op), strict=True):
+    for variable, old in zip(new.weights, values_of(op), strict=True):
         value = np.asarray(old)
         if value.shape[-1] < variable.shape[-1]:
             value = np.concatenate([np.zeros_like(value), value], axis=-1)
@@ -197,9 +197,10 @@ def _copy_weights(pairs, flipped):
     for new, old in pairs:
         if isinstance(old, layers.Normalization):
             continue  # its numbers are in its configuration
-        if len(weights_of(new)) != len(weights_of(old)):
+        values = values_of(old)
+        if len(weights_of(new)) != len(values):
             raise Unfit(f"has a layer {old.name!r} with weights that its configuration does not tell of.")
-        for position, (variable, value) in enumerate(zip(weights_of(new), weights_of(old), strict=True)):
+        for position, (variable, value) in enumerate(zip(weights_of(new), values, strict=True)):
             value = np.asarray(value)
             variable.assign(value[:, :, ::-1] if old is flipped and position == 0 else value)
 

@@ -1,14 +1,18 @@
-"""The weights of a Keras 2 file put into a model that was built from its configuration: each once, or none."""
+"""The weights of a file put into a model that was built from its configuration: each once, or none."""
 
 import re
 
 import h5py
 import keras
+import ml_dtypes
 import numpy as np
 
 from transferkit.adopt.graph import Unfit
+from transferkit.adopt.inside import HOLDERS, every, own_weights, parts, snake
 
-OTHER_NAMES = {("DepthwiseConv2D", "kernel"): "depthwise_kernel"}  # of Keras 2, for a variable of Keras 3
+# What Keras 2 calls a variable of Keras 3.
+OTHER_NAMES = {(f"DepthwiseConv{rank}D", "kernel"): "depthwise_kernel" for rank in (1, 2)}
+OTHER_NAMES |= {("LayerScale", "variable"): "gamma", ("SpectralNormalization", "vector_u"): "sn_u"}
 ROOTS = "layers", "_layer_checkpoint_dependencies"  # of archives; the latter in those of TensorFlow 2.13
 # Layer, below a nested model as "net/conv1"; name or number of the variable; values.
 Found = list[tuple[str, str, np.ndarray]]
@@ -24,10 +28,15 @@ def fill(model: keras.Model, found: Found) -> list[str]:
         Unfit: the tensors do not fit; the model's weights are then as they were.
     """
     found = [(layer, name, value) for layer, name, value in found if value.dtype.kind == "f"]  # others count, or draw
-    numbered = all(name.isdigit() for _, name, _ in found)
+    numbered = all(name.rpartition("/")[2].isdigit() for _, name, _ in found)
     wanted = [row for row in _variables(model) if row[3].dtype.startswith(("float", "bfloat"))]
-    names = [(label, str(number) if numbered else _name(layer, variable)) for label, layer, number, variable in wanted]
     by_name = {(layer, name): value for layer, name, value in found}
+    for others in ({}, OTHER_NAMES):
+        names = [
+            (label, key if numbered else _name(layer, key, variable, others)) for label, layer, key, variable in wanted
+        ]
+        if set(names) == set(by_name):
+            break
     shapes, changes = [tuple(variable.shape) for *_, variable in wanted], []
     if len(by_name) == len(found) and len(set(names)) == len(names) and set(names) == set(by_name):
         found = [(*name, by_name[name]) for name in names]
@@ -41,22 +50,24 @@ def fill(model: keras.Model, found: Found) -> list[str]:
         if value.shape != shape:
             theirs = "/".join(theirs)
             raise Unfit(f"holds {theirs} of shape {value.shape}, expected {shape} for {'/'.join(ours)}.")
-    for (_, layer, _, variable), (*_, value) in zip(wanted, found, strict=True):
+    for (*_, variable), (*_, value) in zip(wanted, found, strict=True):
         variable.assign(value)
+    for layer in every(model):  # Keras itself does it for the outermost layers of an `.h5` file alone
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
     return changes
 
 
 def _variables(model: keras.Model, top: str = ""):
-    """(label, layer, number in it, variable) of all layers, nested ones too, in the order in which Keras 2 writes them.
+    """(label, layer, key in it, variable) of all layers, nested ones too, in the order of an `.h5` file.
 
     The label is the layer's name, after that of the outermost nested model it stands in.
     """
     for layer in model.layers:
         if not isinstance(layer, keras.Model):
-            label = f"{top}{layer.name}"
-            yield from ((label, layer, number, variable) for number, variable in enumerate(layer.weights))
+            label, keys = f"{top}{layer.name}", _keys(layer)
+            ordered = (*layer.trainable_weights, *layer.non_trainable_weights)
+            yield from ((label, layer, keys.get(id(variable), ""), variable) for variable in ordered)
             continue
         inner = list(_variables(layer, top or f"{layer.name}/"))
         learns = {id(variable) for variable in layer.trainable_weights}
@@ -64,9 +75,30 @@ def _variables(model: keras.Model, top: str = ""):
         yield from (row for row in inner if id(row[3]) not in learns)
 
 
-def _name(layer, variable) -> str:
-    name = variable.path.rpartition(f"{layer.name}/")[2]
-    return OTHER_NAMES.get((type(layer).__name__, name), name)
+def _keys(layer, top: str = "") -> dict[int, str]:
+    """What a `.keras` file calls the variables of a layer, by their ids: `0`, or `cell/0` where they are further in."""
+    keys = {id(variable): f"{top}{number}" for number, variable in enumerate(own_weights(layer))}
+    for key, part in parts(layer).items():
+        keys |= _keys(part, f"{top}{key}/")
+    return keys
+
+
+def _name(layer, key: str, variable, others: dict) -> str:
+    """What an `.h5` file calls a variable, with what tells it from those of its sisters: `forward/kernel`."""
+    name = re.sub(r"^variable_\d+$", "variable", variable.name)  # of one that was given no name
+    scopes = (HOLDERS.get(part, "") for part in key.split("/")[:-1])
+    return "/".join((*filter(None, scopes), others.get((type(layer).__name__, name), name)))
+
+
+def _told(path: list[str]) -> str:
+    """The same, of what comes after the layer in the path of a variable, which has the names of inner layers in it."""
+    *scopes, name = path
+    roles = [next((role for role in filter(None, HOLDERS.values()) if _has(scope, role)), "") for scope in scopes]
+    return "/".join((*filter(None, roles), re.sub(r"^variable_\d+$", "variable", name)))
+
+
+def _has(scope: str, role: str) -> bool:
+    return scope == role or (role in ("forward", "backward") and scope.startswith(f"{role}_"))
 
 
 def of_group(root: h5py.Group, model: keras.Model) -> Found:
@@ -75,13 +107,25 @@ def of_group(root: h5py.Group, model: keras.Model) -> Found:
     nested = {layer.name for layer in model.layers if isinstance(layer, keras.Model)}
     for group in _listed(root, "layer_names"):
         for weight in _listed(root[group], "weight_names"):
-            parts = weight.partition(":")[0].split("/")
-            layer, name = group.replace("/", "."), parts[-1]
+            path = weight.partition(":")[0].split("/")
+            label = group.replace("/", ".")
+            layer, rest = _layer_in(path, leaves if group in nested else {label})
             if group in nested:
-                known = [number for number, part in enumerate(parts[:-1]) if part in leaves] or [len(parts) - 2]
-                layer, name = f"{group}/{parts[known[-1]]}", "/".join(parts[known[-1] + 1 :])
-            found.append((layer, name, np.asarray(root[group][weight])))
+                label, rest = f"{group}/{layer or path[-2]}", rest if layer else path[-1:]
+            value = np.asarray(root[group][weight])
+            if value.dtype.kind == "V" and value.itemsize == 2:  # HDF5 has no bfloat16
+                value = value.view(ml_dtypes.bfloat16).astype("float32")
+            found.append((label, _told(rest), value))
     return found
+
+
+def _layer_in(path: list[str], names: set[str]) -> tuple[str, list[str]]:
+    """The last of some layers that the path of a variable names, in one part or more, and what comes after it."""
+    for end in range(len(path) - 1, 0, -1):
+        for start in range(end):
+            if (name := ".".join(path[start:end])) in names:
+                return name, path[end:]
+    return "", path
 
 
 def _listed(group: h5py.Group, key: str) -> list[str]:
@@ -111,10 +155,18 @@ def of_archive(group: h5py.Group, entries: list[dict], top: str = "") -> Found:
         if isinstance(config, dict) and "layers" in config:
             found += of_archive(inner, config["layers"], top or f"{config['name']}/")
             continue
-        variables = inner.get("vars", {})
-        name = config["name"].replace("/", ".")
-        found += [(f"{top}{name}", key, np.asarray(variables[key])) for key in sorted(variables, key=int)]
+        name = f"{top}{config['name'].replace('/', '.')}"
+        found += [(name, key, value) for key, value in _arrays(inner)]
     return found
+
+
+def _arrays(group: h5py.Group, top: str = ""):
+    """(key, array) of a layer in an archive, with those of the layers in it, as `_keys` calls them."""
+    for key in sorted(group.get("vars", {}), key=int):
+        yield f"{top}{key}", np.asarray(group["vars"][key])
+    for key, inner in group.items():
+        if key != "vars" and isinstance(inner, h5py.Group):
+            yield from _arrays(inner, f"{top}{key}/")
 
 
 def check_all(group: h5py.Group, found: Found):
@@ -125,9 +177,3 @@ def check_all(group: h5py.Group, found: Found):
     told = sum(value.dtype.kind == "f" for *_, value in found)
     if sum(held) > told:
         raise Unfit(f"holds {sum(held)} tensors, expected {told}.")
-
-
-def snake(name: str) -> str:
-    """The name of a class as Keras makes keys of it: `DepthwiseConv2D` is `depthwise_conv2d`."""
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

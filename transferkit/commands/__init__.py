@@ -18,7 +18,15 @@ from transferkit.lookup import UnknownName
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(transferkit.__version__, prog_name="transferkit")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error; goes after a command too.")
-def group(debug):
+@click.option(
+    "--import",
+    "modules",
+    metavar="MODULE",
+    multiple=True,
+    help="Import a Python module of yours, which registers your layers, before a Keras model is read: its code is run. "
+    "Goes after a command too.",
+)
+def group(debug, modules):
     """Transfer learning for pictures on TensorFlow and Keras.
 
     \b
@@ -40,7 +48,8 @@ def main(args: list[str] | None = None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, or it greets
     debug = "--debug" in args
     try:
-        status = group.main([arg for arg in args if arg != "--debug"], prog_name="transferkit", standalone_mode=False)
+        args = _imported([arg for arg in args if arg != "--debug"])
+        status = group.main(args, prog_name="transferkit", standalone_mode=False)
         sys.exit(status or 0)
     except click.ClickException as error:
         error.show()
@@ -59,6 +68,32 @@ def main(args: list[str] | None = None):
 
         click.echo(f"Error: {plain(sentence(error))}", err=True)
         sys.exit(2 if usage else 1)
+
+
+def _imported(args: list[str]) -> list[str]:
+    """Import the modules that `--import` names, here or installed; what is left of the arguments."""
+    rest, words = [], iter(args)
+    for word in words:
+        option, equals, module = word.partition("=")
+        if option != "--import":
+            rest.append(word)
+            continue
+        module = module if equals else next(words, "")
+        from transferkit.console import silenced
+
+        with silenced():
+            importlib.import_module("tensorflow")  # the module will: it prints lines that are not its own
+        sys.path.insert(0, os.getcwd())
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # whatever the user's code raises
+            reason = str(error) or type(error).__name__
+            raise UnknownName(
+                f"--import {module} failed ({reason}): expected a Python module, here or installed."
+            ) from error
+        finally:
+            sys.path.remove(os.getcwd())
+    return rest
 
 
 def sentence(error: Exception) -> str:

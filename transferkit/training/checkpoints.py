@@ -17,7 +17,6 @@ from safetensors.numpy import load_file, save_file
 from transferkit.atomic import write
 from transferkit.network import Network
 from transferkit.training.losses import Teacher
-from transferkit.weights.assign import assign, tensor_names
 
 BEST = "best.safetensors"
 STATE = "state.json"
@@ -86,10 +85,7 @@ def restored(model: keras.Model, tensors: dict[str, np.ndarray]):
     """
     variables = _variables(model)
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(METRICS)}
-    for name in sorted(variables.keys() | tensors.keys()):
-        wanted, found = (_shape(group.get(name)) for group in (variables, tensors))
-        if wanted != found:
-            raise ValueError(f"The checkpoint is of another training: its {name} is {found}, expected {wanted}.")
+    _check_same(variables, tensors, "The checkpoint")
     for name, variable in variables.items():
         variable.assign(tensors[name])
 
@@ -101,6 +97,19 @@ def reseeded(model: keras.Model, phase: int):
             variable.assign(np.array([np.asarray(variable)[0], phase * 2**24], variable.dtype))
 
 
+def _check_same(variables: dict, tensors: dict, source: str):
+    """Raise `ValueError` unless the tensors are those of the variables, by name and shape."""
+    for name in sorted(variables.keys() | tensors.keys()):
+        wanted, found = (_shape(group.get(name)) for group in (variables, tensors))
+        if wanted != found:
+            raise ValueError(f"{source} is of another training: its {name} is {found}, expected {wanted}.")
+
+
+def _numbered(variables) -> dict:
+    """Variables by place and name: a name alone is not one variable's, for an attention layer has four kernels."""
+    return {f"{number:04d}/{variable.path.rpartition('/')[2]}": variable for number, variable in enumerate(variables)}
+
+
 def _shape(tensor) -> str:
     return "missing" if tensor is None else f"of shape {tuple(tensor.shape)}"
 
@@ -109,18 +118,11 @@ def _variables(model: keras.Model) -> dict:
     """All of them by name, but for sums of gradients, which are 0 between two steps."""
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    groups = {
-        "model": learning(model),
-        "optimizer": model.optimizer.variables if model.optimizer else [],
-    }
-    kept = {
-        group: [variable for variable in variables if "gradient_accumulator" not in variable.path]
-        for group, variables in groups.items()
-    }
-    return {
-        f"{group}/{number:04d}/{variable.path.rpartition('/')[2]}": variable
-        for group, variables in kept.items()
-        for number, variable in enumerate(variables)
+    variables = model.optimizer.variables if model.optimizer else ()
+    state = [variable for variable in variables if "gradient_accumulator" not in variable.path]
+    # by place alone: their names hold those of layers, which may be numbered otherwise in another process
+    return {f"model/{name}": variable for name, variable in _numbered(learning(model)).items()} | {
+        f"optimizer/{number:04d}": variable for number, variable in enumerate(state)
     }
 
 
@@ -199,14 +201,14 @@ def tensors_of(folder: Path, state: State) -> dict[str, np.ndarray]:
     Raises:
         ValueError: the file is damaged or gone.
     """
-    return _read(folder / "checkpoints" / state.tensors)
+    return read_weights(folder / "checkpoints" / state.tensors)
 
 
 def save_weights(network: Network, path: Path, better: dict[int, np.ndarray] | None = None):
-    """All weights by name, as the catalogue's files bear them; `better` are values in place of some, by `id`."""
+    """All weights, by place and name; `better` are values in place of some, by `id`."""
     better = better or {}
-    named = tensor_names(network.model).items()
-    tensors = {name: better.get(id(variable), ops.convert_to_numpy(variable)) for name, (_, variable) in named}
+    named = _numbered(network.model.weights).items()
+    tensors = {name: better.get(id(variable), ops.convert_to_numpy(variable)) for name, variable in named}
     write(path, lambda partial: save_file(tensors, partial))
 
 
@@ -216,16 +218,34 @@ def load_weights(network: Network, path: Path):
     Raises:
         ValueError: the file is damaged or gone, or of another network or other classes.
     """
-    tensors, bias = _read(path), f"{network.head}.bias"
-    if bias in tensors and len(tensors[bias]) != len(network.classes):
-        raise ValueError(
-            f"{path} is of {len(tensors[bias])} classes, but the run's classes.txt has {len(network.classes)}: put it "
-            "back as it was."
-        )
-    assign(network.model, tensors, "keras", source=str(path))
+    assign_weights(network, read_weights(path), source=str(path))
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def assign_weights(network: Network, tensors: dict[str, np.ndarray], *, source: str):
+    """Give a network all its weights, as `read_weights` has them.
+
+    Raises:
+        ValueError: they are of another network or other classes; nothing is assigned then.
+    """
+    variables = _numbered(network.model.weights)
+    head = {id(one) for one in network.model.get_layer(network.head).weights}
+    for name, variable in variables.items():
+        if id(variable) in head and name in tensors and tensors[name].shape[-1] != len(network.classes):
+            raise ValueError(
+                f"{source} is of {tensors[name].shape[-1]} classes, but the run's classes.txt has "
+                f"{len(network.classes)}: put it back as it was."
+            )
+    _check_same(variables, tensors, source)
+    for name, variable in variables.items():
+        variable.assign(tensors[name])
+
+
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a file in `checkpoints`, by name.
+
+    Raises:
+        ValueError: it is damaged or gone.
+    """
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

@@ -1,19 +1,22 @@
 """What of a network learns, and what is fixed and so need not be computed twice."""
 
+import inspect
+
 import keras
 
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, output_of
 
+FROZEN = "_at_inference"  # attribute of a layer that is held at what it does at inference
 FREE = (keras.layers.Identity, keras.layers.ZeroPadding2D)  # that cost nothing to do again
 
 
 def release(network: Network, unfreeze: str, *, bn: str = "frozen") -> list[str]:
     """Freeze a network but for a part. Compile after this.
 
-    What is frozen does what it does at inference. Batch norm is frozen layer by layer: a frozen layer uses its stored
-    statistics and does not move them, and stays so inside a `fit`, which `base(x, training=False)` does not promise in
-    Keras 3. Dropout before the part that learns drops nothing.
+    What is frozen does in training what it does at inference, layers inside layers too: nothing is dropped, no noise is
+    added, and stored statistics are used and not moved. A `trainable` of False alone does that for batch norm, and
+    `base(x, training=False)` does not last inside a `fit` of Keras 3.
 
     Args:
         unfreeze: "head", "last-stage", "last-2", "all", or a layer or torch prefix: it and all after it learn.
@@ -29,16 +32,45 @@ def release(network: Network, unfreeze: str, *, bn: str = "frozen") -> list[str]
     layers = network.model.layers
     start = _first(network, unfreeze)
     for position, layer in enumerate(layers):
-        is_norm = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = position >= start and not (is_norm and bn == "frozen")
-        if is_norm:
-            for variable in (layer.gamma, layer.beta):
-                if variable is not None:
-                    variable.trainable = layer.trainable and bn == "train"
-        if isinstance(layer, keras.layers.Dropout):
-            layer.rate_released = getattr(layer, "rate_released", layer.rate)
-            layer.rate = layer.rate_released if position >= start else 0
+        layer.trainable = position >= start
+        for inner in layers_inside(layer):
+            is_norm = isinstance(inner, keras.layers.BatchNormalization)
+            learns = position >= start and not (is_norm and bn == "frozen")
+            if is_norm:
+                inner.trainable = learns
+                for variable in (inner.gamma, inner.beta):
+                    if variable is not None:
+                        variable.trainable = learns and bn == "train"
+            _set_inference(inner, not learns)
     return [layer.name for layer in layers if layer.trainable_variables]
+
+
+def layers_inside(layer) -> list[keras.layers.Layer]:
+    """A layer and all that it is made of: those of a wrapper, an attention, a cell; none of a bare operation."""
+    return list(layer._flatten_layers()) if isinstance(layer, keras.layers.Layer) else []
+
+
+def at_inference(layer) -> bool:
+    """Whether a layer is held at what it does at inference."""
+    return FROZEN in vars(layer)
+
+
+def _set_inference(layer: keras.layers.Layer, frozen: bool):
+    """Hold a layer at what it does at inference, or let go of it."""
+    if frozen == at_inference(layer):
+        return
+    if not frozen:
+        del vars(layer)[FROZEN], vars(layer)["call"]
+    elif "training" in inspect.signature(call := layer.call).parameters:
+        # in place of the layer's own, which is the class's
+        vars(layer).update({FROZEN: True, "call": lambda *args, **words: call(*args, **words | {"training": False})})
+
+
+def same_frozen(model: keras.Model, like: keras.Model):
+    """Freeze a copy of a model as that is frozen."""
+    for copy, layer in zip(model.layers, like.layers, strict=True):
+        for inner, its in zip(layers_inside(copy), layers_inside(layer), strict=True):
+            _set_inference(inner, at_inference(its))
 
 
 def _first(network: Network, unfreeze: str) -> int:
@@ -91,8 +123,21 @@ def _sources(operation):
 
 
 def _varies(operation) -> bool:
-    if isinstance(operation, keras.layers.Dropout):
-        return operation.rate > 0
-    has_chance = isinstance(getattr(operation, "seed_generator", None), keras.random.SeedGenerator)
-    moves = isinstance(operation, keras.layers.BatchNormalization) and operation.trainable
-    return has_chance or moves or bool(getattr(operation, "trainable_variables", ()))
+    """Whether it gives the same pictures another output from one step to the next."""
+    if getattr(operation, "trainable_variables", ()):
+        return True
+    return any(not at_inference(layer) and (_draws(layer) or _moves(layer)) for layer in layers_inside(operation))
+
+
+def _draws(layer: keras.layers.Layer) -> bool:
+    """Whether it takes random numbers, or may: a layer that is not Keras' own, and does something else in training."""
+    if isinstance(layer, keras.layers.Dropout):
+        return layer.rate > 0
+    known = type(layer).__module__.startswith("keras.")
+    return bool(layer._seed_generators) or (not known and "training" in inspect.signature(layer.call).parameters)
+
+
+def _moves(layer: keras.layers.Layer) -> bool:
+    """Whether it has statistics that training moves."""
+    moving = keras.layers.BatchNormalization | keras.layers.SpectralNormalization
+    return isinstance(layer, moving) and layer.trainable

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
-from safetensors.numpy import load_file
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
@@ -20,7 +19,6 @@ from transferkit.evaluation.predict import BATCH, run
 from transferkit.network import for_use
 from transferkit.training import checkpoints
 from transferkit.training.planning import Plan
-from transferkit.weights.assign import assign
 
 START = "start.safetensors"
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trained weights: 0 is the start, 1 the end
@@ -101,9 +99,9 @@ def assign_share(job: Plan, folder: Path, share: float):
     has no start of its own will do."""
     if share == 1:
         return checkpoints.load_weights(job.network, folder / "checkpoints" / checkpoints.BEST)
-    start, end = (load_file(folder / "checkpoints" / name) for name in (START, checkpoints.BEST))
+    start, end = (checkpoints.read_weights(folder / "checkpoints" / name) for name in (START, checkpoints.BEST))
     mixed = {name: value + np.float32(share) * (end[name] - value) for name, value in start.items()}
-    assign(job.network.model, mixed, "keras", source="an interpolation")
+    checkpoints.assign_weights(job.network, mixed, source="an interpolation")
 
 
 def _logits(job: Plan, folder: Path) -> tuple[np.ndarray, np.ndarray]:

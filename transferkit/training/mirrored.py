@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from transferkit.network import remade
 from transferkit.training import patches
 from transferkit.training.devices import Device
+from transferkit.training.freezing import layers_inside, same_frozen
 
 
 def placed(model: keras.Model, device: Device) -> keras.Model:
@@ -20,22 +23,19 @@ def placed(model: keras.Model, device: Device) -> keras.Model:
     if device.strategy is None:
         return model
 
-    def clone(layer):
-        config = layer.get_config()
-        if isinstance(layer, keras.layers.BatchNormalization):
-            config["synchronized"] = True
-        return type(layer).from_config(config)
-
     with device.strategy.scope():
         # of the bare graph: a clone of a compiled model would be compiled as well
-        copy = keras.models.clone_model(keras.Model(model.input, model.output, name=model.name), clone_function=clone)
+        copy = keras.models.clone_model(keras.Model(model.input, model.output, name=model.name), clone_function=remade)
     for new, old in zip(copy.variables, model.variables, strict=True):
         new.assign(np.asarray(old))
         if new.trainable != old.trainable:  # of a norm's scale and shift, which its layer's config says nothing of
             new.trainable = old.trainable
-    for layer in copy.layers:
-        if isinstance(getattr(layer, "seed_generator", None), keras.random.SeedGenerator):
-            _draw_apart(layer.seed_generator)
+    same_frozen(copy, model)
+    for layer in chain.from_iterable(map(layers_inside, copy.layers)):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
+        for generator in layer._seed_generators:
+            _draw_apart(generator)
     return copy
 
 

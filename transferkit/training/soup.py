@@ -9,14 +9,12 @@ from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
-from safetensors.numpy import load_file
 
 from transferkit.console import say
 from transferkit.data import pipeline
 from transferkit.evaluation.predict import BATCH
 from transferkit.training import checkpoints, losses, schedules
 from transferkit.training.planning import Plan
-from transferkit.weights.assign import assign
 from transferkit.zoo.googlenet import LOSS_WEIGHTS
 
 
@@ -59,23 +57,23 @@ def stir(job: Plan, folder: Path, history: list[dict]) -> dict:
         `epochs`, those that went in, each by phase and epoch, and the `val_accuracy` and `val_loss` of their average.
     """
     network, start = job.network, schedules.best_of(history)
-    tensors = load_file(folder / "checkpoints" / checkpoints.BEST)
+    tensors = checkpoints.read_weights(folder / "checkpoints" / checkpoints.BEST)
     used = [{name: start[name] for name in ("phase", "epoch")}]
     with TemporaryDirectory(dir=folder / "checkpoints") as place:
         figures = _figures(job, Path(place))
-        assign(network.model, tensors, "keras", source="the best epoch")
+        checkpoints.assign_weights(network, tensors, source="the best epoch")
         found = figures()
         for number in best(history, job.recipe.train.soup):
             if history[number] is start or not path(folder, number).exists():
                 continue
-            more = load_file(path(folder, number))
+            more = checkpoints.read_weights(path(folder, number))
             mixed = {name: value + (more[name] - value) / (len(used) + 1) for name, value in tensors.items()}
-            assign(network.model, mixed, "keras", source="an average")
+            checkpoints.assign_weights(network, mixed, source="an average")
             tried = figures()
             if schedules.gain(tried) >= schedules.gain(found):
                 tensors, found = mixed, tried
                 used.append({name: history[number][name] for name in ("phase", "epoch")})
-    assign(network.model, tensors, "keras", source="an average")
+    checkpoints.assign_weights(network, tensors, source="an average")
     say(f"soup of {len(used)} epochs  val_loss {found['val_loss']:.3f}  val_accuracy {found['val_accuracy']:.3f}")
     return {"epochs": used} | found
 

@@ -191,12 +191,15 @@ def _finish(job: Plan, folder: Path, lost: dict[str, str], averaged: dict, known
         except (ValueError, OSError) as error:  # no numbers, no pictures, no room: what is there is not lost for that
             warn(f"{error} The network that was measured is saved, without the training on all pictures.")
     figures, answers = found or evaluate(network, part)
+    kept = schedules.kept(history, job.recipe.train.keep)
+    if split == "val" and not any(averaged.values()):
+        _check_measured(figures, kept)
     if split == "val" and averaged["mix"]:
         figures["ci95"] = list(metrics.corrected(figures, averaged["mix"]["optimism"]))
     answered = {row["path"] for row in answers}
     audit.note_lost(part.paths, [row for row, path in enumerate(part.paths) if path in answered], lost)
     runs.write_unreadable(folder, lost)
-    kept, baseline = schedules.kept(history, job.recipe.train.keep), folder / "checkpoints" / probing.BASELINE
+    baseline = folder / "checkpoints" / probing.BASELINE
     figures |= {
         "split": split,
         "baseline": probing.added(json.loads(baseline.read_text("utf-8")), answers) if baseline.exists() else None,
@@ -211,3 +214,16 @@ def _finish(job: Plan, folder: Path, lost: dict[str, str], averaged: dict, known
         for module in (checkpoints, soup, refit):
             module.forget(folder)
     return runs.Run(folder)
+
+
+def _check_measured(figures: dict, kept: dict):
+    """Raise `ValueError` if the weights that were kept do not have the accuracy that they had when they were kept.
+
+    A picture may fall to the other side where another kernel computes it, in 16 bits some more.
+    """
+    found, expected = figures["accuracy"], kept["val_accuracy"]
+    if abs(found - expected) * figures["n"] > 1.5 + 0.02 * figures["n"]:
+        raise ValueError(
+            f"The weights kept have a validation accuracy of {found:.3f}, and had {expected:.3f} in training: nothing "
+            "is announced, and the checkpoints stay."
+        )

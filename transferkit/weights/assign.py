@@ -32,8 +32,9 @@ def tensor_names(model) -> dict:
     }
 
 
-def fit(model, weights: Weights, *, source: str) -> tuple[str, ...]:
-    """Give a model the weights of a file, but for the heads for training that it lacks.
+def fit(model, weights: Weights, *, source: str, head: str = "") -> tuple[str, ...]:
+    """Give a model the weights of a file, but for the heads for training that it lacks. A file without the
+    layer called `head`, the classifier, leaves the model's as it is.
 
     Returns:
         What was loaded, converted and left out, for a person; but for counts of batches.
@@ -50,14 +51,17 @@ def fit(model, weights: Weights, *, source: str) -> tuple[str, ...]:
     absent = [head for head in HEADS if not any(layer.name.startswith(head) for layer in model.layers)]
     tensors = {name: value for name, value in weights.tensors.items() if not name.startswith(tuple(absent))}
     left = [head for head in absent if any(name.startswith(head) for name in weights.tensors)]
-    count = assign(model, tensors, weights.layout, source=source)
-    words = [f"{', '.join(left).replace('.', '')} left out: heads for training"] if left else []
+    has_head = not head or any(name.startswith(f"{head}.") for name in tensors)
+    body = None if has_head else {layer.name for layer in model.layers} - {head}
+    count = assign(model, tensors, weights.layout, source=source, only=body)
+    words = ["it has no classifier"] * (not has_head)
+    words += [f"{', '.join(left).replace('.', '')} left out: heads for training"] if left else []
     # every torch file of a network with norms has them, so saying so tells nothing
     changes = [change for change in weights.changes if COUNTS not in change]
-    return f"{count}/{count} tensors loaded", *changes, *words
+    return f"{count}/{len(model.weights)} tensors loaded", *changes, *words
 
 
-def grow(model, weights: Weights, *, source: str) -> tuple[str, ...]:
+def grow(model, weights: Weights, *, source: str, head: str = "") -> tuple[str, ...]:
     """As `fit`; but of the smaller network that the model may grow from, some layers are taken, as its `Variant` says,
     and the others stay as they are.
 
@@ -69,7 +73,7 @@ def grow(model, weights: Weights, *, source: str) -> tuple[str, ...]:
     """
     row = zoo.variant(model.name)
     if row.grows_from not in like(weights.tensors, weights.layout):
-        return fit(model, weights, source=source)
+        return fit(model, weights, source=source, head=head)
     kinds = ("weight", "bias")
     tensors = {f"{ours}.{kind}": weights.tensors[f"{its}.{kind}"] for ours, its in row.grown.items() for kind in kinds}
     count = assign(model, tensors, weights.layout, source=source, only=row.grown)

@@ -18,6 +18,8 @@ from transferkit.weights.unusable import Unusable, worded
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 KERAS_MEMBER = "model.weights.h5"
+# What a network is called inside of what trains it; the most tensors decide, and of as many the first one.
+PARTS = ("model.", "net.", "network.", "backbone.", "encoder_q.", "base_encoder.", "encoder.", "resnet.")
 COUNTS = "num_batches_tracked"  # of a norm's batches: no layer of Keras has it
 
 
@@ -96,6 +98,8 @@ def _plain(tensors):
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
             changes.append(f"prefix {prefix} taken off")
+    tensors, found = _inside(tensors)
+    changes += found
     renamed = {}
     for name, value in tensors.items():
         name = ".".join(part.removeprefix("_") for part in name.split("."))
@@ -106,3 +110,15 @@ def _plain(tensors):
         else:
             renamed[name] = value
     return renamed, changes + [f"{counts} {COUNTS} left out"] * bool(counts)
+
+
+def _inside(tensors):
+    """The network that is a part of what was saved, as of a Lightning module or of self-supervised training."""
+    counts = {prefix: sum(name.startswith(prefix) for name in tensors) for prefix in PARTS}
+    prefix = max(PARTS, key=counts.get)
+    if not counts[prefix]:
+        return tensors, []
+    inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    others = sorted({name.split(".")[0] for name in tensors if not name.startswith(prefix)})
+    left = [f"left out, for it is not of {prefix.rstrip('.')}: {', '.join(others)}"] if others else []
+    return inside, [f"prefix {prefix} taken off", *left]

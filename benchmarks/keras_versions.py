@@ -1,0 +1,80 @@
+"""Which versions of Keras load what transferkit saves, and whether they compute the same.
+
+Each version is installed by itself into a temporary folder, in front of the environment's own.
+
+    python benchmarks/keras_versions.py [VERSION ...]
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+from transferkit import models
+
+VERSIONS = ("3.6.0", "3.7.0", "3.8.0", "3.9.2", "3.10.0", "3.11.3", "3.12.0", "3.13.2", "3.14.0")
+BASES = (
+    *("lenet5", "alexnet", "zfnet", "vgg11", "allcnn_c", "googlenet", "resnet18", "resnet20_cifar"),
+    *("efficientnet_lite0", "keras:MobileNetV2", "keras:MobileNetV3Small", "keras:EfficientNetV2B0", "keras:Xception"),
+    *("keras:DenseNet121", "keras:NASNetMobile", "keras:ConvNeXtTiny"),
+)
+LOAD = """
+import sys, keras, numpy as np
+for path in sys.argv[1:]:
+    try:
+        model = keras.saving.load_model(path)
+        print(path, float(np.abs(model.predict_on_batch(np.load(path + ".npy"))).sum()))
+    except Exception as error:
+        print(path, "nan", type(error).__name__)
+"""
+
+
+def main(*versions: str):
+    rng, found = np.random.default_rng(0), {}
+    with TemporaryDirectory() as place:
+        for base in BASES:
+            network = models.to_train(base, "none", size=64 if base.startswith("keras:") else None)
+            for weight in network.model.trainable_weights:  # a fresh head answers 0 to everything
+                weight.assign(np.asarray(weight) + rng.normal(0, 0.02, weight.shape))
+            path = str(Path(place) / f"{base.replace(':', '-')}.keras")
+            models.save(network, Path(path))
+            np.save(f"{path}.npy", rng.integers(0, 256, (2, *network.pixels.shape, 3)).astype("float32"))
+            keras.backend.clear_session()
+        paths = sorted(map(str, Path(place).glob("*.keras")))
+        found[keras.__version__] = loaded(paths, None)
+        for version in versions or VERSIONS:
+            with TemporaryDirectory() as packages:
+                words = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", packages, f"keras=={version}"]
+                subprocess.run([sys.executable, *words], check=True)
+                found[version] = loaded(paths, packages)
+    show(found)
+
+
+def loaded(paths: list[str], packages: str | None) -> dict[str, float]:
+    """The sum of a network's outputs by its file's name, as one version computes it; nan where that cannot load it."""
+    environment = os.environ | ({"PYTHONPATH": packages} if packages else {})
+    words = [sys.executable, "-W", "ignore", "-c", LOAD, *paths]
+    lines = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = [line.split() for line in lines if ".keras " in line]
+    return {Path(row[0]).stem: float(row[1]) for row in rows}
+
+
+def show(found: dict[str, dict[str, float]]):
+    """Markdown: a line a network, and whether each version has the sum that this one has."""
+    (_, expected), *others = found.items()
+    print(f"\n| network | {' | '.join(version for version, _ in others)} |\n|---|{'---|' * len(others)}")
+    for name, value in expected.items():
+        same = [np.isclose(sums.get(name, np.nan), value, rtol=1e-4) for _, sums in others]
+        print(f"| {name} | {' | '.join('yes' if one else 'no' for one in same)} |")
+    print(json.dumps(found), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

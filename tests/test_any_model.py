@@ -1,0 +1,160 @@
+"""Keras models of every make as a base: read, fine-tuned, cut short and resumed, saved, and loaded by Keras alone."""
+
+import importlib
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L
+
+import transferkit as tk
+from transferkit import models
+from transferkit.data.sources import find_splits
+from transferkit.evaluation.metrics import report
+from transferkit.evaluation.predict import outputs_of
+from transferkit.network import with_head
+from transferkit.training import callbacks, checkpoints, tuning
+
+KNOBS = {"batch_size": 8, "epochs": 3, "head_epochs": 1, "lr": 0.01, "seed": 3, "start": "fresh", "keep": "best"}
+KNOBS |= {"refit": "off", "devices": "cpu"}
+
+
+@keras.saving.register_keras_serializable("tests")
+class Gate(L.Layer):
+    """A layer of a user's, with a weight of an own name and a norm inside."""
+
+    def __init__(self, **words):
+        super().__init__(**words)
+        self.norm = L.BatchNormalization()
+
+    def build(self, shape):
+        self.norm.build(shape)
+        self.strength = self.add_weight(name="strength", shape=(shape[-1],), initializer="ones")
+
+    def call(self, x, training=None):
+        return x * keras.ops.sigmoid(self.strength * self.norm(x, training=training))
+
+
+def patches(x):
+    return L.Reshape((64, 8))(L.Conv2D(8, 4, 4)(x))
+
+
+def attention(x):
+    x = patches(x)
+    x = L.Add()([x, L.MultiHeadAttention(2, 4, dropout=0.1)(L.LayerNormalization()(x), x)])
+    return L.GlobalAveragePooling1D()(L.Dense(8, "gelu")(L.RMSNormalization()(x)))
+
+
+def recurrent(x):
+    return L.Bidirectional(L.GRU(6))(L.LSTM(8, return_sequences=True)(patches(x)))
+
+
+def convolutional(x):
+    x = L.PReLU(shared_axes=(1, 2))(L.SeparableConv2D(8, 3, strides=2)(x))
+    x = L.GroupNormalization(2)(L.DepthwiseConv2D(3)(x))
+    return L.GlobalAveragePooling2D()(L.SpectralNormalization(L.Conv2D(8, 3, 2))(x))
+
+
+def own(x):
+    x = L.BatchNormalization(renorm=True)(L.Conv2D(8, 3, 2)(x))
+    return L.GlobalMaxPooling2D()(Gate()(x))
+
+
+def shared(x):
+    twice = L.Conv2D(3, 3, padding="same", activation="relu")
+    return L.GlobalAveragePooling2D()(L.Conv2D(8, 3, 2)(twice(twice(x))))
+
+
+def nested(x):
+    inner = keras.Sequential([L.Conv2D(4, 3, 2), L.BatchNormalization(), L.ReLU()])
+    middle = keras.Sequential([inner, L.Conv2D(8, 3)])
+    outer = keras.Input((32, 32, 3))
+    return L.GlobalAveragePooling2D()(keras.Model(outer, middle(outer))(x))
+
+
+def augmenting(x):
+    return L.GlobalAveragePooling2D()(L.Conv2D(8, 3, 2, activation="relu")(L.RandomRotation(0.1)(L.RandomFlip()(x))))
+
+
+MAKES = {one.__name__: one for one in (attention, recurrent, convolutional, own, shared, nested, augmenting)}
+QUICKEST = ("attention", "own")
+
+
+def file_of(make, folder, last=None):
+    """The file of a model of two classes, in one of the ways to tell two."""
+    keras.utils.set_random_seed(0)
+    pictures = keras.Input((32, 32, 3))
+    x = make(L.Rescaling(1 / 255)(pictures))
+    model = keras.Model(pictures, (last or L.Dense(2, "softmax"))(x))
+    model.save(path := folder / f"{make.__name__}.keras")
+    return path
+
+
+@pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
+def test_all_weights_go_into_a_checkpoint_and_come_back(make, tmp_path):
+    network = with_head(models.load(file_of(make, tmp_path)), ("cat", "dog"))
+    checkpoints.save_weights(network, tmp_path / "some.safetensors")
+    before = network.model.get_weights()
+    for weight in network.model.weights:
+        weight.assign(np.asarray(weight) + 1)
+    checkpoints.load_weights(network, tmp_path / "some.safetensors")
+    assert all(map(np.array_equal, before, network.model.get_weights()))
+    tensors = checkpoints.read_weights(tmp_path / "some.safetensors")
+    assert len(tensors) == len(before)
+    with pytest.raises(ValueError, match=r"is of another training: its \d{4}/\w+ is missing, expected of shape"):
+        checkpoints.assign_weights(network, dict(list(tensors.items())[:-1]), source="some.safetensors")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [pytest.param(make, marks=() if name in QUICKEST else pytest.mark.slow, id=name) for name, make in MAKES.items()],
+)
+def test_a_model_is_fine_tuned_resumed_and_saved(make, pets, tmp_path, monkeypatch):
+    path, splits, begin = file_of(make, tmp_path), find_splits(pets), callbacks.Show.on_epoch_begin
+    whole = tk.finetune(path, splits.train, splits.val, out=tmp_path / "whole", **KNOBS)
+
+    def cut(self, epoch, logs=None):
+        if epoch == 1 and self.phase.name == "all":
+            raise MemoryError("the machine went down")
+        begin(self, epoch, logs)
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(callbacks.Show, "on_epoch_begin", cut)
+        tk.finetune(path, splits.train, splits.val, out=tmp_path / "run", **KNOBS)
+    resumed = tuning.resume(tmp_path / "run")
+    for one, other in zip(whole.network.model.weights, resumed.network.model.weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4, err_msg=one.path)
+    logits, rows = outputs_of(
+        keras.models.load_model(whole.folder / "model.keras"), splits.val.paths, whole.network.pixels
+    )
+    chances = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    figures = report(chances, np.array(splits.val.labels)[rows], splits.val.classes)
+    assert figures["accuracy"] == whole.metrics["accuracy"]
+    assert figures["loss"] == pytest.approx(whole.metrics["loss"], rel=1e-3)
+
+
+LAYERS = """
+import keras
+
+@keras.saving.register_keras_serializable("theirs")
+class Doubled(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+"""
+
+
+def test_a_module_of_the_users_is_imported_where_it_is_named(cli, tmp_path, monkeypatch):
+    (tmp_path / "doubled_layers.py").write_text(LAYERS)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        layer = importlib.import_module("doubled_layers").Doubled
+        path = file_of(lambda x: L.GlobalAveragePooling2D()(layer()(x)), tmp_path)
+    forget = keras.saving.get_custom_objects()
+    monkeypatch.setattr("keras.src.saving.object_registration.GLOBAL_CUSTOM_OBJECTS", {})
+    monkeypatch.delitem(sys.modules, "doubled_layers")
+    assert forget and "'Doubled', which is none of Keras' own" in cli("inspect", path)[2]
+    status, out, err = cli("inspect", path, "--import", "doubled_layers")
+    assert status == 0 and "Doubled" in out, err
+    status, _, err = cli("--import=doubled_layer", "inspect", path)
+    assert status == 2 and "--import doubled_layer failed (No module named 'doubled_layer'): expected a Python" in err

@@ -1,0 +1,63 @@
+"""What is announced was measured on the network that is saved."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import QUICK
+
+import transferkit as tk
+from transferkit import models, runs
+from transferkit.data.sources import find_splits
+from transferkit.evaluation.predict import evaluate
+from transferkit.evaluation.verification import check_saved
+from transferkit.training import checkpoints, tuning
+
+
+@pytest.fixture
+def measured(finished):
+    return evaluate(finished.network, finished.splits.val)[1]
+
+
+def test_a_run_whose_file_is_another_network_is_not_announced(tiny, pets, tmp_path, monkeypatch):
+    def save(network, path, whole=models.save):
+        kernel = network.model.weights[0]
+        kernel.assign(np.asarray(kernel) + 0.1)
+        whole(network, path)
+        kernel.assign(np.asarray(kernel) - 0.1)
+
+    parts = find_splits(pets)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.models, "save", save)
+        with pytest.raises(
+            ValueError, match=r"model.keras holds other values of \d+ weights, .*not the network that was"
+        ):
+            tk.finetune(tiny, parts.train, parts.val, out=tmp_path / "run", **QUICK)
+    assert not list(tmp_path.glob("run/*.keras")) and not (tmp_path / "run" / "metrics.json").exists()
+    assert (tmp_path / "run" / "checkpoints" / checkpoints.BEST).exists()
+    run = tuning.resume(tmp_path / "run")
+    assert evaluate(run.network, run.splits.val)[0]["accuracy"] == run.metrics["accuracy"]
+
+
+def test_a_file_of_other_answers_is_another_network(finished, measured):
+    path = finished.folder / "model.keras"
+    check_saved(path, finished.network, measured)
+    check_saved(path, finished.network, [])
+    other = [answer | {"probability": answer["probability"] - 0.05} for answer in measured]
+    with pytest.raises(ValueError, match="gives cat a probability of .*, where it was"):
+        check_saved(path, finished.network, other)
+
+
+def test_a_file_of_fewer_weights_is_another_network(finished):
+    other = dataclasses.replace(finished.network, model=tk.create("resnet20_cifar", weights="none", num_classes=2))
+    with pytest.raises(ValueError, match=r"holds \d+ weights of \d+, so it is not the network that was measured."):
+        check_saved(finished.folder / "model.keras", other, [])
+
+
+@pytest.mark.parametrize(("found", "good"), [(0.75, True), (0.70, True), (0.675, False), (0.417, False), (0.85, False)])
+def test_the_weights_kept_have_the_accuracy_that_chose_them(found, good):
+    words = {"accuracy": found, "n": 40}, {"val_accuracy": 0.75}
+    if good:
+        return tuning._check_measured(*words)
+    with pytest.raises(ValueError, match="and had 0.750 in training: nothing is announced"):
+        tuning._check_measured(*words)
