@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from transferkit.data.sources import find_splits
 from transferkit.evaluation.metrics import report
 from transferkit.evaluation.predict import outputs_of
 from transferkit.network import with_head
-from transferkit.training import callbacks, checkpoints, tuning
+from transferkit.training import callbacks, checkpoints, freezing, tuning
 
 KNOBS = {"batch_size": 8, "epochs": 3, "head_epochs": 1, "lr": 0.01, "seed": 3, "start": "fresh", "keep": "best"}
 KNOBS |= {"refit": "off", "devices": "cpu"}
@@ -153,8 +154,22 @@ def test_a_module_of_the_users_is_imported_where_it_is_named(cli, tmp_path, monk
     forget = keras.saving.get_custom_objects()
     monkeypatch.setattr("keras.src.saving.object_registration.GLOBAL_CUSTOM_OBJECTS", {})
     monkeypatch.delitem(sys.modules, "doubled_layers")
-    assert forget and "'Doubled', which is none of Keras' own" in cli("inspect", path)[2]
+    assert forget and "'Doubled', which is none of Keras' own: --import MODULE" in cli("inspect", path)[2]
     status, out, err = cli("inspect", path, "--import", "doubled_layers")
     assert status == 0 and "Doubled" in out, err
     status, _, err = cli("--import=doubled_layer", "inspect", path)
     assert status == 2 and "--import doubled_layer failed (No module named 'doubled_layer'): expected a Python" in err
+
+
+def test_wrapped_layers_of_mixed_precision_are_float32_in_the_network(tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        path = file_of(lambda x: convolutional(L.TimeDistributed(L.Conv1D(4, 3))(x)), tmp_path)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    network = models.load(path)
+    models.save(network, tmp_path / "saved.keras")
+    with zipfile.ZipFile(tmp_path / "saved.keras") as archive:
+        assert b"float16" not in archive.read("config.json")
+    inside = [inner for layer in network.model.layers for inner in freezing.layers_inside(layer)]
+    assert {layer.compute_dtype for layer in inside} == {"float32"} and len(inside) > len(network.model.layers)

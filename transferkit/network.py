@@ -277,12 +277,10 @@ def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=())
 
     def clone(layer):
         changes = {}
-        if policy and isinstance(layer, keras.layers.Layer):  # operations have no policy of their own
-            changes["dtype"] = "float32" if layer.name in exact else policy
         if layer.name == "pixels" and not front:
             config = layer.get_config()
-            changes |= {key: _widened(config[key], pictures.shape[-1]) for key in ("scale", "offset")}
-        return remade(layer, **changes)
+            changes = {key: _widened(config[key], pictures.shape[-1]) for key in ("scale", "offset")}
+        return remade(layer, policy="float32" if policy and layer.name in exact else policy, **changes)
 
     def call(layer, *args, **kwargs):
         if front and args and args[0] is pictures:
@@ -299,11 +297,32 @@ def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=())
     return copy
 
 
-def remade(layer, **changes):
-    """A fresh layer of the same configuration but for some arguments; in that of a user's class the name may lack."""
-    new = type(layer).from_config(layer.get_config() | changes)
-    new.name = changes.get("name", layer.name)
+def remade(layer, name: str | None = None, *, policy: str | None = None, **changes):
+    """A fresh layer or operation of the same configuration, but for some arguments.
+
+    Args:
+        name: by default the same, which the configuration of a user's class may lack.
+        policy: dtype policy, of the layers inside it too; by default their own.
+    """
+    config = {key: value for key, value in layer.get_config().items() if key not in ("lora_rank", "lora_alpha")}
+    if policy and isinstance(layer, keras.layers.Layer):  # an operation's dtype is not a policy
+        config = _in_policy(config, policy)
+    new = type(layer).from_config(config | changes)
+    new.name = name or layer.name
     return new
+
+
+def _in_policy(config: dict, policy: str) -> dict:
+    """The configuration of a layer in a dtype policy, and those of the layers that it holds."""
+
+    def inner(value):
+        if isinstance(value, list | tuple):
+            return type(value)(map(inner, value))
+        if isinstance(value, dict) and isinstance(value.get("config"), dict) and "dtype" in value["config"]:
+            return value | {"config": _in_policy(value["config"], policy)}
+        return value
+
+    return {key: policy if key == "dtype" else inner(value) for key, value in config.items()}
 
 
 def _widened(constants, channels: int):

@@ -110,7 +110,7 @@ def _explained(config: dict):
         if culprit:
             raise Unfit(
                 f"has a layer {_called(culprit)!r} of class {culprit['class_name']!r}, which is none of Keras' own: "
-                "save it made of standard layers."
+                "--import MODULE imports a Python module that registers it, and runs its code."
             ) from error
         raise Unfit(f"cannot be loaded by Keras {keras.__version__} ({_first(error)}).") from error
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras import tree
 
 from transferkit.adopt.inside import every
+from transferkit.network import remade
 
 # Random in training, and by default at every call: they have no place in a network, which is saved and exported.
 AUGMENTATIONS = ("AugMix", "CutMix", "MixUp", "Pipeline", "RandAugment")
@@ -196,15 +197,12 @@ def fresh(op, name: str):
             "Rescaling, in its place."
         )
     try:
-        config = op.get_config() | {"name": name}
-        config = {key: value for key, value in config.items() if key not in ("lora_rank", "lora_alpha")}
-        if isinstance(op, keras.layers.Layer) and "dtype" in config:
-            config["dtype"] = "float32"
+        changes = {}
         if isinstance(op, keras.layers.Normalization) and op.weights:
             # as numbers, not as weights, of which the layer makes constants only when it is loaded
             shape = op.adapt_mean.shape  # of the axes that are kept, which `mean` has ones beside
-            config |= {key: np.asarray(getattr(op, key)).reshape(shape) for key in ("mean", "variance")}
-        return type(op).from_config(config)
+            changes = {key: np.asarray(getattr(op, key)).reshape(shape) for key in ("mean", "variance")}
+        return remade(op, name, policy="float32", **changes)
     except Exception as error:  # whatever the layer's own class raises
         first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise Unfit(
