@@ -82,7 +82,7 @@ def test_a_sequential_model():
     assert [layer.name for layer in network.model.layers] == [
         "pictures", "pixels", "one", "stage1", "pool", "two", "stage2", "flat", "pooled", "drop", "scores",
     ]  # fmt: skip
-    assert network.classes == ("0", "1", "2")
+    assert (network.classes, network.named) == (("output 0", "output 1", "output 2"), False)
     assert (network.pixels.mean, network.pixels.std) == (CONVENTIONS["unit"].mean, CONVENTIONS["unit"].std)
     assert (network.pixels.crop, network.pixels.resize) == (32, 37)
     assert network.loaded == (

@@ -11,13 +11,13 @@ import numpy as np
 
 from transferkit import adopt, atomic, zoo
 from transferkit.lookup import UnknownName, known, nearest
-from transferkit.network import Network, at_size, copied, for_use, with_channels, with_head
+from transferkit.network import Network, at_size, copied, cut_at, for_use, with_channels, with_head
 from transferkit.pixels import CONVENTIONS, Pixels
 from transferkit.weights import files
 from transferkit.weights.assign import fit, grow
 from transferkit.weights.catalogue import is_file, sets, weight_set
 from transferkit.weights.fetch import fetch
-from transferkit.weights.imagenet import class_names
+from transferkit.weights.imagenet import class_names, unnamed
 from transferkit.weights.portable import make_portable
 
 NOTE, FORMAT = "transferkit.json", 1  # the extra member of a .keras file: what Keras has no place for
@@ -31,6 +31,7 @@ def create(
     size: int | str | None = None,
     channels: int | None = None,
     pixels: str = "",
+    cut: str = "",
     **knobs,
 ) -> keras.Model:
     """Create a network as a plain Keras model, pixels to logits.
@@ -45,6 +46,7 @@ def create(
             default its native one.
         channels: of the pictures: 1 repeats a grey one to RGB, 4 adapts the first kernel.
         pixels: what a Keras model brought in expects: a key of `transferkit.pixels.CONVENTIONS`.
+        cut: the last layer to keep under a new last layer; by default the last before the classifier.
         **knobs: what the papers vary of a network, as `output_stride=8`; `transferkit inspect NAME` lists them.
             `create("resnet34", output_stride=8)` is `create("resnet34(output_stride=8)")`.
 
@@ -62,10 +64,11 @@ def create(
     else:
         spelled = zoo.spell(str(base), **knobs) if knobs else str(base)
         network = _loaded(spelled, str(weights), pixels, num_classes=num_classes, size=size)
-    if num_classes is None and not network.classes:
+    network = cut_at(network, cut) if cut else network
+    if num_classes is None and not network.classes and not network.doubt:
         raise UnknownName(f"{network.base} has no classifier: say how many classes a new one is for, num_classes.")
-    if num_classes is not None and num_classes != len(network.classes):
-        network = with_head(network, [str(i) for i in range(num_classes)])
+    if network.doubt or (num_classes is not None and num_classes != len(network.classes)):
+        network = with_head(network, unnamed(num_classes or 0))
     if channels is not None:
         network = with_channels(network, channels)
     return (at_size(network, size) if size else network).model

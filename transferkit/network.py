@@ -8,6 +8,7 @@ import numpy as np
 
 from transferkit.lookup import UnknownName, known, nearest
 from transferkit.pixels import Pixels, sides, spelled
+from transferkit.weights.imagenet import unnamed
 from transferkit.zoo.layers import two_pixels
 
 
@@ -24,6 +25,8 @@ class Network:
         loaded: what came from a file and what of it did not, for a person: ("182/182 tensors loaded",); empty for fresh
             weights.
         minimum: least side of a picture in pixels.
+        doubt: of a foreign model, that it does not show where its classifier begins, a sentence without its end; it has
+            no classes then.
     """
 
     model: keras.Model
@@ -33,6 +36,12 @@ class Network:
     base: str
     loaded: tuple[str, ...] = ()
     minimum: int = 1
+    doubt: str = ""
+
+    @property
+    def named(self) -> bool:
+        """Whether the names of the classes are known: a foreign model has outputs, but does not say of what."""
+        return self.classes != unnamed(len(self.classes))
 
 
 def output_of(model: keras.Model, name: str):
@@ -54,26 +63,35 @@ def cuts(model: keras.Model) -> list[str]:
 
 
 def head_source(network: Network) -> str:
-    """The name of the layer whose output goes into the head, at inference: dropout passes it on."""
+    """The name of the layer whose output goes into the head, at inference: dropout passes it on, as does an average
+    that was put between, for features are averaged anyway."""
     tensor = network.model.get_layer(network.head).input
-    while isinstance(source := tensor._keras_history.operation, keras.layers.Dropout):
+    while isinstance(source := tensor._keras_history.operation, keras.layers.Dropout) or _is_between(source):
         tensor = source.input
     return source.name
+
+
+def _is_between(layer) -> bool:
+    return isinstance(layer, keras.layers.GlobalAveragePooling2D) and layer.name.startswith("pooled_")
 
 
 def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Network:
     """The same network, sharing its layers, with a new last layer for `classes`.
 
     The new layer is of the old one's kind and starts as that one started. What follows it, such as the average over a
-    map of classes, stays. Of several outputs, each gets a new last layer.
+    map of classes, stays, but for layers called as the old one and more, `scores.norm`: they are of its scores alone,
+    and a convolution goes with them for a dense layer. Of several outputs, each gets a new last layer.
 
     Args:
         layers: whose pooled outputs, side by side, the new layer sees; by default what the old one saw.
 
     Raises:
-        UnknownName: there is no such layer, or the network has no single dense head that could see others.
+        UnknownName: there is no such layer, the network has no single dense head that could see others, or it does not
+            show where its head is.
     """
-    classes, model = tuple(classes), network.model
+    classes, model, gone = tuple(classes), network.model, _of_scores(network)
+    if network.doubt:
+        raise UnknownName(f"{network.doubt}: give --cut LAYER, the last layer to keep.")
     if not network.head:
         raise UnknownName(f"{network.base} has no layers to train: give the model as its .keras file in place of it.")
     if isinstance(model.output, dict):
@@ -85,32 +103,50 @@ def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Networ
         heads = {"logits": model.get_layer(network.head)}
         logits = _renewed(heads["logits"], len(classes), _side_by_side(network, layers))
         for layer in model.layers[model.layers.index(heads["logits"]) + 1 :]:  # a chain: nothing else leads on from it
-            logits = remade(layer)(logits)
+            logits = logits if layer in gone else remade(layer)(logits)
     model = keras.Model(model.input, logits, name=model.name)
     loaded = ()
     if network.loaded:
         had, total = network.loaded[0].partition("/")[0], len(model.weights)
-        kept = int(had) if had.isdecimal() else total
+        kept = int(had) if had.isdecimal() else len(network.model.weights)
         if network.classes:  # else the old head was never of the file
-            kept -= sum(len(head.weights) for head in heads.values())
+            kept -= sum(len(layer.weights) for layer in (*heads.values(), *gone))
         changed = f"head {len(network.classes)} -> {len(classes)} new; {kept}/{total} tensors loaded"
         loaded = (changed, *network.loaded[1:])
     return dataclasses.replace(network, model=model, classes=classes, loaded=loaded)
 
 
+def takes_dense(network: Network) -> bool:
+    """Whether a new head is a dense layer, which can see several layers side by side."""
+    dense = network.head and isinstance(network.model.get_layer(network.head), keras.layers.Dense)
+    return bool(dense or _of_scores(network))
+
+
+def _of_scores(network: Network) -> list:
+    """The layers that a foreign model's scores go through, and those of no other head would."""
+    names = [layer.name for layer in network.model.layers]
+    after = network.model.layers[names.index(network.head) + 1 :] if network.head else []
+    return [layer for layer in after if layer.name.startswith(f"{network.head}.")]
+
+
 def _renewed(head, count: int, source=None):
     """The output of a fresh layer of the same kind, for so many classes, in the same place or behind another source."""
+    if source is not None and not isinstance(head, keras.layers.Dense):
+        return keras.layers.Dense(count, kernel_initializer="zeros", dtype="float32", name=head.name)(source)
     width = {"units": count} if isinstance(head, keras.layers.Dense) else {"filters": count}
     return remade(head, **width)(head.input if source is None else source)
 
 
 def _side_by_side(network: Network, layers: tuple[str, ...]):
     """The pooled outputs of layers in one row, (n, width); None where they are what the head sees already."""
+    head, dense = network.model.get_layer(network.head), takes_dense(network)
     if layers in ((), (head_source(network),)):
-        return None
-    if not isinstance(network.model.get_layer(network.head), keras.layers.Dense):
+        if isinstance(head, keras.layers.Dense) or not dense:
+            return None
+        layers = (head_source(network),)
+    if not dense:
         raise UnknownName(f"The head of {network.base} is a convolution, which sees one map: leave out head_layers.")
-    own = {head_source(network): network.model.get_layer(network.head).input}  # behind dropout, where there is some
+    own = {head_source(network): head.input}  # behind dropout, where there is some
     outputs = [own.get(name, output_of(network.model, name)) for name in layers]
     pooled = [
         # not f"{name}.pooled": names that begin with a mark's are found by its name
@@ -118,6 +154,29 @@ def _side_by_side(network: Network, layers: tuple[str, ...]):
         for name, output in zip(layers, outputs, strict=True)
     ]
     return keras.layers.Concatenate(name="head_features")(pooled) if len(pooled) > 1 else pooled[0]
+
+
+def cut_at(network: Network, layer: str) -> Network:
+    """The network up to a layer, sharing its layers, with a place for the head of `with_head`; it has no classes.
+
+    Raises:
+        UnknownName: no layer is called so, or it gives neither a map nor a vector.
+    """
+    network = for_use(network)
+    output = output_of(network.model, layer)
+    if len(output.shape) not in (2, 4):
+        raise UnknownName(f"cut {layer} gives {output.shape} of {network.base}: expected a layer of a map or a vector.")
+    for mark in network.model.layers:  # of a stage that ends here
+        if isinstance(mark, keras.layers.Identity) and mark.input is output:
+            layer, output = mark.name, mark.output
+    x = keras.layers.GlobalAveragePooling2D(name=f"pooled_{layer}")(output) if len(output.shape) == 4 else output
+    below = keras.Model(network.model.input, x)
+    names, kept = [below_it.name for below_it in below.layers], len(below.weights)
+    name = next(name for name in ("head", "new_head") if name not in names)
+    logits = keras.layers.Dense(1, kernel_initializer="zeros", dtype="float32", name=name)(x)
+    model = keras.Model(network.model.input, logits, name=network.model.name)
+    loaded = network.loaded and (f"{kept}/{kept + 2} tensors loaded", *network.loaded[1:], f"cut after {layer}")
+    return dataclasses.replace(network, model=model, classes=(), head=name, loaded=loaded, doubt="")
 
 
 def for_use(network: Network) -> Network:

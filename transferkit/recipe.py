@@ -68,6 +68,18 @@ class Model:
     pixels: str = knob(
         "", "What a Keras model brought in expects of pixels, where it does not show.", choices=tuple(CONVENTIONS)
     )
+    cut: str = knob(
+        "", "Last layer of the base to keep, where a new head is put; by default the last before its classifier."
+    )
+    classes: str = knob(
+        "", "Text file of the names of a foreign model's outputs, one a line in their order; its classifier is kept."
+    )
+    class_order: str = knob(
+        "",
+        "Which classes a foreign model's outputs are, where it does not say: those of the pictures in the alphabetical "
+        "order of Keras' directory loader (0, 1, 10, 2), or in natural order (0, 1, 2, 10); its classifier is kept.",
+        choices=("keras", "natural"),
+    )
     channels: int | None = knob(BY_RULE, "Channels of the pictures: 1 grey, 3 RGB, 4 with alpha.", low=1, high=4)
     size: int | str | None = knob(
         BY_RULE,

@@ -179,15 +179,18 @@ def write_unreadable(folder: Path, lost: dict[str, str]):
         write(folder / "unreadable.csv", [{"path": path, "reason": reason} for path, reason in lost.items()])
 
 
-def finish(folder: Path, network: Network, history: list[dict], figures: dict, answers: list[dict]):
+def finish(folder: Path, network: Network, history: list[dict], figures: dict, answers: list[dict], own: list[dict]):
     """Write what training found. `metrics.json` comes last: a run that has it is complete.
+
+    Args:
+        own: some answers of this very network, which its file must give too.
 
     Raises:
         ValueError: what was saved is not what was measured; it is deleted, and checkpoints stay.
     """
     models.save(network, folder / "model.keras")
     try:
-        verification.check_saved(folder / "model.keras", network, answers)
+        verification.check_saved(folder / "model.keras", network, own)
     except ValueError:
         (folder / "model.keras").unlink()
         raise

@@ -2,6 +2,7 @@
 
 from transferkit.adopt.applications import PREFIX, application
 from transferkit.adopt.files import SUFFIXES, from_file, load_keras
+from transferkit.adopt.front import UnknownPixels
 from transferkit.adopt.model import adopted
 
-__all__ = ["PREFIX", "SUFFIXES", "adopted", "application", "from_file", "load_keras"]
+__all__ = ["PREFIX", "SUFFIXES", "UnknownPixels", "adopted", "application", "from_file", "load_keras"]

@@ -21,6 +21,10 @@ BY_NAME = {
 MOST_SPREAD = 32.0  # what lies between the scaled values of black and white in a network; 2 to 5 in most
 
 
+class UnknownPixels(UnknownName):
+    """How pixels are scaled for a model does not show, and nobody has said it."""
+
+
 @dataclass(frozen=True)
 class Affine:
     """scale * pixels + offset for each channel, then perhaps the channels in reverse order."""
@@ -145,7 +149,7 @@ def recognised(model: keras.Model, front: Front, told: str, *, source: str) -> t
         told: a convention of what the model itself is fed, "" where nobody said.
 
     Raises:
-        UnknownName: it does not show.
+        UnknownPixels: it does not show.
     """
     channels = model.inputs[0].shape[-1]
     own = " and ".join(dict.fromkeys(front.layers))
@@ -160,7 +164,7 @@ def recognised(model: keras.Model, front: Front, told: str, *, source: str) -> t
         return convention(named, channels), f"pixels: {named}, by the name {model.name}"
     inside = [layer.name for layer in model.layers if by_name(layer.name)]
     hint = f" ({inside[0]} in it is one that Keras feeds {by_name(inside[0])})" if inside else ""
-    raise UnknownName(
+    raise UnknownPixels(
         f"{source} does not show how pixels are scaled for it{hint}: give --pixels torch, caffe, tf, unit or raw, "
         "whichever it was trained with."
     )

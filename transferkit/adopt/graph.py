@@ -120,6 +120,7 @@ def rebuilt(
     names: Iterable[str] = (),
     skip: Callable = lambda step: False,
     marks: Mapping[int, Iterable[str]] | None = None,
+    prefix: str = "",
 ) -> list[tuple]:
     """Do steps again with fresh layers, which share nothing with the user's; one that is used twice becomes two.
 
@@ -128,6 +129,7 @@ def rebuilt(
         names: not to be given to a layer.
         skip: the steps that are left out: their first input is their output.
         marks: names of `Identity` layers to put after a step, by its position.
+        prefix: how the names of all layers begin.
 
     Returns:
         Pairs of a fresh layer and the user's.
@@ -144,8 +146,8 @@ def rebuilt(
         if skip(step):
             results = values[id(step.inputs[0])]
         else:
-            layer = fresh(step.op, _name(step, names))
-            names.add(layer.name)
+            layer = fresh(step.op, prefix + _name(step, names))
+            names.add(layer.name.removeprefix(prefix))
             pairs.append((layer, step.op))
             results = layer(*stands_for(step.args), **stands_for(step.kwargs))
         for name in (marks or {}).get(position, ()):

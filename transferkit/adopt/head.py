@@ -7,76 +7,166 @@ import keras
 from transferkit.adopt.graph import Step, is_neutral, joints, weights_of
 
 L = keras.layers
-SQUASHES = ("softmax", "sigmoid")
+POOLS = (L.GlobalAveragePooling2D, L.GlobalMaxPooling2D, L.Flatten, L.Reshape)
+SCALINGS = ("rescaling", "batchnormalization", "multiply", "divide", "truedivide", "add", "subtract", "negative")
+NEUTRAL = "linear"
 
 
 @dataclass(frozen=True)
 class Head:
-    """The last layer with weights and what becomes of it.
+    """The layer that gives a score for each class, and what becomes of the scores.
 
     Attributes:
         step: its position.
-        width: how many values it gives.
-        averages: whether it gives a map, which is averaged after it.
+        width: how many scores it gives.
         features: position of the step that gives the feature vector or map it looks at.
-        squash: "softmax", "sigmoid" or "": what the model made of its logits.
+        form: of what it sees: "vector"; "average", a map whose scores are averaged and nothing else, so that the map
+            may as well be averaged before; "map", where the layer must stay a convolution.
+        activation: the layer's own, where it is part of the way to the logits; else "".
+        tail: positions of the steps from the scores to the logits.
+        squash: what the model makes of its logits: "softmax", "sigmoid" or ""; "probabilities" where what it makes of
+            them goes on, so that the logits are the logarithm of its outputs.
     """
 
     step: int
     width: int
-    averages: bool
     features: int
+    form: str
+    activation: str
+    tail: tuple[int, ...]
     squash: str
 
 
-def head_of(steps: list[Step], output) -> Head | None:
-    """The classifier, if the last layer with weights is one: a dense layer, or a 1x1 convolution and an average.
+@dataclass(frozen=True)
+class Doubt:
+    """Why it does not show where a model's classifier begins, for a person, and the last step before it can."""
 
-    It is none where its values are more than turned into probabilities on the way out, or are cut off, as by a ReLU.
+    reason: str
+    before: int | None
+
+
+def head_of(start, steps: list[Step], output) -> Head | Doubt | None:
+    """The classifier: the last layer with a kernel, where it gives a score for each class.
+
+    It is a dense layer or a convolution through whose scores all goes. Its scores may be averaged over a map, scaled
+    and normed; behind softmax or sigmoid, anything else may stand between.
+
+    Returns:
+        None of a model that gives features: its last values are cut off, as by a ReLU, or are a map.
     """
     made_by = {id(step.output): position for position, step in enumerate(steps) if not isinstance(step.output, list)}
-    position, tail, squash = made_by.get(id(output)), [], ""
-    while position is not None and len(steps[position].inputs) == 1:
-        step = steps[position]
-        if kind := _squash(step.op):
-            if tail or squash:
-                return None
-            squash = kind
-        elif isinstance(step.op, L.GlobalAveragePooling2D | L.Flatten | L.Reshape):
-            tail.append(step)
-        elif weights_of(step.op):
-            return _classifier(steps, position, tail, squash, made_by)
-        elif not is_neutral(step.op):
-            return None
-        position = made_by.get(id(step.inputs[0]))
+    kernels, after = _ending(steps, output, made_by)
+    if not kernels:
+        return None
+    words = [*(_activation(steps[at].op) for at in kernels), *(_word(steps[at]) for at in after)]
+    cuts = joints(start, steps, output)
+    if len(kernels) == 1 and kernels[0] in cuts:
+        head = _classifier(steps, kernels[0], after, words, output, made_by)
+        if head:
+            return head
+    used = [word for word in words if word != NEUTRAL]
+    scores = "softmax" in used or "logsoftmax" in used or used[-1:] == ["sigmoid"]
+    normed = isinstance(steps[kernels[0]].op, L.Dense) and set(used) in ({"norm"}, {"norm", "scale"})
+    if scores or normed or tuple(output.shape[1:]) == (1,):
+        return _doubt(steps, kernels, after, cuts)
     return None
 
 
-def _classifier(steps, position, tail, squash, made_by) -> Head | None:
+def _ending(steps, output, made_by) -> tuple[list[int], list[int]]:
+    """Positions of the last layers with kernels on all ways to the output, and of the steps behind them."""
+    found, waiting = set(), [output]
+    while waiting:
+        position = made_by.get(id(waiting.pop()))
+        if position is not None and position not in found:
+            found.add(position)
+            waiting += [] if _has_kernel(steps[position].op) else steps[position].inputs
+    kernels = [position for position in sorted(found) if _has_kernel(steps[position].op)]
+    return kernels, sorted(found - set(kernels))
+
+
+def _has_kernel(op) -> bool:
+    """Whether a layer mixes what it sees; a norm, or a temperature that was learned, has a number for each map."""
+    return any(len(weight.shape) > 1 for weight in weights_of(op)) and not isinstance(op, L.PReLU)
+
+
+def _word(step: Step) -> str:
+    """What a step behind the scores does to them."""
+    op = step.op
+    kind = type(op).__name__.lower()
+    if is_neutral(op):
+        return NEUTRAL
+    if isinstance(op, L.Activation):
+        return _activation(op)
+    if isinstance(op, POOLS) or kind == "mean":
+        return "pool"
+    if kind in SCALINGS and len(step.inputs) == 1:
+        return "scale"
+    return "norm" if weights_of(op) else kind
+
+
+def _activation(op) -> str:
+    function = getattr(op, "activation", None) or keras.activations.linear
+    name = getattr(function, "__name__", "")
+    return name.replace("_", "") if function is getattr(keras.activations, name, None) else "custom"
+
+
+def _squash(words: list[str]) -> tuple[str, int]:
+    """What the last words make of logits, and how many of them do."""
+    count = next((i for i, word in enumerate(reversed(words)) if word != NEUTRAL), len(words))
+    last = words[: len(words) - count][-2:]
+    if last == ["softmax", "log"]:
+        return "softmax", count + 2
+    if last and last[-1] in ("softmax", "logsoftmax", "sigmoid"):
+        return last[-1].removeprefix("log"), count + 1
+    return ("probabilities" if "softmax" in words else ""), 0
+
+
+def _classifier(steps, position, after, words, output, made_by) -> Head | None:
     op, seen = steps[position].op, steps[position].inputs[0]
-    own = op.get_config().get("activation", "")
-    if own not in ("linear", *SQUASHES) or (own != "linear" and squash):
-        return None
-    averages = False
+    is_map, small = len(seen.shape) == 4, tuple(seen.shape[1:3]) == (1, 1)
     if isinstance(op, L.Dense):
-        fits, width = len(seen.shape) == 2 and not tail, op.units
-    elif type(op) is L.Conv2D and op.kernel_size == op.strides == (1, 1) and op.groups == 1:
-        averages = tuple(seen.shape[1:3]) != (1, 1)
-        average = len(tail) == 1 and isinstance(tail[0].op, L.GlobalAveragePooling2D) and not tail[0].op.keepdims
-        fits, width = (average and own == "linear") if averages else len(tail) == 1, op.filters
+        width, by_place, fits = op.units, True, is_map or len(seen.shape) == 2
+    elif type(op) is L.Conv2D:
+        width, by_place, fits = op.filters, op.kernel_size == op.strides == (1, 1), op.groups == 1
     else:
         return None
+    squash, count = _squash(words)
+    left = words[: len(words) - count]
+    own = left[0] if left else NEUTRAL
+    tail = list(zip(after[: max(0, len(left) - 1)], left[1:], strict=True))
+    tail = [(step, word) for step, word in tail if word != NEUTRAL]
+    plain = own == NEUTRAL and all(word == "pool" or (word == "scale" and not is_map) for _, word in tail)
+    if not fits or own == "custom" or tuple(output.shape[1:]) != (width,) or not (squash or (plain and by_place)):
+        return None
+    form = "map" if is_map else "vector"
+    if small and by_place:
+        form = "vector"
+    elif is_map and by_place and own == NEUTRAL and tail and _is_average(steps[tail[0][0]].op):
+        form = "average"
+    if form != "map":  # what is averaged before is a vector behind
+        tail = [(step, word) for step, word in tail if word != "pool"]
     features = made_by.get(id(seen), -1)
     while features >= 0 and isinstance(steps[features].op, L.Dropout):
         features = made_by.get(id(steps[features].inputs[0]), -1)
-    return Head(position, width, averages, features, squash or own.replace("linear", "")) if fits else None
+    activation = "" if own == NEUTRAL else own
+    return Head(position, width, features, form, activation, tuple(step for step, _ in tail), squash)
 
 
-def _squash(op) -> str:
-    if isinstance(op, L.Softmax):
-        return "softmax"
-    name = op.get_config()["activation"] if isinstance(op, L.Activation) else type(op).__name__.lower()
-    return name if name in SQUASHES and not weights_of(op) else ""
+def _is_average(op) -> bool:
+    return isinstance(op, L.GlobalAveragePooling2D) and not op.keepdims
+
+
+def _doubt(steps, kernels, after, cuts) -> Doubt:
+    first = min(kernels)
+    before = [at for at in cuts if at < first and isinstance(steps[at].op, L.Layer) and not is_neutral(steps[at].op)]
+    by = f" by way of {_named(steps, after)}" if after else ""
+    return Doubt(f"its outputs come from {_named(steps, kernels)}{by}", before[-1] if before else None)
+
+
+def _named(steps, positions) -> str:
+    """The first steps of some, for a person."""
+    names = [f"{type(steps[at].op).__name__} {steps[at].op.name!r}" for at in positions]
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def stages(start, steps: list[Step], output) -> dict[int, str]:

@@ -7,11 +7,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from transferkit.adopt.front import as_pixels, convention
+from transferkit.adopt.front import UnknownPixels, as_pixels, convention
 from transferkit.adopt.model import SIDE
-from transferkit.lookup import UnknownName
 from transferkit.network import Network
-from transferkit.weights.imagenet import class_names
+from transferkit.weights.imagenet import unnamed
 
 ENDPOINT = "serving_default"
 
@@ -26,11 +25,11 @@ def network_of(path: Path, pixels: str) -> Network:
     A SavedModel is a program: reading one runs what its author wrote, as TensorFlow's operations.
 
     Raises:
-        UnknownName: `pixels` is not given.
+        UnknownPixels: `pixels` is not given.
         ValueError: it cannot be read, or is no classifier of pictures.
     """
     if not pixels:
-        raise UnknownName(
+        raise UnknownPixels(
             f"{path} is a SavedModel, which does not say how pixels are scaled for it: give --pixels torch, caffe, tf, "
             "unit or raw."
         )
@@ -53,7 +52,7 @@ def network_of(path: Path, pixels: str) -> Network:
     logits, what = _as_logits(pictures, ops.cast(outputs[0], "float32"), side or SIDE)
     model = keras.Model(pictures, logits, name="saved_model")
     loaded = ("a SavedModel, which can predict but not learn", f"its outputs are {what}", f"pixels: {pixels}, as told")
-    return Network(model, as_pixels(affine, side or SIDE), class_names(model.output_shape[1]), "", str(path), loaded)
+    return Network(model, as_pixels(affine, side or SIDE), unnamed(model.output_shape[1]), "", str(path), loaded)
 
 
 def _as_logits(pictures, scores, side: int):

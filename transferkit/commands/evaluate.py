@@ -10,7 +10,7 @@ from transferkit.pixels import CONVENTIONS
 
 @click.command(short_help="Check a run or a network on labelled pictures.")
 @click.argument("network")
-@options.knob_options("data", "image_col", "label_col", "split_col", "data_dir")
+@options.knob_options("data", "image_col", "label_col", "split_col", "data_dir", "classes", "class_order")
 @click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @options.fit
@@ -34,12 +34,13 @@ def command(network, data, weights, pixels, fit, as_json, **knobs):
     run = None if zoo.is_network(network) or not Path(network).is_dir() else runs.load_run(network)
     if not data and not run:
         raise click.UsageError("Missing option '--data': the labelled pictures.")
-    loaded = classified(models.load(network, weights, pixels=pixels or ""))
+    wanted = options.build_recipe(None, knobs | {"data": data})
+    loaded = _named(classified(models.load(network, weights, pixels=pixels or "")), wanted)
     loaded = with_fit(loaded, fit) if fit else loaded
     for change in loaded.loaded[1:]:
         say(change)
     if data:
-        listing, split = find_labelled(options.build_recipe(None, knobs | {"data": data}).data, loaded.classes)
+        listing, split = find_labelled(wanted.data, loaded.classes)
     else:
         listing, split = (run.splits.test, "test") if run.splits.test else (run.splits.val, "val")
     seen = set(map(os.path.realpath, run.learned)) if run else set()
@@ -54,6 +55,19 @@ def command(network, data, weights, pixels, fit, as_json, **knobs):
         options.answer({name: value for name, value in figures.items() if name != "confusion"} | {"split": split})
     else:
         show(figures, {"all": "pictures", "val": "validation pictures", "test": "test pictures"}[split])
+
+
+def _named(network, wanted):
+    """The network with names for its classes, which are what it is compared by."""
+    from transferkit.data import naming
+    from transferkit.data.sources import find_classes
+    from transferkit.lookup import UnknownName
+
+    classes = () if network.named else find_classes(wanted.data)
+    network = naming.named(network, wanted.model, classes)
+    if not network.named:
+        raise UnknownName(naming.asked(network, classes))
+    return network
 
 
 def show(figures: dict, what: str):

@@ -2,12 +2,14 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import click
 
 from transferkit.commands import options
 
 QUIET = ("InputLayer", "Rescaling", "BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax")
+UNKNOWN = "how pixels are scaled for it does not show: what looks at pictures asks for --pixels"
 SHORT = {  # so that a table is no wider than 80 columns
     "Identity": "cut",
     "GlobalAveragePooling": "AvgPool",
@@ -58,7 +60,12 @@ def _examined(base: str, size: int | str | None):
 
     ours = zoo.is_network(base)
     fresh = ours or base.startswith(adopt.PREFIX)  # no shape depends on what the weights hold
-    network = models.load(base, "none" if fresh else "imagenet")
+    weights = "none" if fresh else "imagenet"
+    try:
+        network = models.load(base, weights)
+    except adopt.UnknownPixels:  # of which no shape depends either
+        network = models.load(base, weights, pixels="raw")
+        network = replace(network, loaded=tuple(line for line in network.loaded if "as told" not in line) + (UNKNOWN,))
     network = at_size(network, size or (zoo.variant(base).size if ours else network.pixels.size))
     return zoo.spell(base) if ours else base, network, geometry.measure(network.model, network.pixels.shape)
 
@@ -133,22 +140,32 @@ def _facts(name, network, layers) -> list[tuple]:
 
     params, multiply_adds = geometry.totals(layers)
     last = next((layer for layer in reversed(layers) if layer.is_map), None)
-    pixels, classes = network.pixels, network.classes
+    pixels = network.pixels
+    scaled = f"(0..255 - mean) / std, mean {_numbers(pixels.mean)}, std {_numbers(pixels.std)}"
     rows = [
         ("parameters", f"{params:,} ({params * 4 / 1e6:,.1f} MB in float32)"),
         ("multiply-adds", f"{multiply_adds:,} for one picture"),
         ("receptive field", f"{_field(last)} pixels, {last.stride} apart, at {last.name}" if last else "no map"),
         ("cut points", f"{', '.join(cuts(network.model)) or 'none'}; any layer or prefix of layers is one too"),
         ("pictures", pixels.described()),
-        ("pixels", f"(0..255 - mean) / std, mean {_numbers(pixels.mean)}, std {_numbers(pixels.std)}"),
-        ("classes", f"{len(classes):,}: {', '.join(classes[:4])}{', ...' if len(classes) > 4 else ''}"),
-        ("weights", "; ".join((network.base, *network.loaded))),
+        ("pixels", UNKNOWN if UNKNOWN in network.loaded else scaled),
+        ("classes", _classes(network)),
+        ("weights", "; ".join((network.base, *(line for line in network.loaded if line != UNKNOWN)))),
     ]
     if name.partition("(")[0] not in zoo.variants():
         return rows
     rows[-1] = ("weights", _weights(name.partition("(")[0]))
     knobs = [f"{knob}={_choices(values)}" for knob, values in zoo.variant(name).knobs.items()]
     return [*rows, ("knobs", ", ".join(knobs))] if knobs else rows
+
+
+def _classes(network) -> str:
+    """How many there are, and what is known of their names."""
+    classes = network.classes
+    if not classes:
+        return network.doubt or "none: it has no classifier"
+    first = ", ".join(classes[:4]) + (", ..." if len(classes) > 4 else "")
+    return f"{len(classes):,}: {first if network.named else 'their names are unknown'}"
 
 
 def _weights(name: str) -> str:

@@ -1,6 +1,5 @@
 """What commands share: a flag for every knob of a recipe, and the ways to answer."""
 
-import dataclasses
 import functools
 import importlib
 import json
@@ -58,7 +57,7 @@ class Size(click.ParamType):
 
 
 # knobs that are more than text or a number
-TYPES = {"data": source, "data_dir": FOLDER, "pca": FILE, "size": Size(16, 2048)}
+TYPES = {"data": source, "data_dir": FOLDER, "pca": FILE, "classes": FILE, "size": Size(16, 2048)}
 
 
 def recipe_options(*parts: str):
@@ -117,7 +116,8 @@ def source_and_spec(knobs: dict, layers: tuple[str, ...] = ("pooled",)):
     wanted = build_recipe(None, knobs)
     if not wanted.data.data:
         raise click.UsageError("Missing option '--data': where your pictures are.")
-    return wanted.data, FeatureSpec(**dataclasses.asdict(wanted.model), **own).anchored()
+    own |= {name: getattr(wanted.model, name) for name in ("base", "weights", "size", "channels", "fit", "pixels")}
+    return wanted.data, FeatureSpec(**own).anchored()
 
 
 def _type(knob):

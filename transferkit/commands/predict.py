@@ -14,7 +14,7 @@ from transferkit.pixels import CONVENTIONS
 @click.command(short_help="Classify pictures with a run or a network.")
 @click.argument("network")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=options.source)
-@options.knob_options("image_col", "data_dir")
+@options.knob_options("image_col", "data_dir", "classes")
 @click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @options.fit
@@ -31,8 +31,9 @@ def command(network, sources, weights, pixels, fit, top, form, as_json, **knobs)
     For a classifier of probe also features that `transferkit extract` wrote.
     """
     if network.endswith(".skops"):
-        if weights != "imagenet" or pixels or fit:
-            raise click.UsageError(f"{network} has a network of its own: leave out --weights, --pixels and --fit.")
+        if weights != "imagenet" or pixels or fit or knobs["classes"]:
+            flags = "--weights, --pixels, --fit and --classes"
+            raise click.UsageError(f"{network} has a network of its own: leave out {flags}.")
         rows = _by_pipeline(network, sources, top, knobs)
     else:
         rows = _by_network(network, sources, weights, pixels, fit, top, knobs)
@@ -53,11 +54,12 @@ def command(network, sources, weights, pixels, fit, top, form, as_json, **knobs)
 def _by_network(network, sources, weights, pixels, fit, top, knobs) -> list[dict]:
     from transferkit import models
     from transferkit.console import say
+    from transferkit.data import naming
     from transferkit.evaluation.predict import predict
     from transferkit.network import with_fit
 
-    pictures = _pictures(sources, knobs)
-    loaded = models.load(network, weights, pixels=pixels or "")
+    pictures, wanted = _pictures(sources, knobs), options.build_recipe(None, knobs)
+    loaded = naming.named(models.load(network, weights, pixels=pixels or ""), wanted.model)
     loaded = with_fit(loaded, fit) if fit else loaded
     for change in loaded.loaded[1:]:
         say(change)

@@ -216,6 +216,12 @@ def find_labelled(folder: str | os.PathLike, classes: tuple[str, ...]) -> tuple[
     return list_images(chosen, least=1).under(classes, str(chosen)), split
 
 
+def find_some(folder: str | os.PathLike) -> dict[str, Listing]:
+    """The listings of whichever of `train/`, `val/` and `test/` a folder has; one of class folders is all "train"."""
+    folders = _split_folders(folder) or {"train": Path(folder)}
+    return {name: list_images(place, least=1) for name, place in folders.items()}
+
+
 def _split_folders(folder: str | os.PathLike) -> dict[str, Path]:
     """`{"train": ..., "val": ..., "test": ...}`, those that a folder has, by their usual names.
 

@@ -53,6 +53,20 @@ def find_labelled(wanted: Data, classes: tuple[str, ...]) -> tuple[Listing, str]
     return parts[name].under(classes, wanted.data), "all" if name == "train" else name
 
 
+def find_classes(wanted: Data) -> tuple[str, ...]:
+    """The classes of a source, of all its splits together, in natural order.
+
+    Raises:
+        FileNotFoundError, UnknownName, ValueError: as `find_labelled`.
+    """
+    is_folder = kind_of(wanted.data) == "folder"
+    return _classes_of(listing.find_some(wanted.data) if is_folder else listed(wanted))
+
+
+def _classes_of(parts: dict[str, Listing]) -> tuple[str, ...]:
+    return tuple(sorted({name for part in parts.values() for name in part.classes}, key=listing.natural))
+
+
 def find_paths(wanted: Data) -> list[str]:
     """All pictures of a source, whatever their split and class, in order: what to classify.
 
@@ -91,7 +105,7 @@ def find_all(wanted: Data) -> tuple[Listing, list[str]]:
             raise ValueError(f"{wanted.data}: no pictures are there.")
         return Listing(tuple(paths), (-1,) * len(paths), ()), ["train"] * len(paths)
     parts = listed(wanted)
-    classes = tuple(sorted({name for part in parts.values() for name in part.classes}, key=listing.natural))
+    classes = _classes_of(parts)
     splits = [name for name, part in parts.items() for _ in part.paths]
     return _joined(parts.values(), classes, wanted.data), splits
 

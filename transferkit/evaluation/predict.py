@@ -79,6 +79,10 @@ def classified(network: Network) -> Network:
     Raises:
         ValueError: it has no classifier.
     """
+    if network.doubt:
+        raise ValueError(
+            f"{network.doubt}, so it cannot tell classes: transferkit finetune --base, with --cut LAYER, trains one."
+        )
     if not network.classes:
         raise ValueError(
             f"{network.base} has no classifier, so it cannot tell classes: transferkit finetune --base trains one."

@@ -17,6 +17,7 @@ from transferkit.data import geometry, pillow, pipeline
 from transferkit.evaluation.predict import BATCH, batch_for, run
 from transferkit.features.spec import FeatureSpec, identity
 from transferkit.folding import folded
+from transferkit.lookup import UnknownName
 from transferkit.network import Network, at_size, output_of, with_channels, with_fit
 from transferkit.pixels import Pixels
 
@@ -55,6 +56,8 @@ def body_of(spec: FeatureSpec) -> Body:
 @_same_chance()
 def _body(spec: FeatureSpec, _identity: str) -> Body:
     network = _network(spec)
+    if network.doubt and "pooled" in spec.layer:
+        raise UnknownName(f"{network.doubt}: give --layer LAYER, whose features are wanted.")
     cuts = [output_of(network.model, layer) for layer in spec.layer]
     for layer, cut in zip(spec.layer, cuts, strict=True):
         if spec.views > 1 and len(cut.shape) > 2 and spec.pool in ("flatten", "none"):

@@ -159,7 +159,8 @@ class FineTuner(ClassifierMixin, BaseEstimator):
             if lost := audit.reasons(paths, rows):
                 path, reason = lost[0]
                 raise ValueError(f"{len(lost)} of {len(paths)} pictures cannot be read, the first: {path}: {reason}.")
-        return softmax(logits.astype("float64"), axis=1)
+        columns = [self.network_.classes.index(str(label)) for label in self.classes_.tolist()]  # a base's own order
+        return softmax(logits.astype("float64"), axis=1)[:, columns]
 
     @cached_property
     def network_(self) -> Network:

@@ -10,11 +10,11 @@ import keras
 
 from transferkit import models, rules, zoo
 from transferkit.console import say, warn
-from transferkit.data import audit, augment, axes, copies, folds, sources
-from transferkit.data.listing import Splits, complete
+from transferkit.data import audit, augment, axes, copies, folds, naming, sources
+from transferkit.data.listing import Listing, Splits, complete
 from transferkit.features import base_choice
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, at_size, head_source, with_channels, with_fit, with_head
+from transferkit.network import Network, at_size, cut_at, head_source, takes_dense, with_channels, with_fit, with_head
 from transferkit.recipe import AUTO, Model, Recipe, Train
 from transferkit.training import devices, idle, precision, schedules, teaching, workers
 from transferkit.training.freezing import release
@@ -58,10 +58,8 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     if wanted.augment.augment is not None:
         augment.parse(wanted.augment.augment, axes.of(wanted.augment.pca))
     check_time(wanted.train)
-    if wanted.model.base == AUTO and wanted.model.weights != "imagenet":
-        raise UnknownName(
-            f"base {AUTO} compares networks by ImageNet weights, and weights is {wanted.model.weights}: name a base."
-        )
+    if wanted.model.base == AUTO:
+        _check_auto(wanted.model)
     wanted = _anchored(wanted)
     device = devices.choose(wanted.train.devices, wanted.train.precision, workers.joined(wanted.train.workers))
     keras.utils.set_random_seed(wanted.train.seed)
@@ -69,7 +67,9 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         devices.deterministic()
     parts = dict(splits.items()) if splits else sources.find_parts(wanted.data)
     _check_names(parts["train"].classes)
-    network = None if wanted.model.base == AUTO else _loaded(wanted.model)
+    network = None if wanted.model.base == AUTO else _loaded(wanted.model, parts["train"].classes)
+    if network:
+        parts = _matched(parts, network)
     channels = network.pixels.channels if network else wanted.model.channels or 3
     audits = {name: audit.audit(part, channels=channels, what=name) for name, part in parts.items()}
     unreadable = tuple(pair for found in audits.values() for pair in found.unreadable)
@@ -86,7 +86,7 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         fit = wanted.model.fit or ("squash" if rules.squashed(audits["train"].aspects) else None)
         base, why = base_choice.choose(splits.train, wanted.model.size, fit, wanted.train.seed)
         chosen, wanted = [rules.Choice("base", base, why)], wanted.override(base=base)
-        network = _loaded(wanted.model)
+        network = _loaded(wanted.model, splits.train.classes)
     counts = [count for count in splits.train.counts().values() if count]
     facts = rules.Facts(
         len(splits.train),
@@ -95,8 +95,8 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
         network.pixels,
         network.minimum,
         device.gpu,
-        _probes(network) and network.classes != splits.train.classes,
-        _layers(network, wanted.model.base),
+        _probes(network) and not _keeps_head(network, splits.train.classes),
+        _layers(network, wanted.model),
         device.replicas,
         splits.made,
         audits["train"].aspects,
@@ -111,14 +111,50 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
 def renewed(job: Plan) -> Plan:
     """A settled job with its network as it was before training."""
     keras.utils.set_random_seed(job.recipe.train.seed)
-    network = _fitted(_loaded(job.recipe.model), job.splits.train.classes, job.recipe)
+    classes = job.splits.train.classes
+    network = _fitted(_loaded(job.recipe.model, classes), classes, job.recipe)
     return _in_precision(dataclasses.replace(job, network=network))
 
 
-def _loaded(which: Model) -> Network:
-    """The base, for pictures of the channels that are asked for."""
+def _check_auto(which: Model):
+    """Raise `UnknownName` if more is said of the base that is yet to be chosen."""
+    if which.weights != "imagenet":
+        raise UnknownName(
+            f"base {AUTO} compares networks by ImageNet weights, and weights is {which.weights}: name a base."
+        )
+    if knob := next((knob for knob in ("cut", "classes", "class_order") if getattr(which, knob)), None):
+        raise UnknownName(f"{knob} is said of a base that is known, and base is {AUTO}: name one.")
+
+
+def _loaded(which: Model, classes: tuple[str, ...]) -> Network:
+    """The base, for pictures of the channels that are asked for, cut and named as is asked for.
+
+    Args:
+        classes: of the pictures.
+    """
     network = models.to_train(which.base, which.weights, pixels=which.pixels, size=which.size)
+    network = naming.named(cut_at(network, which.cut) if which.cut else network, which, classes)
+    if network.doubt:
+        with_head(network, classes)  # words the sentence, before the pictures are read
     return with_channels(network, which.channels) if which.channels else network
+
+
+def _matched(parts: dict[str, Listing], network: Network) -> dict[str, Listing]:
+    """The listings in the order of the network's classes, where these are the same: its head goes on. Where they may be
+    the same, that is said."""
+    classes = parts["train"].classes
+    if network.loaded and not network.named and len(network.classes) == len(classes):
+        say(f"{naming.asked(network, classes)} Without that, its classifier is replaced by a new one.")
+    if set(classes) != set(network.classes):
+        return parts
+    return parts | {"train": parts["train"].under(network.classes, "train")}  # whose order the others take
+
+
+def _keeps_head(network: Network, classes: tuple[str, ...]) -> bool:
+    """Whether the network's own classifier goes on, with a score for each of these classes."""
+    if not network.head or network.classes != classes:
+        return False
+    return network.model.get_layer(network.head).output.shape[-1] == len(classes)
 
 
 def _in_precision(job: Plan) -> Plan:
@@ -212,6 +248,7 @@ def _anchored(recipe: Recipe) -> Recipe:
         "data": recipe.data.data,
         "data_dir": recipe.data.data_dir,
         "pca": recipe.augment.pca,
+        "classes": recipe.model.classes,
         "base": "" if zoo.is_network(recipe.model.base) else recipe.model.base,
         "teacher": "" if zoo.is_network(recipe.train.teacher) else recipe.train.teacher,
         "weights": recipe.model.weights if is_file(recipe.model.weights) else "",
@@ -222,7 +259,7 @@ def _anchored(recipe: Recipe) -> Recipe:
 def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe) -> Network:
     """The network with the job's classes, size and fit."""
     layers = layers_of(recipe.train.head_layers)
-    if network.classes != classes or not network.head:  # of which `with_head` says why it cannot be
+    if not _keeps_head(network, classes):
         network = with_head(network, classes, layers)
     elif layers != (head_source(network),):
         raise UnknownName(f"{network.base} has a head for these classes, which is kept: leave out head_layers.")
@@ -237,11 +274,11 @@ def layers_of(words: str) -> tuple[str, ...]:
     return tuple(filter(None, map(str.strip, words.split(","))))
 
 
-def _layers(network: Network, base: str) -> tuple[str, ...]:
+def _layers(network: Network, which: Model) -> tuple[str, ...]:
     """The layers whose features a new head may see side by side, the head's own source last."""
     own = head_source(network) if network.head else ""
-    several = zoo.is_network(base) and not isinstance(network.model.output, dict)
-    return (*zoo.variant(base).head_layers, own) if several else (own,)
+    several = zoo.is_network(which.base) and not which.cut and not isinstance(network.model.output, dict)
+    return (*zoo.variant(which.base).head_layers, own) if several else (own,)
 
 
 def _taught(base: str, job: Plan) -> dict:
@@ -253,5 +290,6 @@ def _taught(base: str, job: Plan) -> dict:
 
 def _probes(network: Network) -> bool:
     """Whether a head can start from a logistic regression: it is a dense one, on weights that were all trained."""
-    dense = network.head and isinstance(network.model.get_layer(network.head), keras.layers.Dense)
-    return bool(network.loaded and dense and not any(words.startswith(GROWN) for words in network.loaded))
+    return bool(
+        network.loaded and takes_dense(network) and not any(words.startswith(GROWN) for words in network.loaded)
+    )

@@ -32,6 +32,11 @@ def teacher(base: str, student: Network, policy: str) -> tuple[keras.Model, tupl
         UnknownName: there is no such network, or it does not take pictures of the student's channels.
     """
     network = models.load(base)
+    if network.classes and not network.named:
+        raise ValueError(
+            f"The teacher {base} does not say which class each of its {len(network.classes):,} outputs is: give a run, "
+            f"such as transferkit finetune --base {base} --classes FILE makes."
+        )
     if set(network.classes) != set(student.classes):
         known, wanted = (_few(one.classes) for one in (network, student))
         raise ValueError(f"The teacher {base} knows the classes {known}: expected those of the pictures, {wanted}.")

@@ -10,7 +10,7 @@ from transferkit import runs
 from transferkit.console import say, warn
 from transferkit.data import audit, copies
 from transferkit.data.listing import Listing, Splits
-from transferkit.evaluation import metrics
+from transferkit.evaluation import metrics, verification
 from transferkit.evaluation.predict import evaluate
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe
@@ -209,7 +209,10 @@ def _finish(job: Plan, folder: Path, lost: dict[str, str], averaged: dict, known
         "interrupted": interrupted,
         "seconds": round(job.elapsed(), 1),
     }
-    runs.finish(folder, network, history, figures | averaged, answers)
+    # what was trained on all pictures was not measured on val: it is asked for answers of its own
+    measured = network is job.network or split == "test"
+    own = answers if measured else evaluate(network, part.take(range(len(part))[: verification.PICTURES]))[1]
+    runs.finish(folder, network, history, figures | averaged, answers, own)
     if not interrupted:
         for module in (checkpoints, soup, refit):
             module.forget(folder)
