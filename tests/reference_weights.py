@@ -37,6 +37,7 @@ def without_weights():
     with keras.StatelessScope(initialize_variables=False):
         yield
     keras.utils.clear_session()  # or a later scope would give them their half gigabyte after all
+    build.cache_clear()  # those that were built here are of no use to others
 
 
 @functools.lru_cache(4)  # a VGG takes half a gigabyte

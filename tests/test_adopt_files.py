@@ -268,3 +268,15 @@ def test_weights_that_are_no_numbers_are_named_in_a_file_of_weights_too(tiny, tm
     network.save_weights(path := tmp_path / "tiny.weights.h5")
     with pytest.raises(ValueError, match=r"tiny.weights.h5 holds .*infinite: layer1.bn/moving_variance\. Take"):
         models.load(tiny, str(path))
+
+
+def test_several_inputs_get_advice_that_works_or_none():
+    pictures, more = keras.Input((8, 8, 3)), keras.Input((4,))
+    x = layers.GlobalAveragePooling2D()(pictures)
+    both = layers.Dense(2, name="both")(layers.Concatenate()([x, more]))
+    with pytest.raises(ValueError, match=r"has 2 inputs and 1 outputs, expected one of each\.$"):
+        adopt.adopted(keras.Model([pictures, more], both))
+    model = keras.Model([more, pictures], [both, layers.Dense(3, name="alone")(x)])
+    with pytest.raises(ValueError, match=r"keras.Model\(model.inputs\[1\], model.outputs\[1\]\)\.$"):
+        adopt.adopted(model)
+    assert adopt.adopted(keras.Model(model.inputs[1], model.outputs[1]), "raw").model.output_shape == (None, 3)

@@ -81,14 +81,25 @@ def _check(model: keras.Model):
         )
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise Unfit(
-            f"has {len(model.inputs)} inputs and {len(model.outputs)} outputs, expected one of each: choose them "
-            "with keras.Model(model.inputs[0], model.outputs[0])."
+            f"has {len(model.inputs)} inputs and {len(model.outputs)} outputs, expected one of each{_choice(model)}."
         )
     shape = model.inputs[0].shape
     if len(shape) != 4 or shape[3] not in (1, 3):
         raise Unfit(f"takes {shape}, expected pictures (None, height, width, 1 or 3), channels last.")
     if shape[1] and shape[2] and shape[1] != shape[2]:
         raise Unfit(f"takes pictures of {shape[1]} x {shape[2]} pixels, expected squares.")
+
+
+def _choice(model: keras.Model) -> str:
+    """How to choose pictures and what is made of them alone, where that can be."""
+    for number, pictures in enumerate(model.inputs):
+        for place, output in enumerate(model.outputs):
+            try:
+                keras.Model(pictures, output)
+            except ValueError:  # it needs another input too
+                continue
+            return f": choose them with keras.Model(model.inputs[{number}], model.outputs[{place}])"
+    return ""
 
 
 def _assembled(start, body: list[Step], output, head: Head | Doubt | None, affine: Affine, shape, name: str):
