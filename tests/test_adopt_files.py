@@ -53,6 +53,7 @@ def test_one_of_ours_again(tiny, tmp_path):
     np.testing.assert_allclose(again.model(noise()), network.model(noise()), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_fine_tuning_goes_on_from_a_file(saved, cli, pets, tmp_path):
     """The whole way: a model of one's own, the command, a run, and its model in plain Keras."""
     whole = cnn(layers.Rescaling(1.0))
@@ -183,6 +184,7 @@ def test_unnamed_layers_are_numbered_in_their_network():
     assert "conv2d_93" in names[0]
 
 
+@pytest.mark.slow
 def test_weights_of_keras_applications_from_a_file(tmp_path):
     build = keras.applications.MobileNetV2
     for name, knobs in (

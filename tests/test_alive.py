@@ -81,6 +81,7 @@ def exhausted(most: int):
     return begin
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_learn_as_the_whole(tiny, pets, tmp_path, monkeypatch, capsys):
     expected = finetuned(tiny, pets, tmp_path / "whole", bn="frozen", head_epochs=0)
     monkeypatch.setattr(callbacks.Keep, "on_train_batch_begin", exhausted(2), raising=False)
@@ -131,6 +132,7 @@ def test_several_devices_take_a_smaller_batch(tmp_path, capsys, optimizer, facto
         fitting._divide(job, tmp_path)
 
 
+@pytest.mark.slow
 def test_pictures_that_go_in_mid_run_are_missed(tiny, tmp_path, monkeypatch):
     pets, away = folder(tmp_path / "pets", {"cat": 12, "dog": 12}), tmp_path / "away"
 
@@ -249,6 +251,7 @@ def test_ctrl_c_at_any_time(finished, pets, tmp_path, monkeypatch, capsys, momen
     assert [row["phase"] for row in history(run.folder)] == ["probe", "head", "all", "all"]
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_does_not_wait(tiny, pets, tmp_path, monkeypatch):
     """The first waits for a step to end, the second comes at once."""
 

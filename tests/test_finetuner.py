@@ -144,6 +144,7 @@ def test_skops_needs_trust_in_nothing_else(fitted, X):
     assert np.array_equal(skops.loads(data, trusted=names).predict_proba(X), fitted.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_refit_forgets_and_the_seed_decides(fitted, X, y, tmp_path):
     expected = fitted.predict_proba(X)
     np.random.seed(5)

@@ -88,7 +88,7 @@ def test_nothing_is_left_a_pixel_below(name):
         cut.compute_output_shape((1, least, least, 3))
 
 
-@BOTH
+@pytest.mark.parametrize("name", ["googlenet_paper", pytest.param("googlenet", marks=pytest.mark.slow)])
 def test_three_losses(name):
     """They count 1, 0.3 and 0.3, and go down."""
     model = build(f"{name}(aux=true)", size=96, classes=10)

@@ -91,7 +91,14 @@ def test_option_a_is_subsampling_and_zeros():
 
 
 @pytest.mark.parametrize("stride", [16, 8])
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet50_paper"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18",
+        pytest.param("resnet50", marks=pytest.mark.slow),
+        pytest.param("resnet50_paper", marks=pytest.mark.slow),
+    ],
+)
 def test_output_stride(name, stride):
     """The dense features, at every step of the old grid, are the old features."""
     coarse, fine = filled(name), filled(f"{name}(output_stride={stride})")

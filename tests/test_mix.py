@@ -123,6 +123,7 @@ def test_what_is_saved_has_learned_from_all(trained, finished, insects, tmp_path
         np.testing.assert_allclose(saved, start[name] + share * (end[name] - start[name]), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_interrupted_refit_saves_what_was_measured_and_goes_on(trained, finished, insects, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -201,6 +202,7 @@ def test_a_run_that_was_not_done_again_has_not_learned_what_it_held_out(finished
     assert status == 0 and "trained on" not in err
 
 
+@pytest.mark.slow
 def test_test_pictures_measure_what_is_saved(finished, insects, tmp_path):
     pool = tk.list_images(insects)
     train, test = pool.split(0.3)

@@ -88,6 +88,7 @@ def test_a_run_that_goes_on_does_not_measure_again(tiny, splits, tmp_path, monke
     assert calls == [1] and len(rows(tmp_path / "run")) == 5
 
 
+@pytest.mark.slow
 def test_a_run_cut_before_it_was_measured_still_has_its_time(tiny, splits, tmp_path, monkeypatch):
     calls = measures(monkeypatch)
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
@@ -97,6 +98,7 @@ def test_a_run_cut_before_it_was_measured_still_has_its_time(tiny, splits, tmp_p
     assert tuning.resume(tmp_path / "run").recipe.train.epochs == 5 and calls == [1]
 
 
+@pytest.mark.slow
 def test_measuring_leaves_the_training_as_it_was(tiny, splits, tmp_path, monkeypatch):
     """Really measured: the run equals the one with as many epochs."""
     monkeypatch.setattr(timing, "ENOUGH", 0.0)
