@@ -81,7 +81,6 @@ def exhausted(most: int):
     return begin
 
 
-@pytest.mark.slow
 def test_parts_of_a_batch_learn_as_the_whole(tiny, pets, tmp_path, monkeypatch, capsys):
     expected = finetuned(tiny, pets, tmp_path / "whole", bn="frozen", head_epochs=0)
     monkeypatch.setattr(callbacks.Keep, "on_train_batch_begin", exhausted(2), raising=False)

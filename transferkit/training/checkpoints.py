@@ -21,6 +21,7 @@ from transferkit.training.losses import Teacher
 BEST = "best.safetensors"
 STATE = "state.json"
 METRICS = "metrics/"
+ITERATION = "/iteration"  # how the names of an optimizer's counts of steps end
 
 
 @dataclass
@@ -120,9 +121,10 @@ def _variables(model: keras.Model) -> dict:
         model.optimizer.build(model.trainable_variables)
     variables = model.optimizer.variables if model.optimizer else ()
     state = [variable for variable in variables if "gradient_accumulator" not in variable.path]
-    # by place alone: their names hold those of layers, which may be numbered otherwise in another process
+    # by place: other names of an optimizer hold those of layers, which may be numbered otherwise in another process
+    names = [f"{number:04d}{ITERATION if one.path.endswith(ITERATION) else ''}" for number, one in enumerate(state)]
     return {f"model/{name}": variable for name, variable in _numbered(learning(model)).items()} | {
-        f"optimizer/{number:04d}": variable for number, variable in enumerate(state)
+        f"optimizer/{name}": variable for name, variable in zip(names, state, strict=True)
     }
 
 

@@ -268,7 +268,7 @@ def _divide(job: Plan, folder: Path):
         )
     tensors = checkpoints.tensors_of(folder, state) if state.tensors else None
     for name in tensors or ():
-        if name.endswith("/iteration"):  # which counts parts
+        if name.endswith(checkpoints.ITERATION):  # which counts parts
             tensors[name] = np.asarray(tensors[name] * smaller[0] // before)
     if several:
         less = optimizers.lessened(job.recipe.train.optimizer, before / smaller[0])
