@@ -48,6 +48,11 @@ def test_a_file_of_other_answers_is_another_network(finished, measured):
         check_saved(path, finished.network, other)
 
 
+def test_pictures_that_have_gone_meanwhile_are_no_fault(finished, measured):
+    gone = [answer | {"path": f"{answer['path']}.gone", "probability": 2.0} for answer in measured]
+    check_saved(finished.folder / "model.keras", finished.network, gone)
+
+
 def test_a_file_of_fewer_weights_is_another_network(finished):
     other = dataclasses.replace(finished.network, model=tk.create("resnet20_cifar", weights="none", num_classes=2))
     with pytest.raises(ValueError, match=r"holds \d+ weights of \d+, so it is not the network that was measured."):
