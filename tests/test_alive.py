@@ -200,6 +200,7 @@ def test_pictures_that_spoil_the_loss_are_named(poisoned, tmp_path, monkeypatch,
         assert all(np.isfinite(tensor).all() for tensor in load_file(path).values())
 
 
+@pytest.mark.slow
 def test_a_step_that_ruins_the_weights_is_not_kept(tiny, pets, tmp_path, capsys):
     """Its own loss is fine: that of the next one would be no number."""
     run = finetuned(tiny, pets, tmp_path / "run", lr=3e38, optimizer="sgd", nesterov="off", warmup=0.0)
@@ -267,6 +268,7 @@ def test_a_second_ctrl_c_does_not_wait(tiny, pets, tmp_path, monkeypatch):
     assert not tuning.resume(tmp_path / "run").metrics["interrupted"]
 
 
+@pytest.mark.slow
 def test_steps_that_float16_skips_are_counted(tiny, pets, tmp_path, monkeypatch, capsys):
     """The scale starts so high that it is halved for a good part of an epoch, also when the run is cut within that."""
     high = partial(optimizers.LossScale, initial_scale=2.0**40)

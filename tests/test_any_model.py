@@ -79,7 +79,7 @@ def augmenting(x):
 
 
 MAKES = {one.__name__: one for one in (attention, recurrent, convolutional, own, shared, nested, augmenting)}
-QUICKEST = ("attention", "own")
+QUICKEST = ("attention",)
 
 
 def file_of(make, folder, last=None):

@@ -69,6 +69,7 @@ def test_the_saved_model_needs_keras_alone(finished, tmp_path):
     assert not keras.models.load_model(run.folder / "model.keras").compiled
 
 
+@pytest.mark.slow
 def test_frozen_batch_norm_does_not_move(tiny, splits, tmp_path):
     before = models.load(tiny, "none").model
     for unfreeze, bn, moves in (("all", "frozen", False), ("all", "train", True)):
