@@ -1,6 +1,7 @@
 """A network small enough to train in a test, and pictures it can tell apart."""
 
 import os
+from contextlib import contextmanager
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -50,6 +51,23 @@ def finished(tiny, pets, tmp_path_factory):
     """A run of `tiny` on `pets` that ended well: two epochs of the head, two of all."""
     parts = find_splits(pets)
     return tk.finetune(tiny, parts.train, parts.val, out=tmp_path_factory.mktemp("runs") / "run", **QUICK)
+
+
+@contextmanager
+def cut_short(monkeypatch):
+    """What is trained inside goes down as the second epoch of phase "all" begins."""
+    from transferkit.training import callbacks
+
+    begin = callbacks.Show.on_epoch_begin
+
+    def cut(self, epoch, logs=None):
+        if epoch == 1 and self.phase.name == "all":
+            raise MemoryError("the machine went down")
+        begin(self, epoch, logs)
+
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(callbacks.Show, "on_epoch_begin", cut)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from conftest import cut_short
 from keras import layers as L
 
 import transferkit as tk
@@ -14,8 +15,8 @@ from transferkit import models
 from transferkit.data.sources import find_splits
 from transferkit.evaluation.metrics import report
 from transferkit.evaluation.predict import outputs_of
-from transferkit.network import with_head
-from transferkit.training import callbacks, checkpoints, freezing, tuning
+from transferkit.network import layers_inside, with_head
+from transferkit.training import checkpoints, tuning
 
 KNOBS = {"batch_size": 8, "epochs": 3, "head_epochs": 1, "lr": 0.01, "seed": 3, "start": "fresh", "keep": "best"}
 KNOBS |= {"refit": "off", "devices": "cpu"}
@@ -112,16 +113,9 @@ def test_all_weights_go_into_a_checkpoint_and_come_back(make, tmp_path):
     [pytest.param(make, marks=() if name in QUICKEST else pytest.mark.slow, id=name) for name, make in MAKES.items()],
 )
 def test_a_model_is_fine_tuned_resumed_and_saved(make, pets, tmp_path, monkeypatch):
-    path, splits, begin = file_of(make, tmp_path), find_splits(pets), callbacks.Show.on_epoch_begin
+    path, splits = file_of(make, tmp_path), find_splits(pets)
     whole = tk.finetune(path, splits.train, splits.val, out=tmp_path / "whole", **KNOBS)
-
-    def cut(self, epoch, logs=None):
-        if epoch == 1 and self.phase.name == "all":
-            raise MemoryError("the machine went down")
-        begin(self, epoch, logs)
-
-    with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(callbacks.Show, "on_epoch_begin", cut)
+    with cut_short(monkeypatch):
         tk.finetune(path, splits.train, splits.val, out=tmp_path / "run", **KNOBS)
     resumed = tuning.resume(tmp_path / "run")
     for one, other in zip(whole.network.model.weights, resumed.network.model.weights, strict=True):
@@ -171,5 +165,5 @@ def test_wrapped_layers_of_mixed_precision_are_float32_in_the_network(tmp_path):
     models.save(network, tmp_path / "saved.keras")
     with zipfile.ZipFile(tmp_path / "saved.keras") as archive:
         assert b"float16" not in archive.read("config.json")
-    inside = [inner for layer in network.model.layers for inner in freezing.layers_inside(layer)]
+    inside = [inner for layer in network.model.layers for inner in layers_inside(layer)]
     assert {layer.compute_dtype for layer in inside} == {"float32"} and len(inside) > len(network.model.layers)

@@ -11,14 +11,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import QUICK
+from conftest import QUICK, cut_short
 from pictures import folder
 
 import transferkit as tk
 from transferkit import models, runs
 from transferkit.data.sources import find_splits
 from transferkit.recipe import Recipe
-from transferkit.training import callbacks, fitting, freezing, planning, schedules, tuning
+from transferkit.training import fitting, freezing, planning, schedules, tuning
 
 
 @pytest.fixture
@@ -122,15 +122,7 @@ def logits(run, splits):
 
 
 def test_resume_goes_on_as_if_never_cut(finished, tiny, splits, tmp_path, monkeypatch):
-    begin = callbacks.Show.on_epoch_begin
-
-    def cut(self, epoch, logs=None):
-        if epoch == 1 and self.phase.name == "all":
-            raise MemoryError("the machine went down")
-        begin(self, epoch, logs)
-
-    with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(callbacks.Show, "on_epoch_begin", cut)
+    with cut_short(monkeypatch):
         finetune(tiny, splits, tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.json").exists()
     with pytest.raises(ValueError, match="is not finished: transferkit finetune --resume"):

@@ -10,7 +10,7 @@ import transferkit as tk
 from transferkit import models, runs
 from transferkit.data.sources import find_splits
 from transferkit.evaluation.predict import evaluate
-from transferkit.evaluation.verification import check_saved
+from transferkit.evaluation.verification import check_measured, check_saved
 from transferkit.training import checkpoints, tuning
 
 
@@ -61,8 +61,8 @@ def test_a_file_of_fewer_weights_is_another_network(finished):
 
 @pytest.mark.parametrize(("found", "good"), [(0.75, True), (0.70, True), (0.675, False), (0.417, False), (0.85, False)])
 def test_the_weights_kept_have_the_accuracy_that_chose_them(found, good):
-    words = {"accuracy": found, "n": 40}, {"val_accuracy": 0.75}
+    words = {"accuracy": found, "n": 40}, 0.75
     if good:
-        return tuning._check_measured(*words)
+        return check_measured(*words)
     with pytest.raises(ValueError, match="and had 0.750 in training: nothing is announced"):
-        tuning._check_measured(*words)
+        check_measured(*words)

@@ -297,6 +297,11 @@ def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=())
     return copy
 
 
+def layers_inside(layer) -> list[keras.layers.Layer]:
+    """A layer and those inside it, at any depth: of a wrapper, an attention, a model. An operation is no layer."""
+    return list(layer._flatten_layers()) if isinstance(layer, keras.layers.Layer) else []
+
+
 def remade(layer, name: str | None = None, *, policy: str | None = None, **changes):
     """A fresh layer or operation of the same configuration, but for some arguments.
 

@@ -9,8 +9,7 @@ import keras
 import numpy as np
 from keras import tree
 
-from transferkit.adopt.inside import every
-from transferkit.network import remade
+from transferkit.network import layers_inside, remade
 
 # Random in training, and by default at every call: they have no place in a network, which is saved and exported.
 AUGMENTATIONS = ("AugMix", "CutMix", "MixUp", "Pipeline", "RandAugment")
@@ -84,7 +83,7 @@ def taken_apart(model: keras.Model):
 
 def check_is_float(op):
     """Raise `Unfit` where the weights of a layer, or of one in it, are integers that stand for other numbers."""
-    for layer in every(op) if isinstance(op, keras.layers.Layer) else ():
+    for layer in layers_inside(op):
         if isinstance(layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy):
             raise Unfit(
                 f"has a layer {layer.name!r} quantized to {layer.quantization_mode}, which cannot be trained on, "

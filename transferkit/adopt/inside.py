@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 
 import keras
 
@@ -21,13 +20,6 @@ def parts(layer: keras.Layer) -> dict[str, keras.Layer]:
         held[f"cells/{kind}_{counts[kind]}" if counts[kind] else f"cells/{kind}"] = cell
         counts[kind] += 1
     return {key: part for key, part in held.items() if isinstance(part, keras.Layer)}
-
-
-def every(layer: keras.Layer) -> Iterator[keras.Layer]:
-    """The layer itself and those in it, at any depth."""
-    yield layer
-    for inner in layer.layers if isinstance(layer, keras.Model) else parts(layer).values():
-        yield from every(inner)
 
 
 def own_weights(layer: keras.Layer) -> list:

@@ -33,8 +33,9 @@ import numpy as np
 from keras import layers
 
 from transferkit.adopt.graph import Unfit
-from transferkit.adopt.inside import every, own_weights
+from transferkit.adopt.inside import own_weights
 from transferkit.adopt.keras3 import MODELS, layer_class
+from transferkit.network import layers_inside
 
 WAY_OUT = "save it from Keras 2 made of standard layers"
 # Keys of layers that Keras 3 does not know, with the values at which they say nothing; None is any value.
@@ -166,7 +167,7 @@ def _other_meaning(kind: str, told: dict) -> str:
 
 def scale_hard_sigmoids(model: keras.Model):
     """Scale the weights before every hard sigmoid, so that the flatter one of Keras 3 gives what Keras 2 did."""
-    for inner in every(model):
+    for inner in layers_inside(model):
         gates = GATES.get(type(inner).__name__, ("activation",))
         are_hard = [getattr(inner, gate, None) is keras.activations.hard_sigmoid for gate in gates]
         for variable in own_weights(inner) if any(are_hard) else ():

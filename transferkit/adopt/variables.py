@@ -8,7 +8,8 @@ import ml_dtypes
 import numpy as np
 
 from transferkit.adopt.graph import Unfit
-from transferkit.adopt.inside import HOLDERS, every, own_weights, parts, snake
+from transferkit.adopt.inside import HOLDERS, own_weights, parts, snake
+from transferkit.network import layers_inside
 
 # What Keras 2 calls a variable of Keras 3.
 OTHER_NAMES = {(f"DepthwiseConv{rank}D", "kernel"): "depthwise_kernel" for rank in (1, 2)}
@@ -52,7 +53,7 @@ def fill(model: keras.Model, found: Found) -> list[str]:
             raise Unfit(f"holds {theirs} of shape {value.shape}, expected {shape} for {'/'.join(ours)}.")
     for (*_, variable), (*_, value) in zip(wanted, found, strict=True):
         variable.assign(value)
-    for layer in every(model):  # Keras itself does it for the outermost layers of an `.h5` file alone
+    for layer in layers_inside(model):  # Keras itself does it for the outermost layers of an `.h5` file alone
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
     return changes

@@ -1,4 +1,4 @@
-"""The saved file is the network that was measured: looked at before its figures are announced."""
+"""What was measured is what training kept and what the file holds: checked before figures are announced."""
 
 from pathlib import Path
 
@@ -13,6 +13,22 @@ from transferkit.network import Network, for_use
 PICTURES = 8
 ALLOWED = 0.01  # difference of a probability: kernels differ in their rounding
 ALLOWED_MIXED = 0.1  # where it was computed in 16 bits, for the file is float32
+
+
+def check_measured(figures: dict, expected: float):
+    """Raise `ValueError` if the weights that were kept have another accuracy on validation than in training.
+
+    A picture may fall to the other side where another kernel computes it, in 16 bits some more.
+
+    Args:
+        figures: with the `accuracy` on the `n` validation pictures.
+        expected: the accuracy when they were kept.
+    """
+    if abs(figures["accuracy"] - expected) * figures["n"] > 1.5 + 0.02 * figures["n"]:
+        raise ValueError(
+            f"The weights kept have a validation accuracy of {figures['accuracy']:.3f}, and had {expected:.3f} in "
+            "training: nothing is announced, and the checkpoints stay."
+        )
 
 
 def check_saved(path: Path, network: Network, answers: list[dict]):

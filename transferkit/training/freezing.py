@@ -5,7 +5,7 @@ import inspect
 import keras
 
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, output_of
+from transferkit.network import Network, layers_inside, output_of
 
 FROZEN = "_at_inference"  # attribute of a layer that is held at what it does at inference
 FREE = (keras.layers.Identity, keras.layers.ZeroPadding2D)  # that cost nothing to do again
@@ -43,11 +43,6 @@ def release(network: Network, unfreeze: str, *, bn: str = "frozen") -> list[str]
                         variable.trainable = learns and bn == "train"
             _set_inference(inner, not learns)
     return [layer.name for layer in layers if layer.trainable_variables]
-
-
-def layers_inside(layer) -> list[keras.layers.Layer]:
-    """A layer and all that it is made of: those of a wrapper, an attention, a cell; none of a bare operation."""
-    return list(layer._flatten_layers()) if isinstance(layer, keras.layers.Layer) else []
 
 
 def at_inference(layer) -> bool:

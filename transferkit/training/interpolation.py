@@ -31,8 +31,8 @@ def mix(job: Plan, folder: Path) -> dict:
     """Give the network the interpolation that the validation pictures choose.
 
     Returns:
-        `share` of the trained weights; `losses`, the cross-entropy on validation by share, each at its best
-        temperature; `optimism`, by how much the choice flatters the accuracy on the pictures that made it.
+        `share` of the trained weights; its `val_accuracy`; `losses`, the cross-entropy on validation by share, each at
+        its best temperature; `optimism`, by how much the choice flatters the accuracy on the pictures that made it.
     """
     logits, rows = _logits(job, folder)
     labels = np.array(job.splits.val.labels)[rows]
@@ -45,7 +45,12 @@ def mix(job: Plan, folder: Path) -> dict:
         f"weights between the start (0) and the end (1) of training, validation loss: "
         f"{', '.join(f'{share} {loss:.3f}' for share, loss in of_share.items())}; {SHARES[place]:g} is kept"
     )
-    return {"share": SHARES[place], "losses": of_share, "optimism": optimism(losses, hits, job.recipe.train.seed)}
+    return {
+        "share": SHARES[place],
+        "val_accuracy": float(hits[place].mean()),
+        "losses": of_share,
+        "optimism": optimism(losses, hits, job.recipe.train.seed),
+    }
 
 
 def _tempered(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

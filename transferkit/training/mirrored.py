@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transferkit.network import remade
+from transferkit.network import layers_inside, remade
 from transferkit.training import patches
 from transferkit.training.devices import Device
-from transferkit.training.freezing import layers_inside, same_frozen
+from transferkit.training.freezing import same_frozen
 
 
 def placed(model: keras.Model, device: Device) -> keras.Model:

@@ -192,8 +192,8 @@ def _finish(job: Plan, folder: Path, lost: dict[str, str], averaged: dict, known
             warn(f"{error} The network that was measured is saved, without the training on all pictures.")
     figures, answers = found or evaluate(network, part)
     kept = schedules.kept(history, job.recipe.train.keep)
-    if split == "val" and not any(averaged.values()):
-        _check_measured(figures, kept)
+    if split == "val":
+        verification.check_measured(figures, (averaged["mix"] or averaged["soup"] or kept)["val_accuracy"])
     if split == "val" and averaged["mix"]:
         figures["ci95"] = list(metrics.corrected(figures, averaged["mix"]["optimism"]))
     answered = {row["path"] for row in answers}
@@ -217,16 +217,3 @@ def _finish(job: Plan, folder: Path, lost: dict[str, str], averaged: dict, known
         for module in (checkpoints, soup, refit):
             module.forget(folder)
     return runs.Run(folder)
-
-
-def _check_measured(figures: dict, kept: dict):
-    """Raise `ValueError` if the weights that were kept do not have the accuracy that they had when they were kept.
-
-    A picture may fall to the other side where another kernel computes it, in 16 bits some more.
-    """
-    found, expected = figures["accuracy"], kept["val_accuracy"]
-    if abs(found - expected) * figures["n"] > 1.5 + 0.02 * figures["n"]:
-        raise ValueError(
-            f"The weights kept have a validation accuracy of {found:.3f}, and had {expected:.3f} in training: nothing "
-            "is announced, and the checkpoints stay."
-        )
