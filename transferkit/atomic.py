@@ -1,9 +1,28 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and read back; file names in them may be of any bytes."""
 
 import csv
 import json
 import os
 from pathlib import Path
+
+ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a file name need not be UTF-8
+
+
+def read(path: str | os.PathLike):
+    """What `write` wrote: the rows of a `.csv` as dicts, the content of a `.json`, the text of any other file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON.
+    """
+    kind = Path(path).suffix
+    with open(path, newline="" if kind == ".csv" else None, **ENCODING) as file:
+        return list(csv.DictReader(file)) if kind == ".csv" else json.load(file) if kind == ".json" else file.read()
+
+
+def utf8(path: str) -> str:
+    """A path as text that is UTF-8, for files that hold nothing else: other bytes in it are spelled out, as `\\xe9`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def write(path: str | os.PathLike, content):
@@ -22,13 +41,13 @@ def write(path: str | os.PathLike, content):
         if callable(content):
             content(partial)
         elif path.suffix == ".csv":
-            with open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            with open(partial, "w", newline="", **ENCODING) as file:
                 writer = csv.DictWriter(file, list(dict.fromkeys(name for row in content for name in row)))
                 writer.writeheader()
                 writer.writerows(content)
         else:
             text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=1)
-            partial.write_text(text, "utf-8", errors="surrogateescape")
+            partial.write_text(text, **ENCODING)
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)

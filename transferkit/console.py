@@ -20,7 +20,7 @@ WIDE = 500  # columns of a table that goes into a file or a pipe
 
 def answers() -> Console:
     """Standard output, for an answer that people read; nothing is folded in a file or a pipe."""
-    return Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
+    return Console(width=None if sys.stdout and sys.stdout.isatty() else WIDE, highlight=False)
 
 
 def plain(text: str) -> str:
@@ -68,8 +68,13 @@ def _count_quiet(more: int):
 @contextmanager
 def silenced() -> Iterator[None]:
     """Around an import of TensorFlow: its C++ side prints lines whatever the log level."""
-    sys.stderr.flush()
-    shown = os.dup(2)
+    try:
+        shown = os.dup(2)
+    except OSError:  # closed
+        yield
+        return
+    if sys.stderr:  # none under pythonw
+        sys.stderr.flush()
     try:
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), 2)

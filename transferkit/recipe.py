@@ -8,6 +8,7 @@ import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from transferkit import atomic
 from transferkit.lookup import UnknownName, nearest, pick
 from transferkit.pixels import CONVENTIONS, FITS, sides
 
@@ -303,8 +304,8 @@ def load(path: str | os.PathLike, start: Recipe | None = None) -> Recipe:
         ValueError: the file is no TOML, or a part, knob or value is not known.
     """
     try:
-        content = tomllib.loads(Path(path).read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(atomic.read(path).removeprefix("\ufeff"))
+    except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not a recipe: {error}.") from None
     recipe, parts = start or Recipe(), {part.name: part.type for part in fields(Recipe)}
     for part, knobs in content.items():
@@ -325,7 +326,8 @@ def dumps(recipe: Recipe) -> str:
         for knob in knobs_of(part.name):
             value = getattr(getattr(recipe, part.name), knob.name)
             if value is not BY_RULE:
-                # a JSON string is a TOML string too
-                lines.append(f"{knob.name} = {json.dumps(value, ensure_ascii=False)}  # {knob.metadata['help']}")
+                # a JSON string is a TOML string too, where DEL is escaped
+                spelling = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+                lines.append(f"{knob.name} = {spelling}  # {knob.metadata['help']}")
         lines.append("")
     return "\n".join(lines)

@@ -1,8 +1,6 @@
 """A run folder: what a job leaves behind, written so that a crash never leaves half a file."""
 
-import csv
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -16,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from transferkit import models, recipe
-from transferkit.atomic import write
+from transferkit.atomic import read, write
 from transferkit.data import sources
 from transferkit.data.listing import Splits, read_splits, split_rows
 from transferkit.evaluation import plots, predict, verification
@@ -38,7 +36,7 @@ class Run:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        return tuple((self.folder / "classes.txt").read_text("utf-8").removesuffix("\n").split("\n"))
+        return tuple(read(self.folder / "classes.txt").removesuffix("\n").split("\n"))
 
     @cached_property
     def recipe(self) -> recipe.Recipe:
@@ -59,20 +57,16 @@ class Run:
     def unreadable(self) -> tuple[tuple[str, str], ...]:
         """(path, reason) of the pictures that were left out."""
         path = self.folder / "unreadable.csv"
-        if not path.exists():
-            return ()
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return tuple((row["path"], row["reason"]) for row in csv.DictReader(file))
+        return tuple((row["path"], row["reason"]) for row in read(path)) if path.exists() else ()
 
     @cached_property
     def metrics(self) -> dict:
-        return json.loads((self.folder / "metrics.json").read_text("utf-8"))
+        return read(self.folder / "metrics.json")
 
     @cached_property
     def history(self) -> list[dict]:
         """A row for each epoch, and one for the regression that the head started from: its numbers, its `phase`."""
-        with open(self.folder / "history.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = read(self.folder / "history.csv")
         return [{name: text if name == "phase" else float(text) for name, text in row.items() if text} for row in rows]
 
     def predict(self, paths, *, top: int = 5) -> list[dict]:

@@ -5,6 +5,7 @@ Modules here import click and `transferkit.recipe` at most; what loads TensorFlo
 
 import errno
 import importlib
+import logging
 import os
 import pkgutil
 import sys
@@ -12,6 +13,7 @@ import sys
 import click
 
 import transferkit
+from transferkit.commands import streams
 from transferkit.lookup import UnknownName
 
 
@@ -47,9 +49,13 @@ def main(args: list[str] | None = None):
     args = sys.argv[1:] if args is None else args
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, or it greets
     debug = "--debug" in args
+    streams.protect()
+    if not debug:
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # of repeated compilation, it warns
     try:
         args = _imported([arg for arg in args if arg != "--debug"])
         status = group.main(args, prog_name="transferkit", standalone_mode=False)
+        sys.stdout.flush()
         sys.exit(status or 0)
     except click.ClickException as error:
         error.show()
@@ -57,9 +63,6 @@ def main(args: list[str] | None = None):
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         sys.exit(130)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
         if debug:
             raise

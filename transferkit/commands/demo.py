@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.commands import job, options, predict
+from transferkit.commands import job, options, predictions
 
 # no flips: digits have a left and a right; the mix of weights and the refit are left out for time
 KNOBS = {"augment": "crop(0.7)", "epochs": 2, "lr": 0.0006, "keep": "last", "refit": "off"}
@@ -45,7 +45,7 @@ def command(out, as_json):
         figures = {name: run.metrics[name] for name in ("accuracy", "ci95", "n", "split", "seconds")}
         options.answer({"run": str(run.folder), "predictions": answers} | figures)
         return
-    predict.show(answers)
+    predictions.show(answers)
     job.show_result(run)
     for name in sorted(path.name for path in run.folder.iterdir()):
         click.echo(f"  {run.folder / name}")

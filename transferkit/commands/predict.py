@@ -1,35 +1,42 @@
 """transferkit predict"""
 
-import csv
 import itertools
-import json
+import os
 import sys
 
 import click
 
-from transferkit.commands import options
+from transferkit.commands import options, predictions
 from transferkit.pixels import CONVENTIONS
 
 
 @click.command(short_help="Classify pictures with a run or a network.")
 @click.argument("network")
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, type=options.source)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @options.knob_options("image_col", "data_dir", "classes")
 @click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @options.fit
-@click.option("--top", default=5, type=click.IntRange(1), help="How many labels of each picture.  [default: 5]")
-@click.option("--format", "form", type=click.Choice(("table", "csv", "jsonl")), default="table", help="Of the answer.")
+@click.option("--top", type=click.IntRange(1), help="Labels of each picture.  [default: 5; table: 3; csv, parquet: 1]")
+@click.option(
+    "--format", "form", type=click.Choice(predictions.FORMATS), help="Of the answer.  [default: by --out; else table]"
+)
+@click.option("--out", type=click.Path(dir_okay=False), help="A file for the answer, in place of standard output.")
+@click.option("--strict", is_flag=True, help="Exit status 1 where a picture could not be read.")
 @options.as_json
-def command(network, sources, weights, pixels, fit, top, form, as_json, **knobs):
+def command(network, sources, weights, pixels, fit, top, form, out, strict, as_json, **knobs):
     """Classify pictures with a run folder, a classifier of probe, a network's name, or a Keras model's file.
 
     \b
     Example: transferkit predict runs/finetune-resnet34-pets-1 cat.jpg holiday/
     Example: transferkit predict pets.skops list.csv
+    Example: find photos -name '*.jpg' -print0 | transferkit predict runs/pets - --out answers.csv
     SOURCE: a picture, a folder, or what finetune --data takes, of all splits; a list needs no labels.
-    For a classifier of probe also features that `transferkit extract` wrote.
+    For a classifier of probe also features that `transferkit extract` wrote. `-` is paths on standard input, one a
+    line, or each ended by a zero byte. What is not there, or cannot be read, is a row with its error.
     """
+    form, sources = predictions.format_of(form, out, as_json), _sources(sources)
+    top = top or predictions.TOP[form]
     if network.endswith(".skops"):
         if weights != "imagenet" or pixels or fit or knobs["classes"]:
             flags = "--weights, --pixels, --fit and --classes"
@@ -37,17 +44,26 @@ def command(network, sources, weights, pixels, fit, top, form, as_json, **knobs)
         rows = _by_pipeline(network, sources, top, knobs)
     else:
         rows = _by_network(network, sources, weights, pixels, fit, top, knobs)
-    if as_json:
-        options.answer(rows)
-    elif form == "jsonl":
-        click.echo("\n".join(json.dumps(row) for row in rows))
-    elif form == "csv":
-        columns = ("path", "label", "probability", "error")
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([row[column] for column in columns] for row in rows)
-    else:
-        show(rows)
+    predictions.give(rows, form, top, out)
+    return int(strict and any(row["error"] for row in rows))
+
+
+def _sources(words: tuple[str, ...]) -> list[str]:
+    """What was named, `-` being the paths on standard input; `UsageError` where nothing of it is there."""
+    sources = []
+    for word in words:
+        given = sys.stdin.buffer.read() if word == "-" else b""
+        lines = given.split(b"\0") if b"\0" in given else given.splitlines()
+        sources += [os.fsdecode(line) for line in lines if line] if word == "-" else [word]
+    if not sources:
+        raise click.UsageError("Standard input named no pictures: expected a path on each line.")
+    if not any(map(_is_there, sources)):
+        options.source(sources[0])
+    return sources
+
+
+def _is_there(source: str) -> bool:
+    return source.startswith("tfds:") or os.path.exists(source)
 
 
 @options.with_tensorflow
@@ -86,23 +102,8 @@ def _pictures(sources, knobs) -> list[str]:
     from transferkit.data.sources import find_paths
 
     wanted = options.build_recipe(None, knobs)
-    pictures = [path for source in sources for path in find_paths(wanted.override(data=source).data)]
+    found = [find_paths(wanted.override(data=one).data) if _is_there(one) else [one] for one in sources]
+    pictures = list(itertools.chain(*found))
     if not pictures:
         raise ValueError(f"{', '.join(sources)}: no pictures are there.")
     return pictures
-
-
-def show(rows: list[dict]):
-    """A table of the answers: the label, and the next two."""
-    from transferkit.console import answers, table
-
-    def cell(row):
-        if row["error"]:
-            return f"cannot be read: {row['error']}"
-        return ", ".join(f"{label} {percent(chance)}".rstrip() for label, chance in row["top"][1:3])
-
-    def percent(chance):
-        return "" if chance is None else options.percent(chance)
-
-    cells = [(row["path"], row["label"], percent(row["probability"]), cell(row)) for row in rows]
-    table(None, ("picture", "label", "probability", "next"), cells, answers())

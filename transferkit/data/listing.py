@@ -1,6 +1,5 @@
 """Which pictures there are, and which of them train, validate and test."""
 
-import csv
 import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transferkit import atomic
 from transferkit.data.grouping import hold_out, lessened
 from transferkit.data.walk import find_pictures, natural
 from transferkit.lookup import nearest
@@ -276,12 +276,11 @@ def read_splits(path: Path, classes: tuple[str, ...]) -> Splits:
         ValueError: a row is damaged, or its label is none of the classes.
     """
     rows = {"train": [], "val": [], "test": []}
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            if row.get("split") not in rows or row.get("label") not in classes:
-                raise ValueError(f"{path}, line {number}: expected a path, a label and train, val or test, not {row}.")
-            label = classes.index(row["label"])
-            rows[row["split"]].append((row["path"], label, row.get("group"), row.get("copies") or ""))
+    for number, row in enumerate(atomic.read(path), start=2):
+        if row.get("split") not in rows or row.get("label") not in classes:
+            raise ValueError(f"{path}, line {number}: expected a path, a label and train, val or test, not {row}.")
+        label = classes.index(row["label"])
+        rows[row["split"]].append((row["path"], label, row.get("group"), row.get("copies") or ""))
     parts = {}
     for name, part in rows.items():
         if part:

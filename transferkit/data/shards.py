@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transferkit.atomic import write
+from transferkit.atomic import read, write
 from transferkit.console import track
 from transferkit.data import ranges
 from transferkit.data.grouping import by_pattern
@@ -126,7 +126,7 @@ def find_parts(folder: str | os.PathLike, group_by: str = "") -> dict[str, Listi
     """
     folder = Path(folder).absolute()
     try:
-        index = json.loads((folder / INDEX).read_text("utf-8"))
+        index = read(folder / INDEX)
         if index["format"] != FORMAT:
             raise ValueError(f"its format is {index['format']!r}, not {FORMAT!r}")
         sizes, columns = index["sizes"], index["parts"]

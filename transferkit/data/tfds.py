@@ -1,6 +1,5 @@
 """Pictures of TensorFlow Datasets: prepared data on this machine, written once as files. Nothing is downloaded."""
 
-import csv
 import hashlib
 import json
 import os
@@ -8,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from transferkit.atomic import write
+from transferkit.atomic import read, write
 from transferkit.console import say, silenced, track
 from transferkit.data.listing import SPLIT_NAMES, Listing, from_names
 from transferkit.lookup import UnknownName, nearest
@@ -52,9 +51,7 @@ def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
         place = folder / f"{readable}-{hashlib.sha256(split.encode()).hexdigest()[:8]}"
         if not (place / "pictures.csv").is_file():
             _copy(builder, split, image, label, place, tfds)
-        with open(place / "pictures.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        if rows:
+        if rows := read(place / "pictures.csv"):
             parts[name] = from_names([str(place / row["path"]) for row in rows], [row["label"] for row in rows])
     return parts
 

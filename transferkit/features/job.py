@@ -4,7 +4,6 @@
 for so many pictures in order, and `errors.csv` names those that cannot be read.
 """
 
-import csv
 import functools
 import hashlib
 import json
@@ -75,7 +74,7 @@ def begin(folder: Path, spec: FeatureSpec, shape: tuple[int, ...], listing: List
     Raises:
         ValueError: the folder holds something else.
     """
-    classes = [_readable(name) for name in listing.classes]
+    classes = [atomic.utf8(name) for name in listing.classes]
     names = [classes[label] if classes else "" for label in listing.labels]
     columns = zip(listing.paths, names, splits, strict=True)
     pictures = [{"path": path, "label": label, "split": split} for path, label, split in columns]
@@ -126,7 +125,7 @@ def _check_same(folder: Path, there: dict, wanted: dict):
 
 def _read_note(folder: Path) -> dict:
     try:
-        note = json.loads((folder / NOTE).read_text("utf-8", errors="surrogateescape"))
+        note = atomic.read(folder / NOTE)
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder / NOTE} cannot be read ({error}): --overwrite replaces the folder.") from None
     if note.get("format") != FORMAT:
@@ -144,8 +143,7 @@ def open_job(folder: str | os.PathLike) -> Job:
     """
     folder = Path(folder)
     try:
-        with open(folder / PICTURES, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return Job(folder, _read_note(folder), list(csv.DictReader(file)))
+        return Job(folder, _read_note(folder), atomic.read(folder / PICTURES))
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{folder} holds no features that can be read: {error}.") from None
 
@@ -177,7 +175,7 @@ def write_part(job: Job, number: int, *, cache: bool = True, tick: Callable = la
     kept = [pictures[row] for row in found.rows]
     table = pa.table(
         {
-            "path": pa.array([_readable(picture["path"]) for picture in kept], pa.string()),
+            "path": pa.array([atomic.utf8(picture["path"]) for picture in kept], pa.string()),
             "label": pa.array([picture["label"] or None for picture in kept], pa.string()).dictionary_encode(),
             "split": pa.array([picture["split"] for picture in kept], pa.string()).dictionary_encode(),
             "features": pa.FixedSizeListArray.from_arrays(found.features.ravel(), math.prod(job.note["shape"])),
@@ -186,11 +184,6 @@ def write_part(job: Job, number: int, *, cache: bool = True, tick: Callable = la
     table = table.replace_schema_metadata({"transferkit": json.dumps(job.note), "errors": json.dumps(errors)})
     atomic.write(job.parts[number], lambda path: parquet.write_table(table, path, **LAYOUT))
     return len(kept), found.reused
-
-
-def _readable(path: str) -> str:
-    """A path as text that is UTF-8: other bytes in it are spelled out."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def finish(job: Job) -> tuple[int, int]:

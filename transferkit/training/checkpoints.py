@@ -1,7 +1,6 @@
 """The state of a training under way: all that is needed to go on as if it had never been cut."""
 
 import dataclasses
-import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from keras import ops
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from transferkit.atomic import write
+from transferkit.atomic import read, write
 from transferkit.network import Network
 from transferkit.training.losses import Teacher
 
@@ -192,7 +191,7 @@ def load(folder: Path) -> State:
     if not path.exists():
         return State()
     try:
-        return State(**json.loads(path.read_text("utf-8")))
+        return State(**read(path))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} cannot be used: {error}.") from None
 

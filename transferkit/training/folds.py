@@ -3,15 +3,13 @@
 The fold's pictures are its run's `test`: they choose nothing, so the figures are as good on them as on new ones.
 """
 
-import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from transferkit import runs
-from transferkit.atomic import write
+from transferkit.atomic import read, write
 from transferkit.console import say
 from transferkit.data import folds
 from transferkit.evaluation import metrics, plots
@@ -55,7 +53,7 @@ def run(job: Plan, folder: Path, start: Callable, go_on: Callable) -> runs.Run:
 
 def _is_whole(place: Path) -> bool:
     path = place / "metrics.json"
-    return path.exists() and not json.loads(path.read_text("utf-8"))["interrupted"]
+    return path.exists() and not read(path)["interrupted"]
 
 
 def _of_one(job: Plan, left: int):
@@ -71,8 +69,7 @@ def _finish(job: Plan, folder: Path, whole: list[runs.Run]) -> runs.Run:
     answers, lost = [], dict(job.unreadable)
     for number, one in enumerate(whole, start=1):
         lost |= dict(one.unreadable)
-        with open(one.folder / "predictions.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            answers += [row | {"fold": number} for row in csv.DictReader(file)]
+        answers += [row | {"fold": number} for row in read(one.folder / "predictions.csv")]
     classes = job.splits.train.classes
     labels, guesses = (np.array([classes.index(row[name]) for row in answers]) for name in ("label", "predicted"))
     of_each = [one.metrics["accuracy"] for one in whole]

@@ -1,12 +1,12 @@
 """Training from pictures to a run folder: the head's start, then phase after phase, then the figures."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from transferkit import runs
+from transferkit.atomic import read
 from transferkit.console import say, warn
 from transferkit.data import audit, copies
 from transferkit.data.listing import Listing, Splits
@@ -202,7 +202,7 @@ def _finish(job: Plan, folder: Path, lost: dict[str, str], averaged: dict, known
     baseline = folder / "checkpoints" / probing.BASELINE
     figures |= {
         "split": split,
-        "baseline": probing.added(json.loads(baseline.read_text("utf-8")), answers) if baseline.exists() else None,
+        "baseline": probing.added(read(baseline), answers) if baseline.exists() else None,
         "kept": {name: kept[name] for name in ("phase", "epoch")},
         "refit": len(job.splits.train) + len(job.splits.val) if network is not job.network else None,
         "unreadable": len(lost),
