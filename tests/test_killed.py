@@ -205,9 +205,9 @@ def test_two_processes_do_not_share_a_run(zygote, cut):
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path):
-    for name in ("checkpoints/kept-abc", "checkpoints"):
+    for name in ("checkpoints/temporary-abc", "checkpoints"):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
-    left = ["checkpoints/kept-abc/maps.npy", "checkpoints/.12.last-0-0-0-0-1-1.safetensors", ".12.model.keras"]
+    left = ["checkpoints/temporary-abc/maps.npy", "checkpoints/.12.last-0-0-0-0-1-1.safetensors", ".12.model.keras"]
     for name in (*left, "checkpoints/best.safetensors"):
         (tmp_path / name).write_bytes(b"half")
     with runs.held(tmp_path):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import FileLock, Timeout
 
@@ -21,7 +22,8 @@ from transferkit.evaluation import plots, predict, verification
 from transferkit.network import Network
 
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
-KEPT = "kept-"  # how folders in `checkpoints` begin whose files are of use to one process alone
+LOCK = ".lock"
+TEMPORARY = "temporary-"  # how the folders of `temporary` begin
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,19 @@ def new_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> 
     folder = Path(out)
     if folder.exists():
         with held(folder):
-            shutil.rmtree(folder)
+            _empty(folder)
+        shutil.rmtree(folder)  # the lock too, which Windows deletes only when it is let go of
     folder.mkdir(parents=True)
     return folder
+
+
+def _empty(folder: Path):
+    """Delete all of a run that this process holds, but for the lock."""
+    for entry in (*(entry for entry in folder.iterdir() if entry.name != "checkpoints"), *folder.glob("checkpoints/*")):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != LOCK:
+            entry.unlink()
 
 
 @contextmanager
@@ -127,14 +139,21 @@ def held(folder: Path) -> Iterator[None]:
     checkpoints = folder / "checkpoints"
     checkpoints.mkdir(exist_ok=True)
     try:
-        with FileLock(checkpoints / ".lock", timeout=0):
+        with FileLock(checkpoints / LOCK, timeout=0):
             for partial in (*folder.glob(".[0-9]*.*"), *checkpoints.glob(".[0-9]*.*")):
                 partial.unlink()
-            for place in checkpoints.glob(f"{KEPT}*"):
+            for place in checkpoints.glob(f"{TEMPORARY}*"):
                 shutil.rmtree(place)
             yield
     except Timeout:
         raise ValueError(f"Another process trains in {folder}: wait until it ends, or give another --out.") from None
+
+
+@contextmanager
+def temporary(folder: Path) -> Iterator[Path]:
+    """A folder in a run's `checkpoints`, for files that this process needs for a while."""
+    with TemporaryDirectory(prefix=TEMPORARY, dir=folder / "checkpoints") as place:
+        yield Path(place)
 
 
 def check_free(out: str | os.PathLike | None, *, overwrite: bool, base: str | os.PathLike = ""):

@@ -3,6 +3,8 @@
 import math
 import os
 import shutil
+import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +31,8 @@ def once(view, count: int, pixels: Pixels, *, memory: float, folder: Path):
     if not fits(count, pixels, memory) and 2 * _size(count, pixels) > shutil.disk_usage(folder).free:
         warn(f"Every epoch decodes its pictures: for {_size(count, pixels) / 1e9:.1f} GB of them {folder} has no room.")
         return view
-    if fits(count, pixels, memory):
-        pictures = np.empty(shape, np.uint8)
-    else:
-        pictures = on_disk(folder / "views.npy", shape, np.uint8)
+    new = np.empty if fits(count, pixels, memory) else partial(OnDisk, folder, "views")
+    pictures = new(shape, np.uint8)
     known, nothing = np.zeros(count, bool), np.empty((0, *shape[2:]), np.uint8)
 
     def recall(row):
@@ -52,18 +52,42 @@ def once(view, count: int, pixels: Pixels, *, memory: float, folder: Path):
     return remembered
 
 
-def on_disk(path: Path, shape, dtype) -> np.memmap:
-    """A new array in a `.npy` file, whose room is taken now: a disk that is full later would end the process.
+class OnDisk:
+    """Rows of an array in a new file. It is open while some are read or written alone, as Windows deletes no file that
+    is open or mapped; its room is taken now, as a disk that is full later would end the process.
 
     Raises:
         OSError: there is no room.
     """
-    path.unlink(missing_ok=True)  # a pipeline that has ended may still write to the one before
-    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
-    if hasattr(os, "posix_fallocate"):
-        with open(path, "rb+") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
+
+    def __init__(self, folder: Path, name: str, shape: tuple[int, ...], dtype):
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        number, self.path = tempfile.mkstemp(prefix=f"{name}-", dir=folder)
+        with open(number, "wb") as file:
+            take = getattr(os, "posix_fallocate", lambda descriptor, _, size: os.ftruncate(descriptor, size))
+            take(file.fileno(), 0, len(self) * self._row)
+
+    def __len__(self):
+        return self.shape[0]
+
+    @property
+    def _row(self) -> int:
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def __getitem__(self, rows) -> np.ndarray:
+        values = np.empty((np.size(rows), *self.shape[1:]), self.dtype)
+        with open(self.path, "rb", buffering=0) as file:
+            for row, value in zip(np.ravel(rows), values.reshape(len(values), -1), strict=True):
+                file.seek(int(row) * self._row)
+                file.readinto(value)
+        return values.reshape(*np.shape(rows), *self.shape[1:])
+
+    def __setitem__(self, rows, values: np.ndarray):
+        values = np.ascontiguousarray(values, self.dtype).reshape(np.size(rows), -1)
+        with open(self.path, "rb+", buffering=0) as file:
+            for row, value in zip(np.ravel(rows), values, strict=True):
+                file.seek(int(row) * self._row)
+                file.write(value)
 
 
 def _size(count: int, pixels: Pixels) -> int:

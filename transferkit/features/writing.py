@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -81,7 +81,8 @@ def _alone(folder: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                lock.unlink(missing_ok=True)
+                with suppress(PermissionError):  # Windows deletes it as it is let go of, not before
+                    lock.unlink(missing_ok=True)
     except Timeout:
         raise ValueError(
             f"Another process is writing what {folder} becomes: wait for it, or give another --out."

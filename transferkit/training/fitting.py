@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
@@ -23,7 +22,7 @@ from transferkit.console import progress, warn
 from transferkit.data import augment, axes, pipeline
 from transferkit.data.order import Order
 from transferkit.folding import folded
-from transferkit.runs import KEPT
+from transferkit.runs import temporary
 from transferkit.training import callbacks, checkpoints, devices, frozen, losses, mirrored, optimizers
 from transferkit.training.checkpoints import State
 from transferkit.training.freezing import divided, release
@@ -73,11 +72,11 @@ def prepared(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]) -> Ite
         lost: `{path: reason}`, to which pictures that break are added.
     """
     best = folder / "checkpoints" / checkpoints.BEST
-    with TemporaryDirectory(prefix=KEPT, dir=folder / "checkpoints") as place:
+    with temporary(folder) as place:
         release(job.network, phase.name, bn=job.recipe.train.bn)
         if best.exists():
             checkpoints.load_weights(job.network, best)
-        yield _material(job, phase, Path(place), lost)
+        yield _material(job, phase, place, lost)
 
 
 def fit(job: Plan, folder: Path, phase: Phase, material: Material):

@@ -29,7 +29,7 @@ class Maps:
         views: of each picture.
     """
 
-    values: tuple[np.ndarray, ...]
+    values: tuple[np.ndarray | kept.OnDisk, ...]
     rows: np.ndarray
     labels: np.ndarray
     views: int
@@ -39,7 +39,7 @@ class Maps:
 
     @property
     def in_memory(self) -> bool:
-        return not any(isinstance(value, np.memmap) for value in self.values)
+        return not any(isinstance(value, kept.OnDisk) for value in self.values)
 
     def answers(self, model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
         """Logits of what follows the frozen part, and their rows: as `predict.outputs_of` gives those of the whole."""
@@ -118,5 +118,4 @@ def _room(shapes, what: str, folder: Path, memory: float):
     if 2 * size > shutil.disk_usage(folder).free:
         warn(f"The frozen part runs in every epoch: for {size / 1e9:.1f} GB of {what} {folder} has no room.")
         return None
-    paths = [folder / f"{what.replace(' ', '-')}-{number}.npy" for number in range(len(shapes))]
-    return tuple(kept.on_disk(path, shape, np.float32) for path, shape in zip(paths, shapes, strict=True))
+    return tuple(kept.OnDisk(folder, what.replace(" ", "-"), shape, np.float32) for shape in shapes)

@@ -6,7 +6,6 @@ back, and most of what it learned stays; the network costs no more than either.
 """
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
@@ -17,6 +16,7 @@ from transferkit.console import say
 from transferkit.data import pipeline
 from transferkit.evaluation.predict import BATCH, run
 from transferkit.network import for_use
+from transferkit.runs import temporary
 from transferkit.training import checkpoints
 from transferkit.training.planning import Plan
 
@@ -115,9 +115,9 @@ def _logits(job: Plan, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     knobs, part, found = job.recipe.train, job.splits.val, []
     bare = for_use(job.network).model
     model = keras.Model(bare.input, bare.output)
-    with TemporaryDirectory(dir=folder / "checkpoints") as place:
+    with temporary(folder) as place:
         batches = pipeline.cached_evaluation(
-            part.paths, job.network.pixels, batch_size=BATCH, memory=knobs.memory, folder=Path(place)
+            part.paths, job.network.pixels, batch_size=BATCH, memory=knobs.memory, folder=place
         )
         for share in SHARES:
             assign_share(job, folder, share)

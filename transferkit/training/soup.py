@@ -5,7 +5,6 @@ inference time", section 3: the greedy soup, here of the epochs of one training.
 """
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import keras
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from transferkit.console import say
 from transferkit.data import pipeline
 from transferkit.evaluation.predict import BATCH
+from transferkit.runs import temporary
 from transferkit.training import checkpoints, losses, schedules
 from transferkit.training.planning import Plan
 from transferkit.zoo.googlenet import LOSS_WEIGHTS
@@ -59,8 +59,8 @@ def stir(job: Plan, folder: Path, history: list[dict]) -> dict:
     network, start = job.network, schedules.best_of(history)
     tensors = checkpoints.read_weights(folder / "checkpoints" / checkpoints.BEST)
     used = [{name: start[name] for name in ("phase", "epoch")}]
-    with TemporaryDirectory(dir=folder / "checkpoints") as place:
-        figures = _figures(job, Path(place))
+    with temporary(folder) as place:
+        figures = _figures(job, place)
         checkpoints.assign_weights(network, tensors, source="the best epoch")
         found = figures()
         for number in best(history, job.recipe.train.soup):
