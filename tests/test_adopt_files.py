@@ -13,7 +13,7 @@ from keras import layers
 from test_adopt import backbone, cnn, noise, same, shaken
 
 import transferkit as tk
-from transferkit import adopt, models
+from transferkit import adopt, models, trust
 from transferkit.lookup import UnknownName
 from transferkit.network import with_head
 
@@ -207,6 +207,7 @@ def test_weights_of_keras_applications_from_a_file(tmp_path):
 def test_a_saved_model_predicts_and_no_more(cli, pets, tmp_path, last, said):
     model = cnn(last=last)
     model.export(tmp_path / "served", verbose=False)
+    trust.allow(tmp_path / "served")
     with pytest.raises(UnknownName, match="is a SavedModel, which does not say how pixels are scaled"):
         models.load(tmp_path / "served")
     network = models.load(tmp_path / "served", pixels="tf")
@@ -214,7 +215,7 @@ def test_a_saved_model_predicts_and_no_more(cli, pets, tmp_path, last, said):
     pictures = noise()
     wanted = keras.ops.softmax(model(pictures / 127.5 - 1)) if last is None else model(pictures / 127.5 - 1)
     np.testing.assert_allclose(keras.ops.softmax(network.model(pictures)), wanted, atol=1e-5)
-    status, out, err = cli("predict", "served", next((pets / "cat").iterdir()), "--pixels", "tf", "--json")
+    status, out, err = cli("predict", "served", next((pets / "cat").iterdir()), "--pixels", "tf", "--json", "--trust")
     assert (status, json.loads(out)[0]["label"] in ("output 0", "output 1", "output 2")) == (0, True), err
     with pytest.raises(UnknownName, match="served has no layers .*keras"):
         with_head(network, ["a", "b"])

@@ -7,8 +7,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from transferkit import trust
 from transferkit.adopt.front import UnknownPixels, as_pixels, convention
 from transferkit.adopt.model import SIDE
+from transferkit.console import say
+from transferkit.lookup import UnknownName
 from transferkit.network import Network
 from transferkit.weights.imagenet import unnamed
 
@@ -22,17 +25,22 @@ def is_one(path: Path) -> bool:
 def network_of(path: Path, pixels: str) -> Network:
     """Wrap a SavedModel; its head has no name, for nothing of it can be replaced.
 
-    A SavedModel is a program: reading one runs what its author wrote, as TensorFlow's operations.
-
     Raises:
+        UnknownName: the folder is not trusted.
         UnknownPixels: `pixels` is not given.
         ValueError: it cannot be read, or is no classifier of pictures.
     """
+    if not trust.is_allowed(path):
+        raise UnknownName(
+            f"{path} is a SavedModel, which is a program that would run here: if you trust its author, name it to "
+            "predict, evaluate or extract with --trust."
+        )
     if not pixels:
         raise UnknownPixels(
             f"{path} is a SavedModel, which does not say how pixels are scaled for it: give --pixels torch, caffe, tf, "
             "unit or raw."
         )
+    say(f"{path} is a SavedModel: its program runs, as --trust allows.")
     try:
         layer = layers.TFSMLayer(str(path), call_endpoint=ENDPOINT)
         (given,) = layer.call_endpoint_fn.structured_input_signature[1].values()

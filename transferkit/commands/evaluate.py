@@ -4,6 +4,7 @@ import os
 
 import click
 
+from transferkit import trust
 from transferkit.commands import options
 from transferkit.pixels import CONVENTIONS
 
@@ -14,9 +15,10 @@ from transferkit.pixels import CONVENTIONS
 @click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @options.fit
+@options.trusted
 @options.as_json
 @options.with_tensorflow
-def command(network, data, weights, pixels, fit, as_json, **knobs):
+def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     """Compare a run folder or a network with labelled pictures, matched by the names of the classes.
 
     \b
@@ -31,7 +33,10 @@ def command(network, data, weights, pixels, fit, as_json, **knobs):
     from transferkit.evaluation.predict import classified, evaluate
     from transferkit.network import with_fit
 
-    run = None if zoo.is_network(network) or not Path(network).is_dir() else runs.load_run(network)
+    if trusted:
+        trust.allow(network)
+    is_run = Path(network).is_dir() and not trusted and not zoo.is_network(network)
+    run = runs.load_run(network) if is_run else None
     if not data and not run:
         raise click.UsageError("Missing option '--data': the labelled pictures.")
     wanted = options.build_recipe(None, knobs | {"data": data})

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from transferkit import trust
 from transferkit.commands import options
 
 
@@ -22,12 +23,13 @@ class Share(click.ParamType):
 
 @click.command(short_help="Features of pictures, for scikit-learn and others.")
 @options.feature_options
+@options.trusted
 @click.option("--out", required=True, type=click.Path(), help="F.npz, F.parquet, or a folder of parts.")
 @click.option("--shard", type=Share(), default="1/1", help="Write only the i-th of n shares of a folder's parts.")
 @click.option("--workers", type=click.IntRange(1), default=1, help="Processes, by Ray; on the cluster at RAY_ADDRESS.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @options.as_json
-def command(out, shard, workers, no_cache, overwrite, as_json, **knobs):
+def command(out, shard, workers, no_cache, overwrite, trusted, as_json, **knobs):
     """Write the features of all pictures of a source, in its order, with their paths, labels and splits.
 
     \b
@@ -42,6 +44,8 @@ def command(out, shard, workers, no_cache, overwrite, as_json, **knobs):
     from transferkit.data.sources import find_all
     from transferkit.features.writing import extract_to
 
+    if trusted:
+        trust.allow(spec.base)
     listing, splits = find_all(source)
     if listing.ignored:
         few = ", ".join(f"{count} {suffix}" for suffix, count in sorted(listing.ignored.items()))

@@ -18,6 +18,10 @@ fit = click.option(
     "--fit", type=click.Choice(tuple(FITS)), help="How pictures fill its input.  [default: the network's]"
 )
 
+trusted = click.option(
+    "--trust", "trusted", is_flag=True, help="Run the program in the SavedModel that is named: it may do anything."
+)
+
 
 def source(value: str) -> str:
     """The type of `--data`: what is not on the disk, or closed, is said before TensorFlow is loaded."""

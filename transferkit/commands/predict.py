@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from transferkit import trust
 from transferkit.commands import options, predictions
 from transferkit.pixels import CONVENTIONS
 
@@ -17,6 +18,7 @@ from transferkit.pixels import CONVENTIONS
 @click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @options.fit
+@options.trusted
 @click.option("--top", type=click.IntRange(1), help="Labels of each picture.  [default: 5; table: 3; csv, parquet: 1]")
 @click.option(
     "--format", "form", type=click.Choice(predictions.FORMATS), help="Of the answer.  [default: by --out; else table]"
@@ -24,7 +26,7 @@ from transferkit.pixels import CONVENTIONS
 @click.option("--out", type=click.Path(dir_okay=False), help="A file for the answer, in place of standard output.")
 @click.option("--strict", is_flag=True, help="Exit status 1 where a picture could not be read.")
 @options.as_json
-def command(network, sources, weights, pixels, fit, top, form, out, strict, as_json, **knobs):
+def command(network, sources, weights, pixels, fit, trusted, top, form, out, strict, as_json, **knobs):
     """Classify pictures with a run folder, a classifier of probe, a network's name, or a Keras model's file.
 
     \b
@@ -35,6 +37,8 @@ def command(network, sources, weights, pixels, fit, top, form, out, strict, as_j
     For a classifier of probe also features that `transferkit extract` wrote. `-` is paths on standard input, one a
     line, or each ended by a zero byte. What is not there, or cannot be read, is a row with its error.
     """
+    if trusted:
+        trust.allow(network)
     form, sources = predictions.format_of(form, out, as_json), _sources(sources)
     top = top or predictions.TOP[form]
     if network.endswith(".skops"):

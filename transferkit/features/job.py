@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from transferkit import atomic
+from transferkit import atomic, trust
 from transferkit.data.known import key_of
 from transferkit.data.listing import Listing
 from transferkit.features.extraction import extract_block
@@ -148,8 +148,9 @@ def open_job(folder: str | os.PathLike) -> Job:
         raise ValueError(f"{folder} holds no features that can be read: {error}.") from None
 
 
-def write_part_in(folder: str, number: int, *, cache: bool = True) -> tuple[int, int]:
-    """`write_part` in a process that knows the folder alone."""
+def write_part_in(folder: str, number: int, *, cache: bool = True, trusted: Sequence[str] = ()) -> tuple[int, int]:
+    """`write_part` in a process that knows the folder alone, and the SavedModels that may run."""
+    trust.allow(*trusted)
     return write_part(_job(folder, os.stat(Path(folder) / NOTE).st_mtime_ns), number, cache=cache)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from transferkit import trust
 from transferkit.console import counted, say
 from transferkit.data.listing import Listing
 from transferkit.features import engine, files, job
@@ -138,7 +139,7 @@ def _here(todo: job.Job, numbers, _workers, cache, tick) -> Iterator[tuple[int, 
 
 
 def _by_engine(todo: job.Job, numbers, workers, cache, tick) -> Iterator[tuple[int, int]]:
-    task = partial(job.write_part_in, str(todo.folder.absolute()), cache=cache)
+    task = partial(job.write_part_in, str(todo.folder.absolute()), cache=cache, trusted=trust.allowed())
     for number, result in engine.run(task, numbers, workers=workers):
         tick(todo.size(number))
         yield result
