@@ -1,4 +1,4 @@
-"""A `.keras` file that older versions of Keras load too."""
+"""A `.keras` file as of a fresh network: older versions of Keras load it too, and all of it can be trained."""
 
 import json
 import os
@@ -27,7 +27,7 @@ ADDED = {
 
 
 def make_portable(path: Path, members: dict[str, str]):
-    """Rewrite the config of a `.keras` file without what Keras 3.6 does not know and nobody asked for, in place.
+    """Rewrite the config of a `.keras` file in place, as `portable` has it.
 
     Args:
         members: texts to be added to the archive, by name.
@@ -49,13 +49,15 @@ def make_portable(path: Path, members: dict[str, str]):
 
 
 def portable(node):
-    """A part of a config, without the arguments of `ADDED` at their defaults."""
+    """A part of a config, without the arguments of `ADDED` at their defaults, and with no layer frozen: that was of the
+    last phase of training, and who trains the model further would train the head alone without a word."""
     if isinstance(node, list):
         return [portable(item) for item in node]
     if not isinstance(node, dict):
         return node
     found = {key: portable(value) for key, value in node.items()}
-    if str(found.get("module")).startswith("keras") and isinstance(config := found.get("config"), dict):
-        kept = {key: value for key, value in config.items() if key not in ADDED or value != ADDED[key]}
-        found["config"] = kept
+    if "class_name" in found and isinstance(config := found.get("config"), dict):
+        of_keras = str(found.get("module")).startswith("keras")
+        kept = {key: value for key, value in config.items() if not of_keras or key not in ADDED or value != ADDED[key]}
+        found["config"] = kept | ({"trainable": True} if "trainable" in kept else {})
     return found

@@ -1,0 +1,53 @@
+"""What training does to a network leaves no trace in the file: dropout, dtype and all else are a fresh network's."""
+
+import json
+import re
+import zipfile
+
+import keras
+import pytest
+
+from transferkit import models, zoo
+from transferkit.network import with_head, with_policy
+from transferkit.training.freezing import at_inference, release
+
+POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
+RANDOM = ("allcnn_c", "googlenet")  # the quick ones; they have dropout
+PARTS = ("head", "last-stage", "all")
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in sorted(zoo.variants()) if name not in RANDOM]
+
+
+def configuration(network, path) -> list[dict]:
+    """Every layer's, as saved, without what fresh weights come from."""
+    models.save(network, path)
+    with zipfile.ZipFile(path) as file:
+        text = re.sub(r', "shared_object_id": \d+', "", file.read("config.json").decode())
+    layers = json.loads(text)["config"]["layers"]
+    return [
+        {key: value for key, value in layer["config"].items() if "initializer" not in key} | {"of": layer["class_name"]}
+        for layer in layers
+    ]
+
+
+@pytest.mark.parametrize("name", [*RANDOM, *SLOW])
+def test_the_saved_network_is_configured_as_a_fresh_one(name, tmp_path):
+    fresh = with_head(models.load(name, "none"), ("a", "b"))
+    expected = configuration(fresh, tmp_path / "fresh.keras")
+    for policy in POLICIES:
+        network = with_head(models.load(name, "none"), ("a", "b"))
+        release(network, "head")  # as a plan does, to find what is frozen
+        network = network if policy == "float32" else with_policy(network, policy)
+        for part in PARTS:
+            names = {layer.name for layer in network.model.layers if isinstance(layer, keras.layers.Dropout)}
+            learns = set(release(network, part if part != "last-stage" or _has_stages(network) else "all"))
+            for layer in network.model.layers:
+                if layer.name in names:
+                    assert at_inference(layer) == (not layer.trainable), layer.name
+            assert learns
+        found = configuration(network, tmp_path / "trained.keras")
+        for layer, its in zip(found, expected, strict=True):
+            assert layer == its, policy
+
+
+def _has_stages(network) -> bool:
+    return sum(layer.name.startswith("stage") for layer in network.model.layers) >= 2
