@@ -112,7 +112,9 @@ def _found(
             raise UnknownName(f"{base} has a pixel convention of its own: leave out --pixels {pixels}.")
         return _from_zoo(zoo.spell(base), weights, num_classes, size, give)
     path = Path(base)
-    if path.suffix not in adopt.SUFFIXES and not path.exists():
+    if path.suffix in adopt.SUFFIXES and not path.exists():
+        return read(path)  # says so
+    if not path.exists():
         raise UnknownName(
             f"No network, run folder or Keras file is called {base!r}."
             f"{nearest(zoo.variants(), base)}{known(zoo.variants())}"

@@ -5,12 +5,12 @@ import os
 import platform
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from filelock import FileLock, Timeout
 
@@ -152,16 +152,16 @@ def held(folder: Path) -> Iterator[None]:
 @contextmanager
 def temporary(folder: Path) -> Iterator[Path]:
     """A folder in a run's `checkpoints`, for files that this process needs for a while."""
-    with TemporaryDirectory(prefix=TEMPORARY, dir=folder / "checkpoints") as place:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=folder / "checkpoints") as place:
         yield Path(place)
 
 
 def check_free(out: str | os.PathLike | None, *, overwrite: bool, base: str | os.PathLike = ""):
     """Raise `ValueError` if a run may not be written to `out`: it is taken, or to be overwritten but no run, or the
     run's own base."""
-    folder = Path(out or "")
+    folder = Path("runs/new" if out is None else out)
     if out is None or not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
+        return _check_writable(folder)
     if not overwrite:
         raise ValueError(f"{folder} exists: give another --out, or --overwrite to replace it.")
     if not (folder / "recipe.toml").is_file():
@@ -170,9 +170,22 @@ def check_free(out: str | os.PathLike | None, *, overwrite: bool, base: str | os
         raise ValueError(f"{folder} is not replaced: the new run starts from it. Give another --out.")
 
 
+def _check_writable(folder: Path):
+    """Raise `OSError` if the folder cannot be made: now, not after the pictures are read."""
+    with suppress(FileNotFoundError):
+        folder.stat()  # its name is too long, or a part of it is a file
+    there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".", dir=there))
+    except OSError as error:
+        raise PermissionError(
+            f"The run folder {folder} cannot be made in {there} ({error.strerror}): give another --out."
+        ) from None
+
+
 def slug(text: str) -> str:
     """A short name for a folder: `my.keras` becomes `my`."""
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", Path(text).stem or Path(text).name).strip("-.") or "data"
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", Path(text).stem or Path(text).name).strip("-.")[:60] or "data"
 
 
 def begin(folder: Path, job: recipe.Recipe, splits: Splits, unreadable, device: str):

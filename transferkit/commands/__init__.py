@@ -53,7 +53,7 @@ def main(args: list[str] | None = None):
     if not debug:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # of repeated compilation, it warns
     try:
-        args = _imported([arg for arg in args if arg != "--debug"])
+        args = _imported([_expanded(arg) for arg in args if arg != "--debug"])
         status = group.main(args, prog_name="transferkit", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(status or 0)
@@ -71,6 +71,12 @@ def main(args: list[str] | None = None):
 
         click.echo(f"Error: {plain(sentence(error))}", err=True)
         sys.exit(2 if usage else 1)
+
+
+def _expanded(arg: str) -> str:
+    """A `~` that the shell left as it is, as in `--out=~/runs`."""
+    flag, equals, value = arg.partition("=") if arg.startswith("--") else ("", "", arg)
+    return f"{flag}{equals}{os.path.expanduser(value)}" if value.startswith("~") and not os.path.exists(value) else arg
 
 
 def _imported(args: list[str]) -> list[str]:

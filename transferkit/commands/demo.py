@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.commands import job, options, predictions
+from transferkit.commands import job, options, plans, predictions
 
 # no flips: digits have a left and a right; the mix of weights and the refit are left out for time
 KNOBS = {"augment": "crop(0.7)", "epochs": 2, "lr": 0.0006, "keep": "last", "refit": "off"}
@@ -35,7 +35,7 @@ def command(out, as_json):
     say("")
     say(f"2. transferkit finetune --base efficientnet_lite0 --data {digits} {flags}")
     plan = planning.plan(Recipe().override(base="efficientnet_lite0", data=str(digits), **KNOBS))
-    job.show_plan(plan, console)
+    plans.show(plan, console)
     run = tuning.run(plan, runs.new_folder(None, overwrite=False, name=str(Path(out) / "run")))
     pictures = sorted(str(path) for path in digits.glob("test/*/*.png"))[::40]
     say("")

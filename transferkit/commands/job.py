@@ -1,10 +1,11 @@
-"""What `finetune` and `train` share: the flags, the plan and the closing lines."""
+"""What `finetune` and `train` share: the flags, the work and the closing lines."""
 
 import sys
 
 import click
 
 from transferkit.commands import options as shared
+from transferkit.commands import plans
 
 FLAGS = (
     shared.recipe_options("data", "augment", "model", "train"),
@@ -56,8 +57,8 @@ def carry_out(command: str, given: dict, defaults: dict | None = None):
         runs.check_free(out, overwrite=overwrite, base=wanted.model.base)  # before the pictures are read
         plan = planning.plan(wanted)
         if dry_run and as_json:
-            return shared.answer(plan_document(plan))
-        show_plan(plan, on=console.answers() if dry_run else console.console)
+            return shared.answer(plans.document(plan))
+        plans.show(plan, on=console.answers() if dry_run else console.console)
         if dry_run:
             return
         run = tuning.run(plan, tuning.new_folder(plan, out, overwrite=overwrite, name=name))
@@ -70,52 +71,6 @@ def carry_out(command: str, given: dict, defaults: dict | None = None):
     if run.metrics["interrupted"]:
         click.echo(f"Interrupted: transferkit {command} --resume {run.folder} goes on.", err=True)
         sys.exit(130)
-
-
-def plan_document(plan) -> dict:
-    """The plan as `--dry-run --json` answers it."""
-    import dataclasses
-
-    return {
-        "recipe": dataclasses.asdict(plan.recipe),
-        "chosen": [dataclasses.asdict(choice) for choice in plan.choices],
-        "pictures": {name: part.counts() for name, part in plan.splits.items()},
-        "unreadable": [{"path": path, "reason": reason} for path, reason in plan.unreadable],
-        "weights": plan.network.loaded,
-        "device": plan.device.name,
-        "precision": plan.device.policy,
-    }
-
-
-def show_plan(plan, on):
-    """Pictures, network, knobs and why, on a console."""
-    from transferkit.console import say, table
-
-    splits, job = plan.splits, plan.recipe
-    counts = {name: part.counts() for name, part in splits.items()}
-    rows = [[c, *(counts[name][c] for name in counts)] for c in splits.train.classes]
-    more = [["...", *("" for _ in counts)]] if len(rows) > 20 else []
-    total = [["all", *(len(part) for _, part in splits.items())]]
-    table("Pictures", ["class", *counts], rows[:20] + more + total, on)
-    for name, part in splits.items():
-        if part.ignored:
-            ignored = ", ".join(f"{count} {suffix}" for suffix, count in sorted(part.ignored.items()))
-            say(f"Passed over in {name}: {ignored}.", on)
-    if splits.made:
-        held = f"{job.data.validation:.0%} of each class"
-        if splits.train.groups:  # of which no share can be promised
-            held = f"{len(splits.val):,} pictures, in whole groups nearest to {held},"
-        say(f"No validation pictures are given: {held} are held out.", on)
-    pixels = plan.network.pixels
-    say("", on)
-    say(
-        f"{plan.network.base}: {'; '.join(plan.network.loaded) or 'fresh weights'}; on {plan.device.name} in "
-        f"{plan.device.policy}; pictures: {pixels.described()}",
-        on,
-    )
-    say("", on)
-    flags = [[f"--{c.knob.replace('_', '-')}", str(c.value), c.reason] for c in plan.choices]
-    table("Chosen by rule", ["knob", "value", "because"], flags, on)
 
 
 def show_result(run):

@@ -1,7 +1,10 @@
 """transferkit train"""
 
+import os
+
 import click
 
+from transferkit import zoo
 from transferkit.commands import job
 
 SCRATCH = {"weights": "none", "start": "fresh"}
@@ -17,5 +20,11 @@ def command(**given):
     docs/recipes.md lists the recipes; a flag goes before what the recipe says, and the rate follows --batch-size.
     Without one, rules choose: transferkit train --base lenet5 --data digits/
     """
+    base = given["base"] or ""
+    if os.path.exists(base) and not zoo.is_network(base) and not given["weights"]:
+        raise click.UsageError(
+            f"train begins with fresh weights, and {base} has weights of its own: transferkit finetune --base {base} "
+            "trains it further."
+        )
     alone = given["unfreeze"] == "head"
     job.carry_out("train", given, SCRATCH | ({} if alone else {"head_epochs": 0}))

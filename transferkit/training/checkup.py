@@ -29,12 +29,12 @@ def facts() -> dict[str, str]:
 
 
 def short_training() -> str:
-    """Fine-tune a fresh ResNet-18 on 200 small digits in a temporary folder: all parts, some ten seconds."""
+    """Train a fresh LeNet-5 on 200 digits in a temporary folder: every part of the package, some ten seconds."""
     with tempfile.TemporaryDirectory() as folder:
         write_digits(Path(folder) / "digits", most=200)
         parts = find_splits(Path(folder) / "digits")
         run = finetune(
-            "resnet18",
+            "lenet5",
             parts.train,
             parts.val,
             out=Path(folder) / "run",

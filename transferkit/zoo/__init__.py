@@ -22,12 +22,18 @@ def variants() -> dict[str, Variant]:
 
 def variant(name: str) -> Variant:
     """The row of a network; knobs in its spelling make no difference."""
-    return pick(variants(), name.partition("(")[0].strip(), "network")
+    return pick(variants(), _bare(name), "network")
+
+
+def _bare(name: str) -> str:
+    """A network's name without knobs, in small letters if it is one of ours then: ResNet34 is resnet34."""
+    bare = name.partition("(")[0].strip()
+    return bare.lower() if bare.lower() in variants() else bare
 
 
 def is_network(base: str | os.PathLike) -> bool:
     """Whether a base is a network's name; a folder of that name is only meant as ./name."""
-    return str(base).partition("(")[0].strip() in variants()
+    return _bare(str(base)) in variants()
 
 
 def spell(name: str, **knobs) -> str:
@@ -40,7 +46,7 @@ def spell(name: str, **knobs) -> str:
     Raises:
         UnknownName: there is no such network, knob or value.
     """
-    base, row, given = name.partition("(")[0].strip(), variant(name), _knobs(name)
+    base, row, given = _bare(name), variant(name), _knobs(name)
     for knob, value in knobs.items():
         given[knob] = _value(row, base, knob, str(value))
     told = [f"{knob}={str(given[knob]).lower()}" for knob in row.knobs if given[knob] != _default(row.knobs[knob])]
@@ -76,7 +82,7 @@ def build(name: str, *, pixels: Pixels, num_classes: int, size: int | str | None
     pictures = keras.Input((*shape, len(scale)), name="pictures")
     # Rescaling, not Normalization: the constants of the latter become inputs of an ONNX export
     x = keras.layers.Rescaling(scale, offset, dtype="float32", name="pixels")(pictures)
-    return keras.Model(pictures, row.network(x, num_classes, **knobs), name=name.partition("(")[0].strip())
+    return keras.Model(pictures, row.network(x, num_classes, **knobs), name=_bare(name))
 
 
 def minimum(name: str) -> int:
