@@ -28,6 +28,7 @@ from transferkit.evaluation.predict import evaluate
 from transferkit.features.extraction import extract
 from transferkit.features.spec import FeatureSpec
 from transferkit.lookup import UnknownName
+from transferkit.network import at_size
 from transferkit.training import tuning
 
 SIZES = (32, 72, 76, 96, 128, 160, 224, 331)  # the first that a network takes
@@ -94,12 +95,13 @@ def tried(base: str, pictures: Path, out: Path) -> tuple[str, int, str]:
 
 
 def least_size(base: str) -> int:
+    network = models.load(base, "none")
     for size in SIZES:
         try:
-            models.to_train(base, "none", size=size)
+            at_size(network, size)
             return size
         except UnknownName:
-            keras.backend.clear_session()
+            continue
     raise ValueError(f"{base} takes none of {SIZES}")
 
 

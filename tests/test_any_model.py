@@ -155,6 +155,25 @@ def test_a_module_of_the_users_is_imported_where_it_is_named(cli, tmp_path, monk
     assert status == 2 and "--import doubled_layer failed (No module named 'doubled_layer'): expected a Python" in err
 
 
+@pytest.mark.slow
+def test_a_module_of_the_users_in_folds_and_in_other_processes(cli, pets, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setattr("transferkit.features.job.ROOM", 1)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a-token-of-this-test-alone-0123456789")  # none is written to the home folder
+    (tmp_path / "their_layers.py").write_text(LAYERS)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        layer = importlib.import_module("their_layers").Doubled
+        path = file_of(lambda x: L.GlobalAveragePooling2D()(layer()(x)), tmp_path)
+    monkeypatch.setattr("keras.src.saving.object_registration.GLOBAL_CUSTOM_OBJECTS", {})
+    monkeypatch.delitem(sys.modules, "their_layers")
+    words = ("--import", "their_layers", "--base", path, "--data", pets)
+    status, _, err = cli("extract", *words, "--out", "parts", "--workers", 2)
+    assert status == 0 and len(tk.load_features("parts").paths) == 24, err
+    status, _, err = cli("finetune", *words, "--folds", 2, "--epochs", 2, "--head-epochs", 1, "--out", "run")
+    assert status == 0, err
+
+
 def test_wrapped_layers_of_mixed_precision_are_float32_in_the_network(tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
     try:

@@ -13,6 +13,7 @@ import sys
 import click
 
 import transferkit
+from transferkit import trust
 from transferkit.commands import streams
 from transferkit.lookup import UnknownName
 
@@ -92,16 +93,13 @@ def _imported(args: list[str]) -> list[str]:
 
         with silenced():
             importlib.import_module("tensorflow")  # the module will: it prints lines that are not its own
-        sys.path.insert(0, os.getcwd())
         try:
-            importlib.import_module(module)
+            trust.import_module(module, os.getcwd())
         except Exception as error:  # whatever the user's code raises
             reason = str(error) or type(error).__name__
             raise UnknownName(
                 f"--import {module} failed ({reason}): expected a Python module, here or installed."
             ) from error
-        finally:
-            sys.path.remove(os.getcwd())
     return rest
 
 

@@ -148,9 +148,10 @@ def open_job(folder: str | os.PathLike) -> Job:
         raise ValueError(f"{folder} holds no features that can be read: {error}.") from None
 
 
-def write_part_in(folder: str, number: int, *, cache: bool = True, trusted: Sequence[str] = ()) -> tuple[int, int]:
-    """`write_part` in a process that knows the folder alone, and the SavedModels that may run."""
-    trust.allow(*trusted)
+def write_part_in(folder: str, number: int, *, cache: bool = True, trusted: tuple = ()) -> tuple[int, int]:
+    """`write_part` in a process that knows the folder alone, and the `trust.state` of the process that began."""
+    if trusted:
+        trust.restore(trusted)
     return write_part(_job(folder, os.stat(Path(folder) / NOTE).st_mtime_ns), number, cache=cache)
 
 

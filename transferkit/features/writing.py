@@ -139,7 +139,7 @@ def _here(todo: job.Job, numbers, _workers, cache, tick) -> Iterator[tuple[int, 
 
 
 def _by_engine(todo: job.Job, numbers, workers, cache, tick) -> Iterator[tuple[int, int]]:
-    task = partial(job.write_part_in, str(todo.folder.absolute()), cache=cache, trusted=trust.allowed())
+    task = partial(job.write_part_in, str(todo.folder.absolute()), cache=cache, trusted=trust.state())
     for number, result in engine.run(task, numbers, workers=workers):
         tick(todo.size(number))
         yield result
