@@ -59,6 +59,16 @@ def test_sizes(path):
             assert node.end_lineno - node.lineno < 60, f"{node.name} is longer than 60 lines"
 
 
+WRITERS = {"console.py", "streams.py", "hdf5_process.py", "predictions.py", "options.py", "__init__.py"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_names_reach_a_terminal_by_console_and_options_alone(path):
+    """They make escape sequences in file and class names harmless, and are tested for it."""
+    if path.name not in WRITERS:
+        assert not re.findall(r"click\.echo|\bprint\(|sys\.std(?:out|err)\.write|\bon\.print", path.read_text("utf-8"))
+
+
 def run(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 

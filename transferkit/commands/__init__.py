@@ -59,6 +59,9 @@ def main(args: list[str] | None = None):
         sys.stdout.flush()
         sys.exit(status or 0)
     except click.ClickException as error:
+        from transferkit.console import plain
+
+        error.message = "\n".join(map(plain, error.message.split("\n")))
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):

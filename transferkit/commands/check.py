@@ -69,9 +69,9 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
         return
     _show(data, found, counts, len(paths))
     if html:
-        click.echo(f"the page is in {html}")
+        options.tell(f"the page is in {html}")
     if quarantine:
-        click.echo(f"{len(moved):,} {'file was' if len(moved) == 1 else 'files were'} moved to {quarantine}")
+        options.tell(f"{len(moved):,} {'file was' if len(moved) == 1 else 'files were'} moved to {quarantine}")
 
 
 def _show(data, found, counts, images):

@@ -136,4 +136,4 @@ def pack(source, out, shard_mb, as_json, **knobs):
     if as_json:
         options.answer({"out": str(out), "pictures": counts})
     else:
-        click.echo(f"{out}: " + ", ".join(f"{count:,} pictures of {name}" for name, count in counts.items()))
+        options.tell(f"{out}: " + ", ".join(f"{count:,} pictures of {name}" for name, count in counts.items()))

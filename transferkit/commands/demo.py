@@ -48,5 +48,5 @@ def command(out, as_json):
     predictions.show(answers)
     job.show_result(run)
     for name in sorted(path.name for path in run.folder.iterdir()):
-        click.echo(f"  {run.folder / name}")
-    click.echo("Next: transferkit finetune --base efficientnet_lite0 --data YOUR-FOLDER")
+        options.tell(f"  {run.folder / name}")
+    options.tell("Next: transferkit finetune --base efficientnet_lite0 --data YOUR-FOLDER")

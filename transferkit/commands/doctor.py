@@ -19,9 +19,9 @@ def command(as_json):
     facts = checkup.facts()
     if not as_json:
         for name, value in facts.items():
-            click.echo(f"{name:14} {value}")
+            options.tell(f"{name:14} {value}")
     facts["training"] = checkup.short_training()
     if as_json:
         options.answer(facts)
     else:
-        click.echo(f"{'training':14} {facts['training']}")
+        options.tell(f"{'training':14} {facts['training']}")

@@ -84,11 +84,11 @@ def show(figures: dict, what: str):
         if score["n"]
     ]
     table(None, ("class", "precision", "recall", "f1", "pictures"), scores, answers())
-    click.echo(options.accuracy_line(figures, what))
+    options.tell(options.accuracy_line(figures, what))
     top5 = f"top-5 {options.percent(figures['top5'])}, " if figures["top5"] is not None else ""
-    click.echo(f"{top5}loss {figures['loss']:.3f}, expected calibration error {figures['ece']:.3f}")
+    options.tell(f"{top5}loss {figures['loss']:.3f}, expected calibration error {figures['ece']:.3f}")
     if balanced := options.balanced_line(figures):
-        click.echo(balanced)
-    click.echo(options.confused_line(figures))
+        options.tell(balanced)
+    options.tell(options.confused_line(figures))
     if figures["unreadable"]:
-        click.echo(f"{figures['unreadable']} pictures could not be read and were left out")
+        options.tell(f"{figures['unreadable']} pictures could not be read and were left out")

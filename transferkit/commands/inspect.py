@@ -114,7 +114,7 @@ def _show(name, network, layers, every: bool):
         kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(layer.kind for layer in hidden).items())
         params = sum(layer.params for layer in hidden)
         say("", on)
-        on.print(f"Not shown without --all: {kinds}; {params:,} parameters.", markup=False)
+        say(f"Not shown without --all: {kinds}; {params:,} parameters.", on)
     say("", on)
     table(None, (name, f"at {_times(layers[0].output[:2])}"), _facts(name, network, layers), on)
 

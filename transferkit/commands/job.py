@@ -69,7 +69,7 @@ def carry_out(command: str, given: dict, defaults: dict | None = None):
     else:
         show_result(run)
     if run.metrics["interrupted"]:
-        click.echo(f"Interrupted: transferkit {command} --resume {run.folder} goes on.", err=True)
+        console.say(f"Interrupted: transferkit {command} --resume {run.folder} goes on.")
         sys.exit(130)
 
 
@@ -80,27 +80,27 @@ def show_result(run):
         return shared.show_folds(figures, run.folder)
     chose = "the mix of weights, for which the interval allows" if figures["mix"] else "the checkpoint"
     val = f"validation pictures, which also chose {chose}"
-    click.echo(shared.accuracy_line(figures, "test pictures" if figures["split"] == "test" else val))
+    shared.tell(shared.accuracy_line(figures, "test pictures" if figures["split"] == "test" else val))
     if balanced := shared.balanced_line(figures):
-        click.echo(balanced)
-    click.echo(shared.confused_line(figures))
+        shared.tell(balanced)
+    shared.tell(shared.confused_line(figures))
     kept = figures["kept"]
     if figures["baseline"]:
         alone, added = figures["baseline"], [100 * share for share in figures["baseline"]["added_ci95"]]
-        click.echo(
+        shared.tell(
             f"a logistic regression on the frozen network's features: {shared.percent(alone['accuracy'])}; "
             f"training added {100 * alone['added']:+.1f} points (95%: {added[0]:+.1f} to {added[1]:+.1f})"
         )
     if figures["mix"]:
-        click.echo(shared.mix_line(figures["mix"]))
+        shared.tell(shared.mix_line(figures["mix"]))
     elif kept["phase"] == "probe":
-        click.echo("kept: the logistic regression; no epoch beat it")
+        shared.tell("kept: the logistic regression; no epoch beat it")
     else:
-        click.echo(f"kept: the weights of epoch {kept['epoch']} of phase {kept['phase']!r}")
+        shared.tell(f"kept: the weights of epoch {kept['epoch']} of phase {kept['phase']!r}")
     if figures["soup"]:
-        click.echo(shared.soup_line(figures["soup"]))
+        shared.tell(shared.soup_line(figures["soup"]))
     if figures["refit"]:
-        click.echo(f"saved: the same training done again on all {figures['refit']:,} pictures")
+        shared.tell(f"saved: the same training done again on all {figures['refit']:,} pictures")
     if figures["unreadable"]:
-        click.echo(f"{figures['unreadable']} pictures could not be read and were left out")
-    click.echo(f"{figures['seconds']:.0f} seconds; the run is in {run.folder}")
+        shared.tell(f"{figures['unreadable']} pictures could not be read and were left out")
+    shared.tell(f"{figures['seconds']:.0f} seconds; the run is in {run.folder}")

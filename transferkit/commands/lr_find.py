@@ -49,7 +49,7 @@ def command(recipe_name, out, overwrite, as_json, **knobs):
         more = {"flat": found.flat, "factor": found.factor, "plot": out}
         return options.answer(dataclasses.asdict(found) | more)
     for line in (*_advice(found), f"the plot is {out}"):
-        click.echo(line)
+        options.tell(line)
 
 
 def _advice(found) -> list[str]:

@@ -170,6 +170,13 @@ def answer(document):
     sys.stdout.write("\n")
 
 
+def tell(text: str):
+    """A line of an answer that people read; escape sequences and line breaks in names are shown as codes."""
+    from transferkit.console import plain
+
+    sys.stdout.write(f"{plain(text)}\n")
+
+
 def percent(share: float) -> str:
     return f"{share:.1%}"
 
@@ -211,11 +218,11 @@ def mix_line(mix: dict) -> str:
 
 def show_folds(figures: dict, folder):
     """The closing lines of `--folds`."""
-    click.echo(accuracy_line(figures, "pictures, each held out once"))
-    click.echo(confused_line(figures))
+    tell(accuracy_line(figures, "pictures, each held out once"))
+    tell(confused_line(figures))
     each = ", ".join(percent(one["accuracy"]) for one in figures["folds"])
     spread = f", standard deviation {percent(figures['deviation'])}" if figures["deviation"] is not None else ""
-    click.echo(f"the folds: {each}; mean {percent(figures['mean'])}{spread}")
+    tell(f"the folds: {each}; mean {percent(figures['mean'])}{spread}")
     if figures["unreadable"]:
-        click.echo(f"{figures['unreadable']} pictures could not be read and were left out")
-    click.echo(f"{figures['seconds']:.0f} seconds; the runs are in {folder}")
+        tell(f"{figures['unreadable']} pictures could not be read and were left out")
+    tell(f"{figures['seconds']:.0f} seconds; the runs are in {folder}")

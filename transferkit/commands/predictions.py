@@ -42,13 +42,14 @@ def give(rows: list[dict], form: str, top: int, out: str | None):
         sys.stdout.write(_text(rows, form, top))
     else:
         from transferkit import atomic
+        from transferkit.console import say
 
         if form == "parquet":
             atomic.write(out, lambda partial: _write_parquet(_flat(rows, top), partial))
         else:
             text = _text(rows, form, top).encode(**atomic.ENCODING)
             atomic.write(out, lambda partial: partial.write_bytes(text))
-        click.echo(f"{out}: {len(rows):,} pictures", err=True)
+        say(f"{out}: {len(rows):,} pictures")
 
 
 def show(rows: list[dict]):

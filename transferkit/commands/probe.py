@@ -43,7 +43,7 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
     settled = [options.source_and_spec(knobs | {"base": base}, probed_layers(base)) for base in bases]
     specs = [spec for _, spec in settled]
 
-    from transferkit.console import silenced
+    from transferkit.console import say, silenced
     from transferkit.data.sources import find_probed
     from transferkit.features import leaderboard
 
@@ -65,7 +65,7 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
         return options.answer(rows)
     show(rows, f"{classifier}, {folds} folds of {len(listing):,} pictures in {len(listing.classes)} classes")
     if out:
-        click.echo(f"{out}: {best.base} and its {classifier}; transferkit predict {out} PICTURES", err=True)
+        say(f"{out}: {best.base} and its {classifier}; transferkit predict {out} PICTURES")
 
 
 def show(rows: list[dict], title: str):

@@ -84,7 +84,7 @@ def fetch(sets, as_json):
         path = str(fetch(chosen))
         document.append({"network": chosen.network, "tag": chosen.tag, "path": path})
         if not as_json:
-            click.echo(path)
+            options.tell(path)
     if as_json:
         options.answer(document)
 
