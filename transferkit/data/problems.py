@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from transferkit.data import similar
+from transferkit.data.formats import FORMATS
 from transferkit.data.listing import Listing
 from transferkit.data.look import Look
 from transferkit.data.ranges import file_of, is_range, name_of
@@ -27,21 +28,10 @@ KINDS = {  # in the order of what they cost
     "rotated": "turned by Exif",
 }
 UNREADABLE = ("unreadable", "truncated", "bomb")
-SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif"),  # a JPEG with more of them behind it
-    "PNG": (".png",),
-    "WEBP": (".webp",),
-    "BMP": (".bmp", ".dib"),
-    "DIB": (".bmp", ".dib"),
-    "GIF": (".gif",),
-    "TIFF": (".tif", ".tiff"),
-}
 MODES = {
     "CMYK": "the colours of print, brought to RGB",
     "P": "a palette",
     "1": "black and white alone",
-    "F": "floating point, brought to 8 bits",
     "LAB": "Lab colours",
 }
 EXTREME = 4  # the longer side over the shorter one
@@ -62,7 +52,7 @@ class Problem:
     count: int = 1
 
 
-def find(parts: dict[str, Listing], looks: dict[str, Look], channels: int = 3, source: str = "") -> list[Problem]:
+def find(parts: dict[str, Listing], looks: dict[str, Look], source: str = "") -> list[Problem]:
     """All problems of the listings of a job, what costs most first.
 
     Args:
@@ -73,7 +63,7 @@ def find(parts: dict[str, Listing], looks: dict[str, Look], channels: int = 3, s
     found = [*_of_classes(parts, source), *_same(parts, looks)]
     for part in parts.values():
         for path in part.paths:
-            found += _of_file(path, looks[path], channels)
+            found += _of_file(path, looks[path])
     order = {kind: place for place, kind in enumerate(KINDS)}
     return sorted(found, key=lambda one: order[one.problem])
 
@@ -154,15 +144,15 @@ def _linked(path: str) -> tuple[bool, bool]:
     return os.path.islink(path), os.path.realpath(path) != os.path.abspath(path)
 
 
-def _of_file(path: str, one: Look, channels: int) -> Iterator[Problem]:
-    why = one.why(channels)
+def _of_file(path: str, one: Look) -> Iterator[Problem]:
+    why = one.reason
     size = f"{one.width:,} x {one.height:,}"
     if why:
         bomb, cut = "decompression bomb" in why, "truncated" in why or "cut short" in why
         kind = "bomb" if bomb else "truncated" if cut else "unreadable"
         yield Problem(path, kind, why)
     suffix = os.path.splitext(name_of(path))[1].lower()
-    if one.form and suffix not in SUFFIXES.get(one.form, ()):
+    if one.form and suffix not in FORMATS.get(one.form, ()):
         yield Problem(path, "wrong-extension", f"{suffix or 'no suffix'}, but the content is {one.form}")
     if why:
         return
@@ -170,15 +160,16 @@ def _of_file(path: str, one: Look, channels: int) -> Iterator[Problem]:
         yield Problem(path, "shape", size)
     if one.side < similar.TINY:
         yield Problem(path, "tiny", size)
-    if what := _mode(one.mode):
+    if what := _mode(one):
         yield Problem(path, "mode", f"{one.mode}: {what}")
     if one.turn != 1:
         yield Problem(path, "rotated", f"orientation {one.turn}, set upright when read")
 
 
-def _mode(mode: str) -> str:
-    if mode.endswith(("A", "a", "alpha")):
-        return "transparent parts, on white unless the network has an alpha channel"
-    if mode.startswith("I"):
-        return "16 bits and more, brought to 8"
-    return MODES.get(mode, "")
+def _mode(one: Look) -> str:
+    found = []
+    if one.white:
+        found.append(f"{'floats' if one.mode == 'F' else '16 bits or more a value'}, 0..{one.white:,} become 0..255")
+    if one.mode.endswith(("A", "a", "alpha")):
+        found.append("transparent parts, on white unless the network has an alpha channel")
+    return "; ".join(found) or MODES.get(one.mode, "")
