@@ -47,12 +47,15 @@ def with_image(data: bytes, use: Callable[[Image.Image, bytes], Result]) -> Resu
     try:
         with opened(data) as image:
             return use(image, data)
-    except Exception:
+    except Exception as error:
         without = segments.pixels_alone(data)
         if without == data:
             raise
-    with opened(without) as image:
-        return use(image, without)
+        try:
+            with opened(without) as image:
+                return use(image, without)
+        except Exception:
+            raise error from None
 
 
 def upright(image: Image.Image, data: bytes) -> tuple[Image.Image, int, int]:

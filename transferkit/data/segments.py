@@ -82,12 +82,12 @@ def significant_bits(data: bytes) -> int:
 
 def pixels_alone(data: bytes) -> bytes:
     """A PNG without what its pixels do not need, but with an orientation that is whole; any other file as it is."""
-    needed = [
-        data[at:end]
-        for kind, at, end in chunks(data)
-        if kind[:1].isupper() or kind == b"tRNS" or (kind == b"eXIf" and _is_whole(data[at:end]))
-    ]
-    return PNG + b"".join(needed) if needed else data
+    needed, last = [], 0
+    for kind, at, end in chunks(data):
+        last = end
+        if kind[:1].isupper() or kind == b"tRNS" or (kind == b"eXIf" and _is_whole(data[at:end])):
+            needed.append(data[at:end])
+    return PNG + b"".join(needed) + data[last:] if needed else data
 
 
 def _is_whole(chunk: bytes) -> bool:
