@@ -210,7 +210,7 @@ def png16(values: np.ndarray, *more: bytes) -> bytes:
 
 def tiff(values: np.ndarray, **tags: int) -> bytes:
     """A TIFF of one strip; tags by their names below."""
-    numbers = {"photometric": 262, "most": 281, "rows": 278}
+    numbers = {"width": 256, "bits": 258, "photometric": 262, "most": 281}
     height, width = values.shape[:2]
     channels = 1 if values.ndim == 2 else values.shape[2]
     form = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]

@@ -7,10 +7,10 @@ from transferkit.data import segments
 from transferkit.data.formats import opened
 
 BITS = (8, 10, 12, 14, 16)  # of cameras, scanners and microscopes
-UNSIGNED_32 = 2**32 - 1
 TOLERANCE = 0.01  # of the range: what resampling and rounding add to floats
-DARKEST = 16  # floats that are not whole numbers and end between 1 and this may be anything
+DARKEST = 16  # floats that end between 1 and this may be anything, but for whole numbers from 0 on
 BITS_PER_SAMPLE, PHOTOMETRIC, MAX_SAMPLE_VALUE, SAMPLE_FORMAT = 258, 262, 281, 339  # tags of TIFF
+STORED = {(16, 2): np.int16, (32, 1): np.uint32}  # by bits and sample format
 WHITE_IS_ZERO = 0  # a photometric interpretation
 BRIGHT = 64  # an upper byte that only values of more than 14 bits have
 LOWER = {  # Pillow's raw modes of 16 bits, and those that give the lower byte of the same values
@@ -53,18 +53,38 @@ def white(values: np.ndarray, said: int = 0) -> int:
     least, most = values.min(), values.max()
     if not np.isfinite((least, most)).all():
         raise ValueError(f"its values hold NaN or infinity: {EXPECTED}")
-    if least >= 0 and most <= said:
+    if said and least >= 0 and most <= said:
         return said
     if values.dtype.kind == "f":
         tops = [top for top in (1, 255, 65535) if -TOLERANCE * top <= least and most <= (1 + TOLERANCE) * top]
-        if tops[:1] == [255] and most < DARKEST and (values != np.round(values)).any():
+        if tops[:1] != [1] and most < DARKEST and (least < 0 or (values != np.round(values)).any()):
             tops = []
     else:
-        full = [UNSIGNED_32] if most > UNSIGNED_32 // 2 else []
-        tops = [top for top in [2**bits - 1 for bits in BITS] + full if least >= 0 and most <= top]
+        full = int(np.iinfo(values.dtype).max)  # of a type of more than 16 bits only if most of it is used
+        tops = [2**bits - 1 for bits in BITS if 2**bits - 1 <= full] + [full] * bool(most > full // 2)
+        tops = [top for top in tops if least >= 0 and most <= top]
     if not tops:
         raise ValueError(f"its values are {least:,.6g} to {most:,.6g}: {EXPECTED}")
     return tops[0]
+
+
+def as_uint8(array: np.ndarray) -> np.ndarray | None:
+    """The same values in uint8, where they are whole numbers 0..255 that cannot be meant as 0..1; else None."""
+    if array.dtype == np.uint8 or not array.size or array.dtype.kind not in "iuf":
+        return array if array.dtype == np.uint8 else None
+    most = array.max()
+    if not (array.min() >= 0 and 1 < most <= 255 and (array == np.round(array)).all()):
+        return None
+    return array.astype(np.uint8)
+
+
+def advice(array: np.ndarray) -> str:
+    """How to bring an array that `as_uint8` refuses to 0..255; the end of a sentence."""
+    try:
+        top = white(array)
+    except (ValueError, TypeError):
+        return ""
+    return f"; if 0..{top:,} is black to white, (x * {255 / top:.6g}).round().clip(0, 255).astype('uint8') makes it so"
 
 
 def _scaled(values: np.ndarray, top: int) -> np.ndarray:
@@ -74,8 +94,8 @@ def _scaled(values: np.ndarray, top: int) -> np.ndarray:
 
 def _grey(image: Image.Image, data: bytes) -> tuple[Image.Image, int]:
     values, tags = np.asarray(image), getattr(image, "tag_v2", {})
-    if _first(tags, BITS_PER_SAMPLE) == 32 and _first(tags, SAMPLE_FORMAT, 1) == 1:
-        values = values.view(np.uint32)  # Pillow has signed ones alone
+    stored = STORED.get((_first(tags, BITS_PER_SAMPLE), _first(tags, SAMPLE_FORMAT, 1)))
+    values = values.astype(stored) if stored else values  # Pillow has int32 alone for these
     top = white(values, _said(image, data, tags))
     scaled = Image.fromarray(_scaled(values, top))
     if _first(tags, PHOTOMETRIC, 1) == WHITE_IS_ZERO:
