@@ -57,9 +57,7 @@ def audit(listing: Listing, *, what: str = "the listing") -> Audit:
             f"remove those listed above, from {unreadable[0][0]} ({unreadable[0][1]}) on."
         )
     readable = listing.take(rows) if unreadable else listing
-    empty = [name for name, count in readable.counts().items() if not count and listing.counts()[name]]
-    if empty:
-        raise ValueError(f"No picture of class {empty[0]!r} in {what} can be read: mend its files or remove it.")
+    problems.check_classes(listing, dict(unreadable), what)
     return Audit(readable, tuple(unreadable), tuple(looks[row] for row in rows))
 
 

@@ -100,7 +100,9 @@ def _is_heif(head: bytes) -> bool:
 def _unknown(data: bytes) -> str:
     """What to say of bytes that Pillow does not identify."""
     if _is_heif(data[:16]):
-        return "a HEIC picture is damaged" if "HEIF" in _formats() else "HEIC is read where pillow-heif is installed"
+        return (
+            "a HEIC picture that is damaged" if "HEIF" in _formats() else "HEIC is read where pillow-heif is installed"
+        )
     if data.startswith(TIFF):
         return "a TIFF picture that is damaged, or whose kind of pixels is not read"
     return UNKNOWN

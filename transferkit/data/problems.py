@@ -1,6 +1,7 @@
 """What is wrong with pictures that were looked at, or worth knowing of them."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -68,6 +69,29 @@ def find(parts: dict[str, Listing], looks: dict[str, Look], source: str = "") ->
     return sorted(found, key=lambda one: order[one.problem])
 
 
+def check_classes(listing: Listing, unreadable: dict[str, str], what: str):
+    """Raise `ValueError` if a class would be missing because nothing of it can be read.
+
+    Args:
+        unreadable: {path: why} of its pictures that cannot be read.
+        what: the listing is, for the sentence.
+    """
+    readable = Counter(
+        label for path, label in zip(listing.paths, listing.labels, strict=True) if path not in unreadable
+    )
+    for path, label in zip(listing.paths, listing.labels, strict=True):
+        if listing.classes and not readable[label]:
+            raise ValueError(
+                f"No picture of class {listing.classes[label]!r} in {what} can be read: mend its files or remove it; "
+                f"the first is {path}: {unreadable[path]}."
+            )
+    for name in listing.without_pictures:
+        raise ValueError(
+            f"The folder {name!r} in {what} holds files but no picture, so its class would be missing: convert them to "
+            "JPEG or PNG, or move the folder away."
+        )
+
+
 def total(found: list[Problem]) -> int:
     """How many files the problems stand for."""
     return sum(one.count for one in found)
@@ -88,6 +112,8 @@ def _of_classes(parts: dict[str, Listing], source: str) -> Iterator[Problem]:
                 elsewhere = next(other for other, count in by_part.items() if count or other != name)
                 yield Problem(places[name], "missing-class", f"no picture of class {one}, {elsewhere} has")
     for name, part in parts.items():
+        for one in part.without_pictures:
+            yield Problem(os.path.join(places[name], one), "missing-class", "the folder holds files but no picture")
         sizes = {one: count for one, count in part.counts().items() if count}
         least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
         if sizes[most] >= UNEQUAL * sizes[least]:

@@ -48,15 +48,12 @@ def has_metadata(data: bytes) -> bool:
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(marker, start, end) of each segment's content in a JPEG, to its first scan, or to what is not a segment."""
+    """(marker, start, end) of each segment's content in a JPEG, to its first scan, or to anything else between them."""
     at = 2
     while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
         marker = data[at + 1]
-        if marker == 0xFF:  # markers may be filled up with any number of these
-            at += 1
-            continue
         length = int.from_bytes(data[at + 2 : at + 4], "big")
-        if length < 2 or marker == 0 or 0xD0 <= marker <= 0xD9 or at + 2 + length > len(data):
+        if length < 2 or marker in (0, 0xFF) or 0xD0 <= marker <= 0xD9 or at + 2 + length > len(data):
             return
         yield marker, at + 4, at + 2 + length
         if marker == START_OF_SCAN:
