@@ -24,7 +24,7 @@ def orientation(data):
 
 
 def _orientation(data: bytes) -> np.int32:
-    data = _bytes(data)
+    data = bytes_of(data)
     if not data.startswith(segments.JPEG) or not segments.is_ordinary(data):
         return np.int32(BY_PILLOW)
     if not segments.has_metadata(data):
@@ -36,7 +36,7 @@ def _orientation(data: bytes) -> np.int32:
         return np.int32(BY_PILLOW)
 
 
-def _bytes(data) -> bytes:
+def bytes_of(data) -> bytes:
     """A string of a graph: bytes there, an array around them outside."""
     return np.asarray(data, object).item()
 
@@ -147,7 +147,7 @@ def _pillow(data: bytes, channels: int) -> np.ndarray:
     Of an error TensorFlow would print the traceback.
     """
     try:
-        return pillow.read(_bytes(data), int(channels))
+        return pillow.read(bytes_of(data), int(channels))
     except Exception:
         return np.zeros(0, np.uint8)
 

@@ -88,7 +88,6 @@ def stored_mode(image: Image.Image) -> str:
 
 def fingerprint(picture: Image.Image) -> bytes:
     """What of an upright picture survives other sizes and other compression: 16 x 16 luminances, 4 x 4 colours."""
-    picture = Image.fromarray(pillow.as_channels(picture, 3))
-    small = picture.resize((GRID, GRID), Image.Resampling.HAMMING).convert("YCbCr")
+    small = pillow.as_image(picture, 3).resize((GRID, GRID), Image.Resampling.HAMMING).convert("YCbCr")
     squares, coarse = small.tobytes(), small.reduce(GRID // 4).tobytes()
     return squares[::3] + coarse[1::3] + coarse[2::3]

@@ -11,6 +11,7 @@ from transferkit.data.depth import to_8_bits
 from transferkit.data.formats import opened
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+JPEGS = ("JPEG", "MPO")
 ORIENTATION = 0x0112
 TRANSPOSED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,9 +38,33 @@ def read(data: bytes, channels: int) -> np.ndarray:
     def pixels(image, data):
         if channels == 1:
             image.draft("L", image.size)  # of a JPEG the luminance that is stored, not that of its colours
-        return as_channels(upright(image, data)[0], channels)
+        return as_array(as_image(upright(image, data)[0], channels))
 
     return with_image(data, pixels)
+
+
+def shrunk(data: bytes, channels: int, least: Callable[[np.ndarray], np.ndarray]) -> tuple[Image.Image, np.ndarray]:
+    """The picture of `read`, a JPEG decoded at 1/2, 1/4 or 1/8 where that is large enough.
+
+    Args:
+        least: least(size), both (height, width): what a picture of a size must not be smaller than.
+
+    Returns:
+        The picture, and its (height, width) at full size.
+    """
+
+    def decoded(image, data):
+        turn = orientation(image) if image.format in JPEGS else 0
+        size = np.array(image.size if turn >= 5 else image.size[::-1])
+        if turn == 1 or (
+            turn and not (size % 8).any()
+        ):  # else a turned picture's last pixels would lie outside in part
+            sides = least(size) if turn >= 5 else least(size)[::-1]
+            image.draft("L" if channels == 1 else None, tuple(map(int, sides)))
+        picture = as_image(upright(image, data)[0], channels)
+        return picture, size if turn else np.array(picture.size[::-1])
+
+    return with_image(data, decoded)
 
 
 def with_image(data: bytes, use: Callable[[Image.Image, bytes], Result]) -> Result:
@@ -79,15 +104,20 @@ def orientation(image: Image.Image) -> int:
         return 1
 
 
-def as_channels(image: Image.Image, channels: int) -> np.ndarray:
-    """uint8 (height, width, channels) of a picture in 8 bits; alpha is kept as a channel, or composited on white."""
+def as_image(image: Image.Image, channels: int) -> Image.Image:
+    """A picture in 8 bits in grey, RGB or RGBA; alpha is kept as a channel, or composited on white."""
     if image.mode.endswith("a"):  # colours multiplied by alpha
         image = image.convert(f"{image.mode[:-1]}A")
     if channels != 4 and image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    pixels = np.asarray(image.convert(MODES[channels]))
-    return pixels.reshape(*pixels.shape[:2], channels)
+    return image if image.mode == MODES[channels] else image.convert(MODES[channels])
+
+
+def as_array(image: Image.Image) -> np.ndarray:
+    """uint8 (height, width, channels) of a picture in one of `MODES`."""
+    pixels = np.asarray(image)
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def thumbnail(data: bytes, side: int) -> Image.Image:
@@ -95,7 +125,7 @@ def thumbnail(data: bytes, side: int) -> Image.Image:
 
     def small(image, data):
         image.draft("RGB", (side, side))  # JPEGs are decoded no larger than they are shown
-        picture = Image.fromarray(as_channels(upright(image, data)[0], 3))
+        picture = as_image(upright(image, data)[0], 3)
         picture.thumbnail((side, side))
         return picture
 
