@@ -236,6 +236,7 @@ def damaged():
         "cut-png": (whole[: len(whole) // 2], "."),
         "flipped-png": (bytes(flipped), "broken"),
         "bomb": (png(struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0), bytes(100)), "decompression bomb"),
+        "bomb-jpeg": (jpeg.replace(b"\x08\0\x22\0\x32", b"\x08\x36\xb0\x36\xb0"), "decompression bomb"),
         "cut-webp": (encoded(WIDE, "WEBP")[:200], "."),
         "cut-gif": (encoded(WIDE, "GIF")[:900], "truncated"),
         "cut-bmp": (encoded(WIDE, "BMP")[:900], "truncated"),
@@ -260,7 +261,7 @@ def test_what_is_no_picture_is_left_out(tmp_path, capfd):
     for name, (data, _) in damaged().items():
         (tmp_path / name).write_bytes(data)
     (tmp_path / "fine").write_bytes(encoded(WIDE))
-    assert list(pipeline.readable([str(tmp_path / name) for name in (*damaged(), "fine")], 3)) == [(12, 34)]
+    assert list(pipeline.readable([str(tmp_path / name) for name in (*damaged(), "fine")], 3)) == [(13, 34)]
     assert "Traceback" not in capfd.readouterr().err
 
 

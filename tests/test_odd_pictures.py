@@ -6,9 +6,11 @@ import numpy as np
 import odd_pictures
 import pytest
 import tensorflow as tf
+from pictures import encoded, photo
 from PIL import Image, ImageOps
 
-from transferkit.data import decode, look
+from transferkit.data import decode, look, pipeline
+from transferkit.pixels import Pixels
 
 FILES = odd_pictures.every()
 STRING = tf.TensorSpec((), tf.string)
@@ -53,4 +55,14 @@ def test_decoders_and_check_agree_with_pillow(tmp_path, capfd):
         if seen.reason or {seen.width, seen.height} != {*right[3].shape[:2]} or far(seen, right[3]) > 4:
             odd[name, "look"] = seen
     assert not odd
+    assert capfd.readouterr().err == ""
+
+
+def test_damage_that_libjpeg_reads_over_is_not_said_without_a_name(tmp_path, capfd):
+    whole = encoded(photo(90, 70, seed=3))
+    (tmp_path / "a.jpg").write_bytes(whole[:-2] + bytes(9) + whole[-2:])  # extraneous bytes before the end marker
+    (tmp_path / "b.jpg").write_bytes(whole[:1500] + b"\0" + whole[1500:])
+    paths = [str(tmp_path / name) for name in ("a.jpg", "b.jpg")]
+    ((_, rows),) = pipeline.evaluation(paths, Pixels(crop=32, resize=37), batch_size=4).as_numpy_iterator()
+    assert rows.tolist() == [0, 1] and not any(look.look(path).reason for path in paths)
     assert capfd.readouterr().err == ""
