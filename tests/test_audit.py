@@ -31,7 +31,7 @@ def test_the_audit_of_good_pictures_leaves_the_listing_as_it_is(tmp_path):
 
 def test_the_audit_leaves_out_what_cannot_be_read(tmp_path):
     listing = pictures(tmp_path, encoded(WIDE), b"", b"text", good=8)
-    found = audit(listing, channels=1)
+    found = audit(listing)
     assert found.listing.paths == listing.paths[:1] + listing.paths[3:] and found.listing.labels == (0, *[1] * 8)
     assert found.listing.ignored == {".txt": 1}
     assert found.unreadable == (
@@ -60,13 +60,6 @@ def test_the_audit_looks_again_at_what_changed_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(scan, "look", lambda path: read.append(path) or look(path))
     first = audit(listing)
     assert len(read) == 10 and audit(listing) == first and len(read) == 10
-
-
-def test_with_alpha_pillow_alone_decides(tmp_path, monkeypatch):
-    listing = pictures(tmp_path, encoded(WIDE), encoded(WIDE) + b"tail")
-    monkeypatch.setattr("transferkit.data.pipeline.readable", lambda paths, channels: iter(()))
-    assert [path for path, _ in audit(listing).unreadable] == [listing.paths[1]]
-    assert audit(listing, channels=4).unreadable == ()
 
 
 def leaking(tmp_path) -> Splits:

@@ -7,10 +7,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from odd_pictures import XMP, behind_start, png16, segment, tiff, xmp
+from odd_pictures import exif as odd_exif
 from pictures import encoded, exif, folder, photo
 from PIL import Image, ImageEnhance
 
-from transferkit.data import known, problems, scan
+from transferkit.data import known, pipeline, problems, scan
 from transferkit.data.listing import find_parts
 from transferkit.data.look import look
 
@@ -65,10 +67,10 @@ def test_a_file_without_a_size_is_not_read(data, monkeypatch):
     assert look(str(path)).reason == "the file is empty"
 
 
-def test_a_doubtful_jpeg_is_put_to_the_decoder_of_training(data):
-    whole = encoded(WIDE) + b"tail"  # no end marker at the end, but all that is needed
-    assert look(str(data({"cat/whole.jpg": whole}) / "cat/whole.jpg")).doubt
-    assert kinds(data({})) == set()
+def test_a_jpeg_may_have_something_behind_its_end(data):
+    root = data({"cat/whole.jpg": encoded(WIDE) + b"tail"})
+    assert kinds(root) == set()
+    assert list(pipeline.readable([str(root / "cat/whole.jpg")], 3)) == [(0, 90)]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,12 @@ def test_a_doubtful_jpeg_is_put_to_the_decoder_of_training(data):
         ("a.png", encoded(WIDE.convert("P"), "PNG"), "mode", "P: a palette"),
         ("a.png", encoded(WIDE.convert("RGBA"), "PNG"), "mode", "RGBA: transparent"),
         ("a.png", encoded(WIDE.convert("P"), "PNG", transparency=3), "mode", "P alpha: transparent"),
-        ("a.png", encoded(Image.fromarray(np.arange(6400, dtype="uint16").reshape(80, 80)), "PNG"), "mode", "16 bits"),
+        ("a.png", png16(np.arange(6400).reshape(80, 80)), "mode", "I;16: 16 bits or more a value, 0..16,383 become"),
+        ("a.tif", encoded(WIDE.convert("F"), "TIFF"), "mode", "F: floats, 0..255 become 0..255"),
+        ("a.tif", tiff(-np.ones((80, 80), np.float32)), "unreadable", "its values are -1 to -1: expected 0..1, 0..255"),
+        ("a.jpg", behind_start(encoded(WIDE), segment(0xFE, b"note"), odd_exif(8)), "rotated", "orientation 8"),
+        ("a.jpg", behind_start(encoded(WIDE), segment(0xE1, XMP + xmp(6))), "rotated", "orientation 6"),
+        ("a.tif", encoded(WIDE, "TIFF", tiffinfo={274: 6}), "rotated", "orientation 6"),
         ("a.jpg", encoded(photo(20, 31)), "tiny", "20 x 31"),
         ("a.jpg", encoded(photo(330, 40)), "shape", "330 x 40"),
     ],

@@ -122,10 +122,10 @@ def test_a_turned_jpeg_is_set_upright_first(fit, turn):
 def test_a_large_jpeg_is_decoded_at_the_scale_that_is_enough(fit, size, decoded, monkeypatch):
     seen, crops = [], geometry.crops
     monkeypatch.setattr(
-        geometry, "crops", lambda picture, *rest, **more: seen.append(picture.shape) or crops(picture, *rest, **more)
+        geometry, "crops", lambda image, *rest, **more: seen.append(image.size) or crops(image, *rest, **more)
     )
     geometry.evaluation_view(tf.constant(encoded(photo(*size))), Pixels(crop=56, resize=56, fit=fit))
-    assert seen == [(*decoded, 3)]
+    assert seen == [decoded[::-1]]
 
 
 @pytest.mark.parametrize("fit", WAYS)

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
+from transferkit.data import depth
 from transferkit.data.listing import Listing, natural
 from transferkit.data.pillow import MODES
 from transferkit.weights.fetch import home
@@ -25,7 +26,7 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
 
     Args:
         images: uint8 (n, h, w) or (n, h, w, channels) of 1, 3 or 4 channels, or n arrays of any sizes; 0..255, RGB.
-            An array is also what NumPy makes one of, a tensor for one.
+            Other types may hold whole numbers of 0..255. An array is also what NumPy makes one of, a tensor for one.
         labels: n names of classes, or n positions in `classes`; an array may be (n, 1).
         classes: names in order; by default those that occur, in natural order.
 
@@ -97,12 +98,13 @@ def _picture(array: np.ndarray, number: int) -> np.ndarray:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in MODES)
-    if array.dtype != np.uint8 or not fits or not array.size:
+    picture = depth.as_uint8(array) if fits and array.size else None
+    if picture is None:
         raise ValueError(
             f"Picture {number} is {array.dtype} {array.shape}: expected uint8 (height, width) or (height, width, 1, 3 "
-            "or 4), of 0..255."
+            f"or 4), of 0..255{depth.advice(array) if fits else ''}."
         )
-    return array
+    return picture
 
 
 def _write(pictures, folder):

@@ -36,20 +36,19 @@ class Audit:
         return tuple(np.quantile(ratios, (0.25, 0.5, 0.75)).tolist())
 
 
-def audit(listing: Listing, *, channels: int = 3, what: str = "the listing") -> Audit:
+def audit(listing: Listing, *, what: str = "the listing") -> Audit:
     """Look at every picture once, if it was not looked at before.
 
     Args:
-        channels: those of the network's pictures.
         what: they are, for the bar and the sentence.
 
     Raises:
         ValueError: more than one picture in five cannot be read, or a class is left with none.
     """
     looks = scan(listing.paths, what=what)
-    rows = [row for row, one in enumerate(looks) if not one.why(channels)]
+    rows = [row for row, one in enumerate(looks) if not one.reason]
     pairs = zip(listing.paths, looks, strict=True)
-    unreadable = [(path, one.why(channels)) for path, one in pairs if one.why(channels)]
+    unreadable = [(path, one.reason) for path, one in pairs if one.reason]
     if len(unreadable) > MOST_UNREADABLE * len(listing):
         for path, reason in unreadable:
             say(f"{path}: {reason}")
@@ -58,9 +57,7 @@ def audit(listing: Listing, *, channels: int = 3, what: str = "the listing") -> 
             f"remove those listed above, from {unreadable[0][0]} ({unreadable[0][1]}) on."
         )
     readable = listing.take(rows) if unreadable else listing
-    empty = [name for name, count in readable.counts().items() if not count and listing.counts()[name]]
-    if empty:
-        raise ValueError(f"No picture of class {empty[0]!r} in {what} can be read: mend its files or remove it.")
+    problems.check_classes(listing, dict(unreadable), what)
     return Audit(readable, tuple(unreadable), tuple(looks[row] for row in rows))
 
 

@@ -1,49 +1,44 @@
 """A file's bytes to a picture: uint8 (height, width, channels), upright, RGB, grey, or RGB with alpha.
 
-JPEG is decoded by TensorFlow, inside the graph, all of it or a window, at the smallest of libjpeg's DCT scales that
-still covers what is asked. Every other format goes through Pillow, and so does all that is asked for with alpha. The
-format is told by content.
+An ordinary JPEG is decoded by TensorFlow, inside the graph, all of it or a window, at the smallest of libjpeg's DCT
+scales that still covers what is asked. Everything else goes through Pillow: other formats, JPEGs that not every decoder
+reads alike, and all that is asked for with alpha. The format is told by content.
 """
 
-import io
 import os
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
-from transferkit.data import pillow
+from transferkit.data import pillow, segments
+from transferkit.data.formats import opened, reason
 from transferkit.data.ranges import is_range, read_bytes
 
-# Exif, then among its first directory's entries of 12 bytes the one of tag 0x0112 (orientation), type short, count 1,
-# in either byte order. The steps of 12 keep out a thumbnail's orientation, which has a directory of its own.
-_ORIENTATION = (
-    r"(?s)^\C{0,64}Exif\x00\x00(?:"
-    r"II\*\x00\x08\x00\x00\x00\C\C(?:\C{12})*?\x12\x01\x03\x00\x01\x00\x00\x00([\x01-\x08])|"
-    r"MM\x00\*\x00\x00\x00\x08\C\C(?:\C{12})*?\x01\x12\x00\x03\x00\x00\x00\x01\x00([\x01-\x08]))\C*$"
-)
-
-
-def is_jpeg(data):
-    return tf.equal(tf.strings.substr(data, 0, 3), b"\xff\xd8\xff")
-
-
-def _by_tensorflow(data, channels):
-    """JPEG, but for CMYK to grey, which libjpeg does not convert."""
-    if channels == 3:
-        return is_jpeg(data)
-    return tf.cond(is_jpeg(data), lambda: tf.io.extract_jpeg_shape(data)[2] < 4, lambda: False)
+BY_PILLOW = 0  # in place of an orientation
 
 
 def orientation(data):
-    """Exif orientation 1..8 of a JPEG's bytes: the flips and turns that set the picture upright; 1 is none."""
-    head = tf.strings.substr(data, 0, 4096)
-    found = tf.strings.regex_replace(head, _ORIENTATION, r"\1\2")
-    return tf.cond(
-        tf.equal(tf.strings.length(found), 1),
-        lambda: tf.cast(tf.io.decode_raw(found, tf.uint8)[0], tf.int32),
-        lambda: 1,
-    )
+    """Of a JPEG that TensorFlow is to decode, the flips and turns 1..8 that set it upright; of other bytes 0."""
+    turn = tf.numpy_function(_orientation, (data,), tf.int32, stateful=False)
+    return tf.ensure_shape(turn, ())
+
+
+def _orientation(data: bytes) -> np.int32:
+    data = bytes_of(data)
+    if not data.startswith(segments.JPEG) or not segments.is_ordinary(data):
+        return np.int32(BY_PILLOW)
+    if not segments.has_metadata(data):
+        return np.int32(1)
+    try:
+        with opened(data) as image:
+            return np.int32(pillow.orientation(image))
+    except Exception:  # of an error TensorFlow would print the traceback; Pillow's reader says it again
+        return np.int32(BY_PILLOW)
+
+
+def bytes_of(data) -> bytes:
+    """A string of a graph: bytes there, an array around them outside."""
+    return np.asarray(data, object).item()
 
 
 def upright(picture, turn):
@@ -107,7 +102,6 @@ def region(data, channels, choose, cover):
     """
 
     def from_jpeg():
-        turn = orientation(data)
         stored = tf.io.extract_jpeg_shape(data)[:2]
         shape = tf.where(turn >= 5, stored[::-1], stored)
         window = choose(shape)
@@ -131,7 +125,8 @@ def region(data, channels, choose, cover):
     if channels == 4:
         picture, window, shape = from_other()
     else:
-        picture, window, shape = tf.cond(_by_tensorflow(data, channels), from_jpeg, from_other)
+        turn = orientation(data)
+        picture, window, shape = tf.cond(turn != BY_PILLOW, from_jpeg, from_other)
     return tf.ensure_shape(picture, (None, None, channels)), window, shape
 
 
@@ -152,7 +147,7 @@ def _pillow(data: bytes, channels: int) -> np.ndarray:
     Of an error TensorFlow would print the traceback.
     """
     try:
-        return pillow.read(np.asarray(data, object).item(), channels)  # bytes in a graph, an array around them outside
+        return pillow.read(bytes_of(data), int(channels))
     except Exception:
         return np.zeros(0, np.uint8)
 
@@ -163,10 +158,9 @@ def why_unreadable(path: str) -> str:
         data = read_bytes(path)
         if not data:
             return "the file is empty"
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-    except Exception as error:
-        return pillow.reason(error)
+        pillow.read(data, 3)
+    except Exception as error:  # Pillow's readers raise nearly anything on damaged files
+        return reason(error)
     return "damaged"
 
 

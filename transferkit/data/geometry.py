@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from transferkit.data import decode
+from transferkit.data import decode, pillow
 from transferkit.pixels import Pixels
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -118,9 +118,9 @@ FITS = {
 def evaluation_view(data, pixels: Pixels):
     """The one view of a picture outside training, as `pixels.fit` has it, antialiased.
 
-    By default: shorter side to `pixels.resize`, centre `pixels.crop`. Pillow resizes, as for torchvision: to the same
-    bytes but for one in a thousand, which differ by 1, and in less time than TensorFlow's antialiasing. Large JPEGs are
-    first decoded at a DCT scale that leaves at least twice what is needed.
+    By default: shorter side to `pixels.resize`, centre `pixels.crop`. Pillow decodes and resizes, as for torchvision:
+    to the same bytes but for one in a thousand, which differ by 1, and in less time than TensorFlow. Large JPEGs are
+    decoded at a DCT scale that leaves at least twice what is needed.
 
     Returns:
         uint8 (height, width, channels).
@@ -134,19 +134,33 @@ def evaluation_views(data, pixels: Pixels, places):
     Returns:
         uint8 (places, height, width, channels).
     """
-    whole = _window(decode.everything, pixels)
-    picture, _, size = decode.region(data, pixels.channels, whole, cover=2 * _target(pixels, places))
-    cut = partial(crops, pixels=pixels, places=places)
-    views = tf.numpy_function(cut, (picture, size), tf.uint8, stateful=False)
+    view = partial(_views, pixels=pixels, places=places)
+    views = tf.numpy_function(view, (data,), tf.uint8, stateful=False)
     return tf.ensure_shape(views, (len(places), *pixels.shape, pixels.channels))
 
 
-def crops(picture, size, pixels: Pixels, places):
-    """Crops of a picture (h, w, channels), whose (height, width) was `size` before a DCT scale of 1 to 1/8."""
-    sides, shape = np.array(picture.shape[:2]), np.array(pixels.shape)
+def _views(data, pixels: Pixels, places) -> np.ndarray:
+    """`evaluation_views` of bytes; of what cannot be read an empty vector, which the graph refuses.
+
+    Of an error TensorFlow would print the traceback.
+    """
+    target = _target(pixels, places)
+
+    def least(size):
+        return 2 * FITS[pixels.fit].resized(size, target)[0]
+
+    try:
+        picture, size = pillow.shrunk(decode.bytes_of(data), pixels.channels, least)
+    except Exception:  # Pillow's readers raise nearly anything on damaged files
+        return np.zeros(0, np.uint8)
+    return crops(picture, size, pixels, places)
+
+
+def crops(image: Image.Image, size, pixels: Pixels, places):
+    """Crops of a picture, whose (height, width) was `size` before a DCT scale of 1 to 1/8."""
+    sides, shape = np.array(image.size[::-1]), np.array(pixels.shape)
     resized, canvas = FITS[pixels.fit].resized(size, _target(pixels, places))
     step = size / -(-size // sides) / resized  # pixels of the picture for one of the view
-    image = Image.fromarray(picture if pixels.channels > 1 else picture[..., 0])
     views = np.empty((len(places), *shape, pixels.channels), np.uint8)
     views[:] = pixels.background
     for view, place in zip(views, places, strict=True):

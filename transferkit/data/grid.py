@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-GAP, LINE = 6, 16  # pixels: between cells, and of a line of text
+GAP, LINE, SIZE = 6, 16, 11  # pixels: between cells, of a line of text, and of its font
 
 
 def draw(rows: Sequence[Sequence[tuple[Image.Image, str]]], cell: int, headings: Sequence[str] = ()) -> Image.Image:
@@ -13,7 +13,7 @@ def draw(rows: Sequence[Sequence[tuple[Image.Image, str]]], cell: int, headings:
     Args:
         headings: of the columns, the first ones of them.
     """
-    font, width, height = ImageFont.load_default(11), cell + GAP, cell + LINE + GAP
+    font, width, height = ImageFont.load_default(SIZE), cell + GAP, cell + LINE + GAP
     columns = max(map(len, rows), default=0)
     sheet = Image.new("RGB", (columns * width + GAP, len(rows) * height + LINE + GAP), "white")
     brush = ImageDraw.Draw(sheet)
@@ -23,8 +23,18 @@ def draw(rows: Sequence[Sequence[tuple[Image.Image, str]]], cell: int, headings:
         for column, (image, text) in enumerate(cells):
             left, top = GAP + column * width, LINE + row * height
             sheet.paste(image, (left, top), image if image.mode == "RGBA" else None)
-            brush.text((left, top + cell), _cut(text, cell, font), "black", font)
+            written = _font(text, font)
+            brush.text((left, top + cell), _cut(text, cell, written), "black", written)
     return sheet
+
+
+def _font(text: str, default):
+    """Pillow's own font has Latin letters alone."""
+    if max(map(ord, text), default=0) < 0x180 or not isinstance(default, ImageFont.FreeTypeFont):
+        return default
+    from transferkit.data import fonts  # it loads matplotlib
+
+    return ImageFont.truetype(fonts.best(text), SIZE)
 
 
 def _cut(text: str, width: int, font) -> str:

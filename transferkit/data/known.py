@@ -17,7 +17,7 @@ from transferkit.data.look import Look
 from transferkit.data.ranges import file_of
 from transferkit.weights.fetch import home
 
-FILE = "looks-2.sqlite"  # the number grows whenever a look finds something else
+FILE = "looks-3.sqlite"  # the number grows whenever a look finds something else
 NAMES = [field.name for field in fields(Look)]
 MOST = 2_000_000  # rows; older ones go, at some 500 bytes each
 

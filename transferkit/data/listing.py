@@ -22,6 +22,7 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+NOT_FILES = ("hidden", "closed folder")  # what find_pictures counts besides files of people
 TREE = "expected DIR/class/picture.jpg, or DIR/train/class/picture.jpg beside DIR/val and DIR/test"
 
 
@@ -37,6 +38,7 @@ class Listing:
         groups: what each picture belongs together with, one a path, where that is asked for.
         copies: the set of copies and near copies that each picture is in, one a path, "" for none; see `copies.mark`.
             Empty where no picture has any, or nobody looked.
+        without_pictures: names of class folders that hold files, none of which is a picture.
     """
 
     paths: tuple[str, ...]
@@ -45,6 +47,7 @@ class Listing:
     ignored: dict[str, int] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     copies: tuple[str, ...] = ()
+    without_pictures: tuple[str, ...] = ()
 
     def __len__(self):
         return len(self.paths)
@@ -115,7 +118,7 @@ class Splits:
 def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
     """List a folder of class folders.
 
-    Hidden files, files whose suffix is no picture's, and pictures beside the class folders are counted and passed
+    Hidden files, files that are not pictures, and pictures beside the class folders are counted and passed
     over. Pictures in folders below a class folder belong to that class.
 
     Args:
@@ -128,19 +131,23 @@ def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
     folder = Path(folder).absolute()
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}: {TREE}.")
-    paths, labels, classes, ignored = [], [], [], Counter()
+    paths, labels, classes, ignored, without = [], [], [], Counter(), []
     entries = sorted((entry for entry in folder.iterdir() if _is_class_folder(entry)), key=natural)
     loose = find_pictures(folder, ignored, deep=False)
     for below in entries:
-        circle, closed = _circle(below), ignored["closed folder"]
-        pictures = [] if circle else find_pictures(below, ignored)
+        circle, others = _circle(below), Counter()
+        pictures = [] if circle else find_pictures(below, others)
+        ignored += others
         if circle:
             ignored["link in a circle"] += 1
         elif pictures:
             labels += [len(classes)] * len(pictures)
             paths += pictures
             classes.append(below.name)
-        elif closed == ignored["closed folder"]:
+        elif others - Counter({kind: others[kind] for kind in NOT_FILES}):
+            ignored[f"folder {below.name!r} without a picture"] += 1
+            without.append(below.name)
+        elif not others["closed folder"]:
             ignored[f"empty folder {below.name!r}"] += 1
     if not classes:
         found = f"{len(loose)} pictures but no class folders" if loose else "no pictures"
@@ -148,7 +155,7 @@ def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
     if len(classes) < least:
         raise ValueError(f"{folder} holds one class, {classes[0]!r}: two or more are needed to tell apart.")
     ignored["outside the class folders"] += len(loose)
-    return Listing(tuple(paths), tuple(labels), tuple(classes), dict(+ignored))
+    return Listing(tuple(paths), tuple(labels), tuple(classes), dict(+ignored), without_pictures=tuple(without))
 
 
 def from_names(paths, names, *, groups=(), ignored=None) -> Listing:

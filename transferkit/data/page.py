@@ -5,12 +5,9 @@ import html
 import io
 import os
 
-from PIL import Image
-
 from transferkit import atomic
-from transferkit.data import pillow
+from transferkit.data import formats, pillow
 from transferkit.data.listing import Listing
-from transferkit.data.look import ORIENTATION, TURNS, quiet
 from transferkit.data.problems import KINDS, UNREADABLE, Problem, counts, total
 from transferkit.data.ranges import read_bytes
 
@@ -36,8 +33,7 @@ def write_page(path: str | os.PathLike, data: str, parts: dict[str, Listing], fo
     root = os.path.join(os.path.abspath(data), "")
     groups = {kind: [one for one in found if one.problem == kind] for kind in KINDS}
     groups = {kind: some for kind, some in groups.items() if some}
-    with quiet():
-        sections = [_section(kind, some, root) for kind, some in groups.items()]
+    sections = [_section(kind, some, root) for kind, some in groups.items()]
     rows = "".join(f'<tr><td><a href="#{k}">{KINDS[k]}</a><td class=n>{total(some):,}' for k, some in groups.items())
     name = _text(os.path.basename(os.path.abspath(data)))
     images = sum(map(len, parts.values()))
@@ -89,17 +85,11 @@ def _picture(path: str, root: str) -> str:
 def thumbnail(path: str) -> str:
     """A small picture as a data URI; empty where there can be none."""
     try:
-        with Image.open(io.BytesIO(read_bytes(path))) as image:
+        data = read_bytes(path)
+        with formats.opened(data) as image:
             if image.width * image.height > LARGEST:
                 return ""
-            image.draft("RGB", (SIDE, SIDE))
-            turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
-            if image.mode.startswith("I") or image.mode == "F":
-                image = Image.fromarray(pillow.narrowed(image))
-            small = image.convert("RGBA")
-            small.thumbnail((SIDE, SIDE))
-            small = small.transpose(turn) if turn is not None else small
-            small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small).convert("RGB")
+        small = pillow.thumbnail(data, SIDE)
     except Exception:  # of a damaged file, whatever its reader raises
         return ""
     file = io.BytesIO()

@@ -1,10 +1,12 @@
 """What is wrong with pictures that were looked at, or worth knowing of them."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from transferkit.data import similar
+from transferkit.data.formats import FORMATS
 from transferkit.data.listing import Listing
 from transferkit.data.look import Look
 from transferkit.data.ranges import file_of, is_range, name_of
@@ -27,21 +29,10 @@ KINDS = {  # in the order of what they cost
     "rotated": "turned by Exif",
 }
 UNREADABLE = ("unreadable", "truncated", "bomb")
-SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif"),  # a JPEG with more of them behind it
-    "PNG": (".png",),
-    "WEBP": (".webp",),
-    "BMP": (".bmp", ".dib"),
-    "DIB": (".bmp", ".dib"),
-    "GIF": (".gif",),
-    "TIFF": (".tif", ".tiff"),
-}
 MODES = {
     "CMYK": "the colours of print, brought to RGB",
     "P": "a palette",
     "1": "black and white alone",
-    "F": "floating point, brought to 8 bits",
     "LAB": "Lab colours",
 }
 EXTREME = 4  # the longer side over the shorter one
@@ -62,7 +53,7 @@ class Problem:
     count: int = 1
 
 
-def find(parts: dict[str, Listing], looks: dict[str, Look], channels: int = 3, source: str = "") -> list[Problem]:
+def find(parts: dict[str, Listing], looks: dict[str, Look], source: str = "") -> list[Problem]:
     """All problems of the listings of a job, what costs most first.
 
     Args:
@@ -73,9 +64,32 @@ def find(parts: dict[str, Listing], looks: dict[str, Look], channels: int = 3, s
     found = [*_of_classes(parts, source), *_same(parts, looks)]
     for part in parts.values():
         for path in part.paths:
-            found += _of_file(path, looks[path], channels)
+            found += _of_file(path, looks[path])
     order = {kind: place for place, kind in enumerate(KINDS)}
     return sorted(found, key=lambda one: order[one.problem])
+
+
+def check_classes(listing: Listing, unreadable: dict[str, str], what: str):
+    """Raise `ValueError` if a class would be missing because nothing of it can be read.
+
+    Args:
+        unreadable: {path: why} of its pictures that cannot be read.
+        what: the listing is, for the sentence.
+    """
+    readable = Counter(
+        label for path, label in zip(listing.paths, listing.labels, strict=True) if path not in unreadable
+    )
+    for path, label in zip(listing.paths, listing.labels, strict=True):
+        if listing.classes and not readable[label]:
+            raise ValueError(
+                f"No picture of class {listing.classes[label]!r} in {what} can be read: mend its files or remove it; "
+                f"the first is {path}: {unreadable[path]}."
+            )
+    for name in listing.without_pictures:
+        raise ValueError(
+            f"The folder {name!r} in {what} holds files but no picture, so its class would be missing: convert them to "
+            "JPEG or PNG, or move the folder away."
+        )
 
 
 def total(found: list[Problem]) -> int:
@@ -98,6 +112,8 @@ def _of_classes(parts: dict[str, Listing], source: str) -> Iterator[Problem]:
                 elsewhere = next(other for other, count in by_part.items() if count or other != name)
                 yield Problem(places[name], "missing-class", f"no picture of class {one}, {elsewhere} has")
     for name, part in parts.items():
+        for one in part.without_pictures:
+            yield Problem(os.path.join(places[name], one), "missing-class", "the folder holds files but no picture")
         sizes = {one: count for one, count in part.counts().items() if count}
         least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
         if sizes[most] >= UNEQUAL * sizes[least]:
@@ -154,15 +170,15 @@ def _linked(path: str) -> tuple[bool, bool]:
     return os.path.islink(path), os.path.realpath(path) != os.path.abspath(path)
 
 
-def _of_file(path: str, one: Look, channels: int) -> Iterator[Problem]:
-    why = one.why(channels)
+def _of_file(path: str, one: Look) -> Iterator[Problem]:
+    why = one.reason
     size = f"{one.width:,} x {one.height:,}"
     if why:
         bomb, cut = "decompression bomb" in why, "truncated" in why or "cut short" in why
         kind = "bomb" if bomb else "truncated" if cut else "unreadable"
         yield Problem(path, kind, why)
     suffix = os.path.splitext(name_of(path))[1].lower()
-    if one.form and suffix not in SUFFIXES.get(one.form, ()):
+    if one.form and suffix not in FORMATS.get(one.form, ()):
         yield Problem(path, "wrong-extension", f"{suffix or 'no suffix'}, but the content is {one.form}")
     if why:
         return
@@ -170,15 +186,16 @@ def _of_file(path: str, one: Look, channels: int) -> Iterator[Problem]:
         yield Problem(path, "shape", size)
     if one.side < similar.TINY:
         yield Problem(path, "tiny", size)
-    if what := _mode(one.mode):
+    if what := _mode(one):
         yield Problem(path, "mode", f"{one.mode}: {what}")
     if one.turn != 1:
         yield Problem(path, "rotated", f"orientation {one.turn}, set upright when read")
 
 
-def _mode(mode: str) -> str:
-    if mode.endswith(("A", "a", "alpha")):
-        return "transparent parts, on white unless the network has an alpha channel"
-    if mode.startswith("I"):
-        return "16 bits and more, brought to 8"
-    return MODES.get(mode, "")
+def _mode(one: Look) -> str:
+    found = []
+    if one.white:
+        found.append(f"{'floats' if one.mode == 'F' else '16 bits or more a value'}, 0..{one.white:,} become 0..255")
+    if one.mode.endswith(("A", "a", "alpha")):
+        found.append("transparent parts, on white unless the network has an alpha channel")
+    return "; ".join(found) or MODES.get(one.mode, "")

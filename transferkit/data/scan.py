@@ -4,12 +4,11 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
-from dataclasses import replace
 from itertools import islice
 
-from transferkit.console import silenced, track
+from transferkit.console import track
 from transferkit.data import known
-from transferkit.data.look import Look, look, quiet
+from transferkit.data.look import Look, look
 
 PIECE = 256  # looks between two writes to the cache: what an interrupt loses at most
 
@@ -20,7 +19,7 @@ def scan(paths: Sequence[str], *, what: str = "pictures") -> list[Look]:
     Threads are enough: Pillow decodes outside Python's lock.
     """
     store = known.open_store()
-    with closing(store) if store else nullcontext(), quiet():
+    with closing(store) if store else nullcontext():
         keys = [known.key_of(path) for path in paths]
         looks = list(known.recall(store, keys))
         new = [place for place, one in enumerate(looks) if one is None]
@@ -34,9 +33,6 @@ def scan(paths: Sequence[str], *, what: str = "pictures") -> list[Look]:
                     known.remember(store, [(keys[place], looks[place]) for place in piece])
                     piece = []
             known.remember(store, [(keys[place], looks[place]) for place in piece])
-        for place, refused in _doubts(paths, looks):
-            looks[place] = replace(looks[place], refused=refused)
-            known.remember(store, [(keys[place], looks[place])])
     return looks
 
 
@@ -56,15 +52,3 @@ def _pieces(paths: Iterator[str], size: int = 16) -> Iterator[list[str]]:
 
 def _several(paths: list[str]) -> list[Look]:
     return [look(path) for path in paths]
-
-
-def _doubts(paths, looks) -> list[tuple[int, str]]:
-    """(place, what TensorFlow says) of the JPEGs that Pillow decodes and TensorFlow may refuse. There are few."""
-    places = [place for place, one in enumerate(looks) if one.doubt and one.refused is None and not one.reason]
-    if not places:
-        return []
-    with silenced():
-        from transferkit.data import pipeline  # TensorFlow: seconds, for these alone
-
-    fine = {int(row) for row, _ in pipeline.readable([paths[place] for place in places], 3)}
-    return [(place, "" if row in fine else "damaged or cut short") for row, place in enumerate(places)]

@@ -115,7 +115,8 @@ def _joined(parts: Iterable[Listing], classes: tuple[str, ...], where: str) -> L
     parts = [part.under(classes, where) for part in parts]
     paths, labels, groups = (sum((getattr(one, name) for one in parts), ()) for name in ("paths", "labels", "groups"))
     ignored = sum((Counter(part.ignored) for part in parts), Counter())
-    return Listing(paths, labels, classes, dict(ignored), groups)
+    without = tuple(dict.fromkeys(name for part in parts for name in part.without_pictures))
+    return Listing(paths, labels, classes, dict(ignored), groups, without_pictures=without)
 
 
 def _is_labelled(wanted: Data) -> bool:

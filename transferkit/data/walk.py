@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from transferkit.console import warn
+from transferkit.data.formats import is_picture
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"))
 LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "desktop.ini"))
 
 
@@ -29,15 +29,15 @@ def find_pictures(folder: Path, ignored: Counter, *, deep: bool = True) -> list[
         seen.add(real)
         folders[:] = sorted((f for f in folders if fresh and deep and not f.startswith(".")), key=natural)
         for name in sorted(names if fresh else (), key=natural):
-            suffix = os.path.splitext(name)[1].lower()
+            path, suffix = os.path.join(here, name), os.path.splitext(name)[1].lower()
             if name.startswith(".") or name.lower() in LEFT_BY_SYSTEMS:
                 ignored["hidden"] += 1
-            elif suffix in SUFFIXES and not os.path.isfile(os.path.join(here, name)):
-                ignored["pipe, device or broken link"] += 1  # opening a pipe would wait for ever
-            elif suffix in SUFFIXES:
-                found.append(os.path.join(here, name))
-            else:
+            elif not is_picture(path):
                 ignored[suffix or "no suffix"] += 1
+            elif not os.path.isfile(path):
+                ignored["pipe, device or broken link"] += 1  # opening a pipe would wait for ever
+            else:
+                found.append(path)
     return found
 
 

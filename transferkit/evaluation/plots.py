@@ -3,6 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from transferkit.data import fonts
+
 WIDTH = 6.4  # inches
 
 
@@ -37,8 +39,9 @@ def confusion(matrix, classes, path, most: int = 40):
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="label", title=f"{int(np.trace(matrix))} of {int(matrix.sum())} right")
     if len(classes) <= most:
-        axes.set_xticks(range(len(classes)), classes, rotation=90, parse_math=False)
-        axes.set_yticks(range(len(classes)), classes, parse_math=False)
+        names, families = fonts.drawable(classes)
+        axes.set_xticks(range(len(classes)), names, rotation=90, parse_math=False, fontfamily=families)
+        axes.set_yticks(range(len(classes)), names, parse_math=False, fontfamily=families)
         for row, column in zip(*np.nonzero(matrix), strict=True):
             color = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, matrix[row, column], ha="center", va="center", color=color, fontsize=8)

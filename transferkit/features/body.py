@@ -133,18 +133,12 @@ def _of_arrays(pictures, pixels: Pixels, places, *, batch_size: int):
     """As `pipeline.several_views`, of pictures in memory."""
 
     def view(picture):
-        picture = _of_channels(picture, pixels.channels)
-        return geometry.crops(picture, np.array(picture.shape[:2]), pixels, places)
+        image = pillow.as_image(
+            Image.fromarray(picture.squeeze(-1) if picture.shape[2] == 1 else picture), pixels.channels
+        )
+        return geometry.crops(image, np.array(picture.shape[:2]), pixels, places)
 
     with ThreadPoolExecutor() as threads:
         for at in range(0, len(pictures), batch_size):
             some = pictures[at : at + batch_size]
             yield np.stack(list(threads.map(view, some))), np.arange(at, at + len(some))
-
-
-def _of_channels(picture: np.ndarray, channels: int) -> np.ndarray:
-    """The same picture in grey, RGB or with alpha, as Pillow has it."""
-    if picture.shape[2] == channels:
-        return picture
-    image = Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture)
-    return pillow.as_channels(image, channels)

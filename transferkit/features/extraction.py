@@ -11,7 +11,7 @@ import numpy as np
 
 from transferkit.cache import Vectors
 from transferkit.console import counted, silenced
-from transferkit.data.pillow import reason
+from transferkit.data.formats import reason
 from transferkit.data.ranges import read_bytes
 from transferkit.features.spec import FeatureSpec, kind
 

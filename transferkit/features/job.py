@@ -188,11 +188,11 @@ def write_part(job: Job, number: int, *, cache: bool = True, tick: Callable = la
     return len(kept), found.reused
 
 
-def finish(job: Job) -> tuple[int, int]:
+def finish(job: Job) -> tuple[int, dict[str, str]]:
     """Write `errors.csv` of a job whose parts are all there, where pictures could not be read.
 
     Returns:
-        How many pictures have features, and how many could not be read.
+        How many pictures have features, and {path: why} of those that could not be read.
 
     Raises:
         ValueError: a part is damaged.
@@ -202,7 +202,7 @@ def finish(job: Job) -> tuple[int, int]:
     (job.folder / ERRORS).unlink(missing_ok=True)
     if errors:
         atomic.write(job.folder / ERRORS, errors)
-    return sum(fact.num_rows for fact in facts), len(errors)
+    return sum(fact.num_rows for fact in facts), {error["path"]: error["reason"] for error in errors}
 
 
 def _facts(part: Path) -> parquet.FileMetaData:

@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline
 from transferkit.console import say, warn
 from transferkit.data import copies
 from transferkit.data.listing import Listing
+from transferkit.data.problems import check_classes
 from transferkit.evaluation.metrics import wilson
 from transferkit.features import classifiers, ranking
 from transferkit.features.extraction import extract
@@ -92,6 +93,7 @@ def _rows(specs, listing: Listing, row, cache: bool) -> list[dict]:
         found = extract(listing.paths, spec, cache=cache, what=f"features of {spec.base}")
         if not len(found.rows):
             raise ValueError(f"None of the {len(listing):,} pictures can be read.")
+        check_classes(listing, {listing.paths[place]: why for place, why in found.errors.items()}, "the listing")
         if found.features.ndim > 2:
             raise ValueError(f"A probe needs vectors: give --pool another value than {spec.pool}.")
         for place, why in found.errors.items() if spec is specs[0] else ():

@@ -1,6 +1,5 @@
 """The pictures whose features are nearest to those of a query: exact, and shown."""
 
-import io
 import os
 from collections.abc import Sequence
 
@@ -85,9 +84,6 @@ def sheet(answers: list[dict]) -> Image.Image:
 def _thumbnail(path: str) -> Image.Image:
     """A picture within a square; grey where it cannot be read."""
     try:
-        with Image.open(io.BytesIO(read_bytes(path))) as image:
-            image.draft("RGB", (CELL, CELL))  # JPEGs are decoded no larger than they are shown
-            image = ImageOps.exif_transpose(image)
-            return ImageOps.pad(Image.fromarray(pillow.as_channels(image, 3)), (CELL, CELL), color="white")
+        return ImageOps.pad(pillow.thumbnail(read_bytes(path), CELL), (CELL, CELL), color="white")
     except Exception:  # whatever Pillow raises on damaged files
         return Image.new("RGB", (CELL, CELL), "lightgrey")

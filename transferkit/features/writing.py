@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from transferkit import trust
 from transferkit.console import counted, say
 from transferkit.data.listing import Listing
+from transferkit.data.problems import check_classes
 from transferkit.features import engine, files, job
 from transferkit.features.extraction import shapes_of
 from transferkit.features.spec import FeatureSpec
@@ -63,9 +64,11 @@ def extract_to(
         missing, told = len(todo.missing()), {"out": str(out), "pictures": written, "shape": todo.note["shape"]}
         told |= {"reused": reused, "computed": written - reused, "unreadable": None, "parts": missing}
         if not missing:
-            told["pictures"], told["unreadable"] = job.finish(todo)
+            told["pictures"], unreadable = job.finish(todo)
+            told["unreadable"] = len(unreadable)
             if not told["pictures"]:
                 raise ValueError(f"None of the {len(listing):,} pictures can be read: {folder / job.ERRORS} says why.")
+            check_classes(listing, unreadable, "the listing")
             if folder != out:
                 files.write_file(todo, out)
                 job.remove(folder)

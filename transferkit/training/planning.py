@@ -70,8 +70,7 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     network = None if wanted.model.base == AUTO else _loaded(wanted.model, parts["train"].classes)
     if network:
         parts = _matched(parts, network)
-    channels = network.pixels.channels if network else wanted.model.channels or 3
-    audits = {name: audit.audit(part, channels=channels, what=name) for name, part in parts.items()}
+    audits = {name: audit.audit(part, what=name) for name, part in parts.items()}
     unreadable = tuple(pair for found in audits.values() for pair in found.unreadable)
     for path, reason in unreadable:
         warn(f"{path} cannot be read and is left out: {reason}.")

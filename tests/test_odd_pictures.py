@@ -1,0 +1,68 @@
+"""Pictures stored in odd ways: both decoders and `check` see what Pillow sees."""
+
+import io
+
+import numpy as np
+import odd_pictures
+import pytest
+import tensorflow as tf
+from pictures import encoded, photo
+from PIL import Image, ImageOps
+
+from transferkit.data import decode, look, pipeline
+from transferkit.pixels import Pixels
+
+FILES = odd_pictures.every()
+STRING = tf.TensorSpec((), tf.string)
+DECODED = {
+    n: tf.function(lambda data, n=n: decode.whole(data, n)[0], input_signature=(STRING,), autograph=False)
+    for n in (1, 3, 4)
+}
+
+
+def expected(data: bytes) -> dict[int, np.ndarray]:
+    """The picture by Pillow's own functions: upright, and on white but for four channels."""
+    image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    clear = image.convert("RGBA")
+    white = Image.alpha_composite(Image.new("RGBA", image.size, "white"), clear).convert("RGB")
+    grey = np.asarray(white.convert("L"))[..., None]
+    return {1: grey, 3: np.asarray(white), 4: np.asarray(clear)}
+
+
+def far(seen: look.Look, picture: np.ndarray) -> float:
+    """How far a fingerprint is from that of a picture, in levels of luminance."""
+    prints = (seen.fingerprint, look.fingerprint(Image.fromarray(picture)))
+    first, second = (np.frombuffer(one, np.uint8)[: look.LUMA].astype(float) for one in prints)
+    return np.abs(first - second).mean()
+
+
+def test_there_are_many():
+    assert len(FILES) >= 200 and len(set(FILES.values())) == len(FILES)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of the reference
+def test_decoders_and_check_agree_with_pillow(tmp_path, capfd):
+    path, odd = tmp_path / "picture", {}
+    for name, data in FILES.items():
+        right = expected(data)
+        for channels, decoded in DECODED.items():
+            picture, wanted = decoded(data).numpy(), right[channels]
+            most = 1.5 if channels == 1 else 0  # the luminance that a JPEG stores is nearly that of its colours
+            if picture.shape != wanted.shape or np.abs(picture.astype(float) - wanted).mean() > most:
+                odd[name, channels] = (picture.shape, wanted.shape)
+        path.write_bytes(data)
+        seen = look.look(str(path))
+        if seen.reason or {seen.width, seen.height} != {*right[3].shape[:2]} or far(seen, right[3]) > 4:
+            odd[name, "look"] = seen
+    assert not odd
+    assert capfd.readouterr().err == ""
+
+
+def test_damage_that_libjpeg_reads_over_is_not_said_without_a_name(tmp_path, capfd):
+    whole = encoded(photo(90, 70, seed=3))
+    (tmp_path / "a.jpg").write_bytes(whole[:-2] + bytes(9) + whole[-2:])  # extraneous bytes before the end marker
+    (tmp_path / "b.jpg").write_bytes(whole[:1500] + b"\0" + whole[1500:])
+    paths = [str(tmp_path / name) for name in ("a.jpg", "b.jpg")]
+    ((_, rows),) = pipeline.evaluation(paths, Pixels(crop=32, resize=37), batch_size=4).as_numpy_iterator()
+    assert rows.tolist() == [0, 1] and not any(look.look(path).reason for path in paths)
+    assert capfd.readouterr().err == ""

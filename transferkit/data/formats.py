@@ -1,0 +1,114 @@
+"""Which files are pictures, and the one place where Pillow opens them."""
+
+import io
+import os
+import re
+import warnings
+from functools import cache
+from importlib.util import find_spec
+
+from PIL import Image, UnidentifiedImageError
+
+# by Pillow's name, the usual suffix first; a format that is not here is not read, whatever a file calls itself
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),  # a JPEG with more of them behind it
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "BMP": (".bmp", ".dib"),
+    "DIB": (".dib", ".bmp"),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif", ".avifs"),
+    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+    "HEIF": (".heic", ".heif", ".hif"),  # by the package pillow-heif, where it is installed
+}
+SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+UNKNOWN = "no picture format that is known"
+HEIF = re.compile(rb"(?s)....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)")  # the beginnings of HEIC and HEIF files
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_picture(path: str | os.PathLike) -> bool:
+    """Whether a file is to be read as a picture: by its suffix, else by whether Pillow can open it.
+
+    One with a picture's suffix may be damaged or hold something else, which is said when it is read.
+    """
+    if os.path.splitext(path)[1].lower() in SUFFIXES:
+        return True
+    try:
+        if not os.path.isfile(path):  # opening a pipe would wait for ever
+            return False
+        with open(path, "rb") as file:
+            return _is_heif(file.read(16)) or _opens(file)
+    except OSError:
+        return False
+
+
+def _opens(file) -> bool:
+    try:
+        _open(file).close()
+    except Exception:  # Pillow's readers raise nearly anything
+        return False
+    return True
+
+
+def opened(data: bytes) -> Image.Image:
+    """A picture as Pillow opens it, its pixels not read yet. Only `FORMATS` are tried: others may start a program.
+
+    Raises:
+        ValueError: it has none of these formats.
+        Exception: whatever Pillow's readers raise on damaged files.
+    """
+    try:
+        return _open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise ValueError(_unknown(data)) from None
+
+
+def _open(file) -> Image.Image:
+    without_warnings()
+    return Image.open(file, formats=_formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this installation reads."""
+    Image.init()
+    if find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def without_warnings():
+    """Pillow's warnings, which name no file, are not shown; nor do they become errors where warnings are.
+
+    The filter stays: filters are the process's, and many threads read at once.
+    """
+    mine = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+    if warnings.filters[:1] != [mine]:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _is_heif(head: bytes) -> bool:
+    return HEIF.match(head) is not None
+
+
+def _unknown(data: bytes) -> str:
+    """What to say of bytes that Pillow does not identify."""
+    if _is_heif(data[:16]):
+        return (
+            "a HEIC picture that is damaged" if "HEIF" in _formats() else "HEIC is read where pillow-heif is installed"
+        )
+    if data.startswith(TIFF):
+        return "a TIFF picture that is damaged, or whose kind of pixels is not read"
+    return UNKNOWN
+
+
+def reason(error: Exception) -> str:
+    """One line on why bytes could not be decoded."""
+    said = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    return said.rstrip(".")  # it goes into a sentence

@@ -1,0 +1,91 @@
+"""What the parts of a JPEG or PNG file say before anything is decoded. Standard library alone."""
+
+import zlib
+from collections.abc import Iterator
+
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2  # frames with Huffman codes
+OTHER_FRAMES = frozenset({*range(0xC3, 0xD0)} - {0xC4, 0xC8})  # lossless, hierarchical, arithmetic codes
+START_OF_SCAN, APP0, APP1, APP14 = 0xDA, 0xE0, 0xE1, 0xEE
+END_OF_IMAGE = b"\xff\xd9"
+SEQUENTIAL = b"\x00\x3f\x00"  # a scan of all 64 coefficients, of all their bits
+MOST_PIXELS = 178_956_970  # beyond this Pillow refuses, unless its limit was changed
+
+
+def is_ordinary(data: bytes) -> bool:
+    """Whether a JPEG is one that all decoders read alike: grey or three colours of 8 bits, and no part is unusual.
+
+    What libjpeg would complain of on standard error is unusual, and so is a file without an end marker.
+    """
+    frame = progressive = None
+    for marker, start, end in segments(data):
+        if marker in (BASELINE, EXTENDED, PROGRESSIVE) and frame is None:
+            frame, progressive = data[start : min(end, start + 6)], marker == PROGRESSIVE
+        elif marker in (BASELINE, EXTENDED, PROGRESSIVE, *OTHER_FRAMES):
+            return False
+        elif marker == APP0 and data.startswith(b"JFIF\0", start) and data[start + 5] != 1:
+            return False  # of an unknown version
+        elif marker == APP14 and data.startswith(b"Adobe", start) and (end < start + 12 or data[start + 11] > 1):
+            return False  # of an unknown colour transform, or of one for four colours
+        elif marker == START_OF_SCAN:
+            if frame is None or not _has_common_pixels(frame) or data.find(END_OF_IMAGE, end) < 0:
+                return False
+            return progressive or data[end - 3 : end] == SEQUENTIAL
+    return False
+
+
+def _has_common_pixels(frame: bytes) -> bool:
+    """Of the first six bytes of a frame's header: precision, height, width, and the number of components."""
+    if len(frame) < 6:
+        return False
+    height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
+    return frame[0] == 8 and frame[5] in (1, 3) and 0 < height * width <= MOST_PIXELS
+
+
+def has_metadata(data: bytes) -> bool:
+    """Whether a JPEG has Exif or XMP, one of which may tell its orientation."""
+    return any(marker == APP1 for marker, _, _ in segments(data))
+
+
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """(marker, start, end) of each segment's content in a JPEG, to its first scan, or to anything else between them."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+        marker = data[at + 1]
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if length < 2 or marker in (0, 0xFF) or 0xD0 <= marker <= 0xD9 or at + 2 + length > len(data):
+            return
+        yield marker, at + 4, at + 2 + length
+        if marker == START_OF_SCAN:
+            return
+        at += 2 + length
+
+
+def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, start, end) of each chunk in a PNG with its length, kind and checksum, as far as they are whole."""
+    at = len(PNG) if data.startswith(PNG) else len(data)
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if end > len(data):
+            return
+        yield data[at + 4 : at + 8], at, end
+        at = end
+
+
+def significant_bits(data: bytes) -> int:
+    """How many bits of its values a PNG says it uses (sBIT), of the channel with most; 0 where it says nothing."""
+    return next((max(data[at + 8 : end - 4], default=0) for kind, at, end in chunks(data) if kind == b"sBIT"), 0)
+
+
+def pixels_alone(data: bytes) -> bytes:
+    """A PNG without what its pixels do not need, but with an orientation that is whole; any other file as it is."""
+    needed, last = [], 0
+    for kind, at, end in chunks(data):
+        last = end
+        if kind[:1].isupper() or kind == b"tRNS" or (kind == b"eXIf" and _is_whole(data[at:end])):
+            needed.append(data[at:end])
+    return PNG + b"".join(needed) + data[last:] if needed else data
+
+
+def _is_whole(chunk: bytes) -> bool:
+    return zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
