@@ -9,7 +9,8 @@ from pathlib import Path
 
 from transferkit.console import say, warn
 from transferkit.data.grouping import by_pattern
-from transferkit.data.listing import SPLIT_NAMES, Listing, from_names
+from transferkit.data.layout import SPLIT_NAMES
+from transferkit.data.listing import Listing, from_names
 from transferkit.lookup import nearest, pick
 
 # what columns are usually called, the likeliest first; case, spaces, dashes and underscores do not count
