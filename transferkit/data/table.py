@@ -63,7 +63,7 @@ def _text(path: Path) -> str:
     data = path.read_bytes()
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace")
-    zeros = [data[start:2000:2].count(0) for start in (0, 1)]  # the high bytes of Latin letters, before or after the low
+    zeros = [data[start:2000:2].count(0) for start in (0, 1)]  # high bytes of Latin letters
     if max(zeros) > 0.4 * len(data[0:2000:2]) > 2.5 * min(zeros):
         return data.decode("utf-16-be" if zeros[0] > zeros[1] else "utf-16-le", "replace")
     try:
@@ -81,9 +81,9 @@ def _start(lines: list[str]) -> tuple[int, str]:
     if said:
         return skipped + 1, said[1]
     first = [line for line in lines[skipped : skipped + LOOKED_AT] if line.strip()]
-    if first and all(map(PAIR.fullmatch, first)) and not any(map(is_picture, first)):
-        if not any(delimiter in line for line in first for delimiter in DELIMITERS):
-            return skipped, ""
+    spaced = first and all(PAIR.fullmatch(line) and not is_picture(line) for line in first)
+    if spaced and not any(delimiter in line for line in first for delimiter in DELIMITERS):
+        return skipped, ""
     # one that is in every line, else the commonest of the first line
     counts = {each: (min((line.count(each) for line in first), default=0), *(line.count(each) for line in first[:1]))
               for each in DELIMITERS}  # fmt: skip

@@ -31,7 +31,7 @@ def find_pictures(folder: Path, ignored: Counter, *, deep: bool = True) -> list[
         real = os.path.realpath(here)
         fresh = real not in seen
         seen.add(real)
-        ignored["system folder"] += sum(fresh and name.lower() in FOLDERS_OF_SYSTEMS for name in folders)
+        ignored.update("system folder" for name in folders if fresh and name.lower() in FOLDERS_OF_SYSTEMS)
         folders[:] = sorted((f for f in folders if fresh and deep and not is_hidden(f)), key=natural)
         for name in sorted(names if fresh else (), key=natural):
             suffix = os.path.splitext(name)[1].lower()

@@ -1,0 +1,144 @@
+"""Where the pictures of a list lie: as they are written there, or found below its folder by their names.
+
+Ids without folder or suffix, paths of Windows or of another machine, and names in another case or Unicode form are
+found if one file alone fits. What folders a name has must fit too: `dogs/1.jpg` is never taken for `cats/1.jpg`.
+"""
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PureWindowsPath
+
+from transferkit.data.matching import normal
+from transferkit.data.walk import SUFFIXES, find_pictures
+from transferkit.lookup import nearest
+
+Parts = tuple[str, ...]
+
+
+def find_places(names: Sequence[str], root: Path, folder: str = "", suffix: str = "") -> tuple[list[str], str]:
+    """The path of each name, which is no file's where it was not found, and a few words on those found by search.
+
+    Args:
+        root: folder of the list.
+        folder: of the pictures, as `--image-dir` says; by default the list's.
+        suffix: that the names lack, as `--image-suffix` says.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    suffix = f".{suffix}" if suffix and not suffix.startswith(".") else suffix
+    base = folder_of(root, folder)
+    paths = [os.path.join(base, name + suffix * (not name.endswith(suffix))) for name in names]
+    lost = [row for row, path in enumerate(paths) if names[row] and not os.path.isfile(path)]
+    if not lost:
+        return paths, ""
+    files = _files(base)
+    wanted = {row: _parts(names[row]) for row in lost}
+    found = _searched(files, wanted)
+    if len(lost) == len(names) and not found:
+        found = _searched(files, _without_start(wanted, names[lost[0]], base, told=bool(folder)))
+    for row, inside in found.items():
+        paths[row] = os.path.join(base, *inside)
+    first = next(iter(found), None)
+    words = (
+        ""
+        if first is None
+        else f"{len(found):,} pictures found by name: {names[first]!r} is {os.path.join(*found[first])}"
+    )
+    return paths, words
+
+
+def why_lost(name: str, root: Path, folder: str = "") -> str:
+    """Why a name of a list is no picture's, in a few words; "" if there is no more to say."""
+    base = folder_of(root, folder)
+    if name and os.path.isdir(os.path.join(base, name)):
+        return "a folder"
+    if "://" in name:
+        return "an address and no file"
+    fitting = [os.path.join(*inside) for inside in _fitting(_files(base), _parts(name))]
+    return f"which {' and '.join(fitting[:2])} fit" if fitting else ""
+
+
+def folder_of(root: Path, folder: str) -> Path:
+    """The folder of a list's pictures; a relative one is looked for in the working folder, then beside the list."""
+    places = [Path(folder).absolute(), root / folder] if folder else [root]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        names = [entry.name for entry in root.iterdir() if entry.is_dir()]
+        raise FileNotFoundError(f"There is no folder {folder!r}, here or in {root}.{nearest(names, folder)}")
+    return found
+
+
+def _files(base: Path) -> dict[str, list[Parts]]:
+    """The pictures below a folder: {name, or name without suffix, in lower case: the parts of the paths from there}."""
+    files = defaultdict(list)
+    for path in find_pictures(base, Counter()):
+        parts = tuple(os.path.relpath(path, base).split(os.sep))
+        name = _folded(parts[-1])
+        for key in {name, os.path.splitext(name)[0]}:
+            files[key].append(parts)
+    return files
+
+
+def _parts(name: str) -> Parts:
+    """The parts of a path of any system, without drive and root."""
+    path = PureWindowsPath(name)  # it takes both kinds of slashes
+    return tuple(part for part in path.parts if part not in (path.anchor, ".", ".."))
+
+
+def _folded(part: str) -> str:
+    return normal(part).casefold()
+
+
+def _searched(files: dict[str, list[Parts]], wanted: dict[int, Parts]) -> dict[int, Parts]:
+    """The file of each row for which one alone fits."""
+    fitting = {row: _fitting(files, parts) for row, parts in wanted.items()}
+    return {row: fit[0] for row, fit in fitting.items() if len(fit) == 1}
+
+
+def _fitting(files: dict[str, list[Parts]], wanted: Parts) -> list[Parts]:
+    """The files whose paths end so; of several, those in the same case, then those that lie just there."""
+    if not wanted:
+        return []
+    suffix = os.path.splitext(wanted[-1])[1].lower()
+    fit = _ending(files, wanted, _folded, whole=suffix in SUFFIXES)
+    same = _ending(files, wanted, normal, whole=suffix in SUFFIXES) if len(fit) > 1 else []
+    there = [parts for parts in same or fit if len(parts) == len(wanted)]
+    return there if len(there) == 1 else same or fit
+
+
+def _ending(files, wanted: Parts, form, whole: bool) -> list[Parts]:
+    """The files whose last parts are those wanted, in this form; the name has its suffix where it is `whole`."""
+    folders, name = tuple(map(form, wanted[:-1])), form(wanted[-1])
+    found = []
+    for parts in files.get(_folded(wanted[-1]), ()):
+        own = form(parts[-1]) if whole else form(os.path.splitext(parts[-1])[0])
+        inside = tuple(map(form, parts[:-1]))
+        if own == name and inside[len(inside) - len(folders) :] == folders and len(inside) >= len(folders):
+            found.append(parts)
+    return found
+
+
+def _without_start(wanted: dict[int, Parts], name: str, base: Path, *, told: bool) -> dict[int, Parts]:
+    """The names without the folders that all begin with, where these are of another machine, or the list lies in them.
+
+    Args:
+        name: one of them as it is written.
+        told: whether the folder of the pictures was said.
+    """
+    common = _common(parts[:-1] for parts in wanted.values())
+    if not (PureWindowsPath(name).anchor or told):
+        own = [place for place, part in enumerate(common, start=1) if _folded(part) == _folded(base.name)]
+        common = common[: own[-1]] if own else ()
+    return {row: parts[len(common) :] for row, parts in wanted.items()} if common else {}
+
+
+def _common(folders: Iterable[Parts]) -> Parts:
+    folders = list(folders)
+    same = 0
+    for parts in zip(*folders, strict=False):
+        if len(set(parts)) > 1:
+            break
+        same += 1
+    return folders[0][:same]
