@@ -82,11 +82,11 @@ def find(folder: Path, known: Collection[str] = ()) -> Layout:
 
 def split_of(name: str) -> str:
     """The split that a name says by itself: "train" of `train`, `training_set` and `TrainImages2017`; else ""."""
-    split, rest = _read(name)
+    split, rest = read_split(name)
     return "" if rest else split
 
 
-def _read(name: str) -> tuple[str, tuple[str, ...]]:
+def read_split(name: str) -> tuple[str, tuple[str, ...]]:
     """The split in a name, if there is one, and its other words."""
     words = re.findall(r"[a-z]+|[^\W\d_a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
     words = [part for word in words for part in _parts(word)]
@@ -102,7 +102,7 @@ def _parts(word: str) -> tuple[str, ...]:
 
 def _splits(entries: list[Path], known: Collection[str]) -> dict[Path, str]:
     """{folder: split} of those that are one; none where they are classes, some of which are called like splits."""
-    read = {entry: _read(entry.name) for entry in entries}
+    read = {entry: read_split(entry.name) for entry in entries}
     several = {rest: {split for split, other in read.values() if split and other == rest} for _, rest in read.values()}
     # the other words of cats_train and cats_test are alike, those of train_station stand alone
     found = {entry: split for entry, (split, rest) in read.items() if split and (not rest or len(several[rest]) > 1)}
@@ -125,6 +125,9 @@ def _by_split(root: Path, splits: dict[Path, str], entries: list[Path]) -> Layou
         for entry, place in inner.items():
             places[name] = place if folders_of(place) or name != "train" else entry
             classes = classes or frozenset(map(loose, _names(folders_of(place))))
+    empty = [e for e in sorted(root.iterdir()) if e.is_dir() and split_of(e.name) and e not in entries]
+    for entry in empty:
+        warn(f"{entry} holds no pictures: it is left out.")
     told = [f"{place.relative_to(root)}/ is {name}" for name, place in places.items() if not _is_plain(place, root)]
     if told:
         say(f"{root}: {', '.join(told)}.")
@@ -142,7 +145,7 @@ def _innermost(folder: Path, classes: Collection[str]) -> Path:
         only = inside[0]
         if split_of(only.name) or loose(only.name) in classes:
             break
-        if has_pictures(only) and loose(only.name) != loose(folder.name) and set(_read(only.name)[1]) - AROUND:
+        if has_pictures(only) and loose(only.name) != loose(folder.name) and set(read_split(only.name)[1]) - AROUND:
             break  # a class by itself
         folder = only
     return folder

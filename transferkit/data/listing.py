@@ -16,6 +16,7 @@ from transferkit.data.matching import matched, say_matched
 from transferkit.data.walk import find_pictures, folders_of, is_circle, is_hidden, natural
 
 LISTS = (".csv", ".tsv", ".txt")  # suffixes of lists of pictures
+NO_LISTS = ("readme", "license", "licence", "classes", "requirements", "attribution")
 
 
 @dataclass(frozen=True)
@@ -159,17 +160,20 @@ def _warn_nested(folder: Path, nested: dict[str, set[str]]):
     several = {name: sorted(inside - {""}, key=natural) for name, inside in nested.items() if len(inside) > 1}
     if several:
         name, inside = next(iter(several.items()))
-        more = f", and so for {len(several) - 1:,} more classes" if len(several) > 1 else ""
+        others = "another class" if len(several) == 2 else f"{len(several) - 1:,} more classes"
+        more = f", and so for {others}" if len(several) > 1 else ""
         warn(
             f"{folder}: the pictures of {name}/{inside[0]}/{' and other folders' * (len(inside) > 1)} are counted to "
-            f"class {name!r}{more}; a class of its own lies beside {name}/, not in it."
+            f"class {name!r}{more}; if {inside[0]} is a class of its own, move its folder beside {name}/."
         )
 
 
 def _list_beside(folder: Path) -> str:
     """The sentence's ending where a list of the pictures may lie in the folder, or beside it."""
     places = [entry for place in (folder, folder.parent) for entry in sorted(place.iterdir())]
-    found = next((entry for entry in places if entry.suffix.lower() in LISTS and entry.is_file()), None)
+    lists = [entry for entry in places if entry.suffix.lower() in LISTS and entry.is_file()]
+    lists = [entry for entry in lists if entry.stem.lower() not in NO_LISTS]
+    found = min(lists, key=lambda entry: LISTS.index(entry.suffix.lower()), default=None)
     return f"; if {found.name} lists them with their classes, give --data {found}" if found else ""
 
 

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PureWindowsPath
 
+from transferkit.data.layout import read_split
 from transferkit.data.matching import normal
 from transferkit.data.walk import SUFFIXES, find_pictures
 from transferkit.lookup import nearest
@@ -16,11 +17,11 @@ from transferkit.lookup import nearest
 Parts = tuple[str, ...]
 
 
-def find_places(names: Sequence[str], root: Path, folder: str = "", suffix: str = "") -> tuple[list[str], str]:
+def find_places(names: Sequence[str], path: Path, folder: str = "", suffix: str = "") -> tuple[list[str], str]:
     """The path of each name, which is no file's where it was not found, and a few words on those found by search.
 
     Args:
-        root: folder of the list.
+        path: of the list. Of several files that fit, those of train.csv are in a folder train/.
         folder: of the pictures, as `--image-dir` says; by default the list's.
         suffix: that the names lack, as `--image-suffix` says.
 
@@ -28,36 +29,33 @@ def find_places(names: Sequence[str], root: Path, folder: str = "", suffix: str 
         FileNotFoundError: there is no such folder.
     """
     suffix = f".{suffix}" if suffix and not suffix.startswith(".") else suffix
-    base = folder_of(root, folder)
+    base, split = folder_of(path.parent, folder), read_split(path.stem)[0]
     paths = [os.path.join(base, name + suffix * (not name.endswith(suffix))) for name in names]
     lost = [row for row, path in enumerate(paths) if names[row] and not os.path.isfile(path)]
     if not lost:
         return paths, ""
     files = _files(base)
     wanted = {row: _parts(names[row]) for row in lost}
-    found = _searched(files, wanted)
+    found = _searched(files, wanted, split)
     if len(lost) == len(names) and not found:
-        found = _searched(files, _without_start(wanted, names[lost[0]], base, told=bool(folder)))
+        found = _searched(files, _without_start(wanted, names[lost[0]], base, told=bool(folder)), split)
     for row, inside in found.items():
         paths[row] = os.path.join(base, *inside)
-    first = next(iter(found), None)
-    words = (
-        ""
-        if first is None
-        else f"{len(found):,} pictures found by name: {names[first]!r} is {os.path.join(*found[first])}"
-    )
-    return paths, words
+    if not found:
+        return paths, ""
+    first = next(iter(found))
+    return paths, f"{len(found):,} pictures found by name: {names[first]!r} is {os.path.join(*found[first])}"
 
 
-def why_lost(name: str, root: Path, folder: str = "") -> str:
-    """Why a name of a list is no picture's, in a few words; "" if there is no more to say."""
-    base = folder_of(root, folder)
+def why_lost(name: str, path: Path, folder: str = "") -> str:
+    """Why a name of the list at this path is no picture's, in a few words; "" if there is no more to say."""
+    base = folder_of(path.parent, folder)
     if name and os.path.isdir(os.path.join(base, name)):
         return "a folder"
     if "://" in name:
         return "an address and no file"
-    fitting = [os.path.join(*inside) for inside in _fitting(_files(base), _parts(name))]
-    return f"which {' and '.join(fitting[:2])} fit" if fitting else ""
+    fitting = [os.path.join(*inside) for inside in _fitting(_files(base), _parts(name), "")]
+    return f"which {' and '.join(fitting[:2])} fit" if len(fitting) > 1 else ""
 
 
 def folder_of(root: Path, folder: str) -> Path:
@@ -91,21 +89,23 @@ def _folded(part: str) -> str:
     return normal(part).casefold()
 
 
-def _searched(files: dict[str, list[Parts]], wanted: dict[int, Parts]) -> dict[int, Parts]:
+def _searched(files: dict[str, list[Parts]], wanted: dict[int, Parts], split: str) -> dict[int, Parts]:
     """The file of each row for which one alone fits."""
-    fitting = {row: _fitting(files, parts) for row, parts in wanted.items()}
+    fitting = {row: _fitting(files, parts, split) for row, parts in wanted.items()}
     return {row: fit[0] for row, fit in fitting.items() if len(fit) == 1}
 
 
-def _fitting(files: dict[str, list[Parts]], wanted: Parts) -> list[Parts]:
-    """The files whose paths end so; of several, those in the same case, then those that lie just there."""
+def _fitting(files: dict[str, list[Parts]], wanted: Parts, split: str) -> list[Parts]:
+    """The files whose paths end so; of several those in the same case, of these the one just there, or in the split."""
     if not wanted:
         return []
     suffix = os.path.splitext(wanted[-1])[1].lower()
     fit = _ending(files, wanted, _folded, whole=suffix in SUFFIXES)
     same = _ending(files, wanted, normal, whole=suffix in SUFFIXES) if len(fit) > 1 else []
-    there = [parts for parts in same or fit if len(parts) == len(wanted)]
-    return there if len(there) == 1 else same or fit
+    fit = same or fit
+    there = [parts for parts in fit if len(parts) == len(wanted)]
+    inside = [parts for parts in fit if split and split in [read_split(part)[0] for part in parts[:-1]]]
+    return next((some for some in (there, inside) if len(some) == 1), fit)
 
 
 def _ending(files, wanted: Parts, form, whole: bool) -> list[Parts]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from transferkit.data import copies, listing, manifest, shards, tfds
+from transferkit.data.columns import Columns
 from transferkit.data.grouping import by_pattern, check_apart, lessened
 from transferkit.data.listing import Listing, Splits
 from transferkit.data.matching import matched, say_matched, warn_alike
@@ -79,7 +80,7 @@ def find_paths(wanted: Data) -> list[str]:
         FileNotFoundError, UnknownName, ValueError: as `find_parts`, but for labels and splits.
     """
     is_file = os.path.exists(wanted.data) and not os.path.isdir(wanted.data)
-    is_picture = is_file and Path(wanted.data).suffix.lower() not in manifest.SUFFIXES
+    is_picture = is_file and Path(wanted.data).suffix.lower() not in listing.LISTS
     kind = "picture" if is_picture else kind_of(wanted.data)
     _check_knobs(wanted, kind)
     if kind == "picture":
@@ -123,9 +124,8 @@ def _joined(parts: Iterable[Listing], classes: tuple[str, ...], where: str) -> L
 def _is_labelled(wanted: Data) -> bool:
     """Whether a source says of which class its pictures are."""
     if os.path.isfile(wanted.data):
-        return Path(wanted.data).suffix.lower() in manifest.SUFFIXES and manifest.has_labels(
-            wanted.data, wanted.label_col
-        )
+        is_list = Path(wanted.data).suffix.lower() in listing.LISTS
+        return is_list and manifest.has_labels(wanted.data, _columns(wanted))
     return kind_of(wanted.data) != "folder" or listing.has_classes(wanted.data)
 
 
@@ -179,9 +179,9 @@ def kind_of(data: str) -> str:
         return "tfds"
     check_there(data)
     if os.path.isfile(data):
-        if Path(data).suffix.lower() in manifest.SUFFIXES:
+        if Path(data).suffix.lower() in listing.LISTS:
             return "manifest"
-        raise ValueError(f"{data} is a file, but no {', '.join(manifest.SUFFIXES)}: {FORMS}.")
+        raise ValueError(f"{data} is a file, but no {', '.join(listing.LISTS)}: {FORMS}.")
     return "shards" if (Path(data) / shards.INDEX).is_file() else "folder"
 
 
@@ -209,8 +209,8 @@ def _read(wanted: Data) -> dict[str, Listing]:
     return _grouped(listing.find_parts(wanted.data), wanted.group_by, wanted.data)
 
 
-def _columns(wanted: Data) -> manifest.Columns:
-    return manifest.Columns(
+def _columns(wanted: Data) -> Columns:
+    return Columns(
         wanted.image_col, wanted.label_col, wanted.split_col, wanted.group_by, wanted.image_dir, wanted.image_suffix
     )
 

@@ -48,7 +48,7 @@ def find_pictures(folder: Path, ignored: Counter, *, deep: bool = True) -> list[
 
 def is_hidden(name: str) -> bool:
     """Whether a folder is never looked into: its name begins with a dot, or systems make it beside people's files."""
-    return name.startswith(".") or name.lower() in FOLDERS_OF_SYSTEMS
+    return name.startswith(".") or name.lower() in FOLDERS_OF_SYSTEMS | LEFT_BY_SYSTEMS
 
 
 def folders_of(folder: Path) -> list[Path]:
