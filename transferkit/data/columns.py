@@ -36,7 +36,7 @@ class Columns:
     suffix: str = ""
 
 
-def has_labels(header: list[str], rows: Rows) -> bool:
+def are_labelled(header: list[str], rows: Rows) -> bool:
     """Whether a table has columns of classes that are known as such."""
     image = _known(header, IMAGE_NAMES, set())
     rest = [name for name in header if name != image]

@@ -5,9 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 from transferkit.console import say, warn
-from transferkit.data import columns as known_columns
 from transferkit.data import ilsvrc
-from transferkit.data.columns import NO_SPLIT, Columns, settled
+from transferkit.data.columns import NO_SPLIT, Columns, are_labelled, settled
 from transferkit.data.grouping import by_pattern
 from transferkit.data.layout import SPLIT_NAMES, split_of
 from transferkit.data.listing import Listing, from_names
@@ -78,7 +77,7 @@ def read_paths(path: str | os.PathLike, wanted: Columns = Columns()) -> list[str
 
 def has_labels(path: str | os.PathLike, wanted: Columns = Columns()) -> bool:  # noqa: B008, it is frozen
     """Whether a list has a column of classes: the one that is asked for, or one that is known as such."""
-    return bool(wanted.label) or known_columns.has_labels(*_opened(Path(path).absolute(), wanted))
+    return bool(wanted.label) or are_labelled(*_opened(Path(path).absolute(), wanted))
 
 
 def _opened(path: Path, wanted: Columns) -> tuple[list[str], Rows]:
