@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from transferkit import models
 from transferkit.data import layout
 from transferkit.data.listing import find_labelled, has_classes, list_images
 from transferkit.data.sources import find_parts, listed
+from transferkit.network import with_head
 from transferkit.recipe import Data
+from transferkit.training import planning
 
 COMPOSED, APART = (unicodedata.normalize(form, "été") for form in ("NFC", "NFD"))
 
@@ -135,6 +138,14 @@ def test_a_run_s_classes_match_a_folder(tmp_path, capsys):
     made(tmp_path / "both", "birds", "Birds")
     with pytest.raises(ValueError, match="holds pictures of Birds"):  # which has one of its own name
         find_labelled(tmp_path / "both", ("birds", "fish"))
+
+
+def test_a_head_goes_on_for_classes_in_another_unicode_form(tiny, tmp_path):
+    network = with_head(models.load(tiny, "none"), [COMPOSED, "birds"])
+    listing = list_images(made(tmp_path, APART, "birds"))
+    assert planning._matched({"train": listing}, network)["train"].classes == (COMPOSED, "birds")
+    parts = {"train": listing}
+    assert planning._matched(parts, with_head(network, ["birds", "x"])) is parts
 
 
 def test_classes_that_look_the_same_are_warned_of(tmp_path, capsys):
