@@ -113,6 +113,13 @@ def test_a_folder_and_a_suffix_may_be_said(found, tmp_path):
         sources.find_parts(Data(str(tmp_path), image_dir="x"))
 
 
+def test_a_list_may_lie_in_the_folder_that_its_names_begin_with(found, tmp_path):
+    (tmp_path / "images").mkdir()
+    assert found(lines("pets/images/x/{n}.jpg,{c}", "image,label"), name="images/list.csv") == LABELS
+    with pytest.raises(ValueError, match="8 of 8 pictures"):
+        found(lines("pets/x/{n}.jpg,{c}", "image,label"), name="images/list.csv")
+
+
 def test_of_two_files_that_fit_none_is_guessed(found, tmp_path):
     for name in LABELS:
         (tmp_path / "test").mkdir(exist_ok=True)
@@ -148,6 +155,8 @@ def test_names_in_another_unicode_form_and_case(tmp_path):
         (lines("{n},a b", "id,label") + "p00,a\np01,b\n", "line 2: 'a b' in column 'label' looks like several labels"),
         (lines("{n},A|{c}", "id,label"), r"'A\|a' in column 'label' looks like several labels"),
         ("id,tags\np00,u v\np01,v w\np02,u w\np03,u v w\n", "'u v' in column 'tags' looks like several"),
+        ("id,label\np00,u;v\np01,v;w\np02,u;w\np03,u;v;w\n", "'u;v' in column 'label' looks like several"),
+        ("image,label,subset\np00,a,tran\np01,b,tset\n", "line 2: the split is 'tran', expected one of train"),
         (lines("{n},{one},1", "id,a,b"), "4 of 8 rows do not have exactly one class: in line 3, a and b are set of"),
         (lines("{n},{one},0", "id,a,b"), "4 of 8 rows do not have exactly one class: in line 2, none is set of"),
         ("image,label,split\np00,a,train\np01,b,\n", "'split', is blank in 1 of 2 rows, the first in line 3: fill it"),

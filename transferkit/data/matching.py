@@ -26,7 +26,7 @@ def loose(name: str) -> str:
     return " ".join(meant(name).casefold().replace("_", " ").replace("-", " ").split())
 
 
-FORMS = (normal, meant, loose)  # the surest first
+FORMS = (meant, loose)  # the surest first
 
 
 def matched(names: Iterable[str], classes: Sequence[str]) -> dict[str, str]:
