@@ -138,7 +138,7 @@ def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
             labels += [len(classes)] * len(pictures)
             paths += pictures
             classes.append(below.name)
-            nested[below.name] = {os.path.relpath(path, below).rpartition(os.sep)[0] for path in pictures}
+            nested[below.name] = {os.path.relpath(place, below) for place in set(map(os.path.dirname, pictures))}
         elif closed == ignored["closed folder"]:
             ignored[f"empty folder {below.name!r}"] += 1
     if not classes:
@@ -157,7 +157,7 @@ def _warn_nested(folder: Path, nested: dict[str, set[str]]):
     Args:
         nested: for each class the folders of its pictures, below its own.
     """
-    several = {name: sorted(inside - {""}, key=natural) for name, inside in nested.items() if len(inside) > 1}
+    several = {name: sorted(inside - {"."}, key=natural) for name, inside in nested.items() if len(inside) > 1}
     if several:
         name, inside = next(iter(several.items()))
         others = "another class" if len(several) == 2 else f"{len(several) - 1:,} more classes"

@@ -168,7 +168,11 @@ def _complain(path: Path, left: dict, total: int, columns: Columns):
     for kind, found in left.items():
         if found:
             line, name = found[0]
-            warn(f"{path.name}: {len(found)} of {total} rows left out, {kind}; the first: line {line}, {name[:80]!r}.")
+            why = why_lost(name, path, columns.folder) if kind == "missing picture" else ""
+            warn(
+                f"{path.name}: {len(found)} of {total} rows left out, {kind}; the first: line {line}, {name[:80]!r}"
+                f"{f', {why}' if why else ''}."
+            )
     if sum(map(len, left.values())) == total:
         unlabelled = len(left["row without a label"]) == total
         why = "the column of labels is empty" if unlabelled else "its rows lack a label or a picture, as said above"

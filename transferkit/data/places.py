@@ -7,6 +7,7 @@ found if one file alone fits. What folders a name has must fit too: `dogs/1.jpg`
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 
 from transferkit.data.layout import read_split
@@ -54,7 +55,7 @@ def why_lost(name: str, path: Path, folder: str = "") -> str:
         return "a folder"
     if "://" in name:
         return "an address and no file"
-    fitting = [os.path.join(*inside) for inside in _fitting(_files(base), _parts(name), "")]
+    fitting = [os.path.join(*inside) for inside in _fitting(_files(base), {0: _parts(name)}, "")[0]]
     return f"which {' and '.join(fitting[:2])} fit" if len(fitting) > 1 else ""
 
 
@@ -68,15 +69,10 @@ def folder_of(root: Path, folder: str) -> Path:
     return found
 
 
-def _files(base: Path) -> dict[str, list[Parts]]:
-    """The pictures below a folder: {name, or name without suffix, in lower case: the parts of the paths from there}."""
-    files = defaultdict(list)
-    for path in find_pictures(base, Counter()):
-        parts = tuple(os.path.relpath(path, base).split(os.sep))
-        name = _folded(parts[-1])
-        for key in {name, os.path.splitext(name)[0]}:
-            files[key].append(parts)
-    return files
+def _files(base: Path) -> list[Parts]:
+    """The parts of the path of each picture below a folder, from there."""
+    start = os.path.join(base, "")
+    return [tuple(path.removeprefix(start).split(os.sep)) for path in find_pictures(base, Counter())]
 
 
 def _parts(name: str) -> Parts:
@@ -85,39 +81,45 @@ def _parts(name: str) -> Parts:
     return tuple(part for part in path.parts if part not in (path.anchor, ".", ".."))
 
 
+@lru_cache(maxsize=100_000)
 def _folded(part: str) -> str:
     return normal(part).casefold()
 
 
-def _searched(files: dict[str, list[Parts]], wanted: dict[int, Parts], split: str) -> dict[int, Parts]:
+def _searched(files: list[Parts], wanted: dict[int, Parts], split: str) -> dict[int, Parts]:
     """The file of each row for which one alone fits."""
-    fitting = {row: _fitting(files, parts, split) for row, parts in wanted.items()}
+    fitting = _fitting(files, wanted, split)
     return {row: fit[0] for row, fit in fitting.items() if len(fit) == 1}
 
 
-def _fitting(files: dict[str, list[Parts]], wanted: Parts, split: str) -> list[Parts]:
-    """The files whose paths end so; of several those in the same case, of these the one just there, or in the split."""
-    if not wanted:
-        return []
-    suffix = os.path.splitext(wanted[-1])[1].lower()
-    fit = _ending(files, wanted, _folded, whole=suffix in SUFFIXES)
-    same = _ending(files, wanted, normal, whole=suffix in SUFFIXES) if len(fit) > 1 else []
-    fit = same or fit
+def _fitting(files: list[Parts], wanted: dict[int, Parts], split: str) -> dict[int, list[Parts]]:
+    """For each row the files whose paths end so, in lower case."""
+    ends = defaultdict(list)
+    for length in {len(parts) for parts in wanted.values()} - {0}:
+        for parts in files:
+            if len(parts) >= length:
+                *folders, name = map(_folded, parts[-length:])
+                ends[(*folders, name), True].append(parts)
+                ends[(*folders, os.path.splitext(name)[0]), False].append(parts)
+    found = {row: ends.get((tuple(map(_folded, parts)), _is_whole(parts)), []) for row, parts in wanted.items()}
+    return {row: _nearest(fit, wanted[row], split) if len(fit) > 1 else fit for row, fit in found.items()}
+
+
+def _is_whole(parts: Parts) -> bool:
+    """Whether the name has a suffix, which the file must have too."""
+    return bool(parts) and os.path.splitext(parts[-1])[1].lower() in SUFFIXES
+
+
+def _nearest(fit: list[Parts], wanted: Parts, split: str) -> list[Parts]:
+    """Of files that fit, the one in the same case, the one that lies just there, or the one in a folder of the split;
+    all of them, where that is not one alone."""
+    whole = _is_whole(wanted)
+    names = {parts: (*parts[:-1], parts[-1] if whole else os.path.splitext(parts[-1])[0]) for parts in fit}
+    plain = tuple(map(normal, wanted))
+    fit = [parts for parts in fit if tuple(map(normal, names[parts]))[-len(wanted) :] == plain] or fit
     there = [parts for parts in fit if len(parts) == len(wanted)]
     inside = [parts for parts in fit if split and split in [read_split(part)[0] for part in parts[:-1]]]
-    return next((some for some in (there, inside) if len(some) == 1), fit)
-
-
-def _ending(files, wanted: Parts, form, whole: bool) -> list[Parts]:
-    """The files whose last parts are those wanted, in this form; the name has its suffix where it is `whole`."""
-    folders, name = tuple(map(form, wanted[:-1])), form(wanted[-1])
-    found = []
-    for parts in files.get(_folded(wanted[-1]), ()):
-        own = form(parts[-1]) if whole else form(os.path.splitext(parts[-1])[0])
-        inside = tuple(map(form, parts[:-1]))
-        if own == name and inside[len(inside) - len(folders) :] == folders and len(inside) >= len(folders):
-            found.append(parts)
-    return found
+    return next((some for some in (fit, there, inside) if len(some) == 1), fit)
 
 
 def _without_start(wanted: dict[int, Parts], name: str, base: Path, *, told: bool) -> dict[int, Parts]:
