@@ -148,6 +148,25 @@ def test_sentences(cli, greys, numbers, pets, tmp_path, words, status, sentence)
     assert (found, out, sentence in err) == (status, "", True), err
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("0 cat\n1 big dog\n", ("cat", "big dog")),  # Teachable Machine's labels.txt
+        ("1: cat\n2: dog\n", ("cat", "dog")),
+        ("1,dog\n0,cat", ("cat", "dog")),
+        ("0\tcat\n1\tdog\n2\tcow", ("cat", "dog", "cow")),
+        ("0 cat\n2 dog\n", ("0 cat", "2 dog")),
+        ("0 cat\n0 dog\n", ("0 cat", "0 dog")),
+        ("7 up\n8 ball\n", ("7 up", "8 ball")),
+        ("0 cat\ndog\n", ("0 cat", "dog")),
+        ("0\n1\n10\n", ("0", "1", "10")),
+    ],
+)
+def test_numbers_before_names_are_their_order(tmp_path, text, names):
+    (tmp_path / "labels.txt").write_text(text)
+    assert naming.read(str(tmp_path / "labels.txt")) == names
+
+
 def test_a_network_with_names_takes_no_order(tiny):
     network = with_head(models.load(tiny, "none"), ["cat", "dog"])
     with pytest.raises(UnknownName, match="says what its classes are, cat, dog: leave out --class-order"):

@@ -70,12 +70,12 @@ def test_what_is_no_picture_is_counted(tmp_path):
     found = list_images(tmp_path)
     assert below(tmp_path, found.paths) == ["a/1.JPG", "a/2.WebP", "b/1.png"]
     assert found.ignored == {
-        "hidden": 3,
+        "hidden": 2,
+        "system folder": 1,
         ".txt": 2,
         "no suffix": 1,
         ".md": 1,
         "empty folder 'nothing'": 1,
-        "empty folder '__MACOSX'": 1,
         "outside the class folders": 1,
     }
 
@@ -128,12 +128,12 @@ def test_a_folder_that_may_not_be_read_is_counted_and_named(tmp_path, monkeypatc
         (("a/1.jpg",), "holds one class, 'a': two or more are needed"),
         (("a/1.txt", "b/1.jpg"), "holds one class, 'b'"),
         (("a/1.jpg", "b/1.jpg", "b/2.jpg"), "Class 'a' has 1 picture; a split needs at least 2"),
-        (("train/1.jpg", "test/2.jpg"), "train holds 1 pictures but no class folders"),
-        (("val/a/1.jpg", "test/a/1.jpg"), "holds test and val but no train"),
+        (("train/1.jpg", "test/2.jpg"), "train holds 1 picture but no class folders"),
+        (("val/a/1.jpg", "test/a/1.jpg"), "holds val and test but no train"),
         (("train/a/1.jpg", "val/a/1.jpg", "valid/a/1.jpg"), "holds two folders for val: val and valid"),
         (("train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg"), "val/ holds pictures of c; the classes known are a, b"),
         (("train/a/1.jpg", "train/b/1.jpg", "test/c/1.jpg"), "test/ holds pictures of c; the classes known are a, b"),
-        (("train/a/1.jpg", "train/b/1.jpg", "val/1.jpg"), "val holds 1 pictures but no class folders"),
+        (("train/a/1.jpg", "train/b/1.jpg", "val/1.jpg"), "val holds 1 picture but no class folders"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_told_why(tmp_path, names, sentence):
@@ -161,7 +161,7 @@ def test_pictures_beside_the_splits_are_not_lost_without_a_word(tmp_path):
     (tmp_path / "latest").symlink_to("train")
     assert len(find_splits(tmp_path).train) == 2
     tree(tmp_path, Evaluation="ab")
-    with pytest.raises(ValueError, match="holds Evaluation/ with 4 pictures beside train: .* Did you mean 'va"):
+    with pytest.raises(ValueError, match="holds Evaluation/ with pictures beside train: .* Did you mean 'va"):
         find_splits(tmp_path)
     assert find_labelled(tree(tmp_path, val="b"), ("a", "b"))[1] == "val"
 

@@ -61,7 +61,7 @@ def test_a_missing_picture_of_a_list_is_said_in_its_place(cli, finished, listed)
     [
         ("path\ngone.jpg\n", (), "1 of 1 pictures of"),
         ("path\n", (), "holds no rows"),
-        ("what\ngone.jpg\n", (), "no column that looks like the images: give --image-col; its columns are what"),
+        ("what\ngone\n", (), "no column that looks like the images: give --image-col; its columns are what"),
         ("what\ngone.jpg\n", ("--image-col", "wat"), "No column of list.csv is called 'wat'. Did you mean 'what'?"),
     ],
 )

@@ -1,9 +1,11 @@
 """CSV lists, groups and shards as sources of a job."""
 
 import json
+import ntpath
 import os
 import re
 import shutil
+from pathlib import PureWindowsPath
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import tensorflow as tf
 from pictures import folder
 
 import transferkit as tk
-from transferkit.data import decode, pipeline, problems, ranges, shards, sources
+from transferkit.data import decode, grouping, pipeline, problems, ranges, shards, sources, walk
 from transferkit.data.listing import Listing, complete
 from transferkit.lookup import UnknownName
 from transferkit.pixels import Pixels
@@ -298,3 +300,16 @@ def test_files_of_any_name_are_trained_on_listed_and_packed(cli, tiny, tmp_path)
     assert cli("evaluate", "run")[0] == 0
     assert cli("data", "pack", "odd", "--out", "packed")[0] == 0
     assert json.loads(cli("evaluate", "run", "--data", "packed", "--json")[1])["n"] == 12
+
+
+def test_patterns_have_slashes_on_any_system(monkeypatch):
+    monkeypatch.setattr(grouping, "PurePath", PureWindowsPath)
+    assert grouping.by_pattern(["ann\\1.jpg", "bob\\2.jpg"], "^(.+)/") == ("ann", "bob")
+
+
+def test_folders_on_two_drives(monkeypatch):
+    monkeypatch.setattr(os, "path", ntpath)
+    there = ["C:\\pets\\cat\\1.jpg", "D:\\more\\cat\\2.jpg"]
+    assert walk.common_folder(there) == "" and walk.below(there[1], "") == walk.below(there[1], "C:\\pets") == there[1]
+    assert walk.common_folder(there[:1] * 2) == there[0] and walk.below(there[0], "C:\\pets") == "cat\\1.jpg"
+    assert shards._names(there) == there and problems.place(Listing(tuple(there), (0, 0), ("cat",))) == ""

@@ -34,8 +34,10 @@ class Data:
 
     data: str = knob("", "Folder of class folders or of train/, val/, test/; list.csv; tfds:NAME; packed shards.")
     image_col: str = knob("", "Column of a CSV list with the paths; by its usual names if not given.")
-    label_col: str = knob("", "Column with the classes.")
-    split_col: str = knob("", "Column with train, val or test.")
+    label_col: str = knob("", "Column with the classes, or with commas between the columns of 0 and 1 of one each.")
+    split_col: str = knob("", "Column with train, val or test; none, if no column says that.")
+    image_dir: str = knob("", "Folder of the pictures of a list, if they are not below the list's own.")
+    image_suffix: str = knob("", "Suffix that the names in a list lack, as .jpg; by default it is looked for.")
     data_dir: str = knob("", "Folder of prepared TFDS data; by default TFDS's own.")
     group_by: str = knob("", "Column, or pattern on paths, of what stays on one side of the split: patients, bursts.")
     validation: float = knob(

@@ -11,7 +11,7 @@ PER_CLASS = 60  # classes the table shows
 
 
 @click.command(short_help="Look for what is wrong with a folder of pictures.")
-@options.knob_options("image_col", "label_col", "split_col", "data_dir")
+@options.knob_options(*options.SOURCE)
 @click.argument("data", type=options.source)
 @click.option(
     "--html", type=click.Path(dir_okay=False), help="Write a page with thumbnails, the same ones side by side."

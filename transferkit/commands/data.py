@@ -7,7 +7,7 @@ import click
 from transferkit import recipe
 from transferkit.commands import options
 
-source_options = options.knob_options("image_col", "label_col", "split_col", "data_dir")
+source_options = options.knob_options(*options.SOURCE)
 
 
 @click.group(short_help="Look at a folder of pictures and prepare it.")

@@ -11,7 +11,7 @@ from transferkit.pixels import CONVENTIONS
 
 @click.command(short_help="Check a run or a network on labelled pictures.")
 @click.argument("network")
-@options.knob_options("data", "image_col", "label_col", "split_col", "data_dir", "classes", "class_order")
+@options.knob_options("data", *options.SOURCE, "classes", "class_order")
 @click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @options.fit

@@ -60,6 +60,7 @@ class Size(click.ParamType):
         return spelled(shape)
 
 
+SOURCE = ("image_col", "label_col", "split_col", "image_dir", "image_suffix", "data_dir")  # how a source is to be read
 # knobs that are more than text or a number
 TYPES = {"data": source, "data_dir": FOLDER, "pca": FILE, "classes": FILE, "size": Size(16, 2048)}
 
@@ -92,7 +93,7 @@ def knob_options(*names: str):
 def feature_options(function):
     """The flags that say which features of what network and pictures; `source_and_spec` takes them."""
     flags = (
-        knob_options("data", "image_col", "label_col", "split_col", "data_dir", "base", "weights"),
+        knob_options("data", *SOURCE, "base", "weights"),
         click.option("--layer", help="Layers or cut points; commas between.  [default: pooled; of probe, several]"),
         click.option("--pool", default="avg", show_default=True, help="Of maps: avg, max, gem, flatten or none."),
         click.option("--crops", type=click.Choice(("1", "5")), default="1", help="5: average over the corners too."),

@@ -14,7 +14,7 @@ from transferkit.pixels import CONVENTIONS
 @click.command(short_help="Classify pictures with a run or a network.")
 @click.argument("network")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@options.knob_options("image_col", "data_dir", "classes")
+@options.knob_options("image_col", "image_dir", "image_suffix", "data_dir", "classes")
 @click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @options.fit

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from numbers import Real
+from pathlib import PurePath
 
 import numpy as np
 
@@ -108,6 +109,7 @@ def by_pattern(names, pattern: str, *, columns=()) -> tuple[str, ...]:
         search = re.compile(pattern).search
     except re.error as error:
         raise ValueError(f"--group-by {pattern!r} is no regular expression: {error}.") from None
+    names = [PurePath(name).as_posix() for name in names]  # a pattern's slash is that of any system
     found = [search(name) for name in names]
     lost = [name for name, match in zip(names, found, strict=True) if not match]
     if lost:

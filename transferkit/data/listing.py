@@ -8,22 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from transferkit import atomic
+from transferkit.console import warn
+from transferkit.data import layout
 from transferkit.data.grouping import hold_out, lessened
-from transferkit.data.walk import find_pictures, natural
-from transferkit.lookup import nearest
+from transferkit.data.layout import TREE
+from transferkit.data.matching import matched, say_matched
+from transferkit.data.walk import find_pictures, folders_of, is_circle, is_hidden, natural
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
 NOT_FILES = ("hidden", "closed folder")  # what find_pictures counts besides files of people
-TREE = "expected DIR/class/picture.jpg, or DIR/train/class/picture.jpg beside DIR/val and DIR/test"
+LISTS = (".csv", ".tsv", ".txt")  # suffixes of lists of pictures
+NO_LISTS = ("readme", "license", "licence", "classes", "requirements", "attribution")
 
 
 @dataclass(frozen=True)
@@ -58,15 +52,18 @@ class Listing:
         return {name: by_label[label] for label, name in enumerate(self.classes)}
 
     def under(self, classes: tuple[str, ...], where: str) -> "Listing":
-        """The same pictures, labelled by another order of classes that holds theirs.
+        """The same pictures, labelled by another order of classes that holds theirs; see `matching.matched`.
 
         Raises:
             ValueError: it does not hold one of theirs; `where` says whose it is.
         """
-        extra = [name for name in self.classes if name not in classes]
+        found = matched(self.classes, classes)
+        extra = [name for name in self.classes if name not in found]
         if extra:
             raise ValueError(f"{where} holds pictures of {_few(extra)}; the classes known are {_few(classes)}.")
-        index = [classes.index(name) for name in self.classes]
+        say_matched(found, where)
+        place = {name: number for number, name in enumerate(classes)}
+        index = [place[found[name]] for name in self.classes]
         return replace(self, labels=tuple(index[label] for label in self.labels), classes=tuple(classes))
 
     def take(self, rows) -> "Listing":
@@ -134,8 +131,9 @@ def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
     paths, labels, classes, ignored, without = [], [], [], Counter(), []
     entries = sorted((entry for entry in folder.iterdir() if _is_class_folder(entry)), key=natural)
     loose = find_pictures(folder, ignored, deep=False)
+    nested = {}
     for below in entries:
-        circle, others = _circle(below), Counter()
+        circle, others = is_circle(below), Counter()
         pictures = [] if circle else find_pictures(below, others)
         ignored += others
         if circle:
@@ -144,18 +142,50 @@ def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
             labels += [len(classes)] * len(pictures)
             paths += pictures
             classes.append(below.name)
+            nested[below.name] = {os.path.relpath(place, below) for place in set(map(os.path.dirname, pictures))}
         elif others - Counter({kind: others[kind] for kind in NOT_FILES}):
             ignored[f"folder {below.name!r} without a picture"] += 1
             without.append(below.name)
         elif not others["closed folder"]:
             ignored[f"empty folder {below.name!r}"] += 1
     if not classes:
-        found = f"{len(loose)} pictures but no class folders" if loose else "no pictures"
-        raise ValueError(f"{folder} holds {found}: {TREE}.")
+        found = f"{_count(loose)} but no class folders" if loose else "no pictures"
+        raise ValueError(f"{folder} holds {found}: {TREE}{_list_beside(folder)}.")
     if len(classes) < least:
         raise ValueError(f"{folder} holds one class, {classes[0]!r}: two or more are needed to tell apart.")
+    _warn_nested(folder, nested)
     ignored["outside the class folders"] += len(loose)
     return Listing(tuple(paths), tuple(labels), tuple(classes), dict(+ignored), without_pictures=tuple(without))
+
+
+def _warn_nested(folder: Path, nested: dict[str, set[str]]):
+    """Warn of class folders with several places of pictures.
+
+    Args:
+        nested: for each class the folders of its pictures, below its own.
+    """
+    several = {name: sorted(inside - {"."}, key=natural) for name, inside in nested.items() if len(inside) > 1}
+    if several:
+        name, inside = next(iter(several.items()))
+        others = "another class" if len(several) == 2 else f"{len(several) - 1:,} more classes"
+        more = f", and so for {others}" if len(several) > 1 else ""
+        warn(
+            f"{folder}: the pictures of {name}/{inside[0]}/{' and other folders' * (len(inside) > 1)} are counted to "
+            f"class {name!r}{more}; if {inside[0]} is a class of its own, move its folder beside {name}/."
+        )
+
+
+def _list_beside(folder: Path) -> str:
+    """The sentence's ending where a list of the pictures may lie in the folder, or beside it."""
+    places = [entry for place in (folder, folder.parent) for entry in sorted(place.iterdir())]
+    lists = [entry for entry in places if entry.suffix.lower() in LISTS and entry.is_file()]
+    lists = [entry for entry in lists if entry.stem.lower() not in NO_LISTS]
+    found = min(lists, key=lambda entry: LISTS.index(entry.suffix.lower()), default=None)
+    return f"; if {found.name} lists them with their classes, give --data {found}" if found else ""
+
+
+def _count(paths) -> str:
+    return f"{len(paths):,} picture{'s' * (len(paths) != 1)}"
 
 
 def from_names(paths, names, *, groups=(), ignored=None) -> Listing:
@@ -170,28 +200,21 @@ def find_parts(folder: str | os.PathLike) -> dict[str, Listing]:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: as `list_images`; or there is val/ or test/ but no train/, or another folder of pictures beside it.
+        ValueError: as `list_images` and `layout.find`; or another folder of pictures lies beside the splits.
     """
-    folders = _split_folders(folder)
-    if folders and "train" not in folders:
-        raise ValueError(f"{folder} holds {' and '.join(folders)} but no train: {TREE}.")
-    if folders:
-        _nothing_lost_beside(Path(folder), folders)
-    folders = folders or {"train": Path(folder)}
-    names = [name for name in ("train", "val", "test") if name in folders]
-    return {name: list_images(folders[name], least=1) for name in names}
+    found = layout.find(Path(folder).absolute())
+    if found.beside:
+        found.check_beside()
+    return _listed(found)
 
 
-def _nothing_lost_beside(folder: Path, splits: dict[str, Path]):
-    """Raise `ValueError` if a folder beside train/ is no split and holds pictures."""
-    known = {split.resolve() for split in splits.values()}
-    others = (e for e in folder.iterdir() if _is_class_folder(e) and e.resolve() not in known and not _circle(e))
-    for entry in sorted(others, key=natural):
-        if count := len(find_pictures(entry, Counter())):
-            raise ValueError(
-                f"{folder} holds {entry.name}/ with {count:,} picture{'s' * (count > 1)} beside train: rename or "
-                f"move it; names of splits are {', '.join(SPLIT_NAMES)}.{nearest(SPLIT_NAMES, entry.name)}"
-            )
+def find_some(folder: str | os.PathLike) -> dict[str, Listing]:
+    """The same, whatever lies beside the splits."""
+    return _listed(layout.find(Path(folder).absolute()))
+
+
+def _listed(found: layout.Layout) -> dict[str, Listing]:
+    return {"train" if name == "all" else name: list_images(place, least=1) for name, place in found.places.items()}
 
 
 def complete(parts: dict[str, Listing], *, validation: float, seed: int) -> Splits:
@@ -217,34 +240,10 @@ def find_labelled(folder: str | os.PathLike, classes: tuple[str, ...]) -> tuple[
     Raises:
         FileNotFoundError, ValueError: as `list_images`; or a class is none of the network's.
     """
-    folders = _split_folders(folder)
-    split = next((name for name in ("test", "val") if name in folders), "all")
-    chosen = folders.get(split, Path(folder))
-    return list_images(chosen, least=1).under(classes, str(chosen)), split
-
-
-def find_some(folder: str | os.PathLike) -> dict[str, Listing]:
-    """The listings of whichever of `train/`, `val/` and `test/` a folder has; one of class folders is all "train"."""
-    folders = _split_folders(folder) or {"train": Path(folder)}
-    return {name: list_images(place, least=1) for name, place in folders.items()}
-
-
-def _split_folders(folder: str | os.PathLike) -> dict[str, Path]:
-    """`{"train": ..., "val": ..., "test": ...}`, those that a folder has, by their usual names.
-
-    A folder test/ among others is a class of that name, unless there is a train/.
-    """
-    folder, found = Path(folder), {}
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {folder}: {TREE}.")
-    entries = sorted(entry for entry in folder.iterdir() if _is_class_folder(entry))
-    for entry in entries:
-        name = SPLIT_NAMES.get(entry.name.lower())
-        if name in found:
-            raise ValueError(f"{folder} holds two folders for {name}: {found[name].name} and {entry.name}.")
-        if name:
-            found[name] = entry
-    return found if "train" in found or len(found) == len(entries) else {}
+    places = layout.find(Path(folder).absolute(), classes).places
+    name = next(name for name in ("test", "val", "all", "train") if name in places)
+    listing = list_images(places[name], least=1).under(classes, str(places[name]))
+    return listing, "all" if name == "train" else name
 
 
 def _few(names, most: int = 20) -> str:
@@ -252,17 +251,12 @@ def _few(names, most: int = 20) -> str:
 
 
 def has_classes(folder: str | os.PathLike) -> bool:
-    """Whether a folder holds folders, which may be classes or splits."""
-    return any(map(_is_class_folder, Path(folder).iterdir()))
+    """Whether a folder holds folders of pictures, which may be classes or splits."""
+    return bool(folders_of(Path(folder)))
 
 
 def _is_class_folder(entry: Path) -> bool:
-    return entry.is_dir() and not entry.name.startswith(".")
-
-
-def _circle(entry: Path) -> bool:
-    """Whether a folder is a link to one that holds it."""
-    return entry.is_symlink() and entry.parent.resolve().is_relative_to(entry.resolve())
+    return entry.is_dir() and not is_hidden(entry.name)
 
 
 def split_rows(splits: Splits) -> list[dict]:

@@ -1,5 +1,6 @@
 """Which class each output of a network is, where the network does not say: by a file, or by an order of the classes."""
 
+import re
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -12,6 +13,7 @@ from transferkit.recipe import Model
 ORDERS = {"keras": str, "natural": natural}  # sort keys; Keras' image_dataset_from_directory sorts folders as text
 FILE = "--classes FILE, the name of each output on a line of its own"
 MOST = 12
+NUMBERED = re.compile(r"(\d+)(?:\s*[:,;]\s*|\s+)(\S.*)")  # a line of Teachable Machine's labels.txt: `0 cat`
 
 
 def named(network: Network, which: Model, classes: tuple[str, ...] = ()) -> Network:
@@ -55,7 +57,7 @@ def in_order(order: str, classes) -> tuple[str, ...]:
 
 
 def read(path: str) -> tuple[str, ...]:
-    """The names in a text file, one a line.
+    """The names in a text file, one a line; where each has its number before it, as `0 cat`, that is their order.
 
     Raises:
         ValueError: it is not text, a line between others is empty, or a name is there twice.
@@ -66,10 +68,23 @@ def read(path: str) -> tuple[str, ...]:
         raise ValueError(f"{path} is not a text file in UTF-8: expected the name of a class on each line.") from None
     if "" in names:
         raise ValueError(f"{path}, line {names.index('') + 1}: expected the name of a class, not an empty line.")
+    names = _numbered(names) or names
     for number, name in enumerate(names, start=1):
         if name in names[: number - 1]:
             raise ValueError(f"{path}, line {number}: {name!r} is there twice, expected a name for each output.")
     return tuple(names)
+
+
+def _numbered(lines: list[str]) -> list[str]:
+    """The names in the order of the numbers before them, which count the lines from 0 or 1; none where they do not."""
+    found = [NUMBERED.fullmatch(line) for line in lines]
+    if not all(found):
+        return []
+    by_number = {int(one[1]): one[2] for one in found}
+    start = min(by_number)
+    if start > 1 or len(by_number) < len(lines) or max(by_number) != start + len(lines) - 1:
+        return []
+    return [by_number[number] for number in sorted(by_number)]
 
 
 def asked(network: Network, classes: tuple[str, ...]) -> str:

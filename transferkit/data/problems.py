@@ -10,6 +10,7 @@ from transferkit.data.formats import FORMATS
 from transferkit.data.listing import Listing
 from transferkit.data.look import Look
 from transferkit.data.ranges import file_of, is_range, name_of
+from transferkit.data.walk import common_folder
 
 KINDS = {  # in the order of what they cost
     "leak": "the same picture in two splits",
@@ -127,7 +128,7 @@ def _of_classes(parts: dict[str, Listing], source: str) -> Iterator[Problem]:
 def place(part: Listing) -> str:
     """The folder of a listing's class folders, or of its shards."""
     below = {file_of(path) if is_range(path) else os.path.dirname(path) for path in part.paths}
-    return os.path.commonpath({os.path.dirname(os.path.abspath(path)) for path in below})
+    return common_folder({os.path.dirname(os.path.abspath(path)) for path in below})
 
 
 def _same(parts: dict[str, Listing], looks: dict[str, Look]) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from transferkit.console import track
 from transferkit.data import ranges
 from transferkit.data.grouping import by_pattern
 from transferkit.data.listing import Listing, from_names
+from transferkit.data.walk import below, common_folder
 
 INDEX = "shards.json"
 FORMAT = "transferkit shards 1"
@@ -98,8 +99,8 @@ def _names(paths) -> list[str]:
     """Names below the folder that all lie in; of pictures packed before, those they had then."""
     if any(map(ranges.is_range, paths)):
         return [ranges.name_of(path) for path in paths]
-    root = os.path.commonpath([os.path.dirname(path) for path in paths])
-    return [os.path.relpath(path, root) for path in paths]
+    root = common_folder(os.path.dirname(path) for path in paths)
+    return [below(path, root) for path in paths]
 
 
 def _example(tf, data: bytes, part: Listing, row: int, name: str) -> bytes:

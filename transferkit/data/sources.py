@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from transferkit.data import copies, listing, manifest, shards, tfds
+from transferkit.data.columns import Columns
 from transferkit.data.grouping import by_pattern, check_apart, lessened
 from transferkit.data.listing import Listing, Splits
+from transferkit.data.matching import matched, say_matched, warn_alike
+from transferkit.data.walk import below, common_folder
 from transferkit.lookup import nearest
 from transferkit.recipe import Data, Recipe
 
@@ -77,13 +80,13 @@ def find_paths(wanted: Data) -> list[str]:
         FileNotFoundError, UnknownName, ValueError: as `find_parts`, but for labels and splits.
     """
     is_file = os.path.exists(wanted.data) and not os.path.isdir(wanted.data)
-    is_picture = is_file and Path(wanted.data).suffix.lower() not in manifest.SUFFIXES
+    is_picture = is_file and Path(wanted.data).suffix.lower() not in listing.LISTS
     kind = "picture" if is_picture else kind_of(wanted.data)
     _check_knobs(wanted, kind)
     if kind == "picture":
         return [wanted.data]
     if kind == "manifest":
-        return manifest.read_paths(wanted.data, wanted.image_col)
+        return manifest.read_paths(wanted.data, _columns(wanted))
     if kind == "folder":
         return listing.find_pictures(Path(wanted.data), Counter())
     return [path for part in listed(wanted).values() for path in part.paths]
@@ -122,9 +125,8 @@ def _joined(parts: Iterable[Listing], classes: tuple[str, ...], where: str) -> L
 def _is_labelled(wanted: Data) -> bool:
     """Whether a source says of which class its pictures are."""
     if os.path.isfile(wanted.data):
-        return Path(wanted.data).suffix.lower() in manifest.SUFFIXES and manifest.has_labels(
-            wanted.data, wanted.label_col
-        )
+        is_list = Path(wanted.data).suffix.lower() in listing.LISTS
+        return is_list and manifest.has_labels(wanted.data, _columns(wanted))
     return kind_of(wanted.data) != "folder" or listing.has_classes(wanted.data)
 
 
@@ -178,19 +180,29 @@ def kind_of(data: str) -> str:
         return "tfds"
     check_there(data)
     if os.path.isfile(data):
-        if Path(data).suffix.lower() in manifest.SUFFIXES:
+        if Path(data).suffix.lower() in listing.LISTS:
             return "manifest"
-        raise ValueError(f"{data} is a file, but no {', '.join(manifest.SUFFIXES)}: {FORMS}.")
+        raise ValueError(f"{data} is a file, but no {', '.join(listing.LISTS)}: {FORMS}.")
     return "shards" if (Path(data) / shards.INDEX).is_file() else "folder"
 
 
 def listed(wanted: Data) -> dict[str, Listing]:
-    """`find_parts` of a source that may have one class alone."""
+    """`find_parts` of a source that may have one class alone, or no "train"."""
+    parts = _read(wanted)
+    known = next(iter(parts.values())).classes
+    for name, part in list(parts.items())[1:]:
+        found = matched(part.classes, known)
+        say_matched(found, f"{wanted.data}, {name}")
+        parts[name] = replace(part, classes=tuple(found.get(one, one) for one in part.classes))
+    warn_alike(_classes_of(parts), wanted.data)
+    return parts
+
+
+def _read(wanted: Data) -> dict[str, Listing]:
     kind = kind_of(wanted.data)
     _check_knobs(wanted, kind)
     if kind == "manifest":
-        columns = manifest.Columns(wanted.image_col, wanted.label_col, wanted.split_col, wanted.group_by)
-        return manifest.read_parts(wanted.data, columns)
+        return manifest.read_parts(wanted.data, _columns(wanted))
     if kind == "tfds":
         return _grouped(tfds.find_parts(wanted.data, wanted.data_dir), wanted.group_by, "")
     if kind == "shards":
@@ -198,9 +210,16 @@ def listed(wanted: Data) -> dict[str, Listing]:
     return _grouped(listing.find_parts(wanted.data), wanted.group_by, wanted.data)
 
 
+def _columns(wanted: Data) -> Columns:
+    return Columns(
+        wanted.image_col, wanted.label_col, wanted.split_col, wanted.group_by, wanted.image_dir, wanted.image_suffix
+    )
+
+
 def _check_knobs(wanted: Data, kind: str):
     """Raise `ValueError` if a knob is given that is for another kind of source."""
-    meant = dict.fromkeys(("image_col", "label_col", "split_col"), ("manifest", "a CSV file"))
+    of_lists = ("image_col", "label_col", "split_col", "image_dir", "image_suffix")
+    meant = dict.fromkeys(of_lists, ("manifest", "a CSV file"))
     for name, (right, what) in (meant | {"data_dir": ("tfds", "tfds:NAME")}).items():
         if getattr(wanted, name) and kind != right:
             raise ValueError(f"--{name.replace('_', '-')} is for {what}, and {wanted.data} is none.")
@@ -210,10 +229,8 @@ def _grouped(parts: dict[str, Listing], pattern: str, root: str) -> dict[str, Li
     """The listings with groups by a pattern on the paths below `root`."""
     if not pattern:
         return parts
-    root = (
-        os.path.abspath(root) if root else os.path.commonpath([path for part in parts.values() for path in part.paths])
-    )
+    root = os.path.abspath(root) if root else common_folder(path for part in parts.values() for path in part.paths)
     return {
-        name: replace(part, groups=by_pattern([os.path.relpath(path, root) for path in part.paths], pattern))
+        name: replace(part, groups=by_pattern([below(path, root) for path in part.paths], pattern))
         for name, part in parts.items()
     }

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from transferkit.atomic import read, write
 from transferkit.console import say, silenced, track
-from transferkit.data.listing import SPLIT_NAMES, Listing, from_names
+from transferkit.data.layout import SPLIT_NAMES
+from transferkit.data.listing import Listing, from_names
 from transferkit.lookup import UnknownName, nearest
 from transferkit.weights.fetch import home
 

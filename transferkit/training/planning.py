@@ -12,6 +12,7 @@ from transferkit import models, rules, zoo
 from transferkit.console import say, warn
 from transferkit.data import audit, augment, axes, copies, folds, naming, sources
 from transferkit.data.listing import Listing, Splits, complete
+from transferkit.data.matching import matched
 from transferkit.features import base_choice
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, at_size, cut_at, head_source, takes_dense, with_channels, with_fit, with_head
@@ -144,7 +145,7 @@ def _matched(parts: dict[str, Listing], network: Network) -> dict[str, Listing]:
     classes = parts["train"].classes
     if network.loaded and not network.named and len(network.classes) == len(classes):
         say(f"{naming.asked(network, classes)} Without that, its classifier is replaced by a new one.")
-    if set(classes) != set(network.classes):
+    if len(classes) != len(network.classes) or matched(classes, network.classes).keys() != set(classes):
         return parts
     return parts | {"train": parts["train"].under(network.classes, "train")}  # whose order the others take
 
@@ -246,6 +247,7 @@ def _anchored(recipe: Recipe) -> Recipe:
     paths = {
         "data": recipe.data.data,
         "data_dir": recipe.data.data_dir,
+        "image_dir": recipe.data.image_dir,
         "pca": recipe.augment.pca,
         "classes": recipe.model.classes,
         "base": "" if zoo.is_network(recipe.model.base) else recipe.model.base,

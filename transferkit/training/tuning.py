@@ -62,8 +62,9 @@ def finetune(
         UnknownName: a knob, network, layer or augmentation is not known.
         ValueError: a knob is out of range, or pictures, weights or folder cannot be used.
     """
-    if vain := {"data", "image_col", "label_col", "split_col", "data_dir", "group_by"} & knobs.keys():
-        raise UnknownName(f"{vain.pop()} is a knob of find_splits, which finds what is given here as train and val.")
+    of_sources = ("data", "image_col", "label_col", "split_col", "image_dir", "image_suffix", "data_dir", "group_by")
+    if vain := [name for name in of_sources if name in knobs]:
+        raise UnknownName(f"{vain[0]} is a knob of find_splits, which finds what is given here as train and val.")
     runs.check_free(out, overwrite=overwrite, base=base)
     wanted = Recipe().override(base=str(base), **knobs)
     given = Splits(train, train if val is None else val, test)  # which says what is no listing

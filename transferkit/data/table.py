@@ -1,0 +1,142 @@
+"""The rows of a text file: CSV of any delimiter and encoding, with or without a line of column names."""
+
+import csv
+import io
+import re
+from collections import Counter
+from pathlib import Path
+
+from transferkit.console import say, warn
+from transferkit.data.walk import SUFFIXES
+
+Rows = list[tuple[int, dict[str, str]]]  # line number, cell by column
+DELIMITERS = ",;\t|"
+UNNAMED = "column"  # and its number: what a column without a name is called
+LOOKED_AT = 20  # lines, to find the delimiter
+# `a picture.jpg 17`: a name that ends in a picture's suffix, spaces, and a label
+PAIR = re.compile(rf"\s*(?P<name>.+?(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))}))[ \t]+(?P<label>\S.*?)\s*", re.I)
+
+
+def read_table(path: Path) -> tuple[list[str], Rows]:
+    """Column names, and (line, row) of the rest. Columns without a name are `column 1` and so on.
+
+    A file whose first line names a picture has no column names. Empty columns without a name are left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has no rows, two columns of one name, or a quote that is never closed.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}: expected a CSV file with a column of pictures.")
+    text = _text(path)
+    lines = io.StringIO(text, newline="").readlines()
+    skipped, delimiter = _start(lines)
+    records = _records(path, lines, skipped, delimiter)
+    if not records:
+        raise ValueError(f"{path} holds no rows: expected a line of column names and a line for each picture.")
+    header, rows = _header(path, records)
+    width = max(len(header), *(len(cells) for _, cells in rows)) if rows else len(header)
+    names = [name or f"{UNNAMED} {place}" for place, name in enumerate(header + [""] * (width - len(header)), start=1)]
+    filled = {place for _, cells in rows for place, cell in enumerate(cells) if cell.strip()}
+    kept = [place for place in range(width) if place in filled or (place < len(header) and header[place])]
+    twice = [name for name, count in Counter(names[place] for place in kept).items() if count > 1]
+    if twice:
+        raise ValueError(f"{path} has two columns called {twice[0]!r}: rename one of them.")
+    if not rows:
+        raise ValueError(f"{path} holds no rows: expected a line of column names and a line for each picture.")
+    table = [(line, {names[at]: cells[at] if at < len(cells) else "" for at in kept}) for line, cells in rows]
+    return [names[place] for place in kept], table
+
+
+def is_picture(cell: str) -> bool:
+    """Whether a cell is the name of a picture, by its suffix."""
+    return cell.strip().lower().endswith(tuple(SUFFIXES))
+
+
+def unnamed(header: list[str]) -> bool:
+    """Whether a table has no line of column names."""
+    return all(re.fullmatch(rf"{UNNAMED} \d+", name) for name in header)
+
+
+def _text(path: Path) -> str:
+    """The file's text: UTF-8 or UTF-16, by its mark or by its zeros, else Windows-1252, which is said."""
+    data = path.read_bytes()
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", "replace")
+    zeros = [data[start:2000:2].count(0) for start in (0, 1)]  # high bytes of Latin letters
+    if max(zeros) > 0.4 * len(data[0:2000:2]) > 2.5 * min(zeros):
+        return data.decode("utf-16-be" if zeros[0] > zeros[1] else "utf-16-le", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        warn(f"{path} is no UTF-8 (line {line}) and is read as Windows-1252; save it as UTF-8 if names look wrong.")
+        return data.decode("cp1252", "replace")
+
+
+def _start(lines: list[str]) -> tuple[int, str]:
+    """How many lines come before the table, and its delimiter: "" where lines are a name, spaces and a label."""
+    skipped = next((place for place, line in enumerate(lines) if line.strip(f"{DELIMITERS} \r\n")), 0)
+    said = re.fullmatch(r'"?sep=(.)"?\s*', lines[skipped], re.I) if lines else None  # Excel's
+    if said:
+        return skipped + 1, said[1]
+    first = [line for line in lines[skipped : skipped + LOOKED_AT] if line.strip()]
+    spaced = first and all(PAIR.fullmatch(line) and not is_picture(line) for line in first)
+    if spaced and not any(delimiter in line for line in first for delimiter in DELIMITERS):
+        return skipped, ""
+    # one that is in every line, else the commonest of the first line
+    counts = {each: (min((line.count(each) for line in first), default=0), *(line.count(each) for line in first[:1]))
+              for each in DELIMITERS}  # fmt: skip
+    return skipped, max(DELIMITERS, key=counts.get)
+
+
+def _records(path: Path, lines: list[str], skipped: int, delimiter: str) -> list[tuple[int, list[str]]]:
+    """(line, cells) of each record that is not empty.
+
+    Raises:
+        ValueError: a quote is never closed, or it is no text file.
+    """
+    if not delimiter:
+        pairs = ((number, PAIR.fullmatch(line)) for number, line in enumerate(lines[skipped:], start=skipped + 1))
+        kept = [(number, line) for number, line in pairs if lines[number - 1].strip()]
+        damaged = next((number for number, line in kept if not line), None)
+        if damaged:
+            raise ValueError(f"{path}, line {damaged}: expected the name of a picture, a space and a label.")
+        return [(number, [line["name"], line["label"]]) for number, line in kept]
+    reader = csv.reader(lines[skipped:], delimiter=delimiter, skipinitialspace=True)
+    records, last = [], 0
+    try:
+        for cells in reader:
+            before, last = last, reader.line_num
+            if any(cell.strip() for cell in cells):
+                records.append((skipped + last, cells))
+        if records and last > before + 1:
+            _check_quotes(path, lines, skipped + before, delimiter)
+    except csv.Error as error:
+        _check_quotes(path, lines, skipped + last, delimiter)
+        line = skipped + last + 1
+        raise ValueError(f"{path}, line {line}: {error}; is it a list of pictures?") from None
+    return records
+
+
+def _check_quotes(path: Path, lines: list[str], done: int, delimiter: str):
+    """Raise `ValueError` if the row after this many lines opens a quote that nothing closes."""
+    rest = lines[done:]
+    first = next((place for place, line in enumerate(rest) if line.strip()), 0)
+    try:
+        list(csv.reader(rest, delimiter=delimiter, skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        if "unexpected end" in str(error) or ("field limit" in str(error) and '"' in rest[first]):
+            raise ValueError(
+                f"{path}, line {done + first + 1}: a quote opens and is never closed: close it or take it away."
+            ) from None
+
+
+def _header(path: Path, records: list[tuple[int, list[str]]]) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The names in the first record and the other records; no names where it is a picture's already."""
+    first = [cell.strip() for cell in records[0][1]]
+    numbers = len(first) == 1 and all(re.fullmatch(r"\d+|n\d{8}", "".join(cells).strip()) for _, cells in records)
+    if any(map(is_picture, first)) or numbers:
+        say(f"{path.name} has no line of column names.")
+        return [], records
+    return first, records[1:]
