@@ -44,7 +44,10 @@ STEP = 63  # of the 1000 outputs, 16 are kept
 def from_torchvision(name: str) -> dict:
     torchvision = load_torchvision()
     network = torchvision.models.get_model(name, weights=None, **OPTIONS.get(name, {}))
-    return of_torch(network, TORCHVISION_PIXELS, SQUARE if zoo.variant(name).fixed else ANY)
+    row = zoo.variant(name)
+    sizes = SQUARE if row.fixed else ANY
+    sizes = [(n, max(height, row.minimum), max(width, row.minimum)) for n, height, width in sizes]
+    return of_torch(network, TORCHVISION_PIXELS, sizes)
 
 
 def from_lite_package(name: str) -> dict:
