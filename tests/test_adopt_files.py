@@ -178,6 +178,15 @@ def test_names_of_keras_applications(monkeypatch, tmp_path):
         models.load("keras:MobileNetV2")
 
 
+def test_a_fault_in_keras_is_not_a_download_that_failed(monkeypatch):
+    def changed(**knobs):
+        raise TypeError("MobileNetV2() got an unexpected keyword argument 'weights'")
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", changed)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        models.load("keras:MobileNetV2")
+
+
 def test_unnamed_layers_are_numbered_in_their_network():
     names = [[layer.name for layer in adopt.application("keras:InceptionV3", "none").model.layers] for _ in range(2)]
     assert names[0] == names[1]

@@ -11,40 +11,36 @@ from transferkit.lookup import UnknownName
 from transferkit.pixels import CONVENTIONS, Pixels
 from transferkit.weights.catalogue import WeightSet, networks, sets, weight_set
 
-COUNTS = {"resnet18": 8, "resnet34": 8, "resnet50": 16, "resnet101": 7, "resnet152": 7}
-COUNTS |= {"alexnet": 1, "googlenet": 1, "vgg11": 2, "vgg13": 2, "vgg16": 3, "vgg19": 3}
-COUNTS |= dict.fromkeys(("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"), 2)
-COUNTS |= dict.fromkeys(LITE := ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"), 1)
-COUNTS |= dict.fromkeys(("resnet50_paper", "resnet101_paper", "resnet152_paper"), 1)
-ALL = [found for network in COUNTS for found in sets(network)]
-OF_TORCHVISION = [network for network in COUNTS if "_paper" not in network and network not in LITE]
+ALL = [found for network in networks() for found in sets(network)]
+OF_TORCHVISION = list(dict.fromkeys(found.network for found in ALL if found.source == "torchvision"))
 
 
 def test_every_network_with_sets_is_in_the_zoo():
-    assert set(networks()) == COUNTS.keys() <= zoo.variants().keys()
+    assert set(networks()) <= zoo.variants().keys()
 
 
-@pytest.mark.parametrize("network", COUNTS)
+@pytest.mark.parametrize("network", networks())
 def test_a_network_has_its_sets_under_tags_of_their_own(network):
     tags = [found.tag for found in sets(network)]
-    assert len(tags) == len(set(tags)) == COUNTS[network]
+    assert len(tags) == len(set(tags)) > 0
     assert all(tag == tag.lower() for tag in tags)
 
 
 @pytest.mark.parametrize("found", ALL, ids=lambda found: f"{found.network}.{found.tag}")
 def test_every_set_has_what_fetching_and_showing_need(found: WeightSet):
     assert found.source and found.licence and found.file
-    assert 10 < found.mb < 600
+    assert found.mb > 0
     assert found.bytes is None or found.mb == found.bytes / 1e6
     assert bool(found.url) != bool(found.package and found.path)
     assert (found.url or found.path).endswith(f"/{found.file}")
     assert bool(found.sha256) + bool(found.md5) == (found.source != "timm")
     assert found.sha256 is None or re.fullmatch("[0-9a-f]{8}|[0-9a-f]{64}", found.sha256)
     assert found.md5 is None or re.fullmatch("[0-9a-f]{32}", found.md5)
-    assert found.top1 is None or 55 < found.top1 < (found.top5 or 100) < 100.1
+    assert found.top1 is None or 0 < found.top1 < (found.top5 or 100) <= 100
     pixels = found.pixels
-    assert len(pixels.mean) == len(pixels.std) == 3 and 100 < min(pixels.mean) <= max(pixels.mean) < 128
-    assert pixels.crop == zoo.variant(found.network).size <= pixels.resize <= pixels.crop + 32
+    assert len(pixels.mean) == len(pixels.std) == zoo.variant(found.network).pixels.channels
+    assert 0 <= min(pixels.mean) <= max(pixels.mean) <= 255 and min(pixels.std) > 0
+    assert pixels.crop == zoo.variant(found.network).size <= pixels.resize
     assert pixels.interpolation in ("bilinear", "bicubic")
 
 
@@ -53,18 +49,9 @@ def test_a_digest_begins_as_the_file_name_says(found):
     assert found.sha256.startswith(re.search("-([0-9a-f]{8})[.]pth$", found.file)[1])
 
 
-def test_digests_known_whole():
-    whole = {found.file for found in ALL if found.sha256 and len(found.sha256) == 64}
-    assert whole == {
-        "alexnet-owt-7be5be79.pth",
-        "efficientnet-lite0-57934424.pth",
-        "efficientnet-lite1-77cc7160.pth",
-        "efficientnet-lite2-9656183e.pth",
-        "resnet18-f37072fd.pth",
-        "resnet50-0676ba61.pth",
-        "vgg16-397923af.pth",
-        "vgg19-dcbb9e9d.pth",
-    }
+@pytest.mark.parametrize("found", [found for found in ALL if found.package], ids=lambda found: found.file)
+def test_the_digest_of_a_file_that_a_package_carries_is_whole(found):
+    assert len(found.sha256) == 64
 
 
 def test_addresses():
@@ -97,7 +84,7 @@ def test_conventions_of_the_sets_that_differ():
     assert weight_set("resnet18", "a1_in1k").pixels.resize == 235  # floor(224 / 0.95)
     assert weight_set("resnet34", "ra4_e3600_r224_in1k").pixels.mean == (127.5, 127.5, 127.5)
     assert weight_set("googlenet").pixels == CONVENTIONS["tf"]
-    assert all(weight_set(network).pixels == zoo.variant(network).pixels for network in LITE)
+    assert all(found.pixels == zoo.variant(found.network).pixels for found in ALL if found.package)
     assert weight_set("efficientnet_lite2").pixels == Pixels((127.0,) * 3, (128.0,) * 3, 260, 292, "bicubic")
     assert weight_set("resnet18", "fb_ssl_yfcc100m_ft_in1k").licence == "cc-by-nc-4.0"
 

@@ -12,6 +12,7 @@ import sys  # noqa: E402
 
 from ray import cloudpickle  # noqa: E402
 
+from transferkit.cpus import available_cpus  # noqa: E402
 from transferkit.features import engine  # noqa: E402
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers do not have this folder on their path
@@ -33,7 +34,7 @@ def _part(folder, number):
 @pytest.mark.slow
 def test_two_workers_a_part_done_again_and_an_error_in_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a-token-of-this-test-alone-0123456789")  # none is written to the home folder
-    threads = str(max(1, os.cpu_count() // 2))
+    threads = str(max(1, available_cpus() // 2))
     done = dict(engine.run(functools.partial(_part, tmp_path), range(4), workers=2))
     assert done == {number: (number**2, threads) for number in range(4)}
     assert len(list(tmp_path.glob("1-*"))) == 2

@@ -19,11 +19,12 @@ from reference_weights import (
 from sklearn.datasets import load_sample_images
 
 from transferkit import models, zoo
-from transferkit.weights.catalogue import weight_set
+from transferkit.weights.catalogue import networks, weight_set
 from transferkit.weights.fetch import locate
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "reference.json").read_text("utf-8"))
-SLOW = {"resnet101", "resnet152", "vgg11", "vgg13", "vgg16", "vgg19", "vgg13_bn", "vgg16_bn", "vgg19_bn"}
+# the costly ones, but for one VGG
+SLOW = {name for name, row in zoo.variants().items() if row.multiply_adds > 5e9} - {"vgg11_bn"}
 NETWORKS = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RECORDED["networks"]]
 
 
@@ -34,6 +35,12 @@ def of_size(model, side):
     other = zoo.build(model.name, pixels=zoo.variant(model.name).pixels, num_classes=1000, size=side)
     other.set_weights(model.get_weights())
     return other
+
+
+@pytest.mark.parametrize("name", networks())
+def test_every_network_with_public_weights_is_recorded(name):
+    """Its publisher's answers: with a wrong name, activation or order of branches ours would be others."""
+    assert name in RECORDED["networks"], f"see CONTRIBUTING.md, and run: python tests/record_reference.py {name}"
 
 
 @pytest.mark.parametrize("name", NETWORKS)

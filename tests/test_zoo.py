@@ -1,5 +1,6 @@
 """Every network of the table: counts, names, cut points, saving for plain Keras, other precisions, another backend."""
 
+import dataclasses
 import functools
 import importlib.util
 import json
@@ -99,6 +100,27 @@ def test_cut_points(sketch):
     if "pooled" in names:  # All-CNN has none
         assert model.get_layer("pooled").output.shape == (None, row.features)
     assert model.get_layer(row.head).input.shape[-1] == row.features
+
+
+def test_minimum(sketch, monkeypatch):
+    """Every layer has a map of at least a pixel, and a pixel below one has not."""
+    row, model = sketch
+
+    def computes(side):
+        try:
+            whole = zoo.build(model.name, pixels=row.pixels, num_classes=2, size=side) if row.fixed else model
+            every_layer = keras.Model(whole.input, [layer.output for layer in whole.layers])
+            shapes = every_layer.compute_output_shape((1, side, side, row.pixels.channels))
+        except ValueError:
+            return False
+        return all(size > 0 for shape in shapes for size in shape[1:])
+
+    below = row.minimum - 1
+    with pytest.raises(UnknownName, match=f"at least {row.minimum} pixels, not {below}|size must be a side in pixels"):
+        zoo.build(model.name, pixels=row.pixels, num_classes=2, size=below)
+    monkeypatch.setitem(zoo.variants(), model.name, dataclasses.replace(row, minimum=0))  # or it would be refused
+    assert computes(row.minimum)
+    assert not below or not computes(below)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +224,22 @@ def test_jax(tmp_path):
     fill(model)
     expected = np.asarray(model(pictures(2, 64, 75), training=False))
     assert_near(np.load(tmp_path / "logits.npy"), expected, 1e-4)
+
+
+def smallest_of_families():
+    """The network of fewest parameters of each family; the larger ones of them are for the slow tests."""
+    found = {}
+    for name, row in sorted(zoo.variants().items(), key=lambda item: item[1].params):
+        found.setdefault(re.match("[a-z]+", name)[0], pytest.param(name, marks=[pytest.mark.slow] * (row.params > 5e6)))
+    return found.values()
+
+
+@pytest.mark.parametrize("name", smallest_of_families())
+def test_pictures_of_the_least_size_run_compiled(name):
+    row = zoo.variant(name)
+    model = zoo.build(name, pixels=row.pixels, num_classes=2, size=row.minimum)
+    images = pictures(1, row.minimum, row.minimum)[..., : row.pixels.channels]
+    assert np.isfinite(model.predict(images, verbose=0)).all()
 
 
 @pytest.mark.parametrize(("name", "size"), [("alexnet", 64), ("googlenet(aux=true)", 15)])

@@ -18,13 +18,11 @@ from reference_weights import (
 )
 
 from transferkit import zoo
-from transferkit.lookup import UnknownName
 from transferkit.pixels import Pixels
 from transferkit.weights.assign import assign, tensor_names
 
 CLASSICS = [name for name in zoo.variants() if name.startswith(("alexnet", "zfnet", "vgg", "lenet", "allcnn"))]
 FIXED = [name for name in CLASSICS if zoo.variant(name).fixed]
-LAST_MAP = {"lenet5": "c5", "allcnn_a": "stage3", "allcnn_b": "stage3", "allcnn_c": "stage3"}
 
 
 def build(name, size=None):
@@ -111,22 +109,6 @@ def test_cut_points(name):
     if "pooled" in expected_cuts(name):
         assert model.get_layer("pooled").output.shape == (None, zoo.variant(name).features)
         assert model.get_layer("pooled").input is marks[-2].output
-
-
-@pytest.mark.parametrize("name", CLASSICS)
-def test_minimum(name):
-    row = zoo.variant(name)
-    with without_weights():
-        model = build(f"{name}(convolutional_head=true)" if row.fixed else name)
-        last = [layer.name for layer in model.layers if layer.name.startswith("stage")][-1]
-        body = keras.Model(model.input, model.get_layer(LAST_MAP.get(name, last)).output)
-        channels = row.pixels.channels
-        assert body.compute_output_shape((1, row.minimum, row.minimum, channels))[1] >= 1
-        with pytest.raises(ValueError, match="would be (zero or )?negative"):
-            body.compute_output_shape((1, row.minimum - 1, row.minimum - 1, channels))
-        assert build(name, row.minimum).output_shape == (None, row.classes)
-        with pytest.raises(UnknownName, match=f"at least {row.minimum} pixels"):
-            build(name, row.minimum - 1)
 
 
 @pytest.mark.parametrize("name", CLASSICS)

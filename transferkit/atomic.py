@@ -51,6 +51,8 @@ def write(path: str | os.PathLike, content):
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except (AttributeError, NameError, TypeError):  # a fault in what is written; who goes on without a disk must see it
+        raise
     except Exception as error:  # h5py, safetensors and Keras each word a full disk in a type of their own
         reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
         raise OSError(f"{path} could not be written: {reason}.") from error

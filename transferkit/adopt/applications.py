@@ -82,6 +82,8 @@ def _downloaded(build, source: str) -> keras.Model:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # of a download Keras tells there; standard output is the answer's
             return build(weights="imagenet")
+    except (AttributeError, NameError, TypeError):  # a fault in Keras' code, or ours, is no download that failed
+        raise
     except Exception as error:  # `get_file` raises bare exceptions
         folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
         found = re.search(r"(https?://\S+?):? (?:(\S+) -- )?(.*)", str(error))

@@ -114,8 +114,10 @@ def left_out(step: Step) -> bool:
 
 def _measured(start, steps: list[Step]) -> Affine | None:
     """What steps do to pixels, found by trying: on pictures of one colour each, checked on noise."""
-    channels, side = start.shape[-1], start.shape[1] or 16
-    pictures = keras.Input((side, start.shape[2] or side, channels))
+    resized = [step.op.get_config() for step in steps if type(step.op).__name__ in GEOMETRY]
+    height, width = (resized[-1]["height"], resized[-1]["width"]) if resized else start.shape[1:3]
+    channels, height = start.shape[-1], height or 16
+    pictures = keras.Input((height, width or height, channels))
     values = {id(start): pictures}
     try:
         rebuilt(steps, values, skip=left_out)
@@ -127,7 +129,9 @@ def _measured(start, steps: list[Step]) -> Affine | None:
             probes[channel + 1, ..., channel] = 255.0
         probes[-1] = np.random.default_rng(0).integers(-255, 256, pictures.shape[1:])
         found = np.asarray(model(probes, training=False), "float64")
-    except Exception:  # operations that want another size or type: they are no scaling
+    except Exception:  # each backend has its own type for pictures of a wrong size
+        if pictures.shape[1:] == start.shape[1:] and not resized:
+            raise  # the size is the one the model was built for, so all of its operations take it
         return None
     offset = found[0, 0, 0]
     matrix = (found[1:-1, 0, 0] - offset).T / 255  # (outputs, inputs)

@@ -1,12 +1,12 @@
 """Many looks at once: what is known already from the cache, the rest in threads."""
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from itertools import islice
 
 from transferkit.console import track
+from transferkit.cpus import available_cpus
 from transferkit.data import known
 from transferkit.data.look import Look, look
 
@@ -23,7 +23,7 @@ def scan(paths: Sequence[str], *, what: str = "pictures") -> list[Look]:
         keys = [known.key_of(path) for path in paths]
         looks = list(known.recall(store, keys))
         new = [place for place, one in enumerate(looks) if one is None]
-        with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as threads:
+        with ThreadPoolExecutor(available_cpus() + 1) as threads:
             fresh = track(_in_order(threads, [paths[place] for place in new]), len(new), f"checking {what}")
             piece = []
             for place, one in zip(new, fresh, strict=True):

@@ -107,9 +107,9 @@ def _opened(prepared: Path, tfds):
             raise _damaged(prepared, f"its {name} is missing or damaged") from None
     try:
         return tfds.builder_from_directory(str(prepared))
-    except Exception:  # of whatever kind TFDS's parsers raise
+    except Exception as error:  # of whatever kind TFDS's parsers raise
         why = f"its dataset_info.json or features.json is damaged or of a TFDS other than {tfds.__version__}"
-        raise _damaged(prepared, why) from None
+        raise _damaged(prepared, why) from error
 
 
 def _damaged(prepared: Path, why: str) -> ValueError:

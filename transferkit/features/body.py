@@ -13,6 +13,7 @@ from keras import ops
 from PIL import Image
 
 from transferkit import adopt, models
+from transferkit.cpus import available_cpus
 from transferkit.data import geometry, pillow, pipeline
 from transferkit.evaluation.predict import BATCH, batch_for, run
 from transferkit.features.spec import FeatureSpec, identity
@@ -138,7 +139,7 @@ def _of_arrays(pictures, pixels: Pixels, places, *, batch_size: int):
         )
         return geometry.crops(image, np.array(picture.shape[:2]), pixels, places)
 
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(available_cpus() + 4) as threads:
         for at in range(0, len(pictures), batch_size):
             some = pictures[at : at + batch_size]
             yield np.stack(list(threads.map(view, some))), np.arange(at, at + len(some))

@@ -9,6 +9,8 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 
+from transferkit.cpus import available_cpus
+
 RETRIES = 3  # a part whose worker died is done again that often, and its error is then the part's own
 
 
@@ -33,7 +35,7 @@ def run(task: Callable[[int], object], numbers: Iterable[int], *, workers: int) 
 
     address = os.environ.get("RAY_ADDRESS", "")
     _answers(address)
-    machine = {} if address else {"address": "local", "num_cpus": max(workers, os.cpu_count())}
+    machine = {} if address else {"address": "local", "num_cpus": max(workers, available_cpus())}
     ray.init(**machine, include_dashboard=False, log_to_driver=False, logging_level="error")
     cpus, gpus = ([node["Resources"].get(kind, 0) for node in ray.nodes() if node["Alive"]] for kind in ("CPU", "GPU"))
     threads = next((n for n in range(int(max(cpus)), 1, -1) if sum(cpu // n for cpu in cpus) >= workers), 1)

@@ -11,6 +11,7 @@ import numpy as np
 
 from transferkit.cache import Vectors
 from transferkit.console import counted, silenced
+from transferkit.cpus import available_cpus
 from transferkit.data.formats import reason
 from transferkit.data.ranges import read_bytes
 from transferkit.features.spec import FeatureSpec, kind
@@ -115,7 +116,7 @@ def _digests(pictures: Sequence) -> tuple[dict[int, bytes], dict[int, str]]:
         told.update(np.ascontiguousarray(picture))
         return told.digest()
 
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(available_cpus() + 4) as threads:
         found = dict(enumerate(threads.map(digest, pictures)))
     errors = {row: why for row, why in found.items() if isinstance(why, str)}
     return {row: one for row, one in found.items() if row not in errors}, errors

@@ -48,7 +48,7 @@ def load_pipeline(path: str | os.PathLike):
                 pipeline = io.load(path, trusted=TRUSTED)
     except Exception as error:  # whatever zipfile, json and skops raise on a damaged file
         said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ValueError(f"{path} cannot be read: {said}.") from None
+        raise ValueError(f"{path} cannot be read: {said}.") from error
     if others:
         raise ValueError(
             f"{path} is not loaded: it holds {others[0]}, which is no type of scikit-learn or transferkit."
@@ -98,7 +98,7 @@ def classify_features(pipeline: Pipeline, features: np.ndarray, paths: Sequence[
     try:
         chances, scores = _scores(pipeline[1:], features)
     except Exception as error:  # of a file that was tampered with: whatever scikit-learn and NumPy raise
-        raise ValueError(f"The classifier is damaged: {(str(error).splitlines() or [error])[0]}.") from None
+        raise ValueError(f"The classifier is damaged: {(str(error).splitlines() or [error])[0]}.") from error
     best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     ranked = [
         [[classes[i], None if chances is None else round(float(chances[row, i]), 6)] for i in order]

@@ -14,6 +14,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from transferkit.lookup import UnknownName, shown
+from transferkit.training import slurm
 
 # Where a scheduler says a process's number: ours, Slurm's, a Kubernetes Job's with completion mode Indexed, Open MPI's.
 RANKS = ("TRANSFERKIT_WORKER", "SLURM_PROCID", "JOB_COMPLETION_INDEX", "OMPI_COMM_WORLD_RANK")
@@ -88,22 +89,10 @@ def _from_slurm(environment) -> Job | None:
     """One worker a node, in Slurm's order; TensorFlow's own reader sorts node10 before node9."""
     if "SLURM_PROCID" not in environment:
         return None
-    hosts, count = _hosts(environment.get("SLURM_STEP_NODELIST", "")), environment.get("SLURM_STEP_NUM_TASKS", "")
+    hosts, count = slurm.hosts(environment.get("SLURM_STEP_NODELIST", "")), environment.get("SLURM_STEP_NUM_TASKS", "")
     if count != str(len(hosts)):
         raise UnknownName(f"Slurm has {len(hosts)} nodes and {count or 'no'} tasks: start one task a node with srun.")
     return Job(tuple(f"{host}:{FIRST_PORT}" for host in hosts), int(environment["SLURM_PROCID"]))
-
-
-def _hosts(words: str) -> list[str]:
-    """The names in a Slurm list, as in `gpu[07-09,12],login1`."""
-    hosts = []
-    for name, numbers in re.findall(r"([^,\[\]]+)(?:\[([^\]]+)\])?", words):
-        if not numbers:
-            hosts.append(name)
-        for part in numbers.split(",") if numbers else ():
-            first, _, last = part.partition("-")
-            hosts += [f"{name}{number:0{len(first)}d}" for number in range(int(first), int(last or first) + 1)]
-    return hosts
 
 
 @cache

@@ -1,0 +1,80 @@
+"""What is found of a foreign model's own preprocessing: every network of Keras, operations of one size, and faults."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from test_adopt import fed, noise, same, shaken
+
+from transferkit import adopt
+from transferkit.adopt import applications, front, graph
+from transferkit.adopt.front import UnknownPixels
+
+# one network a family; those of DenseNet, EfficientNet, ResNetV2 and VGG are compared whole in test_adopt.py
+QUICK = ("ConvNeXtTiny", "EfficientNetV2B0", "InceptionV3", "MobileNet", "MobileNetV3Small", "ResNet50", "Xception")
+HUGE = ("ConvNeXtLarge", "ConvNeXtXLarge")  # gigabytes, of the same code as ConvNeXtTiny
+NETWORKS = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+    for name in applications.names()
+    if name not in HUGE
+]
+
+
+def preprocess_input(build):
+    """What Keras has its users do to the pictures for one of its networks."""
+    functions = [getattr(one, "preprocess_input", None) for one in vars(keras.applications).values()]
+    return next(one for one in functions if one and one.__module__ == inspect.unwrap(build).__module__)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_pixels_of_the_networks_of_keras_applications(name):
+    build, pictures = getattr(keras.applications, name), noise()
+    model = build(weights=None, include_top=False)
+    start = front.front_of(*graph.taken_apart(model))
+    affine, words = front.recognised(model, start, "", source=name)
+    wanted = preprocess_input(build)(pictures.copy())
+    np.testing.assert_allclose(fed(pictures, words.removeprefix("pixels: ").partition(",")[0]), wanted, atol=1e-4)
+    if not start.does:  # what has to be done before the network is all that is done
+        found = pictures * affine.scale + affine.offset
+        np.testing.assert_allclose(found[..., ::-1] if affine.flip else found, wanted, atol=1e-4)
+
+
+def classifier(side, scale):
+    pictures = keras.Input((side, side, 3))
+    x = layers.Conv2D(8, 3, activation="relu")(scale(pictures))
+    return shaken(keras.Model(pictures, layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(x))))
+
+
+def by_rows(x):
+    """Operations that take one size alone."""
+    x = ops.reshape(layers.Resizing(32, 32)(x), (-1, 32 * 32, 3))
+    return layers.Rescaling(1 / 255)(ops.reshape(x, (-1, 32, 32, 3)))
+
+
+def test_operations_behind_a_resizing_are_tried_at_its_size():
+    model = classifier(None, by_rows)
+    network = adopt.adopted(model)
+    assert network.loaded[1] == "pixels: raw, by its own arithmetic and Rescaling"
+    assert network.pixels.crop == 32
+    assert same(network, model)
+
+
+def test_operations_of_a_size_that_does_not_show_are_part_of_the_network():
+    mean_picture = np.full((48, 48, 3), 0.5, "float32")
+    model = classifier(None, lambda x: ops.subtract(x, mean_picture))
+    with pytest.raises(UnknownPixels):
+        adopt.adopted(model)
+    assert same(adopt.adopted(model, "unit"), model, "unit", side=48)
+
+
+def test_a_fault_is_not_taken_for_pixels_that_do_not_show(monkeypatch):
+    """As a newer Keras may bring one: a scaling that is there would silently not be found."""
+
+    def fails(*args, **kwargs):
+        raise AttributeError("Keras has no such method.")
+
+    monkeypatch.setattr(front, "rebuilt", fails)
+    with pytest.raises(AttributeError, match="no such method"):
+        adopt.adopted(classifier(32, layers.Rescaling(1 / 255)))
