@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 
+from transferkit.data.formats import SUFFIXES
 from transferkit.data.layout import read_split
 from transferkit.data.matching import normal
-from transferkit.data.walk import SUFFIXES, find_pictures
+from transferkit.data.walk import find_pictures
 from transferkit.lookup import nearest
 
 Parts = tuple[str, ...]

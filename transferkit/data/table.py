@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from transferkit.console import say, warn
-from transferkit.data.walk import SUFFIXES
+from transferkit.data.formats import SUFFIXES
 
 Rows = list[tuple[int, dict[str, str]]]  # line number, cell by column
 DELIMITERS = ",;\t|"
