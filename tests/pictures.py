@@ -30,6 +30,15 @@ def folder(root: Path, counts: dict[str, int]) -> Path:
     return Path(root)
 
 
+def training_view(data, pixels, choose):
+    """The steps of the training pipeline, one after the other, from a file's bytes to a view."""
+    from transferkit.data import decode, geometry
+
+    opened = decode.open_picture(data, pixels.channels)
+    window = geometry.training_window(opened, pixels, choose)
+    return geometry.training_view(decode.cut(data, opened, window, pixels.shape), window, opened, pixels)
+
+
 def encoded(picture: Image.Image, form="JPEG", **options) -> bytes:
     """A picture as the bytes of a file; JPEG without chroma subsampling unless told."""
     if form == "JPEG":

@@ -31,8 +31,7 @@ def grey(data):
 
 @tf.function(input_signature=(STRING, BOX, NUMBER))
 def part(data, window, cover):
-    picture, chosen, _ = decode.region(data, 3, lambda shape: window, cover)
-    return picture, chosen[2:]
+    return decode.cut(data, decode.open_picture(data, 3), window, cover), window[2:]
 
 
 def pixels(picture: Image.Image, mode="RGB") -> np.ndarray:

@@ -6,12 +6,12 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import tensorflow as tf
-from pictures import encoded, exif, photo
+from pictures import encoded, exif, photo, training_view
 from PIL import Image
 from test_geometry import SIDES, ramp, smooth
 
 from transferkit import pixels, zoo
-from transferkit.data import augment, decode, geometry
+from transferkit.data import augment, geometry
 from transferkit.lookup import UnknownName
 from transferkit.pixels import Pixels
 from transferkit.weights import catalogue
@@ -48,13 +48,17 @@ def _evaluation(wanted, places):
     return tf.function(lambda data: geometry.evaluation_views(data, wanted, places))
 
 
-def trained(data: bytes, wanted: Pixels, choose=decode.everything) -> np.ndarray:
+def everything(shape):
+    return tf.concat(((0, 0), shape), 0)
+
+
+def trained(data: bytes, wanted: Pixels, choose=everything) -> np.ndarray:
     return _training(wanted, choose)(tf.constant(data)).numpy().astype(float)
 
 
 @lru_cache
 def _training(wanted, choose):
-    return tf.function(lambda data: geometry.training_view(data, wanted, choose))
+    return tf.function(lambda data: training_view(data, wanted, choose))
 
 
 def apart(found, wanted) -> float:

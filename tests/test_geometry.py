@@ -8,10 +8,10 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import tensorflow as tf
-from pictures import encoded, exif, photo
+from pictures import encoded, exif, photo, training_view
 from PIL import Image
 
-from transferkit.data.geometry import evaluation_view, training_view
+from transferkit.data.geometry import evaluation_view
 from transferkit.pixels import Pixels
 
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}

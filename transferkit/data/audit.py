@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transferkit.console import say, warn
-from transferkit.data import decode, problems
+from transferkit.data import decode, faults, problems
 from transferkit.data.listing import Listing
 from transferkit.data.look import Look
 from transferkit.data.scan import scan
@@ -110,6 +110,11 @@ def check_lost(paths, lost: dict[str, str]):
 
 
 def reasons(paths, readable_rows) -> list[tuple[str, str]]:
-    """(path, reason) of every path whose row is not among the readable ones."""
+    """(path, reason) of every path whose row is not among the readable ones.
+
+    Raises:
+        RuntimeError: it was no picture's fault, but ours.
+    """
+    faults.check()
     lost = sorted(set(range(len(paths))) - set(map(int, readable_rows)))
     return [(paths[row], decode.why_unreadable(paths[row])) for row in lost]

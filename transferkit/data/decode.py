@@ -6,12 +6,12 @@ reads alike, and all that is asked for with alpha. The format is told by content
 """
 
 import os
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from transferkit.data import pillow, segments
-from transferkit.data.formats import opened, reason
+from transferkit.data import formats, pillow, segments
 from transferkit.data.ranges import is_range, read_bytes
 
 BY_PILLOW = 0  # in place of an orientation
@@ -30,7 +30,7 @@ def _orientation(data: bytes) -> np.int32:
     if not segments.has_metadata(data):
         return np.int32(1)
     try:
-        with opened(data) as image:
+        with formats.opened(data) as image:
             return np.int32(pillow.orientation(image))
     except Exception:  # of an error TensorFlow would print the traceback; Pillow's reader says it again
         return np.int32(BY_PILLOW)
@@ -86,59 +86,82 @@ def within(window, shape):
     return tf.concat((corner, tf.clip_by_value(window[:2] + window[2:], 0, shape) - corner), 0)
 
 
-def region(data, channels, choose, cover):
-    """Decode a part of a picture.
+class Opened(NamedTuple):
+    """A file before a part of its picture is chosen.
+
+    Attributes:
+        shape: (height, width) of the upright picture, int32.
+        turn: orientation of a JPEG that TensorFlow is to decode, else `BY_PILLOW`.
+        picture: (height, width, channels), uint8, of what Pillow has decoded; of others it is empty.
+    """
+
+    shape: tf.Tensor
+    turn: tf.Tensor
+    picture: tf.Tensor
+
+
+def open_picture(data, channels: int) -> Opened:
+    """Read the header of a JPEG, and all of any other file.
 
     Args:
         data: scalar string, the file.
         channels: 1, 3 or 4.
-        choose: window = choose(shape): from the upright (height, width) to (y, x, height, width), all int32. It may
-            reach beyond the picture, but not lie beside it.
+    """
+
+    def jpeg():
+        stored = tf.io.extract_jpeg_shape(data)[:2]
+        return tf.where(turn >= 5, stored[::-1], stored), tf.zeros((0, 0, channels), tf.uint8)
+
+    def other():
+        picture = tf.numpy_function(_pillow, (data, channels), tf.uint8, stateful=False)
+        picture = tf.ensure_shape(picture, (None, None, channels))
+        return tf.shape(picture)[:2], picture
+
+    turn = tf.constant(BY_PILLOW) if channels == 4 else orientation(data)
+    shape, picture = other() if channels == 4 else tf.cond(turn != BY_PILLOW, jpeg, other)
+    return Opened(tf.ensure_shape(shape, (2,)), turn, tf.ensure_shape(picture, (None, None, channels)))
+
+
+def cut(data, opened: Opened, window, cover):
+    """Decode a part of a picture.
+
+    Args:
+        data: scalar string, the file.
+        opened: of it, by `open_picture`.
+        window: (y, x, height, width) of the upright picture, int32. It may reach beyond; of one that lies beside, a
+            single pixel is decoded.
         cover: (height, width), or one number for both, that the window may not shrink below while it is decoded.
 
     Returns:
-        uint8 (h, w, channels), upright: what lies within the picture of the window; the window; and the picture's
-        shape. The window's part is h high and w wide, or it is divided by 2, 4 or 8 and rounded up.
+        uint8 (h, w, channels), upright: what lies within the picture of the window. It is h high and w wide, or
+        divided by 2, 4 or 8 and rounded up.
     """
+    shape, turn, picture = opened
+    channels, seen = picture.shape[2], within(window, shape)
+    seen = tf.cond(tf.reduce_all(seen[2:] > 0), lambda: seen, lambda: tf.constant((0, 0, 1, 1)))
 
-    def from_jpeg():
-        stored = tf.io.extract_jpeg_shape(data)[:2]
-        shape = tf.where(turn >= 5, stored[::-1], stored)
-        window = choose(shape)
-        scale, seen = covering_scale(window[2:], cover), within(window, shape)
+    def jpeg():
+        scale = covering_scale(window[2:], cover)
 
         def turned():
             # scaled, the last pixels of an uneven side lie outside in part; here they would be first and shift the rest
             exact = tf.where(tf.reduce_all(shape % 8 == 0), scale, 0)
             return upright(jpeg_window(data, stored_window(seen, shape, turn), exact, channels), turn)
 
-        return tf.cond(turn == 1, lambda: jpeg_window(data, seen, scale, channels), turned), window, shape
+        return tf.cond(turn == 1, lambda: jpeg_window(data, seen, scale, channels), turned)
 
-    def from_other():
-        picture = tf.numpy_function(_pillow, (data, channels), tf.uint8, stateful=False)
-        picture = tf.ensure_shape(picture, (None, None, channels))
-        shape = tf.shape(picture)[:2]
-        window = choose(shape)
-        y, x, height, width = tf.unstack(within(window, shape))
-        return picture[y : y + height, x : x + width], window, shape
+    def other():
+        y, x, height, width = tf.unstack(seen)
+        return picture[y : y + height, x : x + width]
 
-    if channels == 4:
-        picture, window, shape = from_other()
-    else:
-        turn = orientation(data)
-        picture, window, shape = tf.cond(turn != BY_PILLOW, from_jpeg, from_other)
-    return tf.ensure_shape(picture, (None, None, channels)), window, shape
+    part = other() if channels == 4 else tf.cond(turn != BY_PILLOW, jpeg, other)
+    return tf.ensure_shape(part, (None, None, channels))
 
 
 def whole(data, channels, cover=2**20):
-    """A whole picture, and its (height, width) before it shrank to no less than `cover`, as of `region`."""
-    picture, _, shape = region(data, channels, everything, cover)
-    return picture, shape
-
-
-def everything(shape):
-    """The window of a whole picture."""
-    return tf.concat(((0, 0), shape), 0)
+    """A whole picture, and its (height, width) before it shrank to no less than `cover`, as of `cut`."""
+    opened = open_picture(data, channels)
+    return cut(data, opened, tf.concat(((0, 0), opened.shape), 0), cover), opened.shape
 
 
 def _pillow(data: bytes, channels: int) -> np.ndarray:
@@ -156,12 +179,20 @@ def why_unreadable(path: str) -> str:
     """One line on why a picture that could not be decoded could not."""
     try:
         data = read_bytes(path)
-        if not data:
-            return "the file is empty"
+    except (OSError, ValueError) as error:
+        return formats.reason(error)
+    return why_undecodable(data) or formats.UNCERTAIN
+
+
+def why_undecodable(data: bytes) -> str:
+    """One line on why the bytes of a file are no picture; "" where they are one."""
+    if not data:
+        return "the file is empty"
+    try:
         pillow.read(data, 3)
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
-        return reason(error)
-    return "damaged"
+        return formats.reason(error)
+    return ""
 
 
 def reader(paths):

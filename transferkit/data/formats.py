@@ -26,6 +26,7 @@ FORMATS = {
 }
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 UNKNOWN = "no picture format that is known"
+UNCERTAIN = "damaged"  # of what one decoder refuses and another reads, or what could be read again later
 HEIF = re.compile(rb"(?s)....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)")  # the beginnings of HEIC and HEIF files
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 

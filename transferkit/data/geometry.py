@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from transferkit.data import decode, pillow
+from transferkit.data import decode, faults, pillow
 from transferkit.pixels import Pixels
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -156,6 +156,7 @@ def _views(data, pixels: Pixels, places) -> np.ndarray:
     return crops(picture, size, pixels, places)
 
 
+@faults.noted
 def crops(image: Image.Image, size, pixels: Pixels, places):
     """Crops of a picture, whose (height, width) was `size` before a DCT scale of 1 to 1/8."""
     sides, shape = np.array(image.size[::-1]), np.array(pixels.shape)
@@ -182,17 +183,34 @@ def _target(pixels: Pixels, places) -> np.ndarray:
     return np.array(pixels.uncropped if larger else pixels.shape)
 
 
-def training_view(data, pixels: Pixels, choose):
-    """A window of the picture that `choose` picks (see `decode.region`), by `pixels.fit`, resized to what is seen.
+def training_window(opened: decode.Opened, pixels: Pixels, choose):
+    """The window (y, x, height, width) of a picture that `choose` picks, by `pixels.fit`.
 
-    Decoded at a scale that leaves less than a factor of two, so a plain bilinear resize does not alias; what cannot
-    be decoded smaller and shrinks more is antialiased.
+    Args:
+        choose: window = choose(shape), from the upright (height, width), all int32. It may reach beyond the picture.
+    """
+    return _window(choose, pixels)(opened.shape)
+
+
+def training_view(picture, window, opened: decode.Opened, pixels: Pixels):
+    """A window of a picture, resized to what is seen.
+
+    It was decoded at a scale that leaves less than a factor of two, so a plain bilinear resize does not alias; what
+    cannot be decoded smaller and shrinks more is antialiased.
+
+    Args:
+        picture: what lies within the picture of the window, by `decode.cut`.
 
     Returns:
         uint8 (height, width, channels).
+
+    Raises:
+        InvalidArgumentError: in the graph, where the window lies beside the picture.
     """
-    fit, shape = FITS[pixels.fit], pixels.shape
-    picture, window, size = decode.region(data, pixels.channels, _window(choose, pixels), cover=shape)
+    fit, shape, size = FITS[pixels.fit], pixels.shape, opened.shape
+    beside = tf.debugging.assert_positive(decode.within(window, size)[2:], "A window lies beside its picture.")
+    with tf.control_dependencies([beside] if beside is not None else []):
+        picture = tf.identity(picture)
     reaches_beyond = tf.reduce_any(decode.within(window, size) != window)
     picture = tf.cond(reaches_beyond, lambda: _padded(picture, window, size, pixels), lambda: picture)
     shrinks = tf.shape(picture)[:2] > 2 * np.array(shape)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from transferkit.console import warn
+from transferkit.data import faults
 from transferkit.pixels import Pixels
 
 
@@ -35,9 +36,11 @@ def once(view, count: int, pixels: Pixels, *, memory: float, folder: Path):
     pictures = new(shape, np.uint8)
     known, nothing = np.zeros(count, bool), np.empty((0, *shape[2:]), np.uint8)
 
+    @faults.noted
     def recall(row):
         return pictures[row] if known[row] else nothing
 
+    @faults.noted
     def keep(row, picture):
         pictures[row], known[row] = picture, True
         return picture

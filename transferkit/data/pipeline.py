@@ -12,7 +12,7 @@ import tensorflow as tf
 from transferkit.data import decode, kept
 from transferkit.data.augment import Augmentation
 from transferkit.data.decode import reader
-from transferkit.data.geometry import evaluation_view, evaluation_views, training_view
+from transferkit.data.geometry import evaluation_view, evaluation_views, training_view, training_window
 from transferkit.data.listing import Listing
 from transferkit.data.order import Order
 from transferkit.pixels import Pixels
@@ -110,18 +110,33 @@ def _augmented(pairs, listing, pixels, augmentation: Augmentation, *, seed, keep
 
     plain = keep(plain) if keep else plain
 
-    def view(epoch, row):
+    def stream_of(epoch, row):
         # the seed of a picture's steps, told apart by their number
-        stream = tf.stack((tf.cast(row, tf.int64) * 2**20 + epoch, tf.cast(seed, tf.int64)))
-        if augmentation.window is None:
-            picture = plain(row)
-        else:
-            picture = training_view(read(paths[row]), pixels, lambda shape: augmentation.window(shape, stream))
+        return tf.stack((tf.cast(row, tf.int64) * 2**20 + epoch, tf.cast(seed, tf.int64)))
+
+    def stored(epoch, row):
+        return row, stream_of(epoch, row), plain(row)
+
+    def decoded(epoch, row):
+        data, stream = read(paths[row]), stream_of(epoch, row)
+        opened = decode.open_picture(data, pixels.channels)
+        window = training_window(opened, pixels, lambda shape: augmentation.window(shape, stream))
+        return row, stream, decode.cut(data, opened, window, pixels.shape), window, opened
+
+    def changed(row, stream, picture, *window):
+        picture = training_view(picture, *window, pixels) if window else picture
         for number, op in enumerate(augmentation.ops, start=1):
             picture = op(picture, stream + (0, number * 2**32))
         return picture, tf.one_hot(labels[row], len(listing.classes)), stream
 
-    return pairs.map(view, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    # pictures that cannot be read are skipped; errors in what is made of them are not, for they are ours
+    pictures = _skipping(pairs, stored if augmentation.window is None else decoded)
+    return pictures.map(changed, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _skipping(dataset, read):
+    """What `read` makes of each element, but of those where it raises an error."""
+    return dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
 
 
 def stored(maps: Sequence[np.ndarray], rows: np.ndarray, labels: np.ndarray, order: Order, *, views: int = 1):
@@ -185,8 +200,7 @@ def _in_order(paths, view, batch_size: int):
     def with_row(row, path):
         return view(path), row
 
-    dataset = rows.map(with_row, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
-    return dataset.batch(batch_size).prefetch(2)
+    return _skipping(rows, with_row).batch(batch_size).prefetch(2)
 
 
 @cache
@@ -261,7 +275,7 @@ def readable(paths, channels: int):
             return row, tf.reduce_min(size)
 
     rows = tf.data.Dataset.from_tensor_slices(_strings(paths)).enumerate()
-    return rows.map(look, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors().as_numpy_iterator()
+    return _skipping(rows, look).as_numpy_iterator()
 
 
 def clocked(dataset):

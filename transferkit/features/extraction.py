@@ -12,7 +12,8 @@ import numpy as np
 from transferkit.cache import Vectors
 from transferkit.console import counted, silenced
 from transferkit.cpus import available_cpus
-from transferkit.data.formats import reason
+from transferkit.data import faults
+from transferkit.data.formats import UNCERTAIN, reason
 from transferkit.data.ranges import read_bytes
 from transferkit.features.spec import FeatureSpec, kind
 
@@ -78,10 +79,11 @@ def extract_block(
         tick(len(pictures) - len(new))
         if new:
             _compute(pictures, new, spec, found, stores, tick)
-            fresh = {digest: _why(pictures[row]) for digest, row in new.items() if digest not in found[0]}
-            lost |= fresh
+            faults.check()
+            fresh = {digest: _why(pictures[row], digest) for digest, row in new.items() if digest not in found[0]}
+            lost |= {digest: why for digest, (why, _) in fresh.items()}
             for store in stores:
-                store.remember_reasons(fresh)
+                store.remember_reasons({digest: why for digest, (why, lasts) in fresh.items() if lasts})
     errors |= {row: lost[digest] for row, digest in digests.items() if digest in lost}
     rows = [row for row in digests if row not in errors]
     shapes = shapes_of(spec, cache=cache) if not rows else [None] * len(found)
@@ -144,10 +146,16 @@ def _body():
         return importlib.import_module("transferkit.features.body")
 
 
-def _why(picture) -> str:
-    from transferkit.data.decode import why_unreadable
+def _why(path: str, digest: bytes) -> tuple[str, bool]:
+    """Why a picture could not be read, and whether that is in its content: a file that has gone may come back."""
+    from transferkit.data.decode import why_undecodable
 
-    return why_unreadable(picture)
+    try:
+        data = read_bytes(path)
+    except (OSError, ValueError) as error:
+        return reason(error), False
+    why = why_undecodable(data)
+    return why or UNCERTAIN, bool(why) and hashlib.sha256(data).digest() == digest
 
 
 def _column(vectors: list[np.ndarray], shape, l2: bool) -> np.ndarray:

@@ -1,0 +1,92 @@
+"""A picture that cannot be read is skipped; an error in what is made of it ends the job, and no picture is blamed."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import transferkit as tk
+from transferkit.data import augment, faults, geometry, kept, pillow, pipeline
+from transferkit.data.listing import list_images
+from transferkit.data.order import Order
+from transferkit.features.extraction import extract
+from transferkit.features.spec import FeatureSpec
+from transferkit.pixels import Pixels
+
+PIXELS = Pixels(crop=24, resize=28)
+
+
+def broken(picture, stream):
+    with tf.control_dependencies([tf.debugging.assert_less(tf.reduce_max(tf.cast(picture, tf.int32)), -1)]):
+        return tf.identity(picture)
+
+
+def nan(shape, stream):
+    return tf.concat((shape + 3, shape), 0)  # beside the picture
+
+
+def given(listing, augmentation, **more):
+    order = Order(listing.labels, 4, seed=0, epochs=range(1))
+    return list(pipeline.training(listing, PIXELS, augmentation, order, **more))
+
+
+@pytest.mark.parametrize("line", ["none", "crop(0.5)"])
+def test_an_error_of_a_step_ends_the_job(pets, line):
+    listing = list_images(pets)
+    plain = augment.parse(line)
+    assert len(given(listing, plain)) == 6
+    with pytest.raises(tf.errors.InvalidArgumentError, match="assertion failed"):
+        given(listing, dataclasses.replace(plain, ops=(broken,)))
+
+
+def test_a_window_beside_the_picture_ends_the_job(pets):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="A window lies beside its picture"):
+        given(list_images(pets), dataclasses.replace(augment.parse("none"), window=nan))
+
+
+def test_a_damaged_picture_ends_nothing(data):
+    root = data({"cat/broken.jpg": b"\xff\xd8\xff\xe0broken", "dog/empty.png": b"", "dog/text.png": b"text"})
+    listing = list_images(root)
+    for line in ("none", "crop(0.5)"):
+        assert given(listing, augment.parse(line))
+
+
+def test_an_error_in_the_view_is_no_damaged_picture(cli, finished, pets, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr(geometry, "crops", faults.noted(fail))
+    with pytest.raises(RuntimeError, match="its view failed: ZeroDivisionError: of ours"):
+        finished.predict([str(pets / "cat" / "000.jpg")])
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        tk.extract_to("features", FeatureSpec("tiny", "none", size=33), list_images(pets))
+    status, _, error = cli("predict", finished.folder, pets / "dog" / "000.jpg")
+    assert status == 1 and "RuntimeError: A picture was read, but its view failed: ZeroDivisionError" in error
+
+
+def test_an_error_in_what_is_kept_is_no_damaged_picture(pets, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("the disk has gone")
+
+    monkeypatch.setattr(kept.OnDisk, "__setitem__", fail)
+    given(list_images(pets), augment.parse("none"), memory=0, folder=tmp_path)
+    with pytest.raises(RuntimeError, match="its view failed: OSError: the disk has gone"):
+        faults.check()
+
+
+def test_why_a_picture_was_missing_is_remembered_of_its_content_alone(data, monkeypatch):
+    root = data({"cat/broken.jpg": b"\xff\xd8\xff\xe0broken"})
+    spec, listing = FeatureSpec("tiny", "none", size=32), list_images(root)
+    reads = []
+
+    def gone(data, *_):
+        reads.append(data)
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:  # it goes between its digest and its pixels
+        patch.setattr(pillow, "shrunk", gone)
+        first = extract(listing.paths, spec)
+    assert reads and len(first.rows) == 0
+    again = extract(listing.paths, spec)
+    assert len(again.rows) == 6 and np.isfinite(again.features).all()
