@@ -91,6 +91,13 @@ def test_folders_of_ids(tmp_path, capsys):
     assert "'n01440764' is 'tench'" in capsys.readouterr().err
 
 
+def test_ids_of_a_dog_and_a_jacket_do_not_look_the_same(capsys):
+    matching.warn_alike(imagenet.synsets(), "imagenet")
+    assert not capsys.readouterr().err
+    ids = {"n02113186": "Cardigan", "n02963159": "cardigan"}
+    assert matching.matched(ids, imagenet.class_names(1000)) == ids
+
+
 def test_a_run_on_ids_knows_names_and_the_other_way_round():
     assert matching.matched(["tench", "goldfish"], ["n01443537", "n01440764"]) == {
         "tench": "n01440764",

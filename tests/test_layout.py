@@ -97,6 +97,13 @@ def test_what_may_be_either_stops_with_the_way_out(tmp_path, folders, sentence):
         find_parts(Data(str(made(tmp_path, *folders))))
 
 
+def test_a_list_beside_any_folder_is_not_suggested(tmp_path):
+    with pytest.raises(ValueError, match=r"beside DIR/val and DIR/test\.$"):
+        list_images(made(tmp_path, "holiday", "taxes.csv") / "holiday")
+    with pytest.raises(ValueError, match=r"if labels.csv lists them with their classes, give --data .*labels.csv\.$"):
+        list_images(made(tmp_path, "images", "images/labels.csv", "README.txt") / "images")
+
+
 @pytest.mark.parametrize(
     ("folders", "said"),
     [

@@ -176,9 +176,11 @@ def _warn_nested(folder: Path, nested: dict[str, set[str]]):
 
 
 def _list_beside(folder: Path) -> str:
-    """The sentence's ending where a list of the pictures may lie in the folder, or beside it."""
-    places = [entry for place in (folder, folder.parent) for entry in sorted(place.iterdir())]
-    lists = [entry for entry in places if entry.suffix.lower() in LISTS and entry.is_file()]
+    """The sentence's ending where a list of the pictures may lie in the folder, or beside train/ or images/."""
+    is_part = not layout.read_split(folder.name)[1] and os.access(folder.parent, os.R_OK | os.X_OK)
+    places = (folder, folder.parent) if is_part else (folder,)
+    entries = [entry for place in places for entry in sorted(place.iterdir())]
+    lists = [entry for entry in entries if entry.suffix.lower() in LISTS and entry.is_file()]
     lists = [entry for entry in lists if entry.stem.lower() not in NO_LISTS]
     found = min(lists, key=lambda entry: LISTS.index(entry.suffix.lower()), default=None)
     return f"; if {found.name} lists them with their classes, give --data {found}" if found else ""

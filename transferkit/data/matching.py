@@ -21,9 +21,14 @@ def meant(name: str) -> str:
     return synsets().get(name[:9], name) if len(name) == 9 or name[9:10] in ("_", "-", " ") else name
 
 
+def letters(name: str) -> str:
+    """The name in any case, with spaces for underscores and dashes."""
+    return " ".join(normal(name).casefold().replace("_", " ").replace("-", " ").split())
+
+
 def loose(name: str) -> str:
-    """The same in any case, with spaces for underscores and dashes."""
-    return " ".join(meant(name).casefold().replace("_", " ").replace("-", " ").split())
+    """What the name means, in any case and so on."""
+    return letters(meant(name))
 
 
 FORMS = (meant, loose)  # the surest first
@@ -59,7 +64,7 @@ def warn_alike(classes: Iterable[str], where: str):
     """Warn of classes of one source whose names look the same."""
     by_form = {}
     for name in classes:
-        by_form.setdefault(loose(name), []).append(name)
+        by_form.setdefault(letters(name), []).append(name)
     alike = [names for names in by_form.values() if len(names) > 1]
     if alike:
         shown = "; ".join(" and ".join(map(ascii_where_same, names)) for names in alike[:SHOWN])
