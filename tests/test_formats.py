@@ -1,5 +1,6 @@
 """What is a picture is decided by its content, by one function, and damage beside the pixels does not matter."""
 
+import io
 import os
 import struct
 import sys
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from odd_pictures import before_chunk, behind_start, chunk, plain, segment, tiff_block
+import tensorflow as tf
+from odd_pictures import before_chunk, behind_start, chunk, exif, plain, segment, tiff_block
 from pictures import encoded, folder, photo
-from PIL import EpsImagePlugin, Image, features
+from PIL import EpsImagePlugin, Image, ImageOps, features
 
-from transferkit.data import formats, pillow
+from transferkit.data import decode, formats, pillow
 from transferkit.data.decode import why_unreadable
 from transferkit.data.listing import find_parts, list_images
 from transferkit.data.look import look
@@ -125,6 +127,19 @@ def test_damage_beside_the_pixels_does_not_matter(tmp_path, name):
     seen = look(write(tmp_path / "a.png", data))
     assert (seen.reason, seen.turn, seen.width) == ("", 1, 50)
     assert np.array_equal(pillow.read(data, 3), np.asarray(WIDE))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [segment(0xED, b"Photoshop 3.0\x008BIM\4"), segment(0xEE, b"Adobe"), segment(0xE2, b"MPF\0II*\0\xff\xff\xff\xff")],
+    ids=["photoshop", "adobe", "mpf"],
+)
+def test_damage_in_segments_of_a_jpeg_does_not_matter(tmp_path, odd):
+    right = ImageOps.exif_transpose(Image.open(io.BytesIO(behind_start(plain(), exif(6)))))
+    data = behind_start(plain(), odd, exif(6))
+    assert look(write(tmp_path / "a.jpg", data)).turn == 6
+    assert np.array_equal(pillow.read(data, 3), np.asarray(right))
+    assert np.array_equal(decode.whole(tf.constant(data), 3)[0], np.asarray(right))
 
 
 def test_what_turns_a_picture_is_kept_when_text_is_left_out():
