@@ -68,7 +68,7 @@ def shrunk(data: bytes, channels: int, least: Callable[[np.ndarray], np.ndarray]
 
 
 def with_image(data: bytes, use: Callable[[Image.Image, bytes], Result]) -> Result:
-    """use(image, data) of an opened picture; of a PNG that cannot be read so, once more without what is not pixels."""
+    """use(image, data) of an opened picture; of one that cannot be read so, once more without what is not pixels."""
     try:
         with opened(data) as image:
             return use(image, data)

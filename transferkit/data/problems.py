@@ -27,7 +27,7 @@ KINDS = {  # in the order of what they cost
     "shape": "extreme shape",
     "tiny": "tiny",
     "mode": "unusual pixels",
-    "rotated": "turned by Exif",
+    "rotated": "turned by Exif or XMP",
 }
 UNREADABLE = ("unreadable", "truncated", "bomb")
 MODES = {

@@ -78,13 +78,24 @@ def significant_bits(data: bytes) -> int:
 
 
 def pixels_alone(data: bytes) -> bytes:
-    """A PNG without what its pixels do not need, but with an orientation that is whole; any other file as it is."""
+    """A JPEG or PNG without what its pixels do not need, but with an orientation; any other file as it is."""
+    if data.startswith(JPEG):
+        parts = list(segments(data))
+        needed = [data[start - 4 : end] for marker, start, end in parts if _is_needed(marker, data[start:end])]
+        return data[:2] + b"".join(needed) + data[parts[-1][2] :] if needed else data
     needed, last = [], 0
     for kind, at, end in chunks(data):
         last = end
         if kind[:1].isupper() or kind == b"tRNS" or (kind == b"eXIf" and _is_whole(data[at:end])):
             needed.append(data[at:end])
     return PNG + b"".join(needed) + data[last:] if needed else data
+
+
+def _is_needed(marker: int, content: bytes) -> bool:
+    """Whether a JPEG is decoded by a segment, or has its orientation there."""
+    if marker == APP14:
+        return len(content) >= 12
+    return marker <= APP0 or (marker == APP1 and content.startswith(b"Exif\0\0"))
 
 
 def _is_whole(chunk: bytes) -> bool:
