@@ -13,7 +13,7 @@ import tensorflow as tf
 from pictures import folder
 
 import transferkit as tk
-from transferkit.data import decode, grouping, pipeline, problems, ranges, shards, sources, walk
+from transferkit.data import grouping, pipeline, problems, ranges, shards, sources, walk
 from transferkit.data.listing import Listing, complete
 from transferkit.lookup import UnknownName
 from transferkit.pixels import Pixels
@@ -191,7 +191,6 @@ def test_packed_pictures_are_the_same(pets, tmp_path):
         assert ranges.file_of(there).endswith(".tfrecord") and ranges.file_of(here) == here
         assert ranges.read_bytes(there) == ranges.read_bytes(here)
     assert np.array_equal(pictures(found), pictures(plain))
-    assert decode.reader(plain.paths) is tf.io.read_file
     again = tmp_path / "again"
     shards.pack({"train": found}, again)
     twice = parts_of(str(again))["train"].paths

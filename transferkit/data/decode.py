@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from transferkit.data import formats, pillow, segments
-from transferkit.data.ranges import is_range, read_bytes
+from transferkit.data.ranges import read_bytes
 
 BY_PILLOW = 0  # in place of an orientation
 
@@ -195,19 +195,14 @@ def why_undecodable(data: bytes) -> str:
     return ""
 
 
-def reader(paths):
-    """The op from a path to its bytes: for plain files TensorFlow's own, which costs nothing extra."""
-    return _read_range if any(map(is_range, paths)) else tf.io.read_file
-
-
-def _read_range(path):
-    data = tf.numpy_function(_bytes_or_none, (path,), tf.string, stateful=False)
-    return tf.ensure_shape(data, ())
+def read(path):
+    """The op from a path to the bytes of a file or range; empty, which no decoder takes, where it cannot be read."""
+    return tf.ensure_shape(tf.numpy_function(_bytes_or_none, (path,), tf.string, stateful=False), ())
 
 
 def _bytes_or_none(path) -> bytes:
-    """What cannot be read is empty, which the decoder refuses; of an error TensorFlow prints the traceback."""
+    """Of an error TensorFlow would print the traceback."""
     try:
         return read_bytes(os.fsdecode(path))
-    except OSError:
+    except (OSError, ValueError):
         return b""

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 
 from PIL import Image, UnidentifiedImageError
 
+from transferkit.data.ranges import MOST_BYTES
+
 # by Pillow's name, the usual suffix first; a format that is not here is not read, whatever a file calls itself
 FORMATS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -39,7 +41,7 @@ def is_picture(path: str | os.PathLike) -> bool:
     if os.path.splitext(path)[1].lower() in SUFFIXES:
         return True
     try:
-        if not os.path.isfile(path):  # opening a pipe would wait for ever
+        if not os.path.isfile(path) or os.path.getsize(path) > MOST_BYTES:  # opening a pipe would wait for ever
             return False
         with open(path, "rb") as file:
             return _is_heif(file.read(16)) or _opens(file)

@@ -15,7 +15,7 @@ from transferkit.data.layout import TREE
 from transferkit.data.matching import matched, say_matched
 from transferkit.data.walk import find_pictures, folders_of, is_circle, is_hidden, natural
 
-NOT_FILES = ("hidden", "closed folder")  # what find_pictures counts besides files of people
+NOT_FILES = ("hidden", "system folder", "closed folder")  # what find_pictures counts besides files of people
 LISTS = (".csv", ".tsv", ".txt")  # suffixes of lists of pictures
 NO_LISTS = ("readme", "license", "licence", "classes", "requirements", "attribution")
 

@@ -5,15 +5,13 @@ as at full size, in half the time. Every other format is decoded as training doe
 """
 
 import hashlib
-import os
-import stat
 from dataclasses import dataclass
 
 from PIL import Image
 
 from transferkit.data import pillow
 from transferkit.data.formats import reason
-from transferkit.data.ranges import file_of, read_bytes
+from transferkit.data.ranges import read_bytes
 
 GRID = 16  # luminance is kept in 16 x 16 squares, colour in 4 x 4
 LUMA = GRID * GRID
@@ -52,11 +50,7 @@ class Look:
 def look(path: str) -> Look:
     """Read a file once. Never raises on what the file is, and never waits for a pipe or a device."""
     try:
-        facts = os.stat(file_of(path))
-        if not stat.S_ISREG(facts.st_mode):  # opening a pipe would wait for its writer
-            return Look(reason="it is no file" if not os.path.isdir(path) else "it is a folder")
-        # files of no size in /proc are read without end, or until the kernel has something to say
-        data = read_bytes(path) if facts.st_size else b""
+        data = read_bytes(path)
     except (OSError, ValueError) as error:
         return Look(reason=reason(error))
     if not data:

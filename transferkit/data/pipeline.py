@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from transferkit.data import decode, kept
 from transferkit.data.augment import Augmentation
-from transferkit.data.decode import reader
+from transferkit.data.decode import read
 from transferkit.data.geometry import evaluation_view, evaluation_views, training_view, training_window
 from transferkit.data.listing import Listing
 from transferkit.data.order import Order
@@ -103,7 +103,7 @@ def _grid(count: int, epochs: range):
 
 def _augmented(pairs, listing, pixels, augmentation: Augmentation, *, seed, keep=None):
     """Picture, one-hot label and stream of seeds of each (epoch, row) of `pairs`."""
-    paths, labels, read = _strings(listing.paths), tf.constant(listing.labels), reader(listing.paths)
+    paths, labels = _strings(listing.paths), tf.constant(listing.labels)
 
     def plain(row):
         return evaluation_view(read(paths[row]), pixels)
@@ -180,7 +180,7 @@ def evaluation(paths, pixels: Pixels, *, batch_size):
     Returns:
         A `tf.data.Dataset` of pictures (at most batch, crop, crop, channels), uint8, and rows (at most batch,), int64.
     """
-    return _in_order(paths, _viewed(reader(paths), pixels), batch_size)
+    return _in_order(paths, _viewed(pixels), batch_size)
 
 
 def cached_evaluation(paths, pixels: Pixels, *, batch_size, memory: float, folder: Path):
@@ -191,7 +191,7 @@ def cached_evaluation(paths, pixels: Pixels, *, batch_size, memory: float, folde
 
 def several_views(paths, pixels: Pixels, places, *, batch_size):
     """`evaluation` with a crop at each of `places` (see `geometry`): (at most batch, places, crop, crop, channels)."""
-    return _in_order(paths, _viewed(reader(paths), pixels, places), batch_size)
+    return _in_order(paths, _viewed(pixels, places), batch_size)
 
 
 def _in_order(paths, view, batch_size: int):
@@ -204,7 +204,7 @@ def _in_order(paths, view, batch_size: int):
 
 
 @cache
-def _viewed(read, pixels: Pixels, places=None):
+def _viewed(pixels: Pixels, places=None):
     """From a path to its view or views, traced once: each graph costs half a second and stays in memory to the end."""
 
     def view(path):
@@ -267,7 +267,6 @@ def readable(paths, channels: int):
     Yields:
         (row, shorter side in pixels) of each picture that can be decoded, in order.
     """
-    read = reader(paths)
 
     def look(row, path):
         picture, size = decode.whole(read(path), channels, cover=1)

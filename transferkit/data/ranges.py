@@ -3,8 +3,11 @@
 What follows the colon is the name that the picture had before it was packed, for people to read; it may be left out.
 """
 
+import os
 import re
+import stat
 
+MOST_BYTES = 200_000_000  # of a picture's file
 _RANGE = re.compile(r"(?s)(.*?\.tfrecord)#(\d+)\+(\d+)(?::(.*))?")
 
 
@@ -30,14 +33,26 @@ def name_of(path: str) -> str:
 
 
 def read_bytes(path: str) -> bytes:
-    """The bytes of a picture, of a file or a range.
+    """The bytes of a picture, of a file or a range. Everything that reads a picture reads it here.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: it cannot be read, is no regular file, for a pipe or a device may never end, or has more than
+            `MOST_BYTES`.
     """
     found = _RANGE.fullmatch(path)
-    with open(found[1] if found else path, "rb") as file:
-        if not found:
-            return file.read()
-        file.seek(int(found[2]))
-        return file.read(int(found[3]))
+    file = found[1] if found else path
+    _check_regular(os.stat(file))  # before it is opened: of some devices that alone does something
+    number = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(number, "rb") as opened:
+        facts = os.fstat(number)
+        _check_regular(facts)
+        size = int(found[3]) if found else facts.st_size
+        if size > MOST_BYTES:
+            raise OSError(f"it has {size:,} bytes, and {MOST_BYTES:,} are the most that is read")
+        opened.seek(int(found[2]) if found else 0)
+        return opened.read(size)  # of no size, as in /proc, nothing: they might be read without end
+
+
+def _check_regular(facts: os.stat_result):
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError("it is a folder" if stat.S_ISDIR(facts.st_mode) else "it is no file")
