@@ -1,0 +1,20 @@
+"""What training is worth on real pictures, where a fault in views, rates or sizes costs accuracy and raises nothing."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from transferkit.weights.catalogue import weight_set
+from transferkit.weights.fetch import locate
+
+BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "bench_quality.py"
+
+
+@pytest.mark.slow
+def test_digits(tmp_path):
+    benchmark = runpy.run_path(str(BENCHMARK))
+    if not locate(weight_set(benchmark["BASE"])):
+        pytest.skip("the package of weights is not installed")
+    knobs, least = benchmark["JOBS"]["all"]
+    assert benchmark["accuracy"](knobs, tmp_path) >= least
