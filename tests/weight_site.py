@@ -33,6 +33,7 @@ class Site:
     plan: list = field(default_factory=list)
     asked: list = field(default_factory=list)
     before_body: Callable = lambda: None
+    length: str | None = ""  # Content-Length in place of the right one; None sends none
 
 
 def _answer(site: Site, request: BaseHTTPRequestHandler):
@@ -55,7 +56,8 @@ def _answer(site: Site, request: BaseHTTPRequestHandler):
     request.send_response(206 if start else 200)
     if start:
         request.send_header("Content-Range", f"bytes {start}-{len(site.body) - 1}/{len(site.body)}")
-    request.send_header("Content-Length", str(len(site.body) - start))
+    if site.length is not None:
+        request.send_header("Content-Length", site.length or str(len(site.body) - start))
     if site.etag:
         request.send_header("ETag", site.etag)
     request.end_headers()

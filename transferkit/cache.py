@@ -2,10 +2,11 @@
 
 A kind of features (the network, its weights, layer, geometry...) is one SQLite file in the folder `features` of the
 cache folder, a picture in it one row. Several processes may use it at once, and a row is written whole or not at all.
-A damaged, locked or read-only store, or one without room, is done without.
+A damaged, locked or read-only store, or one without room, is done without, and so is a damaged row.
 """
 
 import json
+import math
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
@@ -71,9 +72,13 @@ class Vectors:
             self._store.close()
 
     def shape(self) -> tuple[int, ...] | None:
-        """Of the features of one picture; None while nothing is kept."""
-        rows = self._asked("SELECT shape FROM facts")
-        return tuple(json.loads(rows[0][0])) if rows else None
+        """Of the features of one picture; None while nothing is kept, or what is kept is no shape."""
+        try:
+            (told,) = self._asked("SELECT shape FROM facts")[0]
+            shape = tuple(json.loads(told))
+        except (LookupError, TypeError, ValueError):
+            return None
+        return shape if all(type(side) is int and side > 0 for side in shape) else None
 
     def recall(self, digests: Sequence[bytes]) -> dict[bytes, np.ndarray]:
         """What is known of these pictures: float32, by digest."""
@@ -81,22 +86,26 @@ class Vectors:
         for at in range(0, len(digests) if shape is not None else 0, CHUNK):
             some = digests[at : at + CHUNK]
             rows = self._asked(f"SELECT * FROM vectors WHERE digest IN ({', '.join('?' * len(some))})", some)
-            found |= {digest: np.frombuffer(vector, "<f4").reshape(shape) for digest, vector in rows}
+            whole = (row for row in rows if isinstance(row[1], bytes) and len(row[1]) == 4 * math.prod(shape))
+            found |= {digest: np.frombuffer(vector, "<f4").reshape(shape) for digest, vector in whole}
         return found
 
-    def reasons(self, digests: Sequence[bytes]) -> dict[bytes, str]:
-        """Why some of these pictures cannot be read, by digest."""
+    def reasons(self, digests: Sequence[bytes], decoders: str) -> dict[bytes, str]:
+        """Why some of these pictures cannot be read, by digest, as certain decoders had it."""
         found = {}
         for at in range(0, len(digests), CHUNK):
             some = digests[at : at + CHUNK]
-            found |= dict(self._asked(f"SELECT * FROM unreadable WHERE digest IN ({', '.join('?' * len(some))})", some))
+            marks = ", ".join("?" * len(some))
+            query = f"SELECT digest, reason FROM unreadable WHERE decoders = ? AND digest IN ({marks})"
+            found |= {digest: why for digest, why in self._asked(query, [decoders, *some]) if isinstance(why, str)}
         return found
 
-    def remember_reasons(self, reasons: dict[bytes, str]):
-        """Keep why pictures cannot be read."""
+    def remember_reasons(self, reasons: dict[bytes, str], decoders: str):
+        """Keep why pictures cannot be read by these decoders."""
         if self._store is not None:
             with suppress(sqlite3.Error), self._store:
-                self._store.executemany("INSERT OR REPLACE INTO unreadable VALUES (?, ?)", reasons.items())
+                rows = [(digest, reason, decoders) for digest, reason in reasons.items()]
+                self._store.executemany("INSERT OR REPLACE INTO unreadable VALUES (?, ?, ?)", rows)
 
     def remember(self, digests: Iterable[bytes], features: np.ndarray):
         """Keep features (n, ...) float32 of as many pictures."""
@@ -118,9 +127,10 @@ class Vectors:
 def _make_tables(store: sqlite3.Connection):
     store.execute("CREATE TABLE IF NOT EXISTS facts (id INTEGER PRIMARY KEY, shape TEXT)")
     store.execute("CREATE TABLE IF NOT EXISTS vectors (digest BLOB PRIMARY KEY, vector BLOB)")
-    store.execute("CREATE TABLE IF NOT EXISTS unreadable (digest BLOB PRIMARY KEY, reason TEXT)")
+    store.execute("CREATE TABLE IF NOT EXISTS unreadable (digest BLOB PRIMARY KEY, reason, decoders)")
     store.execute("SELECT id, shape FROM facts LIMIT 1").fetchall()
     store.execute("SELECT digest, vector FROM vectors LIMIT 1").fetchall()
+    store.execute("SELECT digest, reason, decoders FROM unreadable LIMIT 1").fetchall()
 
 
 def _trim(used: Path):

@@ -5,9 +5,11 @@ import os
 import re
 import warnings
 from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 
 from PIL import Image, UnidentifiedImageError
+from PIL import __version__ as pillow_version
 
 from transferkit.data.ranges import MOST_BYTES
 
@@ -84,6 +86,13 @@ def _formats() -> tuple[str, ...]:
 
         pillow_heif.register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+@cache
+def decoders() -> str:
+    """What decodes pictures here: what one version refuses another may read."""
+    heif = f", pillow-heif {version('pillow-heif')}" if "HEIF" in _formats() else ""
+    return f"pillow {pillow_version}{heif}"
 
 
 def without_warnings():

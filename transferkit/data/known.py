@@ -10,14 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import astuple, fields
 
-from PIL import __version__ as pillow_version
-
 from transferkit.cache import CHUNK, opened
-from transferkit.data.look import Look
+from transferkit.data.formats import decoders
+from transferkit.data.look import PRINT, Look
 from transferkit.data.ranges import file_of
 from transferkit.weights.fetch import home
 
-FILE = "looks-3.sqlite"  # the number grows whenever a look finds something else
+FILE = "looks-4.sqlite"  # the number grows whenever a look finds something else
 NAMES = [field.name for field in fields(Look)]
 MOST = 2_000_000  # rows; older ones go, at some 500 bytes each
 
@@ -39,9 +38,9 @@ def open_store() -> sqlite3.Connection | None:
 
 
 def _make_table(store: sqlite3.Connection):
-    store.execute(f"CREATE TABLE IF NOT EXISTS looks (path BLOB PRIMARY KEY, size, time, pillow, {', '.join(NAMES)})")
+    store.execute(f"CREATE TABLE IF NOT EXISTS looks (path BLOB PRIMARY KEY, size, time, decoders, {', '.join(NAMES)})")
     store.execute("DELETE FROM looks WHERE rowid <= (SELECT max(rowid) FROM looks) - ?", (MOST,))
-    store.execute(f"SELECT size, time, pillow, {', '.join(NAMES)} FROM looks LIMIT 1").fetchall()
+    store.execute(f"SELECT size, time, decoders, {', '.join(NAMES)} FROM looks LIMIT 1").fetchall()
 
 
 def recall(store: sqlite3.Connection | None, keys: Sequence[Key | None]) -> Iterator[Look | None]:
@@ -59,17 +58,23 @@ def _rows(store, keys: list[Key]) -> dict[Key, Look]:
     marks = ", ".join("?" * len(keys))
     try:
         rows = store.execute(
-            f"SELECT path, size, time, {', '.join(NAMES)} FROM looks WHERE pillow = ? AND path IN ({marks})",
-            (pillow_version, *(key[0] for key in keys)),
+            f"SELECT path, size, time, {', '.join(NAMES)} FROM looks WHERE decoders = ? AND path IN ({marks})",
+            (decoders(), *(key[0] for key in keys)),
         ).fetchall()
-        return {row[:3]: Look(*row[3:]) for row in rows}
+        return {row[:3]: Look(*row[3:]) for row in rows if _is_look(row[3:])}
     except sqlite3.Error:
         return {}
 
 
+def _is_look(values: tuple) -> bool:
+    """Whether a row is what a look can find: a damaged one is not used, and the file is looked at again."""
+    kinds = all(type(value) is field.type for value, field in zip(values, fields(Look), strict=True))
+    return kinds and len(values[NAMES.index("fingerprint")]) in (0, PRINT)
+
+
 def remember(store: sqlite3.Connection | None, found: Iterable[tuple[Key | None, Look]]):
     """Keep what was found, but for files that could not be read: the disk may do better next time."""
-    rows = [(*key, pillow_version, *astuple(one)) for key, one in found if key and one.digest]
+    rows = [(*key, decoders(), *astuple(one)) for key, one in found if key and one.digest]
     if store is not None and rows:
         marks = ", ".join("?" * len(rows[0]))
         with suppress(sqlite3.Error), store:

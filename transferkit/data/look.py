@@ -15,6 +15,7 @@ from transferkit.data.ranges import read_bytes
 
 GRID = 16  # luminance is kept in 16 x 16 squares, colour in 4 x 4
 LUMA = GRID * GRID
+PRINT = LUMA + 2 * 4 * 4  # bytes of a fingerprint
 
 
 @dataclass(frozen=True, slots=True)

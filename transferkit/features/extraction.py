@@ -13,7 +13,7 @@ from transferkit.cache import Vectors
 from transferkit.console import counted, silenced
 from transferkit.cpus import available_cpus
 from transferkit.data import faults
-from transferkit.data.formats import UNCERTAIN, reason
+from transferkit.data.formats import UNCERTAIN, decoders, reason
 from transferkit.data.ranges import read_bytes
 from transferkit.features.spec import FeatureSpec, kind
 
@@ -70,7 +70,7 @@ def extract_block(
     with ExitStack() as stack:
         stores = [stack.enter_context(Vectors(kind(spec, layer))) for layer in spec.layer] if cache else []
         found = [store.recall(list(set(digests.values()))) for store in stores] or [{} for _ in spec.layer]
-        lost = stores[0].reasons(list(set(digests.values()))) if stores else {}
+        lost = stores[0].reasons(list(set(digests.values())), decoders()) if stores else {}
         new = {}  # a picture that is there twice is computed once
         for row, digest in digests.items():
             if digest not in lost and not all(digest in one for one in found):
@@ -83,7 +83,7 @@ def extract_block(
             fresh = {digest: _why(pictures[row], digest) for digest, row in new.items() if digest not in found[0]}
             lost |= {digest: why for digest, (why, _) in fresh.items()}
             for store in stores:
-                store.remember_reasons({digest: why for digest, (why, lasts) in fresh.items() if lasts})
+                store.remember_reasons({digest: why for digest, (why, lasts) in fresh.items() if lasts}, decoders())
     errors |= {row: lost[digest] for row, digest in digests.items() if digest in lost}
     rows = [row for row in digests if row not in errors]
     shapes = shapes_of(spec, cache=cache) if not rows else [None] * len(found)

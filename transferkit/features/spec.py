@@ -20,7 +20,7 @@ from transferkit.pixels import FITS, sides
 from transferkit.weights.catalogue import is_file, weight_set
 from transferkit.weights.fetch import fetch
 
-FORMAT = 2  # grows whenever the same words come to mean other features
+FORMAT = 3  # grows whenever the same words come to mean other features
 POOLS = {
     "avg": "the mean of each map",
     "max": "its greatest value",

@@ -101,9 +101,9 @@ def _verify(path: Path, weight_set: WeightSet):
     """Check the digest unless the stamp says that this very file has been checked."""
     expected, kind = _expected(weight_set), _kind(weight_set)
     about = path.stat()
-    facts = [str(about.st_size), str(about.st_mtime_ns)]
+    facts = [str(fact) for fact in (about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)]
     words = _stamped(weight_set)
-    if words[1:] == facts and words[0].startswith(expected):
+    if words[1:] == facts and words[0].startswith(expected) and _is_fresh(_stamp(weight_set)):
         return
     found = _digest(path, kind)
     if not found.startswith(expected):
@@ -121,9 +121,21 @@ def _stamp(weight_set: WeightSet) -> Path:
 
 
 def _stamped(weight_set: WeightSet) -> list[str]:
-    """The digest, the length and the time of change that a file had when it was checked."""
-    stamp = _stamp(weight_set)
-    return stamp.read_text("utf-8").split() if stamp.is_file() else []
+    """The digest, the length, the times of change and the number that a file had when it was checked."""
+    return _noted(_stamp(weight_set)).split()
+
+
+def _is_fresh(stamp: Path) -> bool:
+    """Whether it was written within a day, by a clock that may have been set back."""
+    return abs(time.time() - stamp.stat().st_mtime) < 86_400
+
+
+def _noted(path: Path) -> str:
+    """What was written to a small file of ours; nothing where it is not there, or damaged."""
+    try:
+        return path.read_text("ascii")
+    except (OSError, ValueError):
+        return ""
 
 
 def _kind(weight_set: WeightSet) -> str:
@@ -177,10 +189,12 @@ def _digest_words(weight_set: WeightSet) -> str:
 
 def _receive(weight_set: WeightSet, target: Path):
     part = target.with_name(f"{target.name}.part")
+    if part.is_symlink():  # somebody else's: what is written to it would go elsewhere
+        part.unlink()
     with _progress(weight_set) as report:
         for pause in (*PAUSES, None):
             try:
-                stated = _transfer(weight_set.url, part, report)
+                stated = _transfer(weight_set.url, part, report, most=_most(weight_set))
                 break
             except requests.RequestException as error:
                 if pause is None or not _may_pass(error):
@@ -189,6 +203,9 @@ def _receive(weight_set: WeightSet, target: Path):
     _etag_file(part).unlink(missing_ok=True)
     kind = _kind(weight_set)
     found, expected = _digest(part, kind), _expected(weight_set) or stated or ""
+    if not expected and part.stat().st_size < 0.95e6 * weight_set.mb - 1e5:
+        part.unlink()
+        raise ValueError(f"{weight_set.file} from {weight_set.url} is cut short: it was removed; try again.")
     if not found.startswith(expected):
         part.unlink()
         raise ValueError(
@@ -198,13 +215,22 @@ def _receive(weight_set: WeightSet, target: Path):
     os.replace(part, target)
 
 
-def _transfer(url: str, part: Path, report: Callable) -> str | None:
-    """Bring `part` to its full length, from where it stands; return the digest that the hub states, if any."""
+def _most(weight_set: WeightSet) -> float:
+    """Bytes that a file may have: what the catalogue says, which is rounded, and 5% more."""
+    return 1.05e6 * weight_set.mb + 1e5
+
+
+def _transfer(url: str, part: Path, report: Callable, *, most: float) -> str | None:
+    """Bring `part` to its full length, from where it stands; return the digest that the hub states, if any.
+
+    Raises:
+        ValueError: it has more than `most` bytes, and was removed.
+    """
     done = part.stat().st_size if part.is_file() else 0
     headers = {"Accept-Encoding": "identity"}  # the file's own bytes, so that they can be counted
     if done:
         headers["Range"] = f"bytes={done}-"
-        if etag := _etag_file(part).read_text("utf-8") if _etag_file(part).is_file() else "":
+        if etag := _noted(_etag_file(part)):
             headers["If-Range"] = etag  # the whole file, should it have changed since
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == 416:  # nothing is left to send after the part, so it is none: begin again
@@ -213,14 +239,20 @@ def _transfer(url: str, part: Path, report: Callable) -> str | None:
         if response.status_code != 206:
             done = 0
         etag = response.headers.get("ETag", "")
-        _etag_file(part).write_text("" if etag.startswith("W/") else etag, "utf-8")
-        report(completed=done, total=done + int(response.headers.get("Content-Length", 0)) or None)
+        _etag_file(part).write_text(etag if etag.isascii() and not etag.startswith("W/") else "", "ascii")
+        length = response.headers.get("Content-Length", "")
+        report(completed=done, total=done + int(length) if length.isdecimal() else None)
         with part.open("ab" if done else "wb") as file:
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
                 report(advance=len(chunk))
+                if file.tell() > most:
+                    break
             file.flush()
             os.fsync(file.fileno())
+        if part.stat().st_size > most:
+            part.unlink()
+            raise ValueError(f"{url} sends more than {most:,.0f} bytes, which is not the file of the catalogue.")
         return _stated_digest(response)
 
 

@@ -1,0 +1,54 @@
+"""What the cache folder holds is checked as it is read back: a damaged row is computed anew."""
+
+import sqlite3
+
+import numpy as np
+import pytest
+
+from transferkit.cache import Vectors
+from transferkit.data import known
+from transferkit.data.formats import decoders
+from transferkit.data.look import look
+from transferkit.weights.fetch import home
+
+DAMAGE = [b"", b"x", "text", 1.5, None, -1, 2**62, b"\0" * 10_000]
+
+
+@pytest.mark.parametrize("column", known.NAMES)
+def test_looks(pets, column):
+    path = str(pets / "cat" / "000.jpg")
+    found, key = look(path), known.key_of(path)
+    for value in DAMAGE:
+        store = known.open_store()
+        known.remember(store, [(key, found)])
+        assert list(known.recall(store, [key])) == [found]
+        with store:
+            store.execute(f"UPDATE looks SET {column} = ?", (value,))
+        (again,) = known.recall(store, [key])
+        store.close()
+        assert again is None or all(
+            isinstance(getattr(again, name), type(getattr(found, name))) for name in known.NAMES
+        )
+
+
+@pytest.mark.parametrize("value", DAMAGE)
+def test_features(value):
+    digests, features = [b"a" * 32, b"b" * 32], np.arange(6, dtype="float32").reshape(2, 3)
+    with Vectors("kind") as store:
+        store.remember(digests, features)
+        store.remember_reasons({b"c" * 32: "empty"}, decoders())
+    path = home() / "features" / "kind.sqlite"
+    with sqlite3.connect(path) as raw:
+        raw.execute("UPDATE vectors SET vector = ? WHERE digest = ?", (value, digests[0]))
+        raw.execute("UPDATE unreadable SET reason = ?", (value,))
+    with Vectors("kind") as store:
+        found = store.recall(digests)
+        assert list(found) == digests[1:] and found[digests[1]].tolist() == [3, 4, 5]
+        assert store.reasons([b"c" * 32], decoders()) in ({}, {b"c" * 32: str(value)})
+        assert store.reasons([b"c" * 32], "another version") == {}
+    with sqlite3.connect(path) as raw:
+        raw.execute("UPDATE facts SET shape = ?", (value,))
+    with Vectors("kind") as store:
+        assert store.shape() is None and store.recall(digests) == {}
+        store.remember(digests, features)
+        assert store.shape() == (3,) and len(store.recall(digests)) == 2
