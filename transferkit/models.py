@@ -205,9 +205,25 @@ def read(path: Path, *, pixels: str = "") -> Network:
     if pixels:
         raise UnknownName(f"{path} has a pixel convention of its own: leave out --pixels {pixels}.")
     model = adopt.load_keras(path)
+    _check_note(note, model, path)
     return Network(
         model, note["pixels"], note["classes"], note["head"], note["base"], ("all weights loaded",), note["minimum"]
     )
+
+
+def _check_note(note: dict, model: keras.Model, path: Path):
+    """Raise `ValueError` unless what we wrote beside a model is of this model: a file may be put together by hand."""
+    names = [layer.name for layer in model.layers]
+    outputs = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
+    if note["head"] and note["head"] not in names:
+        wrong = f"a head {note['head']!r}, which is no layer of the model"
+    elif note["classes"] and len(note["classes"]) != outputs:
+        wrong = f"{len(note['classes'])} classes, and the model has {outputs} outputs"
+    elif len(model.inputs) != 1 or model.input_shape[-1] != note["pixels"].channels:
+        wrong = f"pictures of {note['pixels'].channels} channels, and the model takes {model.input_shape}"
+    else:
+        return
+    raise ValueError(f"{path} cannot be used: its {NOTE} has {wrong}.")
 
 
 def _note(path: Path) -> dict | None:
@@ -222,12 +238,17 @@ def _note(path: Path) -> dict | None:
         if note["format"] != FORMAT:
             raise ValueError(f"has format {note['format']}, expected {FORMAT}: a newer transferkit wrote it")
         pixels = {key: tuple(value) if isinstance(value, list) else value for key, value in note["pixels"].items()}
-        return {
-            "pixels": Pixels(**pixels),
-            "classes": tuple(note["classes"]),
-            "head": note["head"],
-            "base": note["base"],
-            "minimum": note.get("minimum", 1),
-        }
-    except Exception as error:  # whatever zipfile and json raise on a damaged file
-        raise ValueError(f"{path} cannot be used: its {NOTE} {error}.") from error
+        if not isinstance(note["classes"], list):
+            raise ValueError("has values of other types than ours")
+        found = {name: note[name] for name in ("classes", "head", "base")} | {"minimum": note.get("minimum", 1)}
+        found |= {"pixels": Pixels(**pixels), "classes": tuple(found["classes"])}
+        kinds = {"head": str, "base": str, "minimum": int}
+        right = all(type(found[name]) is kind for name, kind in kinds.items()) and found["minimum"] >= 1
+        if not right or not all(isinstance(name, str) for name in found["classes"]):
+            raise ValueError("has values of other types than ours")
+        if len(set(found["classes"])) < len(found["classes"]):
+            raise ValueError("has a class twice")
+        return found
+    except Exception as error:  # whatever zipfile and json raise on a damaged file, and Pixels on wrong values
+        said = error if type(error) is ValueError else f"is damaged ({type(error).__name__})"
+        raise ValueError(f"{path} cannot be used: its {NOTE} {said}.") from error

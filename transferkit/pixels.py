@@ -1,6 +1,7 @@
 """What a weight set expects of pixels."""
 
 import dataclasses
+import math
 import re
 from dataclasses import dataclass
 from numbers import Integral
@@ -12,6 +13,9 @@ FITS = {  # how a picture of any shape fills the network's view
     "squash": "the whole picture is resized, and its aspect ratio is lost",
     "pad": "the whole picture is resized in its aspect ratio, on a background of the mean colour",
 }
+
+INTERPOLATIONS = ("bilinear", "bicubic")
+MOST_SIDE = 20_000  # pixels
 
 
 def sides(size: int | str) -> tuple[int, int]:
@@ -58,6 +62,12 @@ class Pixels:
 
     def __post_init__(self):
         pick(FITS, self.fit, "fit")
+        pick(dict.fromkeys(INTERPOLATIONS), self.interpolation, "interpolation")
+        if not 1 <= len(self.mean) == len(self.std) <= 4 or not all(map(math.isfinite, self.mean + self.std)):
+            raise ValueError(f"mean {self.mean} and std {self.std} must be a number for each of 1 to 4 channels.")
+        (height, width), lengths = self.shape, range(1, MOST_SIDE + 1)
+        if not all(self.std) or not all(side in lengths for side in (height, width, self.resize)):
+            raise ValueError(f"std must not be 0, and crop and resize 1 to {MOST_SIDE:,} pixels: {self}.")
 
     @property
     def shape(self) -> tuple[int, int]:

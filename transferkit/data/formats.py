@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from PIL import Image, UnidentifiedImageError
 from PIL import __version__ as pillow_version
 
+from transferkit.data import segments
 from transferkit.data.ranges import MOST_BYTES
 
 # by Pillow's name, the usual suffix first; a format that is not here is not read, whatever a file calls itself
@@ -63,13 +64,24 @@ def opened(data: bytes) -> Image.Image:
     """A picture as Pillow opens it, its pixels not read yet. Only `FORMATS` are tried: others may start a program.
 
     Raises:
-        ValueError: it has none of these formats.
+        ValueError: it has none of these formats, or more pixels than are decoded.
         Exception: whatever Pillow's readers raise on damaged files.
     """
+    _check_size(*segments.webp_size(data), "WEBP")  # which Pillow makes room for as it opens it
     try:
-        return _open(io.BytesIO(data))
+        image = _open(io.BytesIO(data))
+        _check_size(*image.size, image.format)
+        return image
     except UnidentifiedImageError:
         raise ValueError(_unknown(data)) from None
+
+
+def _check_size(width: int, height: int, form: str):
+    most = segments.MOST_OF_JPEG if form in ("JPEG", "MPO") else segments.MOST_PIXELS
+    if width * height > most:
+        raise ValueError(
+            f"a decompression bomb, or {width:,} x {height:,} pixels: {most // 10**6} million are the most of {form}"
+        )
 
 
 def _open(file) -> Image.Image:

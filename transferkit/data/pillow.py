@@ -1,6 +1,8 @@
 """A file's bytes to a picture by Pillow alone: upright, 8 bits, as many channels as are wanted."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -22,6 +24,8 @@ TRANSPOSED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+LARGE = 16_000_000  # pixels
+_one_large = Lock()
 Result = TypeVar("Result")
 
 
@@ -70,17 +74,22 @@ def shrunk(data: bytes, channels: int, least: Callable[[np.ndarray], np.ndarray]
 def with_image(data: bytes, use: Callable[[Image.Image, bytes], Result]) -> Result:
     """use(image, data) of an opened picture; of one that cannot be read so, once more without what is not pixels."""
     try:
-        with opened(data) as image:
+        with opened(data) as image, _room_for(image):
             return use(image, data)
     except Exception as error:
         without = segments.pixels_alone(data)
         if without == data:
             raise
         try:
-            with opened(without) as image:
+            with opened(without) as image, _room_for(image):
                 return use(image, without)
         except Exception:
             raise error from None
+
+
+def _room_for(image: Image.Image):
+    """A context in which a large picture is decoded: one at a time, for each may take a gigabyte."""
+    return _one_large if image.width * image.height > LARGE else nullcontext()
 
 
 def upright(image: Image.Image, data: bytes) -> tuple[Image.Image, int, int]:

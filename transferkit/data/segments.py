@@ -1,4 +1,4 @@
-"""What the parts of a JPEG or PNG file say before anything is decoded. Standard library alone."""
+"""What the parts of a JPEG, PNG or WebP file say before anything is decoded. Standard library alone."""
 
 import zlib
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ OTHER_FRAMES = frozenset({*range(0xC3, 0xD0)} - {0xC4, 0xC8})  # lossless, hiera
 START_OF_SCAN, APP0, APP1, APP14 = 0xDA, 0xE0, 0xE1, 0xEE
 END_OF_IMAGE = b"\xff\xd9"
 SEQUENTIAL = b"\x00\x3f\x00"  # a scan of all 64 coefficients, of all their bits
-MOST_PIXELS = 178_956_970  # beyond this Pillow refuses, unless its limit was changed
+MOST_PIXELS = 64_000_000  # that are decoded: 4 bytes each, and several copies; JPEGs are decoded smaller, and may have
+MOST_OF_JPEG = 100_000_000
 
 
 def is_ordinary(data: bytes) -> bool:
@@ -39,7 +40,7 @@ def _has_common_pixels(frame: bytes) -> bool:
     if len(frame) < 6:
         return False
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
-    return frame[0] == 8 and frame[5] in (1, 3) and 0 < height * width <= MOST_PIXELS
+    return frame[0] == 8 and frame[5] in (1, 3) and 0 < height * width <= MOST_OF_JPEG
 
 
 def has_metadata(data: bytes) -> bool:
@@ -59,6 +60,22 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if marker == START_OF_SCAN:
             return
         at += 2 + length
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """(width, height) that a WebP declares: the canvas of an extended one; (0, 0) of other files.
+
+    Source: RFC 9649, sections 2.5 to 2.7 and 3.4; RFC 6386, section 9.1.
+    """
+    kind, body = data[12:16], data[20:30]
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(body) < 10:
+        return 0, 0
+    if kind == b"VP8X":
+        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return tuple(int.from_bytes(body[at : at + 2], "little") & 0x3FFF for at in (6, 8))
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

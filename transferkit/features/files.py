@@ -17,6 +17,9 @@ from transferkit.features.spec import FeatureSpec
 
 SUFFIXES = (".npz", ".parquet")
 TEXTS = ["path", "label", "split"]
+UNREADABLE = (OSError, LookupError, TypeError, ValueError, AttributeError, MemoryError, EOFError, zipfile.BadZipFile,
+              pa.ArrowException)  # fmt: skip
+PACKED = 100  # times smaller than what it holds may a file be: features hardly get smaller
 EXPECTED = "expected a .npz or .parquet file of `transferkit extract`, or a folder of it"
 
 
@@ -67,11 +70,30 @@ def load_features(path: str | os.PathLike) -> Features:
         raise ValueError(f"{path} holds no features: {EXPECTED}.")
     try:
         if path.suffix == ".npz":
-            return _from_npz(path)
-        return _from_parquet(_complete(open_job(path)).parts if path.is_dir() else [path])
-    except (OSError, KeyError, zipfile.BadZipFile, pa.ArrowException) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            return _checked(_from_npz(path))
+        return _checked(_from_parquet(_complete(open_job(path)).parts if path.is_dir() else [path]))
+    except UNREADABLE as error:
+        inside = isinstance(error, (LookupError, TypeError, AttributeError))  # whose words are of our code
+        said = "its parts are others" if inside else (str(error).splitlines() or ["it is cut short"])[0].rstrip(".")
         raise ValueError(f"{path} holds no features that can be read ({said}): {EXPECTED}.") from None
+
+
+def _checked(found: Features) -> Features:
+    """The same; `ValueError` unless each part is what we write: a file may come from anywhere."""
+    count, features = len(found.features), found.features
+    columns = {"labels": "i", "paths": "U", "splits": "U"}
+    right = {
+        "features": features.dtype == np.float32 and features.ndim in (2, 3, 4) and features.size > 0,
+        "classes": all(isinstance(name, str) for name in found.classes)
+        and len(set(found.classes)) == len(found.classes),
+        **{name: getattr(found, name).shape == (count,) for name in columns},
+    }
+    right |= {name: right[name] and getattr(found, name).dtype.kind == kind for name, kind in columns.items()}
+    right["labels"] &= found.labels.min() >= -1 and found.labels.max() < len(found.classes)
+    right["note"] = isinstance(found.spec.base, str) and all(isinstance(layer, str) for layer in found.spec.layer)
+    if wrong := [name for name, one in right.items() if not one]:
+        raise ValueError(f"its {wrong[0]} are none that extract writes")
+    return found
 
 
 def write_file(job: Job, out: Path):
@@ -125,6 +147,9 @@ def _write_npz(job: Job, path: Path):
 
 
 def _from_npz(path: Path) -> Features:
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > PACKED * path.stat().st_size:
+            raise ValueError("it unpacks to more than a hundred times its size")
     with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     note = json.loads(str(arrays.pop("note")))
