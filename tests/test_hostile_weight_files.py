@@ -250,6 +250,15 @@ def test_one_child_for_many_files(tmp_path, monkeypatch):
                     ask(tmp_path / name)
 
 
+def test_more_groups_than_a_model_has(tmp_path):
+    for name, form in {"flat": "{0}", "nested": "{1}/{0}"}.items():
+        with h5py.File(tmp_path / f"{name}.h5", "w", libver="latest") as file:
+            for number in range(20_001):
+                file.create_group(form.format(number, number % 150))
+        with pytest.raises(ValueError, match="has more than 20,000 groups and arrays, which no model of Keras has"):
+            read(tmp_path / f"{name}.h5")
+
+
 def test_attributes_are_bounded_too(tmp_path):
     def links(file):
         numbers(file)

@@ -19,6 +19,7 @@ except ImportError:  # Windows has no such limits; the deadline of the other end
     resource = None
 
 SECONDS, BYTES_A_SECOND = 5, 50_000_000  # of the processor
+MOST_OBJECTS = 20_000  # groups and arrays; the largest models of Keras have half as many
 ROOM = 2**28  # bytes of memory beside three times the file
 
 
@@ -86,6 +87,9 @@ def problem(file: h5py.File, room: int) -> str | None:
         if address in seen:  # in a ring of groups the way down has no end
             return f"is damaged: {thing.name!r} is in it twice."
         seen.add(address)
+        inside = len(thing) if isinstance(thing, h5py.Group) else 0
+        if len(seen) + len(waiting) + inside > MOST_OBJECTS:
+            return f"has more than {MOST_OBJECTS:,} groups and arrays, which no model of Keras has."
         for key in thing.attrs:
             attribute = thing.attrs.get_id(key)  # its own storage size is an error where it is empty
             room -= attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size()
