@@ -250,6 +250,7 @@ def test_one_child_for_many_files(tmp_path, monkeypatch):
                     ask(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_more_groups_than_a_model_has(tmp_path):
     for name, form in {"flat": "{0}", "nested": "{1}/{0}"}.items():
         with h5py.File(tmp_path / f"{name}.h5", "w", libver="latest") as file:
