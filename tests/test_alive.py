@@ -234,7 +234,10 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+SLOW = [pytest.param(moment, marks=pytest.mark.slow) for moment in list(MOMENTS)[1:]]
+
+
+@pytest.mark.parametrize("moment", ["step", *SLOW])
 def test_ctrl_c_at_any_time(finished, pets, tmp_path, monkeypatch, capsys, moment):
     base, knobs = finished.folder, {"weights": "imagenet", "start": "probe", "epochs": 3, "head_epochs": 1}
     place, name = MOMENTS[moment]

@@ -14,6 +14,7 @@ def opened(path):
         return np.asarray(image)
 
 
+@pytest.mark.slow
 def test_arrays(tiny, tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (12, 20, 24, 3), "uint8")

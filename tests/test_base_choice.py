@@ -71,6 +71,7 @@ def _blind(x, num_classes):
     return layers.head(layers.pooled(x), num_classes, name="fc")
 
 
+@pytest.mark.slow
 def test_a_job_takes_the_best_and_says_why(shelf, cli, tmp_path):
     insects = folder(tmp_path / "insects", {"ant": 10, "bee": 10, "fly": 10})
     words = ("--base", "auto", "--data", insects, "--size", 32, "--dry-run")

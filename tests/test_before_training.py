@@ -37,6 +37,7 @@ def test_the_plan_says_what_learns_in_each_phase(cli, tiny, pets):
     assert [one["learns"] for one in plan["phases"]] == ["fc", "layer2.conv to fc", "layer1.conv to fc"]
 
 
+@pytest.mark.slow
 def test_memory_goes_with_the_batch_and_what_learns(cli, pets):
     def gb(*words):
         base = ("finetune", "--base", "vgg11", "--weights", "none", "--data", pets, "--size", 224, "--devices", "cpu")

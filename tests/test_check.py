@@ -61,12 +61,6 @@ def test_a_bomb_is_not_decoded(data):
     assert "1600000000 pixels" in found["cat/bomb.png", "bomb"] and not found["cat/bomb.png", "bomb"].endswith(".")
 
 
-def test_a_file_without_a_size_is_not_read(data, monkeypatch):
-    path = data({"cat/kmsg.jpg": b""}) / "cat/kmsg.jpg"
-    monkeypatch.setattr("transferkit.data.look.read_bytes", lambda path: pytest.fail("read"))
-    assert look(str(path)).reason == "the file is empty"
-
-
 def test_a_jpeg_may_have_something_behind_its_end(data):
     root = data({"cat/whole.jpg": encoded(WIDE) + b"tail"})
     assert kinds(root) == set()

@@ -266,7 +266,7 @@ def test_what_is_no_picture_is_left_out(tmp_path, capfd):
 
 def test_a_file_that_is_gone_is_told(tmp_path):
     assert decode.why_unreadable(str(tmp_path / "gone.jpg")) == "No such file or directory"
-    assert decode.why_unreadable(str(tmp_path)) == "Is a directory"
+    assert decode.why_unreadable(str(tmp_path)) == "it is a folder"
 
 
 def test_what_only_pillow_reads_is_damaged(tmp_path):

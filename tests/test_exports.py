@@ -21,7 +21,7 @@ EXPORTED = [  # one of each family, and several outputs
     "lenet5",
     "allcnn_c",
     "resnet20_cifar",
-    "efficientnet_lite0",
+    pytest.param("efficientnet_lite0", marks=slow),
     "googlenet_paper",
     pytest.param("googlenet", marks=slow),
     pytest.param("googlenet(aux=true)", marks=slow),

@@ -181,6 +181,7 @@ def test_ctrl_c_before_anything_is_learnt(tiny, splits, tmp_path, monkeypatch, c
     assert "Nothing is trained yet" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_keeps_the_head(tiny, splits, tmp_path, capsys):
     run = finetune(tiny, splits, tmp_path / "run", lr=1e30, optimizer="sgd")
     assert run.metrics["kept"]["phase"] == "head"

@@ -82,6 +82,7 @@ def test_a_fold_that_could_not_be_split_ends_the_job_before_it_begins(tiny, tmp_
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_cut_is_mended_and_whole_folds_are_kept(tiny, pets, tmp_path, monkeypatch):
     given, fit, met = find_splits(pets, seed=3), tuning._fit, []
 

@@ -62,3 +62,10 @@ def test_the_sheet_draws_them_too(dream):
 
     assert ink("") == 0 < ink("cat")
     assert ink("夢") > 2 * ink("犬")  # a full square against an empty one
+
+
+def test_long_names_leave_room_for_the_plot(tmp_path):
+    names = ["a" * 200, "b" * 100 + "first", "b" * 100 + "second"]
+    plots.confusion(np.eye(3, dtype=int), names, tmp_path / "long.png")
+    assert len({plots.shortened(name) for name in names}) == 3
+    assert all(len(plots.shortened(name)) <= plots.LONGEST for name in names) and plots.shortened("cat") == "cat"

@@ -29,8 +29,8 @@ def weights(run):
     [
         ("head", {"views": 1}),
         ("last-stage", {"views": 1, "bn": "train", "memory": 0.0}),
-        ("last-stage", {"views": 3, "balance": "sampling", "ema": 0.9}),
-        ("layer2.bn", {"views": 2, "bn": "train", "accumulate": 2}),
+        pytest.param("last-stage", {"views": 3, "balance": "sampling", "ema": 0.9}, marks=pytest.mark.slow),
+        pytest.param("layer2.bn", {"views": 2, "bn": "train", "accumulate": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_stored_and_computed_anew_give_the_same_weights(tiny, splits, tmp_path, unfreeze, knobs, capsys):

@@ -240,6 +240,7 @@ def test_a_small_first_loss_does_not_end_it(model, monkeypatch):
     assert len(lr_find.sweep(model, batches())[0]) == lr_find.STEPS
 
 
+@pytest.mark.slow
 def test_the_same_search_twice(tiny, pets):
     wanted = Recipe().override(base=tiny, data=str(pets), weights="none", size=32, batch_size=4, epochs=1)
     first, again = (lr_find.find(planning.plan(wanted)) for _ in range(2))

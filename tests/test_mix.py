@@ -241,6 +241,7 @@ def test_given_validation_pictures_stay_apart(finished, insects, knobs, keep, ag
     assert (job.recipe.train.keep, job.recipe.train.refit) == (keep, again)
 
 
+@pytest.mark.slow
 def test_a_head_on_several_depths(finished, insects, tmp_path, monkeypatch):
     """It decides as the regression does, is one plain Keras model, and goes on being so."""
     row = zoo.variants()["tiny"]

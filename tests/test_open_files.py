@@ -80,7 +80,23 @@ def test_what_else_writes(refused, cli, data):
         ("check", root, "--quarantine", "bad"),
         ("data", "pack", root, "--out", "packed"),
         ("data", "pca", root, "--out", "axes.json"),
-        *[("probe", "--base", "tiny", "--weights", "none", "--data", root, "--folds", 3, "--out", "a.skops")] * 2,
+        *[
+            (
+                "probe",
+                "--base",
+                "tiny",
+                "--weights",
+                "none",
+                "--data",
+                root,
+                "--folds",
+                3,
+                "--out",
+                "a.skops",
+                "--overwrite",
+            )
+        ]
+        * 2,
     ):
         status, _, error = cli(*words)
         assert (status, refused) == (0, []), error

@@ -121,6 +121,7 @@ def test_any_seed_will_do(plain, seed):
     assert len(batches(plain, "light", seed=seed)) == 3
 
 
+@pytest.mark.slow
 def test_steps_that_were_done_are_left_out(plain, equal):
     for listing in (plain, equal):
         steps = pipeline.steps(listing, BATCH)

@@ -267,7 +267,7 @@ def test_shards_that_cannot_be_used(pets, tmp_path):
             parts_of(str(packed))
 
 
-@pytest.mark.parametrize("source", ["list", "packed"])
+@pytest.mark.parametrize("source", [pytest.param("list", marks=pytest.mark.slow), "packed"])
 def test_a_job_on_each_source_is_reproduced(cli, tiny, pets, tmp_path, source):
     lines = [f"{path},{path.parent.name},{path.stem}" for path in sorted(pets.rglob("*.jpg"))]
     (tmp_path / "list.csv").write_text("\n".join(["path,label,burst", *lines]))

@@ -53,6 +53,7 @@ def test_the_time_left_is_shared_among_epochs(tiny, splits, tmp_path, monkeypatc
     assert calls == [1]
 
 
+@pytest.mark.slow
 def test_a_training_on_all_pictures_takes_its_half(tiny, splits, tmp_path, monkeypatch):
     measures(monkeypatch)
     done = run(tiny, splits, tmp_path / "run", time="30s", keep="last", refit="on")
@@ -110,6 +111,7 @@ def test_measuring_leaves_the_training_as_it_was(tiny, splits, tmp_path, monkeyp
         assert [float(found[name]) for name in names] == pytest.approx([float(expected[name]) for name in names], 1e-4)
 
 
+@pytest.mark.slow
 def test_out_of_memory_while_it_measures(tiny, splits, tmp_path, monkeypatch, capsys):
     calls = measures(monkeypatch)
     measured, parts = timing._measured, []

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from transferkit.data import fonts
 
 WIDTH = 6.4  # inches
+LONGEST = 30  # letters of a name at an axis
 
 
 def curves(history: list[dict], path):
@@ -39,13 +40,19 @@ def confusion(matrix, classes, path, most: int = 40):
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="label", title=f"{int(np.trace(matrix))} of {int(matrix.sum())} right")
     if len(classes) <= most:
-        names, families = fonts.drawable(classes)
+        names, families = fonts.drawable([shortened(name) for name in classes])
         axes.set_xticks(range(len(classes)), names, rotation=90, parse_math=False, fontfamily=families)
         axes.set_yticks(range(len(classes)), names, parse_math=False, fontfamily=families)
         for row, column in zip(*np.nonzero(matrix), strict=True):
             color = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, matrix[row, column], ha="center", va="center", color=color, fontsize=8)
     figure.savefig(path, dpi=100)
+
+
+def shortened(name: str) -> str:
+    """A name with its middle left out where it would take the plot's room."""
+    half = LONGEST // 2 - 1
+    return name if len(name) <= LONGEST else f"{name[:half]}..{name[-half:]}"
 
 
 def rates(tried: list[float], losses: list[float], marks: dict[str, float], path):
