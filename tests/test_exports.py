@@ -16,6 +16,7 @@ from transferkit.network import Network, for_use
 
 slow = pytest.mark.slow
 BIG = 20_000_000  # parameters
+DEEP = ("efficientnet_lite3", "efficientnet_lite4", "resnet110_cifar")  # that Keras takes long to build
 SAVED = ["googlenet(aux=true)", *zoo.variants()]
 EXPORTED = [  # one of each family, and several outputs
     "lenet5",
@@ -36,7 +37,7 @@ EXPORTED = [  # one of each family, and several outputs
 # fixtures of the module: all tests of a network follow each other, and it is built once
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=slow if zoo.variant(name).params > BIG else ()) for name in SAVED],
+    params=[pytest.param(one, marks=slow if zoo.variant(one).params > BIG or one in DEEP else ()) for one in SAVED],
 )
 def name(request):
     return request.param
