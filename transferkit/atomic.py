@@ -13,11 +13,25 @@ def read(path: str | os.PathLike):
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no JSON.
+        ValueError: it is no JSON, or a row has other columns than the first line names.
     """
     kind = Path(path).suffix
     with open(path, newline="" if kind == ".csv" else None, **ENCODING) as file:
-        return list(csv.DictReader(file)) if kind == ".csv" else json.load(file) if kind == ".json" else file.read()
+        if kind == ".csv":
+            return _rows(file, path)
+        return json.load(file) if kind == ".json" else file.read()
+
+
+def _rows(file, path) -> list[dict[str, str]]:
+    rows = csv.DictReader(file)
+    try:
+        found = [(rows.line_num, row) for row in rows]
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {rows.line_num}: {error}.") from None
+    for line, row in found:
+        if None in row or None in row.values():
+            raise ValueError(f"{path}, line {line}: expected {len(rows.fieldnames)} columns.")
+    return [row for _, row in found]
 
 
 def utf8(path: str) -> str:

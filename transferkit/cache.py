@@ -19,6 +19,7 @@ from transferkit.weights.fetch import home
 
 MOST = 20e9  # bytes of all kinds together; those not used for longest go
 CHUNK = 500  # keys of a query
+DAMAGE = (sqlite3.Error, UnicodeDecodeError)  # the second where the words of the first are damaged too
 
 
 def opened(path: Path, prepare: Callable) -> sqlite3.Connection | None:
@@ -33,7 +34,7 @@ def opened(path: Path, prepare: Callable) -> sqlite3.Connection | None:
             return _prepared(path, prepare)
         except sqlite3.OperationalError:  # locked for long, or no place to write
             return None
-        except sqlite3.DatabaseError:
+        except DAMAGE:
             with suppress(OSError):
                 path.unlink()
         except OSError:
@@ -43,6 +44,7 @@ def opened(path: Path, prepare: Callable) -> sqlite3.Connection | None:
 
 def _prepared(path: Path, prepare: Callable) -> sqlite3.Connection:
     store = sqlite3.connect(path, timeout=10)
+    store.text_factory = lambda text: text.decode("utf-8", "replace")  # a damaged one is no error of a query
     try:
         store.execute("PRAGMA synchronous = OFF")  # what a power cut loses is computed again
         with store:
@@ -103,7 +105,7 @@ class Vectors:
     def remember_reasons(self, reasons: dict[bytes, str], decoders: str):
         """Keep why pictures cannot be read by these decoders."""
         if self._store is not None:
-            with suppress(sqlite3.Error), self._store:
+            with suppress(*DAMAGE), self._store:
                 rows = [(digest, reason, decoders) for digest, reason in reasons.items()]
                 self._store.executemany("INSERT OR REPLACE INTO unreadable VALUES (?, ?, ?)", rows)
 
@@ -111,7 +113,7 @@ class Vectors:
         """Keep features (n, ...) float32 of as many pictures."""
         if self._store is not None and len(features):
             rows = ((digest, one.tobytes()) for digest, one in zip(digests, features.astype("<f4"), strict=True))
-            with suppress(sqlite3.Error), self._store:
+            with suppress(*DAMAGE), self._store:
                 self._store.execute("INSERT OR REPLACE INTO facts VALUES (0, ?)", (json.dumps(features.shape[1:]),))
                 self._store.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
 
@@ -120,7 +122,7 @@ class Vectors:
             return []
         try:
             return self._store.execute(query, values).fetchall()
-        except sqlite3.Error:
+        except DAMAGE:
             return []
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import astuple, fields
 
-from transferkit.cache import CHUNK, opened
+from transferkit.cache import CHUNK, DAMAGE, opened
 from transferkit.data.formats import decoders
 from transferkit.data.look import PRINT, Look
 from transferkit.data.ranges import file_of
@@ -62,7 +62,7 @@ def _rows(store, keys: list[Key]) -> dict[Key, Look]:
             (decoders(), *(key[0] for key in keys)),
         ).fetchall()
         return {row[:3]: Look(*row[3:]) for row in rows if _is_look(row[3:])}
-    except sqlite3.Error:
+    except DAMAGE:
         return {}
 
 
@@ -77,5 +77,5 @@ def remember(store: sqlite3.Connection | None, found: Iterable[tuple[Key | None,
     rows = [(*key, decoders(), *astuple(one)) for key, one in found if key and one.digest]
     if store is not None and rows:
         marks = ", ".join("?" * len(rows[0]))
-        with suppress(sqlite3.Error), store:
+        with suppress(*DAMAGE), store:
             store.executemany(f"INSERT OR REPLACE INTO looks VALUES ({marks})", rows)

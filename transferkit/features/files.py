@@ -17,8 +17,6 @@ from transferkit.features.spec import FeatureSpec
 
 SUFFIXES = (".npz", ".parquet")
 TEXTS = ["path", "label", "split"]
-UNREADABLE = (OSError, LookupError, TypeError, ValueError, AttributeError, MemoryError, EOFError, zipfile.BadZipFile,
-              pa.ArrowException)  # fmt: skip
 PACKED = 100  # times smaller than what it holds may a file be: features hardly get smaller
 EXPECTED = "expected a .npz or .parquet file of `transferkit extract`, or a folder of it"
 
@@ -72,10 +70,14 @@ def load_features(path: str | os.PathLike) -> Features:
         if path.suffix == ".npz":
             return _checked(_from_npz(path))
         return _checked(_from_parquet(_complete(open_job(path)).parts if path.is_dir() else [path]))
-    except UNREADABLE as error:
-        inside = isinstance(error, (LookupError, TypeError, AttributeError))  # whose words are of our code
-        said = "its parts are others" if inside else (str(error).splitlines() or ["it is cut short"])[0].rstrip(".")
-        raise ValueError(f"{path} holds no features that can be read ({said}): {EXPECTED}.") from None
+    except Exception as error:  # NumPy, its tokenizer, zipfile and Arrow raise nearly anything on damaged files
+        plain = isinstance(error, (OSError, ValueError, zipfile.BadZipFile, pa.ArrowException))
+        said = (
+            "it is damaged, or of another make"
+            if not plain
+            else (str(error).splitlines() or ["it is cut short"])[0].rstrip(".")
+        )
+        raise ValueError(f"{path} holds no features that can be read ({said}): {EXPECTED}.") from error
 
 
 def _checked(found: Features) -> Features:
