@@ -1,5 +1,7 @@
 """Figures against scikit-learn, SciPy and values worked out by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -55,3 +57,28 @@ def test_calibration_error_by_hand():
     hit = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
     assert metrics.calibration_error(np.full(10, 0.75), hit) == pytest.approx(0.45)
     assert metrics.calibration_error(np.full(4, 1.0), np.ones(4)) == 0
+
+
+def test_ten_thousand_classes():
+    """No matrix of a hundred million numbers, and the same pairs as of one."""
+    random, classes = np.random.default_rng(0), [f"class {number}" for number in range(10_000)]
+    labels = random.integers(0, 10_000, 3000)
+    guesses = np.where(random.random(3000) < 0.5, labels, (labels + 1) % 10_000)
+    labels[:3], guesses[:3] = 7, 5
+    tracemalloc.start()
+    found = metrics.agreement(labels, guesses, classes)
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+    assert found["confusion"] is None and found["confused"][0] == ["class 7", "class 5", 3]
+    assert found["accuracy"] == pytest.approx(0.5, abs=0.05) and len(found["per_class"]) == 10_000
+
+
+def test_the_most_confused_are_those_of_the_matrix():
+    random = np.random.default_rng(1)
+    labels, guesses = random.integers(0, 6, (2, 400))
+    found = metrics.agreement(labels, guesses, list("abcdef"))
+    matrix = np.array(found["confusion"])
+    np.fill_diagonal(matrix, 0)
+    counts = [count for _, _, count in found["confused"]]
+    assert counts == sorted(matrix.ravel().tolist(), reverse=True)[:5]
+    assert all(matrix["abcdef".index(a), "abcdef".index(b)] == count for a, b, count in found["confused"])

@@ -221,7 +221,8 @@ def finish(folder: Path, network: Network, history: list[dict], figures: dict, a
         (folder / "model.keras").unlink()
         raise
     write(folder / "predictions.csv", answers)
-    write(folder / "confusion.png", lambda path: plots.confusion(figures["confusion"], network.classes, path))
+    if figures["confusion"]:
+        write(folder / "confusion.png", lambda path: plots.confusion(figures["confusion"], network.classes, path))
     if history:
         write(folder / "curves.png", lambda path: plots.curves(history, path))
     write(folder / "metrics.json", figures)

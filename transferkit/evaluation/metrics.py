@@ -5,6 +5,7 @@ import math
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+MOST_IN_MATRIX = 1000  # classes: of ten times as many the matrix would take gigabytes
 Z95 = 1.959964  # two-sided 95% of the normal distribution
 
 
@@ -39,7 +40,7 @@ def report(chances: np.ndarray, labels: np.ndarray, classes) -> dict:
     Returns:
         `accuracy`, `ci95`, `balanced_accuracy`, `top5` (None below six classes), `n`, `loss` (cross-entropy), `ece`,
         `per_class` (precision, recall, f1, n of each), `confused` (the most confused pairs, as [label, predicted,
-        count]) and `confusion` (rows are labels).
+        count]) and `confusion` (rows are labels), as `agreement` has it.
     """
     guesses = chances.argmax(1)
     of_label = chances[np.arange(len(labels)), labels]
@@ -60,13 +61,13 @@ def agreement(labels: np.ndarray, guesses: np.ndarray, classes) -> dict:
 
     Returns:
         `accuracy`, `ci95`, `balanced_accuracy` (the mean recall of the classes that are there), `n`, `per_class`,
-        `confused` and `confusion`.
+        `confused`, and `confusion`, which is None where there are more than `MOST_IN_MATRIX` classes.
     """
     hit, numbers = guesses == labels, list(range(len(classes)))
     scores = precision_recall_fscore_support(labels, guesses, labels=numbers, zero_division=0.0)
-    confusion = confusion_matrix(labels, guesses, labels=numbers)
-    wrong = confusion - np.diag(np.diag(confusion))
-    pairs = [divmod(int(i), len(classes)) for i in np.argsort(-wrong, axis=None, kind="stable")[:5]]
+    pairs, counts = np.unique(np.stack((labels, guesses))[:, ~hit], axis=1, return_counts=True)
+    most = np.argsort(-counts, kind="stable")[:5]
+    small = len(classes) <= MOST_IN_MATRIX
     return {
         "accuracy": float(hit.mean()),
         "ci95": list(wilson(int(hit.sum()), len(labels))),
@@ -76,6 +77,6 @@ def agreement(labels: np.ndarray, guesses: np.ndarray, classes) -> dict:
             name: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(count)}
             for name, p, r, f, count in zip(classes, *scores, strict=True)
         },
-        "confused": [[classes[a], classes[b], int(wrong[a, b])] for a, b in pairs if wrong[a, b]],
-        "confusion": confusion.tolist(),
+        "confused": [[*(classes[one] for one in pairs[:, at]), int(counts[at])] for at in most],
+        "confusion": confusion_matrix(labels, guesses, labels=numbers).tolist() if small else None,
     }

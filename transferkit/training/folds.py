@@ -84,6 +84,7 @@ def _finish(job: Plan, folder: Path, whole: list[runs.Run]) -> runs.Run:
     }
     runs.write_unreadable(folder, lost)
     write(folder / "predictions.csv", answers)
-    write(folder / "confusion.png", lambda path: plots.confusion(figures["confusion"], classes, path))
+    if figures["confusion"]:
+        write(folder / "confusion.png", lambda path: plots.confusion(figures["confusion"], classes, path))
     write(folder / "metrics.json", figures)
     return runs.Run(folder)
