@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import keras
 
-from transferkit.adopt import keras2, keras3, saved_model, variables
+from transferkit.adopt import budget, keras2, keras3, saved_model, variables
 from transferkit.adopt.graph import Unfit, check_is_float
 from transferkit.adopt.model import adopted
 from transferkit.network import Network
@@ -69,11 +69,13 @@ def _hdf5(path: Path):
         if "model_config" not in file.attrs:
             raise Unfit(f"holds weights and no network: give the network's name as --base and --weights {path}.")
         config, version = json.loads(file.attrs["model_config"]), file.attrs.get("keras_version", "1")
+        room = budget.within(path.stat().st_size)
         if _text(version).startswith(("1", "2")):
-            model = keras2.model_of(config)
+            with room:
+                model = keras2.model_of(config)
             return model, keras2.fill(model, variables.of_group(file["model_weights"], model))
         config = keras3.with_modules(config)
-        with _explained(config):
+        with room, _explained(config):
             model = keras3.model_of(config)
         check_is_float(model)
         return model, variables.fill(model, variables.of_group(file["model_weights"], model))
@@ -85,10 +87,12 @@ def _archive(path: Path):
         if missing:
             raise Unfit(f"is no file of a Keras model: it lacks {missing[0]}.")
         config, about = (json.loads(archive.read(member)) for member in MEMBERS[:2])
+        room = budget.within(archive.getinfo(MEMBERS[2]).file_size)
         if not _text(about.get("keras_version", "3")).startswith("2"):
-            with _explained(config):
+            with room, _explained(config):
                 return keras.models.load_model(path, compile=False, safe_mode=True), []
-        model = keras2.model_of(config)
+        with room:
+            model = keras2.model_of(config)
         with h5py.File(io.BytesIO(archive.read(MEMBERS[2])), "r") as file:
             found = variables.of_archive(file, config["config"]["layers"])
             variables.check_all(file, found)

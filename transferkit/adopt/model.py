@@ -17,6 +17,7 @@ SCALED = r"efficientnet.*|convnext_.*|mobilenetv3.*"  # models of keras.applicat
 RESERVED = ("pictures", "pixels", "pooled")
 LEAST = 1e-17  # probability, of which there is a logarithm in float32
 SIDE = 224  # of the pictures of a model that does not say
+MOST_SIDE = 4096
 
 
 def adopted(model: keras.Model, pixels: str = "", *, source: str = "the model") -> Network:
@@ -88,6 +89,8 @@ def _check(model: keras.Model):
         raise Unfit(f"takes {shape}, expected pictures (None, height, width, 1 or 3), channels last.")
     if shape[1] and shape[2] and shape[1] != shape[2]:
         raise Unfit(f"takes pictures of {shape[1]} x {shape[2]} pixels, expected squares.")
+    if (shape[1] or 0) > MOST_SIDE:
+        raise Unfit(f"takes pictures of {shape[1]:,} pixels a side, and {MOST_SIDE:,} are the most.")
 
 
 def _choice(model: keras.Model) -> str:
