@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -106,8 +107,12 @@ def _check_same(variables: dict, tensors: dict, source: str):
 
 
 def _numbered(variables) -> dict:
-    """Variables by place and name: a name alone is not one variable's, for an attention layer has four kernels."""
-    return {f"{number:04d}/{variable.path.rpartition('/')[2]}": variable for number, variable in enumerate(variables)}
+    """Variables by place and name: a name alone is not one variable's, for an attention layer has four kernels.
+
+    What Keras counts in a process is left out of names: `variable_36` has another number in the next one.
+    """
+    names = [re.sub(r"_\d+$", "", variable.path.rpartition("/")[2]) for variable in variables]
+    return {f"{number:04d}/{name}": one for number, (name, one) in enumerate(zip(names, variables, strict=True))}
 
 
 def _shape(tensor) -> str:
