@@ -250,5 +250,5 @@ def _note(path: Path) -> dict | None:
             raise ValueError("has a class twice")
         return found
     except Exception as error:  # whatever zipfile and json raise on a damaged file, and Pixels on wrong values
-        said = error if type(error) is ValueError else f"is damaged ({type(error).__name__})"
+        said = error if isinstance(error, ValueError) else f"is damaged ({type(error).__name__})"
         raise ValueError(f"{path} cannot be used: its {NOTE} {said}.") from error

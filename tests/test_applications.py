@@ -1,0 +1,27 @@
+"""One network of each family of `keras.applications`, as benchmarks/every_application.py tries all of them."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+FAMILIES = (
+    *("ConvNeXtTiny", "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionV3", "MobileNet", "MobileNetV2"),
+    *("MobileNetV3Small", "NASNetMobile", "ResNet50", "ResNet50V2", "Xception"),
+)
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    path = Path(__file__).parent.parent / "benchmarks" / "every_application.py"
+    spec = importlib.util.spec_from_file_location("every_application", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_network_is_killed_resumed_saved_and_its_features_taken(benchmark, tmp_path, name):
+    count, _, apart = benchmark.tried(f"keras:{name}", benchmark.few_digits(tmp_path), tmp_path / "run")
+    assert int(count.replace(",", "")) > 1_000_000 and float(apart) < 1e-5
