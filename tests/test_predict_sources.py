@@ -80,3 +80,28 @@ def test_what_is_no_source_is_told(cli, finished, pets, tmp_path):
     (tmp_path / "empty" / shards.INDEX).write_text("{")
     assert "pack the pictures again" in cli("predict", finished.folder, "empty")[2]
     assert cli("predict", finished.folder, "tfds:minst")[0] == 2
+
+
+def test_a_missing_source_is_a_row_in_its_place(cli, finished, pets):
+    good = pets / "cat" / "001.jpg"
+    status, out, _ = cli("predict", finished.folder, good, "gone.jpg", pets / "dog", "no/folder", "--json")
+    rows = json.loads(out)
+    assert status == 0 and len(rows) == 1 + 1 + 12 + 1 and rows[0]["path"] == str(good)
+    errors = {number: row["error"] for number, row in enumerate(rows) if row["error"]}
+    assert errors == {1: "No such file or directory", 14: "No such file or directory"}
+    assert cli("predict", finished.folder, good, "gone.jpg", "--strict")[0] == 1
+    assert cli("predict", finished.folder, good, "--strict")[0] == 0
+    status, _, error = cli("predict", finished.folder, "gone.jpg", "no/folder")
+    assert status == 2 and "There is no folder or file 'gone.jpg'" in error
+
+
+def test_an_answer_that_cannot_be_written_is_said_first(cli, pets):
+    words = ("predict", "gone-run", pets)
+    for more, sentence in {
+        ("--out", "no/folder/a.csv"): "a.csv cannot be written",
+        ("--out", "a.txt"): "none of .csv, .jsonl and .parquet",
+        ("--format", "parquet"): "--format parquet needs --out",
+        ("--json", "--out", "a.csv"): "leave out --format and --out",
+    }.items():
+        status, _, error = cli(*words, *more)
+        assert status == 2 and sentence in error

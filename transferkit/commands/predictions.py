@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def format_of(form: str | None, out: str | None, as_json: bool) -> str:
         raise click.UsageError(f"--out {out} is none of .csv, .jsonl and .parquet: give it such a suffix, or --format.")
     if form == "parquet" and not out:
         raise click.UsageError("--format parquet needs --out FILE.")
+    if out and not os.access(folder := Path(out).absolute().parent, os.W_OK):  # before all is computed
+        raise click.UsageError(f"--out {out} cannot be written: {folder} is not there, or may not be written to.")
     return form
 
 
