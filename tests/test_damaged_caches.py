@@ -1,6 +1,7 @@
 """What the cache folder holds is checked as it is read back: a damaged row is computed anew."""
 
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def test_features(value):
         store.remember(digests, features)
         store.remember_reasons({b"c" * 32: "empty"}, decoders())
     path = home() / "features" / "kind.sqlite"
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("UPDATE vectors SET vector = ? WHERE digest = ?", (value, digests[0]))
         raw.execute("UPDATE unreadable SET reason = ?", (value,))
     with Vectors("kind") as store:
@@ -46,7 +47,7 @@ def test_features(value):
         assert list(found) == digests[1:] and found[digests[1]].tolist() == [3, 4, 5]
         assert store.reasons([b"c" * 32], decoders()) in ({}, {b"c" * 32: str(value)})
         assert store.reasons([b"c" * 32], "another version") == {}
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("UPDATE facts SET shape = ?", (value,))
     with Vectors("kind") as store:
         assert store.shape() is None and store.recall(digests) == {}

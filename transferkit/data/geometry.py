@@ -115,32 +115,36 @@ FITS = {
 }
 
 
-def evaluation_view(data, pixels: Pixels):
+def evaluation_view(source, pixels: Pixels, load=decode.bytes_of):
     """The one view of a picture outside training, as `pixels.fit` has it, antialiased.
 
     By default: shorter side to `pixels.resize`, centre `pixels.crop`. Pillow decodes and resizes, as for torchvision:
     to the same bytes but for one in a thousand, which differ by 1, and in less time than TensorFlow. Large JPEGs are
     decoded at a DCT scale that leaves at least twice what is needed.
 
+    Args:
+        source: a scalar string, the file's content.
+        load: of another source, the Python function from it to the content, as `decode.bytes_at` of a path.
+
     Returns:
         uint8 (height, width, channels).
     """
-    return evaluation_views(data, pixels, CENTRE)[0]
+    return evaluation_views(source, pixels, CENTRE, load)[0]
 
 
-def evaluation_views(data, pixels: Pixels, places):
+def evaluation_views(source, pixels: Pixels, places, load=decode.bytes_of):
     """Several crops of a resized picture, at `places`: `CENTRE`, or `FIVE` as torchvision's FiveCrop has them.
 
     Returns:
         uint8 (places, height, width, channels).
     """
-    view = partial(_views, pixels=pixels, places=places)
-    views = tf.numpy_function(view, (data,), tf.uint8, stateful=False)
+    view = partial(_views, pixels=pixels, places=places, load=load)
+    views = tf.numpy_function(view, (source,), tf.uint8, stateful=False)
     return tf.ensure_shape(views, (len(places), *pixels.shape, pixels.channels))
 
 
-def _views(data, pixels: Pixels, places) -> np.ndarray:
-    """`evaluation_views` of bytes; of what cannot be read an empty vector, which the graph refuses.
+def _views(source, pixels: Pixels, places, load) -> np.ndarray:
+    """`evaluation_views`; of what cannot be read an empty vector, which the graph refuses.
 
     Of an error TensorFlow would print the traceback.
     """
@@ -150,7 +154,7 @@ def _views(data, pixels: Pixels, places) -> np.ndarray:
         return 2 * FITS[pixels.fit].resized(size, target)[0]
 
     try:
-        picture, size = pillow.shrunk(decode.bytes_of(data), pixels.channels, least)
+        picture, size = pillow.shrunk(load(source), pixels.channels, least)
     except Exception:  # Pillow's readers raise nearly anything on damaged files
         return np.zeros(0, np.uint8)
     return crops(picture, size, pixels, places)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from transferkit.data import decode, kept
 from transferkit.data.augment import Augmentation
-from transferkit.data.decode import read
+from transferkit.data.decode import bytes_at, reader
 from transferkit.data.geometry import evaluation_view, evaluation_views, training_view, training_window
 from transferkit.data.listing import Listing
 from transferkit.data.order import Order
@@ -103,10 +103,10 @@ def _grid(count: int, epochs: range):
 
 def _augmented(pairs, listing, pixels, augmentation: Augmentation, *, seed, keep=None):
     """Picture, one-hot label and stream of seeds of each (epoch, row) of `pairs`."""
-    paths, labels = _strings(listing.paths), tf.constant(listing.labels)
+    paths, labels, read = _strings(listing.paths), tf.constant(listing.labels), reader(listing.paths)
 
     def plain(row):
-        return evaluation_view(read(paths[row]), pixels)
+        return evaluation_view(paths[row], pixels, bytes_at)
 
     plain = keep(plain) if keep else plain
 
@@ -208,7 +208,9 @@ def _viewed(pixels: Pixels, places=None):
     """From a path to its view or views, traced once: each graph costs half a second and stays in memory to the end."""
 
     def view(path):
-        return evaluation_views(read(path), pixels, places) if places else evaluation_view(read(path), pixels)
+        if places:
+            return evaluation_views(path, pixels, places, bytes_at)
+        return evaluation_view(path, pixels, bytes_at)
 
     return tf.function(view, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 
@@ -269,7 +271,7 @@ def readable(paths, channels: int):
     """
 
     def look(row, path):
-        picture, size = decode.whole(read(path), channels, cover=1)
+        picture, size = decode.whole(decode.read(path), channels, cover=1)
         with tf.control_dependencies((picture,)):
             return row, tf.reduce_min(size)
 

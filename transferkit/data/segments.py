@@ -29,7 +29,7 @@ def is_ordinary(data: bytes) -> bool:
         elif marker == APP14 and data.startswith(b"Adobe", start) and (end < start + 12 or data[start + 11] > 1):
             return False  # of an unknown colour transform, or of one for four colours
         elif marker == START_OF_SCAN:
-            if frame is None or not _has_common_pixels(frame) or data.find(END_OF_IMAGE, end) < 0:
+            if frame is None or not _has_common_pixels(frame) or data.rfind(END_OF_IMAGE, end) < 0:
                 return False
             return progressive or data[end - 3 : end] == SEQUENTIAL
     return False
