@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_a_damaged_file_is_begun_anew(content, tmp_path):
 
 def test_a_file_of_another_layout_is_done_without(tmp_path):
     (tmp_path / "home" / "features").mkdir(parents=True)
-    with sqlite3.connect(tmp_path / "home" / "features" / "a.sqlite") as store:
+    with closing(sqlite3.connect(tmp_path / "home" / "features" / "a.sqlite")) as store, store:
         store.execute("CREATE TABLE vectors (something)")
     assert recalled("a", b"\0") == {}
 
