@@ -55,7 +55,7 @@ def test_a_good_file(features, tmp_path):
 
 @pytest.mark.parametrize("name", changed({"note": "{}"} | dict.fromkeys(("labels", "features"), np.zeros(24))))
 def test_features(features, tmp_path, name):
-    np.savez(tmp_path / "f.npz", **changed(features)[name], allow_pickle=True)
+    np.savez(tmp_path / "f.npz", **changed(features)[name])
     with pytest.raises(ValueError, match=r"f.npz holds no features that can be read \(.*\): expected") as error:
         load_features(tmp_path / "f.npz")
     assert "Error" not in str(error.value) and "()" not in str(error.value) and "\n" not in str(error.value)

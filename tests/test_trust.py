@@ -1,6 +1,7 @@
 """A SavedModel is a program: it runs where the user names it with --trust, and nowhere else."""
 
 import json
+import shutil
 
 import pytest
 import tensorflow as tf
@@ -10,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 import transferkit as tk
 from transferkit import recipe, trust
 from transferkit.features.saved import save_pipeline
+from transferkit.features.spec import FeatureSpec, identity
 from transferkit.training import planning
 
 
@@ -42,7 +44,8 @@ def test_it_runs_where_it_is_named(program, cli, pets):
 def test_evaluate(program, cli, pets, tmp_path):
     (tmp_path / "names").write_text("cat\ndog\n")
     words = ("evaluate", program, "--data", pets, "--pixels", "raw", "--classes", tmp_path / "names", "--json")
-    assert cli(*words)[0] == 1 and not program.with_name("ran").exists()
+    status, _, error = cli(*words)
+    assert status == 2 and "is a SavedModel, which is a program" in error and not program.with_name("ran").exists()
     status, out, error = cli(*words, "--trust")
     assert status == 0 and json.loads(out)["n"] == 24, error
 
@@ -57,17 +60,31 @@ def test_extract(program, cli, pets):
 
 @pytest.mark.parametrize("knob", ["base", "teacher"])
 def test_no_recipe_runs_it(program, knob, pets):
-    job = recipe.Recipe().override(**{"base": "tiny", "weights": "none", "data": str(pets), knob: str(program)})
-    with pytest.raises(ValueError, match="is a program|has weights of its own"):
+    knobs = {"base": {"pixels": "raw"}, "teacher": {"base": "tiny", "weights": "none"}}[knob]
+    job = recipe.Recipe().override(**knobs | {"data": str(pets), knob: str(program)})
+    with pytest.raises(ValueError, match="is a SavedModel, which is a program"):
         planning.plan(job)
     assert not program.with_name("ran").exists()
+
+
+def test_no_run_runs_it(program, finished, cli, tmp_path):
+    """A folder that was handed over, to be gone on with."""
+    run = tmp_path / "run"
+    shutil.copytree(finished.folder, run, ignore=shutil.ignore_patterns("model.keras", "metrics.json", "checkpoints"))
+    job = recipe.load(run / "recipe.toml").override(base=str(program), weights="imagenet", pixels="raw")
+    (run / "recipe.toml").write_text(recipe.dumps(job))
+    status, _, error = cli("finetune", "--resume", run)
+    assert status == 2 and "is a SavedModel, which is a program" in error and not program.with_name("ran").exists()
 
 
 def test_no_classifier_runs_it(program, cli, pets, listing, monkeypatch):
     pipeline = make_pipeline(
         tk.FeatureExtractor("tiny", weights="none", pool="avg", cache=False), LogisticRegression()
     ).fit(listing.paths, listing.labels)
-    pipeline[0].base, pipeline[0].weights, pipeline[0].pixels = str(program), "imagenet", "raw"
+    own = FeatureSpec(str(program), layer=("pixels",), pixels="raw")
+    for name, value in {"base": own.base, "weights": own.weights, "pixels": "raw", "layer": "pixels"}.items():
+        setattr(pipeline[0], name, value)
+    pipeline[0].identity_ = identity(own)  # what its author would write
     save_pipeline(pipeline, program.with_name("bad.skops"))
     status, _, error = cli("predict", program.with_name("bad.skops"), pets / "cat" / "000.jpg")
-    assert status != 0 and error and not program.with_name("ran").exists()
+    assert status == 2 and "is a SavedModel, which is a program" in error and not program.with_name("ran").exists()

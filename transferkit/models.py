@@ -238,13 +238,11 @@ def _note(path: Path) -> dict | None:
         if note["format"] != FORMAT:
             raise ValueError(f"has format {note['format']}, expected {FORMAT}: a newer transferkit wrote it")
         pixels = {key: tuple(value) if isinstance(value, list) else value for key, value in note["pixels"].items()}
-        if not isinstance(note["classes"], list):
-            raise ValueError("has values of other types than ours")
         found = {name: note[name] for name in ("classes", "head", "base")} | {"minimum": note.get("minimum", 1)}
         found |= {"pixels": Pixels(**pixels), "classes": tuple(found["classes"])}
         kinds = {"head": str, "base": str, "minimum": int}
-        right = all(type(found[name]) is kind for name, kind in kinds.items()) and found["minimum"] >= 1
-        if not right or not all(isinstance(name, str) for name in found["classes"]):
+        right = type(note["classes"]) is list and all(type(found[name]) is kind for name, kind in kinds.items())
+        if not right or found["minimum"] < 1 or not all(isinstance(name, str) for name in found["classes"]):
             raise ValueError("has values of other types than ours")
         if len(set(found["classes"])) < len(found["classes"]):
             raise ValueError("has a class twice")

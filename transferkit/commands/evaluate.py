@@ -35,7 +35,8 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
 
     if trusted:
         trust.allow(network)
-    is_run = Path(network).is_dir() and not trusted and not zoo.is_network(network)
+    is_program = (Path(network) / "saved_model.pb").is_file()
+    is_run = Path(network).is_dir() and not is_program and not zoo.is_network(network)
     run = runs.load_run(network) if is_run else None
     if not data and not run:
         raise click.UsageError("Missing option '--data': the labelled pictures.")

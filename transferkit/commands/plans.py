@@ -16,7 +16,6 @@ def document(plan) -> dict:
         "device": plan.device.name,
         "precision": plan.device.policy,
         "phases": _phases(plan),
-        "memory_gb": round(_memory(plan) / 1e9, 2),
     }
 
 
@@ -49,47 +48,45 @@ def show(plan, on):
     say("", on)
     flags = [[f"--{c.knob.replace('_', '-')}", str(c.value), c.reason] for c in plan.choices]
     table("Chosen by rule", ["knob", "value", "because"], flags, on)
-    rows = [
-        [one["phase"], one["epochs"], f"{one['lr']:.2g}", one["learns"], f"{one['parameters']:,}"]
-        for one in _phases(plan)
-    ]
+    columns = ("phase", "epochs", "highest rate", "learns", "parameters", "memory, about")
+    phases = [one | {"lr": f"{one['lr']:.2g}", "memory_gb": f"{one['memory_gb']:.2f} GB"} for one in _phases(plan)]
     say("", on)
-    table("Phases", ["phase", "epochs", "highest rate", "learns", "parameters"], rows, on)
-    say(f"Memory on the device: about {_memory(plan) / 1e9:.1f} GB.", on)
+    table("Phases", columns, [one.values() for one in phases], on)
 
 
 def _phases(plan) -> list[dict]:
-    """What learns in each phase, the rest being frozen."""
+    """What learns in each phase, the rest being frozen, and the memory that takes."""
+    from transferkit.explain.geometry import measure
     from transferkit.training.freezing import release
     from transferkit.training.phases import phases
 
-    rows = []
+    model, layers, rows = plan.network.model, measure(plan.network.model, plan.network.pixels.shape), []
     for phase in phases(plan.recipe):
         names = release(plan.network, phase.name, bn=plan.recipe.train.bn)
+        first = next(place for place, layer in enumerate(model.layers) if layer.trainable_variables)
+        learnt = sum(math.prod(one.shape) for one in model.trainable_variables)
         rows.append(
             {
                 "phase": phase.name,
                 "epochs": phase.epochs,
                 "lr": phase.lr,
                 "learns": names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}",
-                "parameters": sum(math.prod(one.shape) for one in plan.network.model.trainable_variables),
+                "parameters": learnt,
+                "memory_gb": round(_memory(plan, learnt, layers[first:]) / 1e9, 2),
             }
         )
     return rows
 
 
-def _memory(plan) -> float:
-    """Bytes on a device, about, where most learns: weights, gradients and the optimizer's two moments in float32, and
-    the outputs of all layers that gradients go through, of a batch."""
-    from transferkit.explain.geometry import measure
-    from transferkit.training.freezing import release
+def _memory(plan, learnt: int, layers) -> float:
+    """Bytes on a device, about: weights, gradients and the optimizer's two moments in float32, and the outputs of the
+    layers that gradients go through, of a batch.
 
-    knobs, model = plan.recipe.train, plan.network.model
-    learnt = max(_phases(plan), key=lambda one: one["parameters"])
-    release(plan.network, learnt["phase"], bn=knobs.bn)
-    layers = measure(model, plan.network.pixels.shape)
-    first = next(place for place, layer in enumerate(model.layers) if layer.trainable_variables)
-    values = sum(math.prod(layer.output) for layer in layers[first:])
+    Args:
+        learnt: parameters that learn.
+    """
+    knobs = plan.recipe.train
     batch = knobs.batch_size / knobs.accumulate / plan.device.replicas
     width = 4 if plan.device.policy == "float32" else 2
-    return 4 * (model.count_params() + 3 * learnt["parameters"]) + width * batch * values
+    outputs = sum(math.prod(layer.output) for layer in layers)
+    return 4 * (plan.network.model.count_params() + 3 * learnt) + width * batch * outputs

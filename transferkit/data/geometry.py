@@ -119,8 +119,8 @@ def evaluation_view(source, pixels: Pixels, load=decode.bytes_of):
     """The one view of a picture outside training, as `pixels.fit` has it, antialiased.
 
     By default: shorter side to `pixels.resize`, centre `pixels.crop`. Pillow decodes and resizes, as for torchvision:
-    to the same bytes but for one in a thousand, which differ by 1, and in less time than TensorFlow. Large JPEGs are
-    decoded at a DCT scale that leaves at least twice what is needed.
+    to the same bytes but for one in a thousand, which differ by 1, and in about the time of TensorFlow. Large JPEGs
+    are decoded at a DCT scale that leaves at least twice what is needed.
 
     Args:
         source: a scalar string, the file's content.

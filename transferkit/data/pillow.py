@@ -60,9 +60,8 @@ def shrunk(data: bytes, channels: int, least: Callable[[np.ndarray], np.ndarray]
     def decoded(image, data):
         turn = orientation(image) if image.format in JPEGS else 0
         size = np.array(image.size if turn >= 5 else image.size[::-1])
-        if turn == 1 or (
-            turn and not (size % 8).any()
-        ):  # else a turned picture's last pixels would lie outside in part
+        # of another size, a turned picture's last pixels would lie outside in part
+        if turn == 1 or (turn and not (size % 8).any()):
             sides = least(size) if turn >= 5 else least(size)[::-1]
             image.draft("L" if channels == 1 else None, tuple(map(int, sides)))
         picture = as_image(upright(image, data)[0], channels)
