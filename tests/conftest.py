@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import forked
 import pytest
 from pictures import folder
 
@@ -51,6 +52,14 @@ def finished(tiny, pets, tmp_path_factory):
     """A run of `tiny` on `pets` that ended well: two epochs of the head, two of all."""
     parts = find_splits(pets)
     return tk.finetune(tiny, parts.train, parts.val, out=tmp_path_factory.mktemp("runs") / "run", **QUICK)
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory):
+    """Forks command lines into child processes: see `forked.py`."""
+    with forked.zygote(tmp_path_factory.mktemp("home")) as process:
+        yield process
+        process.stdin.close()
 
 
 @contextmanager

@@ -4,16 +4,14 @@ import csv
 import json
 import os
 import random
-import select
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import called, ended, refused, running, start
 from pictures import folder
 from safetensors.numpy import load_file
 
@@ -25,60 +23,6 @@ KILLED = (
     "--unfreeze last-stage,all --bn train --ema 0.9 --schedule plateau --patience 1 --lr 0.01 --seed 3 "
     "--checkpoint-minutes 0 --determinism on --devices cpu --augment"
 )
-
-
-@pytest.fixture(scope="module")
-def zygote(tmp_path_factory):
-    """Forks command lines: see `zygote.py`."""
-    home = str(tmp_path_factory.mktemp("home"))
-    words = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
-    with subprocess.Popen(
-        words, stdin=-1, stdout=-1, text=True, env=os.environ | {"TRANSFERKIT_HOME": home}
-    ) as process:
-        assert process.stdout.readline() == "ready\n"
-        yield process
-        process.stdin.close()
-
-
-def start(zygote, place: Path, *words, room=0) -> int:
-    """Begin a command in a folder; its standard error goes to err.txt there. Its process id."""
-    order = {"folder": str(place), "words": [str(word) for word in words], "room": room}
-    zygote.stdin.write(json.dumps(order) + "\n")
-    zygote.stdin.flush()
-    return told(zygote, "begun")
-
-
-def running(zygote) -> bool:
-    return not select.select([zygote.stdout], [], [], 0)[0]
-
-
-def ended(zygote) -> int:
-    """The exit status of the command, when it has ended; minus the signal that killed it."""
-    return told(zygote, "ended")
-
-
-def told(zygote, what: str) -> int:
-    """The number that comes with a word; a failed test may have left others unread, and 0 is no process to kill."""
-    for line in zygote.stdout:
-        word, number = line.split()
-        if word == what:
-            return int(number)
-    raise EOFError("the zygote has ended")
-
-
-def called(zygote, place: Path, *words, room=0) -> tuple[int, str]:
-    """Exit status and standard error of a command."""
-    start(zygote, place, *words, room=room)
-    return ended(zygote), (place / "err.txt").read_text()
-
-
-def refused(zygote, place: Path, *words, room=0) -> str:
-    """The one sentence with which a command fails."""
-    status, err = called(zygote, place, *words, room=room)
-    lines = [line for line in err.splitlines() if line.startswith("Error: ")]
-    assert status == 1 and len(lines) == 1 and err.splitlines()[-1] == lines[0], err
-    assert "Traceback" not in err
-    return lines[0]
 
 
 def history(run: Path) -> list[dict]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -108,6 +109,14 @@ def public(url: str | None, sha256: str | None = DIGEST, package: str | None = N
         package=package,
         path="models/net.pth",
     )
+
+
+def fetched(url: str):
+    """Fetch from a site, and say so as a command would."""
+    try:
+        print(fetch.fetch(public(url, None)))
+    except ValueError as error:
+        sys.exit(f"Error: {error}")
 
 
 def names(folder: Path) -> set[str]:

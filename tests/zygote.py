@@ -7,9 +7,11 @@ import json
 import os
 import resource
 import sys
+from pathlib import Path
 
 import conftest
 import keras
+import weight_site
 
 from transferkit import commands, zoo
 from transferkit.training import tuning
@@ -40,12 +42,17 @@ def main():
             print("ended", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
         else:
             os.chdir(order["folder"])
-            err = os.open("err.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(err, 2)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            if order["room"]:  # bytes of a file, beyond which the system refuses as if the disk were full
-                resource.setrlimit(resource.RLIMIT_FSIZE, (order["room"], resource.RLIM_INFINITY))
-            commands.main(order["words"])
+            os.environ.update(order.get("env", {}))
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            for stream, name in ((1, "out.txt"), (2, "err.txt")):
+                os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+            for bound, limit in (("room", resource.RLIMIT_FSIZE), ("memory", resource.RLIMIT_AS)):
+                if order.get(bound):  # beyond it the system refuses, as if the disk or the memory were full
+                    resource.setrlimit(limit, (order[bound], resource.RLIM_INFINITY))
+            try:
+                commands.main(order["words"]) if order["words"] else weight_site.fetched(order["env"]["URL"])
+            finally:
+                Path("peak.txt").write_text(Path("/proc/self/status").read_text().split("VmPeak:")[1].split()[0])
 
 
 if __name__ == "__main__":
