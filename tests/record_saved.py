@@ -1,4 +1,4 @@
-"""Writes to `tests/data/saved/VERSION/` what this version saves, for `test_saved_before.py`: later versions must read it.
+"""Writes what this version saves to `tests/data/saved/VERSION/`; later versions must read it (`test_saved_before.py`).
 
     .venv/bin/python tests/record_saved.py
 
