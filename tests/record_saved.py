@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 
 import transferkit as tk
 from transferkit import commands, zoo
-from transferkit.features.saved import save_pipeline
+from transferkit.features.skops_file import save_pipeline
 from transferkit.zoo.variant import Variant
 
 DATA = Path(__file__).parent / "data" / "saved"

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from conftest import cut_short
 from keras import layers as L
+from transferkit.data.sources.resolve.resolve import find_splits
 
 import transferkit as tk
 from transferkit import models
-from transferkit.data.sources import find_splits
 from transferkit.evaluation.metrics import report
 from transferkit.evaluation.predict import outputs_of
 from transferkit.network import layers_inside, with_head
-from transferkit.training import checkpoints, tuning
+from transferkit.training import run_job
+from transferkit.training.fitting.fit_phase import checkpoints
 
 KNOBS = {"batch_size": 8, "epochs": 3, "head_epochs": 1, "lr": 0.01, "seed": 3, "start": "fresh", "keep": "best"}
 KNOBS |= {"refit": "off", "devices": "cpu"}
@@ -122,7 +123,7 @@ def test_a_model_is_fine_tuned_resumed_and_saved(make, pets, tmp_path, monkeypat
     whole = tk.finetune(path, splits.train, splits.val, out=tmp_path / "whole", **KNOBS)
     with cut_short(monkeypatch):
         tk.finetune(path, splits.train, splits.val, out=tmp_path / "run", **KNOBS)
-    resumed = tuning.resume(tmp_path / "run")
+    resumed = run_job.resume(tmp_path / "run")
     for one, other in zip(whole.network.model.weights, resumed.network.model.weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4, err_msg=one.path)
     logits, rows = outputs_of(
@@ -163,7 +164,7 @@ def test_a_module_of_the_users_is_imported_where_it_is_named(cli, tmp_path, monk
 @pytest.mark.slow
 def test_a_module_of_the_users_in_folds_and_in_other_processes(cli, pets, tmp_path, monkeypatch):
     pytest.importorskip("ray")
-    monkeypatch.setattr("transferkit.features.job.ROOM", 1)
+    monkeypatch.setattr("transferkit.features.part_files.ROOM", 1)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a-token-of-this-test-alone-0123456789")  # none is written to the home folder
     (tmp_path / "their_layers.py").write_text(LAYERS)
     with monkeypatch.context() as patch:

@@ -7,7 +7,7 @@ import pytest
 
 import transferkit as tk
 from transferkit import zoo
-from transferkit.data import scan
+from transferkit.data.audit.before_training import scan
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def unread(monkeypatch):
         raise AssertionError("the pictures were read")
 
     monkeypatch.setattr(scan, "scan", scanned)
-    monkeypatch.setattr("transferkit.data.audit.scan", scanned)
+    monkeypatch.setattr("transferkit.data.audit.before_training.scan", scanned)
 
 
 def test_the_plan_says_what_learns_in_each_phase(cli, tiny, pets):

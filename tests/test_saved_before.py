@@ -10,9 +10,9 @@ from pictures import folder
 from record_saved import COUNTS, DATA, PLACE
 
 import transferkit as tk
-from transferkit.data.sources import find_splits
-from transferkit.features.saved import load_pipeline
-from transferkit.training import tuning
+from transferkit.data.sources.resolve import find_splits
+from transferkit.features.skops_file import load_pipeline
+from transferkit.training import run_job
 
 VERSIONS = sorted(path.name for path in DATA.iterdir())
 
@@ -50,7 +50,7 @@ def test_a_run(saved, answers, pictures, cli):
 
 def test_a_run_that_was_cut(saved, answers, pictures):
     shutil.copytree(saved / "cut", saved / "again")
-    run = tuning.resume(saved / "again")
+    run = run_job.resume(saved / "again")
     assert [row["probability"] for row in run.predict(pictures)] == pytest.approx(answers["run"], abs=1e-3)
 
 

@@ -10,16 +10,16 @@ os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # read when TensorFl
 _HOMES = {
     "FeatureExtractor": "transferkit.features.extractor",
     "FeatureSpec": "transferkit.features.spec",
-    "FineTuner": "transferkit.training.classifier",
+    "FineTuner": "transferkit.training.finetuner",
     "Listing": "transferkit.data.listing",
     "Recipe": "transferkit.recipe",
     "create": "transferkit.models",
-    "find_splits": "transferkit.data.sources",
-    "finetune": "transferkit.training.tuning",
-    "extract_to": "transferkit.features.writing",
-    "list_arrays": "transferkit.data.arrays",
+    "find_splits": "transferkit.data.sources.resolve",
+    "finetune": "transferkit.training.run_job",
+    "extract_to": "transferkit.features.extract_job",
+    "list_arrays": "transferkit.data.sources.arrays",
     "list_images": "transferkit.data.listing",
-    "load_features": "transferkit.features.files",
+    "load_features": "transferkit.features.feature_files",
     "load_run": "transferkit.runs",
 }
 __all__ = sorted(_HOMES)

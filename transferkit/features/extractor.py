@@ -43,6 +43,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         >>> probe.fit(train.paths, train.labels).score(held.paths, held.labels)
     """
 
+    __module__ = "transferkit"  # its public name, which files and pickles hold
+
     fit_mode = None  # of a file that was saved before this parameter was there
 
     def __init__(
