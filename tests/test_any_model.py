@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import cut_short
 from keras import layers as L
-from transferkit.data.sources.resolve.resolve import find_splits
+from transferkit.data.sources.resolve import find_splits
 
 import transferkit as tk
 from transferkit import models
