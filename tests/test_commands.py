@@ -199,3 +199,8 @@ def test_overwrite_replaces_a_run(cli, tiny, pets):
     assert cli(*words, "--epochs", "2", "--overwrite")[0] == 0
     status, _, err = cli("finetune", "--base", "run", "--data", pets, "--out", "run", "--overwrite")
     assert (status, "starts from it" in err) == (1, True)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), MemoryError("Unable to allocate 4.2 GiB for an array")])
+def test_a_lack_of_memory_is_said(error):
+    assert commands.sentence(error).startswith("Out of memory: try a smaller --batch-size or --size")

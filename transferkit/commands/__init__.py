@@ -115,7 +115,7 @@ def sentence(error: Exception) -> str:
         return str(error)
     if os.strerror(errno.ENOSPC) in str(error):  # TensorFlow's way of saying it is long, and of the type below
         return f"{os.strerror(errno.ENOSPC)}: make room; a run goes on with --resume."
-    if type(error).__name__ == "ResourceExhaustedError":
-        return "The memory does not hold it: try a smaller --batch-size or --size."
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return "Out of memory: try a smaller --batch-size or --size, or fewer pictures."
     first = (str(error).strip() or "no more is known").splitlines()[0]
     return f"{type(error).__name__}: {first} (add --debug to see where)"
