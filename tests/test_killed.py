@@ -1,15 +1,19 @@
-"""A run that is killed goes on as if it had not been, and what it left is met in one sentence where it is no good."""
+"""A run that is killed goes on as if it had not been, what it left is met in one sentence where it is no good, and two
+processes that work at once, on the same files, do what each does alone."""
 
 import csv
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +22,7 @@ from pictures import folder
 from safetensors.numpy import load_file
 
 from transferkit import runs
+from transferkit.features.files import load_features
 from transferkit.training import checkpoints
 
 KILLED = (
@@ -25,6 +30,7 @@ KILLED = (
     "--unfreeze last-stage,all --bn train --ema 0.9 --schedule plateau --patience 1 --lr 0.01 --seed 3 "
     "--checkpoint-minutes 0 --determinism on --devices cpu --augment"
 )
+EXTRACT = ("extract", "--base", "shaky", "--weights", "none", "--size", "32", "--data", "pets", "--out")
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +48,16 @@ def zygote(tmp_path_factory):
 
 def start(zygote, place: Path, *words, room=0) -> int:
     """Begin a command in a folder; its standard error goes to err.txt there. Its process id."""
-    order = {"folder": str(place), "words": [str(word) for word in words], "room": room}
+    return start_all(zygote, place, [words], room=room)[0]
+
+
+def start_all(zygote, place: Path, commands, *, room=0, **environment) -> list[int]:
+    """Begin several at once, the second's standard error in err1.txt; they end in the order they were given in."""
+    commands = [[str(word) for word in words] for words in commands]
+    order = {"folder": str(place), "commands": commands, "room": room, "environment": environment}
     zygote.stdin.write(json.dumps(order) + "\n")
     zygote.stdin.flush()
-    return told(zygote, "begun")
+    return [told(zygote, "begun") for _ in commands]
 
 
 def running(zygote) -> bool:
@@ -213,3 +225,85 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
     with runs.held(tmp_path):
         there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
     assert there == {"checkpoints", "checkpoints/.lock", "checkpoints/best.safetensors"}
+
+
+@pytest.fixture(scope="module")
+def place(zygote, tmp_path_factory):
+    """A folder with 96 pictures and the features of them that nothing came into the way of."""
+    place = tmp_path_factory.mktemp("twice")
+    folder(place / "pets", {"cat": 48, "dog": 48})
+    assert called(zygote, place, *EXTRACT, "alone.npz", "--no-cache")[0] == 0
+    return place
+
+
+@pytest.fixture
+def cache(place, tmp_path):
+    """A cache folder for both, empty at first; at the end its databases are whole, and hold each picture once."""
+    yield tmp_path
+    for path in (*tmp_path.glob("*.sqlite"), *tmp_path.glob("features/*.sqlite")):
+        with closing(sqlite3.connect(path)) as store:
+            assert store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            table = "vectors" if path.parent.name == "features" else "looks"
+            assert store.execute(f"SELECT count(*) FROM {table}").fetchall() == [(96,)]
+
+
+def told_of_both(place: Path) -> str:
+    return (place / "err.txt").read_text() + (place / "err1.txt").read_text()
+
+
+def check_features(place: Path, out: str):
+    """What was extracted is what is extracted alone, and nothing else is left of it."""
+    alone, found = load_features(place / "alone.npz"), load_features(place / out)
+    assert found.paths.tolist() == alone.paths.tolist() and found.labels.tolist() == alone.labels.tolist()
+    np.testing.assert_allclose(found.features, alone.features, rtol=1e-4, atol=1e-5)
+    assert not [path.name for path in place.rglob("*") if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("outs", [("a.npz", "b.npz"), pytest.param(("a", "a"), marks=pytest.mark.slow)])
+def test_two_at_once_write_what_one_writes(zygote, place, cache, outs):
+    start_all(zygote, place, [(*EXTRACT, out) for out in outs], TRANSFERKIT_HOME=str(cache))
+    assert [ended(zygote), ended(zygote)] == [0, 0] and told_of_both(place) == ""
+    for out in outs:
+        check_features(place, out)
+
+
+def test_one_goes_on_while_the_other_is_killed(zygote, place, cache):
+    commands = [(*EXTRACT, "killed.npz"), (*EXTRACT, "other.npz")]
+    pid, _ = start_all(zygote, place, commands, TRANSFERKIT_HOME=str(cache))
+    while not list(cache.glob("features/*")) and not (place / "other.npz").exists():
+        time.sleep(0.001)
+    time.sleep(random.Random(0).uniform(0, 0.2))
+    os.kill(pid, signal.SIGKILL)
+    assert [ended(zygote), ended(zygote)][1] == 0
+    start_all(zygote, place, [(*commands[0], "--overwrite")], TRANSFERKIT_HOME=str(cache))
+    assert ended(zygote) == 0 and told_of_both(place) == ""
+    for out in ("killed.npz", "other.npz"):
+        check_features(place, out)
+
+
+@pytest.mark.slow
+def test_of_two_that_write_one_file_the_second_is_told(zygote, place, cache):
+    start_all(zygote, place, [(*EXTRACT, "one.npz")] * 2, TRANSFERKIT_HOME=str(cache))
+    assert sorted([ended(zygote), ended(zygote)]) == [0, 1]
+    said = r"Error: (Another process is writing what \S+ becomes: |one.npz exists: ).*\n"
+    assert re.fullmatch(said, told_of_both(place))
+    check_features(place, "one.npz")
+
+
+def test_two_checks_at_once(zygote, place, cache):
+    commands = [("check", "pets", "--html", f"{name}.html") for name in "ab"]
+    start_all(zygote, place, commands, TRANSFERKIT_HOME=str(cache))
+    assert [ended(zygote), ended(zygote)] == [0, 0] and told_of_both(place) == ""
+    assert (place / "a.html").read_text() == (place / "b.html").read_text()
+
+
+@pytest.mark.slow
+def test_two_trainings_at_once(zygote, whole):
+    """With one cache folder, and names of runs that both choose by themselves."""
+    words = [*KILLED.split(), "crop(0.5) | flip"]
+    start_all(zygote, whole, [words, words], TRANSFERKIT_HOME=str(whole / "home"))
+    assert [ended(zygote), ended(zygote)] == [0, 0]
+    first, second = sorted((whole / "runs").iterdir())
+    assert [first.name[-2:], second.name[-2:]] == ["-1", "-2"]
+    for run in (first, second):
+        assert (run / "predictions.csv").read_text() == (whole / "whole" / "predictions.csv").read_text()
