@@ -9,9 +9,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import transferkit as tk
 from transferkit import atomic
+from transferkit.commands import sentence
 from transferkit.data import kept, pipeline, quarantine
 from transferkit.features import files
 from transferkit.features.files import load_features
@@ -166,6 +168,14 @@ def test_a_training_without_room_is_begun_again_or_gone_on_with(cli, pets, tmp_p
         (tmp_path / "run" / name).write_text("")
     status, _, err = cli(*words)
     assert status == 1 and "run exists and is not finished: --resume run goes on with it" in err
+
+
+def test_a_quota_is_no_lack_of_memory():
+    """TensorFlow has one type for both."""
+    quota = os.strerror(errno.EDQUOT)
+    said = sentence(tf.errors.ResourceExhaustedError(None, None, f"evaluation_0.data; {quota}"))
+    assert said == f"{quota}: make room; a run goes on with --resume."
+    assert sentence(OSError(errno.EDQUOT, quota, "a.png")) == f"a.png: {quota}; make room there."
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def filled(folder: Path) -> Iterator[Path]:
         try:
             yield partial
         except Exception as error:  # most are of what is read, not of the disk
-            if is_full(error):
+            if full(error):
                 raise _unwritten(folder, error) from error
             raise
         with suppress(OSError):
@@ -114,15 +114,17 @@ def filled(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def is_full(error: Exception) -> bool:
-    """Whether an error is a disk without room; h5py, safetensors, Arrow and TensorFlow have types of their own."""
-    return any(words in str(error) for words in FULL)
+def full(error: Exception) -> str:
+    """What an error says of a disk without room, as "No space left on device"; nothing where it is another error.
+
+    It is looked for in the text, as h5py, safetensors, Arrow and TensorFlow have types of their own for it.
+    """
+    return next((words for words in FULL if words in str(error)), "")
 
 
 def _unwritten(path: Path, error: Exception) -> OSError:
-    reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
-    if is_full(error):
-        words = next(words for words in FULL if words in str(error))
+    if words := full(error):
         return OSError(f"{path} could not be written: {words}; make room there, or name another place.")
+    reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
     advice = "; name another place" if isinstance(error, OSError) else ""
     return OSError(f"{path} could not be written: {reason.rstrip('.')}{advice}.")

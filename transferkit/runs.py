@@ -98,7 +98,7 @@ def load_run(folder: str | os.PathLike) -> Run:
 
 
 def new_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
-    """Make the folder of a new run: `out`, or `<name>-<n>` with the first free n.
+    """Make the folder of a new run: `out`, but for a lock empty, or `<name>-<n>` with the first free n.
 
     Raises:
         ValueError: `out` is taken, and may not be overwritten or is no run, or another process trains in it.
@@ -113,11 +113,10 @@ def new_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> 
                 continue
     check_free(out, overwrite=overwrite)
     folder = Path(out)
-    if folder.exists():
-        with held(folder):
-            _empty(folder)
-        shutil.rmtree(folder)  # the lock too, which Windows deletes only when it is let go of
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder):
+        check_free(out, overwrite=overwrite)  # another process may have been quicker
+        _empty(folder)
     return folder
 
 
