@@ -10,11 +10,11 @@ from conftest import QUICK, cut_short
 from pictures import encoded, photo
 
 import transferkit as tk
-from transferkit import cache, runs
-from transferkit.data.sources import find_splits
-from transferkit.features import job
+from transferkit import feature_cache, runs
+from transferkit.data.sources.resolve import find_splits
+from transferkit.features import part_files
 from transferkit.features.spec import FeatureSpec, identity
-from transferkit.training import tuning
+from transferkit.training import run_job
 from transferkit.weights.fetch import home
 
 DECADE = 10 * 365 * 86_400
@@ -53,10 +53,10 @@ def test_weights_of_the_same_size_and_time_are_others(tmp_path):
 
 def test_a_copy_of_the_pictures_is_the_same_job(listing, tmp_path):
     """Machines that share an extraction may each have a copy, with its times, but made when it was made."""
-    begun = job.begin(tmp_path / "f", FeatureSpec("tiny", "none"), (16,), listing, ["train"] * len(listing))
+    begun = part_files.begin(tmp_path / "f", FeatureSpec("tiny", "none"), (16,), listing, ["train"] * len(listing))
     for path in listing.paths:  # which changes when it was changed
         os.chmod(path, Path(path).stat().st_mode)
-    again = job.begin(tmp_path / "f", FeatureSpec("tiny", "none"), (16,), listing, ["train"] * len(listing))
+    again = part_files.begin(tmp_path / "f", FeatureSpec("tiny", "none"), (16,), listing, ["train"] * len(listing))
     assert again.note == begun.note
 
 
@@ -64,13 +64,13 @@ def test_features_from_the_future_make_room_as_others_do(monkeypatch):
     features = np.zeros((100, 4), "float32")
     digests = [number.to_bytes(32, "big") for number in range(100)]
     for kind, time_of in (("future", time.time() + DECADE), ("used", time.time())):
-        with cache.Vectors(kind) as store:
+        with feature_cache.Vectors(kind) as store:
             store.remember(digests, features)
         os.utime(home() / "features" / f"{kind}.sqlite", (time_of, time_of))
-    monkeypatch.setattr(cache, "MOST", 2.5 * (home() / "features" / "used.sqlite").stat().st_size)
-    with cache.Vectors("new") as store:
+    monkeypatch.setattr(feature_cache, "MOST", 2.5 * (home() / "features" / "used.sqlite").stat().st_size)
+    with feature_cache.Vectors("new") as store:
         store.remember(digests, features)
-    with cache.Vectors("new"):
+    with feature_cache.Vectors("new"):
         pass
     assert {path.stem for path in (home() / "features").glob("*.sqlite")} == {"used", "new"}
 
@@ -96,7 +96,7 @@ def test_a_run_cut_short_goes_on_and_a_new_one_has_a_new_name(tmp_path, pets, ti
     (folder,) = (tmp_path / "runs").iterdir()
     for path in folder.rglob("*"):
         os.utime(path, (2**32, 2**32))  # in the year 2106
-    run = tuning.resume(folder)
+    run = run_job.resume(folder)
     assert run.metrics["seconds"] >= 0 and all(row["seconds"] >= 0 for row in run.history)
     assert runs.new_folder(None, overwrite=False, name=str(folder)[:-2]).name == f"{folder.name[:-2]}-2"
 

@@ -14,9 +14,10 @@ import tensorflow as tf
 import transferkit as tk
 from transferkit import atomic
 from transferkit.commands import sentence
-from transferkit.data import kept, pipeline, quarantine
-from transferkit.features import files
-from transferkit.features.files import load_features
+from transferkit.data import pipeline, view_cache
+from transferkit.data.audit import quarantine
+from transferkit.features import feature_files
+from transferkit.features.feature_files import load_features
 from transferkit.pixels import Pixels
 
 EXTRACT = ("extract", "--base", "tiny", "--weights", "none", "--size", 32)
@@ -101,7 +102,7 @@ def test_the_names_of_unreadable_pictures_come_first(cli, data, tmp_path, monkey
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.shutil, "copyfile", full)
+        patch.setattr(feature_files.shutil, "copyfile", full)
         status, _, err = cli(*EXTRACT, "--data", root, "--out", "f.npz")
     assert status == 1 and "f.npz.errors.csv could not be written: No space left on device" in err
     assert not (tmp_path / "f.npz").exists() and not (tmp_path / "f.npz.errors.csv").exists()
@@ -111,7 +112,7 @@ def test_the_names_of_unreadable_pictures_come_first(cli, data, tmp_path, monkey
 
 
 def test_rows_on_disk_are_whole_or_an_error(tmp_path):
-    rows = kept.OnDisk(tmp_path, "rows", (4, 1000), np.uint8)
+    rows = view_cache.OnDisk(tmp_path, "rows", (4, 1000), np.uint8)
     with room(2500):
         rows[0] = np.full(1000, 7, np.uint8)
         with pytest.raises(OSError, match="File too large"):  # half of it fits, which is no error of the first write
@@ -126,7 +127,7 @@ def test_rows_on_disk_are_whole_or_an_error(tmp_path):
 def test_what_finds_no_room_is_not_kept(pets, tmp_path, monkeypatch, capsys):
     paths, pixels = sorted(map(str, pets.rglob("*.jpg"))), Pixels(crop=32, resize=37)
     with room(10_000):  # a quota: the disk itself has room
-        assert kept.arrays([(2, 3000), (9, 3000)], np.uint8, memory=0, folder=tmp_path, name="maps") is None
+        assert view_cache.arrays([(2, 3000), (9, 3000)], np.uint8, memory=0, folder=tmp_path, name="maps") is None
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9 - 100, 100))
     batches = pipeline.cached_evaluation(paths, pixels, batch_size=8, memory=0.0, folder=tmp_path)

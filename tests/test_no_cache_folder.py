@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.data import arrays
-from transferkit.training import checkup
+from transferkit.data.sources import arrays
+from transferkit.training import doctor
 from transferkit.weights.fetch import home
 
 EXTRACT = ("extract", "--base", "tiny", "--weights", "none", "--size", "32", "--json")
@@ -44,7 +44,7 @@ def test_the_commands_do_their_work(nowhere, cli, pets, finished, expected):
     assert status == 0 and json.loads(out)[0]["label"] and err == ""
     status, out, err = cli("evaluate", finished.folder, "--data", pets, "--json")
     assert status == 0 and json.loads(out)["n"] == 24
-    assert "cannot be written" in checkup.facts()["cache folder"]
+    assert "cannot be written" in doctor.facts()["cache folder"]
 
 
 def test_what_has_to_be_stored_is_refused_in_one_sentence(nowhere, cli, pets):
@@ -67,7 +67,7 @@ def test_nothing_is_written_where_no_home_is_known(tmp_path, monkeypatch):
 
 
 def test_a_place_for_the_cache_has_so_much_room():
-    assert "GB free" in checkup.facts()["cache folder"]
+    assert "GB free" in doctor.facts()["cache folder"]
 
 
 def test_two_processes_write_the_same_arrays(monkeypatch):
