@@ -33,10 +33,15 @@ def start(zygote, place: Path, *words, **bounds) -> int:
         bounds: `room`, the bytes that a file may have; `memory`, the bytes of addresses, as `ulimit -v` bounds them;
             `env`, variables of the environment.
     """
-    order = {"folder": str(place), "words": [str(word) for word in words], **bounds}
-    zygote.stdin.write(json.dumps(order) + "\n")
+    return start_all(zygote, place, [words], **bounds)[0]
+
+
+def start_all(zygote, place: Path, commands, **bounds) -> list[int]:
+    """Begin several at once, the second's output in out1.txt and err1.txt; they end in the order they were given in."""
+    commands = [[str(word) for word in words] for words in commands]
+    zygote.stdin.write(json.dumps({"folder": str(place), "commands": commands, **bounds}) + "\n")
     zygote.stdin.flush()
-    return _number(zygote, "begun")
+    return [_number(zygote, "begun") for _ in commands]
 
 
 def running(zygote, seconds: float = 0) -> bool:

@@ -17,7 +17,7 @@ from transferkit.evaluation.metrics import report
 from transferkit.evaluation.predict import outputs_of
 from transferkit.network import layers_inside, with_head
 from transferkit.training import run_job
-from transferkit.training.fitting.fit_phase import checkpoints
+from transferkit.training.fitting import checkpoints
 
 KNOBS = {"batch_size": 8, "epochs": 3, "head_epochs": 1, "lr": 0.01, "seed": 3, "start": "fresh", "keep": "best"}
 KNOBS |= {"refit": "off", "devices": "cpu"}

@@ -273,7 +273,23 @@ def test_new_folder(tmp_path, monkeypatch):
             runs.new_folder("mine", overwrite=overwrite, name="")
     assert (tmp_path / "mine" / "thesis.txt").exists()
     (tmp_path / "mine" / "recipe.toml").write_text("")
-    assert not any(runs.new_folder("mine", overwrite=True, name="").iterdir())
+    made = runs.new_folder("mine", overwrite=True, name="")
+    assert {path.name for path in made.rglob("*")} <= {"checkpoints", ".lock"}
+
+
+def test_a_run_that_another_process_begins_meanwhile_stays(tmp_path, monkeypatch):
+    check, calls, out = runs.check_free, [], tmp_path / "run"
+
+    def slower(*args, **words):
+        check(*args, **words)
+        if not calls:
+            calls.append(out.mkdir())
+            (out / "recipe.toml").write_text("theirs")
+
+    monkeypatch.setattr(runs, "check_free", slower)
+    with pytest.raises(ValueError, match="run exists: give another --out"):
+        runs.new_folder(out, overwrite=False, name="")
+    assert (out / "recipe.toml").read_text() == "theirs"
 
 
 def test_load_run_refuses_what_is_none(tmp_path):

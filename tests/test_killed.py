@@ -1,21 +1,26 @@
-"""A run that is killed goes on as if it had not been, and what it left is met in one sentence where it is no good."""
+"""A run that is killed goes on as if it had not been, what it left is met in one sentence where it is no good, and two
+processes that work at once, on the same files, do what each does alone."""
 
 import csv
 import json
 import os
 import random
+import re
 import shutil
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from forked import called, ended, refused, running, start
+from forked import called, ended, refused, running, start, start_all
 from pictures import folder
 from safetensors.numpy import load_file
 
 from transferkit import runs
+from transferkit.features.feature_files import load_features
 from transferkit.training.fitting import checkpoints
 
 KILLED = (
@@ -23,6 +28,7 @@ KILLED = (
     "--unfreeze last-stage,all --bn train --ema 0.9 --schedule plateau --patience 1 --lr 0.01 --seed 3 "
     "--checkpoint-minutes 0 --determinism on --devices cpu --augment"
 )
+EXTRACT = ("extract", "--base", "shaky", "--weights", "none", "--size", "32", "--data", "pets", "--out")
 
 
 def history(run: Path) -> list[dict]:
@@ -157,3 +163,85 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
     with runs.held(tmp_path):
         there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
     assert there == {"checkpoints", "checkpoints/.lock", "checkpoints/best.safetensors"}
+
+
+@pytest.fixture(scope="module")
+def place(zygote, tmp_path_factory):
+    """A folder with 96 pictures and the features of them that nothing came into the way of."""
+    place = tmp_path_factory.mktemp("twice")
+    folder(place / "pets", {"cat": 48, "dog": 48})
+    assert called(zygote, place, *EXTRACT, "alone.npz", "--no-cache")[0] == 0
+    return place
+
+
+@pytest.fixture
+def cache(place, tmp_path):
+    """A cache folder for both, empty at first; at the end its databases are whole, and hold each picture once."""
+    yield tmp_path
+    for path in (*tmp_path.glob("*.sqlite"), *tmp_path.glob("features/*.sqlite")):
+        with closing(sqlite3.connect(path)) as store:
+            assert store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            table = "vectors" if path.parent.name == "features" else "looks"
+            assert store.execute(f"SELECT count(*) FROM {table}").fetchall() == [(96,)]
+
+
+def told_of_both(place: Path) -> str:
+    return (place / "err.txt").read_text() + (place / "err1.txt").read_text()
+
+
+def check_features(place: Path, out: str):
+    """What was extracted is what is extracted alone, and nothing else is left of it."""
+    alone, found = load_features(place / "alone.npz"), load_features(place / out)
+    assert found.paths.tolist() == alone.paths.tolist() and found.labels.tolist() == alone.labels.tolist()
+    np.testing.assert_allclose(found.features, alone.features, rtol=1e-4, atol=1e-5)
+    assert not [path.name for path in place.rglob("*") if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("outs", [("a.npz", "b.npz"), pytest.param(("a", "a"), marks=pytest.mark.slow)])
+def test_two_at_once_write_what_one_writes(zygote, place, cache, outs):
+    start_all(zygote, place, [(*EXTRACT, out) for out in outs], env={"TRANSFERKIT_HOME": str(cache)})
+    assert [ended(zygote), ended(zygote)] == [0, 0] and told_of_both(place) == ""
+    for out in outs:
+        check_features(place, out)
+
+
+def test_one_goes_on_while_the_other_is_killed(zygote, place, cache):
+    commands = [(*EXTRACT, "killed.npz"), (*EXTRACT, "other.npz")]
+    pid, _ = start_all(zygote, place, commands, env={"TRANSFERKIT_HOME": str(cache)})
+    while not list(cache.glob("features/*")) and not (place / "other.npz").exists():
+        time.sleep(0.001)
+    time.sleep(random.Random(0).uniform(0, 0.2))
+    os.kill(pid, signal.SIGKILL)
+    assert [ended(zygote), ended(zygote)][1] == 0
+    start_all(zygote, place, [(*commands[0], "--overwrite")], env={"TRANSFERKIT_HOME": str(cache)})
+    assert ended(zygote) == 0 and told_of_both(place) == ""
+    for out in ("killed.npz", "other.npz"):
+        check_features(place, out)
+
+
+@pytest.mark.slow
+def test_of_two_that_write_one_file_the_second_is_told(zygote, place, cache):
+    start_all(zygote, place, [(*EXTRACT, "one.npz")] * 2, env={"TRANSFERKIT_HOME": str(cache)})
+    assert sorted([ended(zygote), ended(zygote)]) == [0, 1]
+    said = r"Error: (Another process is writing what \S+ becomes: |one.npz exists: ).*\n"
+    assert re.fullmatch(said, told_of_both(place))
+    check_features(place, "one.npz")
+
+
+def test_two_checks_at_once(zygote, place, cache):
+    commands = [("check", "pets", "--html", f"{name}.html") for name in "ab"]
+    start_all(zygote, place, commands, env={"TRANSFERKIT_HOME": str(cache)})
+    assert [ended(zygote), ended(zygote)] == [0, 0] and told_of_both(place) == ""
+    assert (place / "a.html").read_text() == (place / "b.html").read_text()
+
+
+@pytest.mark.slow
+def test_two_trainings_at_once(zygote, whole):
+    """With one cache folder, and names of runs that both choose by themselves."""
+    words = [*KILLED.split(), "crop(0.5) | flip"]
+    start_all(zygote, whole, [words, words], env={"TRANSFERKIT_HOME": str(whole / "home")})
+    assert [ended(zygote), ended(zygote)] == [0, 0]
+    first, second = sorted((whole / "runs").iterdir())
+    assert [first.name[-2:], second.name[-2:]] == ["-1", "-2"]
+    for run in (first, second):
+        assert (run / "predictions.csv").read_text() == (whole / "whole" / "predictions.csv").read_text()

@@ -1,11 +1,16 @@
-"""Files written whole or not at all, and read back; file names in them may be of any bytes."""
+"""Files and folders written whole or not at all, and read back; file names in them may be of any bytes."""
 
 import csv
+import errno
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a file name need not be UTF-8
+FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))  # a disk, a quota, a limit on one file
 
 
 def read(path: str | os.PathLike):
@@ -67,8 +72,59 @@ def write(path: str | os.PathLike, content):
         os.replace(partial, path)
     except (AttributeError, NameError, TypeError):  # a fault in what is written; who goes on without a disk must see it
         raise
-    except Exception as error:  # h5py, safetensors and Keras each word a full disk in a type of their own
-        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
-        raise OSError(f"{path} could not be written: {reason}.") from error
+    except Exception as error:
+        raise _unwritten(path, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # of a folder that is no longer there, or can only be read
+            partial.unlink()
+
+
+@contextmanager
+def filled(folder: Path) -> Iterator[Path]:
+    """A new folder under a temporary name, to write files into; at the end it is renamed, and before that deleted.
+
+    Raises:
+        FileExistsError: another process has filled the folder meanwhile; what it wrote stays.
+        OSError: it could not be written.
+    """
+    partial = folder.with_name(f".{os.getpid()}.{folder.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        try:
+            partial.mkdir(parents=True)
+        except OSError as error:
+            raise _unwritten(folder, error) from error
+        try:
+            yield partial
+        except Exception as error:  # most are of what is read, not of the disk
+            if full(error):
+                raise _unwritten(folder, error) from error
+            raise
+        with suppress(OSError):
+            folder.rmdir()  # an empty one, which Windows replaces by none
+        try:
+            os.replace(partial, folder)
+        except OSError as error:
+            if folder.is_dir() and any(folder.iterdir()):
+                raise FileExistsError(
+                    f"{folder} was written by another process meanwhile: give another name."
+                ) from None
+            raise _unwritten(folder, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def full(error: Exception) -> str:
+    """What an error says of a disk without room, as "No space left on device"; nothing where it is another error.
+
+    It is looked for in the text, as h5py, safetensors, Arrow and TensorFlow have types of their own for it.
+    """
+    return next((words for words in FULL if words in str(error)), "")
+
+
+def _unwritten(path: Path, error: Exception) -> OSError:
+    if words := full(error):
+        return OSError(f"{path} could not be written: {words}; make room there, or name another place.")
+    reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    advice = "; name another place" if isinstance(error, OSError) else ""
+    return OSError(f"{path} could not be written: {reason.rstrip('.')}{advice}.")

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -136,8 +137,12 @@ def _make_tables(store: sqlite3.Connection):
 
 
 def _trim(used: Path):
-    """Delete the kinds not used for longest, until all are no more than `MOST`; the one in use stays."""
-    kinds = sorted(used.parent.glob("*.sqlite"), key=lambda path: path.stat().st_mtime)
+    """Delete the kinds not used for longest, until all are no more than `MOST`; the one in use stays.
+
+    A time in the future, from when the clock was wrong, is as old as it is far: such a file would never go.
+    """
+    now = time.time()
+    kinds = sorted(used.parent.glob("*.sqlite"), key=lambda path: -abs(now - path.stat().st_mtime))
     total = sum(path.stat().st_size for path in kinds)
     for path in kinds:
         if total <= MOST or path == used:

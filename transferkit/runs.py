@@ -6,6 +6,7 @@ import platform
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def load_run(folder: str | os.PathLike) -> Run:
 
 
 def new_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
-    """Make the folder of a new run: `out`, or `<name>-<n>` with the first free n.
+    """Make the folder of a new run: `out`, but for a lock empty, or `<name>-<n>` with the first free n.
 
     Raises:
         ValueError: `out` is taken, and may not be overwritten or is no run, or another process trains in it.
@@ -112,11 +113,10 @@ def new_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> 
                 continue
     check_free(out, overwrite=overwrite)
     folder = Path(out)
-    if folder.exists():
-        with held(folder):
-            _empty(folder)
-        shutil.rmtree(folder)  # the lock too, which Windows deletes only when it is let go of
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder):
+        check_free(out, overwrite=overwrite)  # another process may have been quicker
+        _empty(folder)
     return folder
 
 
@@ -158,16 +158,29 @@ def temporary(folder: Path) -> Iterator[Path]:
 
 def check_free(out: str | os.PathLike | None, *, overwrite: bool, base: str | os.PathLike = ""):
     """Raise `ValueError` if a run may not be written to `out`: it is taken, or to be overwritten but no run, or the
-    run's own base."""
+    run's own base; or if none can be written at all, for the clock."""
+    if (year := time.localtime().tm_year) < 1980:
+        raise ValueError(f"The clock says {year}, and a model.keras cannot be dated before 1980: set the clock first.")
     folder = Path("runs/new" if out is None else out)
-    if out is None or not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if out is None or not folder.exists() or _is_bare(folder):
         return _check_writable(folder)
+    if not overwrite and (folder / "split.csv").is_file() and not (folder / "metrics.json").is_file():
+        raise ValueError(
+            f"{folder} exists and is not finished: --resume {folder} goes on with it; for a new run give another "
+            "--out, or --overwrite to replace it."
+        )
     if not overwrite:
         raise ValueError(f"{folder} exists: give another --out, or --overwrite to replace it.")
     if not (folder / "recipe.toml").is_file():
         raise ValueError(f"{folder} is not replaced: it is no run folder, for it holds no recipe.toml.")
     if folder.resolve() in (Path(base).resolve(), Path(base).resolve().parent):
         raise ValueError(f"{folder} is not replaced: the new run starts from it. Give another --out.")
+
+
+def _is_bare(folder: Path) -> bool:
+    """Whether a folder is empty, or holds only what `held` makes: on a full disk, a run gets no further."""
+    ours = (folder / "checkpoints", folder / "checkpoints" / LOCK)
+    return folder.is_dir() and all(path in ours for path in folder.rglob("*"))
 
 
 def _check_writable(folder: Path):

@@ -85,7 +85,7 @@ def _downloaded(build, source: str) -> keras.Model:
     except (AttributeError, NameError, TypeError):  # a fault in Keras' code, or ours, is no download that failed
         raise
     except Exception as error:  # `get_file` raises bare exceptions
-        folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+        folder = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "models"
         found = re.search(r"(https?://\S+?):? (?:(\S+) -- )?(.*)", str(error))
         where, why = (found[1], found[3] or found[2]) if found else ("its address", str(error) or type(error).__name__)
         raise OSError(

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import tempfile
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import h5py
 import keras
 
+from transferkit import atomic
 from transferkit.adopt import keras2_graph, keras3_h5, saved_model, variable_loading, weight_budget
 from transferkit.adopt.conversion import adopted
 from transferkit.adopt.graph import Unfit, check_is_float
@@ -19,6 +21,10 @@ from transferkit.weights.weight_files import HDF5
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 MEMBERS = "config.json", "metadata.json", "model.weights.h5"
+
+
+class NoRoom(OSError):
+    """The disk is at fault, not the file."""
 
 
 def from_file(path: Path, pixels: str = "") -> Network:
@@ -60,6 +66,8 @@ def _loaded(path: Path):
         return (_hdf5 if is_hdf5 else _archive)(path)
     except Unfit as error:
         raise ValueError(f"{path} {error}") from error
+    except NoRoom:
+        raise
     except Exception as error:  # json, h5py and Keras raise all sorts on what is none of theirs
         raise ValueError(f"{path} is damaged: {type(error).__name__} ({_first(error)}).") from error
 
@@ -105,6 +113,11 @@ def _explained(config: dict):
     try:
         yield
     except Exception as error:  # of any type, and of many lines
+        if atomic.full(error):
+            raise NoRoom(
+                f"Keras unpacks models in {tempfile.gettempdir()}, which has no room: make room there, or name another "
+                "folder with TMPDIR."
+            ) from error
         culprit = _culprit(config)
         if culprit and culprit["class_name"] == "Lambda":
             raise Unfit(

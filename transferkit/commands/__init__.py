@@ -3,7 +3,6 @@
 Modules here import click and `transferkit.recipe` at most; what loads TensorFlow is imported inside the commands.
 """
 
-import errno
 import importlib
 import logging
 import os
@@ -108,13 +107,15 @@ def _imported(args: list[str]) -> list[str]:
 
 def sentence(error: Exception) -> str:
     """What a person reads of an error: our own sentences as they are, others with what they are."""
+    from transferkit.atomic import full
+
     if isinstance(error, OSError) and error.errno is not None:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}."
+        where, advice = (f"{error.filename}: ", "; make room there") if error.filename else ("", "")
+        return f"{where}{error.strerror}{advice if full(error) else ''}."
     if isinstance(error, (ValueError, OSError, ModuleNotFoundError)) and str(error):
         return str(error)
-    if os.strerror(errno.ENOSPC) in str(error):  # TensorFlow's way of saying it is long, and of the type below
-        return f"{os.strerror(errno.ENOSPC)}: make room; a run goes on with --resume."
+    if words := full(error):  # TensorFlow's way of saying it is long, and of the type below
+        return f"{words}: make room; a run goes on with --resume."
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return "Out of memory: try a smaller --batch-size or --size, or fewer pictures."
     first = (str(error).strip() or "no more is known").splitlines()[0]

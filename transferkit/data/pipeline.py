@@ -184,9 +184,12 @@ def evaluation(paths, pixels: Pixels, *, batch_size):
 
 
 def cached_evaluation(paths, pixels: Pixels, *, batch_size, memory: float, folder: Path):
-    """`evaluation`, decoded in the first pass and kept: in memory up to so many GB, else in an empty `folder`."""
+    """`evaluation`, decoded in the first pass and kept: in memory up to so many GB, else in an empty `folder` with room
+    for it."""
     batches = evaluation(paths, pixels, batch_size=batch_size)
-    return batches.cache("" if view_cache.fits(len(paths), pixels, memory) else str(folder / "evaluation"))
+    if view_cache.fits(len(paths), pixels, memory):
+        return batches.cache()
+    return batches.cache(str(folder / "evaluation")) if view_cache.has_room_for(len(paths), pixels, folder) else batches
 
 
 def several_views(paths, pixels: Pixels, places, *, batch_size):

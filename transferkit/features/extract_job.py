@@ -67,8 +67,9 @@ def extract_to(
             told["pictures"], unreadable = part_files.finish(todo)
             told["unreadable"] = len(unreadable)
             if not told["pictures"]:
-                errors = folder / part_files.ERRORS
-                raise ValueError(f"None of the {len(listing):,} pictures can be read: {errors} says why.")
+                raise ValueError(
+                    f"None of the {len(listing):,} pictures can be read: {folder / part_files.ERRORS} says why."
+                )
             check_classes(listing, unreadable, "the listing")
             if folder != out:
                 feature_files.write_file(todo, out)

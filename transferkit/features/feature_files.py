@@ -105,10 +105,12 @@ def write_file(job: Job, out: Path):
         OSError: it could not be written; the parts stay.
     """
     _complete(job)
+    errors = job.folder / ERRORS
+    if errors.exists():  # first: once `out` is there, the same command does nothing more
+        atomic.write(errors_of(out), lambda path: shutil.copyfile(errors, path))
     atomic.write(out, lambda path: (_write_npz if out.suffix == ".npz" else _write_parquet)(job, path))
-    errors_of(out).unlink(missing_ok=True)
-    if (job.folder / ERRORS).exists():
-        shutil.copyfile(job.folder / ERRORS, errors_of(out))
+    if not errors.exists():
+        errors_of(out).unlink(missing_ok=True)
 
 
 def errors_of(out: Path) -> Path:

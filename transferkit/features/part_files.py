@@ -101,8 +101,8 @@ def begin(folder: Path, spec: FeatureSpec, shape: tuple[int, ...], listing: List
 
 
 def _digest(pictures: list[dict]) -> str:
-    """Of what is extracted: a file that is changed or replaced makes it another job."""
-    facts = [key and key[1:] for key in (key_of(picture["path"]) for picture in pictures)]
+    """Of what is extracted: a file that is changed or replaced makes it another job; that of a copy is the same."""
+    facts = [key and key[1:3] for key in (key_of(picture["path"]) for picture in pictures)]
     return hashlib.sha256(json.dumps([pictures, facts]).encode()).hexdigest()
 
 
@@ -152,11 +152,12 @@ def write_part_in(folder: str, number: int, *, cache: bool = True, trusted: tupl
     """`write_part` in a process that knows the folder alone, and the `trust.state` of the process that began."""
     if trusted:
         trust.restore(trusted)
-    return write_part(_job(folder, os.stat(Path(folder) / NOTE).st_mtime_ns), number, cache=cache)
+    facts = os.stat(Path(folder) / NOTE)
+    return write_part(_job(folder, (facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)), number, cache=cache)
 
 
 @functools.lru_cache(maxsize=1)
-def _job(folder: str, _time: int) -> Job:
+def _job(folder: str, _facts: tuple[int, ...]) -> Job:
     """Opened once for many parts, and again if another job comes in its place."""
     return open_job(folder)
 

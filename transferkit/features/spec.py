@@ -194,8 +194,9 @@ def _is_path(base: str) -> bool:
 
 
 def _stamp(file: Path) -> tuple:
-    """Its size and time: a digest is known as long as they stay."""
-    return str(file), file.stat().st_size, file.stat().st_mtime_ns
+    """Its size, times and number: a digest is known as long as they stay."""
+    facts = file.stat()
+    return str(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino
 
 
 def _digest(path: Path) -> str:

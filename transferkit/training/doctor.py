@@ -17,15 +17,25 @@ from transferkit.weights.fetch import home
 
 def facts() -> dict[str, str]:
     """Versions, devices, what TensorFlow was built for, the cache folder and its free space."""
-    cache = home()
-    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     return {
         "transferkit": version("transferkit"),
         "python": platform.python_version(),
         "keras": f"{keras.__version__}, backend {keras.backend.backend()}",
         **devices.found(),
-        "cache folder": f"{cache}, {shutil.disk_usage(there).free / 1e9:.1f} GB free",
+        "cache folder": f"{home()}, {_room(home())}",
     }
+
+
+def _room(folder: Path) -> str:
+    """What a folder has, or why nothing can be kept in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return f"{shutil.disk_usage(folder).free / 1e9:.1f} GB free"
+    except OSError as error:
+        return (
+            f"which cannot be written ({error.strerror}): nothing is kept there; TRANSFERKIT_HOME names another folder"
+        )
 
 
 def short_training() -> str:

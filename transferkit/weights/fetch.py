@@ -39,20 +39,29 @@ REASONS = (  # the first that fits
 def home() -> Path:
     """The folder for what can be had again: TRANSFERKIT_HOME, else `transferkit` in the system's cache folder."""
     if chosen := os.environ.get("TRANSFERKIT_HOME"):
-        return Path(chosen).expanduser()
+        return _expanded(Path(chosen))
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
+        base = "~/Library/Caches"
     else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "transferkit"
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return _expanded(Path(base, "transferkit"))
+
+
+def _expanded(path: Path) -> Path:
+    """With the user's home folder for `~`; where the system knows none, as of a number in a container, a path that
+    cannot be, so that all is done without a cache."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return Path(os.devnull, path)
 
 
 def locate(weight_set: WeightSet) -> Path | None:
     """The set's file in the cache folder, else in an installed Python package (not imported), else None."""
     cached = _folder(weight_set) / weight_set.file
-    if cached.is_file():
+    if os.path.isfile(cached):  # `Path.is_file` raises where the folder may not be looked into
         return cached
     spec = find_spec(weight_set.package) if weight_set.package else None
     for root in (spec and spec.submodule_search_locations) or ():

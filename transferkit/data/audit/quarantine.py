@@ -1,6 +1,7 @@
 """Files moved out of the way: never deleted, never over another, and the way back in a list."""
 
 import csv
+import io
 import os
 import shutil
 from collections import Counter
@@ -8,6 +9,7 @@ from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
+from transferkit import atomic
 from transferkit.console import warn
 from transferkit.data.audit.problems import Problem
 
@@ -34,22 +36,52 @@ def move(
     folder.mkdir(parents=True, exist_ok=True)
     paths = _free_to_move({one.path: one for one in reversed(found)}, root, listed)
     moved, begun = [], (folder / LIST).exists()
-    with open(folder / LIST, "a", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = csv.DictWriter(file, COLUMNS)
+    with open(folder / LIST, "ab", buffering=0) as file:
         if not begun:
-            rows.writeheader()
+            _append(file, dict(zip(COLUMNS, COLUMNS, strict=True)))
         for one in paths.values():
             target = free(folder / os.path.relpath(one.path, root))
+            row = {"from": one.path, "to": str(target), "problem": one.problem, "detail": one.detail}
+            before = _append(file, row)  # first: what is not written down is not found again
             try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(one.path, target)
+                _move(one.path, target)
             except OSError as error:
+                file.truncate(before)
                 warn(f"{one.path} could not be moved and stays: {error.strerror or error}.")
                 continue
-            moved.append({"from": one.path, "to": str(target), "problem": one.problem, "detail": one.detail})
-            rows.writerow(moved[-1])
-            file.flush()
+            moved.append(row)
     return moved
+
+
+def _append(file: io.FileIO, row: dict[str, str]) -> int:
+    """Add a row to the list, whole or not at all; how long the list was before.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    text, before = io.StringIO(), file.seek(0, os.SEEK_END)
+    csv.DictWriter(text, COLUMNS).writerow(row)
+    left = text.getvalue().encode(**atomic.ENCODING)
+    try:
+        while left:
+            left = left[file.write(left) :]
+    except OSError as error:
+        file.truncate(before)
+        raise OSError(
+            f"{file.name} could not be written: {error.strerror}; what it names is moved, the rest stays."
+        ) from error
+    return before
+
+
+def _move(path: str, target: Path):
+    """Move a file; where that fails, as to a full disk, no half of it is left there."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, target)
+    except OSError:
+        if os.path.lexists(path):
+            target.unlink(missing_ok=True)
+        raise
 
 
 def _free_to_move(found: dict[str, Problem], root: Path, listed: Iterable[str]) -> dict[str, Problem]:

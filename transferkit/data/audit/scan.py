@@ -14,7 +14,7 @@ PIECE = 256  # looks between two writes to the cache: what an interrupt loses at
 
 
 def scan(paths: Sequence[str], *, what: str = "pictures") -> list[Look]:
-    """One look at each file, in order; a file of the same path, size and time is looked at once in its life.
+    """One look at each file, in order; a file of the same path, size and times is looked at once in its life.
 
     Threads are enough: Pillow decodes outside Python's lock.
     """

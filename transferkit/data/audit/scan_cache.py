@@ -1,4 +1,4 @@
-"""What earlier looks at files found, kept in the cache folder: a file of the same size and time is not read again.
+"""What earlier looks at files found, kept in the cache folder: a file of the same size and times is not read again.
 
 One SQLite file for all folders: several processes may use it at once, and a row is written whole or not at all. What it
 holds can be had again, so a damaged, locked or read-only one is done without.
@@ -16,18 +16,23 @@ from transferkit.data.formats import decoders
 from transferkit.feature_cache import CHUNK, DAMAGE, opened
 from transferkit.weights.fetch import home
 
-FILE = "looks-4.sqlite"  # the number grows whenever a look finds something else
+FILE = "looks-5.sqlite"  # the number grows whenever a look finds something else
 NAMES = [field.name for field in fields(Look)]
+FACTS = "size, time, changed, decoders"
 MOST = 2_000_000  # rows; older ones go, at some 500 bytes each
 
-Key = tuple[bytes, int, int]
+Key = tuple[bytes, int, int, int]
 
 
 def key_of(path: str) -> Key | None:
-    """Path, size and time of a file, of the shard for a picture in one; None if it is gone."""
+    """Path, size and times of a file, of the shard for a picture in one; None if it is gone.
+
+    Of the two times the second, of the last change of any kind, cannot be set: `cp -p` and a clock that was set back
+    give another content the first of the one before.
+    """
     try:
         facts = os.stat(file_of(path))
-        return os.fsencode(os.path.abspath(path)), facts.st_size, facts.st_mtime_ns
+        return os.fsencode(os.path.abspath(path)), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
     except (OSError, ValueError):
         return None
 
@@ -38,9 +43,9 @@ def open_store() -> sqlite3.Connection | None:
 
 
 def _make_table(store: sqlite3.Connection):
-    store.execute(f"CREATE TABLE IF NOT EXISTS looks (path BLOB PRIMARY KEY, size, time, decoders, {', '.join(NAMES)})")
+    store.execute(f"CREATE TABLE IF NOT EXISTS looks (path BLOB PRIMARY KEY, {FACTS}, {', '.join(NAMES)})")
     store.execute("DELETE FROM looks WHERE rowid <= (SELECT max(rowid) FROM looks) - ?", (MOST,))
-    store.execute(f"SELECT size, time, decoders, {', '.join(NAMES)} FROM looks LIMIT 1").fetchall()
+    store.execute(f"SELECT {FACTS}, {', '.join(NAMES)} FROM looks LIMIT 1").fetchall()
 
 
 def recall(store: sqlite3.Connection | None, keys: Sequence[Key | None]) -> Iterator[Look | None]:
@@ -58,10 +63,10 @@ def _rows(store, keys: list[Key]) -> dict[Key, Look]:
     marks = ", ".join("?" * len(keys))
     try:
         rows = store.execute(
-            f"SELECT path, size, time, {', '.join(NAMES)} FROM looks WHERE decoders = ? AND path IN ({marks})",
+            f"SELECT path, size, time, changed, {', '.join(NAMES)} FROM looks WHERE decoders = ? AND path IN ({marks})",
             (decoders(), *(key[0] for key in keys)),
         ).fetchall()
-        return {row[:3]: Look(*row[3:]) for row in rows if _is_look(row[3:])}
+        return {row[:4]: Look(*row[4:]) for row in rows if _is_look(row[4:])}
     except DAMAGE:
         return {}
 

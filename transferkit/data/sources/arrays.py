@@ -2,15 +2,15 @@
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
 
+from transferkit import atomic
 from transferkit.data import bit_depth
 from transferkit.data.listing import Listing, natural
 from transferkit.data.pillow_reader import MODES
@@ -32,6 +32,7 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
 
     Raises:
         ValueError: an array is no picture, or labels and classes do not fit.
+        OSError: the cache folder cannot be written.
     """
     images, labels = _rows(images, "images"), [_bare(label) for label in _rows(labels, "labels")]
     if len(images) != len(labels):
@@ -45,8 +46,9 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
         digest.update(repr(picture.shape).encode())
         digest.update(np.ascontiguousarray(picture))
     folder = home() / "data" / "arrays" / digest.hexdigest()[:20]
-    if not folder.is_dir():
-        _write(pictures, folder)
+    if not os.path.isdir(folder):
+        with suppress(FileExistsError), atomic.filled(folder) as partial:
+            _fill(partial, pictures)
     return Listing(tuple(str(folder / f"{number:07d}.png") for number in range(len(rows))), rows, names)
 
 
@@ -105,19 +107,6 @@ def _picture(array: np.ndarray, number: int) -> np.ndarray:
             f"or 4), of 0..255{bit_depth.advice(array) if fits else ''}."
         )
     return picture
-
-
-def _write(pictures, folder):
-    """All of them, or no folder."""
-    partial = folder.with_name(f".{os.getpid()}.{folder.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        _fill(partial, pictures)
-        if not folder.is_dir():
-            os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _fill(folder: Path, pictures) -> list[str]:

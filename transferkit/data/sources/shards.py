@@ -2,13 +2,12 @@
 
 import json
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from transferkit.atomic import read, write
+from transferkit import atomic
 from transferkit.console import track
 from transferkit.data import file_ranges
 from transferkit.data.grouping import by_pattern
@@ -39,19 +38,12 @@ def pack(parts: dict[str, Listing], out: str | os.PathLike, *, shard_mb: float =
     out = Path(out).absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not empty: give another --out.")
-    partial = out.with_name(f".{os.getpid()}.{out.name}")
-    partial.mkdir(parents=True)
-    try:
+    with atomic.filled(out) as partial:
         index = {"format": FORMAT, "parts": {}}
         for name, part in parts.items():
             index["parts"][name] = _write_part(name, part, partial, shard_mb * 1e6)
         index["sizes"] = {file.name: file.stat().st_size for file in sorted(partial.iterdir())}
-        write(partial / INDEX, json.dumps(index))  # in ASCII, which keeps names of any bytes
-        if out.exists():
-            out.rmdir()
-        os.replace(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        atomic.write(partial / INDEX, json.dumps(index))  # in ASCII, which keeps names of any bytes
     return {name: len(part) for name, part in parts.items()}
 
 
@@ -129,7 +121,7 @@ def find_parts(folder: str | os.PathLike, group_by: str = "") -> dict[str, Listi
     """
     folder = Path(folder).absolute()
     try:
-        index = read(folder / INDEX)
+        index = atomic.read(folder / INDEX)
         if index["format"] != FORMAT:
             raise ValueError(f"its format is {index['format']!r}, not {FORMAT!r}")
         sizes, columns = index["sizes"], index["parts"]

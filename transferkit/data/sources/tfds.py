@@ -4,10 +4,10 @@ import hashlib
 import json
 import os
 import re
-import shutil
+from contextlib import suppress
 from pathlib import Path
 
-from transferkit.atomic import read, write
+from transferkit import atomic
 from transferkit.console import say, silenced, track
 from transferkit.data.listing import Listing, from_names
 from transferkit.data.sources.folder_layout import SPLIT_NAMES
@@ -50,9 +50,9 @@ def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
     for name, split in wanted.items():
         readable = re.sub(r"[^\w.]+", "_", split)[:40]  # the same of train[:50%] and train[50%:]
         place = folder / f"{readable}-{hashlib.sha256(split.encode()).hexdigest()[:8]}"
-        if not (place / "pictures.csv").is_file():
+        if not os.path.isfile(place / "pictures.csv"):
             _copy(builder, split, image, label, place, tfds)
-        if rows := read(place / "pictures.csv"):
+        if rows := atomic.read(place / "pictures.csv"):
             parts[name] = from_names([str(place / row["path"]) for row in rows], [row["label"] for row in rows])
     return parts
 
@@ -182,21 +182,15 @@ def _copy(builder, split: str, image: str, label: str, place: Path, tfds):
     """Write a split's pictures and `pictures.csv`, all of them or no folder."""
     from tensorflow import errors
 
-    partial = place.with_name(f".{os.getpid()}.{place.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
-        skip = {image: tfds.decode.SkipDecoding()}
-        examples = builder.as_dataset(split=split, decoders=skip, shuffle_files=False)
-        _write(examples, builder, split, image, label, partial)
-        if not place.exists():  # another process may have been quicker
-            os.replace(partial, place)
+        with suppress(FileExistsError), atomic.filled(place) as partial:
+            skip = {image: tfds.decode.SkipDecoding()}
+            examples = builder.as_dataset(split=split, decoders=skip, shuffle_files=False)
+            _write(examples, builder, split, image, label, partial)
     except (ValueError, AssertionError, IndexError, errors.OpError):
         # TensorFlow's own words are of nodes and devices
         why = f"its records or classes of {split} are missing or damaged"
         raise _damaged(Path(builder.data_dir), why) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(examples, builder, split: str, image: str, label: str, folder: Path):
@@ -211,4 +205,4 @@ def _write(examples, builder, split: str, image: str, label: str, folder: Path):
         rows.append({"path": path.name, "label": classes.int2str(index)})
     if unlabelled:
         say(f"tfds:{builder.name}: {unlabelled} pictures of {split} have no class and are left out.")
-    write(folder / "pictures.csv", rows)
+    atomic.write(folder / "pictures.csv", rows)

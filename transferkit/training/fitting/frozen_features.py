@@ -1,7 +1,6 @@
 """What a frozen part of a network makes of pictures: computed once for each view, in memory or on disk."""
 
 import math
-import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -113,10 +112,8 @@ def _filled(part, batches: Iterable, batch_size: int, count: int, what: str, fol
 
 def _room(shapes, what: str, folder: Path, memory: float):
     """Empty arrays in memory, or files where they are larger, or None."""
-    size = 4 * sum(map(math.prod, shapes))
-    if size <= memory * 1e9:
-        return tuple(np.empty(shape, "float32") for shape in shapes)
-    if 2 * size > shutil.disk_usage(folder).free:
-        warn(f"The frozen part runs in every epoch: for {size / 1e9:.1f} GB of {what} {folder} has no room.")
-        return None
-    return tuple(view_cache.OnDisk(folder, what.replace(" ", "-"), shape, np.float32) for shape in shapes)
+    room = view_cache.arrays(shapes, np.float32, memory=memory, folder=folder, name=what.replace(" ", "-"))
+    if room is None:
+        size = 4e-9 * sum(map(math.prod, shapes))
+        warn(f"The frozen part runs in every epoch: for {size:.1f} GB of {what} {folder} has no room.")
+    return room

@@ -1,0 +1,108 @@
+"""A clock that is wrong, or is set back: nothing old is trusted, nothing refused for ever, no duration negative."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import QUICK, cut_short
+from pictures import encoded, photo
+
+import transferkit as tk
+from transferkit import feature_cache, runs
+from transferkit.data.sources.resolve import find_splits
+from transferkit.features import part_files
+from transferkit.features.spec import FeatureSpec, identity
+from transferkit.training import run_job
+from transferkit.weights.fetch import home
+
+DECADE = 10 * 365 * 86_400
+
+
+@pytest.fixture(params=[-DECADE, DECADE], ids=["back", "ahead"])
+def shifted(request, monkeypatch):
+    """What was written before was written in the future, or long ago."""
+    now, shift = time.time, request.param
+    monkeypatch.setattr(time, "time", lambda: now() + shift)
+    monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * (now() + shift)))
+
+
+def test_a_file_of_the_same_size_and_time_is_looked_at_again(cli, data):
+    """The clock was set back, or the file was copied with its time: to be the same it takes more than to look so."""
+    whole = encoded(photo(40, 40))
+    root = data({"cat/a.jpg": whole})
+    before = (root / "cat/a.jpg").stat()
+    assert "all of which can be read" in cli("check", root)[1]
+    (root / "cat/a.jpg").write_bytes(bytes(len(whole)))
+    os.utime(root / "cat/a.jpg", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "1 of which cannot be read" in cli("check", root)[1]
+
+
+def test_weights_of_the_same_size_and_time_are_others(tmp_path):
+    """In one process, which would take the features of the old ones from the cache."""
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"one")
+    spec, before = FeatureSpec("tiny", str(path)), path.stat()
+    first = identity(spec)
+    assert identity(spec) == first
+    path.write_bytes(b"two")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert identity(spec) != first
+
+
+def test_a_copy_of_the_pictures_is_the_same_job(listing, tmp_path):
+    """Machines that share an extraction may each have a copy, with its times, but made when it was made."""
+    begun = part_files.begin(tmp_path / "f", FeatureSpec("tiny", "none"), (16,), listing, ["train"] * len(listing))
+    for path in listing.paths:  # which changes when it was changed
+        os.chmod(path, Path(path).stat().st_mode)
+    again = part_files.begin(tmp_path / "f", FeatureSpec("tiny", "none"), (16,), listing, ["train"] * len(listing))
+    assert again.note == begun.note
+
+
+def test_features_from_the_future_make_room_as_others_do(monkeypatch):
+    features = np.zeros((100, 4), "float32")
+    digests = [number.to_bytes(32, "big") for number in range(100)]
+    for kind, time_of in (("future", time.time() + DECADE), ("used", time.time())):
+        with feature_cache.Vectors(kind) as store:
+            store.remember(digests, features)
+        os.utime(home() / "features" / f"{kind}.sqlite", (time_of, time_of))
+    monkeypatch.setattr(feature_cache, "MOST", 2.5 * (home() / "features" / "used.sqlite").stat().st_size)
+    with feature_cache.Vectors("new") as store:
+        store.remember(digests, features)
+    with feature_cache.Vectors("new"):
+        pass
+    assert {path.stem for path in (home() / "features").glob("*.sqlite")} == {"used", "new"}
+
+
+def test_what_was_extracted_before_is_found(cli, pets, tmp_path, shifted):
+    words = ("extract", "--base", "tiny", "--weights", "none", "--size", "32", "--data", pets)
+    with pytest.MonkeyPatch.context() as right:
+        right.setattr(time, "time", lambda: os.stat(pets).st_mtime)
+        assert cli(*words, "--out", "a.npz")[0] == 0
+    future = time.time() + 2 * DECADE
+    for path in home().rglob("*"):
+        os.utime(path, (future, future))
+    status, out, _ = cli(*words, "--out", "b.npz")
+    assert status == 0 and "24 reused from the cache" in out and " in -" not in out
+
+
+@pytest.mark.slow
+def test_a_run_cut_short_goes_on_and_a_new_one_has_a_new_name(tmp_path, pets, tiny, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parts = find_splits(pets)
+    with cut_short(monkeypatch):
+        tk.finetune(tiny, parts.train, parts.val, **QUICK)
+    (folder,) = (tmp_path / "runs").iterdir()
+    for path in folder.rglob("*"):
+        os.utime(path, (2**32, 2**32))  # in the year 2106
+    run = run_job.resume(folder)
+    assert run.metrics["seconds"] >= 0 and all(row["seconds"] >= 0 for row in run.history)
+    assert runs.new_folder(None, overwrite=False, name=str(folder)[:-2]).name == f"{folder.name[:-2]}-2"
+
+
+def test_a_year_that_no_model_can_bear_is_said_first(cli, pets, monkeypatch):
+    """Keras writes ZIP files, and these know no date before 1980: training would be for nothing."""
+    monkeypatch.setattr(runs.time, "localtime", lambda *_: time.gmtime(0))
+    status, _, err = cli("finetune", "--base", "tiny", "--data", pets, "--weights", "none", "--size", "32")
+    assert status == 1 and "The clock says 1970" in err and "set the clock" in err

@@ -1,0 +1,91 @@
+"""A cache folder that is not there, or may not be read or written: all is done without it, or refused in a sentence."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+import transferkit as tk
+from transferkit.data.sources import arrays
+from transferkit.training import doctor
+from transferkit.weights.fetch import home
+
+EXTRACT = ("extract", "--base", "tiny", "--weights", "none", "--size", "32", "--json")
+
+
+@pytest.fixture(params=["below a file", "too long", "no such user", "read-only", "not readable"])
+def nowhere(request, tmp_path, monkeypatch):
+    """A cache folder in which nothing can be kept."""
+    (tmp_path / "file").write_text("")
+    locked = tmp_path / "locked"
+    places = {"below a file": tmp_path / "file" / "home", "too long": tmp_path / ("x" * 300)}
+    places |= {"no such user": "~nobody-is-called-so/home", "read-only": locked, "not readable": locked}
+    monkeypatch.setenv("TRANSFERKIT_HOME", str(places[request.param]))
+    if places[request.param] is locked:
+        locked.mkdir(mode=0o500 if request.param == "read-only" else 0)
+        if os.access(locked, os.W_OK):
+            pytest.skip("who runs this may write anywhere")
+    yield
+    if locked.exists():
+        locked.chmod(0o700)
+
+
+def test_the_commands_do_their_work(nowhere, cli, pets, finished, expected):
+    status, out, err = cli("check", pets, "--json")
+    assert status == 0 and json.loads(out)["images"] == 24 and err == ""
+    status, out, err = cli(*EXTRACT, "--data", pets, "--out", "f.npz")
+    assert status == 0 and json.loads(out)["computed"] == 24 and err == ""
+    features = tk.features.files.load_features("f.npz").features
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+    status, out, err = cli("models", "--json")
+    assert status == 0 and json.loads(out) and err == ""
+    status, out, err = cli("predict", finished.folder, pets / "cat" / "000.jpg", "--json")
+    assert status == 0 and json.loads(out)[0]["label"] and err == ""
+    status, out, err = cli("evaluate", finished.folder, "--data", pets, "--json")
+    assert status == 0 and json.loads(out)["n"] == 24
+    assert "cannot be written" in doctor.facts()["cache folder"]
+
+
+def test_what_has_to_be_stored_is_refused_in_one_sentence(nowhere, cli, pets):
+    status, _, err = cli("finetune", "--base", "resnet18", "--data", pets)
+    assert status == 1 and err.count("\n") == 1 and "TRANSFERKIT_HOME" in err and str(home()) in err
+    with pytest.raises(OSError, match="could not be written: .*; name another place"):
+        arrays.list_arrays(np.zeros((1, 8, 8), "uint8"), ["a"])
+
+
+def test_nothing_is_written_where_no_home_is_known(tmp_path, monkeypatch):
+    """A container may run as a user who is a number alone: `~` is no folder of that name then."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRANSFERKIT_HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert home().parts[-3:] == ("~", ".cache", "transferkit")
+    with pytest.raises(OSError):
+        home().mkdir(parents=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_for_the_cache_has_so_much_room():
+    assert "GB free" in doctor.facts()["cache folder"]
+
+
+def test_two_processes_write_the_same_arrays(monkeypatch):
+    """The second finds the folder full that it has just filled under another name."""
+    fill, again = arrays._fill, []
+
+    def slowly(folder, pictures):
+        paths = fill(folder, pictures)
+        if not again:
+            again.append(True)
+            os_pid = os.getpid()
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "getpid", lambda: os_pid + 1)
+                arrays.list_arrays(np.zeros((2, 8, 8), "uint8"), ["a", "b"])
+        return paths
+
+    monkeypatch.setattr(arrays, "_fill", slowly)
+    listing = arrays.list_arrays(np.zeros((2, 8, 8), "uint8"), ["a", "b"])
+    assert again and all(map(os.path.isfile, listing.paths))
+    (folder,) = (home() / "data" / "arrays").iterdir()
+    assert len(list(folder.iterdir())) == 2
