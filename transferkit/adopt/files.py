@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import keras
 
+from transferkit import bounded
 from transferkit.adopt import budget, keras2, keras3, saved_model, variables
 from transferkit.adopt.graph import Unfit, check_is_float
 from transferkit.adopt.model import adopted
@@ -86,7 +87,7 @@ def _archive(path: Path):
         missing = [member for member in MEMBERS if member not in archive.namelist()]
         if missing:
             raise Unfit(f"is no file of a Keras model: it lacks {missing[0]}.")
-        config, about = (json.loads(archive.read(member)) for member in MEMBERS[:2])
+        config, about = (bounded.from_json(bounded.member(archive, member)) for member in MEMBERS[:2])
         room = budget.within(archive.getinfo(MEMBERS[2]).file_size)
         if not _text(about.get("keras_version", "3")).startswith("2"):
             with room, _explained(config):

@@ -2,11 +2,12 @@
 
 import itertools
 import os
+import re
 import sys
 
 import click
 
-from transferkit import trust
+from transferkit import bounded, trust
 from transferkit.commands import options, predictions
 from transferkit.pixels import CONVENTIONS
 
@@ -56,14 +57,21 @@ def _sources(words: tuple[str, ...]) -> list[str]:
     """What was named, `-` being the paths on standard input; `UsageError` where nothing of it is there."""
     sources = []
     for word in words:
-        given = sys.stdin.buffer.read() if word == "-" else b""
-        lines = given.split(b"\0") if b"\0" in given else given.splitlines()
-        sources += [os.fsdecode(line) for line in lines if line] if word == "-" else [word]
+        sources += _from_stdin() if word == "-" else [word]
     if not sources:
         raise click.UsageError("Standard input named no pictures: expected a path on each line.")
     if not any(map(_is_there, sources)):
         options.source(sources[0])
     return sources
+
+
+def _from_stdin() -> list[str]:
+    try:
+        given = bounded.read_stream(sys.stdin.buffer)
+    except OSError as error:
+        raise OSError(f"Standard input cannot be read: {error}.") from None
+    ends = rb"[^\0]+" if b"\0" in given else rb"[^\r\n]+"
+    return [os.fsdecode(line[0]) for line in re.finditer(ends, given)]
 
 
 def _is_there(source: str) -> bool:
