@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 from transferkit import bounded
@@ -67,7 +68,8 @@ def _lines(path: Path) -> list[str]:
     is said."""
     data = bounded.read_bytes(path)
     with io.TextIOWrapper(io.BytesIO(data), _encoding(path, data), "replace", newline="") as file:
-        lines = list(file)
+        lines = list(islice(file, MOST_CELLS + 1))
+    _check_cells(path, len(lines))
     longest = max(range(len(lines)), key=lambda place: len(lines[place]), default=0)
     if lines and len(lines[longest]) > MOST_OF_LINE:
         raise ValueError(
