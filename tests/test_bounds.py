@@ -41,7 +41,9 @@ READERS = {
 @pytest.mark.parametrize("name", READERS)
 def test_a_sparse_file(terabyte, name):
     path = terabyte(name)
-    with pytest.raises(OSError, match=rf"{name} cannot be read: it has 1,000,000,000,000 bytes, and [\d,]+ are the most"):
+    with pytest.raises(
+        OSError, match=rf"{name} cannot be read: it has 1,000,000,000,000 bytes, and [\d,]+ are the most"
+    ):
         READERS[name](path)
 
 

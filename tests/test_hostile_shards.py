@@ -45,7 +45,9 @@ CHANGES = {
     **{f"offset {value}": cell("offset", value) for value in (-1, HUGE, 10_000, True, "5", 1.0, float("nan"), None)},
     **{f"length {value}": cell("length", value) for value in (-1, HUGE, 10_000, True, "5", 1.0, float("inf"), [1])},
     **{f"{name} {value}": cell(name, value) for name in ("class", "name", "shard") for value in (None, 3, ["a"], {})},
-    **{f"elsewhere {name!r}": cell("shard", name) for name in ("../secret.tfrecord", "no.tfrecord", "", "\0", NAME[:9])},
+    **{
+        f"elsewhere {name!r}": cell("shard", name) for name in ("../secret.tfrecord", "no.tfrecord", "", "\0", NAME[:9])
+    },
     "a folder above": shard("../secret.tfrecord"),
     "an absolute path": shard("/dev/zero.tfrecord"),
     "no shard": shard("shards.json", 14),
