@@ -7,6 +7,7 @@ import shutil
 import struct
 import sys
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from test_tfds import LABEL, PICTURE, parts_of, prepare
@@ -19,7 +20,7 @@ RECORDS, FOREIGN = "*train.tfrecord*", "stranger_of_tfds.Picture"
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     root = tmp_path_factory.mktemp("tfds")
-    prepare(root, {"image": PICTURE, "label": LABEL, "more": tfds.features.Scalar("int64")}, {"train": 6})
+    prepare(root, {"image": PICTURE, "label": LABEL, "more": tfds.features.Scalar(np.int64)}, {"train": 6})
     return root
 
 
@@ -80,12 +81,24 @@ def first_record(length):
 
 
 CASES = {
-    "the class of all": (edited("features.json", lambda one: one.update(pythonClassName=FOREIGN)), f"{FOREIGN!r}, which"),
+    "the class of all": (
+        edited("features.json", lambda one: one.update(pythonClassName=FOREIGN)),
+        f"{FOREIGN!r}, which",
+    ),
     "the class of one": (feature(pythonClassName=FOREIGN), f"names the class {FOREIGN!r}, which is none of TFDS's"),
-    "the old form": (edited("features.json", lambda _: {"type": FOREIGN, "content": {}}), f"the class {FOREIGN!r}, which"),
+    "the old form": (
+        edited("features.json", lambda _: {"type": FOREIGN, "content": {}}),
+        f"the class {FOREIGN!r}, which",
+    ),
     "a module of TFDS": (feature(pythonClassName="tensorflow_datasets.scripts.cli.main.X"), "none of TFDS's features"),
-    "deep features": (lambda folder: (folder / "features.json").write_text("[" * 100_000), "its features.json is missing"),
-    "deep facts": (lambda folder: (folder / "dataset_info.json").write_text('{"a":' * 100_000), "its dataset_info.json"),
+    "deep features": (
+        lambda folder: (folder / "features.json").write_text("[" * 100_000),
+        "its features.json is missing",
+    ),
+    "deep facts": (
+        lambda folder: (folder / "dataset_info.json").write_text('{"a":' * 100_000),
+        "its dataset_info.json",
+    ),
     "sparse features": (replaced("features.json", sparse), "features.json: it has 1,000,000,000,000 bytes"),
     "facts without end": (replaced("dataset_info.json", zeros), "dataset_info.json: it is no file"),
     "names without end": (replaced("label.labels.txt", zeros), "label.labels.txt: it is no file"),
@@ -96,7 +109,10 @@ CASES = {
     "the longest record": (first_record(2**64 - 1), "it is cut short or damaged"),
     "records elsewhere": (split(filepathTemplate="../../{SPLIT}-{SHARD_X_OF_Y}"), "lie in another folder"),
     "records anywhere": (split(filepathTemplate="/dev/zero"), "its records of train lie in another folder"),
-    "a name that is a path": (edited("dataset_info.json", lambda one: one.update(name="../x")), "lie in another folder"),
+    "a name that is a path": (
+        edited("dataset_info.json", lambda one: one.update(name="../x")),
+        "lie in another folder",
+    ),
     "many shards": (split(shardLengths=["1"] * 20_000), "No such file or directory"),
     "many pictures": (split(shardLengths=[str(10**15)]), "its records or classes of train are missing or damaged"),
     "fewer than none": (split(shardLengths=["-5"]), "its records or classes of train are missing or damaged"),
@@ -105,7 +121,7 @@ CASES = {
         edited("dataset_info.json", lambda one: one.update(fileFormat="array_record")),
         "its format is array_record, expected tfrecord",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)
