@@ -25,9 +25,10 @@ from transferkit.pixels import CONVENTIONS
     "--format", "form", type=click.Choice(predictions.FORMATS), help="Of the answer.  [default: by --out; else table]"
 )
 @click.option("--out", type=click.Path(dir_okay=False), help="A file for the answer, in place of standard output.")
+@click.option("--spreadsheet", is_flag=True, help="In CSV, put ' before cells that a spreadsheet takes for a formula.")
 @click.option("--strict", is_flag=True, help="Exit status 1 where a picture could not be read.")
 @options.as_json
-def command(network, sources, weights, pixels, fit, trusted, top, form, out, strict, as_json, **knobs):
+def command(network, sources, weights, pixels, fit, trusted, top, form, out, spreadsheet, strict, as_json, **knobs):
     """Classify pictures with a run folder, a classifier of probe, a network's name, or a Keras model's file.
 
     \b
@@ -41,6 +42,8 @@ def command(network, sources, weights, pixels, fit, trusted, top, form, out, str
     if trusted:
         trust.allow(network)
     form, sources = predictions.format_of(form, out, as_json), _sources(sources)
+    if spreadsheet and form != "csv":
+        raise click.UsageError("--spreadsheet is for CSV: give --format csv, or --out with the suffix .csv.")
     top = top or predictions.TOP[form]
     if network.endswith(".skops"):
         if weights != "imagenet" or pixels or fit or knobs["classes"]:
@@ -49,7 +52,7 @@ def command(network, sources, weights, pixels, fit, trusted, top, form, out, str
         rows = _by_pipeline(network, sources, top, knobs)
     else:
         rows = _by_network(network, sources, weights, pixels, fit, top, knobs)
-    predictions.give(rows, form, top, out)
+    predictions.give(rows, form, top, out, spreadsheet=spreadsheet)
     return int(strict and any(row["error"] for row in rows))
 
 

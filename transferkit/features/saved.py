@@ -9,14 +9,21 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from skops import io
 
-from transferkit import atomic
+from transferkit import atomic, bounded
 from transferkit.console import warn
 from transferkit.features.extraction import extract
 from transferkit.features.extractor import FeatureExtractor
 from transferkit.features.files import Features
 from transferkit.features.spec import other_features
+from transferkit.lookup import shown
 
 TRUSTED = ["transferkit.features.extractor.FeatureExtractor", "transferkit.training.classifier.FineTuner"]
+
+TIMES_UNPACKED, MORE_UNPACKED = 20, 2**26  # what a file may unpack to: so many times its size, and so many bytes
+LEARNT = {
+    "FeatureExtractor": {"identity_": str},
+    "FineTuner": {"classes_": np.ndarray, "metrics_": dict, "_saved": bytes},
+}
 
 
 def save_pipeline(pipeline: Pipeline, path: str | os.PathLike):
@@ -41,11 +48,13 @@ def load_pipeline(path: str | os.PathLike):
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}: expected a file of `transferkit probe --out`.")
     try:
+        bounded.check_unpacked(path, TIMES_UNPACKED, MORE_UNPACKED)
         others = sorted(set(io.get_untrusted_types(file=path)) - set(TRUSTED))
         if not others:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 pipeline = io.load(path, trusted=TRUSTED)
+                _check_attributes(pipeline)
     except Exception as error:  # whatever zipfile, json and skops raise on a damaged file
         said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ValueError(f"{path} cannot be read: {said}.") from error
@@ -56,6 +65,24 @@ def load_pipeline(path: str | os.PathLike):
     for message in dict.fromkeys(str(one.message).splitlines()[0] for one in caught):
         warn(f"{path}: {message}")  # of another version of scikit-learn
     return pipeline
+
+
+def _check_attributes(pipeline):
+    """Raise `ValueError` if an estimator of ours has what we never give it: an attribute may hide a method."""
+    steps = [step for _, step in pipeline.steps] if isinstance(pipeline, Pipeline) else [pipeline]
+    for one in steps:
+        name = type(one).__name__
+        if f"{type(one).__module__}.{name}" not in TRUSTED:
+            continue
+        found, learnt, words = vars(one), LEARNT[name], one.get_params(deep=False)
+        strange = sorted(set(found) - set(learnt) - set(words))
+        if strange:
+            raise ValueError(f"its {name} has an attribute {shown(strange[0])}, which is none of ours")
+        for attribute, kind in (learnt | {"base": str, "weights": str}).items():
+            if attribute in found and not isinstance(found[attribute], kind):
+                raise ValueError(f"the {attribute} of its {name} is of type {type(found[attribute]).__name__}")
+        if name == "FeatureExtractor":
+            one.spec()
 
 
 def classify(pipeline: Pipeline, paths: Sequence[str], *, top: int = 5) -> list[dict]:
