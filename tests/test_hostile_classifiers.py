@@ -7,9 +7,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from skops import io
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from skops import io
 
 import transferkit as tk
 from transferkit.features import saved

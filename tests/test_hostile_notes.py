@@ -77,20 +77,21 @@ def test_features_without_bound(features, tmp_path, packed):
 
 
 def test_parquet_without_bound(tiny, listing, tmp_path):
-    """A hundred million bytes of paths, which are one path in a dictionary."""
+    """Sixty million bytes of text, which are one text in a dictionary."""
     extract_to(tmp_path / "f.parquet", FeatureSpec(tiny, "none", size=32), listing)
     assert len(load_features(tmp_path / "f.parquet")) == 24
     good = parquet.read_table(tmp_path / "f.parquet")
-    rows = pa.array(np.zeros(100_000, "int32"))
-    columns = {
-        name: pa.DictionaryArray.from_arrays(rows, pa.array(["x" * 1000])) if name in ("path", "label", "split") else
-        good[name].combine_chunks().take(rows) for name in good.column_names
-    }  # fmt: skip
-    bomb = pa.table(columns).replace_schema_metadata({b"transferkit": good.schema.metadata[b"transferkit"]})
-    parquet.write_table(bomb, tmp_path / "f.parquet", compression="zstd", store_schema=False)
-    assert (tmp_path / "f.parquet").stat().st_size < 200_000
-    with pytest.raises(ValueError, match="it unpacks to more than a hundred times its size"):
-        load_features(tmp_path / "f.parquet")
+    rows = pa.array(np.zeros(20_000, "int32"))
+    for kind in (pa.string(), None):
+        texts = pa.DictionaryArray.from_arrays(rows, pa.array(["x" * 1000]))
+        texts = texts.cast(kind) if kind else texts
+        columns = dict.fromkeys(("path", "label", "split"), texts)
+        columns |= {"features": good["features"].combine_chunks().take(rows)}
+        bomb = pa.table(columns).replace_schema_metadata({b"transferkit": good.schema.metadata[b"transferkit"]})
+        parquet.write_table(bomb, tmp_path / "f.parquet", compression="zstd")
+        assert (tmp_path / "f.parquet").stat().st_size < 100_000
+        with pytest.raises(ValueError, match="unpacks to more than a hundred times its size"):
+            load_features(tmp_path / "f.parquet")
 
 
 NOTES = {

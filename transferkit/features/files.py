@@ -167,14 +167,19 @@ def _from_parquet(files: list[Path]) -> Features:
 
 def _table(path: Path) -> pa.Table:
     """A Parquet file, some rows at a time: one value that stands for a billion rows takes a few bytes there."""
-    batches, size = [], 0
+    tables, size = [], 0
     with parquet.ParquetFile(path) as file:
+        plain = pa.schema(map(_expanded, file.schema_arrow))
         for batch in file.iter_batches(batch_size=1024):
-            batches.append(batch)
-            size += batch.nbytes
+            tables.append(pa.Table.from_batches([batch]).cast(plain))
+            size += tables[-1].nbytes
             if size > PACKED * path.stat().st_size:
                 raise ValueError("it unpacks to more than a hundred times its size")
-        return pa.Table.from_batches(batches, file.schema_arrow)
+    return pa.concat_tables(tables) if tables else plain.empty_table()
+
+
+def _expanded(field: pa.Field) -> pa.Field:
+    return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
 
 
 def _vectors(table: pa.Table, note: dict) -> np.ndarray:
