@@ -25,16 +25,17 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from transferkit.console import say
-from transferkit.data.digits import write_digits
 from transferkit.data.listing import from_names
-from transferkit.data.sources import find_all
+from transferkit.data.sources.digits import write_digits
+from transferkit.data.sources.resolve import find_all
 from transferkit.evaluation.metrics import wilson
 from transferkit.evaluation.predict import evaluate
 from transferkit.features import classifiers
 from transferkit.features.extraction import extract
 from transferkit.features.spec import FeatureSpec, probed_layers
 from transferkit.recipe import Data, Recipe
-from transferkit.training import planning, tuning
+from transferkit.training import run_job
+from transferkit.training.planning import planner
 
 BASE = "efficientnet_lite0"
 SIZES = {"digits": 64, "mnist": 64}  # pixels; others at SIZE, half the base's own, for time
@@ -85,7 +86,7 @@ def fine_tuned(folder: Path, given, test, groups, seed: int, knobs: dict) -> dic
             )
         source = {"data": str(listed)} | ({"group_by": "group"} if folder.name in GROUPS else {})
         wanted = Recipe().override(base=BASE, size=SIZES.get(folder.name, SIZE), seed=seed, **source, **knobs)
-        run = tuning.run(planning.plan(wanted), tuning.runs.new_folder(Path(place) / "run", overwrite=False, name=""))
+        run = run_job.run(planner.plan(wanted), run_job.runs.new_folder(Path(place) / "run", overwrite=False, name=""))
         told = run.metrics
         judged = evaluate(run.network, from_names(test.paths, [test.classes[one] for one in test.labels]))[0]
     return {

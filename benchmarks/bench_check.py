@@ -15,9 +15,9 @@ from pathlib import Path
 from photos import table, write_photos
 from PIL import Image
 
-from transferkit.data import known, problems
+from transferkit.data.audit import problems, scan_cache
+from transferkit.data.audit.scan import scan
 from transferkit.data.listing import list_images
-from transferkit.data.scan import scan
 
 PICTURES, ROUNDS = 2000, 5
 
@@ -46,7 +46,7 @@ def main(pictures: int = PICTURES):
         listing = list_images(write_photos(Path(place) / "photos", pictures))
         rounds = []
         for number in range(ROUNDS):
-            known.home = lambda number=number: Path(place) / f"home{number}"  # nothing is known yet
+            scan_cache.home = lambda number=number: Path(place) / f"home{number}"  # nothing is known yet
             of_plain = timed(lambda: plain(listing.paths))
             of_check = timed(lambda: check(listing))
             rounds.append((of_plain, of_check, timed(lambda: check(listing))))

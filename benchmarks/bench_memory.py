@@ -24,7 +24,8 @@ def peak(folder: Path) -> float:
 def child(folder: str):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from transferkit.recipe import Recipe
-    from transferkit.training import planning, tuning
+    from transferkit.training import run_job
+    from transferkit.training.planning import planner
 
     with tempfile.TemporaryDirectory() as out:
         job = Recipe().override(
@@ -37,7 +38,7 @@ def child(folder: str):
             batch_size=32,
             bn="train",
         )
-        tuning.run(planning.plan(job), Path(out))
+        run_job.run(planner.plan(job), Path(out))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from photos import table
 
 from transferkit import zoo
-from transferkit.folding import folded
+from transferkit.batchnorm_folding import folded
 
 BATCH, ROUNDS = 16, 7
 

@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 import transferkit as tk
-from transferkit.data.digits import write_digits
+from transferkit.data.sources.digits import write_digits
 
 BASE, PER_CLASS = "efficientnet_lite0", 100
 # from a fresh head to the last weights: the regression at the start and the mix at the end would hide a fault between

@@ -30,10 +30,11 @@ from photos import table, write_photos
 
 import transferkit as tk
 from transferkit import models, network
-from transferkit.data import augment, pipeline
-from transferkit.data.order import Order
+from transferkit.data import pipeline
+from transferkit.data.augment import augmentation
+from transferkit.data.epoch_order import Order
 from transferkit.recipe import Train
-from transferkit.training import callbacks, freezing, losses, optimizers
+from transferkit.training.fitting import callbacks, freezing, losses, optimizers
 
 KNOBS = {"weights": "none", "size": 224, "batch_size": 32, "augment": "none", "seed": 0, "head_epochs": 0}
 numbers = count()
@@ -146,7 +147,7 @@ def overhead(photos: Path, place: Path):
     order = Order(train.labels, 32, 0, range(5))
     with tempfile.TemporaryDirectory() as room:
         kept = {"memory": 1.0, "folder": Path(room)}
-        batches = pipeline.training(train, bare.pixels, augment.parse("none"), order, **kept)
+        batches = pipeline.training(train, bare.pixels, augmentation.parse("none"), order, **kept)
         pictures = pipeline.validation(held, bare.pixels, batch_size=32, **kept)
         bare.model.compile(keras.optimizers.AdamW(1e-4), keras.losses.CategoricalCrossentropy(from_logits=True))
         bare.model.fit(

@@ -22,16 +22,17 @@ import keras
 import tensorflow as tf
 from photos import table, write_photos
 
-from transferkit.data import augment, pipeline
+from transferkit.data import pipeline
+from transferkit.data.augment import augmentation
+from transferkit.data.epoch_order import Order
 from transferkit.data.listing import list_images
-from transferkit.data.order import Order
 from transferkit.pixels import Pixels
 
 PICTURES, BATCH, ROUNDS, BATCHES = 600, 32, 7, 30
 LINES = (
     "crop(0.08) | flip | pca_jitter(0.1)",
     "crop(0.08) | flip",
-    *(level for level in augment.LEVELS if level != "none"),
+    *(level for level in augmentation.LEVELS if level != "none"),
     "crop(0.08) | flip | mixup | cutmix",
 )
 
@@ -39,7 +40,7 @@ LINES = (
 def ours(pictures, augmentation, **kept):
     listing = list_images(pictures)
     order = Order(listing.labels, BATCH, 0, range(1000))
-    return pipeline.training(listing, Pixels(), augment.parse(augmentation), order, **kept).as_numpy_iterator()
+    return pipeline.training(listing, Pixels(), augmentation.parse(augmentation), order, **kept).as_numpy_iterator()
 
 
 def of_keras(folder):

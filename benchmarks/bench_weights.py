@@ -25,7 +25,7 @@ def ours(path: str):
     from transferkit import zoo
     from transferkit.pixels import Pixels
     from transferkit.weights.assign import fit
-    from transferkit.weights.files import read
+    from transferkit.weights.weight_files import read
 
     zoo.build("resnet18", pixels=Pixels(), num_classes=2)  # all that is loaded late is loaded now
     baseline = resident()

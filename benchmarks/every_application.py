@@ -23,13 +23,13 @@ import numpy as np
 
 from transferkit import models
 from transferkit.adopt import applications
-from transferkit.data.digits import write_digits
+from transferkit.data.sources.digits import write_digits
 from transferkit.evaluation.predict import evaluate
 from transferkit.features.extraction import extract
 from transferkit.features.spec import FeatureSpec
 from transferkit.lookup import UnknownName
 from transferkit.network import at_size
-from transferkit.training import tuning
+from transferkit.training import run_job
 
 SIZES = (32, 72, 76, 96, 128, 160, 224, 331)  # the first that a network takes
 KNOBS = {"weights": "none", "epochs": 2, "head-epochs": 1, "batch-size": 8, "refit": "off", "seed": 0, "devices": "cpu"}
@@ -79,7 +79,7 @@ def tried(base: str, pictures: Path, out: Path) -> tuple[str, int, str]:
     """
     size = least_size(base)
     begin_and_kill(base, pictures, size, out)
-    run = tuning.resume(out)
+    run = run_job.resume(out)
     noise = np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype("float32")
     np.save(out / "noise.npy", noise)
     words = [sys.executable, "-W", "ignore", "-c", ALONE, str(out / "model.keras"), str(out / "noise.npy")]

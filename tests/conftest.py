@@ -10,8 +10,8 @@ from pictures import folder
 
 import transferkit as tk
 from transferkit import atomic, commands, zoo
-from transferkit.data.sources import find_splits
-from transferkit.features import job
+from transferkit.data.sources.resolve import find_splits
+from transferkit.features import part_files
 from transferkit.pixels import Pixels
 from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant
@@ -56,7 +56,7 @@ def finished(tiny, pets, tmp_path_factory):
 @contextmanager
 def cut_short(monkeypatch):
     """What is trained inside goes down as the second epoch of phase "all" begins."""
-    from transferkit.training import callbacks
+    from transferkit.training.fitting import callbacks
 
     begin = callbacks.Show.on_epoch_begin
 
@@ -114,12 +114,12 @@ def expected(tiny, listing):
 @pytest.fixture
 def small_parts(monkeypatch):
     """Parts of 5 pictures."""
-    begin = job.begin
+    begin = part_files.begin
 
     def smaller(*args):
         made = begin(*args)
         made.note["rows"] = 5
-        atomic.write(made.folder / job.NOTE, made.note)
+        atomic.write(made.folder / part_files.NOTE, made.note)
         return made
 
-    monkeypatch.setattr(job, "begin", smaller)
+    monkeypatch.setattr(part_files, "begin", smaller)

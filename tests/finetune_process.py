@@ -11,8 +11,8 @@ from conftest import PIXELS, QUICK, _tiny
 
 import transferkit as tk
 from transferkit import zoo
-from transferkit.data.sources import find_splits
-from transferkit.training import tuning
+from transferkit.data.sources.resolve import find_splits
+from transferkit.training import run_job
 from transferkit.zoo.variant import Variant
 
 
@@ -28,12 +28,12 @@ def main():
     pets, out, knobs = sys.argv[1:]
     zoo.variants()["tiny"] = Variant(_tiny, "fc", 18_416, 0, 16, PIXELS)
     if "DIE_AT" in os.environ:
-        from transferkit.training import fitting
+        from transferkit.training.fitting import fit_phase
 
-        logs = fitting._logs
-        fitting._logs = lambda folder: [*logs(folder), Die()]
+        logs = fit_phase._logs
+        fit_phase._logs = lambda folder: [*logs(folder), Die()]
     if (Path(out) / "recipe.toml").exists():
-        run = tuning.resume(out)
+        run = run_job.resume(out)
     else:
         parts = find_splits(pets)
         run = tk.finetune("tiny", parts.train, parts.val, out=out, **QUICK | json.loads(knobs))

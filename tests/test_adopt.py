@@ -10,7 +10,7 @@ from transferkit import adopt, models
 from transferkit.lookup import UnknownName
 from transferkit.network import at_size, with_head
 from transferkit.pixels import CONVENTIONS
-from transferkit.training import freezing
+from transferkit.training.fitting import freezing
 
 
 def noise(side=32, channels=3, count=2):

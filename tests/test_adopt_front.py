@@ -9,8 +9,8 @@ from keras import layers, ops
 from test_adopt import fed, noise, same, shaken
 
 from transferkit import adopt
-from transferkit.adopt import applications, front, graph
-from transferkit.adopt.front import UnknownPixels
+from transferkit.adopt import applications, graph, preprocessing
+from transferkit.adopt.preprocessing import UnknownPixels
 
 # one network a family; those of DenseNet, EfficientNet, ResNetV2 and VGG are compared whole in test_adopt.py
 QUICK = ("ConvNeXtTiny", "EfficientNetV2B0", "InceptionV3", "MobileNet", "MobileNetV3Small", "ResNet50", "Xception")
@@ -32,8 +32,8 @@ def preprocess_input(build):
 def test_pixels_of_the_networks_of_keras_applications(name):
     build, pictures = getattr(keras.applications, name), noise()
     model = build(weights=None, include_top=False)
-    start = front.front_of(*graph.taken_apart(model))
-    affine, words = front.recognised(model, start, "", source=name)
+    start = preprocessing.front_of(*graph.taken_apart(model))
+    affine, words = preprocessing.recognised(model, start, "", source=name)
     wanted = preprocess_input(build)(pictures.copy())
     np.testing.assert_allclose(fed(pictures, words.removeprefix("pixels: ").partition(",")[0]), wanted, atol=1e-4)
     if not start.does:  # what has to be done before the network is all that is done
@@ -75,6 +75,6 @@ def test_a_fault_is_not_taken_for_pixels_that_do_not_show(monkeypatch):
     def fails(*args, **kwargs):
         raise AttributeError("Keras has no such method.")
 
-    monkeypatch.setattr(front, "rebuilt", fails)
+    monkeypatch.setattr(preprocessing, "rebuilt", fails)
     with pytest.raises(AttributeError, match="no such method"):
         adopt.adopted(classifier(32, layers.Rescaling(1 / 255)))

@@ -19,11 +19,21 @@ from safetensors.numpy import load_file
 
 import transferkit as tk
 from transferkit import zoo
-from transferkit.data.order import Order
-from transferkit.data.sources import find_splits
+from transferkit.data.epoch_order import Order
+from transferkit.data.sources.resolve import find_splits
 from transferkit.recipe import Recipe
-from transferkit.training import callbacks, checkpoints, devices, fitting, frozen, losses, optimizers, probing, tuning
-from transferkit.training.checkpoints import State
+from transferkit.training import run_job
+from transferkit.training.distributed import devices
+from transferkit.training.fitting import (
+    callbacks,
+    checkpoints,
+    fit_phase,
+    frozen_features,
+    head_init,
+    losses,
+    optimizers,
+)
+from transferkit.training.fitting.checkpoints import State
 from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant
 
@@ -108,7 +118,7 @@ def test_parts_that_do_not_divide_the_parts_before(tmp_path):
     job = SimpleNamespace(recipe=knobs, device=device, network=SimpleNamespace(pixels=PIXELS))
     (tmp_path / "checkpoints").mkdir()
     checkpoints.save(tmp_path, State(step=3, parts=2), {"optimizer/0000/iteration": np.array(6)})
-    fitting._divide(job, tmp_path)
+    fit_phase._divide(job, tmp_path)
     state = checkpoints.load(tmp_path)
     assert (state.parts, state.step, state.factor) == (5, 3, 1.0)
     assert checkpoints.tensors_of(tmp_path, state)["optimizer/0000/iteration"] == 15
@@ -121,14 +131,14 @@ def test_several_devices_take_a_smaller_batch(tmp_path, capsys, optimizer, facto
     job = SimpleNamespace(recipe=knobs, device=device, network=SimpleNamespace(pixels=PIXELS))
     (tmp_path / "checkpoints").mkdir()
     checkpoints.save(tmp_path, State(step=3), {"optimizer/0000/iteration": np.array(3)})
-    fitting._divide(job, tmp_path)
+    fit_phase._divide(job, tmp_path)
     state = checkpoints.load(tmp_path)
     assert (state.divisor, state.parts, state.step, state.factor) == (2, 1, 6, factor)
     assert checkpoints.tensors_of(tmp_path, state)["optimizer/0000/iteration"] == 6
     assert "each batch is of 4 pictures, and the rate" in capsys.readouterr().err
-    fitting._divide(job, tmp_path)
+    fit_phase._divide(job, tmp_path)
     with pytest.raises(ValueError, match="no memory for one picture"):
-        fitting._divide(job, tmp_path)
+        fit_phase._divide(job, tmp_path)
 
 
 @pytest.mark.slow
@@ -146,7 +156,7 @@ def test_pictures_that_go_in_mid_run_are_missed(tiny, tmp_path, monkeypatch):
             finetuned(tiny, pets, tmp_path / "run", head_epochs=0, augment="crop(0.5)")
     before = history(tmp_path / "run")
     away.rename(pets)
-    after = history(tuning.resume(tmp_path / "run").folder)
+    after = history(run_job.resume(tmp_path / "run").folder)
     assert before and after[: len(before)] == before and len(after) == 4  # some batches are read ahead
 
 
@@ -184,7 +194,7 @@ def poisoned(monkeypatch, tmp_path):
 def test_pictures_that_spoil_the_loss_are_named(poisoned, tmp_path, monkeypatch, capsys, gpu, knobs):
     """A GPU is asked for the loss of many batches at once."""
     monkeypatch.setattr(devices, "choose", lambda *_: devices.Device("CPU", gpu, "float32"))
-    with pytest.raises(fitting.Hopeless, match="It was so 4 times, last with .*black.png"):
+    with pytest.raises(fit_phase.Hopeless, match="It was so 4 times, last with .*black.png"):
         finetuned("fragile", poisoned, tmp_path / "run", epochs=2, head_epochs=0, batch_size=4, **knobs)
     state = checkpoints.load(tmp_path / "run")
     assert (state.returns, state.factor) == (3, 1 / 8)
@@ -229,8 +239,8 @@ def pressed(function):
 MOMENTS = {
     "step": (callbacks.Keep, "on_train_batch_end"),
     "validation": (callbacks.Keep, "on_test_begin"),
-    "frozen part": (frozen, "_room"),
-    "regression": (probing, "linear"),
+    "frozen part": (frozen_features, "_room"),
+    "regression": (head_init, "linear"),
 }
 
 
@@ -249,7 +259,7 @@ def test_ctrl_c_at_any_time(finished, pets, tmp_path, monkeypatch, capsys, momen
             assert "Nothing is trained yet" in capsys.readouterr().err
         else:
             assert finetuned(base, pets, tmp_path / "run", **knobs).metrics["interrupted"]
-    run = tuning.resume(tmp_path / "run")
+    run = run_job.resume(tmp_path / "run")
     assert not run.metrics["interrupted"] and run.metrics["baseline"]
     assert [row["phase"] for row in history(run.folder)] == ["probe", "head", "all", "all"]
 
@@ -268,7 +278,7 @@ def test_a_second_ctrl_c_does_not_wait(tiny, pets, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             finetuned(tiny, pets, tmp_path / "run")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert not tuning.resume(tmp_path / "run").metrics["interrupted"]
+    assert not run_job.resume(tmp_path / "run").metrics["interrupted"]
 
 
 @pytest.mark.slow
@@ -291,5 +301,5 @@ def test_steps_that_float16_skips_are_counted(tiny, pets, tmp_path, monkeypatch,
         patch.setattr(callbacks.Keep, "on_train_batch_begin", cut, raising=False)
         with pytest.raises(MemoryError):
             finetuned(tiny, pets, tmp_path / "run", **knobs)
-    assert [int(row["skipped"]) for row in history(tuning.resume(tmp_path / "run").folder)] == skipped
+    assert [int(row["skipped"]) for row in history(run_job.resume(tmp_path / "run").folder)] == skipped
     assert f"{skipped[0]} of 10 steps were skipped" in capsys.readouterr().err

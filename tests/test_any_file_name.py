@@ -12,8 +12,9 @@ from pyarrow import parquet
 
 import transferkit as tk
 from transferkit import atomic, recipe, runs
-from transferkit.data.sources import find_splits
-from transferkit.training import planning, tuning
+from transferkit.data.sources.resolve import find_splits
+from transferkit.training import run_job
+from transferkit.training.planning import planner
 
 NAMES = (
     b"caf\xe9.jpg",
@@ -45,11 +46,11 @@ def run(odd, tiny, tmp_path_factory):
     knobs = {"weights": "none", "size": 32, "batch_size": 4, "epochs": 2, "head_epochs": 1, "seed": 1}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFERKIT_HOME", str(out.parent / "home"))
-        plan = planning.plan(recipe.Recipe().override(base=tiny, data=odd, **knobs))
-        tuning.run(plan, runs.new_folder(out, overwrite=False, name=""))
+        plan = planner.plan(recipe.Recipe().override(base=tiny, data=odd, **knobs))
+        run_job.run(plan, runs.new_folder(out, overwrite=False, name=""))
         for name in ("model.keras", "metrics.json"):
             (out / name).unlink()
-        return tuning.resume(out)
+        return run_job.resume(out)
 
 
 def test_a_run_keeps_them(run, odd):

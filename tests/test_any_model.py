@@ -12,11 +12,12 @@ from keras import layers as L
 
 import transferkit as tk
 from transferkit import models
-from transferkit.data.sources import find_splits
+from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.metrics import report
 from transferkit.evaluation.predict import outputs_of
 from transferkit.network import layers_inside, with_head
-from transferkit.training import checkpoints, tuning
+from transferkit.training import run_job
+from transferkit.training.fitting import checkpoints
 
 KNOBS = {"batch_size": 8, "epochs": 3, "head_epochs": 1, "lr": 0.01, "seed": 3, "start": "fresh", "keep": "best"}
 KNOBS |= {"refit": "off", "devices": "cpu"}
@@ -122,7 +123,7 @@ def test_a_model_is_fine_tuned_resumed_and_saved(make, pets, tmp_path, monkeypat
     whole = tk.finetune(path, splits.train, splits.val, out=tmp_path / "whole", **KNOBS)
     with cut_short(monkeypatch):
         tk.finetune(path, splits.train, splits.val, out=tmp_path / "run", **KNOBS)
-    resumed = tuning.resume(tmp_path / "run")
+    resumed = run_job.resume(tmp_path / "run")
     for one, other in zip(whole.network.model.weights, resumed.network.model.weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4, err_msg=one.path)
     logits, rows = outputs_of(

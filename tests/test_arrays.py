@@ -6,7 +6,7 @@ import tensorflow as tf
 from PIL import Image
 
 import transferkit as tk
-from transferkit.data.arrays import list_arrays
+from transferkit.data.sources.arrays import list_arrays
 
 
 def opened(path):

@@ -9,7 +9,7 @@ from transferkit import models, zoo
 from transferkit.network import with_head
 from transferkit.pixels import Pixels
 from transferkit.weights.assign import assign, fit, like, tensor_names
-from transferkit.weights.files import Weights, read
+from transferkit.weights.weight_files import Weights, read
 
 
 def hidden(*between):

@@ -3,13 +3,13 @@
 import pytest
 from pictures import encoded, folder, photo
 
-from transferkit.data import scan
-from transferkit.data.audit import audit, check_lost, concerns, looks_of, note_lost
+from transferkit.data.audit import scan
+from transferkit.data.audit.before_training import audit, check_lost, concerns, looks_of, note_lost
+from transferkit.data.audit.file_scan import look
 from transferkit.data.listing import Listing, Splits
-from transferkit.data.look import look
-from transferkit.data.sources import find_splits
+from transferkit.data.sources.resolve import find_splits
 from transferkit.recipe import Recipe
-from transferkit.training.planning import plan
+from transferkit.training.planning.planner import plan
 
 WIDE = photo(50, 34, seed=1)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from transferkit.data import augment, shapes, windows
+from transferkit.data.augment import augmentation, crops, geometric
 from transferkit.lookup import UnknownName
 
 BOX = tf.TensorSpec((4,), tf.int32)
@@ -24,16 +24,16 @@ def drawn(shape, seeds=SEEDS, **arguments) -> np.ndarray:
 def _windows(arguments):
     @tf.function(reduce_retracing=True)
     def draw(shape, seeds):
-        return tf.map_fn(lambda seed: windows.crop(shape, seed, **dict(arguments)), seeds, fn_output_signature=BOX)
+        return tf.map_fn(lambda seed: crops.crop(shape, seed, **dict(arguments)), seeds, fn_output_signature=BOX)
 
     return draw
 
 
-@pytest.mark.parametrize("level", augment.LEVELS)
+@pytest.mark.parametrize("level", augmentation.LEVELS)
 def test_every_level_can_be_read(level):
-    steps = augment.parse(level)
+    steps = augmentation.parse(level)
     assert (steps.window is None) == (level in ("none", "cifar")) and len(steps.ops) == max(
-        0, augment.LEVELS[level].count("|") + (level == "cifar")
+        0, augmentation.LEVELS[level].count("|") + (level == "cifar")
     )
 
 
@@ -41,11 +41,11 @@ def test_every_level_can_be_read(level):
     "text, window, ops", [("", 0, 0), (" light ", 1, 1), ("flip|flip(0.1)", 0, 2), ("crop(1, 1)", 1, 0), ("none", 0, 0)]
 )
 def test_a_line_is_steps(text, window, ops):
-    steps = augment.parse(text)
+    steps = augmentation.parse(text)
     assert (steps.window is not None, len(steps.ops)) == (window, ops)
 
 
-@pytest.mark.parametrize("level", augment.LEVELS)
+@pytest.mark.parametrize("level", augmentation.LEVELS)
 @pytest.mark.parametrize(
     "form", ["{} | flip(0.3) | mixup(0.5)", "{}|flip(0.3)|mixup(0.5)", " {}  | flip(0.3) | mixup(0.5)"]
 )
@@ -55,13 +55,13 @@ def test_a_level_in_a_line_is_its_steps(level, form):
     def told(steps):
         return [(step.func, step.keywords) for step in (*filter(None, [steps.window]), *steps.ops, *steps.batches)]
 
-    wanted = " | ".join(filter(None, [augment.LEVELS[level], "flip(0.3) | mixup(0.5)"]))
-    assert told(augment.parse(form.format(level))) == told(augment.parse(wanted))
-    assert augment.expanded(form.format(level)) == wanted
+    wanted = " | ".join(filter(None, [augmentation.LEVELS[level], "flip(0.3) | mixup(0.5)"]))
+    assert told(augmentation.parse(form.format(level))) == told(augmentation.parse(wanted))
+    assert augmentation.expanded(form.format(level)) == wanted
 
 
 def test_a_level_may_stand_after_others():
-    steps = augment.parse("crop(0.7) | cifar | none | cutmix")
+    steps = augmentation.parse("crop(0.7) | cifar | none | cutmix")
     assert [step.func.__name__ for step in (steps.window, *steps.ops, *steps.batches)] == [
         "crop", "pad_crop", "flip", "cutmix"
     ]  # fmt: skip
@@ -118,7 +118,7 @@ def test_a_level_may_stand_after_others():
 )
 def test_what_cannot_be_read_is_told(text, sentence):
     with pytest.raises(UnknownName, match=re.escape(sentence)):
-        augment.parse(text)
+        augmentation.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_cannot_be_read_is_told(text, sentence):
 )
 def test_names_of_other_libraries_find_ours(name, near):
     with pytest.raises(UnknownName, match=f"{name!r}. Did you mean {near!r}"):
-        augment.parse(f"{name}(0.5)")
+        augmentation.parse(f"{name}(0.5)")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_names_of_other_libraries_find_ours(name, near):
 )
 def test_what_is_long_is_told_in_short(text):
     with pytest.raises(UnknownName) as told:
-        augment.parse(text)
+        augmentation.parse(text)
     assert len(str(told.value)) < 600
 
 
@@ -178,7 +178,7 @@ def test_windows_are_placed_anywhere():
 
 def test_a_flip_happens_in_about_half():
     picture = tf.constant(np.arange(24, dtype="uint8").reshape(2, 4, 3))
-    flip = tf.function(lambda seed: shapes.flip(picture, seed))
+    flip = tf.function(lambda seed: geometric.flip(picture, seed))
     found = tf.map_fn(flip, SEEDS, fn_output_signature=tf.TensorSpec((2, 4, 3), tf.uint8)).numpy()
     flipped = (found == picture.numpy()[:, ::-1]).all((1, 2, 3))
     assert (flipped | (found == picture.numpy()).all((1, 2, 3))).all()
@@ -188,13 +188,13 @@ def test_a_flip_happens_in_about_half():
 @pytest.mark.parametrize("probability, swapped", [(0.0, False), (1.0, True)])
 def test_a_flip_may_be_certain(probability, swapped):
     picture = tf.constant(np.arange(24, dtype="uint8").reshape(2, 4, 3))
-    (flip,) = augment.parse(f"flip({probability})").ops
+    (flip,) = augmentation.parse(f"flip({probability})").ops
     found = [flip(picture, seed).numpy() for seed in SEEDS[:10]]
     assert all(np.array_equal(each, picture[:, ::-1] if swapped else picture) for each in found)
 
 
 def test_a_step_is_the_same_eagerly_and_in_a_pipeline():
-    steps = augment.parse("crop(0.1) | flip")
+    steps = augmentation.parse("crop(0.1) | flip")
     picture = tf.constant(np.arange(24, dtype="uint8").reshape(2, 4, 3))
 
     def both(seed):

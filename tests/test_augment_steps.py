@@ -8,13 +8,13 @@ import tensorflow as tf
 from pictures import photo
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from transferkit.data import augment, colour, policies, shapes, windows
-from transferkit.data.arithmetic import GREY
+from transferkit.data.augment import augmentation, color, crops, geometric, policies
+from transferkit.data.augment.pixel_math import GREY
 
 PHOTO = photo(48, 48, seed=2)
 PICTURE = tf.constant(np.asarray(PHOTO))
 SEEDS = tf.stack((tf.range(400), tf.zeros(400, tf.int32)), 1)
-OTHERS = [name for name in augment.OPS if "flip" not in name]
+OTHERS = [name for name in augmentation.OPS if "flip" not in name]
 
 
 def drawn(function, seeds=SEEDS) -> np.ndarray:
@@ -26,10 +26,10 @@ def off(found, wanted) -> np.ndarray:
     return np.abs(np.asarray(found, "int32") - np.asarray(wanted, "int32"))
 
 
-@pytest.mark.parametrize("name", augment.OPS)
+@pytest.mark.parametrize("name", augmentation.OPS)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_every_step_is_the_same_eagerly_and_in_a_pipeline(name, channels):
-    (step,) = augment.parse(name).ops
+    (step,) = augmentation.parse(name).ops
     picture = tf.concat((PICTURE, PICTURE[..., :1]), -1)[..., :channels] if channels != 3 else PICTURE
     found = drawn(lambda seed: step(picture, seed), SEEDS[:30])
     assert found.dtype == np.uint8 and found.shape[1:] == picture.shape
@@ -41,13 +41,13 @@ def test_every_step_is_the_same_eagerly_and_in_a_pipeline(name, channels):
     assert len({each.tobytes() for each in found}) > 1 or (name, channels) == ("hue", 1)
 
 
-@pytest.mark.parametrize("name", augment.OPS)
+@pytest.mark.parametrize("name", augmentation.OPS)
 @pytest.mark.parametrize("value", [0.0, 255.0])
 def test_half_precision_does_not_overflow(name, value):
     """The brightest and the darkest picture, in float16, through the strongest form of each step."""
-    limits = [parameter.annotation[-1] for parameter in augment.parameters(augment.OPS[name])]
+    limits = [parameter.annotation[-1] for parameter in augmentation.parameters(augmentation.OPS[name])]
     limits = {"erase": [1, 0.5, 0.5], "rand_augment": [2, 30]}.get(name, limits)
-    (step,) = augment.parse(f"{name}({', '.join(map(str, limits))})").ops
+    (step,) = augmentation.parse(f"{name}({', '.join(map(str, limits))})").ops
     picture = tf.fill((16, 16, 3), tf.constant(value, tf.float16))
     found = drawn(lambda seed: step(picture, seed), SEEDS[:40])
     assert found.dtype == np.float16 and np.isfinite(found).all() and found.min() >= 0 and found.max() <= 255
@@ -57,7 +57,7 @@ def test_half_precision_does_not_overflow(name, value):
 
 
 @pytest.mark.parametrize(
-    "step, power, levels, correlation", [(colour.pca_jitter, 1, 3.2, 0.97), (colour.pca_jitter_std, 0.5, 7.2, 0.76)]
+    "step, power, levels, correlation", [(color.pca_jitter, 1, 3.2, 0.97), (color.pca_jitter_std, 0.5, 7.2, 0.76)]
 )
 def test_pca_jitter_has_the_covariance_of_its_formula(step, power, levels, correlation):
     picture = tf.fill((1, 1, 3), 127.5)
@@ -75,19 +75,19 @@ def test_pca_jitter_has_the_covariance_of_its_formula(step, power, levels, corre
 def test_pca_jitter_adds_one_shift_and_stops_at_0_and_255():
     sigma = 2.0
     for seed in SEEDS[:20]:
-        shift = colour.pca_jitter(tf.fill((1, 1, 3), 127.5), seed, sigma)[0, 0] - 127.5
+        shift = color.pca_jitter(tf.fill((1, 1, 3), 127.5), seed, sigma)[0, 0] - 127.5
         if np.abs(shift).max() < 127:
             wanted = np.clip(np.round(np.asarray(PHOTO) + shift.numpy()), 0, 255)
-            assert off(colour.pca_jitter(PICTURE, seed, sigma), wanted).max() <= 1
+            assert off(color.pca_jitter(PICTURE, seed, sigma), wanted).max() <= 1
 
 
 def test_pca_jitter_of_grey_is_the_grey_of_pca_jitter():
     grey = np.asarray(PHOTO.convert("L"))[..., None]
     for seed in SEEDS[:10]:
-        coloured = colour.pca_jitter(tf.constant(np.repeat(grey, 3, 2)), seed, 0.3).numpy()
+        coloured = color.pca_jitter(tf.constant(np.repeat(grey, 3, 2)), seed, 0.3).numpy()
         wanted = np.asarray(Image.fromarray(coloured).convert("L"))
         inside = (coloured.min(-1) > 0) & (coloured.max(-1) < 255)
-        assert off(colour.pca_jitter(tf.constant(grey), seed, 0.3)[..., 0], wanted)[inside].max() <= 1
+        assert off(color.pca_jitter(tf.constant(grey), seed, 0.3)[..., 0], wanted)[inside].max() <= 1
 
 
 @pytest.mark.parametrize("factor", [0.3, 0.8, 1.5])
@@ -97,14 +97,14 @@ def test_pca_jitter_of_grey_is_the_grey_of_pca_jitter():
 def test_enhancement_is_pillows(place, enhancer, factor):
     factors = [1.0, 1.0, 1.0]
     factors[place] = factor
-    assert off(colour.enhanced(PICTURE, *factors), enhancer(PHOTO).enhance(factor)).max() <= 1
+    assert off(color.enhanced(PICTURE, *factors), enhancer(PHOTO).enhance(factor)).max() <= 1
 
 
 def test_jitter_is_pillows_in_any_order():
     """Where nothing is cut at 0 or 255 on the way."""
     soft = Image.fromarray((np.asarray(PHOTO) // 3 + 80).astype("uint8"))
     steps = {ImageEnhance.Brightness: 1.2, ImageEnhance.Contrast: 0.7, ImageEnhance.Color: 1.3}
-    found = colour.enhanced(tf.constant(np.asarray(soft)), 1.2, 0.7, 1.3)
+    found = color.enhanced(tf.constant(np.asarray(soft)), 1.2, 0.7, 1.3)
     for order in (list(steps.items()), list(steps.items())[::-1]):
         image = soft
         for enhancer, factor in order:
@@ -114,7 +114,7 @@ def test_jitter_is_pillows_in_any_order():
 
 def test_jitter_draws_factors_evenly():
     picture = tf.fill((1, 1, 1), 100.0)
-    found = drawn(lambda seed: colour.jitter(picture, seed, 0.4, 0, 0)[0, 0, 0])
+    found = drawn(lambda seed: color.jitter(picture, seed, 0.4, 0, 0)[0, 0, 0])
     assert 60 <= found.min() < 63 and 137 < found.max() <= 140 and abs(found.mean() - 100) < 4
 
 
@@ -122,7 +122,7 @@ def test_hue_is_that_of_colorsys():
     turn = 0.2
     for seed in SEEDS[:4]:
         drawn_turn = float(tf.random.stateless_uniform((), seed, -1.0, 1.0)) * turn
-        found = colour.hue(PICTURE[:8, :8], seed, turn).numpy()
+        found = color.hue(PICTURE[:8, :8], seed, turn).numpy()
         for pixel, each in zip(np.asarray(PHOTO)[:8, :8].reshape(-1, 3), found.reshape(-1, 3), strict=True):
             h, s, v = colorsys.rgb_to_hsv(*(pixel / 255))
             assert off(each, np.round(255 * np.array(colorsys.hsv_to_rgb((h + drawn_turn) % 1, s, v)))).max() <= 1
@@ -131,7 +131,7 @@ def test_hue_is_that_of_colorsys():
 @pytest.mark.parametrize("degrees", [0, 90, -90, 180, 17, -33.5])
 def test_turns_are_pillows(degrees):
     wanted = PHOTO.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=(GREY,) * 3)
-    found = shapes.turned(PICTURE, tf.constant(float(degrees)))
+    found = geometric.turned(PICTURE, tf.constant(float(degrees)))
     covered = Image.new("L", PHOTO.size, 255).rotate(degrees, Image.Resampling.BILINEAR)
     inside = np.asarray(covered.filter(ImageFilter.MinFilter(5))) == 255  # the seam of the border differs
     outside = np.asarray(covered.filter(ImageFilter.MaxFilter(5))) == 0
@@ -142,7 +142,7 @@ def test_turns_are_pillows(degrees):
 def test_a_rotation_stays_within_its_degrees():
     line = np.zeros((41, 41, 1), "uint8")
     line[20, 21:] = 255
-    found = drawn(lambda seed: shapes.rotate(tf.constant(line), seed, 30), SEEDS[:100])
+    found = drawn(lambda seed: geometric.rotate(tf.constant(line), seed, 30), SEEDS[:100])
     y, x = np.mgrid[-20:21, -20:21]
     bright = found[..., 0] > 128
     angles = [np.degrees(np.arctan2(-y[each & (x > 10)].mean(), x[each & (x > 10)].mean())) for each in bright]
@@ -156,17 +156,17 @@ def test_pad_crop_is_a_shift(pixels):
     for y in range(2 * pixels + 1):
         for x in range(2 * pixels + 1):
             places[padded[y : y + 48, x : x + 48].tobytes()] = (y, x)
-    found = {places[each.tobytes()] for each in drawn(lambda seed: shapes.pad_crop(PICTURE, seed, pixels))}
+    found = {places[each.tobytes()] for each in drawn(lambda seed: geometric.pad_crop(PICTURE, seed, pixels))}
     assert len(found) > 0.95 * len(places)
 
 
 def test_a_vertical_flip_is_pillows():
-    assert np.array_equal(shapes.flip_vertical(PICTURE, SEEDS[0], 1.0), ImageOps.flip(PHOTO))
+    assert np.array_equal(geometric.flip_vertical(PICTURE, SEEDS[0], 1.0), ImageOps.flip(PHOTO))
 
 
 def test_erased_boxes_have_the_area_they_are_told():
     picture = tf.zeros((100, 100, 1))  # noise is 0 in one pixel of 256
-    found = drawn(lambda seed: shapes.erase(picture, seed, 0.5, 0.1, 0.4)[..., 0])
+    found = drawn(lambda seed: geometric.erase(picture, seed, 0.5, 0.1, 0.4)[..., 0])
     areas, shares = [], []
     for each in found[found.any((1, 2))] > 0:
         rows, columns = np.flatnonzero(each.any(1)), np.flatnonzero(each.any(0))
@@ -241,7 +241,7 @@ def test_trivial_augment_is_of_any_strength():
 
 @pytest.mark.parametrize("shape", [(1, 1), (256, 256), (300, 500), (500, 301)])
 def test_alexnet_crops_lie_in_the_central_square(shape):
-    y, x, height, width = drawn(lambda seed: windows.alexnet_crop(tf.constant(shape), seed)).T
+    y, x, height, width = drawn(lambda seed: crops.alexnet_crop(tf.constant(shape), seed)).T
     side = min(shape)
     assert set(height) == set(width) == {max(1, round(side * 224 / 256))}
     assert y.min() >= (shape[0] - side) // 2 and (y + height).max() <= (shape[0] - side) // 2 + side
@@ -251,7 +251,7 @@ def test_alexnet_crops_lie_in_the_central_square(shape):
 
 
 def test_scale_crops_show_224_of_the_drawn_side():
-    y, x, height, width = drawn(lambda seed: windows.scale_crop(tf.constant((512, 700)), seed, 256, 512)).T
+    y, x, height, width = drawn(lambda seed: crops.scale_crop(tf.constant((512, 700)), seed, 256, 512)).T
     sides = 512 * 224 / height
     assert (height == width).all() and 255 < sides.min() < 262 and 500 < sides.max() < 513.5
     assert abs(sides.mean() - 384) < 15
@@ -271,4 +271,4 @@ def test_scale_crops_show_224_of_the_drawn_side():
 )
 def test_what_a_step_does_not_take_is_told(line, sentence):
     with pytest.raises(ValueError, match=sentence.replace("(", r"\(").replace("?", r"\?").replace("|", r"\|")):
-        augment.parse(line)
+        augmentation.parse(line)

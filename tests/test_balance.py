@@ -7,11 +7,12 @@ import pytest
 from pictures import folder
 from scipy.special import softmax
 
-from transferkit.data.order import Order
-from transferkit.data.sources import find_splits
+from transferkit.data.epoch_order import Order
+from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.predict import outputs_of
 from transferkit.recipe import Recipe, Train
-from transferkit.training import planning, probing
+from transferkit.training.fitting import head_init
+from transferkit.training.planning import planner
 
 
 def drawn(labels, *, epoch=0, **more):
@@ -51,7 +52,7 @@ def test_every_batch_is_balanced_and_so_is_each_part():
     ],
 )
 def test_what_is_suggested(counts, balance, told):
-    found = list(planning.suggestions(counts, Train(balance=balance)))
+    found = list(planner.suggestions(counts, Train(balance=balance)))
     assert len(found) == bool(told) and "".join(found).startswith(told)
 
 
@@ -67,9 +68,9 @@ def test_the_regression_at_the_start_is_balanced_too(finished, tmp_path, balance
     """An intercept without penalty makes the mean chance of a class its share, in the weights that were given."""
     data = folder(tmp_path / "data", {"ant": 18, "bee": 6})
     wanted = Recipe().override(base=str(finished.folder), size=32, balance=balance, keep="best")
-    job = planning.plan(wanted, find_splits(data))
+    job = planner.plan(wanted, find_splits(data))
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    probing.start(job, tmp_path / "run", {})
+    head_init.start(job, tmp_path / "run", {})
     train, labels = job.splits.train, np.array(job.splits.train.labels)
     logits, _ = outputs_of(job.network.model, train.paths, job.network.pixels)
     chances = softmax(logits, axis=1)

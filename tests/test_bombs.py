@@ -12,8 +12,8 @@ import pytest
 from pictures import encoded, photo
 from PIL import Image
 
-from transferkit.data import decode, pillow, segments
-from transferkit.data.look import look
+from transferkit.data import decode, file_segments, pillow_reader
+from transferkit.data.audit.file_scan import look
 
 
 def webp(width: int, height: int) -> bytes:
@@ -28,7 +28,7 @@ def png(width: int, height: int) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return segments.PNG + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return file_segments.PNG + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
 
 
 def jpeg(width: int, height: int) -> bytes:
@@ -54,7 +54,7 @@ def test_a_bomb_is_refused_alike(name, tmp_path):
     assert len(BOMBS[name]) < 3000
     found = look(str(path))
     assert "decompression bomb" in found.reason and found.reason == decode.why_unreadable(str(path))
-    assert not segments.is_ordinary(BOMBS[name])
+    assert not file_segments.is_ordinary(BOMBS[name])
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_the_size_that_a_webp_declares(options):
     if options.pop("frames", 0):
         options = {"save_all": True, "append_images": [photo(51, 33, seed=2)]}
     data = encoded(picture, "WEBP", **options)
-    assert segments.webp_size(data) == (51, 33) == Image.open(io.BytesIO(data)).size
-    assert segments.webp_size(encoded(photo(51, 33), "PNG")) == segments.webp_size(data[:25]) == (0, 0)
+    assert file_segments.webp_size(data) == (51, 33) == Image.open(io.BytesIO(data)).size
+    assert file_segments.webp_size(encoded(photo(51, 33), "PNG")) == file_segments.webp_size(data[:25]) == (0, 0)
 
 
 def test_large_pictures_are_decoded_one_at_a_time(monkeypatch):
@@ -83,11 +83,11 @@ def test_large_pictures_are_decoded_one_at_a_time(monkeypatch):
             self.inside -= 1
 
     counted = Counted()
-    monkeypatch.setattr(pillow, "_one_large", counted)
-    monkeypatch.setattr(pillow, "LARGE", 1000)
-    pillow.read(encoded(photo(20, 20)), 3)
+    monkeypatch.setattr(pillow_reader, "_one_large", counted)
+    monkeypatch.setattr(pillow_reader, "LARGE", 1000)
+    pillow_reader.read(encoded(photo(20, 20)), 3)
     assert counted.most == 0
-    pillow.read(encoded(photo(50, 34)), 3)
+    pillow_reader.read(encoded(photo(50, 34)), 3)
     assert counted.most == 1
 
 

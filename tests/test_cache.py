@@ -7,8 +7,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from transferkit import cache
-from transferkit.cache import Vectors
+from transferkit import feature_cache
+from transferkit.feature_cache import Vectors
 
 
 def keep(kind, count=3, width=4):
@@ -39,7 +39,7 @@ def test_maps_keep_their_shape():
 
 
 def test_more_digests_than_a_query_takes():
-    digests = [str(i).encode() for i in range(3 * cache.CHUNK)]
+    digests = [str(i).encode() for i in range(3 * feature_cache.CHUNK)]
     with Vectors("many") as store:
         store.remember(digests, np.ones((len(digests), 1), "float32"))
         assert len(store.recall(digests)) == len(digests)
@@ -74,8 +74,8 @@ def test_the_kinds_not_used_for_longest_go(tmp_path, monkeypatch):
         keep(kind, count=100)
         os.utime(folder / f"{kind}.sqlite", (1e9 - age, 1e9 - age))
     size = (folder / "old.sqlite").stat().st_size
-    monkeypatch.setattr(cache, "MOST", 2.5 * size)
+    monkeypatch.setattr(feature_cache, "MOST", 2.5 * size)
     keep("new")
     assert {path.stem for path in folder.glob("*.sqlite")} == {"new", "middle"}
-    monkeypatch.setattr(cache, "MOST", 1)
+    monkeypatch.setattr(feature_cache, "MOST", 1)
     assert len(recalled("middle", b"\0")) == 1, "the one in use stays"

@@ -12,9 +12,10 @@ from odd_pictures import exif as odd_exif
 from pictures import encoded, exif, folder, photo
 from PIL import Image, ImageEnhance
 
-from transferkit.data import known, pipeline, problems, scan
+from transferkit.data import pipeline
+from transferkit.data.audit import problems, scan, scan_cache
+from transferkit.data.audit.file_scan import look
 from transferkit.data.listing import find_parts
-from transferkit.data.look import look
 
 WIDE = photo(120, 90, seed=1)
 
@@ -177,7 +178,7 @@ def test_a_file_is_read_once_until_it_changes(data, monkeypatch):
 def test_a_damaged_cache_is_done_without(data, monkeypatch, home):
     root = data({"cat/empty.jpg": b""})
     before = check(root)
-    store = known.home() / known.FILE
+    store = scan_cache.home() / scan_cache.FILE
     whole = store.read_bytes()
     for content in (
         b"no database at all, but long enough to be looked at" * 100,
@@ -187,7 +188,7 @@ def test_a_damaged_cache_is_done_without(data, monkeypatch, home):
         store.write_bytes(content)
         assert check(root) == before
     assert check(root) == before
-    monkeypatch.setattr(known, "home", lambda: root / "cat/empty.jpg")  # no folder can be made there
+    monkeypatch.setattr(scan_cache, "home", lambda: root / "cat/empty.jpg")  # no folder can be made there
     assert check(root) == before
 
 

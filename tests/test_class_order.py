@@ -10,11 +10,11 @@ from PIL import Image
 
 import transferkit as tk
 from transferkit import models
-from transferkit.data import naming
+from transferkit.data import class_names
 from transferkit.lookup import UnknownName
 from transferkit.network import cut_at, with_head
 from transferkit.recipe import Model, Recipe
-from transferkit.training import planning, teaching
+from transferkit.training.planning import distillation, planner
 
 GREY = {str(number): 10 + 20 * number for number in range(12)}  # of the pictures in the folder of that number
 
@@ -53,8 +53,8 @@ def test_orders(names, tmp_path):
     for name in names:
         (tmp_path / name).mkdir()
         Image.fromarray(np.zeros((16, 16, 3), "uint8")).save(tmp_path / name / "a.png")
-    assert naming.in_order("keras", names) == tuple(by_keras(tmp_path))
-    assert naming.in_order("natural", names) == tk.list_images(tmp_path).classes
+    assert class_names.in_order("keras", names) == tuple(by_keras(tmp_path))
+    assert class_names.in_order("natural", names) == tk.list_images(tmp_path).classes
 
 
 def test_evaluate_asks_for_the_order(cli, greys, numbers, tmp_path):
@@ -87,7 +87,7 @@ def test_predict_shows_outputs_as_numbers(cli, greys, numbers, tmp_path):
 
 def planned(base, data, **knobs):
     knobs = {"head_epochs": 0, "epochs": 1} | knobs
-    return planning.plan(Recipe().override(base=str(base), data=str(data), **knobs))
+    return planner.plan(Recipe().override(base=str(base), data=str(data), **knobs))
 
 
 def test_fine_tuning_keeps_the_head_only_where_the_order_is_said(greys, numbers, capsys):
@@ -104,10 +104,10 @@ def test_fine_tuning_keeps_the_head_only_where_the_order_is_said(greys, numbers,
         job = planned(greys, numbers, class_order=order)
         assert kept(job) and job.network.loaded[0] == "2/2 tensors loaded"
         assert job.network.classes == job.splits.train.classes == job.splits.val.classes
-        assert job.network.classes == naming.in_order(order, GREY)
+        assert job.network.classes == class_names.in_order(order, GREY)
         folder = [path.split("/")[-2] for path in job.splits.val.paths]
         assert [job.network.classes[label] for label in job.splits.val.labels] == folder
-        assert kept(planning.renewed(job))
+        assert kept(planner.renewed(job))
     assert "Without that" not in capsys.readouterr().err
 
 
@@ -164,24 +164,24 @@ def test_sentences(cli, greys, numbers, pets, tmp_path, words, status, sentence)
 )
 def test_numbers_before_names_are_their_order(tmp_path, text, names):
     (tmp_path / "labels.txt").write_text(text)
-    assert naming.read(str(tmp_path / "labels.txt")) == names
+    assert class_names.read(str(tmp_path / "labels.txt")) == names
 
 
 def test_a_network_with_names_takes_no_order(tiny):
     network = with_head(models.load(tiny, "none"), ["cat", "dog"])
     with pytest.raises(UnknownName, match="says what its classes are, cat, dog: leave out --class-order"):
-        naming.named(network, Model(class_order="natural"), ("cat", "dog"))
+        class_names.named(network, Model(class_order="natural"), ("cat", "dog"))
     with pytest.raises(UnknownName, match="has no classifier whose classes could be named: leave out --classes"):
-        naming.named(cut_at(network, "stage1"), Model(classes="names.txt"))
+        class_names.named(cut_at(network, "stage1"), Model(classes="names.txt"))
 
 
 def test_one_order_is_shown_where_there_is_one(greys):
     network = models.load(greys)
     letters = tuple("abcdefghijkl")
-    assert "--class-order keras if they are a, b, c" in naming.asked(network, letters)
-    assert "natural" not in naming.asked(network, letters)
+    assert "--class-order keras if they are a, b, c" in class_names.asked(network, letters)
+    assert "natural" not in class_names.asked(network, letters)
     many = with_head(network, [f"output {i}" for i in range(1200)])
-    shown = naming.asked(many, tuple(f"{i:03}" for i in range(1200)))
+    shown = class_names.asked(many, tuple(f"{i:03}" for i in range(1200)))
     assert "(..., 09" not in shown and "099, 100, 1000, 1001, " in shown and "099, 100, 101, 102, " in shown
 
 
@@ -200,4 +200,4 @@ def test_weights_of_another_number_of_classes_have_no_names(tiny, tmp_path):
 
 def test_a_teacher_without_names_cannot_teach(greys, tiny):
     with pytest.raises(ValueError, match=r"greys.keras does not say which class each of its 12 outputs is: give a run"):
-        teaching.teacher(str(greys), models.load(tiny, "none"), "float32")
+        distillation.teacher(str(greys), models.load(tiny, "none"), "float32")

@@ -14,14 +14,15 @@ from PIL import Image
 
 import transferkit as tk
 from transferkit.console import quiet
-from transferkit.data import copies, problems
 from transferkit.data import folds as shares
-from transferkit.data.look import Look
-from transferkit.data.scan import scan
-from transferkit.features import leaderboard, probes
+from transferkit.data.audit import duplicate_groups, problems
+from transferkit.data.audit.file_scan import Look
+from transferkit.data.audit.scan import scan
+from transferkit.features import leaderboard, probe_scores
 from transferkit.features.spec import FeatureSpec
 from transferkit.recipe import Recipe
-from transferkit.training import planning, tuning
+from transferkit.training import run_job
+from transferkit.training.planning import planner
 
 SIDE = "on one side of the split"
 
@@ -61,7 +62,7 @@ def leaks(parts) -> int:
 
 def test_pictures_of_folders_are_large_enough(doubled):
     """Below 32 pixels nothing is a near copy, and the tests here would say nothing."""
-    listing = copies.mark(tk.list_images(doubled))
+    listing = duplicate_groups.mark(tk.list_images(doubled))
     sets = [name for name in listing.copies if name]
     assert len(sets) == 16 and len(set(sets)) == 7 and sets.count(listing.copies[-1]) == 4
     assert {name for name, path in zip(listing.copies, listing.paths, strict=True) if "/x" in path} == set("123456")
@@ -73,15 +74,15 @@ def test_what_is_a_set():
 
     flat = bytes(288)
     looks = [look(b"a"), look(b""), look(b"b", flat), look(b"a"), look(b""), look(b"c", flat), look(b"d"), look(b"d")]
-    assert copies.found(looks, [0, 0, 0, 1, 1, 1, 1, 1]) == ("1", "", "", "1", "", "", "2", "2")
+    assert duplicate_groups.found(looks, [0, 0, 0, 1, 1, 1, 1, 1]) == ("1", "", "", "1", "", "", "2", "2")
     damaged = [look(b"a", reason="cut short"), look(b"a", reason="cut short"), look(b"b")]
-    assert copies.found(damaged, [0, 0, 0]) == ("", "", "")
-    assert copies.found([], []) == ()
+    assert duplicate_groups.found(damaged, [0, 0, 0]) == ("", "", "")
+    assert duplicate_groups.found([], []) == ()
 
 
 def test_a_listing_without_copies_stays_as_it_is(listing):
-    assert copies.mark(listing) == listing
-    assert copies.mark(replace(listing, copies=("1",) * 24)) == listing, "what was found before is forgotten"
+    assert duplicate_groups.mark(listing) == listing
+    assert duplicate_groups.mark(replace(listing, copies=("1",) * 24)) == listing, "what was found before is forgotten"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -101,11 +102,11 @@ def test_without_copies_nothing_is_said_and_nothing_changes(pets, capsys):
 
 def test_training_says_it_and_warns_no_more(doubled, tiny, capsys):
     wanted = Recipe().override(base=tiny, weights="none", data=str(doubled), size=32)
-    job = planning.plan(wanted)
+    job = planner.plan(wanted)
     said = capsys.readouterr().err
     assert said.count(f"16 pictures in 7 sets of copies or near copies stay {SIDE}.") == 1
     assert "in another split too" not in said and leaks(job.splits.items()) == 0
-    planning.plan(wanted, job.splits)
+    planner.plan(wanted, job.splits)
     assert "copies" not in capsys.readouterr().err, "a split that is given was not drawn here"
 
 
@@ -117,11 +118,11 @@ def test_a_split_that_is_given_is_not_touched(doubled, tiny, tmp_path, capsys):
                 source = doubled / label / ("001.jpg" if n == "x" else f"00{n}.jpg")
                 shutil.copy(source, tmp_path / "data" / name / label / f"{n}{'001' if n == 'x' else ''}.jpg")
     wanted = Recipe().override(base=tiny, weights="none", data=str(tmp_path / "data"), size=32)
-    job = planning.plan(wanted)
+    job = planner.plan(wanted)
     said = capsys.readouterr().err
     assert "4 of the 4 validation pictures are in another split too" in said and "sets of" not in said
     assert len(job.splits.train) == 6 and len(job.splits.val) == 4
-    planning.plan(wanted.override(folds=2))  # which shares out train and val anew
+    planner.plan(wanted.override(folds=2))  # which shares out train and val anew
     said = capsys.readouterr().err
     assert "8 pictures in 4 sets of copies or near copies stay together in the folds." in said
     assert "in another split too" not in said
@@ -129,7 +130,7 @@ def test_a_split_that_is_given_is_not_touched(doubled, tiny, tmp_path, capsys):
 
 def test_folds_and_their_own_splits(doubled, tiny, tmp_path, capsys, monkeypatch):
     given, met = tk.find_splits(doubled, seed=1), []
-    monkeypatch.setattr(tuning, "_fit", lambda job, place: met.append(job.splits) or stop())
+    monkeypatch.setattr(run_job, "_fit", lambda job, place: met.append(job.splits) or stop())
 
     def stop():
         raise MemoryError("the machine went down")
@@ -140,8 +141,8 @@ def test_folds_and_their_own_splits(doubled, tiny, tmp_path, capsys, monkeypatch
                 tk.finetune(tiny, given.train, given.val, out=tmp_path / "run", **QUICK, folds=3)
             else:  # what the folds are made of is read, not found again
                 monkeypatch.setattr(shares.copies, "found", lambda *_: pytest.fail("it looked again"))
-                monkeypatch.setattr(planning.folds, "marked", lambda splits, _: splits)
-                tuning.resume(tmp_path / "run")
+                monkeypatch.setattr(planner.folds, "marked", lambda splits, _: splits)
+                run_job.resume(tmp_path / "run")
     assert met[0] == met[1] and leaks(met[0].items()) == 0
     said = capsys.readouterr().err
     assert "16 pictures in 7 sets of copies or near copies stay together in the folds." in said
@@ -167,7 +168,7 @@ def test_the_column_of_a_run(doubled, tiny, tmp_path):
 def test_a_class_of_copies_alone_is_split_and_warned_of(tmp_path, tiny, capsys):
     root = folder(tmp_path / "data", {"a": 6, "b": 1})
     shutil.copy(root / "b" / "000.jpg", root / "b" / "001.jpg")
-    job = planning.plan(Recipe().override(base=tiny, weights="none", data=str(root), size=32))
+    job = planner.plan(Recipe().override(base=tiny, weights="none", data=str(root), size=32))
     said = capsys.readouterr().err
     assert job.splits.val.counts() == {"a": 1, "b": 1} and "sets of" not in said and "a set of" not in said
     assert "1 of the 2 validation pictures is in another split too" in said
@@ -181,7 +182,7 @@ def test_a_burst_of_most_of_a_class(tmp_path, rest):
     for number, data in enumerate(burst(40)):
         (root / "a" / f"burst{number}.jpg").write_bytes(data)
     listing = tk.list_images(root)
-    marked = copies.mark(listing)
+    marked = duplicate_groups.mark(listing)
     sizes = sorted(marked.copies.count(name) for name in set(marked.copies) if name)
     assert len(sizes) >= 7 and sizes[-1] <= (40 + rest) // 10
     for seed in range(4):
@@ -201,7 +202,7 @@ def test_a_burst_of_less_than_half_of_a_class_is_whole(tmp_path):
 
 
 def test_the_folds_of_a_probe(doubled, cli, monkeypatch):
-    seen, judged = [], probes.judged
+    seen, judged = [], probe_scores.judged
     monkeypatch.setattr(leaderboard, "judged", lambda *a, **k: seen.append(judged(*a, **k)) or seen[-1])
     words = ("probe", "--base", "tiny", "--weights", "none", "--data", doubled, "--folds", 3)
     status, out, err = cli(*words, "--json")
@@ -223,7 +224,7 @@ def test_a_classifier_holds_out_no_copies(doubled, tiny, monkeypatch):
         seen.append(dict(splits.items()))
         raise MemoryError
 
-    monkeypatch.setattr(tuning, "plan", spy)
+    monkeypatch.setattr(run_job, "plan", spy)
     listing = tk.list_images(doubled)
     arrays = [np.asarray(Image.open(path)) for path in listing.paths]
     for pictures in (listing, arrays):

@@ -6,29 +6,29 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from transferkit.cache import Vectors
-from transferkit.data import known
+from transferkit.data.audit import scan_cache
+from transferkit.data.audit.file_scan import look
 from transferkit.data.formats import decoders
-from transferkit.data.look import look
+from transferkit.feature_cache import Vectors
 from transferkit.weights.fetch import home
 
 DAMAGE = [b"", b"x", "text", 1.5, None, -1, 2**62, b"\0" * 10_000]
 
 
-@pytest.mark.parametrize("column", known.NAMES)
+@pytest.mark.parametrize("column", scan_cache.NAMES)
 def test_looks(pets, column):
     path = str(pets / "cat" / "000.jpg")
-    found, key = look(path), known.key_of(path)
+    found, key = look(path), scan_cache.key_of(path)
     for value in DAMAGE:
-        store = known.open_store()
-        known.remember(store, [(key, found)])
-        assert list(known.recall(store, [key])) == [found]
+        store = scan_cache.open_store()
+        scan_cache.remember(store, [(key, found)])
+        assert list(scan_cache.recall(store, [key])) == [found]
         with store:
             store.execute(f"UPDATE looks SET {column} = ?", (value,))
-        (again,) = known.recall(store, [key])
+        (again,) = scan_cache.recall(store, [key])
         store.close()
         assert again is None or all(
-            isinstance(getattr(again, name), type(getattr(found, name))) for name in known.NAMES
+            isinstance(getattr(again, name), type(getattr(found, name))) for name in scan_cache.NAMES
         )
 
 

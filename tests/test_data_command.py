@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 import transferkit as tk
-from transferkit.data import augment, axes, grid, pipeline, sheet
+from transferkit.data import grid, pipeline, sheet
+from transferkit.data.augment import augmentation, pca_axes
+from transferkit.data.epoch_order import Order
 from transferkit.data.listing import list_images
-from transferkit.data.order import Order
-from transferkit.data.sources import find_splits
+from transferkit.data.sources.resolve import find_splits
 from transferkit.pixels import Pixels
 
 
@@ -22,7 +23,7 @@ def test_a_preview_shows_evaluation_then_training(cli, pets, tmp_path):
     assert found.shape == (4 * (96 + grid.LINE + grid.GAP) + grid.LINE + grid.GAP, 4 * 102 + grid.GAP, 3)
     some, pixels = sheet.chosen(list_images(pets), 2), Pixels().at(96)
     ((plain, _),) = pipeline.evaluation(some.paths, pixels, batch_size=4).as_numpy_iterator()
-    columns = pipeline.preview(some, pixels, augment.parse("crop(0.3) | flip"), seed=0, epochs=range(3))
+    columns = pipeline.preview(some, pixels, augmentation.parse("crop(0.3) | flip"), seed=0, epochs=range(3))
     for column, pictures in enumerate([plain, *(pictures for pictures, _ in columns.as_numpy_iterator())]):
         for row in range(4):
             top, left = grid.LINE + row * (96 + grid.LINE + grid.GAP), grid.GAP + column * (96 + grid.GAP)
@@ -43,7 +44,7 @@ def test_a_preview_of_other_channels(cli, tmp_path, channels):
     found = np.asarray(Image.open(tmp_path / "preview.png"))
     some, wanted = list_images(tmp_path / "shapes"), Pixels().at(96).of_channels(channels)
     ((plain, _),) = pipeline.evaluation(some.paths, wanted, batch_size=2).as_numpy_iterator()
-    columns = pipeline.preview(some, wanted, augment.parse("jitter"), seed=0, epochs=range(2))
+    columns = pipeline.preview(some, wanted, augmentation.parse("jitter"), seed=0, epochs=range(2))
     assert plain.shape[-1] == channels and (channels == 1 or plain[..., 3].min() == 0)
     for column, pictures in enumerate([plain, *(pictures for pictures, _ in columns.as_numpy_iterator())]):
         for row in range(2):
@@ -59,7 +60,7 @@ def test_a_preview_of_other_channels(cli, tmp_path, channels):
 
 def test_a_preview_is_what_training_shows(pets):
     """Picture by picture, epoch by epoch, but for the order."""
-    listing, pixels, steps = list_images(pets), Pixels().at(32), augment.parse("crop(0.3) | flip | jitter")
+    listing, pixels, steps = list_images(pets), Pixels().at(32), augmentation.parse("crop(0.3) | flip | jitter")
     shown = pipeline.preview(listing, pixels, steps, seed=5, epochs=range(2))
     trained = pipeline.training(listing, pixels, steps, Order(listing.labels, len(listing), 5, range(2)))
     for (ours, _), (theirs, _) in zip(shown, trained, strict=True):
@@ -130,7 +131,7 @@ def test_axes_are_those_of_the_covariance():
     pixels = (
         (np.random.default_rng(0).normal(size=(4, 50, 50, 3)) @ mixing.T + 128).round().clip(0, 255).astype("uint8")
     )
-    found = axes.fit([pixels[:1], pixels[1:]])
+    found = pca_axes.fit([pixels[:1], pixels[1:]])
     covariance = np.cov(pixels.reshape(-1, 3).T / 255, ddof=0)
     vectors, values = np.array(found.vectors), np.array(found.values)
     assert np.allclose(vectors @ np.diag(values) @ vectors.T, covariance, atol=1e-9)
@@ -141,9 +142,9 @@ def test_axes_are_those_of_the_covariance():
 
 
 def test_imagenets_axes_are_orthonormal():
-    vectors = np.array(axes.IMAGENET.vectors)
+    vectors = np.array(pca_axes.IMAGENET.vectors)
     assert np.allclose(vectors.T @ vectors, np.eye(3), atol=5e-4)
-    assert np.allclose(np.linalg.norm(axes.IMAGENET.shifts(), axis=0), (55.46, 4.794, 1.148), atol=5e-3)
+    assert np.allclose(np.linalg.norm(pca_axes.IMAGENET.shifts(), axis=0), (55.46, 4.794, 1.148), atol=5e-3)
 
 
 def test_fitted_axes_go_into_training(cli, pets, tiny, tmp_path):
@@ -152,11 +153,11 @@ def test_fitted_axes_go_into_training(cli, pets, tiny, tmp_path):
     status, out, _ = cli("data", "pca", pets, "--json", "--out", "again.json")
     answer = json.loads(out)
     assert (tmp_path / "pca.json").read_text() == (tmp_path / "again.json").read_text()
-    fitted = axes.load("again.json")
+    fitted = pca_axes.load("again.json")
     assert fitted.values == tuple(answer["values"]) and answer["pictures"] == 24
-    ours = augment.parse("pca_jitter", fitted).ops[0].keywords["axes"]
-    assert ours == fitted != axes.IMAGENET == augment.parse("pca_jitter").ops[0].keywords["axes"]
-    assert augment.parse("pca_jitter_std", fitted).ops[0].keywords["axes"] == fitted
+    ours = augmentation.parse("pca_jitter", fitted).ops[0].keywords["axes"]
+    assert ours == fitted != pca_axes.IMAGENET == augmentation.parse("pca_jitter").ops[0].keywords["axes"]
+    assert augmentation.parse("pca_jitter_std", fitted).ops[0].keywords["axes"] == fitted
     parts = find_splits(pets)
     knobs = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 1, "head_epochs": 0, "lr": 0.01}
     steps = "crop | flip | pca_jitter(0.1) | rand_augment | mixup | cutmix"
@@ -185,4 +186,4 @@ def test_axes_of_one_colour_are_told(cli, pets, tmp_path):
 
 def test_no_picture_has_no_axes():
     with pytest.raises(ValueError, match="no picture that can be read"):
-        axes.fit([])
+        pca_axes.fit([])

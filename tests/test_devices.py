@@ -13,8 +13,8 @@ import pytest
 import transferkit as tk
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Train
-from transferkit.training import devices
-from transferkit.training.devices import Device
+from transferkit.training.distributed import devices
+from transferkit.training.distributed.devices import Device
 
 HERE = Path(__file__).parent
 EXACT = {"augment": "none", "bn": "train", "head_epochs": 0, "epochs": 2}

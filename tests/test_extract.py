@@ -11,7 +11,7 @@ import pytest
 from pictures import folder
 
 import transferkit as tk
-from transferkit.features.files import load_features
+from transferkit.features.feature_files import load_features
 from transferkit.features.spec import FeatureSpec
 
 SPEC = FeatureSpec("tiny", "none")

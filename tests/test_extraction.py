@@ -11,9 +11,9 @@ from PIL import Image
 
 from transferkit import models
 from transferkit.data import geometry, pipeline
-from transferkit.features import body, extraction, inputs
-from transferkit.features.body import body_of
+from transferkit.features import extraction, feature_model, inputs
 from transferkit.features.extraction import extract
+from transferkit.features.feature_model import body_of
 from transferkit.features.spec import FeatureSpec, identity, kind
 from transferkit.lookup import UnknownName
 from transferkit.network import output_of
@@ -26,8 +26,8 @@ def spec(**words):
 
 def by_hand(listing, layer, pool):
     """The same from plain Keras and NumPy, batch norm and all."""
-    with body._same_chance():
-        model = body._network(spec()).model
+    with feature_model._same_chance():
+        model = feature_model._network(spec()).model
     pictures = np.concatenate([np.asarray(batch) for batch, _ in views(listing)])
     maps = np.asarray(keras.Model(model.input, output_of(model, layer))(pictures, training=False))
     if maps.ndim == 2:
@@ -207,7 +207,7 @@ def test_fresh_weights_are_the_same_each_time_and_disturb_no_chance(listing):
     random.seed(5)
     assert random.random() == drawn
     first = extract(listing.paths[:3], spec(), cache=False).features
-    body._body.cache_clear()
+    feature_model._body.cache_clear()
     np.testing.assert_allclose(extract(listing.paths[:3], spec(), cache=False).features, first, rtol=1e-6)
 
 

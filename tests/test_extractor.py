@@ -22,7 +22,7 @@ from sklearn.utils.estimator_checks import check_no_attributes_set_in_init, chec
 from sklearn.utils.validation import check_is_fitted
 
 import transferkit as tk
-from transferkit.features import body
+from transferkit.features import feature_model
 from transferkit.lookup import UnknownName
 
 
@@ -137,9 +137,9 @@ def test_pipelines_searches_and_scores(paths, names):
 
 def test_a_search_computes_each_picture_once(paths, names, monkeypatch):
     seen = []
-    features_of = body.features_of
+    features_of = feature_model.features_of
     monkeypatch.setattr(
-        body, "features_of", lambda pictures, spec: seen.extend(pictures) or features_of(pictures, spec)
+        feature_model, "features_of", lambda pictures, spec: seen.extend(pictures) or features_of(pictures, spec)
     )
     GridSearchCV(probe(), {"logisticregression__C": [0.01, 0.1, 1, 10]}, cv=3).fit(paths, names)
     assert sorted(seen) == sorted(paths)

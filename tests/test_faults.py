@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 
 import transferkit as tk
-from transferkit.data import augment, faults, geometry, kept, pillow, pipeline
+from transferkit.data import geometry, pillow_reader, pipeline, pipeline_errors, view_cache
+from transferkit.data.augment import augmentation
+from transferkit.data.epoch_order import Order
 from transferkit.data.listing import list_images
-from transferkit.data.order import Order
 from transferkit.features.extraction import extract
 from transferkit.features.spec import FeatureSpec
 from transferkit.pixels import Pixels
@@ -34,7 +35,7 @@ def given(listing, augmentation, **more):
 @pytest.mark.parametrize("line", ["none", "crop(0.5)"])
 def test_an_error_of_a_step_ends_the_job(pets, line):
     listing = list_images(pets)
-    plain = augment.parse(line)
+    plain = augmentation.parse(line)
     assert len(given(listing, plain)) == 6
     with pytest.raises(tf.errors.InvalidArgumentError, match="assertion failed"):
         given(listing, dataclasses.replace(plain, ops=(broken,)))
@@ -42,21 +43,21 @@ def test_an_error_of_a_step_ends_the_job(pets, line):
 
 def test_a_window_beside_the_picture_ends_the_job(pets):
     with pytest.raises(tf.errors.InvalidArgumentError, match="A window lies beside its picture"):
-        given(list_images(pets), dataclasses.replace(augment.parse("none"), window=nan))
+        given(list_images(pets), dataclasses.replace(augmentation.parse("none"), window=nan))
 
 
 def test_a_damaged_picture_ends_nothing(data):
     root = data({"cat/broken.jpg": b"\xff\xd8\xff\xe0broken", "dog/empty.png": b"", "dog/text.png": b"text"})
     listing = list_images(root)
     for line in ("none", "crop(0.5)"):
-        assert given(listing, augment.parse(line))
+        assert given(listing, augmentation.parse(line))
 
 
 def test_an_error_in_the_view_is_no_damaged_picture(cli, finished, pets, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("of ours")
 
-    monkeypatch.setattr(geometry, "crops", faults.noted(fail))
+    monkeypatch.setattr(geometry, "crops", pipeline_errors.noted(fail))
     with pytest.raises(RuntimeError, match="its view failed: ZeroDivisionError: of ours"):
         finished.predict([str(pets / "cat" / "000.jpg")])
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
@@ -69,10 +70,10 @@ def test_an_error_in_what_is_kept_is_no_damaged_picture(pets, tmp_path, monkeypa
     def fail(*_):
         raise OSError("the disk has gone")
 
-    monkeypatch.setattr(kept.OnDisk, "__setitem__", fail)
-    given(list_images(pets), augment.parse("none"), memory=0, folder=tmp_path)
+    monkeypatch.setattr(view_cache.OnDisk, "__setitem__", fail)
+    given(list_images(pets), augmentation.parse("none"), memory=0, folder=tmp_path)
     with pytest.raises(RuntimeError, match="its view failed: OSError: the disk has gone"):
-        faults.check()
+        pipeline_errors.check()
 
 
 def test_why_a_picture_was_missing_is_remembered_of_its_content_alone(data, monkeypatch):
@@ -85,7 +86,7 @@ def test_why_a_picture_was_missing_is_remembered_of_its_content_alone(data, monk
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:  # it goes between its digest and its pixels
-        patch.setattr(pillow, "shrunk", gone)
+        patch.setattr(pillow_reader, "shrunk", gone)
         first = extract(listing.paths, spec)
     assert reads and len(first.rows) == 0
     again = extract(listing.paths, spec)

@@ -16,9 +16,11 @@ from pictures import folder
 
 import transferkit as tk
 from transferkit import models, runs
-from transferkit.data.sources import find_splits
+from transferkit.data.sources.resolve import find_splits
 from transferkit.recipe import Recipe
-from transferkit.training import fitting, freezing, planning, schedules, tuning
+from transferkit.training import run_job
+from transferkit.training.fitting import fit_phase, freezing, schedules
+from transferkit.training.planning import planner
 
 
 @pytest.fixture
@@ -127,10 +129,10 @@ def test_resume_goes_on_as_if_never_cut(finished, tiny, splits, tmp_path, monkey
     assert not (tmp_path / "run" / "metrics.json").exists()
     with pytest.raises(ValueError, match="is not finished: transferkit finetune --resume"):
         models.load(tmp_path / "run")
-    resumed = tuning.resume(tmp_path / "run")
+    resumed = run_job.resume(tmp_path / "run")
     assert logits(resumed, splits) == pytest.approx(logits(finished, splits), abs=1e-3)
     with pytest.raises(ValueError, match="is complete"):
-        tuning.resume(tmp_path / "run")
+        run_job.resume(tmp_path / "run")
 
 
 def test_ctrl_c_saves_and_can_be_resumed(pets, tmp_path):
@@ -158,7 +160,7 @@ def test_ctrl_c_saves_and_can_be_resumed(pets, tmp_path):
     epochs = len(json.loads(state.read_text())["history"])
     recipe = run.folder / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("epochs = 4000", f"epochs = {epochs + 1}"))
-    resumed = tuning.resume(run.folder)
+    resumed = run_job.resume(run.folder)
     assert not resumed.metrics["interrupted"]
     assert len(json.loads(state.read_text())["history"]) == epochs + 1
 
@@ -175,7 +177,7 @@ def test_ctrl_c_before_anything_is_learnt(tiny, splits, tmp_path, monkeypatch, c
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "fit", stop)
+    monkeypatch.setattr(fit_phase, "fit", stop)
     with pytest.raises(KeyboardInterrupt):
         finetune(tiny, splits, tmp_path / "run")
     assert "Nothing is trained yet" in capsys.readouterr().err
@@ -283,6 +285,6 @@ def test_load_run_refuses_what_is_none(tmp_path):
 
 def test_plan_writes_nothing(tiny, pets, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    job = planning.plan(Recipe().override(base=tiny, data=str(pets), weights="none"))
+    job = planner.plan(Recipe().override(base=tiny, data=str(pets), weights="none"))
     assert (len(job.splits.train), len(job.splits.val)) == (20, 4)
     assert not any(path.name != "home" for path in tmp_path.iterdir())

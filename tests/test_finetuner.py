@@ -26,7 +26,7 @@ from sklearn.utils import get_tags
 import transferkit as tk
 from transferkit import console
 from transferkit.data.listing import Listing
-from transferkit.training import classifier, tuning
+from transferkit.training import finetuner, run_job
 
 HEAD = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 2, "head_epochs": 2, "random_state": 3}
 BOTH = HEAD | {"epochs": 4, "lr": 0.01}
@@ -196,8 +196,8 @@ def test_groups_are_routed_and_on_one_side(tiny, listing, X, y, monkeypatch):
         seen.append((set(splits.train.groups), set(splits.val.groups)))
         return plan(wanted, splits)
 
-    plan = tuning.plan
-    monkeypatch.setattr(tuning, "plan", spy)
+    plan = run_job.plan
+    monkeypatch.setattr(run_job, "plan", spy)
     groups = np.arange(24) // 3
     with sklearn.config_context(enable_metadata_routing=True):
         tuner = tk.FineTuner(tiny, **HEAD).set_fit_request(groups=True)
@@ -235,7 +235,7 @@ def test_unreadable(tiny, fitted, X, y, tmp_path):
 
 
 def test_an_interrupt_goes_through(tiny, fitted, X, y, monkeypatch):
-    monkeypatch.setattr(classifier, "finetune", lambda *args, **knobs: fake)
+    monkeypatch.setattr(finetuner, "finetune", lambda *args, **knobs: fake)
     fake = type("Run", (), {"folder": Path("run"), "metrics": {"interrupted": True}})
     monkeypatch.setattr(Path, "read_bytes", lambda path: b"")
     tuner = copy.copy(fitted)

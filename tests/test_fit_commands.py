@@ -13,8 +13,8 @@ from PIL import Image
 
 import transferkit as tk
 from transferkit import models, rules
-from transferkit.data import audit, look
-from transferkit.features import saved
+from transferkit.data.audit import before_training, file_scan
+from transferkit.features import skops_file
 from transferkit.features.spec import FeatureSpec, kind
 from transferkit.lookup import UnknownName
 from transferkit.network import with_fit
@@ -137,7 +137,7 @@ def _rewrite(path, change):
 def test_a_saved_classifier_keeps_its_fit(tiny, bordered, tmp_path, cli):
     base = ("--base", tiny, "--weights", "none", "--data", bordered, "--folds", 2)
     answered(cli, "probe", *base, "--fit", "squash", "--out", tmp_path / "f.skops")
-    pipeline = saved.load_pipeline(tmp_path / "f.skops")
+    pipeline = skops_file.load_pipeline(tmp_path / "f.skops")
     assert pipeline[0].fit_mode == "squash" and pipeline[0].spec().fit == "squash"
     rows = answered(cli, "predict", tmp_path / "f.skops", bordered)
     assert all(row["label"] in row["path"] for row in rows)
@@ -207,7 +207,9 @@ def test_the_rule_squashes_long_pictures_where_a_new_head_is_fitted(own, aspect,
 
 
 def test_the_audit_knows_the_pictures_shapes(pets, bordered):
-    assert audit.audit(tk.list_images(pets)).aspects == pytest.approx((4 / 3,) * 3)
-    assert audit.audit(tk.list_images(bordered)).aspects == (4, 4, 4)
-    looks = tuple(look.Look(width=width, height=height) for width, height in ((9, 9), (8, 4), (3, 9), (16, 4), (5, 25)))
-    assert audit.Audit(tk.list_images(pets), (), looks).aspects == (2, 3, 4)
+    assert before_training.audit(tk.list_images(pets)).aspects == pytest.approx((4 / 3,) * 3)
+    assert before_training.audit(tk.list_images(bordered)).aspects == (4, 4, 4)
+    looks = tuple(
+        file_scan.Look(width=width, height=height) for width, height in ((9, 9), (8, 4), (3, 9), (16, 4), (5, 25))
+    )
+    assert before_training.Audit(tk.list_images(pets), (), looks).aspects == (2, 3, 4)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from reference_weights import assert_near, build, fill, pictures
 
-from transferkit.folding import folded
+from transferkit.batchnorm_folding import folded
 
 
 def norms(model):

@@ -13,10 +13,11 @@ import transferkit as tk
 from transferkit import models
 from transferkit.data import folds as shares
 from transferkit.data.listing import Listing
-from transferkit.data.sources import find_splits
+from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.metrics import wilson
 from transferkit.recipe import Recipe
-from transferkit.training import planning, tuning
+from transferkit.training import run_job
+from transferkit.training.planning import planner
 
 KNOBS = QUICK | {"epochs": 1, "head_epochs": 0, "folds": 3}
 WORDS = ("--weights", "none", "--size", 32, "--batch-size", 8, "--epochs", 1, "--head-epochs", 0)
@@ -84,7 +85,7 @@ def test_a_fold_that_could_not_be_split_ends_the_job_before_it_begins(tiny, tmp_
 
 @pytest.mark.slow
 def test_a_cut_is_mended_and_whole_folds_are_kept(tiny, pets, tmp_path, monkeypatch):
-    given, fit, met = find_splits(pets, seed=3), tuning._fit, []
+    given, fit, met = find_splits(pets, seed=3), run_job._fit, []
 
     def cut(job, place):
         met.append(place.name)
@@ -92,10 +93,10 @@ def test_a_cut_is_mended_and_whole_folds_are_kept(tiny, pets, tmp_path, monkeypa
             raise MemoryError("the machine went down")
         return fit(job, place)
 
-    monkeypatch.setattr(tuning, "_fit", cut)
+    monkeypatch.setattr(run_job, "_fit", cut)
     with pytest.raises(MemoryError):
         tk.finetune(tiny, given.train, given.val, out=tmp_path / "run", **KNOBS)
-    run = tuning.resume(tmp_path / "run")
+    run = run_job.resume(tmp_path / "run")
     assert met == ["fold-1", "fold-2", "fold-2", "fold-3"]
     rows, figures = read(run.folder / "predictions.csv"), run.metrics
     assert {row["path"] for row in rows} == {*given.train.paths, *given.val.paths} and len(rows) == 24
@@ -109,7 +110,7 @@ def test_a_cut_is_mended_and_whole_folds_are_kept(tiny, pets, tmp_path, monkeypa
         one = tk.load_run(run.folder / f"fold-{number}")
         assert one.metrics["split"] == "test" and one.metrics["n"] == 8 and one.network.classes == ("cat", "dog")
     with pytest.raises(ValueError, match="is complete"):
-        tuning.resume(run.folder)
+        run_job.resume(run.folder)
     with pytest.raises(ValueError, match="holds a run for each fold: take one of them"):
         models.load(run.folder)
 
@@ -140,7 +141,7 @@ def test_the_command_leaves_test_alone(cli, tiny, tmp_path):
 )
 def test_folds_that_cannot_be(tiny, pets, knobs, sentence):
     with pytest.raises(ValueError, match=sentence):
-        planning.plan(Recipe().override(base=tiny, data=str(pets), weights="none", **knobs))
+        planner.plan(Recipe().override(base=tiny, data=str(pets), weights="none", **knobs))
 
 
 def test_a_classifier_is_one_network(tiny, pets):

@@ -16,10 +16,10 @@ from odd_pictures import before_chunk, behind_start, chunk, exif, plain, segment
 from pictures import encoded, folder, photo
 from PIL import EpsImagePlugin, Image, ImageOps, features
 
-from transferkit.data import decode, formats, pillow
+from transferkit.data import decode, formats, pillow_reader
+from transferkit.data.audit.file_scan import look
 from transferkit.data.decode import why_unreadable
 from transferkit.data.listing import find_parts, list_images
-from transferkit.data.look import look
 
 WIDE = photo(50, 34, seed=1)
 HEIC = struct.pack(">I4s4sI4s", 24, b"ftyp", b"heic", 0, b"mif1") + b"heix" + bytes(300)
@@ -80,7 +80,7 @@ def test_heic_names_the_package_that_reads_it(tmp_path, monkeypatch):
     formats._formats.cache_clear()
     try:
         assert look(path).form == "HEIF" and look(path).reason == ""
-        assert (pillow.read(HEIC, 3) == (10, 20, 30)).all()
+        assert (pillow_reader.read(HEIC, 3) == (10, 20, 30)).all()
         assert look(write(tmp_path / "b.heic", HEIC[:24])).reason == "a HEIC picture that is damaged"
     finally:
         formats._formats.cache_clear()
@@ -126,7 +126,7 @@ def test_damage_beside_the_pixels_does_not_matter(tmp_path, name):
     data = odd_metadata()[name]
     seen = look(write(tmp_path / "a.png", data))
     assert (seen.reason, seen.turn, seen.width) == ("", 1, 50)
-    assert np.array_equal(pillow.read(data, 3), np.asarray(WIDE))
+    assert np.array_equal(pillow_reader.read(data, 3), np.asarray(WIDE))
 
 
 @pytest.mark.parametrize(
@@ -138,19 +138,19 @@ def test_damage_in_segments_of_a_jpeg_does_not_matter(tmp_path, odd):
     right = ImageOps.exif_transpose(Image.open(io.BytesIO(behind_start(plain(), exif(6)))))
     data = behind_start(plain(), odd, exif(6))
     assert look(write(tmp_path / "a.jpg", data)).turn == 6
-    assert np.array_equal(pillow.read(data, 3), np.asarray(right))
+    assert np.array_equal(pillow_reader.read(data, 3), np.asarray(right))
     assert np.array_equal(decode.whole(tf.constant(data), 3)[0], np.asarray(right))
 
 
 def test_what_turns_a_picture_is_kept_when_text_is_left_out():
     text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"x" * 2_000_000))
     data = before_chunk(encoded(WIDE, "PNG"), b"IDAT", text, chunk(b"eXIf", tiff_block(6)))
-    assert np.array_equal(pillow.read(data, 3), np.asarray(WIDE.transpose(Image.Transpose.ROTATE_270)))
+    assert np.array_equal(pillow_reader.read(data, 3), np.asarray(WIDE.transpose(Image.Transpose.ROTATE_270)))
     clear = encoded(WIDE.convert("P"), "PNG", transparency=WIDE.convert("P").getpixel((0, 0)))
-    assert np.array_equal(pillow.read(before_chunk(clear, b"IDAT", text), 4), pillow.read(clear, 4))
+    assert np.array_equal(pillow_reader.read(before_chunk(clear, b"IDAT", text), 4), pillow_reader.read(clear, 4))
     damaged = before_chunk(encoded(WIDE, "PNG")[:-200], b"IDAT", text)
     with pytest.raises(Exception, match="MAX_TEXT_CHUNK|truncated|broken"):
-        pillow.read(damaged, 3)
+        pillow_reader.read(damaged, 3)
 
 
 def test_pillows_warnings_are_neither_shown_nor_errors(tmp_path, capfd):
@@ -167,7 +167,7 @@ def test_pillows_warnings_are_neither_shown_nor_errors(tmp_path, capfd):
         warnings.simplefilter("always")
         for path in paths:
             look(path)
-            pillow.thumbnail(Path(path).read_bytes(), 20) if "a.tif" not in path else None
+            pillow_reader.thumbnail(Path(path).read_bytes(), 20) if "a.tif" not in path else None
     assert heard == [] and capfd.readouterr() == ("", "")
 
 

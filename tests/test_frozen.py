@@ -7,12 +7,12 @@ from conftest import QUICK
 
 import transferkit as tk
 from transferkit import models
-from transferkit.data import augment
-from transferkit.data.sources import find_splits
+from transferkit.data.augment import augmentation
+from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation import predict
 from transferkit.network import Network
 from transferkit.pixels import Pixels
-from transferkit.training import freezing, frozen
+from transferkit.training.fitting import freezing, frozen_features
 
 
 @pytest.fixture(scope="module")
@@ -181,9 +181,11 @@ def test_too_large_for_memory_and_disk(tiny, splits, tmp_path, monkeypatch, caps
     network = models.load(tiny, "none")
     freezing.release(network, "last-stage")
     part, _ = freezing.divided(network.model)
-    monkeypatch.setattr(frozen.shutil, "disk_usage", lambda folder: frozen.shutil._ntuple_diskusage(9, 0, 9))
+    monkeypatch.setattr(
+        frozen_features.shutil, "disk_usage", lambda folder: frozen_features.shutil._ntuple_diskusage(9, 0, 9)
+    )
     ways = {"what": "train", "lost": {}, "folder": tmp_path, "memory": 0.0}
-    assert frozen.computed(part, splits.train, Pixels().at(32), **ways) is None
+    assert frozen_features.computed(part, splits.train, Pixels().at(32), **ways) is None
     assert "runs in every epoch" in capsys.readouterr().err
 
 
@@ -194,9 +196,9 @@ def test_views_that_cannot_be_read_are_left_out(tiny, tmp_path, pets, capsys):
     part, _ = freezing.divided(network.model)
     gone = tk.Listing((*listing.paths, str(tmp_path / "gone.jpg")), (*listing.labels, 0), listing.classes)
     lost = {}
-    maps = frozen.computed(
+    maps = frozen_features.computed(
         part, gone, Pixels().at(32), what="train", lost=lost, folder=tmp_path, memory=1.0, views=2,
-        augmentation=augment.parse("light"),
+        augmentation=augmentation.parse("light"),
     )  # fmt: skip
     assert list(lost) == [str(tmp_path / "gone.jpg")] and "gone.jpg" in capsys.readouterr().err
     assert maps.rows.tolist() == list(range(len(listing))) and len(maps.values[0]) == 2 * len(gone)

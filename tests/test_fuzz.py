@@ -12,7 +12,7 @@ import safetensors.numpy
 import torch_writer as writer
 from test_weight_files import sample
 
-from transferkit.weights import files, hdf5
+from transferkit.weights import hdf5, weight_files
 
 MANY = 10_000
 MEMORY = 2**22  # bytes; records of a pickle, copies of small arrays, the pieces in which an archive is read
@@ -108,14 +108,14 @@ def test_damaged_files(tmp_path, child, kind, count):
     content, damage = FORMATS[kind][0](), FORMATS[kind][1]
     path, random, refused, lost = tmp_path / "weights", np.random.default_rng(count), 0, 0
     path.write_bytes(archive(content) if kind == "keras" else content)
-    assert len(files.read(path).tensors) > 4
+    assert len(weight_files.read(path).tensors) > 4
     tracemalloc.start()
     for _ in range(count):
         path.write_bytes(damage(content, random))
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
         try:
-            for array in files.read(path).tensors.values():
+            for array in weight_files.read(path).tensors.values():
                 array.tobytes()
         except ValueError as error:
             refused += 1

@@ -11,14 +11,16 @@ from PIL import Image, features
 from test_fuzz import damaged
 
 import transferkit as tk
-from transferkit.data import decode, known, manifest, shards
-from transferkit.data.look import look
-from transferkit.data.scan import scan
-from transferkit.data.sources import find_parts
+from transferkit.data import decode
+from transferkit.data.audit import scan_cache
+from transferkit.data.audit.file_scan import look
+from transferkit.data.audit.scan import scan
+from transferkit.data.sources import csv_list, shards
+from transferkit.data.sources.resolve import find_parts
+from transferkit.features.extract_job import extract_to
 from transferkit.features.extraction import extract
-from transferkit.features.files import load_features
+from transferkit.features.feature_files import load_features
 from transferkit.features.spec import FeatureSpec
-from transferkit.features.writing import extract_to
 from transferkit.recipe import Data
 from transferkit.weights.fetch import home
 
@@ -84,7 +86,7 @@ def test_lists(data, name, count):
     assert find_parts(Data(str(path)))
     for _ in range(count):
         path.write_bytes(damaged(text.encode(random.choice(("utf-8", "utf-16"))), random))
-        for read in (lambda: find_parts(Data(str(path))), lambda: manifest.read_paths(path)):
+        for read in (lambda: find_parts(Data(str(path))), lambda: csv_list.read_paths(path)):
             started = time.perf_counter()
             try:
                 read()
@@ -150,7 +152,7 @@ def test_caches(tiny, listing, count):
     """Whatever is in them, what comes out is what the pictures hold."""
     random, spec = np.random.default_rng(count), FeatureSpec(tiny, "none", size=32)
     looks, expected = scan(listing.paths), extract(listing.paths, spec)
-    files = [home() / known.FILE, *(home() / "features").glob("*.sqlite")]
+    files = [home() / scan_cache.FILE, *(home() / "features").glob("*.sqlite")]
     assert len(files) == 2
     for file in files:
         content = file.read_bytes()

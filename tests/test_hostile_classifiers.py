@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from skops import io
 
 import transferkit as tk
-from transferkit.features import saved
+from transferkit.features import skops_file
 
 
 @pytest.fixture(scope="module")
@@ -74,45 +74,45 @@ def test_what_we_never_write(request, tmp_path, kind, name, at):
         patch.delattr(tk.FineTuner, "__getstate__")
         io.dump(made, tmp_path / "a.skops")
     with pytest.raises(ValueError, match=r"a\.skops cannot be read: ") as error:
-        saved.load_pipeline(tmp_path / "a.skops")
+        skops_file.load_pipeline(tmp_path / "a.skops")
     assert "\n" not in str(error.value) and "Error" not in str(error.value)
 
 
 def test_good_ones(pipeline, tuner, cli, listing, tmp_path):
     for name, made in {"pipeline": pipeline, "tuner": tuner}.items():
-        saved.save_pipeline(made, tmp_path / f"{name}.skops")
+        skops_file.save_pipeline(made, tmp_path / f"{name}.skops")
         status, out, error = cli("predict", f"{name}.skops", listing.paths[0], "--json")
         assert status == 0 and len(json.loads(out)) == 1, error
     io.dump(pipeline, tmp_path / "packed.skops", compression=zipfile.ZIP_DEFLATED)
-    assert saved.load_pipeline(tmp_path / "packed.skops").classes_.tolist() == [0, 1]
+    assert skops_file.load_pipeline(tmp_path / "packed.skops").classes_.tolist() == [0, 1]
 
 
 def test_a_file_that_unpacks_without_end(pipeline, tmp_path):
     """A hundred megabytes of zeros in a tenth of one; of gigabytes it is the same sentence, at once."""
-    saved.save_pipeline(pipeline, tmp_path / "a.skops")
+    skops_file.save_pipeline(pipeline, tmp_path / "a.skops")
     with zipfile.ZipFile(tmp_path / "a.skops", "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros.npy", bytes(100_000_000))
     with pytest.raises(ValueError, match=r"a.skops cannot be read: it unpacks to 100,[0-9,]+ bytes, out of proportion"):
-        saved.load_pipeline(tmp_path / "a.skops")
+        skops_file.load_pipeline(tmp_path / "a.skops")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "3", '{"protocol": 0}'])
 def test_schemas(pipeline, tmp_path, text):
-    saved.save_pipeline(pipeline, tmp_path / "good.skops")
+    skops_file.save_pipeline(pipeline, tmp_path / "good.skops")
     with zipfile.ZipFile(tmp_path / "good.skops") as old, zipfile.ZipFile(tmp_path / "a.skops", "w") as new:
         for member in old.namelist():
             new.writestr(member, text if member == "schema.json" else old.read(member))
     with pytest.raises(ValueError, match=r"a\.skops cannot be read: "):
-        saved.load_pipeline(tmp_path / "a.skops")
+        skops_file.load_pipeline(tmp_path / "a.skops")
 
 
 def test_members_above_the_folder(pipeline, tmp_path):
     """Nothing is unpacked to the disk, so their names mean nothing."""
     place = tmp_path / "a" / "b"
     place.mkdir(parents=True)
-    saved.save_pipeline(pipeline, place / "a.skops")
+    skops_file.save_pipeline(pipeline, place / "a.skops")
     shutil.copy(place / "a.skops", place / "c.skops")
     with zipfile.ZipFile(place / "c.skops", "a") as archive:
         archive.writestr("../../evil", "x")
-    saved.load_pipeline(place / "c.skops")
+    skops_file.load_pipeline(place / "c.skops")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "a.skops", "b", "c.skops"]

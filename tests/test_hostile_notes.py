@@ -11,10 +11,10 @@ import pytest
 from pyarrow import parquet
 
 from transferkit import models
+from transferkit.features.extract_job import extract_to
 from transferkit.features.extraction import extract
-from transferkit.features.files import load_features
+from transferkit.features.feature_files import load_features
 from transferkit.features.spec import FeatureSpec
-from transferkit.features.writing import extract_to
 from transferkit.pixels import Pixels
 
 

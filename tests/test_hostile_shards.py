@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from transferkit.data import shards
-from transferkit.data.ranges import read_bytes
-from transferkit.data.sources import find_parts
+from transferkit.data.file_ranges import read_bytes
+from transferkit.data.sources import shards
+from transferkit.data.sources.resolve import find_parts
 from transferkit.recipe import Data
 
 NAME = "train-00000-of-00001.tfrecord"

@@ -12,9 +12,9 @@ import torch_writer as writer
 from test_weight_files import WRITERS, read_bytes, refused, sample
 from torch_writer import Built, Call, Global, Reference
 
-from transferkit.weights import files
 from transferkit.weights import hdf5 as guard
-from transferkit.weights.files import read
+from transferkit.weights import weight_files
+from transferkit.weights.weight_files import read
 
 TENSOR = np.arange(6, dtype="f4").reshape(2, 3).copy()
 BAD_TENSORS = {
@@ -288,20 +288,20 @@ def test_hostile_keras_archives(tmp_path):
 
     good = hdf5(numbers)
     for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        archive(("config.json", "{}" * 9999), (files.KERAS_MEMBER, good), compression=compression)
+        archive(("config.json", "{}" * 9999), (weight_files.KERAS_MEMBER, good), compression=compression)
         guard.check_keras_archive(path)
         np.testing.assert_array_equal(read(path).tensors["dense.weight"], TENSOR)
-    archive(("config.json", bytes(2**27)), (files.KERAS_MEMBER, good), compression=zipfile.ZIP_DEFLATED)
+    archive(("config.json", bytes(2**27)), (weight_files.KERAS_MEMBER, good), compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(ValueError, match="declares 134,.* bytes, out of proportion to its length"):
         read(path)
     with pytest.warns(UserWarning, match="Duplicate name"):
-        archive((files.KERAS_MEMBER, good), (files.KERAS_MEMBER, good))
+        archive((weight_files.KERAS_MEMBER, good), (weight_files.KERAS_MEMBER, good))
     with pytest.raises(ValueError, match="have the same name"):
         read(path)
-    archive((files.KERAS_MEMBER, good[:-8]))
+    archive((weight_files.KERAS_MEMBER, good[:-8]))
     with pytest.raises(ValueError, match="truncated"):
         read(path)
-    archive(("config.json", "{}"), (files.KERAS_MEMBER, good))
+    archive(("config.json", "{}"), (weight_files.KERAS_MEMBER, good))
     path.write_bytes(path.read_bytes().replace(b"{}", b"[]"))
     with pytest.raises(ValueError, match="the checksum of 'config.json' is not that of its content.$"):
         guard.check_keras_archive(path)

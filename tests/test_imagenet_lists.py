@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from transferkit.data import matching, sources
+from transferkit.data import class_matching
+from transferkit.data.sources import resolve
 from transferkit.recipe import Data
 from transferkit.weights import imagenet
 
@@ -28,7 +29,7 @@ def labels(tmp_path):
 
     def read(text, name="val.txt", **knobs):
         (tmp_path / name).write_text(text)
-        found, _ = sources.find_labelled(Data(str(tmp_path / name), **knobs), imagenet.class_names(1000))
+        found, _ = resolve.find_labelled(Data(str(tmp_path / name), **knobs), imagenet.class_names(1000))
         assert [Path(path).name[-6] for path in found.paths] == [*"123456"]
         return tuple(found.classes[label] for label in found.labels)
 
@@ -86,31 +87,31 @@ def test_folders_of_ids(tmp_path, capsys):
     for name in ("n01440764", "n01443537_goldfish", "great_white_shark"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.JPEG").touch()
-    found, _ = sources.find_labelled(Data(str(tmp_path)), imagenet.class_names(1000))
+    found, _ = resolve.find_labelled(Data(str(tmp_path)), imagenet.class_names(1000))
     assert sorted(found.labels) == [0, 1, 2]
     assert "'n01440764' is 'tench'" in capsys.readouterr().err
 
 
 def test_ids_of_a_dog_and_a_jacket_do_not_look_the_same(capsys):
-    matching.warn_alike(imagenet.synsets(), "imagenet")
+    class_matching.warn_alike(imagenet.synsets(), "imagenet")
     assert not capsys.readouterr().err
     ids = {"n02113186": "Cardigan", "n02963159": "cardigan"}
-    assert matching.matched(ids, imagenet.class_names(1000)) == ids
+    assert class_matching.matched(ids, imagenet.class_names(1000)) == ids
 
 
 def test_a_run_on_ids_knows_names_and_the_other_way_round():
-    assert matching.matched(["tench", "goldfish"], ["n01443537", "n01440764"]) == {
+    assert class_matching.matched(["tench", "goldfish"], ["n01443537", "n01440764"]) == {
         "tench": "n01440764",
         "goldfish": "n01443537",
     }
-    assert matching.matched(["n99999999", "n0144"], ["tench"]) == {}
+    assert class_matching.matched(["n99999999", "n0144"], ["tench"]) == {}
 
 
 def test_the_thousand_folders_of_imagenetv2():
     names = sorted(map(str, range(1000)))
-    found = matching.matched(names, imagenet.class_names(1000))
+    found = class_matching.matched(names, imagenet.class_names(1000))
     assert found["0"] == "tench" and found["2"] == "great white shark" and len(set(found.values())) == 1000
-    assert matching.matched(names[:999], imagenet.class_names(1000)) == {}  # digits of another kind
+    assert class_matching.matched(names[:999], imagenet.class_names(1000)) == {}  # digits of another kind
 
 
 def test_evaluate_on_folders_of_ids(cli, tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_weight_files import refused, same
 
-from transferkit.weights.files import read
+from transferkit.weights.weight_files import read
 
 
 def write(path, layers, *, root=None, split=False, text=False):

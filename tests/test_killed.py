@@ -18,7 +18,7 @@ from pictures import folder
 from safetensors.numpy import load_file
 
 from transferkit import runs
-from transferkit.training import checkpoints
+from transferkit.training.fitting import checkpoints
 
 KILLED = (
     "finetune --base shaky --data pets --weights none --size 32 --batch-size 4 --epochs 6 --head-epochs 2 --views 2 "

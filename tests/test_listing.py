@@ -20,7 +20,7 @@ from transferkit.data.listing import (
     read_splits,
     split_rows,
 )
-from transferkit.data.sources import find_splits
+from transferkit.data.sources.resolve import find_splits
 
 
 def touch(root: Path, *names) -> Path:

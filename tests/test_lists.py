@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from transferkit.data import sources, table
+from transferkit.data.sources import csv_text, resolve
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Data
 
@@ -26,7 +26,7 @@ def found(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         (tmp_path / name).write_bytes(text.encode(encoding))
-        parts = sources.find_parts(Data(str(tmp_path / name), **knobs))
+        parts = resolve.find_parts(Data(str(tmp_path / name), **knobs))
         return {
             Path(path).stem: part.classes[label]
             for part in parts.values()
@@ -88,7 +88,7 @@ def test_files_written_by_pandas_and_csv(found, tmp_path):
     assert found(frame.to_csv(quoting=csv.QUOTE_ALL, sep="\t")) == LABELS
     assert found(pd.get_dummies(frame, columns=["label"], prefix="", prefix_sep="").to_csv(index=False)) == LABELS
     (tmp_path / "odd.csv").write_text('a,"b ""c"", d",e\n1,"x\ny",\n', "utf-8")
-    header, rows = table.read_table(tmp_path / "odd.csv")
+    header, rows = csv_text.read_table(tmp_path / "odd.csv")
     assert [header, *(list(row.values()) for _, row in rows)] == list(
         csv.reader(io.StringIO('a,"b ""c"", d",e\n1,"x\ny",\n'))
     )
@@ -110,7 +110,7 @@ def test_a_folder_and_a_suffix_may_be_said(found, tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder 'image', here or in .* Did you mean 'images'"):
         found(text, image_dir="image")
     with pytest.raises(ValueError, match="--image-dir is for a CSV file"):
-        sources.find_parts(Data(str(tmp_path), image_dir="x"))
+        resolve.find_parts(Data(str(tmp_path), image_dir="x"))
 
 
 def test_a_list_may_lie_in_the_folder_that_its_names_begin_with(found, tmp_path):
@@ -142,7 +142,7 @@ def test_names_in_another_unicode_form_and_case(tmp_path):
     for name in (f"{stored}.jpg", "1.jpg", "a.jpg", "A.jpg"):
         (tmp_path / name).touch()
     (tmp_path / "list.csv").write_text(f"image,label\n{typed}.jpg,a\n1.JPG,b\na.jpg,a\nA.jpg,b\n", "utf-8")
-    part = sources.find_parts(Data(str(tmp_path / "list.csv")))["train"]
+    part = resolve.find_parts(Data(str(tmp_path / "list.csv")))["train"]
     assert [Path(path).name for path in part.paths] == [f"{stored}.jpg", "1.jpg", "a.jpg", "A.jpg"]
 
 
@@ -216,7 +216,7 @@ def test_labels_that_look_the_same_are_warned_of(found, capsys):
 
 def test_one_hot_columns_are_labels_of_extracted_features(found, tmp_path):
     found(lines("{n},{other},{one}", "image,a,b"))
-    listing, _ = sources.find_all(Data(str(tmp_path / "list.csv")))
+    listing, _ = resolve.find_all(Data(str(tmp_path / "list.csv")))
     assert listing.classes == ("a", "b")
     (tmp_path / "list.csv").write_text(lines("{n},{one},{one}", "image,cropped,sharp"))
-    assert sources.find_all(Data(str(tmp_path / "list.csv")))[0].classes == ()
+    assert resolve.find_all(Data(str(tmp_path / "list.csv")))[0].classes == ()

@@ -7,7 +7,7 @@ import pytest
 from transferkit import models
 from transferkit.network import with_policy
 from transferkit.recipe import Train
-from transferkit.training import losses, optimizers
+from transferkit.training.fitting import losses, optimizers
 
 RNG = np.random.default_rng(0)
 LOGITS, OTHER = RNG.normal(size=(2, 5, 3)).astype("float32")

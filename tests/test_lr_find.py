@@ -12,7 +12,9 @@ import tensorflow as tf
 from transferkit.evaluation import plots
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe, Train
-from transferkit.training import checkpoints, fitting, losses, lr_find, optimizers, planning
+from transferkit.training import lr_find
+from transferkit.training.fitting import checkpoints, fit_phase, losses, optimizers
+from transferkit.training.planning import planner
 
 WORDS = ("--base", "tiny", "--weights", "none", "--size", 32, "--batch-size", 4, "--epochs", 2, "--head-epochs", 1)
 
@@ -32,7 +34,7 @@ def model():
 
 @pytest.fixture
 def job(tiny, pets):
-    return planning.plan(
+    return planner.plan(
         Recipe().override(base=tiny, data=str(pets), weights="none", size=32, batch_size=4, epochs=1, head_epochs=0)
     )
 
@@ -175,7 +177,7 @@ def test_the_rate_of_the_head_alone(job):
 def test_the_rule_speaks_whatever_rate_is_given(job, monkeypatch):
     """And where the curve is flat, its rate is the suggestion."""
     flat = (RATES.tolist(), [1.0] * 100)
-    monkeypatch.setattr(fitting, "in_parts", lambda *_: flat)
+    monkeypatch.setattr(fit_phase, "in_parts", lambda *_: flat)
     for rate in (None, 0.5):
         found = lr_find.find(dataclasses.replace(job, recipe=job.recipe.override(lr=rate) if rate else job.recipe))
         assert found.suggestion == found.rule == pytest.approx(1e-3 * (4 / 32) ** 0.5, rel=0.01)
@@ -243,7 +245,7 @@ def test_a_small_first_loss_does_not_end_it(model, monkeypatch):
 @pytest.mark.slow
 def test_the_same_search_twice(tiny, pets):
     wanted = Recipe().override(base=tiny, data=str(pets), weights="none", size=32, batch_size=4, epochs=1)
-    first, again = (lr_find.find(planning.plan(wanted)) for _ in range(2))
+    first, again = (lr_find.find(planner.plan(wanted)) for _ in range(2))
     assert again.losses == pytest.approx(first.losses, rel=1e-3)
 
 

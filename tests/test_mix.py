@@ -11,14 +11,16 @@ from safetensors.numpy import load_file
 import transferkit as tk
 from transferkit import zoo
 from transferkit.data.listing import Listing
-from transferkit.data.sources import find_splits
+from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.metrics import corrected, wilson
 from transferkit.evaluation.predict import evaluate
 from transferkit.network import output_of
 from transferkit.recipe import Recipe
-from transferkit.training import checkpoints, fitting, interpolation, planning, refit, tuning
-from transferkit.training.freezing import release
-from transferkit.training.phases import phases
+from transferkit.training import refit, run_job
+from transferkit.training.fitting import checkpoints, fit_phase, weight_interpolation
+from transferkit.training.fitting.freezing import release
+from transferkit.training.planning import planner
+from transferkit.training.planning.phases import phases
 
 KNOBS = {"size": 32, "batch_size": 8, "epochs": 2, "lr": 0.01, "seed": 3, "augment": "none"}
 
@@ -52,16 +54,16 @@ def losses_of(means, count, noise=0.05):
     ],
 )
 def test_the_usual_share_unless_another_is_better_beyond_chance(means, count, share):
-    assert interpolation.SHARES[interpolation.chosen(losses_of(means, count))] == share
+    assert weight_interpolation.SHARES[weight_interpolation.chosen(losses_of(means, count))] == share
 
 
 def test_optimism_is_that_of_the_choice():
     rng = np.random.default_rng(0)
     losses, same = rng.normal(size=(5, 60)), rng.random(60) > 0.5
-    assert interpolation.optimism(losses, np.tile(same, (5, 1)), 0) == 0
+    assert weight_interpolation.optimism(losses, np.tile(same, (5, 1)), 0) == 0
     hits = losses < 0  # what is right has a low loss, and every share is luck
-    assert 0.01 < interpolation.optimism(losses, hits, 0) < 0.3
-    assert interpolation.optimism(losses[:, :1], hits[:, :1], 0) == 0
+    assert 0.01 < weight_interpolation.optimism(losses, hits, 0) < 0.3
+    assert weight_interpolation.optimism(losses[:, :1], hits[:, :1], 0) == 0
 
 
 def test_the_interval_is_corrected_for_the_choice():
@@ -75,27 +77,27 @@ def test_a_temperature_makes_no_difference():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, 50)
     logits = rng.normal(size=(50, 4)) + 2 * np.eye(4)[labels]
-    one, other = (interpolation._tempered(logits * scale, labels) for scale in (1, 3))
+    one, other = (weight_interpolation._tempered(logits * scale, labels) for scale in (1, 3))
     assert one == pytest.approx(other, abs=1e-3)
 
 
 def test_a_share_is_that_much_of_the_way(trained, insects, tmp_path):
-    job = planning.plan(trained.recipe.override(refit="off"), find_splits(insects))
+    job = planner.plan(trained.recipe.override(refit="off"), find_splits(insects))
     place = tmp_path / "run" / "checkpoints"
     place.mkdir(parents=True)
-    checkpoints.save_weights(job.network, place / interpolation.START)
+    checkpoints.save_weights(job.network, place / weight_interpolation.START)
     start = [np.array(one) for one in job.network.model.weights]
     for variable in job.network.model.weights:
         variable.assign(np.asarray(variable) + 4)
     checkpoints.save_weights(job.network, place / checkpoints.BEST)
-    interpolation.assign_share(job, tmp_path / "run", 0.25)
+    weight_interpolation.assign_share(job, tmp_path / "run", 0.25)
     for variable, value in zip(job.network.model.weights, start, strict=True):
         np.testing.assert_allclose(variable, value + 1, rtol=1e-5, atol=1e-5)
 
 
 def test_a_run_says_what_it_keeps(trained):
     found = trained.metrics
-    assert found["mix"]["share"] in interpolation.SHARES and set(found["mix"]["losses"]) == {
+    assert found["mix"]["share"] in weight_interpolation.SHARES and set(found["mix"]["losses"]) == {
         "0",
         "0.25",
         "0.5",
@@ -114,11 +116,13 @@ def test_what_is_saved_has_learned_from_all(trained, finished, insects, tmp_path
     """It is what a training on all pictures gives, mixed by the same share."""
     splits, share = trained.splits, trained.metrics["mix"]["share"]
     whole = splits.train.paths + splits.val.paths, splits.train.labels + splits.val.labels
-    job = planning.plan(
-        trained.recipe.override(refit="off"), tuning.Splits(Listing(*whole, splits.train.classes), splits.val)
+    job = planner.plan(
+        trained.recipe.override(refit="off"), run_job.Splits(Listing(*whole, splits.train.classes), splits.val)
     )
-    run = tuning.run(job, tuning.runs.new_folder(tmp_path / "whole", overwrite=False, name=""))
-    start, end = (load_file(run.folder / "checkpoints" / name) for name in (interpolation.START, checkpoints.BEST))
+    run = run_job.run(job, run_job.runs.new_folder(tmp_path / "whole", overwrite=False, name=""))
+    start, end = (
+        load_file(run.folder / "checkpoints" / name) for name in (weight_interpolation.START, checkpoints.BEST)
+    )
     for saved, name in zip(trained.network.model.weights, sorted(start), strict=True):
         np.testing.assert_allclose(saved, start[name] + share * (end[name] - start[name]), rtol=1e-4, atol=1e-5)
 
@@ -133,7 +137,7 @@ def test_an_interrupted_refit_saves_what_was_measured_and_goes_on(trained, finis
         cut = tk.finetune(finished.folder, tk.list_images(insects), out=tmp_path / "cut", **KNOBS)
     assert cut.metrics["interrupted"] and cut.metrics["refit"] is None
     assert evaluate(cut.network, cut.splits.val)[0]["accuracy"] == pytest.approx(cut.metrics["accuracy"])
-    whole = tuning.resume(cut.folder)
+    whole = run_job.resume(cut.folder)
     assert not whole.metrics["interrupted"] and whole.metrics["refit"] == 30
     assert whole.metrics["accuracy"] == trained.metrics["accuracy"]
     for one, other in zip(whole.network.model.weights, trained.network.model.weights, strict=True):
@@ -142,7 +146,7 @@ def test_an_interrupted_refit_saves_what_was_measured_and_goes_on(trained, finis
 
 def test_a_refit_that_fails_loses_nothing(finished, insects, tmp_path, monkeypatch, capsys):
     def failed(*_):
-        raise fitting.Hopeless("The loss is no number after step 3.")
+        raise fit_phase.Hopeless("The loss is no number after step 3.")
 
     monkeypatch.setattr(refit, "refitted", failed)
     run = tk.finetune(finished.folder, tk.list_images(insects), out=tmp_path / "run", **KNOBS)
@@ -153,19 +157,19 @@ def test_a_refit_that_fails_loses_nothing(finished, insects, tmp_path, monkeypat
 
 @pytest.mark.slow
 def test_a_refit_that_is_cut_goes_on_where_it_was(trained, finished, insects, tmp_path, monkeypatch):
-    phases = tuning._all_phases
+    phases = run_job._all_phases
 
     def cut_in_the_refit(job, folder, lost):
         if folder.name == refit.FOLDER:
-            tuning.begin(job, folder, lost)
+            run_job.begin(job, folder, lost)
             raise MemoryError("cut here")
         return phases(job, folder, lost)
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(tuning, "_all_phases", cut_in_the_refit)
+        patch.setattr(run_job, "_all_phases", cut_in_the_refit)
         tk.finetune(finished.folder, tk.list_images(insects), out=tmp_path / "cut", **KNOBS)
     assert (tmp_path / "cut" / refit.FOLDER / "checkpoints" / checkpoints.STATE).exists()
-    whole = tuning.resume(tmp_path / "cut")
+    whole = run_job.resume(tmp_path / "cut")
     assert whole.metrics["refit"] == 30 and not (whole.folder / refit.FOLDER).exists()
     for one, other in zip(whole.network.model.weights, trained.network.model.weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
@@ -235,7 +239,7 @@ def test_a_class_of_one_picture_has_nothing_to_hold_out(finished, tmp_path):
 )
 def test_given_validation_pictures_stay_apart(finished, insects, knobs, keep, again):
     splits = find_splits(insects)
-    job = planning.plan(
+    job = planner.plan(
         Recipe().override(base=str(finished.folder), **KNOBS | knobs), splits.__class__(splits.train, splits.val)
     )
     assert (job.recipe.train.keep, job.recipe.train.refit) == (keep, again)
@@ -256,7 +260,7 @@ def test_a_head_on_several_depths(finished, insects, tmp_path, monkeypatch):
     assert len(output_of(model, "stage1").shape) == 4  # the map, not what the head sees of it
     for word in ("last-stage", "stage2", "head"):
         assert release(run.network, word) == release(finished.network, word)
-    checkpoints.load_weights(run.network, run.folder / "checkpoints" / interpolation.START)
+    checkpoints.load_weights(run.network, run.folder / "checkpoints" / weight_interpolation.START)
     assert evaluate(run.network, run.splits.val)[0]["loss"] == pytest.approx(run.history[0]["val_loss"], rel=1e-3)
     with pytest.raises(ValueError, match="has a head for these classes, which is kept: leave out head_layers."):
         tk.finetune(run.folder, run.splits.train, run.splits.val, head_layers="stage1", out=tmp_path / "no", **KNOBS)

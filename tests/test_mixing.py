@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from transferkit.data import mixing
+from transferkit.data.augment import mixing
 
 SEEDS = tf.stack((tf.range(40), tf.zeros(40, tf.int32)), 1)
 

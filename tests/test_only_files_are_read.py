@@ -8,9 +8,9 @@ import signal
 import pytest
 
 import transferkit as tk
-from transferkit.data import ranges
-from transferkit.data.look import look
-from transferkit.features.files import errors_of
+from transferkit.data import file_ranges
+from transferkit.data.audit.file_scan import look
+from transferkit.features.feature_files import errors_of
 
 WHY = {
     "pipe.jpg": "it is no file",
@@ -42,7 +42,7 @@ def test_one_reader(places):
     for path, why in places.items():
         if why and why != "the file is empty":
             with pytest.raises(OSError, match=why):
-                ranges.read_bytes(path)
+                file_ranges.read_bytes(path)
         assert look(path).reason == (why or "")
 
 

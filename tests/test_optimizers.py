@@ -7,7 +7,7 @@ import pytest
 from transferkit import models
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Train
-from transferkit.training import optimizers
+from transferkit.training.fitting import optimizers
 
 KERNEL, BIAS = np.array([[1.0, -2.0]], "float32"), np.array([0.5, 1.0], "float32")
 SLOPES = np.array([[0.3, 0.1]], "float32"), np.array([0.2, -0.4], "float32")

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from transferkit.data import pipeline
-from transferkit.data.order import Order
+from transferkit.data.epoch_order import Order
 
 COUNT, BATCH = 10, 4
 

@@ -10,7 +10,7 @@ import pytest
 from pictures import encoded, photo
 
 from transferkit.data import decode, formats
-from transferkit.data.look import look
+from transferkit.data.audit.file_scan import look
 
 
 def archive() -> bytes:

@@ -5,12 +5,15 @@ import pytest
 import tensorflow as tf
 
 from transferkit import models
-from transferkit.data.sources import find_splits
+from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation import plots
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe
-from transferkit.training import devices, freezing, idle, mirrored, planning, tuning
-from transferkit.training.phases import Phase, phases
+from transferkit.training import run_job
+from transferkit.training.distributed import devices, replicas
+from transferkit.training.fitting import freezing
+from transferkit.training.planning import contradictions, planner
+from transferkit.training.planning.phases import Phase, phases
 
 SETTLED = {"epochs": 7, "head_epochs": 2, "lr": 0.01, "head_lr": 0.1, "views": 4}
 
@@ -59,7 +62,7 @@ def test_phases_that_cannot_be(knobs, said):
 )
 def test_knobs_that_were_set_in_vain(knobs, said):
     wanted = Recipe().override(**knobs).train
-    found = list(idle.concerns(wanted, Recipe().override(**(SETTLED | knobs)).train))
+    found = list(contradictions.concerns(wanted, Recipe().override(**(SETTLED | knobs)).train))
     assert [sentence[: len(start)] for sentence, start in zip(found, said, strict=True)] == said
 
 
@@ -78,13 +81,13 @@ def test_knobs_that_were_set_in_vain(knobs, said):
 def test_contradictions_are_said_before_anything_is_written(tiny, pets, knobs, said):
     wanted = Recipe().override(base=tiny, weights="none", data=str(pets), size=32, batch_size=16, **knobs)
     with pytest.raises(ValueError, match=said):
-        planning.plan(wanted)
+        planner.plan(wanted)
 
 
 def test_where_pictures_are_found_is_not_a_knob_of_what_is_given(tiny, pets, tmp_path):
     parts = find_splits(pets)
     with pytest.raises(ValueError, match="^group_by is a knob of find_splits"):
-        tuning.finetune(tiny, parts.train, parts.val, out=tmp_path / "run", group_by="patient")
+        run_job.finetune(tiny, parts.train, parts.val, out=tmp_path / "run", group_by="patient")
     assert not (tmp_path / "run").exists()
 
 
@@ -104,7 +107,7 @@ def test_what_learns_is_the_same_on_several_devices(tiny):
     network = models.load(tiny, "none")
     freezing.release(network, "all", bn="stats")
     device = devices.Device("2 x CPU", False, "float32", 2, tf.distribute.get_strategy())
-    copy = mirrored.placed(network.model, device)
+    copy = replicas.placed(network.model, device)
     assert len(copy.trainable_variables) == len(network.model.trainable_variables) == 4
     pictures = np.zeros((1, 32, 32, 3), "float32")
     np.testing.assert_allclose(copy(pictures), network.model(pictures), atol=1e-6)

@@ -11,14 +11,15 @@ import tensorflow as tf
 from pictures import encoded, photo
 from PIL import Image
 
-from transferkit.data import augment, pipeline
+from transferkit.data import pipeline
+from transferkit.data.augment import augmentation
+from transferkit.data.epoch_order import Order
 from transferkit.data.listing import Listing
-from transferkit.data.order import Order
 from transferkit.pixels import Pixels
-from transferkit.training.callbacks import Watch
+from transferkit.training.fitting.callbacks import Watch
 
 PIXELS = Pixels(crop=16, resize=16)
-MIXED = f"{augment.LEVELS['heavy']} | mixup | cutmix"
+MIXED = f"{augmentation.LEVELS['heavy']} | mixup | cutmix"
 COUNT, BATCH = 10, 4  # three batches, with two pictures twice
 
 
@@ -47,7 +48,7 @@ def ordered(listing, *, epochs=range(1), batch_size=BATCH, seed=0, **more):
 
 def batches(listing, level="none", *, seed=0, epochs=range(1), batch_size=BATCH, views=0, **more):
     order = ordered(listing, epochs=epochs, batch_size=batch_size, seed=seed, **more)
-    dataset = pipeline.training(listing, PIXELS, augment.parse(level), order, views=views)
+    dataset = pipeline.training(listing, PIXELS, augmentation.parse(level), order, views=views)
     return [(pictures.numpy(), labels.numpy()) for pictures, labels in dataset]
 
 
@@ -145,7 +146,7 @@ def test_views_come_in_turn(plain):
         same_view = [n for n, other in enumerate(numbers(shown)) if other == row and n // 12 % 2 == number // 12 % 2]
         pictures = [shown[n // BATCH][0][n % BATCH] for n in same_view]
         assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
-    each = pipeline.each_view(plain, PIXELS, augment.parse("light"), views=2, seed=0, batch_size=BATCH)
+    each = pipeline.each_view(plain, PIXELS, augmentation.parse("light"), views=2, seed=0, batch_size=BATCH)
     places = {int(place): picture for pictures, places in each for picture, place in zip(pictures, places, strict=True)}
     assert sorted(places) == list(range(2 * COUNT))
     for at, (pictures, _) in enumerate(shown):
@@ -220,7 +221,7 @@ def test_validation_pictures_are_decoded_once(tmp_path, memory):
 def test_what_is_kept_is_what_comes_before_chance(plain, tmp_path, line, memory):
     def views(**kept):
         order = ordered(plain, seed=3, epochs=range(3))
-        return pipeline.training(plain, PIXELS, augment.parse(line), order, **kept).as_numpy_iterator()
+        return pipeline.training(plain, PIXELS, augmentation.parse(line), order, **kept).as_numpy_iterator()
 
     for kept, decoded in zip(views(memory=memory, folder=tmp_path), views(), strict=True):
         np.testing.assert_array_equal(kept[0], decoded[0])
@@ -230,7 +231,7 @@ def test_what_is_kept_is_what_comes_before_chance(plain, tmp_path, line, memory)
 
 def test_views_are_not_kept_on_a_full_disk(plain, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9 - 100, 100))
-    batches = pipeline.training(plain, PIXELS, augment.parse("none"), ordered(plain), memory=0.0, folder=tmp_path)
+    batches = pipeline.training(plain, PIXELS, augmentation.parse("none"), ordered(plain), memory=0.0, folder=tmp_path)
     assert len(list(batches)) == 3 and not list(tmp_path.iterdir())
     assert "has no room" in capsys.readouterr().err
 
@@ -240,7 +241,7 @@ def test_kept_views_are_decoded_once(tmp_path):
     listing = Listing((str(tmp_path / "a.png"),), (0,), ("a",))
     (tmp_path / "kept").mkdir()
     order = ordered(listing, batch_size=1, epochs=range(50))
-    passes = pipeline.training(listing, PIXELS, augment.parse("none"), order, folder=tmp_path / "kept")
+    passes = pipeline.training(listing, PIXELS, augmentation.parse("none"), order, folder=tmp_path / "kept")
     passes = passes.as_numpy_iterator()
     first = next(passes)[0]
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
@@ -266,7 +267,9 @@ def test_pictures_that_break_in_mid_run_are_named_once(plain, tmp_path, capsys):
         Image.new("RGB", (40, 40), (9, 99, 199)).save(path)
     listing, lost, delivered = Listing(tuple(map(str, paths)), (0, 1) * 5, ("a", "b")), {}, tf.Variable([0] * 10)
     order, epochs = ordered(listing, batch_size=2, epochs=range(40)), iter(range(40))
-    batches = pipeline.training(listing, PIXELS, augment.parse("none"), order, delivered=delivered).as_numpy_iterator()
+    batches = pipeline.training(
+        listing, PIXELS, augmentation.parse("none"), order, delivered=delivered
+    ).as_numpy_iterator()
     watch = Watch(listing.paths, delivered, order, lost)
 
     def train():

@@ -10,7 +10,7 @@ import pytest
 from transferkit import models
 from transferkit.network import Network
 from transferkit.pixels import Pixels
-from transferkit.weights.portable import ADDED, portable
+from transferkit.weights.portable_keras import ADDED, portable
 
 
 def of_keras(node):

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from transferkit.data import shards, sources
-from transferkit.data.ranges import read_bytes
+from transferkit.data.file_ranges import read_bytes
+from transferkit.data.sources import resolve, shards
 from transferkit.recipe import Data
 
 
@@ -22,7 +22,7 @@ def listed(pets, tmp_path):
 
 
 def test_sources_of_every_kind_are_answered_in_order(cli, finished, pets, listed, tmp_path):
-    shards.pack(sources.find_parts(Data(str(pets))), tmp_path / "packed")
+    shards.pack(resolve.find_parts(Data(str(pets))), tmp_path / "packed")
     path = listed("path\n{pets}/dog/003.jpg\n{pets}/cat/005.jpg\n")
     picture = str(pets / "cat" / "001.jpg")
     status, out, err = cli("predict", finished.folder, picture, path, "packed", pets, "--json")
@@ -44,7 +44,7 @@ def test_a_list_gives_all_its_rows_whatever_else_they_say(pets, listed):
     """Splits that are not known, no labels, a picture twice: nothing that classifying needs."""
     lines = ["{pets}/cat/000.jpg,,tran", "{pets}/cat/000.jpg,cow,test", "{pets}/dog/000.jpg,,"]
     path = listed("\n".join(["shot,label,split", *lines]))
-    found = sources.find_paths(Data(path, image_col="shot"))
+    found = resolve.find_paths(Data(path, image_col="shot"))
     assert [os.path.basename(os.path.dirname(each)) for each in found] == ["cat", "cat", "dog"]
 
 

@@ -7,9 +7,9 @@ import pytest
 from pictures import folder
 
 import transferkit as tk
-from transferkit.data.sources import find_probed
-from transferkit.features import body, leaderboard
-from transferkit.features.saved import load_pipeline
+from transferkit.data.sources.resolve import find_probed
+from transferkit.features import feature_model, leaderboard
+from transferkit.features.skops_file import load_pipeline
 from transferkit.features.spec import FeatureSpec
 from transferkit.recipe import Data
 
@@ -90,7 +90,7 @@ def test_unreadable_pictures_are_named_and_left_out(cli, data):
 
 
 def test_a_network_that_cannot_be_had_is_an_error_before_the_others_run(cli, pets, monkeypatch):
-    monkeypatch.setattr(body, "features_of", lambda *_: pytest.fail("it ran"))
+    monkeypatch.setattr(feature_model, "features_of", lambda *_: pytest.fail("it ran"))
     status, _, err = cli("probe", "--weights", "none", "--base", "tiny,resnet3", "--data", pets)
     assert status == 2 and "Did you mean 'resnet34'?" in err
 

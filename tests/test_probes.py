@@ -5,7 +5,7 @@ import pytest
 from test_classifiers import NAMES, features
 
 from transferkit.features import classifiers
-from transferkit.features.probes import judged
+from transferkit.features.probe_scores import judged
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,7 +8,7 @@ from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from test_classifiers import features
 
-from transferkit.features.ranking import logme, neighbours
+from transferkit.features.transferability import logme, neighbours
 
 
 def dense(X, y) -> float:

@@ -21,7 +21,8 @@ from transferkit.lookup import UnknownName
 from transferkit.network import Network, at_size
 from transferkit.pixels import Pixels, sides, spelled
 from transferkit.recipe import Recipe
-from transferkit.training import losses, teaching
+from transferkit.training.fitting import losses
+from transferkit.training.planning import distillation
 
 SHAPES = [(48, 80), (80, 48), (32, 96)]  # (height, width)
 PICTURES = [(100, 80), (81, 113), (400, 40), (40, 400), (527, 600), (31, 40), (1, 1), (1301, 401)]
@@ -278,7 +279,7 @@ def test_the_rule_keeps_a_rectangle():
 
 def test_a_teacher_of_rectangles(finished, wide):
     student = models.load(finished.folder)
-    assert teaching.teacher(str(wide.folder), student, "float32")[1] == (24, 48)
+    assert distillation.teacher(str(wide.folder), student, "float32")[1] == (24, 48)
     pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
     seen = keras.layers.Resizing(24, 48, antialias=True)(pictures)
     answers = losses.Teacher(wide.network.model, (24, 48))(pictures)

@@ -10,7 +10,7 @@ from sklearn.preprocessing import FunctionTransformer
 from skops import io
 
 import transferkit as tk
-from transferkit.features import saved
+from transferkit.features import skops_file
 from transferkit.features.spec import FeatureSpec
 
 
@@ -21,7 +21,7 @@ def fitted(listing, classifier=None):
 
 def test_predict_uses_it(cli, listing, tmp_path):
     made = fitted(listing)
-    saved.save_pipeline(made, tmp_path / "pets.skops")
+    skops_file.save_pipeline(made, tmp_path / "pets.skops")
     (tmp_path / "bad.png").write_bytes(b"none")
     words = [listing.paths[20], "bad.png", listing.paths[1]]
     status, out, _ = cli("predict", "pets.skops", *words, "--json")
@@ -38,7 +38,7 @@ def test_predict_uses_it(cli, listing, tmp_path):
 
 def test_a_classifier_without_probabilities(cli, listing, tmp_path):
     made = fitted(listing, RidgeClassifier())
-    saved.save_pipeline(made, tmp_path / "ridge.skops")
+    skops_file.save_pipeline(made, tmp_path / "ridge.skops")
     status, out, _ = cli("predict", "ridge.skops", listing.paths[20], "--json")
     (row,) = json.loads(out)
     assert (row["label"], row["probability"], row["top"]) == ("dog", None, [["dog", None], ["cat", None]])
@@ -46,7 +46,7 @@ def test_a_classifier_without_probabilities(cli, listing, tmp_path):
 
 
 def test_features_in_a_file_are_classified_if_they_are_the_networks(cli, listing, tmp_path):
-    saved.save_pipeline(fitted(listing), tmp_path / "pets.skops")
+    skops_file.save_pipeline(fitted(listing), tmp_path / "pets.skops")
     tk.extract_to(tmp_path / "same.parquet", FeatureSpec("tiny", "none"), listing)
     status, out, _ = cli("predict", "pets.skops", "same.parquet", "--json")
     assert status == 0 and [row["label"] for row in json.loads(out)] == ["cat"] * 12 + ["dog"] * 12
@@ -87,7 +87,7 @@ def test_a_fine_tuner_predicts_too(cli, listing, tmp_path):
 
 
 def test_damaged_and_missing_files(cli, listing, tmp_path):
-    saved.save_pipeline(fitted(listing), tmp_path / "pets.skops")
+    skops_file.save_pipeline(fitted(listing), tmp_path / "pets.skops")
     whole = (tmp_path / "pets.skops").read_bytes()
     (tmp_path / "cut.skops").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "empty.skops").write_bytes(b"")
@@ -107,7 +107,7 @@ def test_more_classes_than_two_and_top(listing):
     many.fit(listing.paths, [f"{label}{row % 2}" for row, label in enumerate(listing.labels)])
     for pipeline, classes in ((made, 2), (many, 4)):
         scores = pipeline.decision_function(listing.paths[:1])[0]
-        (row,) = saved.classify(pipeline, listing.paths[:1], top=3)
+        (row,) = skops_file.classify(pipeline, listing.paths[:1], top=3)
         assert len(row["top"]) == min(3, classes) and row["label"] == pipeline.predict(listing.paths[:1])[0]
         if classes == 4:
             assert [name for name, _ in row["top"]] == [pipeline.classes_[i] for i in np.argsort(-scores)[:3]]

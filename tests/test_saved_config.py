@@ -9,7 +9,7 @@ import pytest
 
 from transferkit import models, zoo
 from transferkit.network import with_head, with_policy
-from transferkit.training.freezing import at_inference, release
+from transferkit.training.fitting.freezing import at_inference, release
 
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 RANDOM = ("allcnn_c", "googlenet")  # the quick ones; they have dropout

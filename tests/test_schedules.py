@@ -8,7 +8,7 @@ import pytest
 
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Train
-from transferkit.training import schedules
+from transferkit.training.fitting import schedules
 
 
 def rates(steps=20, lr=0.5, **knobs):

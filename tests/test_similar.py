@@ -9,7 +9,7 @@ from PIL import Image
 import transferkit as tk
 from transferkit.data import grid
 from transferkit.features import neighbours
-from transferkit.features.files import load_features
+from transferkit.features.feature_files import load_features
 from transferkit.features.spec import FeatureSpec
 from transferkit.lookup import UnknownName
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from transferkit.lookup import UnknownName
-from transferkit.training import slurm, workers
+from transferkit.training.distributed import slurm, workers
 
 LISTS = {
     "": "",

@@ -13,8 +13,10 @@ import tensorflow as tf
 from pictures import folder
 
 import transferkit as tk
-from transferkit.data import grouping, pipeline, problems, ranges, shards, sources, walk
+from transferkit.data import file_ranges, grouping, pipeline
+from transferkit.data.audit import problems
 from transferkit.data.listing import Listing, complete
+from transferkit.data.sources import folder_walk, resolve, shards
 from transferkit.lookup import UnknownName
 from transferkit.pixels import Pixels
 from transferkit.recipe import Data, Recipe
@@ -43,7 +45,7 @@ def rows(columns="{path},{label}", count=10):
 
 
 def parts_of(path, **knobs):
-    return sources.find_parts(Recipe().override(data=path, **knobs).data)
+    return resolve.find_parts(Recipe().override(data=path, **knobs).data)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -64,7 +66,7 @@ def test_a_list_with_splits_and_named_columns(lists):
     path = lists("\n".join(["x,y,z", *lines]))
     found = parts_of(path, image_col="x", label_col="y", split_col="z")
     assert {name: len(part) for name, part in found.items()} == {"train": 18, "val": 1, "test": 1}
-    assert sources.find_labelled(Data(path, "x", "y", "z"), ("b", "a"))[0].labels == (0,)
+    assert resolve.find_labelled(Data(path, "x", "y", "z"), ("b", "a"))[0].labels == (0,)
     splits = tk.find_splits(path, image_col="x", label_col="y", split_col="z")
     assert not splits.made and splits.val.labels == (0,)
     with pytest.raises(UnknownName, match="No column of list.csv is called 'q'"):
@@ -117,7 +119,7 @@ def test_what_is_no_source_is_told(tmp_path, pets):
     with pytest.raises(ValueError, match="--image-col is for a CSV file"):
         parts_of(str(pets), image_col="x")
     wanted = Data(str(pets), data_dir=str(tmp_path))
-    for find in (sources.find_parts, sources.find_paths, lambda one: sources.find_labelled(one, ("cat", "dog"))):
+    for find in (resolve.find_parts, resolve.find_paths, lambda one: resolve.find_labelled(one, ("cat", "dog"))):
         with pytest.raises(ValueError, match="--data-dir is for tfds:NAME, and .*pets is none"):
             find(wanted)
 
@@ -187,26 +189,26 @@ def test_packed_pictures_are_the_same(pets, tmp_path):
     names = sorted(path.name for path in (tmp_path / "packed").glob("*.tfrecord"))
     assert len(names) > 2 and names[0] == f"train-00000-of-{len(names):05d}.tfrecord"
     for there, here in zip(found.paths, plain.paths, strict=True):
-        assert ranges.name_of(there) == "/".join(here.split("/")[-2:]) and ranges.name_of(here) == here
-        assert ranges.file_of(there).endswith(".tfrecord") and ranges.file_of(here) == here
-        assert ranges.read_bytes(there) == ranges.read_bytes(here)
+        assert file_ranges.name_of(there) == "/".join(here.split("/")[-2:]) and file_ranges.name_of(here) == here
+        assert file_ranges.file_of(there).endswith(".tfrecord") and file_ranges.file_of(here) == here
+        assert file_ranges.read_bytes(there) == file_ranges.read_bytes(here)
     assert np.array_equal(pictures(found), pictures(plain))
     again = tmp_path / "again"
     shards.pack({"train": found}, again)
     twice = parts_of(str(again))["train"].paths
-    assert ranges.read_bytes(twice[3]) == ranges.read_bytes(plain.paths[3])
-    assert list(map(ranges.name_of, twice)) == list(map(ranges.name_of, found.paths))
+    assert file_ranges.read_bytes(twice[3]) == file_ranges.read_bytes(plain.paths[3])
+    assert list(map(file_ranges.name_of, twice)) == list(map(file_ranges.name_of, found.paths))
     assert problems.place(found) == str(tmp_path / "packed")
 
 
 @pytest.mark.parametrize("name", ["a b/1.jpg", "x.tfrecord#1+2:y.png", "a\n#7+8.tfrecord", "\udcff:é/2", "0"])
 def test_a_range_carries_a_name_of_any_kind(tmp_path, name):
     (tmp_path / "x.tfrecord").write_bytes(b"0123456789")
-    path = ranges.spell(str(tmp_path / "x.tfrecord"), 3, 4, name)
-    assert (ranges.file_of(path), ranges.name_of(path)) == (str(tmp_path / "x.tfrecord"), name)
-    assert ranges.read_bytes(path) == b"3456"
+    path = file_ranges.spell(str(tmp_path / "x.tfrecord"), 3, 4, name)
+    assert (file_ranges.file_of(path), file_ranges.name_of(path)) == (str(tmp_path / "x.tfrecord"), name)
+    assert file_ranges.read_bytes(path) == b"3456"
     bare = path.removesuffix(f":{name}")  # as runs wrote it before names were kept
-    assert ranges.read_bytes(bare) == b"3456" and ranges.name_of(bare) == bare
+    assert file_ranges.read_bytes(bare) == b"3456" and file_ranges.name_of(bare) == bare
 
 
 def test_packed_pictures_are_checked_under_their_names(cli, pets, tmp_path):
@@ -217,7 +219,7 @@ def test_packed_pictures_are_checked_under_their_names(cli, pets, tmp_path):
     assert cli("data", "pack", "odd", "--out", "packed")[0] == 0
     found = json.loads(cli("check", "packed", "--json")[1])["problems"]
     odd = [row for row in found if row["problem"] == "wrong-extension"]
-    assert [(ranges.name_of(row["path"]), row["detail"]) for row in odd] == [
+    assert [(file_ranges.name_of(row["path"]), row["detail"]) for row in odd] == [
         ("cat/000.png", ".png, but the content is JPEG")
     ]
 
@@ -246,7 +248,7 @@ def test_shards_are_records_that_tensorflow_reads(pets, tmp_path):
         found[name] = (example["image/encoded"].numpy(), int(example["image/class/label"]))
         assert example["image/class/text"].numpy().decode() == name.split("/")[0]
     labels = zip(plain.paths, plain.labels, strict=True)
-    assert found == {"/".join(path.split("/")[-2:]): (ranges.read_bytes(path), label) for path, label in labels}
+    assert found == {"/".join(path.split("/")[-2:]): (file_ranges.read_bytes(path), label) for path, label in labels}
 
 
 def test_shards_that_cannot_be_used(pets, tmp_path):
@@ -309,6 +311,11 @@ def test_patterns_have_slashes_on_any_system(monkeypatch):
 def test_folders_on_two_drives(monkeypatch):
     monkeypatch.setattr(os, "path", ntpath)
     there = ["C:\\pets\\cat\\1.jpg", "D:\\more\\cat\\2.jpg"]
-    assert walk.common_folder(there) == "" and walk.below(there[1], "") == walk.below(there[1], "C:\\pets") == there[1]
-    assert walk.common_folder(there[:1] * 2) == there[0] and walk.below(there[0], "C:\\pets") == "cat\\1.jpg"
+    assert (
+        folder_walk.common_folder(there) == ""
+        and folder_walk.below(there[1], "") == folder_walk.below(there[1], "C:\\pets") == there[1]
+    )
+    assert (
+        folder_walk.common_folder(there[:1] * 2) == there[0] and folder_walk.below(there[0], "C:\\pets") == "cat\\1.jpg"
+    )
     assert shards._names(there) == there and problems.place(Listing(tuple(there), (0, 0), ("cat",))) == ""

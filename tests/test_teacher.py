@@ -11,9 +11,10 @@ from safetensors.numpy import load_file
 
 import transferkit as tk
 from transferkit import models
-from transferkit.data.sources import find_splits
+from transferkit.data.sources.resolve import find_splits
 from transferkit.recipe import Recipe
-from transferkit.training import callbacks, planning, teaching
+from transferkit.training.fitting import callbacks
+from transferkit.training.planning import distillation, planner
 
 SHORT = QUICK | {"epochs": 2, "head_epochs": 0}
 
@@ -30,14 +31,14 @@ def pictures(side=32):
 def test_the_students_classes_in_the_students_order(finished):
     student = models.load(finished.folder)
     turned = student.__class__(student.model, student.pixels, student.classes[::-1], student.head, student.base)
-    same, side = teaching.teacher(str(finished.folder), student, "float32")
-    other, _ = teaching.teacher(str(finished.folder), turned, "float32")
+    same, side = distillation.teacher(str(finished.folder), student, "float32")
+    other, _ = distillation.teacher(str(finished.folder), turned, "float32")
     assert side is None
     np.testing.assert_allclose(other(pictures())[:, ::-1], same(pictures()), rtol=1e-5)
 
 
 def test_a_student_of_other_pictures(finished, pets, splits):
-    job = planning.plan(
+    job = planner.plan(
         Recipe().override(base="tiny", weights="none", size=24, channels=1, teacher=str(finished.folder)), splits
     )
     assert job.teacher_shape == (32, 32) and job.teacher.input_shape[-1] == 1
@@ -84,11 +85,11 @@ def test_other_classes_are_one_sentence(finished, tiny, cli, tmp_path):
 
 def test_pictures_that_taught_the_teacher_are_told(finished, tiny, pets):
     other = find_splits(pets, seed=8)
-    told = list(teaching.concerns(str(finished.folder), other, "teacher"))
+    told = list(distillation.concerns(str(finished.folder), other, "teacher"))
     count = len(set(finished.splits.train.paths) & set(other.val.paths))
     assert count and told[0].startswith(f"{count} of the {len(other.val)} validation pictures taught the teacher")
-    assert not list(teaching.concerns(str(finished.folder), finished.splits, "teacher"))
-    assert not list(teaching.concerns(tiny, other, "teacher"))
+    assert not list(distillation.concerns(str(finished.folder), finished.splits, "teacher"))
+    assert not list(distillation.concerns(tiny, other, "teacher"))
 
 
 def test_a_path_is_kept_whole(finished, tiny, pets, cli, monkeypatch):

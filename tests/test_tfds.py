@@ -11,8 +11,8 @@ import tensorflow_datasets as tfds
 from pictures import encoded, photo
 
 import transferkit as tk
-from transferkit.data import sources
-from transferkit.data.ranges import read_bytes
+from transferkit.data.file_ranges import read_bytes
+from transferkit.data.sources import resolve
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe
 
@@ -53,7 +53,7 @@ def root(tmp_path_factory):
 
 
 def parts_of(data, root):
-    return sources.find_parts(Recipe().override(data=data, data_dir=str(root)).data)
+    return resolve.find_parts(Recipe().override(data=data, data_dir=str(root)).data)
 
 
 def test_splits_and_bytes_are_those_of_the_data_set(root, tmp_path, capfd):

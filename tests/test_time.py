@@ -8,10 +8,12 @@ import tensorflow as tf
 from conftest import QUICK
 
 import transferkit as tk
-from transferkit.data.sources import find_splits
+from transferkit.data.sources.resolve import find_splits
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe
-from transferkit.training import fitting, phases, planning, timing, tuning
+from transferkit.training import run_job
+from transferkit.training.fitting import fit_phase
+from transferkit.training.planning import phases, planner, time_budget
 
 KNOBS = {name: value for name, value in QUICK.items() if name not in ("epochs", "head_epochs")} | {"head_epochs": 1}
 
@@ -38,8 +40,8 @@ def measures(monkeypatch, *, first=1.0, step=0.5, epoch=2.0, check=0.0, spent=10
         calls.append(1)
         return first, step, epoch, check
 
-    monkeypatch.setattr(timing, "_measured", measured)
-    monkeypatch.setattr(planning.Plan, "elapsed", lambda self: spent)
+    monkeypatch.setattr(time_budget, "_measured", measured)
+    monkeypatch.setattr(planner.Plan, "elapsed", lambda self: spent)
     return calls
 
 
@@ -75,7 +77,7 @@ def test_the_head_alone_takes_all_epochs(tiny, splits, tmp_path, monkeypatch):
 
 
 def test_a_run_that_goes_on_does_not_measure_again(tiny, splits, tmp_path, monkeypatch):
-    calls, fit = measures(monkeypatch), fitting.fit
+    calls, fit = measures(monkeypatch), fit_phase.fit
 
     def cut(job, folder, phase, material):
         if phase.name == "all":
@@ -83,9 +85,9 @@ def test_a_run_that_goes_on_does_not_measure_again(tiny, splits, tmp_path, monke
         fit(job, folder, phase, material)
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(fitting, "fit", cut)
+        patch.setattr(fit_phase, "fit", cut)
         run(tiny, splits, tmp_path / "run", time="20s")
-    tuning.resume(tmp_path / "run")
+    run_job.resume(tmp_path / "run")
     assert calls == [1] and len(rows(tmp_path / "run")) == 5
 
 
@@ -93,16 +95,16 @@ def test_a_run_that_goes_on_does_not_measure_again(tiny, splits, tmp_path, monke
 def test_a_run_cut_before_it_was_measured_still_has_its_time(tiny, splits, tmp_path, monkeypatch):
     calls = measures(monkeypatch)
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(fitting, "fit", lambda *_: (_ for _ in ()).throw(MemoryError("went down")))
+        patch.setattr(fit_phase, "fit", lambda *_: (_ for _ in ()).throw(MemoryError("went down")))
         run(tiny, splits, tmp_path / "run", time="20s")
     assert tk.load_run(tmp_path / "run").recipe.train.time == "20s" and not calls
-    assert tuning.resume(tmp_path / "run").recipe.train.epochs == 5 and calls == [1]
+    assert run_job.resume(tmp_path / "run").recipe.train.epochs == 5 and calls == [1]
 
 
 @pytest.mark.slow
 def test_measuring_leaves_the_training_as_it_was(tiny, splits, tmp_path, monkeypatch):
     """Really measured: the run equals the one with as many epochs."""
-    monkeypatch.setattr(timing, "ENOUGH", 0.0)
+    monkeypatch.setattr(time_budget, "ENOUGH", 0.0)
     timed = run(tiny, splits, tmp_path / "timed", time="1s", determinism="on")
     epochs = timed.recipe.train.epochs
     plain = run(tiny, splits, tmp_path / "plain", epochs=epochs, determinism="on")
@@ -114,7 +116,7 @@ def test_measuring_leaves_the_training_as_it_was(tiny, splits, tmp_path, monkeyp
 @pytest.mark.slow
 def test_out_of_memory_while_it_measures(tiny, splits, tmp_path, monkeypatch, capsys):
     calls = measures(monkeypatch)
-    measured, parts = timing._measured, []
+    measured, parts = time_budget._measured, []
 
     def exhausted(job, state, *others):
         parts.append(state.parts)
@@ -122,7 +124,7 @@ def test_out_of_memory_while_it_measures(tiny, splits, tmp_path, monkeypatch, ca
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[8,32,32,3]")
         return measured(job, state, *others)
 
-    monkeypatch.setattr(timing, "_measured", exhausted)
+    monkeypatch.setattr(time_budget, "_measured", exhausted)
     done = run(tiny, splits, tmp_path / "run", time="20s")
     assert (parts, calls, done.recipe.train.epochs) == ([1, 2], [1], 5)
     assert capsys.readouterr().err.count("Out of memory: from here on") == 1
@@ -150,7 +152,7 @@ def test_times(text, expected):
 )
 def test_contradictions(tiny, pets, knobs, sentence):
     with pytest.raises(UnknownName, match=sentence):
-        planning.plan(Recipe().override(base=tiny, data=str(pets), weights="none", **knobs))
+        planner.plan(Recipe().override(base=tiny, data=str(pets), weights="none", **knobs))
 
 
 def test_the_command_ends_with_2(cli, pets):

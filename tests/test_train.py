@@ -10,15 +10,15 @@ import pytest
 from safetensors.numpy import load_file
 
 from transferkit import models, recipe, rules, runs, zoo
-from transferkit.data import augment
-from transferkit.data.digits import write_digits
+from transferkit.data.augment import augmentation
+from transferkit.data.sources.digits import write_digits
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, for_use, with_head, with_policy
 from transferkit.pixels import Pixels
-from transferkit.training import idle, planning
+from transferkit.training.planning import contradictions, planner
 from transferkit.weights import assign
 from transferkit.weights.assign import tensor_names
-from transferkit.weights.files import Weights
+from transferkit.weights.weight_files import Weights
 from transferkit.zoo import layers, vgg
 from transferkit.zoo.variant import Variant
 
@@ -39,7 +39,7 @@ def test_every_recipe_names_a_network_and_its_source(name):
     path = recipe.find(name)
     job, text = recipe.load(path), path.read_text("utf-8")
     assert job.model.base == recipe.AUTO or zoo.spell(job.model.base) == job.model.base
-    augment.parse(job.augment.augment or "none")
+    augmentation.parse(job.augment.augment or "none")
     about = text.partition("\n[")[0]
     assert all(line.startswith("#") for line in about.splitlines())
     assert f"--recipe {name} " in about or f"--quality {name} " in about
@@ -57,7 +57,7 @@ def test_a_papers_recipe_leaves_nothing_of_the_training_open(name):
     facts = rules.Facts(100_000, 1000, 300, Pixels(), 1, False, False, ("pooled",))
     job, choices = rules.choose(recipe.load(recipe.find(name)), facts)
     assert (job.model.weights, job.train.head_epochs) == ("none", 0)
-    assert not list(idle.concerns(recipe.load(recipe.find(name)).train, job.train))
+    assert not list(contradictions.concerns(recipe.load(recipe.find(name)).train, job.train))
     assert {choice.knob for choice in choices} & {"size", "augment", "batch_size", "epochs", "weight_decay"} == set()
 
 
@@ -246,7 +246,7 @@ def test_growing_through_a_run_folder(monkeypatch, tmp_path):
         models.load("deep", tmp_path)
     grown = models.to_train("deep", str(tmp_path))
     assert grown.loaded == ("14/26 tensors loaded", "grown from seed, the other tensors are fresh")
-    assert not planning._probes(grown) and planning._probes(models.load("seed", str(tmp_path)))
+    assert not planner._probes(grown) and planner._probes(models.load("seed", str(tmp_path)))
     place, first = grown.model.get_layer("features.10"), seed.model.get_layer("features.6")
     np.testing.assert_array_equal(place.kernel, first.kernel)
     models.save(fresh, tmp_path / "deep.keras")

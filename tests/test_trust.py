@@ -10,9 +10,9 @@ from sklearn.pipeline import make_pipeline
 
 import transferkit as tk
 from transferkit import recipe, trust
-from transferkit.features.saved import save_pipeline
+from transferkit.features.skops_file import save_pipeline
 from transferkit.features.spec import FeatureSpec, identity
-from transferkit.training import planning
+from transferkit.training.planning import planner
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_no_recipe_runs_it(program, knob, pets):
     knobs = {"base": {"pixels": "raw"}, "teacher": {"base": "tiny", "weights": "none"}}[knob]
     job = recipe.Recipe().override(**knobs | {"data": str(pets), knob: str(program)})
     with pytest.raises(ValueError, match="is a SavedModel, which is a program"):
-        planning.plan(job)
+        planner.plan(job)
     assert not program.with_name("ran").exists()
 
 

@@ -8,10 +8,11 @@ from conftest import QUICK
 
 import transferkit as tk
 from transferkit import models, runs
-from transferkit.data.sources import find_splits
+from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.predict import evaluate
 from transferkit.evaluation.verification import check_measured, check_saved
-from transferkit.training import checkpoints, tuning
+from transferkit.training import run_job
+from transferkit.training.fitting import checkpoints
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_a_run_whose_file_is_another_network_is_not_announced(tiny, pets, tmp_pa
             tk.finetune(tiny, parts.train, parts.val, out=tmp_path / "run", **QUICK)
     assert not list(tmp_path.glob("run/*.keras")) and not (tmp_path / "run" / "metrics.json").exists()
     assert (tmp_path / "run" / "checkpoints" / checkpoints.BEST).exists()
-    run = tuning.resume(tmp_path / "run")
+    run = run_job.resume(tmp_path / "run")
     assert evaluate(run.network, run.splits.val)[0]["accuracy"] == run.metrics["accuracy"]
 
 

@@ -10,7 +10,7 @@ import safetensors.numpy
 import torch_writer as writer
 from torch_writer import Call, Global, Reference
 
-from transferkit.weights.files import PARTS, read
+from transferkit.weights.weight_files import PARTS, read
 
 WRITERS = {"zip": writer.zip_bytes, "stream": writer.stream_bytes, "tar": writer.tar_bytes}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transferkit.data import folds, whole
+from transferkit.data import folds, whole_groups
 from transferkit.data.listing import Listing
 
 
@@ -119,7 +119,7 @@ def test_copies_join_groups():
     groups = [f"g{row // 2}" for row in range(40)]
     copies = ["", "1", "1", "", "2", *[""] * 34, "2"]  # g0 and g1; g2 and g19
     labels = [row // 20 for row in range(40)]
-    assert whole.joined(groups, copies, np.array(labels))[:6] == ("g0", "g0", "g0", "g0", "g2", "g2")
+    assert whole_groups.joined(groups, copies, np.array(labels))[:6] == ("g0", "g0", "g0", "g0", "g2", "g2")
     for seed in range(10):
         train, val = listing(labels, copies, groups).split(0.2, seed=seed)
         assert not set(train.groups) & set(val.groups) and not set(train.copies) & set(val.copies) - {""}
@@ -138,7 +138,7 @@ def test_groups_that_copies_join_too_far_count_alone():
     singles, cyclic = [f"g{row}" for row in range(6)], "xyyzxz"  # of three classes, no way to share them out
     plain, joined = (listing([0, 0, 1, 1, 2, 2], sets, singles).split(0.5) for sets in ((), cyclic))
     assert [part.paths for part in joined] == [part.paths for part in plain]
-    found = whole.joined(tuple("aabbccddee"), [*"1111", "", "2", "2", "", "", ""], np.array([0] * 4 + [1] * 6))
+    found = whole_groups.joined(tuple("aabbccddee"), [*"1111", "", "2", "2", "", "", ""], np.array([0] * 4 + [1] * 6))
     assert found == tuple("aabbccccee"), "the other class keeps what joins its groups"
     copies = ["1", "", "1", "", "2", "", "2", ""]
     with pytest.raises(ValueError, match="pictures of class 'a' are of one group, 'a'"):

@@ -13,8 +13,8 @@ from test_devices import EXACT, HERE, history, run
 
 import transferkit as tk
 from transferkit.lookup import UnknownName
-from transferkit.training import devices, patches, workers
-from transferkit.training.workers import Job
+from transferkit.training.distributed import devices, patches, workers
+from transferkit.training.distributed.workers import Job
 
 TWO = ("one:2000", "two:2000")
 

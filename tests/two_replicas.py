@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from transferkit.recipe import Train
-from transferkit.training import losses, optimizers
+from transferkit.training.fitting import losses, optimizers
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2

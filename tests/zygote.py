@@ -12,11 +12,11 @@ import conftest
 import keras
 
 from transferkit import commands, zoo
-from transferkit.training import tuning
+from transferkit.training import run_job
 from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant
 
-assert tuning  # loads all that trains
+assert run_job  # loads all that trains
 
 
 def shaky(x, num_classes):

@@ -13,12 +13,12 @@ from transferkit import adopt, atomic, bounded, zoo
 from transferkit.lookup import UnknownName, known, nearest
 from transferkit.network import Network, at_size, copied, cut_at, for_use, with_channels, with_head
 from transferkit.pixels import CONVENTIONS, Pixels
-from transferkit.weights import files
+from transferkit.weights import weight_files
 from transferkit.weights.assign import fit, grow
 from transferkit.weights.catalogue import is_file, sets, weight_set
 from transferkit.weights.fetch import fetch
 from transferkit.weights.imagenet import class_names, unnamed
-from transferkit.weights.portable import make_portable
+from transferkit.weights.portable_keras import make_portable
 
 NOTE, FORMAT = "transferkit.json", 1  # the extra member of a .keras file: what Keras has no place for
 MOST_OF_NOTE = 10_000_000  # bytes, nearly all of them the names of classes
@@ -147,7 +147,7 @@ def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str 
     else:
         chosen = weight_set(bare, weights)
         path, pixels, source = fetch(chosen), chosen.pixels, chosen.tag
-    file = files.read(path)
+    file = weight_files.read(path)
     if file.pixels:  # the publisher's names tell what its networks were fed
         pixels = CONVENTIONS[file.pixels]
     kernel = file.tensors.get(f"{row.head}.weight")

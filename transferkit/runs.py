@@ -16,8 +16,8 @@ from filelock import FileLock, Timeout
 
 from transferkit import models, recipe
 from transferkit.atomic import read, write
-from transferkit.data import sources
 from transferkit.data.listing import Splits, read_splits, split_rows
+from transferkit.data.sources import resolve
 from transferkit.evaluation import plots, predict, verification
 from transferkit.network import Network
 
@@ -78,7 +78,7 @@ class Run:
     def evaluate(self, data: str | os.PathLike) -> dict:
         """Figures on the test (else val, else all) pictures of any source of `--data`; see `metrics.report`."""
         wanted = recipe.Data(data=os.fspath(data))
-        return predict.evaluate(self.network, sources.find_labelled(wanted, self.network.classes)[0])[0]
+        return predict.evaluate(self.network, resolve.find_labelled(wanted, self.network.classes)[0])[0]
 
 
 def load_run(folder: str | os.PathLike) -> Run:

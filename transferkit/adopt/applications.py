@@ -11,14 +11,14 @@ from pathlib import Path
 import h5py
 import keras
 
-from transferkit.adopt import variables
+from transferkit.adopt import variable_loading
+from transferkit.adopt.conversion import adopted
 from transferkit.adopt.graph import Unfit
-from transferkit.adopt.inside import snake
-from transferkit.adopt.model import adopted
+from transferkit.adopt.nested_layers import snake
 from transferkit.lookup import UnknownName, known, nearest
 from transferkit.network import Network
 from transferkit.weights import hdf5
-from transferkit.weights.files import HDF5
+from transferkit.weights.weight_files import HDF5
 
 PREFIX = "keras:"
 
@@ -110,16 +110,16 @@ def _from_file(build, path: Path, source: str) -> keras.Model:
             model = build(weights=None, **knobs) if knobs else model
             try:
                 found = _arrays(root, model)
-                variables.check_all(root, found)
-                variables.fill(model, found)
+                variable_loading.check_all(root, found)
+                variable_loading.fill(model, found)
                 return model
             except Unfit as error:
                 problems.append(error)
     raise ValueError(f"{path} is no weights file of {source}: it {problems[0]}") from problems[0]
 
 
-def _arrays(root: h5py.Group, model: keras.Model) -> variables.Found:
+def _arrays(root: h5py.Group, model: keras.Model) -> variable_loading.Found:
     """What a checked file holds, in the layout of either version."""
     if "layer_names" in root.attrs or "layer_names0" in root.attrs:
-        return variables.of_group(root, model)
-    return variables.of_archive(root, model.get_config()["layers"])
+        return variable_loading.of_group(root, model)
+    return variable_loading.of_archive(root, model.get_config()["layers"])

@@ -33,8 +33,8 @@ import numpy as np
 from keras import layers
 
 from transferkit.adopt.graph import Unfit
-from transferkit.adopt.inside import own_weights
-from transferkit.adopt.keras3 import MODELS, layer_class
+from transferkit.adopt.keras3_h5 import MODELS, layer_class
+from transferkit.adopt.nested_layers import own_weights
 from transferkit.network import layers_inside
 
 WAY_OUT = "save it from Keras 2 made of standard layers"

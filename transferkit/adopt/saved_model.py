@@ -8,8 +8,8 @@ import numpy as np
 from keras import layers, ops
 
 from transferkit import trust
-from transferkit.adopt.front import UnknownPixels, as_pixels, convention
-from transferkit.adopt.model import SIDE
+from transferkit.adopt.conversion import SIDE
+from transferkit.adopt.preprocessing import UnknownPixels, as_pixels, convention
 from transferkit.console import say
 from transferkit.lookup import UnknownName
 from transferkit.network import Network

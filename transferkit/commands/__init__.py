@@ -14,7 +14,7 @@ import click
 
 import transferkit
 from transferkit import trust
-from transferkit.commands import streams
+from transferkit.commands import standard_streams
 from transferkit.lookup import UnknownName
 
 
@@ -50,7 +50,7 @@ def main(args: list[str] | None = None):
     args = sys.argv[1:] if args is None else args
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, or it greets
     debug = "--debug" in args
-    streams.protect()
+    standard_streams.protect()
     if not debug:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # of repeated compilation, it warns
     try:

@@ -39,24 +39,25 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
     Training does the same first. What was looked at once is not read again until it changes. The exit status is 0
     whatever is found.
     """
-    from transferkit.data import problems, sources
-    from transferkit.data.scan import scan
+    from transferkit.data.audit import problems
+    from transferkit.data.audit.scan import scan
+    from transferkit.data.sources import resolve
 
     if quarantine_what and not quarantine:
         raise click.UsageError("--quarantine-what says what --quarantine DIR moves: give both.")
-    if quarantine and sources.kind_of(data) != "folder":
+    if quarantine and resolve.kind_of(data) != "folder":
         raise click.UsageError(f"--quarantine moves files of a folder, and {data!r} is none.")
-    parts = sources.listed(options.build_recipe(None, knobs | {"data": data}).data)
+    parts = resolve.listed(options.build_recipe(None, knobs | {"data": data}).data)
     paths = [path for part in parts.values() for path in part.paths]
     looks = dict(zip(paths, scan(paths, what=data), strict=True))
     found = problems.find(parts, looks, source=data if os.path.isfile(data) else "")
     moved = []
     if html:
-        from transferkit.data.page import write_page
+        from transferkit.data.audit.html_page import write_page
 
         write_page(html, data, parts, found)
     if quarantine:
-        from transferkit.data.quarantine import move
+        from transferkit.data.audit.quarantine import move
 
         kinds = {"unreadable": problems.UNREADABLE, "duplicates": ("duplicate",)}
         chosen = {kind for what in quarantine_what or ("unreadable",) for kind in kinds[what]}
@@ -78,7 +79,7 @@ def _show(data, found, counts, images):
     from collections import Counter
 
     from transferkit.console import answers, say, table
-    from transferkit.data.problems import KINDS, total
+    from transferkit.data.audit.problems import KINDS, total
 
     on, root, kinds = answers(), os.path.join(os.path.abspath(data), ""), Counter(one.problem for one in found)
     rows = []

@@ -49,15 +49,17 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
 
     from transferkit import atomic
     from transferkit.console import say
-    from transferkit.data import augment as language
-    from transferkit.data import axes, sheet, sources
+    from transferkit.data import sheet
+    from transferkit.data.augment import augmentation as language
+    from transferkit.data.augment import pca_axes
+    from transferkit.data.sources import resolve
     from transferkit.pixels import Pixels
 
     if Path(out).suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise click.UsageError(f"--out must end in .png, .jpg or .jpeg, not {out!r}.")
     line = "light" if augment is recipe.BY_RULE else augment
-    augmentation = language.parse(line, axes.of(pca or ""))
-    listing = sources.find_parts(options.build_recipe(None, knobs | {"data": data}).data)["train"]
+    augmentation = language.parse(line, pca_axes.of(pca or ""))
+    listing = resolve.find_parts(options.build_recipe(None, knobs | {"data": data}).data)["train"]
     some = sheet.chosen(listing, each, seed=seed)
     some = some.take(range(min(most, len(some))))
     pixels = replace(Pixels().at(size).of_channels(int(channels)), fit=fit or Pixels().fit)
@@ -93,14 +95,16 @@ def pca(data, out, most, seed, as_json, **knobs):
     import numpy as np
 
     from transferkit import console
-    from transferkit.data import axes, pipeline, sources
+    from transferkit.data import pipeline
+    from transferkit.data.augment import pca_axes
+    from transferkit.data.sources import resolve
     from transferkit.pixels import Pixels
 
-    paths = sources.find_parts(options.build_recipe(None, knobs | {"data": data}).data)["train"].paths
+    paths = resolve.find_parts(options.build_recipe(None, knobs | {"data": data}).data)["train"].paths
     rows = sorted(np.random.default_rng(seed).permutation(len(paths))[:most])
     batches = pipeline.evaluation([paths[row] for row in rows], Pixels(), batch_size=32)
-    fitted = axes.fit(pictures for pictures, _ in batches.as_numpy_iterator())
-    axes.save(fitted, out)
+    fitted = pca_axes.fit(pictures for pictures, _ in batches.as_numpy_iterator())
+    pca_axes.save(fitted, out)
     if fitted.flat():
         console.warn(
             f"The pictures of {data} are all of one colour: pca_jitter and pca_jitter_std do nothing with {out}."
@@ -129,9 +133,9 @@ def pack(source, out, shard_mb, as_json, **knobs):
     Example: transferkit data pack pets/ --out pets-packed
     DATA: whatever finetune --data takes. The files' bytes are kept as they are.
     """
-    from transferkit.data import shards, sources
+    from transferkit.data.sources import resolve, shards
 
-    parts = sources.find_parts(options.build_recipe(None, knobs | {"data": source}).data)
+    parts = resolve.find_parts(options.build_recipe(None, knobs | {"data": source}).data)
     counts = shards.pack(parts, out, shard_mb=shard_mb)
     if as_json:
         options.answer({"out": str(out), "pictures": counts})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from transferkit.commands import job, options, plans, predictions
+from transferkit.commands import options, plan_output, prediction_output, training_command
 
 # no flips: digits have a left and a right; the mix of weights and the refit are left out for time
 KNOBS = {"augment": "crop(0.7)", "epochs": 2, "lr": 0.0006, "keep": "last", "refit": "off"}
@@ -24,9 +24,10 @@ def command(out, as_json):
     """
     from transferkit import runs
     from transferkit.console import console, say
-    from transferkit.data.digits import write_digits
+    from transferkit.data.sources.digits import write_digits
     from transferkit.recipe import Recipe
-    from transferkit.training import planning, tuning
+    from transferkit.training import run_job
+    from transferkit.training.planning import planner
 
     digits = Path(out) / "digits"
     say(f"1. scikit-learn's handwritten digits, as PNG files in class folders: {digits}")
@@ -34,9 +35,9 @@ def command(out, as_json):
     flags = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in KNOBS.items())
     say("")
     say(f"2. transferkit finetune --base efficientnet_lite0 --data {digits} {flags}")
-    plan = planning.plan(Recipe().override(base="efficientnet_lite0", data=str(digits), **KNOBS))
-    plans.show(plan, console)
-    run = tuning.run(plan, runs.new_folder(None, overwrite=False, name=str(Path(out) / "run")))
+    plan = planner.plan(Recipe().override(base="efficientnet_lite0", data=str(digits), **KNOBS))
+    plan_output.show(plan, console)
+    run = run_job.run(plan, runs.new_folder(None, overwrite=False, name=str(Path(out) / "run")))
     pictures = sorted(str(path) for path in digits.glob("test/*/*.png"))[::40]
     say("")
     say(f"3. transferkit predict {run.folder} ...")
@@ -45,8 +46,8 @@ def command(out, as_json):
         figures = {name: run.metrics[name] for name in ("accuracy", "ci95", "n", "split", "seconds")}
         options.answer({"run": str(run.folder), "predictions": answers} | figures)
         return
-    predictions.show(answers)
-    job.show_result(run)
+    prediction_output.show(answers)
+    training_command.show_result(run)
     for name in sorted(path.name for path in run.folder.iterdir()):
         options.tell(f"  {run.folder / name}")
     options.tell("Next: transferkit finetune --base efficientnet_lite0 --data YOUR-FOLDER")

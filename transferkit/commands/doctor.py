@@ -14,13 +14,13 @@ def command(as_json):
     \b
     Example: transferkit doctor
     """
-    from transferkit.training import checkup
+    from transferkit.training import doctor
 
-    facts = checkup.facts()
+    facts = doctor.facts()
     if not as_json:
         for name, value in facts.items():
             options.tell(f"{name:14} {value}")
-    facts["training"] = checkup.short_training()
+    facts["training"] = doctor.short_training()
     if as_json:
         options.answer(facts)
     else:

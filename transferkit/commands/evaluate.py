@@ -29,7 +29,7 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
 
     from transferkit import models, runs, zoo
     from transferkit.console import say, warn
-    from transferkit.data.sources import find_labelled
+    from transferkit.data.sources.resolve import find_labelled
     from transferkit.evaluation.predict import classified, evaluate
     from transferkit.network import with_fit
 
@@ -65,14 +65,14 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
 
 def _named(network, wanted):
     """The network with names for its classes, which are what it is compared by."""
-    from transferkit.data import naming
-    from transferkit.data.sources import find_classes
+    from transferkit.data import class_names
+    from transferkit.data.sources.resolve import find_classes
     from transferkit.lookup import UnknownName
 
     classes = () if network.named else find_classes(wanted.data)
-    network = naming.named(network, wanted.model, classes)
+    network = class_names.named(network, wanted.model, classes)
     if not network.named:
-        raise UnknownName(naming.asked(network, classes))
+        raise UnknownName(class_names.asked(network, classes))
     return network
 
 

@@ -41,8 +41,8 @@ def command(out, shard, workers, no_cache, overwrite, trusted, as_json, **knobs)
     source, spec = options.source_and_spec(knobs)
 
     from transferkit.console import say
-    from transferkit.data.sources import find_all
-    from transferkit.features.writing import extract_to
+    from transferkit.data.sources.resolve import find_all
+    from transferkit.features.extract_job import extract_to
 
     if trusted:
         trust.allow(spec.base)
@@ -60,7 +60,7 @@ def command(out, shard, workers, no_cache, overwrite, trusted, as_json, **knobs)
 def show(told: dict, spec):
     """What was extracted, how much of it the cache had, and what is missing."""
     from transferkit.console import answers, say
-    from transferkit.features.files import errors_of
+    from transferkit.features.feature_files import errors_of
 
     on, shape = answers(), "x".join(map(str, told["shape"]))
     say(f"{told['out']}: {told['pictures']:,} pictures, {shape} features of {spec.base} {', '.join(spec.layer)}", on)

@@ -39,9 +39,10 @@ def command(recipe_name, out, overwrite, as_json, **knobs):
 
     from transferkit.atomic import write
     from transferkit.evaluation import plots
-    from transferkit.training import lr_find, planning
+    from transferkit.training import lr_find
+    from transferkit.training.planning import planner
 
-    found = lr_find.find(planning.plan(wanted))
+    found = lr_find.find(planner.plan(wanted))
     tried = {"suggestion": found.suggestion, "steepest": found.steepest, "least loss": found.minimum}
     marks = {name: rate for name, rate in tried.items() if rate and not found.flat} | {"rule": found.rule}
     write(out, lambda path: plots.rates(found.rates, found.losses, marks, path))

@@ -8,7 +8,7 @@ import sys
 import click
 
 from transferkit import bounded, trust
-from transferkit.commands import options, predictions
+from transferkit.commands import options, prediction_output
 from transferkit.pixels import CONVENTIONS
 
 
@@ -22,7 +22,10 @@ from transferkit.pixels import CONVENTIONS
 @options.trusted
 @click.option("--top", type=click.IntRange(1), help="Labels of each picture.  [default: 5; table: 3; csv, parquet: 1]")
 @click.option(
-    "--format", "form", type=click.Choice(predictions.FORMATS), help="Of the answer.  [default: by --out; else table]"
+    "--format",
+    "form",
+    type=click.Choice(prediction_output.FORMATS),
+    help="Of the answer.  [default: by --out; else table]",
 )
 @click.option("--out", type=click.Path(dir_okay=False), help="A file for the answer, in place of standard output.")
 @click.option("--spreadsheet", is_flag=True, help="In CSV, put ' before cells that a spreadsheet takes for a formula.")
@@ -41,10 +44,10 @@ def command(network, sources, weights, pixels, fit, trusted, top, form, out, spr
     """
     if trusted:
         trust.allow(network)
-    form, sources = predictions.format_of(form, out, as_json), _sources(sources)
+    form, sources = prediction_output.format_of(form, out, as_json), _sources(sources)
     if spreadsheet and form != "csv":
         raise click.UsageError("--spreadsheet is for CSV: give --format csv, or --out with the suffix .csv.")
-    top = top or predictions.TOP[form]
+    top = top or prediction_output.TOP[form]
     if network.endswith(".skops"):
         if weights != "imagenet" or pixels or fit or knobs["classes"]:
             flags = "--weights, --pixels, --fit and --classes"
@@ -52,7 +55,7 @@ def command(network, sources, weights, pixels, fit, trusted, top, form, out, spr
         rows = _by_pipeline(network, sources, top, knobs)
     else:
         rows = _by_network(network, sources, weights, pixels, fit, top, knobs)
-    predictions.give(rows, form, top, out, spreadsheet=spreadsheet)
+    prediction_output.give(rows, form, top, out, spreadsheet=spreadsheet)
     return int(strict and any(row["error"] for row in rows))
 
 
@@ -85,12 +88,12 @@ def _is_there(source: str) -> bool:
 def _by_network(network, sources, weights, pixels, fit, top, knobs) -> list[dict]:
     from transferkit import models
     from transferkit.console import say
-    from transferkit.data import naming
+    from transferkit.data import class_names
     from transferkit.evaluation.predict import predict
     from transferkit.network import with_fit
 
     pictures, wanted = _pictures(sources, knobs), options.build_recipe(None, knobs)
-    loaded = naming.named(models.load(network, weights, pixels=pixels or ""), wanted.model)
+    loaded = class_names.named(models.load(network, weights, pixels=pixels or ""), wanted.model)
     loaded = with_fit(loaded, fit) if fit else loaded
     for change in loaded.loaded[1:]:
         say(change)
@@ -102,19 +105,19 @@ def _by_pipeline(path, sources, top, knobs) -> list[dict]:
     from transferkit.console import silenced
 
     with silenced():
-        from transferkit.features import files, saved
-    pipeline, rows = saved.load_pipeline(path), []
-    for are_features, some in itertools.groupby(sources, files.is_features):
+        from transferkit.features import feature_files, skops_file
+    pipeline, rows = skops_file.load_pipeline(path), []
+    for are_features, some in itertools.groupby(sources, feature_files.is_features):
         if are_features:
             for source in some:
-                rows += saved.classify_file(pipeline, files.load_features(source), top=top)
+                rows += skops_file.classify_file(pipeline, feature_files.load_features(source), top=top)
         else:
-            rows += saved.classify(pipeline, _pictures(list(some), knobs), top=top)
+            rows += skops_file.classify(pipeline, _pictures(list(some), knobs), top=top)
     return rows
 
 
 def _pictures(sources, knobs) -> list[str]:
-    from transferkit.data.sources import find_paths
+    from transferkit.data.sources.resolve import find_paths
 
     wanted = options.build_recipe(None, knobs)
     found = [find_paths(wanted.override(data=one).data) if _is_there(one) else [one] for one in sources]

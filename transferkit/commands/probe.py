@@ -35,7 +35,7 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
         )
     if out and Path(out).exists() and not overwrite:
         raise ValueError(f"{out} exists: give another --out, or --overwrite to replace it.")
-    from transferkit.features.base_choice import candidates
+    from transferkit.features.base_selection import candidates
     from transferkit.features.spec import probed_layers
 
     bases = list(dict.fromkeys(filter(None, re.split(r"\s*,\s*(?![^(]*\))", knobs["base"] or AUTO))))
@@ -44,7 +44,7 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
     specs = [spec for _, spec in settled]
 
     from transferkit.console import say, silenced
-    from transferkit.data.sources import find_probed
+    from transferkit.data.sources.resolve import find_probed
     from transferkit.features import leaderboard
 
     seed, cache = knobs["seed"] or 0, not no_cache
@@ -59,8 +59,8 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
             rows[0]["test"] = leaderboard.check_on(pipeline, test)
         if out:
             with silenced():  # importing skops loads Keras
-                from transferkit.features import saved
-            saved.save_pipeline(pipeline, out)
+                from transferkit.features import skops_file
+            skops_file.save_pipeline(pipeline, out)
     if as_json:
         return options.answer(rows)
     show(rows, f"{classifier}, {folds} folds of {len(listing):,} pictures in {len(listing.classes)} classes")

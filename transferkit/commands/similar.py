@@ -25,9 +25,9 @@ def command(feats, queries, top, metric, out, as_json):
         raise click.UsageError(f"--out must end in .png, .jpg or .jpeg, not {out!r}.")
 
     from transferkit import atomic, console
-    from transferkit.data.sources import find_paths
+    from transferkit.data.sources.resolve import find_paths
     from transferkit.features import neighbours
-    from transferkit.features.files import load_features
+    from transferkit.features.feature_files import load_features
     from transferkit.recipe import Data
 
     pictures = [path for query in queries for path in find_paths(Data(data=query))]

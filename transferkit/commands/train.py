@@ -5,13 +5,13 @@ import os
 import click
 
 from transferkit import zoo
-from transferkit.commands import job
+from transferkit.commands import training_command
 
 SCRATCH = {"weights": "none", "start": "fresh"}
 
 
 @click.command(short_help="Train a network from scratch, by a paper's recipe or by rules.")
-@job.options
+@training_command.options
 def command(**given):
     """Train a network from fresh weights: all of it, from the first step on.
 
@@ -27,4 +27,4 @@ def command(**given):
             "trains it further."
         )
     alone = given["unfreeze"] == "head"
-    job.carry_out("train", given, SCRATCH | ({} if alone else {"head_epochs": 0}))
+    training_command.carry_out("train", given, SCRATCH | ({} if alone else {"head_epochs": 0}))

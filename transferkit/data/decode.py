@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from transferkit.data import formats, pillow, segments
-from transferkit.data.ranges import is_range, read_bytes
+from transferkit.data import file_segments, formats, pillow_reader
+from transferkit.data.file_ranges import is_range, read_bytes
 
 BY_PILLOW = 0  # in place of an orientation
 
@@ -25,13 +25,13 @@ def orientation(data):
 
 def _orientation(data: bytes) -> np.int32:
     data = bytes_of(data)
-    if not data.startswith(segments.JPEG) or not segments.is_ordinary(data):
+    if not data.startswith(file_segments.JPEG) or not file_segments.is_ordinary(data):
         return np.int32(BY_PILLOW)
-    if not segments.has_metadata(data):
+    if not file_segments.has_metadata(data):
         return np.int32(1)
     try:
         with formats.opened(data) as image:
-            return np.int32(pillow.orientation(image))
+            return np.int32(pillow_reader.orientation(image))
     except Exception:  # of an error TensorFlow would print the traceback; Pillow's reader says it again
         return np.int32(BY_PILLOW)
 
@@ -170,7 +170,7 @@ def _pillow(data: bytes, channels: int) -> np.ndarray:
     Of an error TensorFlow would print the traceback.
     """
     try:
-        return pillow.read(bytes_of(data), int(channels))
+        return pillow_reader.read(bytes_of(data), int(channels))
     except Exception:
         return np.zeros(0, np.uint8)
 
@@ -189,7 +189,7 @@ def why_undecodable(data: bytes) -> str:
     if not data:
         return "the file is empty"
     try:
-        pillow.read(data, 3)
+        pillow_reader.read(data, 3)
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
         return formats.reason(error)
     return ""

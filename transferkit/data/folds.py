@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from transferkit.data import copies, whole
+from transferkit.data import whole_groups
+from transferkit.data.audit import duplicate_groups
+from transferkit.data.audit.file_scan import Look
 from transferkit.data.listing import Listing, Splits
-from transferkit.data.look import Look
 
 
 def pooled(splits: Splits) -> Listing:
@@ -23,7 +24,7 @@ def pooled(splits: Splits) -> Listing:
 def marked(splits: Splits, looks: dict[str, Look]) -> Splits:
     """The splits with the sets of copies among train and val together, which are one pool; `looks` are by path."""
     pool, count = pooled(splits), len(splits.train)
-    sets = copies.mark(pool, [looks[path] for path in pool.paths]).copies
+    sets = duplicate_groups.mark(pool, [looks[path] for path in pool.paths]).copies
     train, val = replace(splits.train, copies=sets[:count]), replace(splits.val, copies=sets[count:])
     return replace(splits, train=train, val=val)
 
@@ -65,10 +66,10 @@ def drawn(labels: np.ndarray, groups: Sequence, sets: Sequence[str], count: int,
     """
     if not len(groups):
         split = StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels)
-        return whole.kept(_fold_of(split, labels), labels, sets, seed=seed, left=left)
+        return whole_groups.kept(_fold_of(split, labels), labels, sets, seed=seed, left=left)
     # the largest of so many folds holds out a share of the groups, rounded up
     least = next(units for units in range(count, 2 * count + left) if units - -(-units // count) >= left)
-    joined = [whole.joined(groups, sets, labels, least=least)] if any(sets) else []
+    joined = [whole_groups.joined(groups, sets, labels, least=least)] if any(sets) else []
     for units in (*joined, groups):  # groups that copies join may be too large
         split = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(labels, labels, units)
         fold_of = _fold_of(split, labels)

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from PIL import Image, UnidentifiedImageError
 from PIL import __version__ as pillow_version
 
-from transferkit.data import segments
-from transferkit.data.ranges import MOST_BYTES
+from transferkit.data import file_segments
+from transferkit.data.file_ranges import MOST_BYTES
 
 # by Pillow's name, the usual suffix first; a format that is not here is not read, whatever a file calls itself
 FORMATS = {
@@ -84,7 +84,7 @@ def opened(data: bytes) -> Image.Image:
         ValueError: it has none of these formats, or more pixels than are decoded.
         Exception: whatever Pillow's readers raise on damaged files.
     """
-    _check_size(*segments.webp_size(data), "WEBP")  # which Pillow makes room for as it opens it
+    _check_size(*file_segments.webp_size(data), "WEBP")  # which Pillow makes room for as it opens it
     try:
         image = _open(io.BytesIO(data))
         _check_size(*image.size, image.format)
@@ -94,7 +94,7 @@ def opened(data: bytes) -> Image.Image:
 
 
 def _check_size(width: int, height: int, form: str):
-    most = segments.MOST_OF_JPEG if form in ("JPEG", "MPO") else segments.MOST_PIXELS
+    most = file_segments.MOST_OF_JPEG if form in ("JPEG", "MPO") else file_segments.MOST_PIXELS
     if width * height > most:
         raise ValueError(
             f"a decompression bomb, or {width:,} x {height:,} pixels: {most // 10**6} million are the most of {form}"

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from transferkit.data import decode, faults, pillow
+from transferkit.data import decode, pillow_reader, pipeline_errors
 from transferkit.pixels import Pixels
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -154,13 +154,13 @@ def _views(source, pixels: Pixels, places, load) -> np.ndarray:
         return 2 * FITS[pixels.fit].resized(size, target)[0]
 
     try:
-        picture, size = pillow.shrunk(load(source), pixels.channels, least)
+        picture, size = pillow_reader.shrunk(load(source), pixels.channels, least)
     except Exception:  # Pillow's readers raise nearly anything on damaged files
         return np.zeros(0, np.uint8)
     return crops(picture, size, pixels, places)
 
 
-@faults.noted
+@pipeline_errors.noted
 def crops(image: Image.Image, size, pixels: Pixels, places):
     """Crops of a picture, whose (height, width) was `size` before a DCT scale of 1 to 1/8."""
     sides, shape = np.array(image.size[::-1]), np.array(pixels.shape)

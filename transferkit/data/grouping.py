@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 import numpy as np
 
-from transferkit.data import whole
+from transferkit.data import whole_groups
 
 ATTEMPTS = 20  # orders in which the groups are tried, before it is said that there is no way
 
@@ -37,12 +37,12 @@ def hold_out(listing, fraction: float, seed: int) -> np.ndarray:
         rows = np.flatnonzero(labels == label)
         share = min(max(round(len(rows) * fraction), 1), len(rows) - 1)
         drawn[rng.permutation(rows)[:share]] = 1
-    return np.flatnonzero(whole.kept(drawn, labels, listing.copies, seed=seed))
+    return np.flatnonzero(whole_groups.kept(drawn, labels, listing.copies, seed=seed))
 
 
 def _groups_held_out(listing, labels, fraction, seed) -> np.ndarray:
     if listing.copies:
-        joined = whole.joined(listing.groups, listing.copies, labels)
+        joined = whole_groups.joined(listing.groups, listing.copies, labels)
         try:
             return _groups_held_out(replace(listing, groups=joined, copies=()), labels, fraction, seed)
         except ValueError:  # the groups alone may do, and if not, the sentence is about them

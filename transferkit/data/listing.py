@@ -9,11 +9,11 @@ import numpy as np
 
 from transferkit import atomic
 from transferkit.console import warn
-from transferkit.data import layout
+from transferkit.data.class_matching import matched, say_matched
 from transferkit.data.grouping import hold_out, lessened
-from transferkit.data.layout import TREE
-from transferkit.data.matching import matched, say_matched
-from transferkit.data.walk import find_pictures, folders_of, is_circle, is_hidden, natural
+from transferkit.data.sources import folder_layout
+from transferkit.data.sources.folder_layout import TREE
+from transferkit.data.sources.folder_walk import find_pictures, folders_of, is_circle, is_hidden, natural
 
 NOT_FILES = ("hidden", "system folder", "closed folder")  # what find_pictures counts besides files of people
 LISTS = (".csv", ".tsv", ".txt")  # suffixes of lists of pictures
@@ -177,7 +177,7 @@ def _warn_nested(folder: Path, nested: dict[str, set[str]]):
 
 def _list_beside(folder: Path) -> str:
     """The sentence's ending where a list of the pictures may lie in the folder, or beside train/ or images/."""
-    is_part = not layout.read_split(folder.name)[1] and os.access(folder.parent, os.R_OK | os.X_OK)
+    is_part = not folder_layout.read_split(folder.name)[1] and os.access(folder.parent, os.R_OK | os.X_OK)
     places = (folder, folder.parent) if is_part else (folder,)
     entries = [entry for place in places for entry in sorted(place.iterdir())]
     lists = [entry for entry in entries if entry.suffix.lower() in LISTS and entry.is_file()]
@@ -204,7 +204,7 @@ def find_parts(folder: str | os.PathLike) -> dict[str, Listing]:
         FileNotFoundError: there is no such folder.
         ValueError: as `list_images` and `layout.find`; or another folder of pictures lies beside the splits.
     """
-    found = layout.find(Path(folder).absolute())
+    found = folder_layout.find(Path(folder).absolute())
     if found.beside:
         found.check_beside()
     return _listed(found)
@@ -212,10 +212,10 @@ def find_parts(folder: str | os.PathLike) -> dict[str, Listing]:
 
 def find_some(folder: str | os.PathLike) -> dict[str, Listing]:
     """The same, whatever lies beside the splits."""
-    return _listed(layout.find(Path(folder).absolute()))
+    return _listed(folder_layout.find(Path(folder).absolute()))
 
 
-def _listed(found: layout.Layout) -> dict[str, Listing]:
+def _listed(found: folder_layout.Layout) -> dict[str, Listing]:
     return {"train" if name == "all" else name: list_images(place, least=1) for name, place in found.places.items()}
 
 
@@ -242,7 +242,7 @@ def find_labelled(folder: str | os.PathLike, classes: tuple[str, ...]) -> tuple[
     Raises:
         FileNotFoundError, ValueError: as `list_images`; or a class is none of the network's.
     """
-    places = layout.find(Path(folder).absolute(), classes).places
+    places = folder_layout.find(Path(folder).absolute(), classes).places
     name = next(name for name in ("test", "val", "all", "train") if name in places)
     listing = list_images(places[name], least=1).under(classes, str(places[name]))
     return listing, "all" if name == "train" else name

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from transferkit.data import decode, kept
-from transferkit.data.augment import Augmentation
+from transferkit.data import decode, view_cache
+from transferkit.data.augment.augmentation import Augmentation
 from transferkit.data.decode import bytes_at, reader
+from transferkit.data.epoch_order import Order
 from transferkit.data.geometry import evaluation_view, evaluation_views, training_view, training_window
 from transferkit.data.listing import Listing
-from transferkit.data.order import Order
 from transferkit.pixels import Pixels
 
 
@@ -54,7 +54,7 @@ def training(
             delivered.scatter_nd_add(streams[:, :1] // 2**20, tf.ones(order.batch, tf.int32))
         return _mixed(augmentation, pictures, labels, streams)
 
-    keep = partial(kept.once, count=len(listing), pixels=pixels, memory=memory, folder=folder) if folder else None
+    keep = partial(view_cache.once, count=len(listing), pixels=pixels, memory=memory, folder=folder) if folder else None
     pairs = order.dataset().map(in_turn)
     dataset = _augmented(pairs, listing, pixels, augmentation, seed=order.seed, keep=keep)
     dataset = dataset.batch(order.batch, drop_remainder=True)
@@ -186,7 +186,7 @@ def evaluation(paths, pixels: Pixels, *, batch_size):
 def cached_evaluation(paths, pixels: Pixels, *, batch_size, memory: float, folder: Path):
     """`evaluation`, decoded in the first pass and kept: in memory up to so many GB, else in an empty `folder`."""
     batches = evaluation(paths, pixels, batch_size=batch_size)
-    return batches.cache("" if kept.fits(len(paths), pixels, memory) else str(folder / "evaluation"))
+    return batches.cache("" if view_cache.fits(len(paths), pixels, memory) else str(folder / "evaluation"))
 
 
 def several_views(paths, pixels: Pixels, places, *, batch_size):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from transferkit import bounded
-from transferkit.data.ranges import MOST_BYTES
+from transferkit.data.file_ranges import MOST_BYTES
 
 FACTS = ("dataset_info.json", "features.json")
 MOST_OF_FACTS = 10_000_000  # bytes of a file that is none of records

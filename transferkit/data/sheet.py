@@ -5,7 +5,7 @@ import tensorflow as tf
 from PIL import Image
 
 from transferkit.data import grid, pipeline
-from transferkit.data.augment import Augmentation
+from transferkit.data.augment.augmentation import Augmentation
 from transferkit.data.listing import Listing
 from transferkit.pixels import Pixels
 

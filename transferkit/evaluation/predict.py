@@ -9,11 +9,12 @@ import numpy as np
 from keras import ops
 from scipy.special import log_softmax, softmax
 
+from transferkit.batchnorm_folding import folded
 from transferkit.console import track
-from transferkit.data import audit, pipeline
+from transferkit.data import pipeline
+from transferkit.data.audit import before_training
 from transferkit.data.listing import Listing
 from transferkit.evaluation import metrics
-from transferkit.folding import folded
 from transferkit.network import Network, for_use
 from transferkit.pixels import Pixels
 
@@ -99,7 +100,7 @@ def predict(network: Network, paths, *, top: int = 5) -> list[dict]:
     """
     paths = [str(path) for path in paths]
     logits, rows = outputs_of(classified(network).model, paths, network.pixels)
-    errors = dict(audit.reasons(paths, rows))
+    errors = dict(before_training.reasons(paths, rows))
     answers = {
         path: {"path": path, "label": None, "probability": None, "top": None, "error": why}
         for path, why in errors.items()

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transferkit.cache import Vectors
 from transferkit.console import counted, silenced
 from transferkit.cpus import available_cpus
-from transferkit.data import faults
+from transferkit.data import pipeline_errors
+from transferkit.data.file_ranges import read_bytes
 from transferkit.data.formats import UNCERTAIN, decoders, reason
-from transferkit.data.ranges import read_bytes
+from transferkit.feature_cache import Vectors
 from transferkit.features.spec import FeatureSpec, kind
 
 BLOCK = 1024  # pictures at a time
@@ -79,7 +79,7 @@ def extract_block(
         tick(len(pictures) - len(new))
         if new:
             _compute(pictures, new, spec, found, stores, tick)
-            faults.check()
+            pipeline_errors.check()
             fresh = {digest: _why(pictures[row], digest) for digest, row in new.items() if digest not in found[0]}
             lost |= {digest: why for digest, (why, _) in fresh.items()}
             for store in stores:

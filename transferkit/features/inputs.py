@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transferkit.data import depth
+from transferkit.data import bit_depth
 from transferkit.data.listing import Listing
 
 EXPECTED = "expected paths of pictures, uint8 arrays (height, width, channels) of 0..255, or a listing"
@@ -41,7 +41,9 @@ def _picture(entry, number: int) -> np.ndarray:
         raise ValueError(f"Entry {number} of X is {entry!r}: {EXPECTED}.")
     array = np.asarray(entry)
     array = array[..., None] if array.ndim == 2 else array
-    picture = depth.as_uint8(array) if array.ndim == 3 and array.shape[2] in (1, 3, 4) and array.size else None
+    picture = bit_depth.as_uint8(array) if array.ndim == 3 and array.shape[2] in (1, 3, 4) and array.size else None
     if picture is None:
-        raise ValueError(f"Entry {number} of X is {array.dtype} {np.shape(entry)}: {EXPECTED}{depth.advice(array)}.")
+        raise ValueError(
+            f"Entry {number} of X is {array.dtype} {np.shape(entry)}: {EXPECTED}{bit_depth.advice(array)}."
+        )
     return picture

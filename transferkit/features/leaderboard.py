@@ -7,14 +7,14 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from transferkit.console import say, warn
-from transferkit.data import copies
+from transferkit.data.audit import duplicate_groups
+from transferkit.data.audit.problems import check_classes
 from transferkit.data.listing import Listing
-from transferkit.data.problems import check_classes
 from transferkit.evaluation.metrics import wilson
-from transferkit.features import classifiers, ranking
+from transferkit.features import classifiers, transferability
 from transferkit.features.extraction import extract
 from transferkit.features.extractor import FeatureExtractor
-from transferkit.features.probes import judged
+from transferkit.features.probe_scores import judged
 from transferkit.features.spec import SETTINGS, FeatureSpec, identity
 
 
@@ -33,13 +33,13 @@ def compare(
         UnknownName, FileNotFoundError, ValueError, OSError: a network cannot be had, or the pictures cannot be probed.
     """
     classifiers.check(classifier)
-    listing = copies.mark(listing)
+    listing = duplicate_groups.mark(listing)
 
     def row(extracted, part, spec):
         words = {"copies": part.copies, "classifier": classifier, "folds": folds, "widths": extracted.widths}
         found = judged(extracted.features, *_labels(part), **words, seed=seed)
         if spec is specs[0]:
-            copies.say_kept(
+            duplicate_groups.say_kept(
                 [part.take(np.flatnonzero(found["fold_of"] == fold)) for fold in range(folds)], "together in the folds"
             )
         return {name: found[name] for name in ("accuracy", "ci95", "folds")}
@@ -57,8 +57,8 @@ def rank(specs: Sequence[FeatureSpec], listing: Listing, *, cache: bool = True) 
     def row(found, part, _):
         labels, _ = _labels(part)
         return {
-            "logme": ranking.logme(found.features, labels),
-            "neighbours": ranking.neighbours(found.features, labels),
+            "logme": transferability.logme(found.features, labels),
+            "neighbours": transferability.neighbours(found.features, labels),
         }
 
     return sorted(_rows(specs, listing, row, cache), key=lambda row: -row["logme"])

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from PIL import Image, ImageOps
 from sklearn.neighbors import NearestNeighbors
 
-from transferkit.data import grid, pillow
-from transferkit.data.ranges import name_of, read_bytes
+from transferkit.data import grid, pillow_reader
+from transferkit.data.file_ranges import name_of, read_bytes
 from transferkit.features.extraction import extract
-from transferkit.features.files import Features
+from transferkit.features.feature_files import Features
 from transferkit.features.spec import identity
 from transferkit.lookup import pick
 
@@ -84,6 +84,6 @@ def sheet(answers: list[dict]) -> Image.Image:
 def _thumbnail(path: str) -> Image.Image:
     """A picture within a square; grey where it cannot be read."""
     try:
-        return ImageOps.pad(pillow.thumbnail(read_bytes(path), CELL), (CELL, CELL), color="white")
+        return ImageOps.pad(pillow_reader.thumbnail(read_bytes(path), CELL), (CELL, CELL), color="white")
     except Exception:  # whatever Pillow raises on damaged files
         return Image.new("RGB", (CELL, CELL), "lightgrey")

@@ -16,9 +16,11 @@ import numpy as np
 from transferkit import rules
 from transferkit.console import track
 from transferkit.lookup import UnknownName
-from transferkit.training import checkpoints, fitting, mirrored, tuning
-from transferkit.training.phases import phases
-from transferkit.training.planning import Plan
+from transferkit.training import run_job
+from transferkit.training.distributed import replicas
+from transferkit.training.fitting import checkpoints, fit_phase
+from transferkit.training.planning.phases import phases
+from transferkit.training.planning.planner import Plan
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 SMOOTH = 0.9  # of the mean of the losses before, in a smoothed one
@@ -83,24 +85,24 @@ def find(job: Plan) -> Found:
     with TemporaryDirectory(prefix="transferkit-") as place:
         folder = Path(place)
         (folder / "checkpoints").mkdir()
-        tuning.begin(job, folder, lost)
+        run_job.begin(job, folder, lost)
         ways = phases(job.recipe)
         before = ways[:1] if ways[0].name == "head" and len(ways) > 1 else []
         for phase in before:
-            tuning.go_through(job, folder, phase, lost)
+            run_job.go_through(job, folder, phase, lost)
         knob = "head_lr" if ways[len(before)].name == "head" else "lr"
         phase = dataclasses.replace(ways[len(before)], lr=1.0)
         job = dataclasses.replace(job, recipe=job.recipe.override(schedule="constant", warmup=0.0))
-        with fitting.prepared(job, folder, phase, lost) as material:
+        with fit_phase.prepared(job, folder, phase, lost) as material:
 
             def attempt(state):
-                model = fitting.compiled(job, state, phase, material)
-                batches, _ = material.batches(fitting.ordered(job, state, material, STEPS))
-                with mirrored.scope(job.device):
+                model = fit_phase.compiled(job, state, phase, material)
+                batches, _ = material.batches(fit_phase.ordered(job, state, material, STEPS))
+                with replicas.scope(job.device):
                     # arrays, as JAX takes no tensors of TensorFlow; each device looks at the whole of a batch
                     return sweep(model, batches.as_numpy_iterator(), parts=state.parts)
 
-            found = suggested(*fitting.in_parts(job, folder, attempt))
+            found = suggested(*fit_phase.in_parts(job, folder, attempt))
     rule = rules.rate(job.recipe, knob)
     suggestion = rule.value if found.flat else found.suggestion
     return dataclasses.replace(found, suggestion=suggestion, knob=knob, rule=rule.value, reason=rule.reason)

@@ -11,9 +11,9 @@ from transferkit.data.folds import pooled
 from transferkit.data.listing import Splits
 from transferkit.network import Network
 from transferkit.recipe import Train
-from transferkit.training import interpolation
-from transferkit.training.phases import words_of
-from transferkit.training.planning import Plan, renewed
+from transferkit.training.fitting import weight_interpolation
+from transferkit.training.planning.phases import words_of
+from transferkit.training.planning.planner import Plan, renewed
 
 FOLDER = "refit"
 
@@ -42,7 +42,7 @@ def refitted(job: Plan, folder: Path, share: float, lost: dict[str, str], begin:
     again = renewed(dataclasses.replace(job, recipe=settled, splits=Splits(whole, job.splits.val)))
     with runs.held(place):
         (train if share else begin)(again, place, lost)  # of the start alone nothing else is kept
-        interpolation.assign_share(again, place, share)
+        weight_interpolation.assign_share(again, place, share)
     return again.network
 
 

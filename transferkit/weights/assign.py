@@ -6,7 +6,7 @@ import mmap
 import numpy as np
 
 from transferkit import zoo
-from transferkit.weights.files import COUNTS, Weights
+from transferkit.weights.weight_files import COUNTS, Weights
 
 # the name of a Keras variable in a torch checkpoint
 TORCH_NAMES = {

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from transferkit.weights.unusable import Unusable, worded
+from transferkit.weights.errors import Unusable, worded
 
 # What a read may take by the clock: disks of other machines are slow. The child's own limits are of processor time.
 SECONDS, BYTES_A_SECOND = 30, 10_000_000

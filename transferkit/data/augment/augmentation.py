@@ -1,0 +1,141 @@
+"""What training does to a picture, as one line: `"crop(0.5) | flip | pca_jitter(0.1)"`.
+
+A step is a pure function of its subject and a stateless seed, so that the same seed gives the same picture whatever
+the parallelism. The first step may be a window, which picks the part of the picture that is decoded at all; those of
+`OPS` change the square picture; the last may mix whole batches. A step's numbers are its parameters, and the
+annotation of each is what it may be: from a low to a high, or a range of whole numbers. A level's name stands for its
+steps, alone or in a line: `"heavy | cutmix"`.
+"""
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from transferkit.data.augment import color, geometric, policies
+from transferkit.data.augment.crops import WINDOWS
+from transferkit.data.augment.mixing import BATCHES
+from transferkit.data.augment.pca_axes import IMAGENET, Axes
+from transferkit.lookup import UnknownName, pick, shown
+
+OPS = geometric.OPS | color.OPS | policies.OPS
+LEVELS = {
+    "none": "",
+    "light": "crop(0.5) | flip",
+    "medium": "crop(0.25) | flip | jitter(0.2, 0.2, 0.2)",
+    "heavy": "crop(0.08) | flip | rand_augment(2, 9) | erase(0.25)",
+    # as published, each with its paper's network
+    "alexnet": "alexnet_crop | flip | pca_jitter(0.1)",
+    "vgg": "scale_crop(256, 512) | flip | pca_jitter(0.1)",
+    # "photometric distortions of Andrew Howard" (Szegedy et al. 2014, section 6): contrast, brightness and color, each
+    # by a factor between 0.5 and 1.5 (Howard 2013, section 2.2)
+    "inception": "crop(0.08, 1.3333) | flip | jitter(0.5, 0.5, 0.5)",
+    "resnet": "scale_crop(256, 480) | flip | pca_jitter(0.1)",
+    "cifar": "pad_crop(4) | flip",
+}
+STEP = re.compile(r"([a-z_]\w*)\s*(?:\(([^()]*)\))?", re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+HINTS = {"area": ": a share of the picture's, as in crop(0.08); the side in pixels is --size"}  # said where it is wrong
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A parsed line.
+
+    Attributes:
+        window: window(shape, seed), or None for the whole-picture view of evaluation.
+        ops: functions op(picture, seed) on uint8 (size, size, channels).
+        batches: functions step((pictures, labels), seed) on uint8 (batch, size, size, channels) and (batch, classes).
+    """
+
+    window: Callable | None
+    ops: tuple[Callable, ...]
+    batches: tuple[Callable, ...] = ()
+
+
+def parse(text: str, axes: Axes = IMAGENET) -> Augmentation:
+    """Read a line of steps and levels' names.
+
+    Args:
+        axes: of colour, for `pca_jitter` and `pca_jitter_std`.
+
+    Raises:
+        UnknownName: the line is not steps with plain numbers, a step is not known or not in its place, or a number is
+            out of its limits.
+    """
+    steps = _steps(text)
+    line = shown(" | ".join(steps))
+    window, ops, batches = None, [], []
+    for place, step in enumerate(steps, start=1):
+        name, arguments = _call(step)
+        function = pick(WINDOWS | OPS | BATCHES | LEVELS, name, "augmentation")
+        if name in LEVELS:
+            raise UnknownName(f"{shown(step)}: {name} takes no numbers; write {name}, or its steps: {LEVELS[name]!r}.")
+        if name in WINDOWS and place > 1:
+            one = f"{name} picks what is decoded: a line has one such step, its first"
+            raise UnknownName(f"{one}, but in {line} {name} is step {place}.")
+        if name not in BATCHES and batches:
+            raise UnknownName(f"{name} changes single pictures, so it must come before what mixes batches in {line}.")
+        bound = partial(function, **_numbers(function, step, arguments), **_constants(function, axes))
+        if name in WINDOWS:
+            window = bound
+        else:
+            (batches if name in BATCHES else ops).append(bound)
+    return Augmentation(window, tuple(ops), tuple(batches))
+
+
+def expanded(text: str) -> str:
+    """A line with the steps of its levels in place of their names: `"cifar | mixup"` is `"pad_crop(4) | flip | mixup"`.
+
+    What is no level's name stays as it is; "none" leaves nothing.
+    """
+    return " | ".join(_steps(text))
+
+
+def _steps(text: str) -> list[str]:
+    steps = [step.strip() for step in text.split("|")] if text.strip() else []
+    return [one for step in steps if step != "none" for one in LEVELS.get(step, step).split(" | ")]
+
+
+def _call(step: str) -> tuple[str, list[float]]:
+    """`"crop(0.5)"` to `("crop", [0.5])`; numbers only."""
+    match = STEP.fullmatch(step)
+    name, inner = match.groups() if match else (None, None)
+    numbers = [number.strip() for number in inner.split(",")] if (inner or "").strip() else []
+    if not match or not all(map(NUMBER.fullmatch, numbers)):
+        expected = "expected a name and plain numbers in their order, without keywords, as in crop(0.5)"
+        raise UnknownName(f"{shown(step)} is no augmentation step: {expected}.")
+    return name, list(map(float, numbers))
+
+
+def _numbers(function, step: str, arguments: list) -> dict:
+    """The numbers of a step by name, within their limits."""
+    known = parameters(function)
+    if len(arguments) > len(known):
+        form = f"{function.__name__}({', '.join(f'{p.name}={p.default:.3g}' for p in known)})"
+        raise UnknownName(f"{shown(step)}: {len(arguments)} numbers are too many; expected {form}.")
+    given = {parameter.name: parameter.default for parameter in known}
+    given |= {parameter.name: value for parameter, value in zip(known, arguments, strict=False)}
+    for parameter in known:
+        value, limits = given[parameter.name], parameter.annotation
+        whole = isinstance(limits, range)
+        low, high = limits[0], limits[-1]
+        if not (value in limits if whole else low <= value <= high):
+            kind = "a whole number from" if whole else "from"
+            wanted = f"{parameter.name} must be {kind} {low} to {high}, not {value:g}{HINTS.get(parameter.name, '')}"
+            raise UnknownName(f"{shown(step)}: {wanted}.")
+    if given.get("low", 0) > given.get("high", 0):
+        raise UnknownName(f"{shown(step)}: low must not exceed high, {given['low']:g} is more than {given['high']:g}.")
+    return given
+
+
+def parameters(function) -> list[inspect.Parameter]:
+    """The numbers that a step takes, after its subject and its seed."""
+    known = list(inspect.signature(function).parameters.values())[2:]
+    return [parameter for parameter in known if parameter.kind is not parameter.KEYWORD_ONLY]
+
+
+def _constants(function, axes: Axes) -> dict:
+    """What a step takes beside its numbers."""
+    return {"axes": axes} if "axes" in inspect.signature(function).parameters else {}

@@ -1,0 +1,1 @@
+"""What `--data` may say: folders, CSV lists, packed shards, TensorFlow Datasets, arrays."""

@@ -1,0 +1,172 @@
+"""Many pictures in few files: TFRecord shards, and an index by which each picture is read where it lies."""
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from transferkit.atomic import read, write
+from transferkit.console import track
+from transferkit.data import file_ranges
+from transferkit.data.grouping import by_pattern
+from transferkit.data.listing import Listing, from_names
+from transferkit.data.sources.folder_walk import below, common_folder
+from transferkit.lookup import shown
+
+INDEX = "shards.json"
+FORMAT = "transferkit shards 1"
+HEAD, FOOT = 12, 4  # bytes of a TFRecord around the record: its length and two checksums
+
+
+def pack(parts: dict[str, Listing], out: str | os.PathLike, *, shard_mb: float = 100) -> dict[str, int]:
+    """Write listings as TFRecord shards `train-00000-of-00003.tfrecord` and their index, whole or not at all.
+
+    A record is a `tf.train.Example` of `image/encoded`, the file as it was, `image/class/label`, `image/class/text` and
+    `image/filename`. In the shards the pictures are shuffled, in the index in order.
+
+    Args:
+        shard_mb: size of a shard in MB of 10**6 bytes; a larger picture has one of its own.
+
+    Returns:
+        How many pictures each part has.
+
+    Raises:
+        ValueError: `out` is there and not empty.
+        OSError: a picture cannot be read, or the shards cannot be written.
+    """
+    out = Path(out).absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} exists and is not empty: give another --out.")
+    partial = out.with_name(f".{os.getpid()}.{out.name}")
+    partial.mkdir(parents=True)
+    try:
+        index = {"format": FORMAT, "parts": {}}
+        for name, part in parts.items():
+            index["parts"][name] = _write_part(name, part, partial, shard_mb * 1e6)
+        index["sizes"] = {file.name: file.stat().st_size for file in sorted(partial.iterdir())}
+        write(partial / INDEX, json.dumps(index))  # in ASCII, which keeps names of any bytes
+        if out.exists():
+            out.rmdir()
+        os.replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return {name: len(part) for name, part in parts.items()}
+
+
+def _write_part(name: str, part: Listing, folder: Path, most: float) -> dict:
+    """Write the shards of a part.
+
+    Returns:
+        Columns of the index, a value each picture: shard, offset, length, class, name.
+    """
+    import tensorflow as tf
+
+    order = np.random.default_rng(0).permutation(len(part))
+    sizes = np.array(
+        [len(file_ranges.read_bytes(p)) if file_ranges.is_range(p) else os.path.getsize(p) for p in part.paths]
+    )
+    shard_of, full = np.zeros(len(part), int), 0.0
+    for before, row in zip([None, *order[:-1]], order, strict=True):
+        new = full and full + sizes[row] > most
+        shard_of[row] = 0 if before is None else shard_of[before] + bool(new)
+        full = sizes[row] + (0 if new else full)
+    count = int(shard_of.max()) + 1
+    names, originals = [f"{name}-{i:05d}-of-{count:05d}.tfrecord" for i in range(count)], _names(part.paths)
+    offsets, lengths = np.zeros(len(part), int), np.zeros(len(part), int)
+    writer, current, position = None, None, 0
+    for row in track(order, len(part), f"packing {name}"):
+        if shard_of[row] != current:
+            if writer:
+                writer.close()
+            current, position = shard_of[row], 0
+            writer = tf.io.TFRecordWriter(str(folder / names[current]))
+        data = file_ranges.read_bytes(part.paths[row])
+        record = _example(tf, data, part, row, originals[row])
+        offsets[row], lengths[row] = position + HEAD + record.index(data), len(data)
+        writer.write(record)
+        position += HEAD + len(record) + FOOT
+    writer.close()
+    return {
+        "shard": [names[i] for i in shard_of],
+        "offset": offsets.tolist(),
+        "length": lengths.tolist(),
+        "class": [part.classes[label] for label in part.labels],
+        "name": originals,
+    }
+
+
+def _names(paths) -> list[str]:
+    """Names below the folder that all lie in; of pictures packed before, those they had then."""
+    if any(map(file_ranges.is_range, paths)):
+        return [file_ranges.name_of(path) for path in paths]
+    root = common_folder(os.path.dirname(path) for path in paths)
+    return [below(path, root) for path in paths]
+
+
+def _example(tf, data: bytes, part: Listing, row: int, name: str) -> bytes:
+    def some_bytes(value):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+    features = {
+        "image/encoded": some_bytes(data),
+        "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[part.labels[row]])),
+        "image/class/text": some_bytes(os.fsencode(part.classes[part.labels[row]])),
+        "image/filename": some_bytes(os.fsencode(name)),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def find_parts(folder: str | os.PathLike, group_by: str = "") -> dict[str, Listing]:
+    """The listings of a folder of shards. Their paths are ranges of the shards; see `ranges`.
+
+    Args:
+        group_by: a pattern on the names that the pictures had before they were packed.
+
+    Raises:
+        ValueError: the index is damaged, or a shard is missing or of another size.
+    """
+    folder = Path(folder).absolute()
+    try:
+        index = read(folder / INDEX)
+        if index["format"] != FORMAT:
+            raise ValueError(f"its format is {index['format']!r}, not {FORMAT!r}")
+        sizes, columns = index["sizes"], index["parts"]
+        parts = {name: _listing(folder, columns[name], sizes) for name in ("train", "val", "test") if name in columns}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        said = str(error).rstrip(".") if isinstance(error, ValueError) else "it is no index of ours"
+        raise ValueError(f"{folder / INDEX} cannot be used ({said}): pack the pictures again.") from None
+    for name, size in sizes.items():
+        found = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if found != size:
+            what = "is missing" if found is None else f"has {found:,} bytes, not {size:,}"
+            raise ValueError(f"{folder / name} {what}: copy the whole folder again, or pack the pictures again.")
+    if not group_by:
+        return parts
+    return {
+        name: replace(part, groups=by_pattern(columns[name]["name"], group_by)) for name, part in parts.items()
+    }  # fmt: skip
+
+
+def _listing(folder: Path, columns: dict, sizes: dict[str, int]) -> Listing:
+    """The pictures of a part; `ValueError` unless each lies in a shard of the folder: an index may say anything."""
+    _check_columns(columns, sizes)
+    places = zip(columns["shard"], columns["offset"], columns["length"], columns["name"], strict=True)
+    return from_names([file_ranges.spell(str(folder / shard), *place) for shard, *place in places], columns["class"])
+
+
+def _check_columns(columns: dict, sizes: dict[str, int]):
+    """Raise `ValueError` at the first value that is none of ours."""
+    for shard, size in sizes.items():
+        if os.path.basename(shard) != shard or not file_ranges.is_shard(shard) or type(size) is not int:
+            raise ValueError(f"it names a shard {shown(shard)} of {shown(str(size))} bytes")
+    kinds = {"shard": str, "offset": int, "length": int, "class": str, "name": str}
+    for row, values in enumerate(zip(*(columns[name] for name in kinds), strict=True), start=1):
+        for (name, kind), value in zip(kinds.items(), values, strict=True):
+            if type(value) is not kind:  # True would do for a number
+                raise ValueError(f"picture {row:,} has the {name} {shown(str(value))}")
+        shard, offset, length = values[:3]
+        if offset < 0 or length < 0 or offset + length > sizes.get(shard, -1):
+            raise ValueError(f"picture {row:,} is not in its shard {shown(shard)}")

@@ -1,0 +1,1 @@
+"""Devices, replicas on several of them, and several machines."""

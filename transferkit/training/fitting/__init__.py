@@ -1,0 +1,1 @@
+"""Training itself: phases, losses, optimizers, schedules, checkpoints, and what is averaged at the end."""

@@ -1,0 +1,169 @@
+"""Weights of other publishers turned into those of torchvision's networks: names, biases, epsilons, channels."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from transferkit.weights.errors import Unusable
+
+EPSILON = 1e-5  # of the norms of our ResNets
+
+# Layers by pattern. Stages count from 2 there and from 1 here, blocks from 1 or "a" there and from 0 here.
+KERAS_RESNET = {
+    r"conv1_conv": "conv1",
+    r"conv1_bn": "bn1",
+    r"conv(?P<stage>\d)_block(?P<block>\d+)_0_conv": "layer{stage}.{block}.downsample.0",
+    r"conv(?P<stage>\d)_block(?P<block>\d+)_0_bn": "layer{stage}.{block}.downsample.1",
+    r"conv(?P<stage>\d)_block(?P<block>\d+)_(?P<number>[123])_conv": "layer{stage}.{block}.conv{number}",
+    r"conv(?P<stage>\d)_block(?P<block>\d+)_(?P<number>[123])_bn": "layer{stage}.{block}.bn{number}",
+    r"predictions": "fc",
+}
+KERAS_RESNET_2015 = {
+    r"conv1": "conv1",
+    r"bn_conv1": "bn1",
+    r"res(?P<stage>\d)(?P<block>[a-z])_branch1": "layer{stage}.{block}.downsample.0",
+    r"bn(?P<stage>\d)(?P<block>[a-z])_branch1": "layer{stage}.{block}.downsample.1",
+    r"res(?P<stage>\d)(?P<block>[a-z])_branch2(?P<number>[abc])": "layer{stage}.{block}.conv{number}",
+    r"bn(?P<stage>\d)(?P<block>[a-z])_branch2(?P<number>[abc])": "layer{stage}.{block}.bn{number}",
+    r"fc1000": "fc",
+}
+VGG = r"block(\d)_conv(\d)"
+KERAS_VGG = {VGG: "features.{index}", r"fc1": "classifier.0", r"fc2": "classifier.3"}
+KERAS_VGG |= {r"predictions": "classifier.6"}
+TIMM_VGG = {r"pre_logits\.fc1": "classifier.0", r"pre_logits\.fc2": "classifier.3", r"head\.fc": "classifier.6"}
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """How one publisher's files of one family differ from torchvision's.
+
+    Attributes:
+        whose: for a person.
+        mark: a tensor that tells the files, together with the layout.
+        layers: pattern of a layer's name to the name here; a layer that fits none keeps its name.
+        epsilon: of the norms, where each convolution before one has a bias that ours have not.
+        first: the kernel that sees the picture, where the file wants it as BGR.
+        pixels: a key of `transferkit.pixels.CONVENTIONS`.
+        networks: the only ones that the weights are for, where others have the same tensors.
+    """
+
+    whose: str
+    mark: str
+    layout: str
+    layers: dict[str, str]
+    epsilon: float | None = None
+    first: str | None = None
+    pixels: str | None = None
+    networks: tuple[str, ...] = ()
+
+
+PUBLISHERS = (
+    Publisher("timm's VGG", "pre_logits.fc1.weight", "torch", TIMM_VGG),
+    Publisher("keras.applications' VGG", "block1_conv1.weight", "keras", KERAS_VGG, None, "features.0", "caffe"),
+    Publisher(
+        "keras.applications' ResNet",
+        "conv2_block1_1_conv.weight",
+        "keras",
+        KERAS_RESNET,
+        epsilon=1.001e-5,
+        first="conv1",
+        pixels="caffe",
+        networks=("resnet50_paper", "resnet101_paper", "resnet152_paper"),
+    ),
+    Publisher(
+        "keras.applications' ResNet50 of 2015",
+        "res2a_branch2a.weight",
+        "keras",
+        KERAS_RESNET_2015,
+        epsilon=1e-3,
+        first="conv1",
+        pixels="caffe",
+        networks=("resnet50_paper",),
+    ),
+)
+# Files that no network here can use, by a layer of theirs, and why.
+UNUSABLE = {
+    "bn_data": "is of qubvel's ResNets, pre-activation networks that are not in the zoo: take torchvision's weights,"
+    " which are more accurate.",
+    "conv2_block1_preact_bn": "is of keras.applications' ResNet V2, pre-activation networks that are not in the zoo:"
+    " take torchvision's weights.",
+}
+UNUSABLE["stage1_unit1_bn1"] = UNUSABLE["bn_data"]
+
+
+def translated(tensors: dict[str, np.ndarray], layout: str) -> tuple[dict, list[str], Publisher | None]:
+    """Return tensors under torchvision's names, what was converted for a person, and whose they were, if known.
+
+    A convolution's bias goes into the mean of the norm after it, and the publisher's epsilon into the variance, both
+    exactly; a first kernel for BGR has its channels reversed, so that it takes RGB.
+
+    Raises:
+        Unusable: the tensors are of a network that is not in the zoo, or do not fit one another.
+    """
+    layers = {name.rpartition(".")[0] for name in tensors}
+    if known := layers & UNUSABLE.keys():
+        raise Unusable(UNUSABLE[min(known)])
+    found = [one for one in PUBLISHERS if one.layout == layout and one.mark in tensors]
+    if not found:
+        return tensors, [], None
+    [publisher] = found
+    renamed, indices = {}, _indices(layers)
+    for name, value in tensors.items():
+        layer, _, variable = name.rpartition(".")
+        name = f"{_layer(layer, publisher.layers, indices)}.{variable}"
+        if name in renamed:
+            raise Unusable(f"has {name!r} twice, under names of {publisher.whose} and of torchvision.")
+        renamed[name] = value
+    changes = [f"names of {publisher.whose} turned into torchvision's"]
+    if publisher.epsilon:
+        renamed, count = _folded(renamed, publisher.epsilon)
+        changes.append(f"{count} biases and an epsilon of {publisher.epsilon:g} folded into the norms")
+    if publisher.first:
+        first = f"{publisher.first}.weight"
+        if first not in renamed or renamed[first].ndim != 4:
+            raise Unusable(f"is damaged: it has no {first!r} of four dimensions, the kernel that sees the picture.")
+        renamed[first] = renamed[first][:, :, ::-1]
+        changes.append("channels of the first kernel reversed, for RGB: the file wants BGR")
+    return renamed, changes, publisher
+
+
+def _layer(name: str, patterns: dict[str, str], indices: dict[str, int]) -> str:
+    """The name here of one layer."""
+    for pattern, here in patterns.items():
+        if match := re.fullmatch(pattern, name):
+            numbers = {group: _number(group, text) for group, text in match.groupdict().items()}
+            return here.format(index=indices.get(name), **numbers)
+    return name
+
+
+def _number(group: str, text: str) -> int:
+    number = int(text) if text.isdigit() else ord(text) - ord("a") + 1
+    return number - 1 if group in ("stage", "block") else number
+
+
+def _indices(layers: set[str]) -> dict[str, int]:
+    """torchvision's index of `block3_conv2` among a VGG's features: two a convolution, with its ReLU, one a pool."""
+    found = sorted((int(match[1]), int(match[2])) for name in layers if (match := re.fullmatch(VGG, name)))
+    per_block = Counter(block for block, _ in found)
+    before = {block: sum(2 * per_block[b] + 1 for b in per_block if b < block) for block in per_block}
+    return {f"block{block}_conv{conv}": before[block] + 2 * (conv - 1) for block, conv in found}
+
+
+def _folded(tensors, epsilon):
+    """Without the biases before norms, and how many these were: (x + b - mean) is (x - (mean - b))."""
+    tensors, count = dict(tensors), 0
+    for norm in [name.removesuffix(".running_mean") for name in tensors if name.endswith(".running_mean")]:
+        conv = re.sub(r"bn(\d)$", r"conv\1", norm).replace("downsample.1", "downsample.0")
+        mean, variance = tensors[f"{norm}.running_mean"], tensors.get(f"{norm}.running_var")
+        bias = tensors.pop(f"{conv}.bias", None)
+        if bias is not None:
+            if bias.shape != mean.shape:  # NumPy would spread one over the other
+                raise Unusable(f"is damaged: the bias of {conv!r} has shape {bias.shape}, its norm's {mean.shape}.")
+            tensors[f"{norm}.running_mean"] = mean - bias
+            count += 1
+        if variance is not None:
+            wider = variance.astype("float64") + (epsilon - EPSILON)
+            tensors[f"{norm}.running_var"] = wider.astype(variance.dtype)
+    return tensors, count

@@ -1,0 +1,210 @@
+"""Pickles read without pickle: a small machine that builds tables of tensors and can do nothing else.
+
+`torch.save` writes pickles, and `pickle.load` runs whatever a pickle names. The machine here knows the three
+dozen opcodes that a table of tensors needs, calls only the functions of `GLOBALS`, and spends time and memory
+in proportion to the length of the pickle. Tensors come out as records: their data lie elsewhere in the file.
+"""
+
+import pickletools
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from types import FunctionType
+from typing import BinaryIO
+
+import ml_dtypes
+import numpy as np
+
+from transferkit.weights.errors import Unusable
+
+# ResNet-152 takes some 35,000 opcodes; the limit keeps a hostile pickle to seconds and about 100 MB.
+MOST_OPCODES = 1_000_000
+WHOLE_MODULE = "holds a whole module: save its state_dict() instead."
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """`numel` elements that begin at element `first` of the run of data called `key`."""
+
+    key: Hashable
+    dtype: np.dtype
+    first: int
+    numel: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A view of a storage, as the pickle has it and not checked yet; offset and stride count elements."""
+
+    storage: object
+    offset: object
+    size: object
+    stride: object
+
+
+@dataclass(slots=True)
+class Parameter:
+    """A `torch.nn.Parameter` of the tar format: its tensor is known only once its state is set."""
+
+    data: Tensor | None = None
+
+
+def _ordered(pairs=()):
+    table = {}
+    _fill(table, pairs)
+    if pairs:
+        pairs.clear()  # used up: a pickle cannot have the same list copied again and again
+    return table
+
+
+def _tensor(storage, offset, size, stride, *_):
+    return Tensor(storage, offset, size, stride)
+
+
+def _unwrapped(tensor, *_):
+    return tensor
+
+
+def _parameter(tensor=None, *_):
+    return Parameter(tensor)
+
+
+def _ignored(*_):
+    return None
+
+
+DTYPES = {
+    "Double": np.dtype("<f8"),
+    "Float": np.dtype("<f4"),
+    "Half": np.dtype("<f2"),
+    "BFloat16": np.dtype(ml_dtypes.bfloat16),
+    "Long": np.dtype("<i8"),
+    "Int": np.dtype("<i4"),
+    "Short": np.dtype("<i2"),
+    "Char": np.dtype("i1"),
+    "Byte": np.dtype("u1"),
+    "Bool": np.dtype("?"),
+}
+
+# Every name that a pickle may use, as `module name`, and what stands for it here.
+GLOBALS = {
+    "collections OrderedDict": _ordered,
+    "torch._utils _rebuild_tensor": _tensor,
+    "torch._utils _rebuild_tensor_v2": _tensor,
+    "torch._utils _rebuild_parameter": _unwrapped,
+    "torch._utils _rebuild_parameter_with_state": _unwrapped,
+    "torch.nn.parameter Parameter": _parameter,
+    "torch Size": _unwrapped,
+    "torch device": _ignored,
+    **{f"torch {dtype.name}": dtype for dtype in DTYPES.values()},
+    **{
+        f"{module} {stem}{kind}": dtype
+        for module in ("torch", "torch.cuda")
+        for stem, dtype in DTYPES.items()
+        for kind in ("Storage", "Tensor")
+    },
+}
+
+
+def load(stream: BinaryIO, persistent_load: Callable[[object], object] | None = None) -> object:
+    """Return the object of the pickle at the stream's position, and leave the stream right after it.
+
+    Args:
+        stream: a file, `BytesIO` or `mmap`.
+        persistent_load: what to make of a persistent id, torch's references to data outside the pickle.
+
+    Raises:
+        Unusable: the pickle asks for more than a table of tensors needs.
+        Exception: any that lists, dicts and pickletools raise on a damaged pickle.
+    """
+    stack, marks, memo = [], [], {}
+    for step, (opcode, value, _) in enumerate(pickletools.genops(stream)):
+        if step == MOST_OPCODES:
+            raise Unusable(f"holds a pickle of more than {MOST_OPCODES:,} opcodes: no network needs that.")
+        match opcode.name:
+            case "BINPUT" | "LONG_BINPUT":
+                memo[value] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[value])
+            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
+                stack.append(value)
+            case "BINUNICODE" | "BINSTRING" | "SHORT_BINSTRING":
+                stack.append(value)
+            case "NONE" | "NEWTRUE" | "NEWFALSE":
+                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode.name])
+            case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT":
+                stack.append({"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}[opcode.name]())
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                count = int(opcode.name[-1])
+                stack[-count:] = [tuple(stack[-count:])]
+            case "MARK":
+                marks.append(stack)
+                stack = []
+            case "TUPLE" | "APPENDS" | "SETITEMS":
+                items, stack = stack, marks.pop()
+                _gather(opcode.name, stack, items)
+            case "APPEND":
+                _gather("APPENDS", stack, [stack.pop()])
+            case "SETITEM":
+                item = stack.pop()
+                _gather("SETITEMS", stack, [stack.pop(), item])
+            case "GLOBAL":
+                stack.append(_named(value))
+            case "REDUCE" | "NEWOBJ":
+                arguments = stack.pop()
+                stack.append(_called(stack.pop(), arguments))
+            case "BUILD":
+                state = stack.pop()
+                _build(stack[-1], state)
+            case "BINPERSID" if persistent_load:
+                stack.append(persistent_load(stack.pop()))
+            case "PROTO":
+                pass
+            case "STOP":
+                return stack.pop()
+            case other:
+                raise Unusable(f"holds the pickle opcode {other}, which a table of tensors does not need.")
+
+
+def _gather(kind, stack, items):
+    """What TUPLE, APPENDS and SETITEMS do with the items since the mark."""
+    if kind == "TUPLE":
+        stack.append(tuple(items))
+    elif kind == "APPENDS" and isinstance(stack[-1], list):
+        stack[-1].extend(items)
+    elif kind == "SETITEMS" and isinstance(stack[-1], dict):
+        _fill(stack[-1], zip(items[::2], items[1::2], strict=True))
+    else:
+        raise Unusable(f"is damaged: its pickle has {kind} on a {type(stack[-1]).__name__}.")
+
+
+def _fill(table, pairs):
+    for key, value in pairs:
+        # Only keys that are hashed at once: nested tuples that share parts take for ever.
+        if not isinstance(key, str | int) or key in table:
+            raise Unusable(f"is damaged: its pickle has a key twice, or a {type(key).__name__} as key.")
+        table[key] = value
+
+
+def _named(text):
+    if text.startswith("torch.nn.modules"):
+        raise Unusable(WHOLE_MODULE)
+    if text not in GLOBALS:
+        name = text.replace(" ", ".")
+        raise Unusable(f"asks for {name!r}, which no state dict needs: save only the model's state_dict().")
+    return GLOBALS[text]
+
+
+def _called(function, arguments):
+    # The only functions on the stack are those of GLOBALS. Seven arguments are the most that torch writes;
+    # the bound keeps a pickle from having the same long tuple copied again and again.
+    if not isinstance(function, FunctionType) or not isinstance(arguments, tuple) or len(arguments) > 8:
+        raise Unusable(f"is damaged: its pickle calls a {type(function).__name__}.")
+    return function(*arguments)
+
+
+def _build(target, state):
+    """Set an object's state: a tensor for the tar format's parameters, `_metadata` of no use for tables."""
+    if isinstance(target, Parameter) and isinstance(state, tuple) and isinstance(state[0], Tensor):
+        target.data = state[0]
+    elif not isinstance(target, dict | Parameter):
+        raise Unusable(f"is damaged: its pickle sets the state of a {type(target).__name__}.")
