@@ -228,7 +228,7 @@ def damaged():
     return {
         "empty": (b"", "the file is empty"),
         "garbage": (b"hello, world", "no picture format that is known"),
-        "page": (b"<html><body>404</body></html>", "no picture format that is known"),
+        "page": (b"<html><body>404</body></html>", "it is an HTML page, not a picture"),
         "cut": (jpeg[: len(jpeg) // 2], "image file is truncated"),
         "endless": (jpeg[:-2], "image file is truncated"),
         "head": (b"\xff\xd8\xff", "no picture format that is known"),

@@ -41,7 +41,7 @@ def test_pillow_opens_files_in_one_place():
 def test_postscript_never_starts_a_program(tmp_path, monkeypatch):
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("it was started"))
     path = write(tmp_path / "a.png", EPS)
-    assert look(path).reason == why_unreadable(path) == formats.UNKNOWN
+    assert look(path).reason == why_unreadable(path) == "it is PostScript, not a picture"
     assert not formats.is_picture(write(tmp_path / "a.eps", EPS))
 
 

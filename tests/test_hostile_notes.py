@@ -6,7 +6,9 @@ import shutil
 import zipfile
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from transferkit import models
 from transferkit.features.extract_job import extract_to
@@ -72,6 +74,24 @@ def test_features_without_bound(features, tmp_path, packed):
         archive.writestr("features.npy", body, zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED)
     with pytest.raises(ValueError, match="f.npz holds no features that can be read"):
         load_features(tmp_path / "f.npz")
+
+
+def test_parquet_without_bound(tiny, listing, tmp_path):
+    """Sixty million bytes of text, which are one text in a dictionary."""
+    extract_to(tmp_path / "f.parquet", FeatureSpec(tiny, "none", size=32), listing)
+    assert len(load_features(tmp_path / "f.parquet")) == 24
+    good = parquet.read_table(tmp_path / "f.parquet")
+    rows = pa.array(np.zeros(20_000, "int32"))
+    for kind in (pa.string(), None):
+        texts = pa.DictionaryArray.from_arrays(rows, pa.array(["x" * 1000]))
+        texts = texts.cast(kind) if kind else texts
+        columns = dict.fromkeys(("path", "label", "split"), texts)
+        columns |= {"features": good["features"].combine_chunks().take(rows)}
+        bomb = pa.table(columns).replace_schema_metadata({b"transferkit": good.schema.metadata[b"transferkit"]})
+        parquet.write_table(bomb, tmp_path / "f.parquet", compression="zstd")
+        assert (tmp_path / "f.parquet").stat().st_size < 100_000
+        with pytest.raises(ValueError, match="unpacks to more than a hundred times its size"):
+            load_features(tmp_path / "f.parquet")
 
 
 NOTES = {

@@ -103,8 +103,13 @@ def test_builders_in_python_are_sources(root, pets, tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "damage", "said"),
     [
-        ("*train.tfrecord*", lambda path: path.write_bytes(path.read_bytes()[:-9]), "its records or classes of train"),
-        ("*train.tfrecord*", lambda path: path.unlink(), "its records or classes of train"),
+        ("*train.tfrecord*", lambda path: path.write_bytes(path.read_bytes()[:-9]), "it is cut short or damaged"),
+        (
+            "*train.tfrecord*",
+            lambda path: path.write_bytes(path.read_bytes()[:-9] + bytes(9)),
+            "its records or classes",
+        ),
+        ("*train.tfrecord*", lambda path: path.unlink(), "No such file or directory"),
         ("label.labels.txt", lambda path: path.write_text("cat"), "its records or classes of train"),
         ("features.json", lambda path: path.write_text(""), "its features.json is missing or damaged"),
         ("features.json", lambda path: path.unlink(), "its features.json is missing or damaged"),

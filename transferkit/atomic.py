@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import io
 import json
 import os
 import shutil
@@ -9,34 +10,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from transferkit import bounded
+
 ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a file name need not be UTF-8
 FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))  # a disk, a quota, a limit on one file
 
 
-def read(path: str | os.PathLike):
+def read(path: str | os.PathLike, most: int = bounded.MOST_BYTES):
     """What `write` wrote: the rows of a `.csv` as dicts, the content of a `.json`, the text of any other file.
 
+    Args:
+        most: bytes that it may have.
+
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is larger.
         ValueError: it is no JSON, or a row has other columns than the first line names.
     """
-    kind = Path(path).suffix
-    with open(path, newline="" if kind == ".csv" else None, **ENCODING) as file:
-        if kind == ".csv":
-            return _rows(file, path)
-        return json.load(file) if kind == ".json" else file.read()
+    kind, data = Path(path).suffix, bounded.read_bytes(path, most)
+    if kind == ".json":
+        return bounded.from_json(data.decode(**ENCODING))
+    with io.TextIOWrapper(io.BytesIO(data), newline="" if kind == ".csv" else None, **ENCODING) as file:
+        return _rows(file, path) if kind == ".csv" else file.read()
 
 
 def _rows(file, path) -> list[dict[str, str]]:
-    rows = csv.DictReader(file)
+    lines, rows = csv.reader(file), []
     try:
-        found = [(rows.line_num, row) for row in rows]
+        names = next(lines, [])
+        for cells in filter(None, lines):
+            if len(cells) != len(names):  # said at once: each row would get a cell for every name
+                raise ValueError(f"{path}, line {lines.line_num}: expected {len(names)} columns.")
+            rows.append(dict(zip(names, cells, strict=True)))
     except csv.Error as error:
-        raise ValueError(f"{path}, line {rows.line_num}: {error}.") from None
-    for line, row in found:
-        if None in row or None in row.values():
-            raise ValueError(f"{path}, line {line}: expected {len(rows.fieldnames)} columns.")
-    return [row for _, row in found]
+        raise ValueError(f"{path}, line {lines.line_num}: {error}.") from None
+    return rows
 
 
 def utf8(path: str) -> str:

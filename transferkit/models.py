@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from transferkit import adopt, atomic, zoo
+from transferkit import adopt, atomic, bounded, zoo
 from transferkit.lookup import UnknownName, known, nearest
 from transferkit.network import Network, at_size, copied, cut_at, for_use, with_channels, with_head
 from transferkit.pixels import CONVENTIONS, Pixels
@@ -21,6 +21,7 @@ from transferkit.weights.imagenet import class_names, unnamed
 from transferkit.weights.portable_keras import make_portable
 
 NOTE, FORMAT = "transferkit.json", 1  # the extra member of a .keras file: what Keras has no place for
+MOST_OF_NOTE = 10_000_000  # bytes, nearly all of them the names of classes
 
 
 def create(
@@ -234,7 +235,7 @@ def _note(path: Path) -> dict | None:
         with zipfile.ZipFile(path) as archive:
             if NOTE not in archive.namelist():
                 return None
-            note = json.loads(archive.read(NOTE))
+            note = bounded.from_json(bounded.member(archive, NOTE, MOST_OF_NOTE))
         if note["format"] != FORMAT:
             raise ValueError(f"has format {note['format']}, expected {FORMAT}: a newer transferkit wrote it")
         pixels = {key: tuple(value) if isinstance(value, list) else value for key, value in note["pixels"].items()}

@@ -14,6 +14,8 @@ from transferkit.pixels import CONVENTIONS, FITS, sides
 
 AUTO = "auto"  # as base: the best by a probe of those whose weights are here
 BY_RULE = None  # a knob left at this is chosen by `rules.choose`, which says why
+MOST_BYTES = 100_000  # of a recipe's file: ours have 20,000 at the most
+MOST_OF_LINE = 5_000  # characters: of `a.a.a...` tomllib's time grows with the square
 
 
 def knob(default, help, *, choices=None, low=None, high=None, like=None, numbers=None):
@@ -305,10 +307,16 @@ def load(path: str | os.PathLike, start: Recipe | None = None) -> Recipe:
     Raises:
         ValueError: the file is no TOML, or a part, knob or value is not known.
     """
+    text = atomic.read(path, MOST_BYTES).removeprefix("\ufeff")
+    longest = max(map(len, text.split("\n")))
+    if longest > MOST_OF_LINE:
+        raise ValueError(f"{path} is not a recipe: it has a line of {longest:,} characters.")
     try:
-        content = tomllib.loads(atomic.read(path).removeprefix("\ufeff"))
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is not a recipe: {error}.") from None
+    except RecursionError:
+        raise ValueError(f"{path} is not a recipe: it is nested too deeply.") from None
     recipe, parts = start or Recipe(), {part.name: part.type for part in fields(Recipe)}
     for part, knobs in content.items():
         pick(parts, part, f"part of the recipe {path}")

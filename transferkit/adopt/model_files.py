@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import keras
 
-from transferkit import atomic
+from transferkit import atomic, bounded
 from transferkit.adopt import keras2_graph, keras3_h5, saved_model, variable_loading, weight_budget
 from transferkit.adopt.conversion import adopted
 from transferkit.adopt.graph import Unfit, check_is_float
@@ -94,7 +94,7 @@ def _archive(path: Path):
         missing = [member for member in MEMBERS if member not in archive.namelist()]
         if missing:
             raise Unfit(f"is no file of a Keras model: it lacks {missing[0]}.")
-        config, about = (json.loads(archive.read(member)) for member in MEMBERS[:2])
+        config, about = (bounded.from_json(bounded.member(archive, member)) for member in MEMBERS[:2])
         room = weight_budget.within(archive.getinfo(MEMBERS[2]).file_size)
         if not _text(about.get("keras_version", "3")).startswith("2"):
             with room, _explained(config):

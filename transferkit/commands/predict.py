@@ -2,11 +2,12 @@
 
 import itertools
 import os
+import re
 import sys
 
 import click
 
-from transferkit import trust
+from transferkit import bounded, trust
 from transferkit.commands import options, prediction_output
 from transferkit.pixels import CONVENTIONS
 
@@ -27,9 +28,10 @@ from transferkit.pixels import CONVENTIONS
     help="Of the answer.  [default: by --out; else table]",
 )
 @click.option("--out", type=click.Path(dir_okay=False), help="A file for the answer, in place of standard output.")
+@click.option("--spreadsheet", is_flag=True, help="In CSV, put ' before cells that a spreadsheet takes for a formula.")
 @click.option("--strict", is_flag=True, help="Exit status 1 where a picture could not be read.")
 @options.as_json
-def command(network, sources, weights, pixels, fit, trusted, top, form, out, strict, as_json, **knobs):
+def command(network, sources, weights, pixels, fit, trusted, top, form, out, spreadsheet, strict, as_json, **knobs):
     """Classify pictures with a run folder, a classifier of probe, a network's name, or a Keras model's file.
 
     \b
@@ -43,6 +45,8 @@ def command(network, sources, weights, pixels, fit, trusted, top, form, out, str
     if trusted:
         trust.allow(network)
     form, sources = prediction_output.format_of(form, out, as_json), _sources(sources)
+    if spreadsheet and form != "csv":
+        raise click.UsageError("--spreadsheet is for CSV: give --format csv, or --out with the suffix .csv.")
     top = top or prediction_output.TOP[form]
     if network.endswith(".skops"):
         if weights != "imagenet" or pixels or fit or knobs["classes"]:
@@ -51,7 +55,7 @@ def command(network, sources, weights, pixels, fit, trusted, top, form, out, str
         rows = _by_pipeline(network, sources, top, knobs)
     else:
         rows = _by_network(network, sources, weights, pixels, fit, top, knobs)
-    prediction_output.give(rows, form, top, out)
+    prediction_output.give(rows, form, top, out, spreadsheet=spreadsheet)
     return int(strict and any(row["error"] for row in rows))
 
 
@@ -59,14 +63,21 @@ def _sources(words: tuple[str, ...]) -> list[str]:
     """What was named, `-` being the paths on standard input; `UsageError` where nothing of it is there."""
     sources = []
     for word in words:
-        given = sys.stdin.buffer.read() if word == "-" else b""
-        lines = given.split(b"\0") if b"\0" in given else given.splitlines()
-        sources += [os.fsdecode(line) for line in lines if line] if word == "-" else [word]
+        sources += _from_stdin() if word == "-" else [word]
     if not sources:
         raise click.UsageError("Standard input named no pictures: expected a path on each line.")
     if not any(map(_is_there, sources)):
         options.source(sources[0])
     return sources
+
+
+def _from_stdin() -> list[str]:
+    try:
+        given = bounded.read_stream(sys.stdin.buffer)
+    except OSError as error:
+        raise OSError(f"Standard input cannot be read: {error}.") from None
+    ends = rb"[^\0]+" if b"\0" in given else rb"[^\r\n]+"
+    return [os.fsdecode(line[0]) for line in re.finditer(ends, given)]
 
 
 def _is_there(source: str) -> bool:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,6 +14,8 @@ from transferkit.commands import options
 
 FORMATS = ("table", "csv", "jsonl", "parquet")
 TOP = {"table": 3, "csv": 1, "parquet": 1, "jsonl": 5, "json": 5}  # labels of each picture where --top is not given
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
 
 
 def format_of(form: str | None, out: str | None, as_json: bool) -> str:
@@ -35,14 +38,19 @@ def format_of(form: str | None, out: str | None, as_json: bool) -> str:
     return form
 
 
-def give(rows: list[dict], form: str, top: int, out: str | None):
-    """Print the rows of `evaluation.predict.predict`, or write them to a file."""
+def give(rows: list[dict], form: str, top: int, out: str | None, *, spreadsheet: bool = False):
+    """Print the rows of `evaluation.predict.predict`, or write them to a file.
+
+    Args:
+        spreadsheet: the cells of a CSV are made harmless; see `harmless`.
+    """
+    change = harmless if spreadsheet else None
     if form == "table":
         show(rows)
     elif form == "json":
         options.answer(rows)
     elif not out:
-        sys.stdout.write(_text(rows, form, top))
+        sys.stdout.write(_text(rows, form, top, change))
     else:
         from transferkit import atomic
         from transferkit.console import say
@@ -50,7 +58,7 @@ def give(rows: list[dict], form: str, top: int, out: str | None):
         if form == "parquet":
             atomic.write(out, lambda partial: _write_parquet(_flat(rows, top), partial))
         else:
-            text = _text(rows, form, top).encode(**atomic.ENCODING)
+            text = _text(rows, form, top, change).encode(**atomic.ENCODING)
             atomic.write(out, lambda partial: partial.write_bytes(text))
         say(f"{out}: {len(rows):,} pictures")
 
@@ -83,14 +91,19 @@ def _flat(rows: list[dict], top: int) -> list[dict]:
     return lines
 
 
-def _text(rows: list[dict], form: str, top: int) -> str:
-    """The answer as CSV or as lines of JSON."""
+def harmless(cell):
+    """A cell that no spreadsheet takes for a formula, by an apostrophe before it, as OWASP advises."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell
+
+
+def _text(rows: list[dict], form: str, top: int, change: Callable | None = None) -> str:
+    """The answer as CSV, each cell changed by a function perhaps, or as lines of JSON."""
     if form == "jsonl":
         return "".join(f"{json.dumps(row)}\n" for row in rows)
     lines, file = _flat(rows, top), io.StringIO()
     writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({name: change(cell) for name, cell in line.items()} if change else line for line in lines)
     return file.getvalue()
 
 

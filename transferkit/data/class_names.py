@@ -3,8 +3,8 @@
 import re
 from dataclasses import replace
 from itertools import zip_longest
-from pathlib import Path
 
+from transferkit import bounded
 from transferkit.data.sources.folder_walk import natural
 from transferkit.lookup import UnknownName
 from transferkit.network import Network
@@ -13,6 +13,7 @@ from transferkit.recipe import Model
 ORDERS = {"keras": str, "natural": natural}  # sort keys; Keras' image_dataset_from_directory sorts folders as text
 FILE = "--classes FILE, the name of each output on a line of its own"
 MOST = 12
+MOST_BYTES = 10_000_000  # of a list of classes
 NUMBERED = re.compile(r"(\d+)(?:\s*[:,;]\s*|\s+)(\S.*)")  # a line of Teachable Machine's labels.txt: `0 cat`
 
 
@@ -60,18 +61,22 @@ def read(path: str) -> tuple[str, ...]:
     """The names in a text file, one a line; where each has its number before it, as `0 cat`, that is their order.
 
     Raises:
+        OSError: it cannot be read, or is larger than a list of classes.
         ValueError: it is not text, a line between others is empty, or a name is there twice.
     """
     try:
-        names = [line.strip() for line in Path(path).read_text("utf-8-sig").rstrip().split("\n")]
+        text = bounded.read_bytes(path, MOST_BYTES).decode("utf-8-sig")
+        names = [line.strip() for line in text.rstrip().split("\n")]
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a text file in UTF-8: expected the name of a class on each line.") from None
     if "" in names:
         raise ValueError(f"{path}, line {names.index('') + 1}: expected the name of a class, not an empty line.")
     names = _numbered(names) or names
+    seen = set()
     for number, name in enumerate(names, start=1):
-        if name in names[: number - 1]:
+        if name in seen:
             raise ValueError(f"{path}, line {number}: {name!r} is there twice, expected a name for each output.")
+        seen.add(name)
     return tuple(names)
 
 

@@ -5,10 +5,12 @@ What follows the colon is the name that the picture had before it was packed, fo
 
 import os
 import re
-import stat
+
+from transferkit.bounded import check_regular, check_size, open_at_once
 
 MOST_BYTES = 200_000_000  # of a picture's file
-_RANGE = re.compile(r"(?s)(.*?\.tfrecord)#(\d+)\+(\d+)(?::(.*))?")
+SUFFIX = ".tfrecord"
+_RANGE = re.compile(rf"(?s)(.*?{re.escape(SUFFIX)})#(\d+)\+(\d+)(?::(.*))?")
 
 
 def spell(shard: str, offset: int, length: int, name: str) -> str:
@@ -18,6 +20,11 @@ def spell(shard: str, offset: int, length: int, name: str) -> str:
 
 def is_range(path: str) -> bool:
     return _RANGE.fullmatch(path) is not None
+
+
+def is_shard(name: str) -> bool:
+    """Whether a range of a file of this name can be spelled: one of two suffixes would be cut at the first."""
+    return name.endswith(SUFFIX) and name.count(SUFFIX) == 1
 
 
 def file_of(path: str) -> str:
@@ -41,18 +48,11 @@ def read_bytes(path: str) -> bytes:
     """
     found = _RANGE.fullmatch(path)
     file = found[1] if found else path
-    _check_regular(os.stat(file))  # before it is opened: of some devices that alone does something
-    number = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(number, "rb") as opened:
-        facts = os.fstat(number)
-        _check_regular(facts)
+    check_regular(os.stat(file))  # before it is opened: of some devices that alone does something
+    with open(open_at_once(file), "rb") as opened:
+        facts = os.fstat(opened.fileno())
+        check_regular(facts)
         size = int(found[3]) if found else facts.st_size
-        if size > MOST_BYTES:
-            raise OSError(f"it has {size:,} bytes, and {MOST_BYTES:,} are the most that is read")
+        check_size(size, MOST_BYTES)
         opened.seek(int(found[2]) if found else 0)
         return opened.read(size)  # of no size, as in /proc, nothing: they might be read without end
-
-
-def _check_regular(facts: os.stat_result):
-    if not stat.S_ISREG(facts.st_mode):
-        raise OSError("it is a folder" if stat.S_ISDIR(facts.st_mode) else "it is no file")

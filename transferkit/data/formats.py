@@ -31,8 +31,25 @@ FORMATS = {
 }
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 UNKNOWN = "no picture format that is known"
+LOOKED_AT = 1000  # bytes of what is no picture
 UNCERTAIN = "damaged"  # of what one decoder refuses and another reads, or what could be read again later
 HEIF = re.compile(rb"(?s)....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)")  # the beginnings of HEIC and HEIF files
+# what files that are called pictures hold in their place, by their beginnings
+OTHERS = {
+    rb"%PDF-": "a PDF",
+    rb"PK\x03\x04|PK\x05\x06": "a zip archive",
+    rb"\x7fELF|MZ": "a program",
+    rb"(?s)....ftyp": "a video",
+    rb"(?s)\x1aE\xdf\xa3|RIFF....AVI |\x00\x00\x01[\xba\xb3]|FLV": "a video",
+    rb"(?s)ID3|RIFF....WAVE|OggS|fLaC": "sound",
+    rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|(?s:.{257}ustar)": "a packed file",
+    rb"%!PS|\xc5\xd0\xd3\xc6": "PostScript",
+    rb"8BPS": "a file of Photoshop",
+    rb"\x89HDF|SQLite format 3": "a file of data",
+    rb"version https://git-lfs": "a pointer of Git LFS, in place of which `git lfs pull` gets the file",
+    rb"(?is)\s*(<\?xml.*?>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg.*?>\s*)?<svg\b": "an SVG",
+    rb"(?is)\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body)\b": "an HTML page",
+}
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -129,7 +146,9 @@ def _unknown(data: bytes) -> str:
         )
     if data.startswith(TIFF):
         return "a TIFF picture that is damaged, or whose kind of pixels is not read"
-    return UNKNOWN
+    head = data[:LOOKED_AT].removeprefix(b"\xef\xbb\xbf")
+    what = next((what for beginning, what in OTHERS.items() if re.match(beginning, head)), "")
+    return f"it is {what}, not a picture" if what else UNKNOWN
 
 
 def reason(error: Exception) -> str:

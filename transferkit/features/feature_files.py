@@ -162,9 +162,26 @@ def _from_npz(path: Path) -> Features:
 
 def _from_parquet(files: list[Path]) -> Features:
     note = json.loads(parquet.read_schema(files[0]).metadata[b"transferkit"])
-    tables = [parquet.read_table(file) for file in files]
+    tables = [_table(file) for file in files]
     columns = _joined([_columns(table, note) | {"features": _vectors(table, note)} for table in tables])
     return Features(**columns, classes=tuple(note["classes"]), note=note)
+
+
+def _table(path: Path) -> pa.Table:
+    """A Parquet file, some rows at a time: one value that stands for a billion rows takes a few bytes there."""
+    tables, size = [], 0
+    with parquet.ParquetFile(path) as file:
+        plain = pa.schema(map(_expanded, file.schema_arrow))
+        for batch in file.iter_batches(batch_size=1024):
+            tables.append(pa.Table.from_batches([batch]).cast(plain))
+            size += tables[-1].nbytes
+            if size > PACKED * path.stat().st_size:
+                raise ValueError("it unpacks to more than a hundred times its size")
+    return pa.concat_tables(tables) if tables else plain.empty_table()
+
+
+def _expanded(field: pa.Field) -> pa.Field:
+    return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
 
 
 def _vectors(table: pa.Table, note: dict) -> np.ndarray:

@@ -12,15 +12,22 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from skops import io
 
-from transferkit import atomic
+from transferkit import atomic, bounded
 from transferkit.console import warn
 from transferkit.features.extraction import extract
 from transferkit.features.extractor import FeatureExtractor
 from transferkit.features.feature_files import Features
 from transferkit.features.spec import other_features
+from transferkit.lookup import shown
 
 TRUSTED = ["transferkit.FeatureExtractor", "transferkit.FineTuner"]  # public names: files outlive where a class is
 MODULES_OF_0_1 = ("transferkit.features.extractor", "transferkit.training.classifier")
+
+TIMES_UNPACKED, MORE_UNPACKED = 20, 2**26  # what a file may unpack to: so many times its size, and so many bytes
+LEARNT = {
+    "FeatureExtractor": {"identity_": str},
+    "FineTuner": {"classes_": np.ndarray, "metrics_": dict, "_saved": bytes},
+}
 
 
 def save_pipeline(pipeline: Pipeline, path: str | os.PathLike):
@@ -45,12 +52,14 @@ def load_pipeline(path: str | os.PathLike):
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}: expected a file of `transferkit probe --out`.")
     try:
+        bounded.check_unpacked(path, TIMES_UNPACKED, MORE_UNPACKED)
         data = _with_public_names(path.read_bytes())
         others = sorted(set(io.get_untrusted_types(data=data)) - set(TRUSTED))
         if not others:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 pipeline = io.loads(data, trusted=TRUSTED)
+                _check_attributes(pipeline)
     except Exception as error:  # whatever zipfile, json and skops raise on a damaged file
         said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ValueError(f"{path} cannot be read: {said}.") from error
@@ -79,6 +88,24 @@ def _with_public_names(data: bytes) -> bytes:
                 renamed = json.dumps(json.loads(schema, object_hook=public))
                 new.writestr(member, renamed if member == "schema.json" else old.read(member))
     return made.getvalue()
+
+
+def _check_attributes(pipeline):
+    """Raise `ValueError` if an estimator of ours has what we never give it: an attribute may hide a method."""
+    steps = [step for _, step in pipeline.steps] if isinstance(pipeline, Pipeline) else [pipeline]
+    for one in steps:
+        name = type(one).__name__
+        if f"{type(one).__module__}.{name}" not in TRUSTED:
+            continue
+        found, learnt, words = vars(one), LEARNT[name], one.get_params(deep=False)
+        strange = sorted(set(found) - set(learnt) - set(words))
+        if strange:
+            raise ValueError(f"its {name} has an attribute {shown(strange[0])}, which is none of ours")
+        for attribute, kind in (learnt | {"base": str, "weights": str}).items():
+            if attribute in found and not isinstance(found[attribute], kind):
+                raise ValueError(f"the {attribute} of its {name} is of type {type(found[attribute]).__name__}")
+        if name == "FeatureExtractor":
+            one.spec()
 
 
 def classify(pipeline: Pipeline, paths: Sequence[str], *, top: int = 5) -> list[dict]:

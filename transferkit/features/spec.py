@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from transferkit import zoo
+from transferkit import recipe, zoo
 from transferkit.console import silenced
-from transferkit.lookup import UnknownName, known, nearest, pick
-from transferkit.pixels import FITS, sides
+from transferkit.lookup import UnknownName, known, nearest
 from transferkit.weights.catalogue import is_file, weight_set
 from transferkit.weights.fetch import fetch
 
@@ -67,18 +66,14 @@ class FeatureSpec:
             raise ValueError(f"layer must be the name of one layer or more, not {self.layer!r}.")
         if len(set(self.layer)) < len(self.layer):
             raise ValueError(f"layer holds a name twice: {', '.join(self.layer)}.")
-        if self.pool not in POOLS:
+        if not isinstance(self.pool, str) or self.pool not in POOLS:
             raise UnknownName(f"No pooling is called {self.pool!r}.{nearest(POOLS, str(self.pool))}{known(POOLS)}")
         if self.pool == "none" and len(self.layer) > 1:
             raise ValueError("pool 'none' leaves maps of several shapes: name one layer, or take 'flatten'.")
         if self.crops not in (1, 5):
             raise ValueError(f"crops must be 1 (the centre) or 5 (the corners too), not {self.crops!r}.")
-        if self.size is not None:
-            sides(self.size)
-        if self.channels is not None and (not isinstance(self.channels, int) or self.channels < 1):
-            raise ValueError(f"channels must be a whole number of at least 1, or None, not {self.channels!r}.")
-        if self.fit is not None:
-            pick(FITS, self.fit, "fit")
+        for name in ("size", "channels", "fit"):
+            recipe.check(name, getattr(self, name))
 
     @property
     def views(self) -> int:

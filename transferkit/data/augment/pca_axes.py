@@ -1,13 +1,14 @@
 """The principal axes of RGB over many pictures: ImageNet's, or fitted to the user's own."""
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from transferkit import atomic
+from transferkit import atomic, bounded
+
+MOST_BYTES = 100_000  # of a file of axes
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,7 @@ def load(path: str | os.PathLike) -> Axes:
         ValueError: it holds something else.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+        content = bounded.from_json(bounded.read_bytes(path, MOST_BYTES))
         values, vectors = np.array(content["values"], "float64"), np.array(content["vectors"], "float64")
         right = values.shape == (3,) and vectors.shape == (3, 3)
         right = (

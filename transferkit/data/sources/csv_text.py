@@ -4,8 +4,10 @@ import csv
 import io
 import re
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
+from transferkit import bounded
 from transferkit.console import say, warn
 from transferkit.data.formats import SUFFIXES
 
@@ -13,6 +15,8 @@ Rows = list[tuple[int, dict[str, str]]]  # line number, cell by column
 DELIMITERS = ",;\t|"
 UNNAMED = "column"  # and its number: what a column without a name is called
 LOOKED_AT = 20  # lines, to find the delimiter
+MOST_CELLS = 20_000_000  # of all rows together: 4 GB of memory or so
+MOST_OF_LINE = 1_000_000  # characters
 # `a picture.jpg 17`: a name that ends in a picture's suffix, spaces, and a label
 PAIR = re.compile(rf"\s*(?P<name>.+?(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))}))[ \t]+(?P<label>\S.*?)\s*", re.I)
 
@@ -24,12 +28,12 @@ def read_table(path: Path) -> tuple[list[str], Rows]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it has no rows, two columns of one name, or a quote that is never closed.
+        ValueError: it has no rows, two columns of one name, a quote that is never closed, or more cells than are read.
+        OSError: it cannot be read, or is larger than a list of pictures.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}: expected a CSV file with a column of pictures.")
-    text = _text(path)
-    lines = io.StringIO(text, newline="").readlines()
+    lines = _lines(path)
     skipped, delimiter = _start(lines)
     records = _records(path, lines, skipped, delimiter)
     if not records:
@@ -44,6 +48,7 @@ def read_table(path: Path) -> tuple[list[str], Rows]:
         raise ValueError(f"{path} has two columns called {twice[0]!r}: rename one of them.")
     if not rows:
         raise ValueError(f"{path} holds no rows: expected a line of column names and a line for each picture.")
+    _check_cells(path, len(rows) * len(kept))  # each row gets a cell for every column
     table = [(line, {names[at]: cells[at] if at < len(cells) else "" for at in kept}) for line, cells in rows]
     return [names[place] for place in kept], table
 
@@ -58,20 +63,43 @@ def unnamed(header: list[str]) -> bool:
     return all(re.fullmatch(rf"{UNNAMED} \d+", name) for name in header)
 
 
-def _text(path: Path) -> str:
-    """The file's text: UTF-8 or UTF-16, by its mark or by its zeros, else Windows-1252, which is said."""
-    data = path.read_bytes()
+def _lines(path: Path) -> list[str]:
+    """The file's lines, with their ends: of UTF-8 or UTF-16, by its mark or by its zeros, else of Windows-1252, which
+    is said."""
+    data = bounded.read_bytes(path)
+    with io.TextIOWrapper(io.BytesIO(data), _encoding(path, data), "replace", newline="") as file:
+        lines = list(islice(file, MOST_CELLS + 1))
+    _check_cells(path, len(lines))
+    longest = max(range(len(lines)), key=lambda place: len(lines[place]), default=0)
+    if lines and len(lines[longest]) > MOST_OF_LINE:
+        raise ValueError(
+            f"{path}, line {longest + 1} has {len(lines[longest]):,} characters, and {MOST_OF_LINE:,} are the most "
+            "that is read: is it a list of pictures?"
+        )
+    return lines
+
+
+def _encoding(path: Path, data: bytes) -> str:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", "replace")
+        return "utf-16"
     zeros = [data[start:2000:2].count(0) for start in (0, 1)]  # high bytes of Latin letters
     if max(zeros) > 0.4 * len(data[0:2000:2]) > 2.5 * min(zeros):
-        return data.decode("utf-16-be" if zeros[0] > zeros[1] else "utf-16-le", "replace")
+        return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
     try:
-        return data.decode("utf-8-sig")
+        data.decode("utf-8-sig")
+        return "utf-8-sig"
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         warn(f"{path} is no UTF-8 (line {line}) and is read as Windows-1252; save it as UTF-8 if names look wrong.")
-        return data.decode("cp1252", "replace")
+        return "cp1252"
+
+
+def _check_cells(path: Path, count: int):
+    if count > MOST_CELLS:
+        raise ValueError(
+            f"{path} has more than {MOST_CELLS:,} cells, which are the most that is read: leave out columns that are "
+            "not needed, or split the list."
+        )
 
 
 def _start(lines: list[str]) -> tuple[int, str]:
@@ -104,10 +132,11 @@ def _records(path: Path, lines: list[str], skipped: int, delimiter: str) -> list
             raise ValueError(f"{path}, line {damaged}: expected the name of a picture, a space and a label.")
         return [(number, [line["name"], line["label"]]) for number, line in kept]
     reader = csv.reader(lines[skipped:], delimiter=delimiter, skipinitialspace=True)
-    records, last = [], 0
+    records, last, count = [], 0, 0
     try:
         for cells in reader:
-            before, last = last, reader.line_num
+            before, last, count = last, reader.line_num, count + len(cells)
+            _check_cells(path, count)
             if any(cell.strip() for cell in cells):
                 records.append((skipped + last, cells))
         if records and last > before + 1:

@@ -185,6 +185,8 @@ def kind_of(data: str) -> str:
         if Path(data).suffix.lower() in listing.LISTS:
             return "manifest"
         raise ValueError(f"{data} is a file, but no {', '.join(listing.LISTS)}: {FORMS}.")
+    if not os.path.isdir(data):
+        raise ValueError(f"{data} is a pipe or a device: {FORMS}.")
     return "shards" if (Path(data) / shards.INDEX).is_file() else "folder"
 
 

@@ -13,6 +13,7 @@ from transferkit.data import file_ranges
 from transferkit.data.grouping import by_pattern
 from transferkit.data.listing import Listing, from_names
 from transferkit.data.sources.folder_walk import below, common_folder
+from transferkit.lookup import shown
 
 INDEX = "shards.json"
 FORMAT = "transferkit shards 1"
@@ -125,9 +126,10 @@ def find_parts(folder: str | os.PathLike, group_by: str = "") -> dict[str, Listi
         if index["format"] != FORMAT:
             raise ValueError(f"its format is {index['format']!r}, not {FORMAT!r}")
         sizes, columns = index["sizes"], index["parts"]
-        parts = {name: _listing(folder, columns[name]) for name in ("train", "val", "test") if name in columns}
+        parts = {name: _listing(folder, columns[name], sizes) for name in ("train", "val", "test") if name in columns}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{folder / INDEX} cannot be used ({error}): pack the pictures again.") from None
+        said = str(error).rstrip(".") if isinstance(error, ValueError) else "it is no index of ours"
+        raise ValueError(f"{folder / INDEX} cannot be used ({said}): pack the pictures again.") from None
     for name, size in sizes.items():
         found = (folder / name).stat().st_size if (folder / name).is_file() else None
         if found != size:
@@ -140,6 +142,23 @@ def find_parts(folder: str | os.PathLike, group_by: str = "") -> dict[str, Listi
     }  # fmt: skip
 
 
-def _listing(folder: Path, columns: dict) -> Listing:
+def _listing(folder: Path, columns: dict, sizes: dict[str, int]) -> Listing:
+    """The pictures of a part; `ValueError` unless each lies in a shard of the folder: an index may say anything."""
+    _check_columns(columns, sizes)
     places = zip(columns["shard"], columns["offset"], columns["length"], columns["name"], strict=True)
     return from_names([file_ranges.spell(str(folder / shard), *place) for shard, *place in places], columns["class"])
+
+
+def _check_columns(columns: dict, sizes: dict[str, int]):
+    """Raise `ValueError` at the first value that is none of ours."""
+    for shard, size in sizes.items():
+        if os.path.basename(shard) != shard or not file_ranges.is_shard(shard) or type(size) is not int:
+            raise ValueError(f"it names a shard {shown(shard)} of {shown(str(size))} bytes")
+    kinds = {"shard": str, "offset": int, "length": int, "class": str, "name": str}
+    for row, values in enumerate(zip(*(columns[name] for name in kinds), strict=True), start=1):
+        for (name, kind), value in zip(kinds.items(), values, strict=True):
+            if type(value) is not kind:  # True would do for a number
+                raise ValueError(f"picture {row:,} has the {name} {shown(str(value))}")
+        shard, offset, length = values[:3]
+        if offset < 0 or length < 0 or offset + length > sizes.get(shard, -1):
+            raise ValueError(f"picture {row:,} is not in its shard {shown(shard)}")

@@ -1,7 +1,6 @@
 """Pictures of TensorFlow Datasets: prepared data on this machine, written once as files. Nothing is downloaded."""
 
 import hashlib
-import json
 import os
 import re
 from contextlib import suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 from transferkit import atomic
 from transferkit.console import say, silenced, track
 from transferkit.data.listing import Listing, from_names
+from transferkit.data.sources import tfds_checks
 from transferkit.data.sources.folder_layout import SPLIT_NAMES
 from transferkit.lookup import UnknownName, nearest
 from transferkit.weights.fetch import home
@@ -39,13 +39,13 @@ def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
         import tensorflow_datasets as tfds
 
     root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or tfds.core.constants.DATA_DIR).expanduser().absolute()
-    prepared = _prepared(root, said["name"], said["version"], tfds)
-    builder = _opened(prepared, tfds)
+    source = _prepared(root, said["name"], said["version"], tfds)
+    builder = _opened(source, tfds)
     wanted = _splits(builder, said["split"])
     image, label = _features(builder, tfds)
     # two folders may hold different data of one name, and one folder other data than yesterday
-    key = hashlib.sha256(os.fsencode(prepared) + (prepared / "dataset_info.json").read_bytes()).hexdigest()[:12]
-    folder = home() / "data" / "tfds" / said["name"] / f"{prepared.name}-{key}"
+    key = hashlib.sha256(os.fsencode(source) + (source / "dataset_info.json").read_bytes()).hexdigest()[:12]
+    folder = home() / "data" / "tfds" / said["name"] / f"{source.name}-{key}"
     parts = {}
     for name, split in wanted.items():
         readable = re.sub(r"[^\w.]+", "_", split)[:40]  # the same of train[:50%] and train[50%:]
@@ -94,26 +94,23 @@ def _prepared(root: Path, name: str, version: str | None, tfds) -> Path:
     )
 
 
-def _opened(prepared: Path, tfds):
+def _opened(folder: Path, tfds):
     """The builder of a prepared folder.
 
     Raises:
-        ValueError: one of its files of facts is missing or damaged.
+        ValueError: one of its files of facts is missing, damaged, or names a class that is none of TFDS's.
     """
-    for name in ("dataset_info.json", "features.json"):
-        try:
-            json.loads((prepared / name).read_bytes())
-        except (OSError, ValueError):
-            raise _damaged(prepared, f"its {name} is missing or damaged") from None
+    if why := tfds_checks.wrong_facts(folder, tfds):
+        raise _damaged(folder, why)
     try:
-        return tfds.builder_from_directory(str(prepared))
+        return tfds.builder_from_directory(str(folder))
     except Exception as error:  # of whatever kind TFDS's parsers raise
         why = f"its dataset_info.json or features.json is damaged or of a TFDS other than {tfds.__version__}"
-        raise _damaged(prepared, why) from error
+        raise _damaged(folder, why) from error
 
 
-def _damaged(prepared: Path, why: str) -> ValueError:
-    return ValueError(f"The TFDS data in {prepared} cannot be read, {why}: prepare it again, or copy it again.")
+def _damaged(folder: Path, why: str) -> ValueError:
+    return ValueError(f"The TFDS data in {folder} cannot be read, {why}: prepare it again, or copy it again.")
 
 
 def _splits(builder, split: str | None) -> dict[str, str]:
@@ -182,10 +179,13 @@ def _copy(builder, split: str, image: str, label: str, place: Path, tfds):
     """Write a split's pictures and `pictures.csv`, all of them or no folder."""
     from tensorflow import errors
 
+    if why := tfds_checks.wrong_records(builder, [term.split("[")[0] for term in split.split("+")]):
+        raise _damaged(Path(builder.data_dir), why)
     try:
         with suppress(FileExistsError), atomic.filled(place) as partial:
-            skip = {image: tfds.decode.SkipDecoding()}
-            examples = builder.as_dataset(split=split, decoders=skip, shuffle_files=False)
+            # of the others none is decoded: they may be of any kind and size
+            wanted = tfds.decode.PartialDecoding([image, label], {image: tfds.decode.SkipDecoding()})
+            examples = builder.as_dataset(split=split, decoders=wanted, shuffle_files=False)
             _write(examples, builder, split, image, label, partial)
     except (ValueError, AssertionError, IndexError, errors.OpError):
         # TensorFlow's own words are of nodes and devices
