@@ -182,7 +182,7 @@ def test_a_fit_that_is_not_known(finished, tiny, pets, cli):
         UnknownName, match=re.escape("fit must be one of crop, squash, pad, not 'squish'. Did you mean 'squash'?")
     ):
         Recipe().override(fit="squish")
-    with pytest.raises(UnknownName, match="No fit is called 'pat'. Did you mean 'pad'?"):
+    with pytest.raises(UnknownName, match="fit must be one of crop, squash, pad, not 'pat'. Did you mean 'pad'"):
         tk.FeatureExtractor(tiny, fit_mode="pat").fit()
     with pytest.raises(UnknownName, match="No fit is called 'corp'. Did you mean 'crop'?"):
         with_fit(finished.network, "corp")

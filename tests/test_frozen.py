@@ -7,6 +7,7 @@ from conftest import QUICK
 
 import transferkit as tk
 from transferkit import models
+from transferkit.data import view_cache
 from transferkit.data.augment import augmentation
 from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation import predict
@@ -181,9 +182,7 @@ def test_too_large_for_memory_and_disk(tiny, splits, tmp_path, monkeypatch, caps
     network = models.load(tiny, "none")
     freezing.release(network, "last-stage")
     part, _ = freezing.divided(network.model)
-    monkeypatch.setattr(
-        frozen_features.shutil, "disk_usage", lambda folder: frozen_features.shutil._ntuple_diskusage(9, 0, 9)
-    )
+    monkeypatch.setattr(view_cache.shutil, "disk_usage", lambda folder: view_cache.shutil._ntuple_diskusage(9, 0, 9))
     ways = {"what": "train", "lost": {}, "folder": tmp_path, "memory": 0.0}
     assert frozen_features.computed(part, splits.train, Pixels().at(32), **ways) is None
     assert "runs in every epoch" in capsys.readouterr().err
