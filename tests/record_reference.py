@@ -45,7 +45,7 @@ def from_torchvision(name: str) -> dict:
     torchvision = load_torchvision()
     network = torchvision.models.get_model(name, weights=None, **OPTIONS.get(name, {}))
     row = zoo.variant(name)
-    sizes = SQUARE if row.fixed else ANY
+    sizes = SQUARE if zoo.has_fixed_size(name) else ANY
     sizes = [(n, max(height, row.minimum), max(width, row.minimum)) for n, height, width in sizes]
     return of_torch(network, TORCHVISION_PIXELS, sizes)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from conftest import cut_short
 from keras import layers as L
-from transferkit.data.sources.resolve import find_splits
 
 import transferkit as tk
 from transferkit import models
+from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.metrics import report
 from transferkit.evaluation.predict import outputs_of
 from transferkit.network import layers_inside, with_head

@@ -1,5 +1,7 @@
 """Tensors go where their names say, in the order that the layer wants, all or none."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from transferkit import models, zoo
 from transferkit.network import with_head
 from transferkit.pixels import Pixels
 from transferkit.weights.assign import assign, fit, like, tensor_names
+from transferkit.weights.publishers import Publisher
 from transferkit.weights.weight_files import Weights, read
 
 
@@ -130,14 +133,17 @@ def test_the_wrong_network_is_named(resnet18, classes):
 
 def test_networks_that_the_shapes_do_not_tell(resnet18):
     tensors, networks = shapes_of("resnet50"), ("resnet50_paper", "resnet101_paper")
+    publisher = Publisher("theirs", "", "torch", {}, networks=networks, difference="where the first 1x1 has the stride")
     cases = [({}, "resnet50_paper or resnet101_paper"), (tensors, "resnet50_paper")]
     for held, names in cases:
         with pytest.raises(ValueError, match=f"^x.h5 does not fit resnet18: it is for {names}, where the first 1x1"):
-            fit(resnet18, Weights(held, "torch", networks=networks), source="x.h5")
+            fit(resnet18, Weights(held, "torch", publisher=publisher), source="x.h5")
 
 
-def test_heads_for_training_are_left_out(resnet18):
-    tensors = shapes_of("resnet18")
+def test_heads_for_training_are_left_out(resnet18, monkeypatch):
+    tensors, heads = shapes_of("resnet18"), {"aux2": 0.3, "aux1": 0.3}
+    row = dataclasses.replace(zoo.variant("resnet18"), auxiliary_heads=heads)
+    monkeypatch.setitem(zoo.variants(), "resnet18", row)
     more = {f"{head}.fc.{kind}": np.zeros(2) for head in ("aux1", "aux2") for kind in ("weight", "bias")}
     loaded = fit(resnet18, Weights(tensors | more, "torch", ("state_dict unwrapped",)), source="x.pth")
     assert loaded == ("102/102 tensors loaded", "state_dict unwrapped", "aux1, aux2 left out: heads for training")

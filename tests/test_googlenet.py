@@ -12,8 +12,9 @@ from transferkit import zoo
 from transferkit.lookup import UnknownName
 from transferkit.pixels import CONVENTIONS
 from transferkit.weights.assign import assign
-from transferkit.zoo.googlenet import LOSS_WEIGHTS, STAGES
+from transferkit.zoo.googlenet import STAGES, VARIANTS
 
+WEIGHTS = VARIANTS["googlenet"].loss_weights
 BOTH = pytest.mark.parametrize("name", ["googlenet", "googlenet_paper"])
 
 
@@ -84,17 +85,17 @@ def test_three_losses(name):
     model = build(f"{name}(aux=true)", size=96, classes=10)
     model.compile(
         keras.optimizers.SGD(0.001),
-        loss={output: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for output in LOSS_WEIGHTS},
-        loss_weights=LOSS_WEIGHTS,
+        loss={output: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for output in WEIGHTS},
+        loss_weights=WEIGHTS,
     )
-    images, labels = pictures(4, 96, 96), dict.fromkeys(LOSS_WEIGHTS, np.arange(4))
+    images, labels = pictures(4, 96, 96), dict.fromkeys(WEIGHTS, np.arange(4))
     history = model.fit(images, labels, epochs=3, verbose=0).history
     assert history["loss"][0] == pytest.approx(1.6 * math.log(10), rel=1e-5)  # kernels of zero: no opinion yet
     assert history["loss"][-1] < history["loss"][0]
     found = model.evaluate(images, labels, verbose=0, return_dict=True)
-    parts = {output: found[f"{output}_loss"] for output in LOSS_WEIGHTS}
+    parts = {output: found[f"{output}_loss"] for output in WEIGHTS}
     assert len(set(parts.values())) == 3
-    assert found["loss"] == pytest.approx(sum(LOSS_WEIGHTS[output] * loss for output, loss in parts.items()), rel=1e-5)
+    assert found["loss"] == pytest.approx(sum(WEIGHTS[output] * loss for output, loss in parts.items()), rel=1e-5)
 
 
 @BOTH

@@ -82,7 +82,7 @@ def test_torchvision(torch, name, container, tmp_path):
     """A file of its own initial weights, the norms' statistics moved by one step of training."""
     torch.manual_seed(0)
     options = {"transform_input": True, "init_weights": False} if name == "googlenet" else {}
-    size = (224, 224) if zoo.variant(name).fixed else (64, 75)
+    size = (224, 224) if zoo.has_fixed_size(name) else (64, 75)
     images, path = pictures(2, *size), tmp_path / "weights.pth"
     network = load_torchvision().models.get_model(name, weights=None, **options)
     torch_logits(network.train(), images, *TORCHVISION_PIXELS)

@@ -1,5 +1,6 @@
 """Training from scratch: recipes by name, rates by batch, and what papers did to a network before they trained it."""
 
+import dataclasses
 import json
 import re
 from functools import partial
@@ -168,8 +169,9 @@ def halfway(x, num_classes, *, aux):
 @pytest.fixture
 def aux(monkeypatch):
     """The network in the table, its heads for training on."""
-    pixels, knobs = Pixels(crop=32, resize=37), {"aux": (False, True)}
-    monkeypatch.setitem(zoo.variants(), "halfway", Variant(halfway, "fc", 0, 0, 16, pixels, knobs=knobs))
+    knobs, heads = {"aux": (False, True)}, {"aux2": 0.3, "aux1": 0.3}
+    row = Variant(halfway, "fc", 0, 0, 16, Pixels(crop=32, resize=37), knobs=knobs, auxiliary_heads=heads)
+    monkeypatch.setitem(zoo.variants(), "halfway", dataclasses.replace(row, fixed_with=("aux", True)))
     return "halfway(aux=true)"
 
 

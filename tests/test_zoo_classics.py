@@ -22,7 +22,7 @@ from transferkit.pixels import Pixels
 from transferkit.weights.assign import assign, tensor_names
 
 CLASSICS = [name for name in zoo.variants() if name.startswith(("alexnet", "zfnet", "vgg", "lenet", "allcnn"))]
-FIXED = [name for name in CLASSICS if zoo.variant(name).fixed]
+FIXED = [name for name in CLASSICS if zoo.has_fixed_size(name)]
 
 
 def build(name, size=None):

@@ -81,12 +81,12 @@ def load(base: str | os.PathLike, weights: str | os.PathLike = "imagenet", *, pi
 
 
 def to_train(base: str, weights: str, *, pixels: str = "", size: int | str | None = None) -> Network:
-    """The same with its heads for training, where it has any: the output of its model is a dict of logits then.
+    """The same with its auxiliary heads, where it has any: the output of its model is a dict of logits then.
 
-    The weights may be those of a smaller network that it grows from, a deeper VGG from `vgg11`.
+    The weights may be those of a smaller network that it grows from (`Variant.grows_from`).
 
     Args:
-        size: fresh weights of a network that is tied to a size are made for this one.
+        size: size of the pictures, for fresh weights of a network with a fixed size.
     """
     return _loaded(base, weights, pixels, size=size, give=grow)
 
@@ -136,7 +136,7 @@ def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str 
     if weights == "none":
         count = num_classes or row.classes
         model = zoo.build(name, pixels=pixels, num_classes=count, size=size)
-        return Network(model, pixels, class_names(count), row.head, f"{name} (fresh)", minimum=zoo.minimum(name))
+        return _zoo_network(name, model, pixels, class_names(count), "fresh")
     classes = None
     if is_file(weights):
         path, source = Path(weights), weights
@@ -147,16 +147,25 @@ def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str 
         chosen = weight_set(bare, weights)
         path, pixels, source = fetch(chosen), chosen.pixels, chosen.tag
     file = weight_files.read(path)
-    if file.pixels:  # the publisher's names tell what its networks were fed
-        pixels = CONVENTIONS[file.pixels]
+    if file.publisher and file.publisher.pixels:
+        pixels = CONVENTIONS[file.publisher.pixels]
     kernel = file.tensors.get(f"{row.head}.weight")
     count = 1 if kernel is None else kernel.shape[0 if file.layout == "torch" else -1]
     model = zoo.build(name, pixels=pixels, num_classes=count)
     loaded = give(model, file, source=str(path), head=row.head)
     rgb = dataclasses.replace(pixels, repeat=False)
     classes = () if kernel is None else classes or class_names(count)
-    network = Network(model, rgb, classes, row.head, f"{name} ({source})", loaded, zoo.minimum(name))
-    return with_channels(network, pixels.channels)
+    return with_channels(_zoo_network(name, model, rgb, classes, source, loaded), pixels.channels)
+
+
+def _zoo_network(
+    name: str, model: keras.Model, pixels: Pixels, classes: tuple[str, ...], source: str, loaded: tuple[str, ...] = ()
+) -> Network:
+    """The record of a network of the zoo; `source` says where its weights are from."""
+    row = zoo.variant(name)
+    loss_weights = row.loss_weights if isinstance(model.output, dict) else {}
+    facts = {"minimum": zoo.minimum_size(name), "loss_weights": loss_weights}
+    return Network(model, pixels, classes, row.head, f"{name} ({source})", loaded, **facts)
 
 
 def save(network: Network, path: Path):

@@ -1,7 +1,8 @@
 """A Keras model and what Keras has no place for, and the changes that keep the rest of it as it is."""
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -10,6 +11,8 @@ from transferkit.lookup import UnknownName, known, nearest
 from transferkit.pixels import Pixels, sides, spelled
 from transferkit.weights.imagenet import unnamed
 from transferkit.zoo.layers import two_pixels
+
+LOGITS = "logits"  # the output of the network itself, where the model has auxiliary heads too
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Network:
         minimum: least side of a picture in pixels.
         doubt: of a foreign model, that it does not show where its classifier begins, a sentence without its end; it has
             no classes then.
+        loss_weights: where the model has auxiliary heads for training, so that its output is a dict of logits: their
+            weights in the loss by name, `LOGITS` first; else empty.
     """
 
     model: keras.Model
@@ -37,6 +42,7 @@ class Network:
     loaded: tuple[str, ...] = ()
     minimum: int = 1
     doubt: str = ""
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def named(self) -> bool:
@@ -184,7 +190,8 @@ def for_use(network: Network) -> Network:
     model = network.model
     if not isinstance(model.output, dict):
         return network
-    return dataclasses.replace(network, model=keras.Model(model.input, model.output["logits"], name=model.name))
+    bare = keras.Model(model.input, model.output[LOGITS], name=model.name)
+    return dataclasses.replace(network, model=bare, loss_weights={})
 
 
 def at_size(network: Network, size: int | str) -> Network:

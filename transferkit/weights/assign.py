@@ -17,7 +17,6 @@ TORCH_NAMES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-HEADS = "aux1.", "aux2."  # of GoogLeNet, for training alone
 BLOCK = 32  # elements of the last axis copied at a time
 PASSED = "Dropout", "Identity", "Activation", "ReLU"  # what may stand between a flattened map and a dense layer
 GROWN = "grown from"  # so begins what `grow` says of a network that is larger than its weights
@@ -42,23 +41,30 @@ def fit(model, weights: Weights, *, source: str, head: str = "") -> tuple[str, .
     Raises:
         ValueError: the file does not fit the network; nothing is assigned then.
     """
-    if weights.networks and model.name not in weights.networks:
-        fitting = [name for name in like(weights.tensors, weights.layout) if name in weights.networks]
-        raise ValueError(
-            f"{source} does not fit {model.name}: it is for {' or '.join(fitting or weights.networks)},"
-            " where the first 1x1 convolution of a block has the stride."
-        )
-    absent = [head for head in HEADS if not any(layer.name.startswith(head) for layer in model.layers)]
-    tensors = {name: value for name, value in weights.tensors.items() if not name.startswith(tuple(absent))}
-    left = [head for head in absent if any(name.startswith(head) for name in weights.tensors)]
+    publisher = weights.publisher
+    if publisher and publisher.networks and model.name not in publisher.networks:
+        fitting = [name for name in like(weights.tensors, weights.layout) if name in publisher.networks]
+        expected = " or ".join(fitting or publisher.networks)
+        raise ValueError(f"{source} does not fit {model.name}: it is for {expected}, {publisher.difference}.")
+    row = zoo.variants().get(model.name)
+    heads = sorted(row.auxiliary_heads) if row else []
+    absent = [head for head in heads if not any(layer.name.startswith(f"{head}.") for layer in model.layers)]
+    tensors = _without_heads(weights.tensors, absent)
+    left = [head for head in absent if any(name.startswith(f"{head}.") for name in weights.tensors)]
     has_head = not head or any(name.startswith(f"{head}.") for name in tensors)
     body = None if has_head else {layer.name for layer in model.layers} - {head}
     count = assign(model, tensors, weights.layout, source=source, only=body)
     words = ["it has no classifier"] * (not has_head)
-    words += [f"{', '.join(left).replace('.', '')} left out: heads for training"] if left else []
+    words += [f"{', '.join(left)} left out: heads for training"] if left else []
     # every torch file of a network with norms has them, so saying so tells nothing
     changes = [change for change in weights.changes if COUNTS not in change]
     return f"{count}/{len(model.weights)} tensors loaded", *changes, *words
+
+
+def _without_heads(tensors: dict, heads) -> dict:
+    """The tensors that are not of auxiliary heads."""
+    prefixes = tuple(f"{head}." for head in heads)
+    return {name: value for name, value in tensors.items() if not name.startswith(prefixes)}
 
 
 def grow(model, weights: Weights, *, source: str, head: str = "") -> tuple[str, ...]:
@@ -204,9 +210,10 @@ def _misfit(model, tensors: dict, layout: str, source: str, reason: str) -> str:
 
 def like(tensors: dict, layout: str) -> list[str]:
     """The networks of the zoo that have as many parameters as the tensors, the classifiers left out on both sides."""
-    total = sum(value.size for name, value in tensors.items() if not name.startswith(HEADS) and ".running_" not in name)
 
     def fits(row):
+        own = _without_heads(tensors, row.auxiliary_heads)
+        total = sum(value.size for name, value in own.items() if ".running_" not in name)
         kernel, bias = tensors.get(f"{row.head}.weight"), tensors.get(f"{row.head}.bias")
         if kernel is None or kernel.ndim < 2 or bias is None:
             return False

@@ -47,6 +47,7 @@ class Publisher:
         first: the kernel that sees the picture, where the file wants it as BGR.
         pixels: a key of `transferkit.pixels.CONVENTIONS`.
         networks: the only ones that the weights are for, where others have the same tensors.
+        difference: how these networks differ from the others, the end of a sentence.
     """
 
     whose: str
@@ -57,8 +58,10 @@ class Publisher:
     first: str | None = None
     pixels: str | None = None
     networks: tuple[str, ...] = ()
+    difference: str = ""
 
 
+STRIDE_FIRST = "where the first 1x1 convolution of a block has the stride"
 PUBLISHERS = (
     Publisher("timm's VGG", "pre_logits.fc1.weight", "torch", TIMM_VGG),
     Publisher("keras.applications' VGG", "block1_conv1.weight", "keras", KERAS_VGG, None, "features.0", "caffe"),
@@ -71,6 +74,7 @@ PUBLISHERS = (
         first="conv1",
         pixels="caffe",
         networks=("resnet50_paper", "resnet101_paper", "resnet152_paper"),
+        difference=STRIDE_FIRST,
     ),
     Publisher(
         "keras.applications' ResNet50 of 2015",
@@ -81,6 +85,7 @@ PUBLISHERS = (
         first="conv1",
         pixels="caffe",
         networks=("resnet50_paper",),
+        difference=STRIDE_FIRST,
     ),
 )
 # Files that no network here can use, by a layer of theirs, and why.

@@ -13,7 +13,7 @@ from transferkit.weights import hdf5
 from transferkit.weights.errors import Unusable, worded
 from transferkit.weights.keras2_weights import is_keras2, read_keras2
 from transferkit.weights.keras3_weights import read_keras3
-from transferkit.weights.publishers import translated
+from transferkit.weights.publishers import Publisher, translated
 from transferkit.weights.torch_files import ZIP, mapped, read_torch, zip_members
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -32,16 +32,13 @@ class Weights:
             read-only views of it.
         layout: "torch", with kernels as (outputs, inputs, height, width), or "keras", (height, width, inputs, outputs).
         changes: what was left out, taken off or converted, for a person.
-        pixels: the convention that the names tell, a key of `transferkit.pixels.CONVENTIONS`; None where they tell
-            none.
-        networks: the only ones that the weights are for, where others have the same tensors; empty where any may.
+        publisher: whose file it is, where the names show it; None for torchvision's own names.
     """
 
     tensors: dict[str, np.ndarray]
     layout: str
     changes: tuple[str, ...] = ()
-    pixels: str | None = None
-    networks: tuple[str, ...] = ()
+    publisher: Publisher | None = None
 
 
 def read(path: str | Path) -> Weights:
@@ -75,10 +72,7 @@ def read(path: str | Path) -> Weights:
         if not tensors:
             raise Unusable("holds no variables: expected the weights of a model that is built.")
         tensors, converted, publisher = translated(tensors, layout)
-    changes = (*changes, *converted)
-    if publisher is None:
-        return Weights(tensors, layout, changes)
-    return Weights(tensors, layout, changes, publisher.pixels, publisher.networks)
+    return Weights(tensors, layout, (*changes, *converted), publisher)
 
 
 def _keras(source):

@@ -73,22 +73,25 @@ def build(name: str, *, pixels: Pixels, num_classes: int, size: int | str | None
     import keras
 
     row, knobs = variant(name), _knobs(name)
-    if size is not None and min(sides(size)) < minimum(name):
-        raise UnknownName(f"{name} needs pictures of at least {minimum(name)} pixels, not {size}.")
-    hidden = knobs.get("aux") or (row.fixed and not knobs.get("convolutional_head"))  # dense layers before the last
-    shape = sides(size or row.size) if hidden else (None, None)
+    if size is not None and min(sides(size)) < minimum_size(name):
+        raise UnknownName(f"{name} needs pictures of at least {minimum_size(name)} pixels, not {size}.")
+    shape = sides(size or row.size) if row.has_fixed_size(knobs) else (None, None)
     scale = [1 / std for std in pixels.std]
     offset = [-mean / std for mean, std in zip(pixels.mean, pixels.std, strict=True)]
     pictures = keras.Input((*shape, len(scale)), name="pictures")
     # Rescaling, not Normalization: the constants of the latter become inputs of an ONNX export
     x = keras.layers.Rescaling(scale, offset, dtype="float32", name="pixels")(pictures)
-    return keras.Model(pictures, row.network(x, num_classes, **knobs), name=_bare(name))
+    return keras.Model(pictures, row.build_logits(x, num_classes, **knobs), name=_bare(name))
 
 
-def minimum(name: str) -> int:
-    """Least side of a picture in pixels. Dense layers that became convolutions need the whole of their kernel."""
-    row = variant(name)
-    return row.size if _knobs(name).get("convolutional_head") else row.minimum
+def minimum_size(name: str) -> int:
+    """Minimum size of a picture in pixels, for a network spelled with its knobs."""
+    return variant(name).minimum_size(_knobs(name))
+
+
+def has_fixed_size(name: str) -> bool:
+    """Whether a network, spelled with its knobs, takes pictures of one size only."""
+    return variant(name).has_fixed_size(_knobs(name))
 
 
 def _knobs(name: str) -> dict:

@@ -132,7 +132,9 @@ def torchvision(x, num_classes, *, activation, dropout, convolutional_head):
 
 
 KNOBS = {"activation": ("relu", "tanh"), "dropout": 0.5, "convolutional_head": (False, True)}
-_row = partial(Variant, features=4096, minimum=63, fixed=True, knobs=KNOBS)
+# the hidden dense layers need one size of pictures; as convolutions they need at least the native size
+SIZE_RULES = {"fixed_with": ("convolutional_head", False), "minimum_with": {"convolutional_head": 224}}
+_row = partial(Variant, features=4096, minimum=63, knobs=KNOBS, **SIZE_RULES)
 VARIANTS = {
     "alexnet": _row(torchvision, "classifier.6", 61_100_840, 714_188_480),
     "alexnet_paper": _row(paper, "classifier.fc8", 60_965_224, 724_406_816, pixels=PIXELS),

@@ -7,8 +7,8 @@ response normalisation, pools that round their size up, Xavier's kernels and bia
 torchvision's names.
 
 Knobs: `inception` is figure 2b or, naive, 2a; `activation`; `dropout`, before the classifier; `aux` is the form for
-training, of three outputs that count by `LOSS_WEIGHTS` (section 5): `keras.Model(model.input, model.output["logits"])`
-is the network for use. Its heads have hidden dense layers, so it takes pictures of one size.
+training, with three outputs, as in section 5: `keras.Model(model.input, model.output["logits"])` is the network for
+inference. Its auxiliary heads have hidden dense layers, so it takes pictures of one size.
 """
 
 from functools import partial
@@ -30,8 +30,8 @@ STAGES = (
     },
     {"5a": (256, 160, 320, 32, 128, 128), "5b": (384, 192, 384, 48, 128, 128)},
 )
-HEADS = {"4a": "aux1", "4d": "aux2"}  # the module an auxiliary head looks at
-LOSS_WEIGHTS = {"logits": 1.0, "aux2": 0.3, "aux1": 0.3}
+HEADS = {"4a": "aux1", "4d": "aux2"}  # the auxiliary head that takes the output of a module
+HEAD_WEIGHTS = {"aux2": 0.3, "aux1": 0.3}  # in the loss
 
 
 def normed(x, filters, kernel, stride=1, *, act, name):
@@ -136,14 +136,14 @@ def network(x, num_classes, *, unit, large, respond, last_pool, aux_pool, activa
         x = layers.mark(x, f"stage{stage}")
     x = layers.Dropout(dropout, name="drop")(layers.pooled(x))
     logits = layers.head(x, num_classes, name="fc")
-    return {"logits": logits, "aux2": heads["aux2"], "aux1": heads["aux1"]} if aux else logits
+    return {"logits": logits, **{name: heads[name] for name in HEAD_WEIGHTS}} if aux else logits
 
 
 KNOBS = {"activation": ("relu", "tanh"), "inception": ("reduced", "naive"), "dropout": 0.2, "aux": (False, True)}
 TORCHVISION = partial(network, unit=normed, large=3, respond=unchanged, last_pool=halved, aux_pool=adaptive)
 respond = partial(layers.local_response_norm, alpha=1e-4 / 5, k=1.0)  # Caffe divides alpha by the window
 PAPER = partial(network, unit=biased, large=5, respond=respond, last_pool=overlapping, aux_pool=averaged)
-_row = partial(Variant, head="fc", features=1024)
+_row = partial(Variant, head="fc", features=1024, fixed_with=("aux", True), auxiliary_heads=HEAD_WEIGHTS)
 VARIANTS = {
     "googlenet": _row(
         TORCHVISION,

@@ -18,7 +18,7 @@ from itertools import count
 
 from transferkit.pixels import CONVENTIONS
 from transferkit.zoo import layers
-from transferkit.zoo.alexnet import KNOBS, PIXELS, classifier, unit
+from transferkit.zoo.alexnet import KNOBS, PIXELS, SIZE_RULES, classifier, unit
 from transferkit.zoo.variant import Variant
 
 # sides of the kernels, a group a block
@@ -89,7 +89,7 @@ def grown(blocks):
 
 def _row(blocks, params, multiply_adds, pixels=CONVENTIONS["torch"], convolve=plain, std=None, respond=False):
     build = partial(network, blocks=blocks, convolve=convolve, respond=respond, std=std)
-    row = partial(Variant, build, NAMES[-1], params, multiply_adds, 4096, pixels, minimum=32, fixed=True, knobs=KNOBS)
+    row = partial(Variant, build, NAMES[-1], params, multiply_adds, 4096, pixels, minimum=32, knobs=KNOBS, **SIZE_RULES)
     deeper = convolve is plain and blocks is not A
     return row(grows_from="vgg11", grown=grown(blocks)) if deeper else row()
 

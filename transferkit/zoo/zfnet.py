@@ -9,7 +9,7 @@ Knobs: `widths=b` is the wider net of table 2, 512-1024-512 maps in the last thr
 """
 
 from transferkit.zoo import layers
-from transferkit.zoo.alexnet import KNOBS, NAMES, PIXELS, classifier, unit, whole
+from transferkit.zoo.alexnet import KNOBS, NAMES, PIXELS, SIZE_RULES, classifier, unit, whole
 from transferkit.zoo.variant import Variant
 
 WIDTHS = {"a": (384, 384, 256), "b": (512, 1024, 512)}
@@ -48,7 +48,7 @@ VARIANTS = {
         4096,
         PIXELS,
         minimum=47,
-        fixed=True,
         knobs={"widths": tuple(WIDTHS)} | KNOBS,
+        **SIZE_RULES,
     )
 }
