@@ -15,7 +15,8 @@ from transferkit import models
 from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.metrics import report
 from transferkit.evaluation.predict import outputs_of
-from transferkit.network import layers_inside, with_head
+from transferkit.keras_internals import flatten_layers
+from transferkit.network import with_head
 from transferkit.training import run_job
 from transferkit.training.fitting.fit_phase import checkpoints
 
@@ -190,5 +191,5 @@ def test_wrapped_layers_of_mixed_precision_are_float32_in_the_network(tmp_path):
     models.save(network, tmp_path / "saved.keras")
     with zipfile.ZipFile(tmp_path / "saved.keras") as archive:
         assert b"float16" not in archive.read("config.json")
-    inside = [inner for layer in network.model.layers for inner in layers_inside(layer)]
+    inside = [inner for layer in network.model.layers for inner in flatten_layers(layer)]
     assert {layer.compute_dtype for layer in inside} == {"float32"} and len(inside) > len(network.model.layers)

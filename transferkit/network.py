@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 
+from transferkit.keras_internals import producer
 from transferkit.lookup import UnknownName, known, nearest
 from transferkit.pixels import Pixels, sides, spelled
 from transferkit.weights.imagenet import unnamed
@@ -72,7 +73,7 @@ def head_source(network: Network) -> str:
     """The name of the layer whose output goes into the head, at inference: dropout passes it on, as does an average
     that was put between, for features are averaged anyway."""
     tensor = network.model.get_layer(network.head).input
-    while isinstance(source := tensor._keras_history.operation, keras.layers.Dropout) or _is_between(source):
+    while isinstance(source := producer(tensor), keras.layers.Dropout) or _is_between(source):
         tensor = source.input
     return source.name
 
@@ -103,7 +104,7 @@ def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Networ
     if isinstance(model.output, dict):
         if layers not in ((), (head_source(network),)):
             raise UnknownName(f"{network.base} has several heads while it learns: leave out head_layers.")
-        heads = {name: logits._keras_history.operation for name, logits in model.output.items()}
+        heads = {name: producer(logits) for name, logits in model.output.items()}
         logits = {name: _renewed(head, len(classes)) for name, head in heads.items()}
     else:
         heads = {"logits": model.get_layer(network.head)}
@@ -264,7 +265,7 @@ def _as_rgb(pictures):
 def with_policy(network: Network, policy: str) -> Network:
     """A fresh, uncompiled copy that computes in a dtype policy; normalisation and heads stay in float32."""
     names = [layer.name for layer in network.model.layers]
-    heads = [logits._keras_history.operation.name for logits in keras.tree.flatten(network.model.output)]
+    heads = [producer(logits).name for logits in keras.tree.flatten(network.model.output)]
     exact = ("pixels", *names[names.index(network.head) :], *heads)
     return dataclasses.replace(network, model=copied(network.model, policy=policy, exact=exact))
 
@@ -302,11 +303,6 @@ def copied(model: keras.Model, *, shape=None, front=None, policy=None, exact=())
     for new, old in zip(copy.weights, model.weights, strict=True):
         new.assign(_fitted(np.asarray(old), new.shape))
     return copy
-
-
-def layers_inside(layer) -> list[keras.layers.Layer]:
-    """A layer and those inside it, at any depth: of a wrapper, an attention, a model. An operation is no layer."""
-    return list(layer._flatten_layers()) if isinstance(layer, keras.layers.Layer) else []
 
 
 def remade(layer, name: str | None = None, *, policy: str | None = None, **changes):

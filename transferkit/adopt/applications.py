@@ -14,7 +14,7 @@ import keras
 from transferkit.adopt import variable_loading
 from transferkit.adopt.conversion import adopted
 from transferkit.adopt.graph import Unfit
-from transferkit.adopt.nested_layers import snake
+from transferkit.keras_internals import snake_case
 from transferkit.lookup import UnknownName, known, nearest
 from transferkit.network import Network
 from transferkit.weights import hdf5
@@ -72,7 +72,7 @@ def _number(model: keras.Model):
     counts = Counter()
     for layer in model.layers:
         kind = re.sub(r"_\d+$", "", layer.name)
-        if kind == snake(type(layer).__name__):
+        if kind == snake_case(type(layer).__name__):
             layer.name = f"{kind}_{counts[kind]}" if counts[kind] else kind
             counts[kind] += 1
 

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 from keras import tree
 
-from transferkit.network import layers_inside, remade
+from transferkit.keras_internals import flatten_layers, run_graph
+from transferkit.network import remade
 
 # Random in training, and by default at every call: they have no place in a network, which is saved and exported.
 AUGMENTATIONS = ("AugMix", "CutMix", "MixUp", "Pipeline", "RandAugment")
@@ -66,9 +67,9 @@ def taken_apart(model: keras.Model):
         if isinstance(graph, keras.Sequential):
             graph = keras.Model(graph.inputs, graph.outputs)
         # `clone_model` goes through a graph by this method too, but cannot open the nested models
-        return graph._run_through_graph(given, operation_fn=lambda op: partial(call, op, scope))
+        return run_graph(graph, given, partial(call, scope))
 
-    def call(op, scope, *args, **kwargs):
+    def call(scope, op, *args, **kwargs):
         if is_graph(op):
             return through(op, args[0], (*scope, op.name))
         check_is_float(op)
@@ -83,7 +84,7 @@ def taken_apart(model: keras.Model):
 
 def check_is_float(op):
     """Raise `Unfit` where the weights of a layer, or of one in it, are integers that stand for other numbers."""
-    for layer in layers_inside(op):
+    for layer in flatten_layers(op):
         if isinstance(layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy):
             raise Unfit(
                 f"has a layer {layer.name!r} quantized to {layer.quantization_mode}, which cannot be trained on, "

@@ -34,8 +34,7 @@ from keras import layers
 
 from transferkit.adopt.graph import Unfit
 from transferkit.adopt.keras3_h5 import MODELS, layer_class
-from transferkit.adopt.nested_layers import own_weights
-from transferkit.network import layers_inside
+from transferkit.keras_internals import flatten_layers, own_weights
 
 WAY_OUT = "save it from Keras 2 made of standard layers"
 # Keys of layers that Keras 3 does not know, with the values at which they say nothing; None is any value.
@@ -167,7 +166,7 @@ def _other_meaning(kind: str, told: dict) -> str:
 
 def scale_hard_sigmoids(model: keras.Model):
     """Scale the weights before every hard sigmoid, so that the flatter one of Keras 3 gives what Keras 2 did."""
-    for inner in layers_inside(model):
+    for inner in flatten_layers(model):
         gates = GATES.get(type(inner).__name__, ("activation",))
         are_hard = [getattr(inner, gate, None) is keras.activations.hard_sigmoid for gate in gates]
         for variable in own_weights(inner) if any(are_hard) else ():

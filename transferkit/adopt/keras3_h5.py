@@ -8,16 +8,11 @@ back, it is the configuration of a `.keras` file.
 import copy
 
 import keras
-from keras.src.activations import activations
-from keras.src.applications import convnext, inception_resnet_v2
-from keras.src.models.functional import Functional
-from keras.src.ops import core, einops, image, linalg, math, nn, numpy
 
-# What Keras exports under no name of its own, but writes into files.
-MODELS = {"Functional": Functional, "Model": keras.Model, "Sequential": keras.Sequential}
-APPLICATIONS = {"LayerScale": convnext.LayerScale, "StochasticDepth": convnext.StochasticDepth}
-APPLICATIONS |= {"CustomScaleLayer": inception_resnet_v2.CustomScaleLayer}
-OPERATIONS = (numpy, nn, core, math, image, linalg, einops, activations)
+from transferkit.keras_internals import application_layers, find_operation, model_classes
+
+MODELS = model_classes()
+APPLICATION_LAYERS = application_layers()
 
 
 def model_of(entry: dict) -> keras.Model:
@@ -48,7 +43,7 @@ def with_modules(entry: dict) -> dict:
     if "layers" in config:
         config = config | {"layers": [with_modules(layer) for layer in config["layers"]]}
     # an operation and a layer may have one name: a layer that has a sister tells whether it is trainable
-    found = (None if "trainable" in config else _operation(kind)) or layer_class(kind)
+    found = (None if "trainable" in config else find_operation(kind)) or layer_class(kind)
     where = {"module": found and found.__module__, "registered_name": None if found else kind}
     return entry | {"config": config, "class_name": found.__name__ if found else kind} | where
 
@@ -56,10 +51,5 @@ def with_modules(entry: dict) -> dict:
 def layer_class(kind: str) -> type | None:
     """The class of Keras 3 that the name of a layer or model in a file means; None where Keras has none."""
     name = kind.removeprefix("Custom>")
-    found = MODELS.get(kind) or APPLICATIONS.get(name) or getattr(keras.layers, kind, None)
+    found = MODELS.get(kind) or APPLICATION_LAYERS.get(name) or getattr(keras.layers, kind, None)
     return found if isinstance(found, type) and issubclass(found, keras.Layer) else None
-
-
-def _operation(kind: str) -> type | None:
-    found = (getattr(module, kind, None) for module in OPERATIONS)
-    return next((op for op in found if isinstance(op, type) and issubclass(op, keras.Operation)), None)

@@ -8,8 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from transferkit.adopt.graph import Unfit
-from transferkit.adopt.nested_layers import HOLDERS, own_weights, parts, snake
-from transferkit.network import layers_inside
+from transferkit.keras_internals import INNER_LAYERS, flatten_layers, inner_layers, own_weights, snake_case
 
 # What Keras 2 calls a variable of Keras 3.
 OTHER_NAMES = {(f"DepthwiseConv{rank}D", "kernel"): "depthwise_kernel" for rank in (1, 2)}
@@ -53,7 +52,7 @@ def fill(model: keras.Model, found: Found) -> list[str]:
             raise Unfit(f"holds {theirs} of shape {value.shape}, expected {shape} for {'/'.join(ours)}.")
     for (*_, variable), (*_, value) in zip(wanted, found, strict=True):
         variable.assign(value)
-    for layer in layers_inside(model):  # Keras itself does it for the outermost layers of an `.h5` file alone
+    for layer in flatten_layers(model):  # Keras itself does it for the outermost layers of an `.h5` file alone
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
     return changes
@@ -79,7 +78,7 @@ def _variables(model: keras.Model, top: str = ""):
 def _keys(layer, top: str = "") -> dict[int, str]:
     """What a `.keras` file calls the variables of a layer, by their ids: `0`, or `cell/0` where they are further in."""
     keys = {id(variable): f"{top}{number}" for number, variable in enumerate(own_weights(layer))}
-    for key, part in parts(layer).items():
+    for key, part in inner_layers(layer).items():
         keys |= _keys(part, f"{top}{key}/")
     return keys
 
@@ -87,14 +86,16 @@ def _keys(layer, top: str = "") -> dict[int, str]:
 def _name(layer, key: str, variable, others: dict) -> str:
     """The name by which a variable is matched with an `.h5` file: `kernel`, or `forward/kernel` in a wrapper."""
     name = re.sub(r"^variable_\d+$", "variable", variable.name)  # of one that was given no name
-    scopes = (HOLDERS.get(part, "") for part in key.split("/")[:-1])
+    scopes = (INNER_LAYERS.get(part, "") for part in key.split("/")[:-1])
     return "/".join((*filter(None, scopes), others.get((type(layer).__name__, name), name)))
 
 
 def _name_in_file(path: list[str]) -> str:
     """The same name, from the part of a path in the file that comes after the layer, such as `forward_gru/kernel`."""
     *scopes, name = path
-    roles = [next((role for role in filter(None, HOLDERS.values()) if _is_role(scope, role)), "") for scope in scopes]
+    roles = [
+        next((role for role in filter(None, INNER_LAYERS.values()) if _is_role(scope, role)), "") for scope in scopes
+    ]
     return "/".join((*filter(None, roles), re.sub(r"^variable_\d+$", "variable", name)))
 
 
@@ -147,7 +148,7 @@ def of_archive(group: h5py.Group, entries: list[dict], top: str = "") -> Found:
     root = next((group[name] for name in ROOTS if name in group), {})
     found, seen = [], {}
     for entry in entries:
-        kind = snake(entry["class_name"])
+        kind = snake_case(entry["class_name"])
         number = seen[kind] = seen.get(kind, -1) + 1
         inner = root.get(f"{kind}_{number}" if number else kind)
         config = entry["config"]

@@ -12,8 +12,10 @@ from fractions import Fraction
 
 import keras
 
+from transferkit.keras_internals import graph_calls, operation_kind
+
 STATISTICS = ("moving_mean", "moving_variance", "mean", "variance", "count")  # weights that no gradient trains
-MULTIPLYING = ("BaseConv", "BaseDepthwiseConv", "BaseSeparableConv", "BaseConvTranspose", "Dense")
+MULTIPLYING = ("convolution", "transposed convolution", "dense")  # kinds of layers whose multiply-adds are counted
 
 
 @dataclass(frozen=True)
@@ -133,26 +135,24 @@ def _walk(model, inputs: list, prefix: str, counted: set) -> tuple[list[Layer], 
 
     `counted` holds the ids of the weights that have had their turn.
     """
-    graph = keras.Function(model.inputs, model.outputs)  # one face for functional and sequential models
     shapes = {id(tensor): given for tensor, (given, _) in zip(model.inputs, inputs, strict=True)}
     spans = {id(tensor): seen for tensor, (_, seen) in zip(model.inputs, inputs, strict=True)}
     records = {}
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            operation, name, told = node.operation, prefix + node.operation.name, []
-            if not node.is_input:
-                args, kwargs = node.arguments.fill_in(shapes)
-                seen = [(shapes[id(tensor)], spans[id(tensor)]) for tensor in node.input_tensors]
-                if isinstance(operation, keras.Function | keras.Sequential):
-                    told, results = _walk(operation, seen, f"{name}/", counted)
-                else:
-                    results = _apply(operation, args, kwargs, seen, name, model)
-                for tensor, (shape, span) in zip(node.output_tensors, results, strict=True):
-                    shapes[id(tensor)], spans[id(tensor)] = shape, span
-            if isinstance(operation, keras.Layer) and not told:
-                source, first = (node.input_tensors or node.output_tensors)[0], id(node.output_tensors[0])
-                told = [_record(operation, name, shapes[id(source)], shapes[first], spans[first], counted)]
-            records.setdefault(id(operation), []).extend(told)
+    for call in graph_calls(model.inputs, model.outputs):
+        operation, name, rows = call.operation, prefix + call.operation.name, []
+        if call.inputs:
+            args, kwargs = call.fill_in(shapes)
+            seen = [(shapes[id(tensor)], spans[id(tensor)]) for tensor in call.inputs]
+            if isinstance(operation, keras.Function | keras.Sequential):
+                rows, results = _walk(operation, seen, f"{name}/", counted)
+            else:
+                results = _apply(operation, args, kwargs, seen, name, model)
+            for tensor, (shape, span) in zip(call.outputs, results, strict=True):
+                shapes[id(tensor)], spans[id(tensor)] = shape, span
+        if isinstance(operation, keras.Layer) and not rows:
+            source, first = (call.inputs or call.outputs)[0], id(call.outputs[0])
+            rows = [_record(operation, name, shapes[id(source)], shapes[first], spans[first], counted)]
+        records.setdefault(id(operation), []).extend(rows)
     found = [record for layer in model.layers for record in records.get(id(layer), [])]
     return found, [(shapes[id(tensor)], spans[id(tensor)]) for tensor in model.outputs]
 
@@ -168,7 +168,7 @@ def _apply(operation, args, kwargs, seen: list, name: str, model) -> list:
             raise ValueError("nothing is left")
     except ValueError as error:
         raise ValueError(f"{name} of {model.name} cannot work on {_times(sides)}: try larger pictures.") from error
-    rule = next((RULES[kind.__name__] for kind in type(operation).__mro__ if kind.__name__ in RULES), None)
+    rule = RULES.get(operation_kind(operation))
     steps = rule(operation, args, kwargs, sides) if rule and spans else None
     return [(output, tuple(map(_step, spans, steps)) if steps else _together(seen, output.shape)) for output in outputs]
 
@@ -177,9 +177,9 @@ def _record(layer, name: str, source, output, spans: tuple, counted: set) -> Lay
     weights = [weight for weight in layer.weights if id(weight) not in counted]
     counted.update(map(id, weights))
     params = sum(math.prod(weight.shape) for weight in weights if weight.name not in STATISTICS)
-    kinds, products = {kind.__name__ for kind in type(layer).__mro__}, 0
-    if kinds & set(MULTIPLYING):
-        places = (source if "BaseConvTranspose" in kinds else output).shape[1:-1]
+    kind, products = operation_kind(layer), 0
+    if kind in MULTIPLYING:
+        places = (source if kind == "transposed convolution" else output).shape[1:-1]
         kernels = sum(math.prod(weight.shape) for weight in layer.weights if weight.name.endswith("kernel"))
         products = None if None in places else kernels * math.prod(places)
     return Layer(name, type(layer).__name__, tuple(output.shape[1:]), params, products, spans)
@@ -288,12 +288,11 @@ def _slices(operation, args, kwargs, sides):
     return steps
 
 
-NAMES = (  # of classes, or of what they descend from: layers, and plain operations
-    (_windows, "BaseConv BaseDepthwiseConv BaseSeparableConv Conv DepthwiseConv SeparableConv"),
-    (_windows, "BasePooling MaxPool AveragePool"),
-    (_transposed, "BaseConvTranspose ConvTranspose"),
-    (_upsampling, "UpSampling1D UpSampling2D UpSampling3D"),
-    (_margins, "ZeroPadding1D ZeroPadding2D ZeroPadding3D Cropping1D Cropping2D Cropping3D Pad"),
-    (_slices, "GetItem"),
-)
-RULES = {name: rule for rule, names in NAMES for name in names.split()}  # a rule gives one step an axis, see `_step`
+RULES = {  # by kind of operation; a rule gives a step for each axis, see `_step`
+    "convolution": _windows,
+    "pooling": _windows,
+    "transposed convolution": _transposed,
+    "upsampling": _upsampling,
+    "padding": _margins,
+    "slicing": _slices,
+}

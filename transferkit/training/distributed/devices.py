@@ -14,9 +14,10 @@ from functools import cache
 import keras
 import tensorflow as tf
 
+from transferkit import keras_internals
 from transferkit.lookup import UnknownName, pick, shown
 from transferkit.recipe import Train
-from transferkit.training.distributed import patches, workers
+from transferkit.training.distributed import workers
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _on_tensorflow(devices: str, job: workers.Job | None) -> Device:
 
 
 def _of_workers(device: Device, job: workers.Job) -> Device:
-    patches.check()
+    keras_internals.check_several_workers()
     strategy, count = workers.strategy(job), len(job.addresses)
     name = f"{count} workers, each with {device.name}"
     return dataclasses.replace(
