@@ -155,7 +155,7 @@ def test_a_module_of_the_users_is_imported_where_it_is_named(cli, tmp_path, monk
     forget = keras.saving.get_custom_objects()
     monkeypatch.setattr("keras.src.saving.object_registration.GLOBAL_CUSTOM_OBJECTS", {})
     monkeypatch.delitem(sys.modules, "doubled_layers")
-    assert forget and "'Doubled', which is none of Keras' own: --import MODULE" in cli("inspect", path)[2]
+    assert forget and "'Doubled', which Keras does not have: --import MODULE" in cli("inspect", path)[2]
     status, out, err = cli("inspect", path, "--import", "doubled_layers")
     assert status == 0 and "Doubled" in out, err
     status, _, err = cli("--import=doubled_layer", "inspect", path)

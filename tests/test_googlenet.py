@@ -11,7 +11,7 @@ from reference_weights import assert_near, fill, fill_torch, load_torchvision, p
 from transferkit import zoo
 from transferkit.lookup import UnknownName
 from transferkit.pixels import CONVENTIONS
-from transferkit.weights.assign import assign
+from transferkit.weights.assign import assign_tensors
 from transferkit.zoo.googlenet import STAGES, VARIANTS
 
 WEIGHTS = VARIANTS["googlenet"].loss_weights
@@ -136,7 +136,7 @@ def as_in_the_paper(network):
     """torchvision's network made that of table 1 and of Caffe's replica."""
     from torch import nn
 
-    for name, unit in list(network.named_modules()):
+    for name, unit in list(network.has_class_names_modules()):
         if hasattr(unit, "bn"):
             side = 5 if name.endswith("branch3.1") else unit.conv.kernel_size[0]
             unit.conv = nn.Conv2d(
@@ -183,7 +183,7 @@ def test_torchvision(torchvision, name, size):
             head.fc1 = type(head.fc1)(128 if size == 97 else 2048, 1024)
     tensors = fill_torch(network)
     model = build(f"{name}(aux=true)", size=size)
-    assign(model, tensors, "torch", source="torchvision")
+    assign_tensors(model, tensors, "torch", source="torchvision")
     expected = torch_outputs(network, x, pool)
     for output, logits in model(images, training=False).items():
         assert_near(logits, expected[output], 1e-4)

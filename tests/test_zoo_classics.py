@@ -20,7 +20,7 @@ from reference_weights import (
 from transferkit import zoo
 from transferkit.keras_internals import producer
 from transferkit.pixels import Pixels
-from transferkit.weights.assign import assign, tensor_names
+from transferkit.weights.assign import assign_tensors, tensor_names
 
 CLASSICS = [name for name in zoo.variants() if name.startswith(("alexnet", "zfnet", "vgg", "lenet", "allcnn"))]
 FIXED = [name for name in CLASSICS if zoo.has_fixed_size(name)]
@@ -237,7 +237,7 @@ def test_torchvision_at_other_sizes(torchvision, name, sizes):
     }
     for size in sizes:
         model = zoo.build(name, pixels=Pixels(), num_classes=50, size=size)
-        assign(model, dict(tensors), "torch", source="torchvision")
+        assign_tensors(model, dict(tensors), "torch", source="torchvision")
         images = pictures(2, size, size)
         assert_near(model(images, training=False), torch_logits(network, images, *TORCHVISION_PIXELS), 1e-4)
 

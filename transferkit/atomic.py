@@ -5,6 +5,8 @@ import json
 import os
 from pathlib import Path
 
+from transferkit.lookup import first_line
+
 ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a file name need not be UTF-8
 
 
@@ -68,7 +70,7 @@ def write(path: str | os.PathLike, content):
     except (AttributeError, NameError, TypeError):  # a fault in what is written; who goes on without a disk must see it
         raise
     except Exception as error:  # h5py, safetensors and Keras each word a full disk in a type of their own
-        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise OSError(f"{path} could not be written: {reason}.") from error
     finally:
         partial.unlink(missing_ok=True)

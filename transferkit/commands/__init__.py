@@ -15,7 +15,7 @@ import click
 import transferkit
 from transferkit import trust
 from transferkit.commands import standard_streams
-from transferkit.lookup import UnknownName
+from transferkit.lookup import UnknownName, first_line
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -117,5 +117,4 @@ def sentence(error: Exception) -> str:
         return f"{os.strerror(errno.ENOSPC)}: make room; a run goes on with --resume."
     if type(error).__name__ == "ResourceExhaustedError":
         return "The memory does not hold it: try a smaller --batch-size or --size."
-    first = (str(error).strip() or "no more is known").splitlines()[0]
-    return f"{type(error).__name__}: {first} (add --debug to see where)"
+    return f"{type(error).__name__}: {first_line(error, 'no more is known')} (add --debug to see where)"

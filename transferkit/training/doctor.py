@@ -8,16 +8,16 @@ from pathlib import Path
 
 import keras
 
+from transferkit.cache_folder import cache_folder
 from transferkit.data.sources.digits import write_digits
 from transferkit.data.sources.resolve import find_splits
 from transferkit.training.distributed import devices
 from transferkit.training.run_job import finetune
-from transferkit.weights.fetch import home
 
 
 def facts() -> dict[str, str]:
     """Versions, devices, what TensorFlow was built for, the cache folder and its free space."""
-    cache = home()
+    cache = cache_folder()
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     return {
         "transferkit": version("transferkit"),

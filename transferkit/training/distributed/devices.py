@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from transferkit import keras_internals
-from transferkit.lookup import UnknownName, pick, shown
+from transferkit.lookup import UnknownName, pick, quote
 from transferkit.recipe import Train
 from transferkit.training.distributed import workers
 
@@ -75,7 +75,7 @@ def _numbers(devices: str, gpus: int) -> list[int]:
         return [int(word) for word in words]
     there = ", ".join(map(str, range(gpus))) or "none"
     raise UnknownName(
-        f"No device is called {shown(devices)}: expected auto, all, cpu, cpu:N, or numbers of GPUs ({there} here)."
+        f"No device is called {quote(devices)}: expected auto, all, cpu, cpu:N, or numbers of GPUs ({there} here)."
     )
 
 
@@ -177,7 +177,7 @@ def check(device: Device, knobs: Train):
         raise UnknownName(f"{several} cannot clip their gradients together: leave out clip {knobs.clip:g}.")
     if knobs.teacher:
         raise UnknownName(
-            f"{several} cannot learn from a teacher: leave out {shown(knobs.teacher)}, or take one device."
+            f"{several} cannot learn from a teacher: leave out {quote(knobs.teacher)}, or take one device."
         )
 
 

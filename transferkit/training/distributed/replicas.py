@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from transferkit import keras_internals
 from transferkit.keras_internals import flatten_layers
-from transferkit.network import remade
+from transferkit.network import clone_layer, uncompiled
 from transferkit.training.distributed.devices import Device
 from transferkit.training.fitting.freezing import same_frozen
 
@@ -25,8 +25,7 @@ def placed(model: keras.Model, device: Device) -> keras.Model:
         return model
 
     with device.strategy.scope():
-        # of the bare graph: a clone of a compiled model would be compiled as well
-        copy = keras.models.clone_model(keras.Model(model.input, model.output, name=model.name), clone_function=remade)
+        copy = keras.models.clone_model(uncompiled(model), clone_function=clone_layer)
     for new, old in zip(copy.variables, model.variables, strict=True):
         new.assign(np.asarray(old))
         if new.trainable != old.trainable:  # of a norm's scale and shift, which its layer's config says nothing of

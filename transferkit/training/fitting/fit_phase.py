@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from rich.progress import TextColumn
 
-from transferkit.batchnorm_folding import folded
+from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.console import progress, warn
 from transferkit.data import pipeline
 from transferkit.data.augment import augmentation, pca_axes
@@ -169,7 +169,7 @@ def _stored(
 def _maps(job: Plan, part: keras.Model, phase: Phase, views, lost, room: dict):
     """What the frozen part makes of the training and the validation pictures, or None where there is no room."""
     ways = {"train": {"views": phase.views, "augmentation": views, "seed": job.recipe.train.seed}, "val": {}}
-    found, part = [], folded(part)
+    found, part = [], fold_batchnorm(part)
     for name, way in ways.items():
         listing = getattr(job.splits, name)
         maps = frozen_features.computed(part, listing, job.network.pixels, what=name, lost=lost, **room, **way)

@@ -12,7 +12,7 @@ from transferkit.keras_internals import (
     set_inference_only,
 )
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, output_of
+from transferkit.network import Network, find_output
 
 FREE = (keras.layers.Identity, keras.layers.ZeroPadding2D)  # that cost nothing to do again
 
@@ -71,7 +71,7 @@ def _first(network: Network, unfreeze: str) -> int:
         if len(stages) < back:
             raise UnknownName(f"{network.base} has {len(stages)} stages: name a layer in place of {unfreeze!r}.")
         return stages[-back] + 1
-    output_of(network.model, unfreeze)  # words the sentence for a name that is not there
+    find_output(network.model, unfreeze)  # words the sentence for a name that is not there
     return next(i for i, name in enumerate(names) if name == unfreeze or name.startswith(f"{unfreeze}."))
 
 

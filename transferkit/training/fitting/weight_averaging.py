@@ -12,7 +12,7 @@ import numpy as np
 from transferkit.console import say
 from transferkit.data import pipeline
 from transferkit.evaluation.predict import BATCH
-from transferkit.network import for_use
+from transferkit.network import for_inference
 from transferkit.runs import temporary
 from transferkit.training.fitting import checkpoints, losses, schedules
 from transferkit.training.planning.planner import Plan
@@ -81,7 +81,7 @@ def stir(job: Plan, folder: Path, history: list[dict]) -> dict:
 def _figures(job: Plan, place: Path):
     """A function that evaluates the network on the validation pictures, which are decoded once."""
     knobs, part = job.recipe.train, job.splits.val
-    bare = for_use(job.network).model
+    bare = for_inference(job.network).model
     model = keras.Model(bare.input, bare.output)
     losses.compile_for(model, keras.optimizers.SGD(), knobs, list(job.splits.train.counts().values()))
     room = {"memory": knobs.memory, "folder": place}
