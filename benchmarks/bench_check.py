@@ -46,7 +46,7 @@ def main(pictures: int = PICTURES):
         listing = list_images(write_photos(Path(place) / "photos", pictures))
         rounds = []
         for number in range(ROUNDS):
-            scan_cache.home = lambda number=number: Path(place) / f"home{number}"  # nothing is known yet
+            scan_cache.cache_folder = lambda number=number: Path(place) / f"home{number}"  # nothing is known yet
             of_plain = timed(lambda: plain(listing.paths))
             of_check = timed(lambda: check(listing))
             rounds.append((of_plain, of_check, timed(lambda: check(listing))))

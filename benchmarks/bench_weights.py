@@ -24,13 +24,13 @@ def ours(path: str):
     """Build, read, assign; the time is without the building, which torch's is too."""
     from transferkit import zoo
     from transferkit.pixels import Pixels
-    from transferkit.weights.assign import fit
-    from transferkit.weights.weight_files import read
+    from transferkit.weights.assign import load_weights
+    from transferkit.weights.weight_files import read_weights
 
     zoo.build("resnet18", pixels=Pixels(), num_classes=2)  # all that is loaded late is loaded now
     baseline = resident()
     model = zoo.build(NAME, pixels=Pixels(), num_classes=1000)
-    report(baseline, lambda: fit(model, read(path), source=path))
+    report(baseline, lambda: load_weights(model, read_weights(path), source=path))
 
 
 def theirs(path: str):

@@ -28,7 +28,7 @@ from transferkit.evaluation.predict import evaluate
 from transferkit.features.extraction import extract
 from transferkit.features.spec import FeatureSpec
 from transferkit.lookup import UnknownName
-from transferkit.network import at_size
+from transferkit.network import with_size
 from transferkit.training import run_job
 
 SIZES = (32, 72, 76, 96, 128, 160, 224, 331)  # the first that a network takes
@@ -98,7 +98,7 @@ def least_size(base: str) -> int:
     network = models.load(base, "none")
     for size in SIZES:
         try:
-            at_size(network, size)
+            with_size(network, size)
             return size
         except UnknownName:
             continue

@@ -40,7 +40,7 @@ def main(*versions: str):
     rng, found = np.random.default_rng(0), {}
     with TemporaryDirectory() as place:
         for base in BASES:
-            network = models.to_train(base, "none", size=64 if base.startswith("keras:") else None)
+            network = models.load_for_training(base, "none", size=64 if base.startswith("keras:") else None)
             for weight in network.model.trainable_weights:  # a fresh head answers 0 to everything
                 weight.assign(np.asarray(weight) + rng.normal(0, 0.02, weight.shape))
             path = str(Path(place) / f"{base.replace(':', '-')}.keras")

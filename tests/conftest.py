@@ -23,8 +23,8 @@ QUICK = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 4, "head_epoc
 
 def _tiny(x, num_classes):
     for stage, width in enumerate((8, 16), start=1):
-        x = layers.norm(layers.conv(x, width, 3, 2, name=f"layer{stage}.conv"), name=f"layer{stage}.bn")
-        x = layers.mark(layers.relu(x, name=f"layer{stage}.relu"), f"stage{stage}")
+        x = layers.batch_norm(layers.conv(x, width, 3, 2, name=f"layer{stage}.conv"), name=f"layer{stage}.bn")
+        x = layers.cut_point(layers.relu(x, name=f"layer{stage}.relu"), f"stage{stage}")
     return layers.head(layers.pooled(x), num_classes, name="fc")
 
 

@@ -15,7 +15,7 @@ def network(dropout: float) -> keras.Model:
     keras.utils.set_random_seed(0)
     pictures = keras.Input((8, 8, 3), name="pictures")
     x = keras.layers.Rescaling([1 / 60] * 3, [-2.0] * 3, name="pixels")(pictures)
-    x = layers.relu(layers.norm(layers.conv(x, 8, 3, 2, name="conv"), name="bn"), name="relu")
+    x = layers.relu(layers.batch_norm(layers.conv(x, 8, 3, 2, name="conv"), name="bn"), name="relu")
     x = keras.layers.Dropout(dropout, seed=1, name="dropout")(layers.pooled(x))
     return keras.Model(pictures, keras.layers.Dense(3, name="fc")(x))
 

@@ -27,7 +27,7 @@ from reference_weights import (
 
 from transferkit import zoo
 from transferkit.weights.assign import TORCH_NAMES
-from transferkit.weights.catalogue import networks, sets
+from transferkit.weights.catalogue import networks_with_weights, weight_sets
 
 PATH = Path(__file__).parent / "data" / "reference.json"
 # (pictures, height, width); even and odd sides: strides, padding and pools that round up meet both
@@ -45,7 +45,7 @@ def from_torchvision(name: str) -> dict:
     torchvision = load_torchvision()
     network = torchvision.models.get_model(name, weights=None, **OPTIONS.get(name, {}))
     row = zoo.variant(name)
-    sizes = SQUARE if row.fixed else ANY
+    sizes = SQUARE if zoo.has_fixed_size(name) else ANY
     sizes = [(n, max(height, row.minimum), max(width, row.minimum)) for n, height, width in sizes]
     return of_torch(network, TORCHVISION_PIXELS, sizes)
 
@@ -131,7 +131,9 @@ def public(name: str) -> list:
 
 def publisher(name: str):
     """The function that records a network."""
-    source = sets(name)[0].source if sets(name) else name.replace("_", "-")  # the larger Lites have no public weights
+    source = (
+        weight_sets(name)[0].source if weight_sets(name) else name.replace("_", "-")
+    )  # the larger Lites have no public weights
     found = [record for begin, record in PUBLISHERS.items() if source.startswith(begin)]
     if not found:
         sys.exit(f"Nothing here records networks of {source}: add a function to PUBLISHERS that does.")
@@ -140,7 +142,7 @@ def publisher(name: str):
 
 def main(names: list[str]):
     note = json.loads(PATH.read_text("utf-8"))
-    for name in names or [*networks(), "efficientnet_lite3", "efficientnet_lite4"]:
+    for name in names or [*networks_with_weights(), "efficientnet_lite3", "efficientnet_lite4"]:
         note["networks"][name] = publisher(name)(name)
         if name in note["public"]:
             note["public"][name] = public(name)

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from transferkit import zoo
-from transferkit.weights.assign import assign, tensor_names
-from transferkit.weights.catalogue import sets
+from transferkit.weights.assign import assign_tensors, tensor_names
+from transferkit.weights.catalogue import weight_sets
 
 TORCHVISION_PIXELS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RANGES = {"weight": (0.5, 1.5), "bias": (-0.2, 0.2), "running_mean": (-0.2, 0.2), "running_var": (0.5, 1.5)}
@@ -44,13 +44,15 @@ def without_weights():
 def build(name: str):
     """A network of the zoo; its weights may be anything."""
     row = zoo.variant(name)
-    return zoo.build(name, pixels=sets(name)[0].pixels if sets(name) else row.pixels, num_classes=row.classes)
+    return zoo.build(
+        name, pixels=weight_sets(name)[0].pixels if weight_sets(name) else row.pixels, num_classes=row.classes
+    )
 
 
 def fill(model) -> int:
     """Give one of our networks its reference weights, as from a torch file."""
     tensors = {name: weight(name, torch_shape(variable)) for name, (_, variable) in tensor_names(model).items()}
-    return assign(model, tensors, "torch", source="reference weights")
+    return assign_tensors(model, tensors, "torch", source="reference weights")
 
 
 def torch_shape(variable) -> tuple:

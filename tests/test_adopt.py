@@ -8,7 +8,7 @@ from keras.applications import imagenet_utils
 
 from transferkit import adopt, models
 from transferkit.lookup import UnknownName
-from transferkit.network import at_size, with_head
+from transferkit.network import with_head, with_size
 from transferkit.pixels import CONVENTIONS
 from transferkit.training.fitting import freezing
 
@@ -77,12 +77,12 @@ def cnn(*first, classes=3, last="softmax", shape=(32, 32, 3)):
 
 def test_a_sequential_model():
     model = cnn(layers.Rescaling(1 / 255), layers.RandomFlip(), layers.RandomRotation(0.1))
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     assert same(network, model)
     assert [layer.name for layer in network.model.layers] == [
         "pictures", "pixels", "one", "stage1", "pool", "two", "stage2", "flat", "pooled", "drop", "scores",
     ]  # fmt: skip
-    assert (network.classes, network.named) == (("output 0", "output 1", "output 2"), False)
+    assert (network.classes, network.has_class_names) == (("output 0", "output 1", "output 2"), False)
     assert (network.pixels.mean, network.pixels.std) == (CONVENTIONS["unit"].mean, CONVENTIONS["unit"].std)
     assert (network.pixels.crop, network.pixels.resize) == (32, 37)
     assert network.loaded == (
@@ -96,7 +96,7 @@ def test_the_model_itself_stays_as_it_is():
     model = cnn(layers.Rescaling(1 / 255))
     model.compile("adam", "sparse_categorical_crossentropy")
     before, weights = model.to_json(), [np.array(weight) for weight in model.weights]
-    other = with_head(adopt.adopted(model), ["a", "b"]).model
+    other = with_head(adopt.adopt_model(model), ["a", "b"]).model
     for weight in other.weights:
         weight.assign(np.zeros(weight.shape))
     assert model.to_json() == before
@@ -119,7 +119,7 @@ def test_the_model_itself_stays_as_it_is():
 )
 def test_scaling_inside_the_model(first, convention, said):
     model = cnn(*first)
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     assert same(network, model, convention)
     assert network.loaded[1].startswith(f"pixels: {said}")
     assert not any(isinstance(layer, layers.Normalization) for layer in network.model.layers)
@@ -131,7 +131,7 @@ def test_a_normalization_that_was_adapted():
     model = cnn(scale)
     scale.finalize_state()
     scale.adapt(noise(count=8) * 0.5 + 20)  # `shaken` touched it
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     assert same(network, model)
     assert network.pixels.mean == pytest.approx(np.asarray(scale.mean).ravel(), rel=1e-5)
 
@@ -139,15 +139,15 @@ def test_a_normalization_that_was_adapted():
 def test_what_does_not_show_is_asked_for_and_never_guessed():
     model = cnn()
     with pytest.raises(UnknownName, match="does not show how pixels are scaled for it: give --pixels torch, caffe, tf"):
-        adopt.adopted(model)
+        adopt.adopt_model(model)
     for convention in CONVENTIONS:
-        assert same(adopt.adopted(model, convention), model, convention)
-    assert adopt.adopted(model, "tf").loaded[1] == "pixels: tf, as told"
+        assert same(adopt.adopt_model(model, convention), model, convention)
+    assert adopt.adopt_model(model, "tf").loaded[1] == "pixels: tf, as told"
     halves = cnn(layers.Rescaling(0.5))
     with pytest.raises(UnknownName, match="give --pixels"):
-        adopt.adopted(halves)
-    assert same(adopt.adopted(halves, "tf"), halves, "tf")
-    assert adopt.adopted(halves, "tf").loaded[1] == "pixels: tf, as told, then its own Rescaling"
+        adopt.adopt_model(halves)
+    assert same(adopt.adopt_model(halves, "tf"), halves, "tf")
+    assert adopt.adopt_model(halves, "tf").loaded[1] == "pixels: tf, as told, then its own Rescaling"
 
 
 def backbone(side=96):
@@ -169,7 +169,7 @@ def transfer(front):
 )
 def test_a_nested_network_with_operations_before_it(front):
     model = transfer(front)
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     assert same(network, model, side=96)
     assert network.loaded[1] == "pixels: raw, by its own arithmetic"
     assert not any(isinstance(layer, keras.Model) for layer in network.model.layers)
@@ -185,8 +185,8 @@ def test_a_nested_network_with_operations_before_it(front):
 
 def test_a_nested_network_alone_is_only_a_hint():
     with pytest.raises(UnknownName, match=r"\(mobilenetv2_0.35_96 in it is one that Keras feeds tf\): give --pixels"):
-        adopt.adopted(transfer(lambda x: x))
-    assert same(adopt.adopted(model := transfer(lambda x: x), "tf"), model, "tf", 96)
+        adopt.adopt_model(transfer(lambda x: x))
+    assert same(adopt.adopt_model(model := transfer(lambda x: x), "tf"), model, "tf", 96)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_nested_network_alone_is_only_a_hint():
 )
 def test_networks_of_keras_applications(name, convention):
     model = shaken(getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3), classes=9))
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     assert same(network, model, convention, 64)
     names = [layer.name for layer in network.model.layers]
     assert [name for name in names if name.startswith("stage")] == [f"stage{n}" for n in range(1, 6)]
@@ -208,10 +208,10 @@ def test_channels_are_reversed_by_an_operation_where_no_kernel_can(tmp_path):
     both = layers.Conv2D(4, 3, padding="same")(pictures), layers.MaxPooling2D(3, 1, "same")(pictures)
     x = layers.Concatenate()(both)
     model = shaken(keras.Model(pictures, layers.Dense(3, activation="softmax")(layers.Flatten()(x))))
-    network = adopt.adopted(model, "caffe")
+    network = adopt.adopt_model(model, "caffe")
     assert same(network, model, "caffe")
     models.save(network, tmp_path / "my.keras")
-    assert same(models.read(tmp_path / "my.keras"), model, "caffe")
+    assert same(models.load_file(tmp_path / "my.keras"), model, "caffe")
     assert any("flip" in operation.name for operation in network.model.operations)
 
 
@@ -220,14 +220,14 @@ def test_a_convolution_as_the_classifier():
     x = layers.Conv2D(8, 3, strides=2, activation="relu")(layers.Rescaling(1 / 255)(pictures))
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 1, name="scores")(layers.Dropout(0.5)(x)))
     model = shaken(keras.Model(pictures, layers.Softmax()(x)))
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     assert same(network, model)
     assert (network.head, network.pixels.crop, len(network.classes)) == ("scores", 224, 4)
     changed = with_head(network, ["a", "b"]).model
     assert changed.output_shape == (None, 2)
     assert not np.asarray(changed(noise())).any()
     mobile = shaken(keras.applications.MobileNet((32, 32, 3), alpha=0.25, weights=None, classes=7))
-    network = adopt.adopted(mobile)
+    network = adopt.adopt_model(mobile)
     assert same(network, mobile, "tf")
     assert network.model.get_layer("pooled").output.shape == (None, 256)
     assert with_head(network, ["a", "b"]).model.output_shape == (None, 2)
@@ -235,18 +235,18 @@ def test_a_convolution_as_the_classifier():
 
 def test_one_sigmoid_is_two_classes():
     model = cnn(layers.Rescaling(1 / 255), classes=1, last="sigmoid")
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     chance = np.asarray(model(noise(), training=False))
     wanted = np.log(np.concatenate([1 - chance, chance], axis=1))
     np.testing.assert_allclose(keras.ops.log_softmax(network.model(noise())), wanted, atol=1e-5)
     assert network.loaded[2] == "its one output is taken for the logit of class 1 against class 0"
-    several = adopt.adopted(cnn(layers.Rescaling(1 / 255), last="sigmoid"))
+    several = adopt.adopt_model(cnn(layers.Rescaling(1 / 255), last="sigmoid"))
     assert several.loaded[2] == "its sigmoid outputs are taken for logits of classes that exclude one another"
 
 
 def test_a_network_without_a_classifier():
     model = shaken(backbone())
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     assert (network.classes, network.head) == ((), "head")
     assert network.loaded[:2] == ("260/262 tensors loaded", "pixels: tf, by the name mobilenetv2_0.35_96")
     pooled = keras.Model(network.model.input, network.model.get_layer("pooled").output)
@@ -256,20 +256,20 @@ def test_a_network_without_a_classifier():
     assert network.model.output_shape == (None, 2)
     assert network.loaded[0] == "head 0 -> 2 new; 260/262 tensors loaded"
     vector = keras.Sequential([cnn(layers.Rescaling(1 / 255)), layers.Dense(4, activation="relu")])
-    assert adopt.adopted(vector).model.get_layer("pooled").output.shape == (None, 4)
+    assert adopt.adopt_model(vector).model.get_layer("pooled").output.shape == (None, 4)
 
 
 def test_grey_pictures_and_other_sizes():
     model = cnn(layers.Rescaling(1 / 255), shape=(32, 32, 1))
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     assert same(network, model)
     assert network.pixels.channels == 1
     assert network.minimum == 32
     with pytest.raises(UnknownName, match="takes pictures of 32 pixels and no other size"):
-        at_size(network, 48)
+        with_size(network, 48)
     free = keras.Model((whole := backbone()).input, layers.GlobalAveragePooling2D()(whole.output), name=whole.name)
-    assert adopt.adopted(free).minimum == 1
-    assert at_size(adopt.adopted(free), 64).model.output_shape == (None, 1)
+    assert adopt.adopt_model(free).minimum == 1
+    assert with_size(adopt.adopt_model(free), 64).model.output_shape == (None, 1)
 
 
 def test_a_layer_used_twice_becomes_two():
@@ -277,7 +277,7 @@ def test_a_layer_used_twice_becomes_two():
     shared, act = layers.Conv2D(3, 3, padding="same", name="shared"), layers.ReLU(name="act")
     x = act(shared(act(shared(layers.Rescaling(1 / 255)(pictures)))))
     model = shaken(keras.Model(pictures, layers.Dense(3, activation="softmax")(layers.Flatten()(x))))
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     assert same(network, model)
     assert {"shared", "shared_1", "act", "act_1"} < {layer.name for layer in network.model.layers}
     assert network.loaded[2] == "used several times, and now a layer each time: shared"
@@ -289,7 +289,7 @@ def test_mixed_precision_becomes_float32():
         model = cnn(layers.Rescaling(1 / 127.5, -1))
     finally:
         keras.config.set_dtype_policy("float32")
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     assert {layer.compute_dtype for layer in network.model.layers} == {"float32"}
     assert network.pixels.std == (127.5,) * 3
     assert same(network, model, tolerance=0.02)

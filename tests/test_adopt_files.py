@@ -46,7 +46,7 @@ def test_a_file(saved, name):
 def test_one_of_ours_again(tiny, tmp_path):
     """A run's model that plain Keras loaded and saved: its note is lost, its marks are not doubled."""
     network = models.load(tiny, "none")
-    again = adopt.adopted(shaken(network.model))
+    again = adopt.adopt_model(shaken(network.model))
     marks = [layer.name for layer in again.model.layers if isinstance(layer, layers.Identity)]
     assert marks == ["stage1", "stage2", "pooled"]
     assert again.pixels.std == pytest.approx(network.pixels.std)
@@ -140,12 +140,12 @@ def text(path):
     [
         ("my.keras", layers.Lambda(lambda x: x), str, "has a Lambda layer 'code', whose Python code is not run"),
         ("my.h5", layers.Lambda(lambda x: x), str, "has a Lambda layer 'code', whose Python code is not run"),
-        ("my.keras", Own(), unregistered, "has a layer 'code' of class 'Own', which is none of Keras' own"),
+        ("my.keras", Own(), unregistered, "has a layer 'code' of class 'Own', which Keras does not have"),
         ("my.keras", None, damaged, "is damaged"),
         ("my.h5", None, damaged, "is damaged"),
         ("my.h5", None, weights_alone, "holds weights and no network: give the network's name as --base and --weights"),
         ("my.h5", None, renamed, "must be called my.h5, for what it holds"),
-        ("my.keras", None, text, "is no file of a Keras model, or it is cut short"),
+        ("my.keras", None, text, "is not a file of a Keras model, or it is cut short"),
     ],
 )
 def test_files_that_are_no_base(saved, name, first, change, sentence):
@@ -159,7 +159,7 @@ def test_files_that_are_no_base(saved, name, first, change, sentence):
 
 
 def test_names_of_keras_applications(monkeypatch, tmp_path):
-    network = adopt.application("keras:mobilenet", "none")
+    network = adopt.load_application("keras:mobilenet", "none")
     assert (network.base, network.loaded, network.pixels.crop) == ("keras:MobileNet (fresh)", (), 224)
     assert (network.classes[0], network.head) == ("tench", "conv_preds")
     with pytest.raises(UnknownName, match="No network of keras.applications is called 'ResNet49'. Did you mean"):
@@ -188,7 +188,9 @@ def test_a_fault_in_keras_is_not_a_download_that_failed(monkeypatch):
 
 
 def test_unnamed_layers_are_numbered_in_their_network():
-    names = [[layer.name for layer in adopt.application("keras:InceptionV3", "none").model.layers] for _ in range(2)]
+    names = [
+        [layer.name for layer in adopt.load_application("keras:InceptionV3", "none").model.layers] for _ in range(2)
+    ]
     assert names[0] == names[1]
     assert "conv2d_93" in names[0]
 
@@ -207,7 +209,7 @@ def test_weights_of_keras_applications_from_a_file(tmp_path):
         assert len(network.classes) == {"a": 1000, "b": 4, "c": 0}[name[0]]
         if network.classes:
             assert same(network, model, "tf", 224)
-    with pytest.raises(ValueError, match="c.weights.h5 is no weights file of keras:MobileNet: it holds") as error:
+    with pytest.raises(ValueError, match="c.weights.h5 is not a weights file of keras:MobileNet: it holds") as error:
         models.load("keras:MobileNet", tmp_path / "c.weights.h5")
     assert "\n" not in str(error.value)
 
@@ -256,7 +258,7 @@ def two(outputs):
 def test_models_that_are_no_networks(make, sentence):
     keras.backend.clear_session()  # numbers in the names of layers
     with pytest.raises(ValueError, match=sentence) as error:
-        adopt.adopted(make(), "raw", source="x.keras")
+        adopt.adopt_model(make(), "raw", source="x.keras")
     assert str(error.value).startswith("x.keras ")
     assert "\n" not in str(error.value)
 
@@ -270,7 +272,7 @@ def test_weights_that_are_no_numbers_are_named(saved, cli, name, value):
     model.layers[-1].set_weights([kernel, bias])
     path = saved(model, name)
     status, _, err = cli("inspect", path)
-    assert status == 1 and f"{path} holds weights that are no numbers, or infinite: " in err
+    assert status == 1 and f"{path} holds weights that are NaN or infinite: " in err
     assert err.rstrip().endswith("/kernel. Take an earlier checkpoint.")
 
 
@@ -287,8 +289,8 @@ def test_several_inputs_get_advice_that_works_or_none():
     x = layers.GlobalAveragePooling2D()(pictures)
     both = layers.Dense(2, name="both")(layers.Concatenate()([x, more]))
     with pytest.raises(ValueError, match=r"has 2 inputs and 1 outputs, expected one of each\.$"):
-        adopt.adopted(keras.Model([pictures, more], both))
+        adopt.adopt_model(keras.Model([pictures, more], both))
     model = keras.Model([more, pictures], [both, layers.Dense(3, name="alone")(x)])
     with pytest.raises(ValueError, match=r"keras.Model\(model.inputs\[1\], model.outputs\[1\]\)\.$"):
-        adopt.adopted(model)
-    assert adopt.adopted(keras.Model(model.inputs[1], model.outputs[1]), "raw").model.output_shape == (None, 3)
+        adopt.adopt_model(model)
+    assert adopt.adopt_model(keras.Model(model.inputs[1], model.outputs[1]), "raw").model.output_shape == (None, 3)

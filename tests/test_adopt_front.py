@@ -32,11 +32,11 @@ def preprocess_input(build):
 def test_pixels_of_the_networks_of_keras_applications(name):
     build, pictures = getattr(keras.applications, name), noise()
     model = build(weights=None, include_top=False)
-    start = preprocessing.front_of(*graph.taken_apart(model))
-    affine, words = preprocessing.recognised(model, start, "", source=name)
+    start = preprocessing.find_preprocessing(graph.flatten_model(model))
+    affine, words = preprocessing.find_convention(model, start, "", source=name)
     wanted = preprocess_input(build)(pictures.copy())
     np.testing.assert_allclose(fed(pictures, words.removeprefix("pixels: ").partition(",")[0]), wanted, atol=1e-4)
-    if not start.does:  # what has to be done before the network is all that is done
+    if not start.affine:  # what has to be done before the network is all that is done
         found = pictures * affine.scale + affine.offset
         np.testing.assert_allclose(found[..., ::-1] if affine.flip else found, wanted, atol=1e-4)
 
@@ -55,7 +55,7 @@ def by_rows(x):
 
 def test_operations_behind_a_resizing_are_tried_at_its_size():
     model = classifier(None, by_rows)
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     assert network.loaded[1] == "pixels: raw, by its own arithmetic and Rescaling"
     assert network.pixels.crop == 32
     assert same(network, model)
@@ -65,8 +65,8 @@ def test_operations_of_a_size_that_does_not_show_are_part_of_the_network():
     mean_picture = np.full((48, 48, 3), 0.5, "float32")
     model = classifier(None, lambda x: ops.subtract(x, mean_picture))
     with pytest.raises(UnknownPixels):
-        adopt.adopted(model)
-    assert same(adopt.adopted(model, "unit"), model, "unit", side=48)
+        adopt.adopt_model(model)
+    assert same(adopt.adopt_model(model, "unit"), model, "unit", side=48)
 
 
 def test_a_fault_is_not_taken_for_pixels_that_do_not_show(monkeypatch):
@@ -75,6 +75,6 @@ def test_a_fault_is_not_taken_for_pixels_that_do_not_show(monkeypatch):
     def fails(*args, **kwargs):
         raise AttributeError("Keras has no such method.")
 
-    monkeypatch.setattr(preprocessing, "rebuilt", fails)
+    monkeypatch.setattr(preprocessing, "rebuild_steps", fails)
     with pytest.raises(AttributeError, match="no such method"):
-        adopt.adopted(classifier(32, layers.Rescaling(1 / 255)))
+        adopt.adopt_model(classifier(32, layers.Rescaling(1 / 255)))

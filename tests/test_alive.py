@@ -172,8 +172,8 @@ def poisoned(monkeypatch, tmp_path):
 
     def network(x, num_classes):
         contrast = keras.ops.max(x, (1, 2), keepdims=True) - keras.ops.min(x, (1, 2), keepdims=True)
-        x = layers.norm(layers.conv(x * (contrast / contrast), 8, 3, 2, name="layer1.conv"), name="layer1.bn")
-        x = layers.mark(layers.relu(x, name="layer1.relu"), "stage1")
+        x = layers.batch_norm(layers.conv(x * (contrast / contrast), 8, 3, 2, name="layer1.conv"), name="layer1.bn")
+        x = layers.cut_point(layers.relu(x, name="layer1.relu"), "stage1")
         return layers.head(layers.pooled(x), num_classes, name="fc")
 
     monkeypatch.setitem(zoo.variants(), "fragile", Variant(network, "fc", 0, 0, 16, PIXELS))

@@ -15,7 +15,8 @@ from transferkit import models
 from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.metrics import report
 from transferkit.evaluation.predict import outputs_of
-from transferkit.network import layers_inside, with_head
+from transferkit.keras_internals import flatten_layers
+from transferkit.network import with_head
 from transferkit.training import run_job
 from transferkit.training.fitting import checkpoints
 
@@ -154,7 +155,7 @@ def test_a_module_of_the_users_is_imported_where_it_is_named(cli, tmp_path, monk
     forget = keras.saving.get_custom_objects()
     monkeypatch.setattr("keras.src.saving.object_registration.GLOBAL_CUSTOM_OBJECTS", {})
     monkeypatch.delitem(sys.modules, "doubled_layers")
-    assert forget and "'Doubled', which is none of Keras' own: --import MODULE" in cli("inspect", path)[2]
+    assert forget and "'Doubled', which Keras does not have: --import MODULE" in cli("inspect", path)[2]
     status, out, err = cli("inspect", path, "--import", "doubled_layers")
     assert status == 0 and "Doubled" in out, err
     status, _, err = cli("--import=doubled_layer", "inspect", path)
@@ -190,5 +191,5 @@ def test_wrapped_layers_of_mixed_precision_are_float32_in_the_network(tmp_path):
     models.save(network, tmp_path / "saved.keras")
     with zipfile.ZipFile(tmp_path / "saved.keras") as archive:
         assert b"float16" not in archive.read("config.json")
-    inside = [inner for layer in network.model.layers for inner in layers_inside(layer)]
+    inside = [inner for layer in network.model.layers for inner in flatten_layers(layer)]
     assert {layer.compute_dtype for layer in inside} == {"float32"} and len(inside) > len(network.model.layers)

@@ -1,5 +1,7 @@
 """Tensors go where their names say, in the order that the layer wants, all or none."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ import torch_writer as writer
 from transferkit import models, zoo
 from transferkit.network import with_head
 from transferkit.pixels import Pixels
-from transferkit.weights.assign import assign, fit, like, tensor_names
-from transferkit.weights.weight_files import Weights, read
+from transferkit.weights.assign import assign_tensors, find_similar_networks, load_weights, tensor_names
+from transferkit.weights.publishers import Publisher
+from transferkit.weights.weight_files import Weights, read_weights
 
 
 def hidden(*between):
@@ -67,7 +70,7 @@ FILES = {  # the same network in each form that files have
 def test_flattened_maps_dense_and_convolutional(kind, form):
     """torch flattens channels first."""
     model, (layout, tensors) = MODELS[kind](), FILES[form]
-    assert assign(model, tensors, layout, source="x.pth") == 4
+    assert assign_tensors(model, tensors, layout, source="x.pth") == 4
     images = RANDOM.normal(size=(3, 2, 3, 4)).astype("f4")
     flat = images.transpose(0, 3, 1, 2).reshape(3, -1)
     hidden = np.maximum(flat @ TORCH["fc1.weight"].T + TORCH["fc1.bias"], 0)
@@ -80,7 +83,7 @@ def test_averaged_maps_are_a_plain_matrix():
     x = keras.layers.GlobalAveragePooling2D()(pictures)
     model = keras.Model(pictures, keras.layers.Dense(6, name="fc")(x))
     tensors = {"fc.weight": RANDOM.normal(size=(6, 4)).astype("f4"), "fc.bias": np.ones(6, "f4")}
-    assign(model, tensors, "torch", source="x.pth")
+    assign_tensors(model, tensors, "torch", source="x.pth")
     np.testing.assert_array_equal(model.get_layer("fc").kernel, tensors["fc.weight"].T)
 
 
@@ -111,38 +114,41 @@ def test_nothing_is_assigned_where_one_does_not_fit(resnet18):
     for sentence, change in cases.items():
         changed = {name: value for name, value in (tensors | change).items() if value is not None}
         with pytest.raises(ValueError, match=f"^x.pth does not fit resnet18: {sentence}"):
-            assign(resnet18, changed, "torch", source="x.pth")
+            assign_tensors(resnet18, changed, "torch", source="x.pth")
     np.testing.assert_array_equal(resnet18.get_layer("conv1").kernel, before)
 
 
 @pytest.mark.parametrize("classes", [1000, 37])
 def test_the_wrong_network_is_named(resnet18, classes):
     tensors = shapes_of("resnet34", classes)
-    assert like(tensors, "torch") == ["resnet34"]
+    assert find_similar_networks(tensors, "torch") == ["resnet34"]
     sentence = "^x.pth does not fit resnet18: it looks like resnet34; it holds 80 of its 182 that the network has not"
     with pytest.raises(ValueError, match=sentence):
-        assign(resnet18, tensors, "torch", source="x.pth")
-    assert like(shapes_of("resnet50", classes), "torch") == ["resnet50", "resnet50_paper"]
+        assign_tensors(resnet18, tensors, "torch", source="x.pth")
+    assert find_similar_networks(shapes_of("resnet50", classes), "torch") == ["resnet50", "resnet50_paper"]
     keras_layout = {name: value.T if value.ndim == 2 else value for name, value in tensors.items()}
-    assert like(keras_layout, "keras") == ["resnet34"]
-    assert like({"a.bias": np.zeros(3)}, "torch") == []
+    assert find_similar_networks(keras_layout, "keras") == ["resnet34"]
+    assert find_similar_networks({"a.bias": np.zeros(3)}, "torch") == []
 
 
 def test_networks_that_the_shapes_do_not_tell(resnet18):
     tensors, networks = shapes_of("resnet50"), ("resnet50_paper", "resnet101_paper")
+    publisher = Publisher("theirs", "", "torch", {}, networks=networks, difference="where the first 1x1 has the stride")
     cases = [({}, "resnet50_paper or resnet101_paper"), (tensors, "resnet50_paper")]
     for held, names in cases:
         with pytest.raises(ValueError, match=f"^x.h5 does not fit resnet18: it is for {names}, where the first 1x1"):
-            fit(resnet18, Weights(held, "torch", networks=networks), source="x.h5")
+            load_weights(resnet18, Weights(held, "torch", publisher=publisher), source="x.h5")
 
 
-def test_heads_for_training_are_left_out(resnet18):
-    tensors = shapes_of("resnet18")
+def test_heads_for_training_are_left_out(resnet18, monkeypatch):
+    tensors, heads = shapes_of("resnet18"), {"aux2": 0.3, "aux1": 0.3}
+    row = dataclasses.replace(zoo.variant("resnet18"), auxiliary_heads=heads)
+    monkeypatch.setitem(zoo.variants(), "resnet18", row)
     more = {f"{head}.fc.{kind}": np.zeros(2) for head in ("aux1", "aux2") for kind in ("weight", "bias")}
-    loaded = fit(resnet18, Weights(tensors | more, "torch", ("state_dict unwrapped",)), source="x.pth")
+    loaded = load_weights(resnet18, Weights(tensors | more, "torch", ("state_dict unwrapped",)), source="x.pth")
     assert loaded == ("102/102 tensors loaded", "state_dict unwrapped", "aux1, aux2 left out: heads for training")
     with pytest.raises(ValueError, match="aux3.bias"):
-        fit(resnet18, Weights(tensors | {"aux3.bias": np.zeros(2)}, "torch"), source="x.pth")
+        load_weights(resnet18, Weights(tensors | {"aux3.bias": np.zeros(2)}, "torch"), source="x.pth")
 
 
 def test_variables_do_not_look_into_the_file(tmp_path):
@@ -150,7 +156,7 @@ def test_variables_do_not_look_into_the_file(tmp_path):
     model = hidden()
     path = tmp_path / "weights.pth"
     path.write_bytes(writer.zip_bytes(TORCH))
-    fit(model, read(path), source="weights.pth")
+    load_weights(model, read_weights(path), source="weights.pth")
     before = [weight.numpy().copy() for weight in model.weights]
     with path.open("r+b") as file:
         file.write(b"\xff" * path.stat().st_size)

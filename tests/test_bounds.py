@@ -147,7 +147,7 @@ def test_json_that_is_deep(tmp_path, text, finished):
         for member in old.namelist():
             new.writestr(member, text if member == models.NOTE else old.read(member))
     with pytest.raises(ValueError, match=r"cannot be used: its transferkit.json"):
-        models.read(path)
+        models.load_file(path)
 
 
 def test_a_note_that_is_packed(tmp_path, finished):
@@ -157,4 +157,4 @@ def test_a_note_that_is_packed(tmp_path, finished):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
         new.writestr(models.NOTE, note)
     with pytest.raises(ValueError, match="its transferkit.json has 10,000,0.. bytes, and 10,000,000 are the most"):
-        models.read(path)
+        models.load_file(path)

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from transferkit import models
-from transferkit.adopt import load_keras, weight_budget
+from transferkit.adopt import load_keras_model, weight_budget
 
 
 def saved(path, change):
@@ -37,16 +37,16 @@ CHANGES = {
 def test_layers_without_bound(tmp_path, name):
     path = saved(tmp_path / "bad.keras", CHANGES[name])
     with pytest.raises(ValueError, match="bad.keras is damaged: its layers ask for more weights than a file of its"):
-        load_keras(path)
-    assert keras.layers.Layer.add_weight.__name__ == "add_weight" and load_keras(tmp_path / "good.keras")
+        load_keras_model(path)
+    assert keras.layers.Layer.add_weight.__name__ == "add_weight" and load_keras_model(tmp_path / "good.keras")
     assert not hasattr(keras.layers.Layer.add_weight, "__wrapped__")
 
 
 def test_the_budget_is_of_all_layers_together():
-    with pytest.raises(ValueError, match="ask for more weights"), weight_budget.within(0):
+    with pytest.raises(ValueError, match="ask for more weights"), weight_budget.limit_weights(0):
         for _ in range(20):
             layers.Dense(1000).build((None, 1000))
-    with weight_budget.within(0):
+    with weight_budget.limit_weights(0):
         layers.Dense(1000).build((None, 1000))
 
 

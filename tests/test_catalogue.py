@@ -9,19 +9,19 @@ import pytest
 from transferkit import zoo
 from transferkit.lookup import UnknownName
 from transferkit.pixels import CONVENTIONS, Pixels
-from transferkit.weights.catalogue import WeightSet, networks, sets, weight_set
+from transferkit.weights.catalogue import WeightSet, find_weight_set, networks_with_weights, weight_sets
 
-ALL = [found for network in networks() for found in sets(network)]
+ALL = [found for network in networks_with_weights() for found in weight_sets(network)]
 OF_TORCHVISION = list(dict.fromkeys(found.network for found in ALL if found.source == "torchvision"))
 
 
 def test_every_network_with_sets_is_in_the_zoo():
-    assert set(networks()) <= zoo.variants().keys()
+    assert set(networks_with_weights()) <= zoo.variants().keys()
 
 
-@pytest.mark.parametrize("network", networks())
+@pytest.mark.parametrize("network", networks_with_weights())
 def test_a_network_has_its_sets_under_tags_of_their_own(network):
-    tags = [found.tag for found in sets(network)]
+    tags = [found.tag for found in weight_sets(network)]
     assert len(tags) == len(set(tags)) > 0
     assert all(tag == tag.lower() for tag in tags)
 
@@ -55,54 +55,54 @@ def test_the_digest_of_a_file_that_a_package_carries_is_whole(found):
 
 
 def test_addresses():
-    assert weight_set("resnet50").url == "https://download.pytorch.org/models/resnet50-0676ba61.pth"
+    assert find_weight_set("resnet50").url == "https://download.pytorch.org/models/resnet50-0676ba61.pth"
     hub = "https://huggingface.co/timm/resnet34.a1_in1k/resolve/main/model.safetensors"
-    assert weight_set("resnet34", "a1_in1k").url == hub
-    assert weight_set("vgg11_bn", "tv_in1k").url == hub.replace("resnet34.a1", "vgg11_bn.tv")
+    assert find_weight_set("resnet34", "a1_in1k").url == hub
+    assert find_weight_set("vgg11_bn", "tv_in1k").url == hub.replace("resnet34.a1", "vgg11_bn.tv")
     store = "https://storage.googleapis.com/tensorflow/keras-applications"
     file = "_weights_tf_dim_ordering_tf_kernels.h5"
-    assert weight_set("vgg16", "keras").url == f"{store}/vgg16/vgg16{file}"
-    assert weight_set("resnet101_paper").url == f"{store}/resnet/resnet101{file}"
+    assert find_weight_set("vgg16", "keras").url == f"{store}/vgg16/vgg16{file}"
+    assert find_weight_set("resnet101_paper").url == f"{store}/resnet/resnet101{file}"
 
 
 @pytest.mark.parametrize("found", [found for found in ALL if found.tag == "keras"], ids=lambda found: found.network)
 def test_sets_of_keras_applications(found):
     assert found.pixels == CONVENTIONS["caffe"]
     assert found.licence == ("cc-by-4.0" if found.network.startswith("vgg") else "mit")
-    assert found is not weight_set(found.network) or found.network.endswith("_paper")
+    assert found is not find_weight_set(found.network) or found.network.endswith("_paper")
 
 
 @pytest.mark.parametrize("network", OF_TORCHVISION)
 def test_the_default_is_torchvisions_first(network):
-    assert weight_set(network) is weight_set(network, "imagenet") is sets(network)[0]
-    assert (sets(network)[0].source, sets(network)[0].tag) == ("torchvision", "imagenet1k_v1")
-    assert sets(network)[0].pixels.resize == 256
+    assert find_weight_set(network) is find_weight_set(network, "imagenet") is weight_sets(network)[0]
+    assert (weight_sets(network)[0].source, weight_sets(network)[0].tag) == ("torchvision", "imagenet1k_v1")
+    assert weight_sets(network)[0].pixels.resize == 256
 
 
 def test_conventions_of_the_sets_that_differ():
-    assert weight_set("resnet50", "imagenet1k_v2").pixels.resize == 232
-    assert weight_set("resnet18", "a1_in1k").pixels.resize == 235  # floor(224 / 0.95)
-    assert weight_set("resnet34", "ra4_e3600_r224_in1k").pixels.mean == (127.5, 127.5, 127.5)
-    assert weight_set("googlenet").pixels == CONVENTIONS["tf"]
+    assert find_weight_set("resnet50", "imagenet1k_v2").pixels.resize == 232
+    assert find_weight_set("resnet18", "a1_in1k").pixels.resize == 235  # floor(224 / 0.95)
+    assert find_weight_set("resnet34", "ra4_e3600_r224_in1k").pixels.mean == (127.5, 127.5, 127.5)
+    assert find_weight_set("googlenet").pixels == CONVENTIONS["tf"]
     assert all(found.pixels == zoo.variant(found.network).pixels for found in ALL if found.package)
-    assert weight_set("efficientnet_lite2").pixels == Pixels((127.0,) * 3, (128.0,) * 3, 260, 292, "bicubic")
-    assert weight_set("resnet18", "fb_ssl_yfcc100m_ft_in1k").licence == "cc-by-nc-4.0"
+    assert find_weight_set("efficientnet_lite2").pixels == Pixels((127.0,) * 3, (128.0,) * 3, 260, 292, "bicubic")
+    assert find_weight_set("resnet18", "fb_ssl_yfcc100m_ft_in1k").licence == "cc-by-nc-4.0"
 
 
 @pytest.mark.parametrize("tag", ["a1_in1k", "A1_in1k", "resnet18.a1_in1k", "ResNet18.A1_IN1K"])
 def test_a_tag_in_any_case_with_or_without_its_network(tag):
-    assert weight_set("resnet18", tag).tag == "a1_in1k"
+    assert find_weight_set("resnet18", tag).tag == "a1_in1k"
 
 
 def test_a_tag_that_is_not_known():
     with pytest.raises(UnknownName, match="No weight set of resnet18 is called 'a1_in2k'. Did you mean 'a1_in1k'?"):
-        weight_set("resnet18", "a1_in2k")
+        find_weight_set("resnet18", "a1_in2k")
 
 
 def test_a_network_without_public_weights():
-    assert sets("plain34") == ()
+    assert weight_sets("plain34") == ()
     with pytest.raises(ValueError) as caught:
-        weight_set("plain34")
+        find_weight_set("plain34")
     assert str(caught.value) == (
         "No public weights are known for plain34: give a file with --weights PATH,"
         " or train from scratch with --weights none."

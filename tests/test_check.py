@@ -178,7 +178,7 @@ def test_a_file_is_read_once_until_it_changes(data, monkeypatch):
 def test_a_damaged_cache_is_done_without(data, monkeypatch, home):
     root = data({"cat/empty.jpg": b""})
     before = check(root)
-    store = scan_cache.home() / scan_cache.FILE
+    store = scan_cache.cache_folder() / scan_cache.FILE
     whole = store.read_bytes()
     for content in (
         b"no database at all, but long enough to be looked at" * 100,
@@ -188,7 +188,7 @@ def test_a_damaged_cache_is_done_without(data, monkeypatch, home):
         store.write_bytes(content)
         assert check(root) == before
     assert check(root) == before
-    monkeypatch.setattr(scan_cache, "home", lambda: root / "cat/empty.jpg")  # no folder can be made there
+    monkeypatch.setattr(scan_cache, "cache_folder", lambda: root / "cat/empty.jpg")  # no folder can be made there
     assert check(root) == before
 
 

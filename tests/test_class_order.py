@@ -12,7 +12,7 @@ import transferkit as tk
 from transferkit import models
 from transferkit.data import class_names
 from transferkit.lookup import UnknownName
-from transferkit.network import cut_at, with_head
+from transferkit.network import cut_network, with_head
 from transferkit.recipe import Model, Recipe
 from transferkit.training.planning import distillation, planner
 
@@ -172,7 +172,7 @@ def test_a_network_with_names_takes_no_order(tiny):
     with pytest.raises(UnknownName, match="says what its classes are, cat, dog: leave out --class-order"):
         class_names.named(network, Model(class_order="natural"), ("cat", "dog"))
     with pytest.raises(UnknownName, match="has no classifier whose classes could be named: leave out --classes"):
-        class_names.named(cut_at(network, "stage1"), Model(classes="names.txt"))
+        class_names.named(cut_network(network, "stage1"), Model(classes="names.txt"))
 
 
 def test_one_order_is_shown_where_there_is_one(greys):
@@ -190,12 +190,12 @@ def test_weights_of_another_number_of_classes_have_no_names(tiny, tmp_path):
     network = with_head(models.load(tiny, "none"), ["a", "b", "c", "d"])
     network.model.save(tmp_path / "bare.keras")
     loaded = models.load(tiny, tmp_path / "bare.keras")
-    assert (loaded.classes[3], loaded.named) == ("output 3", False)
+    assert (loaded.classes[3], loaded.has_class_names) == ("output 3", False)
     models.save(loaded, tmp_path / "four.keras")
-    assert not models.load(tmp_path / "four.keras").named
+    assert not models.load(tmp_path / "four.keras").has_class_names
     models.save(network, tmp_path / "named.keras")
     assert models.load(tmp_path / "named.keras").classes == models.load(tiny, tmp_path / "named.keras").classes
-    assert models.load(tmp_path / "named.keras").named
+    assert models.load(tmp_path / "named.keras").has_class_names
 
 
 def test_a_teacher_without_names_cannot_teach(greys, tiny):

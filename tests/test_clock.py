@@ -11,11 +11,11 @@ from pictures import encoded, photo
 
 import transferkit as tk
 from transferkit import feature_cache, runs
+from transferkit.cache_folder import cache_folder
 from transferkit.data.sources.resolve import find_splits
 from transferkit.features import part_files
 from transferkit.features.spec import FeatureSpec, identity
 from transferkit.training import run_job
-from transferkit.weights.fetch import home
 
 DECADE = 10 * 365 * 86_400
 
@@ -66,13 +66,13 @@ def test_features_from_the_future_make_room_as_others_do(monkeypatch):
     for kind, time_of in (("future", time.time() + DECADE), ("used", time.time())):
         with feature_cache.Vectors(kind) as store:
             store.remember(digests, features)
-        os.utime(home() / "features" / f"{kind}.sqlite", (time_of, time_of))
-    monkeypatch.setattr(feature_cache, "MOST", 2.5 * (home() / "features" / "used.sqlite").stat().st_size)
+        os.utime(cache_folder() / "features" / f"{kind}.sqlite", (time_of, time_of))
+    monkeypatch.setattr(feature_cache, "MOST", 2.5 * (cache_folder() / "features" / "used.sqlite").stat().st_size)
     with feature_cache.Vectors("new") as store:
         store.remember(digests, features)
     with feature_cache.Vectors("new"):
         pass
-    assert {path.stem for path in (home() / "features").glob("*.sqlite")} == {"used", "new"}
+    assert {path.stem for path in (cache_folder() / "features").glob("*.sqlite")} == {"used", "new"}
 
 
 def test_what_was_extracted_before_is_found(cli, pets, tmp_path, shifted):
@@ -81,7 +81,7 @@ def test_what_was_extracted_before_is_found(cli, pets, tmp_path, shifted):
         right.setattr(time, "time", lambda: os.stat(pets).st_mtime)
         assert cli(*words, "--out", "a.npz")[0] == 0
     future = time.time() + 2 * DECADE
-    for path in home().rglob("*"):
+    for path in cache_folder().rglob("*"):
         os.utime(path, (future, future))
     status, out, _ = cli(*words, "--out", "b.npz")
     assert status == 0 and "24 reused from the cache" in out and " in -" not in out

@@ -6,11 +6,11 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from transferkit.cache_folder import cache_folder
 from transferkit.data.audit import scan_cache
 from transferkit.data.audit.file_scan import look
 from transferkit.data.formats import decoders
 from transferkit.feature_cache import Vectors
-from transferkit.weights.fetch import home
 
 DAMAGE = [b"", b"x", "text", 1.5, None, -1, 2**62, b"\0" * 10_000]
 
@@ -38,7 +38,7 @@ def test_features(value):
     with Vectors("kind") as store:
         store.remember(digests, features)
         store.remember_reasons({b"c" * 32: "empty"}, decoders())
-    path = home() / "features" / "kind.sqlite"
+    path = cache_folder() / "features" / "kind.sqlite"
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("UPDATE vectors SET vector = ? WHERE digest = ?", (value, digests[0]))
         raw.execute("UPDATE unreadable SET reason = ?", (value,))

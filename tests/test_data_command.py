@@ -21,7 +21,7 @@ def test_a_preview_shows_evaluation_then_training(cli, pets, tmp_path):
     assert (status, out) == (0, "") and "4 pictures at 96, 3 views of each with crop(0.3) | flip" in err
     found = np.asarray(Image.open(tmp_path / "preview.png"))
     assert found.shape == (4 * (96 + grid.LINE + grid.GAP) + grid.LINE + grid.GAP, 4 * 102 + grid.GAP, 3)
-    some, pixels = sheet.chosen(list_images(pets), 2), Pixels().at(96)
+    some, pixels = sheet.chosen(list_images(pets), 2), Pixels().with_size(96)
     ((plain, _),) = pipeline.evaluation(some.paths, pixels, batch_size=4).as_numpy_iterator()
     columns = pipeline.preview(some, pixels, augmentation.parse("crop(0.3) | flip"), seed=0, epochs=range(3))
     for column, pictures in enumerate([plain, *(pictures for pictures, _ in columns.as_numpy_iterator())]):
@@ -42,7 +42,7 @@ def test_a_preview_of_other_channels(cli, tmp_path, channels):
     words = ("--size", 96, "--views", 2, "--augment", "jitter", "--channels", channels)
     assert cli("data", "preview", "shapes", *words)[0] == 0
     found = np.asarray(Image.open(tmp_path / "preview.png"))
-    some, wanted = list_images(tmp_path / "shapes"), Pixels().at(96).of_channels(channels)
+    some, wanted = list_images(tmp_path / "shapes"), Pixels().with_size(96).with_channels(channels)
     ((plain, _),) = pipeline.evaluation(some.paths, wanted, batch_size=2).as_numpy_iterator()
     columns = pipeline.preview(some, wanted, augmentation.parse("jitter"), seed=0, epochs=range(2))
     assert plain.shape[-1] == channels and (channels == 1 or plain[..., 3].min() == 0)
@@ -60,7 +60,7 @@ def test_a_preview_of_other_channels(cli, tmp_path, channels):
 
 def test_a_preview_is_what_training_shows(pets):
     """Picture by picture, epoch by epoch, but for the order."""
-    listing, pixels, steps = list_images(pets), Pixels().at(32), augmentation.parse("crop(0.3) | flip | jitter")
+    listing, pixels, steps = list_images(pets), Pixels().with_size(32), augmentation.parse("crop(0.3) | flip | jitter")
     shown = pipeline.preview(listing, pixels, steps, seed=5, epochs=range(2))
     trained = pipeline.training(listing, pixels, steps, Order(listing.labels, len(listing), 5, range(2)))
     for (ours, _), (theirs, _) in zip(shown, trained, strict=True):

@@ -12,7 +12,7 @@ import pytest
 from reference_weights import assert_near, fill, pictures
 
 from transferkit import models, zoo
-from transferkit.network import Network, for_use
+from transferkit.network import Network, for_inference
 
 slow = pytest.mark.slow
 BIG = 20_000_000  # parameters
@@ -127,7 +127,7 @@ def test_plain_keras_loads_what_is_saved(name, plain_keras, tmp_path):
     images = images_for(network.model)
     np.save(tmp_path / "pictures.npy", images)
     models.save(network, tmp_path / "model.keras")
-    answers, expected = plain_keras(tmp_path), logits_of(for_use(network).model, images)
+    answers, expected = plain_keras(tmp_path), logits_of(for_inference(network).model, images)
     (tmp_path / "model.keras").unlink()  # up to half a gigabyte
     assert set(answers) == set(expected)
     for output, logits in expected.items():

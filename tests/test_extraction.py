@@ -16,7 +16,7 @@ from transferkit.features.extraction import extract
 from transferkit.features.feature_model import body_of
 from transferkit.features.spec import FeatureSpec, identity, kind
 from transferkit.lookup import UnknownName
-from transferkit.network import output_of
+from transferkit.network import find_output
 from transferkit.zoo import variant
 
 
@@ -29,7 +29,7 @@ def by_hand(listing, layer, pool):
     with feature_model._same_chance():
         model = feature_model._network(spec()).model
     pictures = np.concatenate([np.asarray(batch) for batch, _ in views(listing)])
-    maps = np.asarray(keras.Model(model.input, output_of(model, layer))(pictures, training=False))
+    maps = np.asarray(keras.Model(model.input, find_output(model, layer))(pictures, training=False))
     if maps.ndim == 2:
         return maps
     ways = {

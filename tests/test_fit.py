@@ -136,7 +136,7 @@ def test_a_large_jpeg_is_decoded_at_the_scale_that_is_enough(fit, size, decoded,
 @pytest.mark.parametrize("fit", WAYS)
 def test_a_grey_network(fit):
     picture = smooth(90, 40).convert("L")
-    for wanted in (Pixels(mean=(20.4,), std=(200.0,), crop=28, fit=fit), Pixels(crop=28, fit=fit).of_channels(1)):
+    for wanted in (Pixels(mean=(20.4,), std=(200.0,), crop=28, fit=fit), Pixels(crop=28, fit=fit).with_channels(1)):
         colour = {"colour": round(sum(wanted.mean) / len(wanted.mean))} if fit == "pad" else {}
         for form in ("PNG", "JPEG"):
             (found,) = evaluated(encoded(picture, form), wanted)
@@ -146,7 +146,7 @@ def test_a_grey_network(fit):
 
 @pytest.mark.parametrize("fit", WAYS)
 def test_a_network_with_alpha(fit):
-    wanted = Pixels(crop=28, fit=fit).of_channels(4)
+    wanted = Pixels(crop=28, fit=fit).with_channels(4)
     picture = smooth(90, 40).convert("RGBA")
     picture.putalpha(smooth(90, 40).convert("L"))
     colour = {"colour": (124, 116, 104, 124)} if fit == "pad" else {}
@@ -226,7 +226,7 @@ def test_every_window_shows_something_of_the_picture(fit, size):
     rng = np.random.default_rng(0)
     for seed in range(150):
         shape = np.exp(rng.uniform(0, [(11, 11), (11, 1), (1, 11)][seed % 3])).astype("int32")
-        y, x, height, width = windows(Pixels(fit=fit).at(size), "crop(0.01, 10)")(shape, (seed, 0)).numpy()
+        y, x, height, width = windows(Pixels(fit=fit).with_size(size), "crop(0.01, 10)")(shape, (seed, 0)).numpy()
         for start, length, side in ((y, height, shape[0]), (x, width, shape[1])):
             assert length >= 1 and min(start + length, side) > max(start, 0)
             assert fit == "pad" or (start >= 0 and start + length <= side)
@@ -255,7 +255,9 @@ def test_one_side_that_shrinks_by_much_does_not_alias(form):
 def test_all_public_weights_were_trained_on_crops():
     """`features.spec` takes that for granted where it names features in the cache."""
     assert {row.pixels.fit for row in zoo.variants().values()} == {"crop"}
-    assert {one.pixels.fit for network in catalogue.networks() for one in catalogue.sets(network)} == {"crop"}
+    assert {
+        one.pixels.fit for network in catalogue.networks_with_weights() for one in catalogue.weight_sets(network)
+    } == {"crop"}
 
 
 def test_a_fit_that_is_not_known():

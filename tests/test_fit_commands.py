@@ -113,14 +113,14 @@ def test_the_plan_says_how_pictures_are_fitted(tiny, pets, cli, fit):
 def test_a_file_without_a_fit_is_cropped(finished, tmp_path):
     shutil.copy(finished.folder / "model.keras", tmp_path / "older.keras")
     _rewrite(tmp_path / "older.keras", lambda pixels: pixels.pop("fit"))
-    assert models.read(tmp_path / "older.keras").pixels == finished.network.pixels
+    assert models.load_file(tmp_path / "older.keras").pixels == finished.network.pixels
 
 
 def test_a_file_with_a_fit_that_is_not_known(finished, tmp_path):
     shutil.copy(finished.folder / "model.keras", tmp_path / "newer.keras")
     _rewrite(tmp_path / "newer.keras", lambda pixels: pixels.update(fit="stretch"))
     with pytest.raises(ValueError, match="newer.keras cannot be used: its transferkit.json No fit is called 'stretch'"):
-        models.read(tmp_path / "newer.keras")
+        models.load_file(tmp_path / "newer.keras")
 
 
 def _rewrite(path, change):

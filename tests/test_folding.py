@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from reference_weights import assert_near, build, fill, pictures
 
-from transferkit.batchnorm_folding import folded
+from transferkit.batchnorm_folding import fold_batchnorm
 
 
 def norms(model):
@@ -16,7 +16,7 @@ def norms(model):
 def test_same_logits(name):
     model = build(name)
     fill(model)
-    images, fold = pictures(2, 64, 75), folded(build(name))
+    images, fold = pictures(2, 64, 75), fold_batchnorm(build(name))
     assert norms(model) and not norms(fold)
     assert [layer.name for layer in fold.layers] == [layer.name for layer in model.layers]
     expected = np.asarray(model(images, training=False))
@@ -34,8 +34,8 @@ def test_a_bias_and_a_norm_without_scale_or_centre():
     random = np.random.default_rng(0)
     model.set_weights([random.uniform(0.5, 1.5, weight.shape) for weight in model.weights])
     images = random.random((2, 8, 8, 3)).astype("float32")
-    assert not norms(folded(model))
-    assert_near(folded(model)(images), np.asarray(model(images, training=False)), 1e-5)
+    assert not norms(fold_batchnorm(model))
+    assert_near(fold_batchnorm(model)(images), np.asarray(model(images, training=False)), 1e-5)
 
 
 def test_what_is_looked_at_stays():
@@ -43,6 +43,6 @@ def test_what_is_looked_at_stays():
     y = keras.layers.Conv2D(4, 3, padding="same", name="conv")(x)
     z = keras.layers.BatchNormalization(name="norm")(y)
     for outputs in ([y, z], keras.layers.Add()([y, z]), z + keras.ops.relu(y)):
-        assert norms(folded(keras.Model(x, outputs))) == ["norm"]
+        assert norms(fold_batchnorm(keras.Model(x, outputs))) == ["norm"]
     active = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(x)
-    assert norms(folded(keras.Model(x, keras.layers.BatchNormalization(name="norm")(active)))) == ["norm"]
+    assert norms(fold_batchnorm(keras.Model(x, keras.layers.BatchNormalization(name="norm")(active)))) == ["norm"]

@@ -12,7 +12,7 @@ from test_adopt import noise, shaken
 import transferkit as tk
 from transferkit import adopt, models
 from transferkit.lookup import UnknownName
-from transferkit.network import cut_at, head_source, takes_dense, with_head
+from transferkit.network import cut_network, find_head_input, has_dense_head, with_head
 
 
 def ended(end) -> keras.Model:
@@ -71,12 +71,12 @@ CLASSIFIERS = {  # whose outputs are probabilities
 def test_a_new_head_sees_what_the_scores_were_made_of(name):
     """The same probabilities as the model; under a new head, the features of the model itself, made by plain Keras."""
     model = ended(CLASSIFIERS[name])
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     wanted = np.asarray(model(noise(count=4), training=False))
     assert np.ptp(wanted, axis=0).max() > 1e-3
     np.testing.assert_allclose(softmax(np.asarray(network.model(noise(count=4))), axis=1), wanted, atol=1e-5)
     assert (network.head, len(network.classes), network.doubt) == ("scores", 5, "")
-    assert takes_dense(network)
+    assert has_dense_head(network)
     new = with_head(network, ["a", "b", "c"])
     assert new.model.output_shape == (None, 3)
     head = new.model.layers[-1]  # nothing follows
@@ -88,7 +88,7 @@ def test_a_new_head_sees_what_the_scores_were_made_of(name):
 
 
 def test_what_goes_with_the_scores_is_said(tmp_path):
-    network = adopt.adopted(ended(CLASSIFIERS["norm"]))
+    network = adopt.adopt_model(ended(CLASSIFIERS["norm"]))
     assert network.loaded[2] == "part of its classifier, which a new head replaces: BatchNormalization"
     models.save(network, tmp_path / "kept.keras")  # as a run whose head was kept is
     again = with_head(models.load(tmp_path / "kept.keras"), ["a", "b", "c"])
@@ -105,9 +105,9 @@ def test_what_goes_with_the_scores_is_said(tmp_path):
 )
 def test_logits(end):
     model = ended(end)
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     np.testing.assert_allclose(network.model(noise()), model(noise(), training=False), rtol=1e-4, atol=1e-5)
-    assert head_source(with_head(network, ["a", "b", "c"])) in ("pooled", "stage2")
+    assert find_head_input(with_head(network, ["a", "b", "c"])) in ("pooled", "stage2")
 
 
 @pytest.mark.parametrize(
@@ -122,18 +122,18 @@ def test_logits(end):
 )
 def test_two_classes_by_one_unit(end):
     model = ended(end)
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     chance = np.asarray(model(noise(), training=False))
     found = softmax(np.asarray(network.model(noise())), axis=1)
     np.testing.assert_allclose(found, np.concatenate([1 - chance, chance], axis=1), atol=1e-5)
-    assert len(network.classes) == 2 and not network.named
+    assert len(network.classes) == 2 and not network.has_class_names
     assert network.loaded[2] == "its one output is taken for the logit of class 1 against class 0"
     assert with_head(network, ["a", "b"]).model.layers[-1].units == 2
 
 
 def test_sigmoid_outputs_behind_a_norm():
     model = ended(lambda x: layers.Activation("sigmoid")(layers.BatchNormalization()(scores(x))))
-    network = adopt.adopted(model)
+    network = adopt.adopt_model(model)
     logits = np.asarray(network.model(noise()))
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), model(noise(), training=False), atol=1e-5)
     assert network.loaded[2] == "its sigmoid outputs are taken for logits of classes that exclude one another"
@@ -151,7 +151,7 @@ def test_sigmoid_outputs_behind_a_norm():
 )
 def test_features_are_no_classifier(end):
     """What is cut off, of length one, or a map, or ends in a gate: a new head goes on top."""
-    network = adopt.adopted(ended(end))
+    network = adopt.adopt_model(ended(end))
     assert (network.classes, network.doubt, network.head) == ((), "", "head")
 
 
@@ -176,7 +176,7 @@ DOUBTS = {
 def test_where_it_does_not_show_it_is_asked_for(name, tmp_path):
     end, reason = DOUBTS[name]
     model = ended(end)
-    network = adopt.adopted(model, source="my.keras")
+    network = adopt.adopt_model(model, source="my.keras")
     last = "second" if name in ("places", "an ensemble") else "average"
     assert network.doubt.startswith("my.keras does not show where its classifier begins, for ")
     assert reason in network.doubt and network.doubt.endswith(f"(the last layer before these is {last})")
@@ -186,10 +186,10 @@ def test_where_it_does_not_show_it_is_asked_for(name, tmp_path):
     with pytest.raises(UnknownName, match="give --layer LAYER"):
         tk.FeatureExtractor(model, cache=False).transform([np.zeros((32, 32, 3), "uint8")])
     assert tk.FeatureExtractor(model, layer="second", cache=False).transform(noise().astype("uint8")).shape == (2, 16)
-    new = with_head(cut_at(network, "second"), ["a", "b"])
+    new = with_head(cut_network(network, "second"), ["a", "b"])
     mark = "second" if name == "places" else "stage1"  # of the stage that ends there
     assert ([layer.name for layer in new.model.layers][-3:], new.doubt) == ([mark, f"pooled_{mark}", "head"], "")
-    assert head_source(new) == mark
+    assert find_head_input(new) == mark
     assert new.loaded[0] == "head 0 -> 2 new; 4/6 tensors loaded" and new.loaded[-1] == f"cut after {mark}"
     with pytest.raises(UnknownName, match="does not show where its classifier begins"):
         tk.create(model, num_classes=3)
@@ -197,10 +197,10 @@ def test_where_it_does_not_show_it_is_asked_for(name, tmp_path):
 
 
 def test_any_base_can_be_cut(tiny):
-    network = cut_at(models.load(tiny, "none"), "stage1")
+    network = cut_network(models.load(tiny, "none"), "stage1")
     assert with_head(network, ["a", "b"]).model.count_params() == 3 * 3 * 3 * 8 + 4 * 8 + (8 + 1) * 2
     with pytest.raises(UnknownName, match="No layer of tiny is called 'stage3'. Did you mean 'stage"):
-        cut_at(network, "stage3")
+        cut_network(network, "stage3")
 
 
 def test_the_command(cli, pets, tmp_path):

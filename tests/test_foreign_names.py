@@ -8,10 +8,10 @@ from reference_weights import assert_near, pictures
 
 from transferkit import models
 from transferkit.pixels import CONVENTIONS
-from transferkit.weights.publishers import translated
+from transferkit.weights.publishers import translate_names
 
 FOLDED = "{} biases and an epsilon of 1.001e-05 folded into the norms"
-REVERSED = "channels of the first kernel reversed, for RGB: the file wants BGR"
+REVERSED = "channels of the first kernel reversed, for RGB: the file has BGR"
 
 
 def randomise(model, random):
@@ -71,7 +71,7 @@ def test_indices_of_the_vggs_follow_from_the_file():
     for depth, counts in blocks.items():
         names = [f"block{b}_conv{c}" for b, count in enumerate(counts, 1) for c in range(1, count + 1)]
         tensors = {f"{name}.weight": np.zeros((3, 3, 3, 1)) for name in names} | {"fc2.bias": np.zeros(1)}
-        found, _, publisher = translated(tensors, "keras")
+        found, _, publisher = translate_names(tensors, "keras")
         assert list(found)[-2:] == [f"features.{last[depth]}.weight", "classifier.3.bias"]
         assert (publisher.pixels, publisher.networks) == ("caffe", ())
 
@@ -85,7 +85,7 @@ def test_resnet50_of_2015():
         tensors |= {f"{conv}.weight": random.normal(size=(1, 1, 3, 4)), f"{conv}.bias": random.normal(size=4)}
         for kind in ("weight", "bias", "running_mean", "running_var"):
             tensors[f"{norm}.{kind}"] = random.uniform(0.1, 1, 4)
-    found, changes, publisher = translated(tensors, "keras")
+    found, changes, publisher = translate_names(tensors, "keras")
     convs = ["conv1", "layer1.0.downsample.0", "layer3.5.conv3", "layer1.0.conv1"]
     norms = ["bn1", "layer1.0.downsample.1", "layer3.5.bn3", "layer1.0.bn1"]
     kinds = ["weight", "bias", "running_mean", "running_var"]
@@ -106,7 +106,7 @@ def test_resnet50_of_2015():
 
 def test_timms_vgg():
     names = ["features.0.weight", "pre_logits.fc1.weight", "pre_logits.fc2.bias", "head.fc.weight"]
-    found, changes, publisher = translated(dict.fromkeys(names, np.ones(1)), "torch")
+    found, changes, publisher = translate_names(dict.fromkeys(names, np.ones(1)), "torch")
     assert list(found) == ["features.0.weight", "classifier.0.weight", "classifier.3.bias", "classifier.6.weight"]
     assert changes == ["names of timm's VGG turned into torchvision's"]
     assert publisher.pixels is None
@@ -114,13 +114,13 @@ def test_timms_vgg():
 
 def test_names_of_torchvision_stay():
     tensors = {"conv1.weight": np.ones((4, 3, 2, 2)), "bn1.running_mean": np.ones(4)}
-    assert translated(tensors, "torch") == (tensors, [], None)
+    assert translate_names(tensors, "torch") == (tensors, [], None)
 
 
 @pytest.mark.parametrize("layer", ["bn_data", "stage1_unit1_bn1", "conv2_block1_preact_bn"])
 def test_pre_activation_networks_are_refused(layer):
     with pytest.raises(ValueError, match="pre-activation networks that are not in the zoo: take torchvision's"):
-        translated({"conv0.weight": np.ones(1), f"{layer}.bias": np.ones(1)}, "keras")
+        translate_names({"conv0.weight": np.ones(1), f"{layer}.bias": np.ones(1)}, "keras")
 
 
 def test_damaged_ones_are_refused():
@@ -132,7 +132,7 @@ def test_damaged_ones_are_refused():
     }
     for sentence, more in cases.items():
         with pytest.raises(ValueError, match=sentence):
-            translated(kernel | more, "keras")
+            translate_names(kernel | more, "keras")
     del kernel["conv1_conv.weight"]
     with pytest.raises(ValueError, match="no 'conv1.weight'"):
-        translated(kernel, "keras")
+        translate_names(kernel, "keras")

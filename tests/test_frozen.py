@@ -184,7 +184,7 @@ def test_too_large_for_memory_and_disk(tiny, splits, tmp_path, monkeypatch, caps
     part, _ = freezing.divided(network.model)
     monkeypatch.setattr(view_cache.shutil, "disk_usage", lambda folder: view_cache.shutil._ntuple_diskusage(9, 0, 9))
     ways = {"what": "train", "lost": {}, "folder": tmp_path, "memory": 0.0}
-    assert frozen_features.computed(part, splits.train, Pixels().at(32), **ways) is None
+    assert frozen_features.computed(part, splits.train, Pixels().with_size(32), **ways) is None
     assert "runs in every epoch" in capsys.readouterr().err
 
 
@@ -196,7 +196,7 @@ def test_views_that_cannot_be_read_are_left_out(tiny, tmp_path, pets, capsys):
     gone = tk.Listing((*listing.paths, str(tmp_path / "gone.jpg")), (*listing.labels, 0), listing.classes)
     lost = {}
     maps = frozen_features.computed(
-        part, gone, Pixels().at(32), what="train", lost=lost, folder=tmp_path, memory=1.0, views=2,
+        part, gone, Pixels().with_size(32), what="train", lost=lost, folder=tmp_path, memory=1.0, views=2,
         augmentation=augmentation.parse("light"),
     )  # fmt: skip
     assert list(lost) == [str(tmp_path / "gone.jpg")] and "gone.jpg" in capsys.readouterr().err

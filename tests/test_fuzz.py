@@ -97,8 +97,8 @@ FORMATS = {
 def child(monkeypatch):
     """One process that reads HDF5 for all the files of a test, given a second for each."""
     monkeypatch.setattr(hdf5, "SECONDS", 1)
-    with hdf5.checking() as ask:
-        monkeypatch.setattr(hdf5, "checking", lambda: nullcontext(ask))
+    with hdf5.hdf5_checker() as ask:
+        monkeypatch.setattr(hdf5, "hdf5_checker", lambda: nullcontext(ask))
         yield
 
 
@@ -108,14 +108,14 @@ def test_damaged_files(tmp_path, child, kind, count):
     content, damage = FORMATS[kind][0](), FORMATS[kind][1]
     path, random, refused, lost = tmp_path / "weights", np.random.default_rng(count), 0, 0
     path.write_bytes(archive(content) if kind == "keras" else content)
-    assert len(weight_files.read(path).tensors) > 4
+    assert len(weight_files.read_weights(path).tensors) > 4
     tracemalloc.start()
     for _ in range(count):
         path.write_bytes(damage(content, random))
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
         try:
-            for array in weight_files.read(path).tensors.values():
+            for array in weight_files.read_weights(path).tensors.values():
                 array.tobytes()
         except ValueError as error:
             refused += 1

@@ -11,6 +11,7 @@ from PIL import Image, features
 from test_fuzz import damaged
 
 import transferkit as tk
+from transferkit.cache_folder import cache_folder
 from transferkit.data import decode
 from transferkit.data.audit import scan_cache
 from transferkit.data.audit.file_scan import look
@@ -22,7 +23,6 @@ from transferkit.features.extraction import extract
 from transferkit.features.feature_files import load_features
 from transferkit.features.spec import FeatureSpec
 from transferkit.recipe import Data
-from transferkit.weights.fetch import home
 
 MANY, SLOWEST = 10_000, 10  # seconds that one file may take
 COUNTS = [30, pytest.param(MANY, marks=pytest.mark.slow)]
@@ -152,7 +152,7 @@ def test_caches(tiny, listing, count):
     """Whatever is in them, what comes out is what the pictures hold."""
     random, spec = np.random.default_rng(count), FeatureSpec(tiny, "none", size=32)
     looks, expected = scan(listing.paths), extract(listing.paths, spec)
-    files = [home() / scan_cache.FILE, *(home() / "features").glob("*.sqlite")]
+    files = [cache_folder() / scan_cache.FILE, *(cache_folder() / "features").glob("*.sqlite")]
     assert len(files) == 2
     for file in files:
         content = file.read_bytes()

@@ -19,7 +19,7 @@ def chain(*steps):
 
 
 def fields(model, size=None):
-    return {layer.name: (layer.receptive_field, layer.stride) for layer in geometry.measure(model, size)}
+    return {layer.name: (layer.receptive_field, layer.stride) for layer in geometry.measure_layers(model, size)}
 
 
 def conv(kernel, stride=1, **more):
@@ -40,7 +40,7 @@ def test_alexnet_as_its_readers_count_it():
     found = list(fields(model, 227).values())[1:]
     assert [side for side, _ in found] == [11, 19, 51, 67, 99, 131, 163, 195]
     assert [stride for _, stride in found] == [4, 8, 8, 16, 16, 16, 16, 32]
-    assert geometry.measure(model, 227)[-1].output == (6, 6, 2)
+    assert geometry.measure_layers(model, 227)[-1].output == (6, 6, 2)
 
 
 def test_vgg16_as_its_readers_count_it():
@@ -61,7 +61,7 @@ def test_vgg16_as_its_readers_count_it():
     ],
 )
 def test_resnets_stage_by_stage(name, sides):
-    cuts = [layer for layer in geometry.measure(build(name), 224) if layer.kind == "Identity"]
+    cuts = [layer for layer in geometry.measure_layers(build(name), 224) if layer.kind == "Identity"]
     assert [cut.receptive_field for cut in cuts] == sides
     assert [cut.stride for cut in cuts] == [4, 4, 8, 16, 32]
     assert [cut.output[0] for cut in cuts] == [56, 56, 28, 14, 7]
@@ -70,7 +70,7 @@ def test_resnets_stage_by_stage(name, sides):
 @pytest.mark.parametrize(("name", "side"), [("MobileNet", 315), ("ResNet50", 483), ("InceptionV3", 1311)])
 def test_networks_of_others(name, side):
     """Table of Araujo, Norris and Sim 2019, "Computing Receptive Fields of Convolutional Neural Networks"."""
-    found = geometry.measure(getattr(keras.applications, name)(weights=None))
+    found = geometry.measure_layers(getattr(keras.applications, name)(weights=None))
     last = next(layer for layer in reversed(found) if layer.is_map)
     assert (last.receptive_field, last.stride) == (side, 32)
 
@@ -78,8 +78,8 @@ def test_networks_of_others(name, side):
 @pytest.mark.parametrize("name", zoo.variants())
 def test_totals_are_those_of_the_table(name):
     row, model = zoo.variant(name), build(name)
-    found = geometry.measure(model, row.size)
-    assert geometry.totals(found) == (row.params, row.multiply_adds)
+    found = geometry.measure_layers(model, row.size)
+    assert geometry.sum_costs(found) == (row.params, row.multiply_adds)
     assert [layer.name for layer in found] == [layer.name for layer in model.layers]
     shapes = keras.Model(model.input, [layer.output for layer in model.layers]).compute_output_shape(
         (1, row.size, row.size, model.input_shape[-1])
@@ -138,7 +138,7 @@ def seen(model, size: int, axis: int) -> np.ndarray:
 def test_a_place_sees_the_pixels_it_answers_to(name, size):
     pictures = keras.Input((None, None, 3))
     model = keras.Model(pictures, layers.Identity(name="end")(EXACT[name](pictures)))
-    last = geometry.measure(model, size)[-1]
+    last = geometry.measure_layers(model, size)[-1]
     for axis, span in enumerate(last.spans):
         answers = seen(model, size, axis)
         assert answers.shape[1] == last.output[axis] > 2
@@ -160,7 +160,7 @@ def test_a_place_sees_the_pixels_it_answers_to(name, size):
 def test_finer_maps(finer):
     """Neighbours see more or less, by their phase: no place sees beyond its span, which is no wider than need be."""
     model = chain(conv(3, 2), finer, conv(3, padding="same"))
-    last = geometry.measure(model, 33)[-1]
+    last = geometry.measure_layers(model, 33)[-1]
     assert 2 / last.stride == {"conv2d_transpose": 2, "up_sampling2d": 2}.get(finer.name, 3)
     answers, widest = seen(model, 33, 0), 0
     for place, lines in enumerate(answers.T):
@@ -174,7 +174,7 @@ def test_finer_maps(finer):
 
 def test_multiply_adds_of_every_kind():
     """By hand, on 8x8: kernel numbers times places of the output, or of the input of a transposed one."""
-    found = geometry.measure(
+    found = geometry.measure_layers(
         chain(
             layers.Conv2D(8, 3, padding="same", name="full"),
             layers.Conv2D(8, 3, padding="same", groups=4, name="grouped"),
@@ -202,7 +202,7 @@ def test_multiply_adds_of_every_kind():
 
 def test_after_the_map_the_picture_is_seen_whole():
     model = chain(conv(3, 2), layers.GlobalAveragePooling2D(name="pooled"), layers.Dense(4, name="fc"))
-    for layer in geometry.measure(model, 16)[-2:]:
+    for layer in geometry.measure_layers(model, 16)[-2:]:
         assert (layer.receptive_field, layer.stride, layer.is_map, len(layer.output)) == (None, None, False, 1)
 
 
@@ -211,24 +211,24 @@ def test_a_gate_of_the_whole_picture_leaves_the_map_a_map():
     x = pictures = keras.Input((None, None, 3))
     x = conv(3, 2)(x)
     x = layers.Multiply()([x, layers.Dense(2)(layers.GlobalAveragePooling2D(keepdims=True)(x))])
-    last = geometry.measure(keras.Model(pictures, conv(3)(x)), 16)[-1]
+    last = geometry.measure_layers(keras.Model(pictures, conv(3)(x)), 16)[-1]
     assert (last.receptive_field, last.stride, last.is_map) == (None, 2, True)
     with pytest.raises(ValueError, match="sees the whole picture"):
         last.spans[0].at(0)
 
 
 def test_without_a_size_sides_are_open():
-    last = geometry.measure(chain(conv(3, 2, padding="same"), conv(5)))[-1]
+    last = geometry.measure_layers(chain(conv(3, 2, padding="same"), conv(5)))[-1]
     assert (last.output, last.multiply_adds) == ((None, None, 2), None)
     assert (last.receptive_field, last.stride, last.spans[0].start) == (11, 2, None)
 
 
 def test_sequential_nested_and_shared_layers():
     inner = keras.Sequential([keras.Input((None, None, 3)), conv(3, name="a"), layers.ReLU()], name="inner")
-    assert [layer.name for layer in geometry.measure(inner, 9)] == [layer.name for layer in inner.layers]
+    assert [layer.name for layer in geometry.measure_layers(inner, 9)] == [layer.name for layer in inner.layers]
     shared = conv(3, name="shared")
     model = chain(inner, shared, shared)
-    rows = [layer for layer in geometry.measure(model, (9, 11)) if layer.multiply_adds]
+    rows = [layer for layer in geometry.measure_layers(model, (9, 11)) if layer.multiply_adds]
     assert [layer.name for layer in rows] == ["inner/a", "shared", "shared"]
     assert [layer.params for layer in rows] == [54, 36, 0]
     assert [layer.receptive_field for layer in rows] == [3, 5, 7]
@@ -238,15 +238,15 @@ def test_sequential_nested_and_shared_layers():
 def test_frozen_parameters_count():
     model = chain(conv(3), layers.BatchNormalization())
     model.trainable = False
-    assert geometry.totals(geometry.measure(model, 8))[0] == 54 + 4
+    assert geometry.sum_costs(geometry.measure_layers(model, 8))[0] == 54 + 4
 
 
 def test_errors():
     fixed = keras.Model(pictures := keras.Input((224, 224, 3)), conv(3)(pictures), name="vgg")
     with pytest.raises(ValueError, match="^vgg is built for pictures of 224x224, not 64x64.$"):
-        geometry.measure(fixed, 64)
+        geometry.measure_layers(fixed, 64)
     small = chain(layers.MaxPooling2D(3, 2, name="pool"), conv(5, name="conv"))
     with pytest.raises(ValueError, match=r"^conv of .* cannot work on 2x2: try larger pictures.$"):
-        geometry.measure(small, 6)
+        geometry.measure_layers(small, 6)
     with pytest.raises(ValueError, match="has no graph of layers"):
-        geometry.measure(keras.Sequential([layers.Dense(2)]))
+        geometry.measure_layers(keras.Sequential([layers.Dense(2)]))

@@ -11,9 +11,10 @@ from reference_weights import assert_near, fill, fill_torch, load_torchvision, p
 from transferkit import zoo
 from transferkit.lookup import UnknownName
 from transferkit.pixels import CONVENTIONS
-from transferkit.weights.assign import assign
-from transferkit.zoo.googlenet import LOSS_WEIGHTS, STAGES
+from transferkit.weights.assign import assign_tensors
+from transferkit.zoo.googlenet import STAGES, VARIANTS
 
+WEIGHTS = VARIANTS["googlenet"].loss_weights
 BOTH = pytest.mark.parametrize("name", ["googlenet", "googlenet_paper"])
 
 
@@ -84,17 +85,17 @@ def test_three_losses(name):
     model = build(f"{name}(aux=true)", size=96, classes=10)
     model.compile(
         keras.optimizers.SGD(0.001),
-        loss={output: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for output in LOSS_WEIGHTS},
-        loss_weights=LOSS_WEIGHTS,
+        loss={output: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for output in WEIGHTS},
+        loss_weights=WEIGHTS,
     )
-    images, labels = pictures(4, 96, 96), dict.fromkeys(LOSS_WEIGHTS, np.arange(4))
+    images, labels = pictures(4, 96, 96), dict.fromkeys(WEIGHTS, np.arange(4))
     history = model.fit(images, labels, epochs=3, verbose=0).history
     assert history["loss"][0] == pytest.approx(1.6 * math.log(10), rel=1e-5)  # kernels of zero: no opinion yet
     assert history["loss"][-1] < history["loss"][0]
     found = model.evaluate(images, labels, verbose=0, return_dict=True)
-    parts = {output: found[f"{output}_loss"] for output in LOSS_WEIGHTS}
+    parts = {output: found[f"{output}_loss"] for output in WEIGHTS}
     assert len(set(parts.values())) == 3
-    assert found["loss"] == pytest.approx(sum(LOSS_WEIGHTS[output] * loss for output, loss in parts.items()), rel=1e-5)
+    assert found["loss"] == pytest.approx(sum(WEIGHTS[output] * loss for output, loss in parts.items()), rel=1e-5)
 
 
 @BOTH
@@ -135,7 +136,7 @@ def as_in_the_paper(network):
     """torchvision's network made that of table 1 and of Caffe's replica."""
     from torch import nn
 
-    for name, unit in list(network.named_modules()):
+    for name, unit in list(network.has_class_names_modules()):
         if hasattr(unit, "bn"):
             side = 5 if name.endswith("branch3.1") else unit.conv.kernel_size[0]
             unit.conv = nn.Conv2d(
@@ -182,7 +183,7 @@ def test_torchvision(torchvision, name, size):
             head.fc1 = type(head.fc1)(128 if size == 97 else 2048, 1024)
     tensors = fill_torch(network)
     model = build(f"{name}(aux=true)", size=size)
-    assign(model, tensors, "torch", source="torchvision")
+    assign_tensors(model, tensors, "torch", source="torchvision")
     expected = torch_outputs(network, x, pool)
     for output, logits in model(images, training=False).items():
         assert_near(logits, expected[output], 1e-4)

@@ -123,10 +123,10 @@ def test_notes(finished, tmp_path, name, number):
                 content = json.dumps(note | {name: value})
             new.writestr(member, content)
     if name == "pixels" and value == {"crop": 32}:  # what is left out has its default
-        assert models.read(path).pixels == Pixels(crop=32)
+        assert models.load_file(path).pixels == Pixels(crop=32)
         return
     with pytest.raises(ValueError, match=f"model.keras cannot be used: its {models.NOTE} ") as error:
-        models.read(path)
+        models.load_file(path)
     assert "\n" not in str(error.value)
 
 

@@ -14,7 +14,7 @@ from torch_writer import Built, Call, Global, Reference
 
 from transferkit.weights import hdf5 as guard
 from transferkit.weights import weight_files
-from transferkit.weights.weight_files import read
+from transferkit.weights.weight_files import read_weights
 
 TENSOR = np.arange(6, dtype="f4").reshape(2, 3).copy()
 BAD_TENSORS = {
@@ -96,11 +96,11 @@ def test_table_that_holds_itself(tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
-        read(tmp_path / "absent.pth")
+        read_weights(tmp_path / "absent.pth")
     arrays = {"a": TENSOR}
     big = writer.SYSTEM | {"little_endian": False}
     refused(tmp_path, b"", "empty")
-    refused(tmp_path, b"<html>404</html>", "no weight file")
+    refused(tmp_path, b"<html>404</html>", "not a weight file")
     refused(tmp_path, writer.zip_bytes(arrays, [1, 2]), "a list: expected the state_dict")
     refused(tmp_path, writer.zip_bytes(arrays, {"net": {"a": writer.tensor(TENSOR)}}), "'net', a dict")
     refused(tmp_path, writer.zip_bytes(arrays, {"a": writer.tensor(TENSOR), "epoch": 3}), "'epoch', a int")
@@ -241,7 +241,7 @@ def test_one_child_for_many_files(tmp_path, monkeypatch):
     for name in ("good.h5", "loop.h5"):
         (tmp_path / name).write_bytes(hdf5(numbers))
     (tmp_path / "bad.h5").write_bytes(b"no HDF5")
-    with guard.checking() as ask:
+    with guard.hdf5_checker() as ask:
         for name in ("good.h5", "loop.h5", "bad.h5", "good.h5", "loop.h5", "good.h5"):
             if name == "good.h5":
                 ask(tmp_path / name)
@@ -257,7 +257,7 @@ def test_more_groups_than_a_model_has(tmp_path):
             for number in range(20_001):
                 file.create_group(form.format(number, number % 150))
         with pytest.raises(ValueError, match="has more than 20,000 groups and arrays, which no model of Keras has"):
-            read(tmp_path / f"{name}.h5")
+            read_weights(tmp_path / f"{name}.h5")
 
 
 def test_attributes_are_bounded_too(tmp_path):
@@ -272,10 +272,10 @@ def test_attributes_are_bounded_too(tmp_path):
 
     path = tmp_path / "file.h5"
     path.write_bytes(hdf5(many))
-    guard.check(path)
+    guard.check_hdf5(path)
     path.write_bytes(hdf5(links))
     with pytest.raises(ValueError, match=f"^{path} has no group or array 'other' of its own in '/optimizer_weights'.$"):
-        guard.check(path)
+        guard.check_hdf5(path)
 
 
 def test_hostile_keras_archives(tmp_path):
@@ -290,17 +290,17 @@ def test_hostile_keras_archives(tmp_path):
     for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         archive(("config.json", "{}" * 9999), (weight_files.KERAS_MEMBER, good), compression=compression)
         guard.check_keras_archive(path)
-        np.testing.assert_array_equal(read(path).tensors["dense.weight"], TENSOR)
+        np.testing.assert_array_equal(read_weights(path).tensors["dense.weight"], TENSOR)
     archive(("config.json", bytes(2**27)), (weight_files.KERAS_MEMBER, good), compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(ValueError, match="declares 134,.* bytes, out of proportion to its length"):
-        read(path)
+        read_weights(path)
     with pytest.warns(UserWarning, match="Duplicate name"):
         archive((weight_files.KERAS_MEMBER, good), (weight_files.KERAS_MEMBER, good))
     with pytest.raises(ValueError, match="have the same name"):
-        read(path)
+        read_weights(path)
     archive((weight_files.KERAS_MEMBER, good[:-8]))
     with pytest.raises(ValueError, match="truncated"):
-        read(path)
+        read_weights(path)
     archive(("config.json", "{}"), (weight_files.KERAS_MEMBER, good))
     path.write_bytes(path.read_bytes().replace(b"{}", b"[]"))
     with pytest.raises(ValueError, match="the checksum of 'config.json' is not that of its content.$"):

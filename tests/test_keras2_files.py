@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_weight_files import refused, same
 
-from transferkit.weights.weight_files import read
+from transferkit.weights.weight_files import read_weights
 
 
 def write(path, layers, *, root=None, split=False, text=False):
@@ -80,7 +80,7 @@ EXPECTED = {
 @pytest.mark.parametrize("root", [None, "model_weights"])
 @pytest.mark.parametrize(("split", "text"), [(False, False), (True, True)])
 def test_names_of_all_ages(tmp_path, root, split, text):
-    found = read(write(tmp_path / "weights.h5", LAYERS, root=root, split=split, text=text))
+    found = read_weights(write(tmp_path / "weights.h5", LAYERS, root=root, split=split, text=text))
     assert (found.layout, found.changes) == ("keras", ())
     same(found.tensors, EXPECTED)
 
@@ -126,7 +126,7 @@ def test_files_of_this_keras(tmp_path, suffix):
     x = keras.Sequential([keras.layers.Dense(5, name="inner")], name="nested")(x)
     model = keras.Model(images, x)
     (model.save if suffix == ".h5" else model.save_weights)(path := tmp_path / f"model{suffix}")
-    found = read(path).tensors
+    found = read_weights(path).tensors
     assert sorted(found) == sorted(
         ["conv1.weight", "conv1.bias", "inner.weight", "inner.bias"]
         + [f"bn1.{kind}" for kind in ("weight", "bias", "running_mean", "running_var")]
@@ -137,4 +137,4 @@ def test_files_of_this_keras(tmp_path, suffix):
 def test_qubvels_resnets_are_refused(tmp_path):
     path = write(tmp_path / "resnet18_imagenet_1000.h5", {"bn_data": {"bn_data/beta:0": numbered(3)}})
     with pytest.raises(ValueError, match="is of qubvel's ResNets, .* take torchvision's weights"):
-        read(path)
+        read_weights(path)

@@ -46,7 +46,7 @@ def copy(tmp_path):
 @pytest.mark.parametrize("file", FILES)
 def test_it_says_what_it_said_in_keras_2(file):
     name = file.partition(".")[0]
-    model = adopt.load_keras(DATA / f"keras2-{file}")
+    model = adopt.load_keras_model(DATA / f"keras2-{file}")
     tolerance = 1e-3 if name == "mixed" else 1e-6 * np.abs(answers(name)).max() + 1e-6
     np.testing.assert_allclose(model(batch(), training=False), answers(name), atol=tolerance)
 
@@ -68,9 +68,9 @@ def test_it_is_a_network(file):
 
 
 def test_what_they_were_trained_with_is_kept():
-    model = adopt.load_keras(DATA / "keras2-sequential.h5")
+    model = adopt.load_keras_model(DATA / "keras2-sequential.h5")
     assert model.get_layer("conv2d").kernel_regularizer.l2 == pytest.approx(0.01)
-    nested = adopt.load_keras(DATA / "keras2-nested.keras")
+    nested = adopt.load_keras_model(DATA / "keras2-nested.keras")
     assert not nested.get_layer("backbone").trainable_weights
     assert nested.get_layer("neck").trainable_weights
 
@@ -126,7 +126,7 @@ def random_size(config):
     ("name", "edit"), [("recurrent", older_gru), ("sequential", of_tensorflow_1), ("sequential", random_size)]
 )
 def test_older_words(copy, name, edit):
-    model = adopt.load_keras(edited(copy(f"{name}.h5"), edit))
+    model = adopt.load_keras_model(edited(copy(f"{name}.h5"), edit))
     np.testing.assert_allclose(model(batch(), training=False), answers(name), atol=2e-6)
 
 
@@ -160,7 +160,7 @@ def inner(kind, **config):
             "around an Activation 'hard_sigmoid', expected that Activation without it",
         ),
         (lambda c: layer(c, "Conv2D").update(class_name="Fancy"), "of class 'Fancy', which Keras 3 does not have"),
-        (lambda c: layer(c, "Dense").update(class_name="Layer"), "of class 'Layer' that Keras 3 does not take"),
+        (lambda c: layer(c, "Dense").update(class_name="Layer"), "of class 'Layer' that Keras 3 does not accept"),
         (lambda c: layer(c, "Conv2D")["config"].update(fancy=1), "'conv2d' of class 'Conv2D' that Keras 3 does not"),
         (lambda c: layer(c, "Dense")["config"].update(units=4), r"of shape \(196, 3\), expected \(196, 4\) for dense/"),
         (lambda c: c["config"]["layers"].pop(4), "holds 8 tensors, expected 4"),

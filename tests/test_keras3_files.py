@@ -12,6 +12,7 @@ from test_adopt import noise, shaken
 
 import transferkit as tk
 from transferkit import models
+from transferkit.keras_internals import application_layers, flatten_layers
 
 MEAN, VARIANCE = (120.0, 110.0, 100.0), (76.0**2, 60.0**2, 50.0**2)
 SUFFIXES = pytest.mark.parametrize("suffix", ["keras", "h5"])
@@ -115,7 +116,7 @@ def axes():
 
 
 def scaled():
-    from keras.src.applications.convnext import LayerScale
+    LayerScale = application_layers()["LayerScale"]
 
     start = given()
     x = first(start)
@@ -151,9 +152,7 @@ WHOLE = {
 
 def shaken_but_for_statistics(whole):
     """Random weights; the statistics that were set are kept."""
-    kept = {
-        id(v) for layer in whole._flatten_layers() if isinstance(layer, layers.Normalization) for v in layer.weights
-    }
+    kept = {id(v) for layer in flatten_layers(whole) if isinstance(layer, layers.Normalization) for v in layer.weights}
     shaken(SimpleNamespace(weights=[variable for variable in whole.weights if id(variable) not in kept]))
     return whole
 

@@ -9,7 +9,7 @@ from reference_weights import assert_near, fill, pictures
 
 from transferkit import models, zoo
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, at_size, with_channels, with_head
+from transferkit.network import Network, with_channels, with_head, with_size
 from transferkit.pixels import Pixels
 
 PIXELS = Pixels((120.0, 115.0, 100.0), (60.0, 59.0, 58.0), 64, 73)
@@ -148,7 +148,7 @@ def test_channels_that_cannot_be(channels):
 def test_channels_of_a_saved_run(tmp_path):
     network = with_channels(network_of(filled("resnet18")), 1)
     models.save(network, tmp_path / "grey.keras")
-    again = models.read(tmp_path / "grey.keras")
+    again = models.load_file(tmp_path / "grey.keras")
     grey = pictures(2, 64, 75)[..., :1]
     assert again.pixels == network.pixels
     assert_near(again.model(grey), np.asarray(network.model(grey)), 1e-5)
@@ -165,16 +165,16 @@ def test_weights_of_a_grey_run(tmp_path):
 
 def test_a_size_below_the_minimum():
     with pytest.raises(UnknownName, match="at least 40 pixels, not 39"):
-        at_size(network_of(filled("resnet18"), minimum=40), 39)
+        with_size(network_of(filled("resnet18"), minimum=40), 39)
 
 
 def test_a_network_tied_to_its_size():
     pictures = keras.Input((32, 32, 3))
     logits = keras.layers.Dense(7, name="fc")(keras.layers.Flatten()(pictures))
     network = network_of(keras.Model(pictures, logits, name="flat"))
-    assert at_size(network, 32).model is network.model
+    assert with_size(network, 32).model is network.model
     with pytest.raises(UnknownName, match="32 pixels and no other size"):
-        at_size(network, 48)
+        with_size(network, 48)
 
 
 def test_a_head_of_a_convolution_keeps_its_average():

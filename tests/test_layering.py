@@ -34,6 +34,34 @@ def imports(path: Path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+INTERNALS = {  # attributes of Keras objects that `keras_internals` alone may use
+    "_flatten_layers",
+    "_get_variable_index",
+    "_keras_history",
+    "_maybe_symbolic_build",
+    "_nodes_by_depth",
+    "_run_through_graph",
+    "_seed_generators",
+    "_stateful_handle_non_finite_grads",
+    "_stateless_handle_non_finite_grads",
+    "_symbolic_build",
+}
+PRIVATE_CLASSES = {"BaseConv", "BaseConvTranspose", "BaseDepthwiseConv", "BasePooling", "BaseSeparableConv", "GetItem"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_private_api_of_keras_is_used_in_one_place(path):
+    if path.name == "keras_internals.py":
+        return
+    assert not [name for name in imports(path) if name.startswith("keras.src")]
+    text = path.read_text("utf-8")
+    assert "keras.src" not in text
+    assert not INTERNALS & set(re.findall(r"\b_\w+", text))
+    assert not PRIVATE_CLASSES & set(re.findall(r"\w+", text))
+    own = r"\b(?:layer|model|network\.model|operation|op|optimizer|tensor|variable|generator|keras)\._[a-z]\w*"
+    assert not re.findall(own, text)
+
+
 def test_every_place_is_in_the_architecture():
     assert {place(path) for path in MODULES} - {"__init__", "__main__"} == set(ROWS)
 

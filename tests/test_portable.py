@@ -10,7 +10,7 @@ import pytest
 from transferkit import models
 from transferkit.network import Network
 from transferkit.pixels import Pixels
-from transferkit.weights.portable_keras import ADDED, portable
+from transferkit.weights.portable_keras import ADDED, portable_config
 
 
 def of_keras(node):
@@ -50,4 +50,4 @@ def test_arguments_that_came_later_are_left_out_unless_they_do_something(tmp_pat
 
 def test_arguments_of_other_peoples_classes_stay():
     config = {"module": "theirs", "class_name": "Norm", "config": {"renorm": False}}
-    assert portable({"layers": [config]}) == {"layers": [config]}
+    assert portable_config({"layers": [config]}) == {"layers": [config]}

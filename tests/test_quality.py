@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from transferkit.weights.catalogue import weight_set
-from transferkit.weights.fetch import locate
+from transferkit.weights.catalogue import find_weight_set
+from transferkit.weights.fetch import find_weights
 
 BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "bench_quality.py"
 
@@ -14,7 +14,7 @@ BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "bench_quality.py"
 @pytest.mark.slow
 def test_digits(tmp_path):
     benchmark = runpy.run_path(str(BENCHMARK))
-    if not locate(weight_set(benchmark["BASE"])):
+    if not find_weights(find_weight_set(benchmark["BASE"])):
         pytest.skip("the package of weights is not installed")
     knobs, least = benchmark["JOBS"]["all"]
     assert benchmark["accuracy"](knobs, tmp_path) >= least

@@ -18,8 +18,8 @@ from transferkit import models, recipe, rules, zoo
 from transferkit.data import geometry
 from transferkit.features.spec import FeatureSpec
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, at_size
-from transferkit.pixels import Pixels, sides, spelled
+from transferkit.network import Network, with_size
+from transferkit.pixels import Pixels, format_size, parse_size
 from transferkit.recipe import Recipe
 from transferkit.training.fitting import losses
 from transferkit.training.planning import distillation
@@ -30,7 +30,7 @@ BAD = ["0x3", "192x", "x320", "axb", "192x320x3", "-192x320", "192 x 320", "19.2
 
 
 def of_shape(height, width, **more) -> Pixels:
-    return Pixels(**more).at(f"{height}x{width}")
+    return Pixels(**more).with_size(f"{height}x{width}")
 
 
 def cropped(picture: Image.Image, height: int, width: int) -> Image.Image:
@@ -117,10 +117,10 @@ def test_a_squashed_window_keeps_the_pictures_aspect_ratio():
 
 def test_a_size_and_its_sides():
     for size, shape in ((224, (224, 224)), ("192x320", (192, 320)), ("1x99999", (1, 99999))):
-        assert sides(size) == shape and spelled(shape) == size
-    assert sides("96x96") == sides(np.int64(96)) == (96, 96)
-    square, wide = Pixels().at("96x96"), Pixels().at("192x320")
-    assert (square.crop, square.size, square.resize, square) == (96, 96, 110, Pixels().at(96))
+        assert parse_size(size) == shape and format_size(shape) == size
+    assert parse_size("96x96") == parse_size(np.int64(96)) == (96, 96)
+    square, wide = Pixels().with_size("96x96"), Pixels().with_size("192x320")
+    assert (square.crop, square.size, square.resize, square) == (96, 96, 110, Pixels().with_size(96))
     assert (wide.crop, wide.shape, wide.size, wide.resize, wide.uncropped) == (
         (192, 320),
         (192, 320),
@@ -128,7 +128,7 @@ def test_a_size_and_its_sides():
         219,
         (219, 365),
     )
-    assert wide.at(224) == Pixels() and wide.described() == "resized to cover 219x365, centre 192x320, bilinear"
+    assert wide.with_size(224) == Pixels() and wide.describe() == "resized to cover 219x365, centre 192x320, bilinear"
 
 
 @pytest.mark.parametrize("size", [*BAD, 0, -3, 2.5, True, (192, 320), None])
@@ -136,7 +136,7 @@ def test_what_is_no_size(size):
     with pytest.raises(
         UnknownName, match="size must be a side in pixels, as 224, or height x width, as '192x320', not "
     ):
-        sides(size)
+        parse_size(size)
 
 
 @pytest.mark.parametrize("size", BAD)
@@ -243,7 +243,7 @@ def test_layers_of_a_rectangle(cli):
 @pytest.mark.parametrize("name, size", [("vgg11", "64x96"), ("alexnet", "96x160"), ("googlenet(aux=true)", "64x96")])
 def test_networks_that_pool_to_their_dense_layers_take_rectangles(name, size):
     model = tk.create(name, weights="none", num_classes=3, size=size)
-    shape = sides(size)
+    shape = parse_size(size)
     assert model.input_shape == (None, *shape, 3)
     outputs = keras.tree.flatten(model(np.zeros((1, *shape, 3), "float32")))
     assert {tuple(output.shape) for output in outputs} == {(1, 3)}
@@ -257,22 +257,22 @@ def test_a_network_that_is_tied_to_its_size_refuses_in_one_sentence(size):
     logits = keras.layers.Dense(2, name="fc")(keras.layers.Flatten()(x))
     network = Network(keras.Model(pictures, logits), Pixels(crop=8, resize=8), ("a", "b"), "fc", "tied")
     with pytest.raises(UnknownName, match=f"^tied takes pictures of 8 pixels and no other size: leave out {size}.$"):
-        at_size(network, size)
-    assert at_size(network, 8).model is network.model
+        with_size(network, size)
+    assert with_size(network, 8).model is network.model
 
 
 def test_the_least_side_is_of_both(finished):
     network = dataclasses.replace(finished.network, minimum=24)
     for size in ("64x16", "16x64"):
         with pytest.raises(UnknownName, match=f"needs pictures of at least 24 pixels, not {size}."):
-            at_size(network, size)
+            with_size(network, size)
     for size in ("320x32", "32x320"):
         with pytest.raises(UnknownName, match=f"alexnet.* needs pictures of at least 63 pixels, not {size}."):
             tk.create("alexnet", weights="none", size=size)
 
 
 def test_the_rule_keeps_a_rectangle():
-    facts = rules.Facts(240, 50, 30, Pixels().at("192x320"), 1, False, False, ("pooled",))
+    facts = rules.Facts(240, 50, 30, Pixels().with_size("192x320"), 1, False, False, ("pooled",))
     choice = next(one for one in rules.choose(Recipe(), facts)[1] if one.knob == "size")
     assert (choice.value, choice.reason) == ("192x320", "the shape of the weights' own training")
 

@@ -19,8 +19,8 @@ from reference_weights import (
 from sklearn.datasets import load_sample_images
 
 from transferkit import models, zoo
-from transferkit.weights.catalogue import networks, weight_set
-from transferkit.weights.fetch import locate
+from transferkit.weights.catalogue import find_weight_set, networks_with_weights
+from transferkit.weights.fetch import find_weights
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "reference.json").read_text("utf-8"))
 # the costly ones, but for one VGG
@@ -37,7 +37,7 @@ def of_size(model, side):
     return other
 
 
-@pytest.mark.parametrize("name", networks())
+@pytest.mark.parametrize("name", networks_with_weights())
 def test_every_network_with_public_weights_is_recorded(name):
     """Its publisher's answers: with a wrong name, activation or order of branches ours would be others."""
     assert name in RECORDED["networks"], f"see CONTRIBUTING.md, and run: python tests/record_reference.py {name}"
@@ -82,7 +82,7 @@ def test_torchvision(torch, name, container, tmp_path):
     """A file of its own initial weights, the norms' statistics moved by one step of training."""
     torch.manual_seed(0)
     options = {"transform_input": True, "init_weights": False} if name == "googlenet" else {}
-    size = (224, 224) if zoo.variant(name).fixed else (64, 75)
+    size = (224, 224) if zoo.has_fixed_size(name) else (64, 75)
     images, path = pictures(2, *size), tmp_path / "weights.pth"
     network = load_torchvision().models.get_model(name, weights=None, **options)
     torch_logits(network.train(), images, *TORCHVISION_PIXELS)
@@ -97,7 +97,7 @@ def test_torchvision(torch, name, container, tmp_path):
 
 def packaged(name):
     """A network with the weights that come in its package."""
-    if not locate(weight_set(name)):
+    if not find_weights(find_weight_set(name)):
         pytest.skip("the package of weights is not installed")
     network, count = models.load(name), RECORDED["networks"][name]["tensors"]
     assert network.loaded == (f"{count}/{count} tensors loaded",)

@@ -8,8 +8,9 @@ import keras
 import pytest
 
 from transferkit import models, zoo
+from transferkit.keras_internals import is_inference_only
 from transferkit.network import with_head, with_policy
-from transferkit.training.fitting.freezing import at_inference, release
+from transferkit.training.fitting.freezing import release
 
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 RANDOM = ("allcnn_c", "googlenet")  # the quick ones; they have dropout
@@ -42,7 +43,7 @@ def test_the_saved_network_is_configured_as_a_fresh_one(name, tmp_path):
             learns = set(release(network, part if part != "last-stage" or _has_stages(network) else "all"))
             for layer in network.model.layers:
                 if layer.name in names:
-                    assert at_inference(layer) == (not layer.trainable), layer.name
+                    assert is_inference_only(layer) == (not layer.trainable), layer.name
             assert learns
         found = configuration(network, tmp_path / "trained.keras")
         for layer, its in zip(found, expected, strict=True):

@@ -1,5 +1,6 @@
 """Training from scratch: recipes by name, rates by batch, and what papers did to a network before they trained it."""
 
+import dataclasses
 import json
 import re
 from functools import partial
@@ -13,7 +14,7 @@ from transferkit import models, recipe, rules, runs, zoo
 from transferkit.data.augment import augmentation
 from transferkit.data.sources.digits import write_digits
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, for_use, with_head, with_policy
+from transferkit.network import Network, for_inference, with_head, with_policy
 from transferkit.pixels import Pixels
 from transferkit.training.planning import contradictions, planner
 from transferkit.weights import assign
@@ -138,7 +139,7 @@ def test_fresh_blocks_pass_on_what_they_see():
 
 
 def test_heads_for_training_are_trained_and_not_saved(tmp_path):
-    network = models.to_train("googlenet(aux=true)", "none", size=15)
+    network = models.load_for_training("googlenet(aux=true)", "none", size=15)
     network = with_head(network, ("cat", "dog", "cow"))
     assert {name: logits.shape[-1] for name, logits in network.model.output.items()} == {
         "logits": 3, "aux2": 3, "aux1": 3,
@@ -147,12 +148,12 @@ def test_heads_for_training_are_trained_and_not_saved(tmp_path):
     for kernel in (network.model.get_layer(name).kernel for name in ("fc", "aux1.fc2", "aux2.fc2")):
         kernel.assign(keras.random.normal(kernel.shape, seed=1))
     models.save(network, tmp_path / "model.keras")
-    plain = models.read(tmp_path / "model.keras")
+    plain = models.load_file(tmp_path / "model.keras")
     assert plain.model.output_shape == (None, 3)
     assert not [layer for layer in plain.model.layers if layer.name.startswith("aux")]
     expected = network.model(pictures, training=False)["logits"]
     np.testing.assert_allclose(plain.model(pictures, training=False), expected, rtol=1e-4, atol=1e-5)
-    assert for_use(network).model.output is network.model.output["logits"]
+    assert for_inference(network).model.output is network.model.output["logits"]
 
 
 def halfway(x, num_classes, *, aux):
@@ -168,8 +169,9 @@ def halfway(x, num_classes, *, aux):
 @pytest.fixture
 def aux(monkeypatch):
     """The network in the table, its heads for training on."""
-    pixels, knobs = Pixels(crop=32, resize=37), {"aux": (False, True)}
-    monkeypatch.setitem(zoo.variants(), "halfway", Variant(halfway, "fc", 0, 0, 16, pixels, knobs=knobs))
+    knobs, heads = {"aux": (False, True)}, {"aux2": 0.3, "aux1": 0.3}
+    row = Variant(halfway, "fc", 0, 0, 16, Pixels(crop=32, resize=37), knobs=knobs, auxiliary_heads=heads)
+    monkeypatch.setitem(zoo.variants(), "halfway", dataclasses.replace(row, fixed_with=("aux", True)))
     return "halfway(aux=true)"
 
 
@@ -185,7 +187,7 @@ def test_auxiliary_losses_through_the_command(cli, aux, pets, tmp_path, precisio
     heads = [tensor for tensor in kept.values() if tensor.shape[-1] == 2 and tensor.ndim == 2]
     assert len(heads) == 3 and all(head.any() for head in heads)
     assert json.loads(out)["accuracy"] == run.metrics["accuracy"]
-    network = with_policy(models.to_train(aux, "none"), precision)
+    network = with_policy(models.load_for_training(aux, "none"), precision)
     heads = [network.model.get_layer(name) for name in ("fc", "aux1.fc2", "aux2.fc2")]
     assert {head.compute_dtype for head in heads} == {"float32"}
 
@@ -196,8 +198,14 @@ def column(blocks, seed, name="column"):
     pictures = keras.Input((None, None, 3), name="pictures")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vgg, "classifier", small_classifier)
-        logits = vgg.network(
-            pictures, 5, blocks=blocks, convolve=vgg.plain, activation="relu", dropout=0.5, convolutional_head=False
+        logits = vgg.build_logits(
+            pictures,
+            5,
+            blocks=blocks,
+            convolve=vgg.plain_conv,
+            activation="relu",
+            dropout=0.5,
+            convolutional_head=False,
         )
     return keras.Model(pictures, logits, name=name)
 
@@ -217,8 +225,8 @@ def test_deeper_nets_grow_from_the_first(name, monkeypatch):
     small, deep = column(vgg.A, seed=1), column(blocks, seed=2, name=name)
     fresh = {name: np.array(variable) for name, (_, variable) in tensor_names(deep).items()}
     its = {name: np.array(variable) for name, (_, variable) in tensor_names(small).items()}
-    monkeypatch.setattr(assign, "like", lambda *_: ["vgg11"])  # of which these have fewer units
-    loaded = assign.grow(deep, Weights(its, "keras"), source="a.keras")
+    monkeypatch.setattr(assign, "find_similar_networks", lambda *_: ["vgg11"])  # of which these have fewer units
+    loaded = assign.load_or_grow_weights(deep, Weights(its, "keras"), source="a.keras")
     assert loaded[0] == f"14/{len(fresh)} tensors loaded"
     layers = list(row.grown)
     assert [small.get_layer(row.grown[layer]).filters for layer in layers[:4]] == [64, 128, 256, 256]
@@ -233,10 +241,10 @@ def test_growing_through_a_run_folder(monkeypatch, tmp_path):
     monkeypatch.setattr(vgg, "classifier", small_classifier)
     for name, blocks, grows in (
         ("seed", vgg.A, {}),
-        ("deep", vgg.B, {"grows_from": "seed", "grown": vgg.grown(vgg.B)}),
+        ("deep", vgg.B, {"grows_from": "seed", "grown": vgg.layers_from_a(vgg.B)}),
     ):
-        knobs = {"convolve": vgg.plain, "activation": "relu", "dropout": 0.5, "convolutional_head": False}
-        build = partial(vgg.network, blocks=blocks, **knobs)
+        knobs = {"convolve": vgg.plain_conv, "activation": "relu", "dropout": 0.5, "convolutional_head": False}
+        build = partial(vgg.build_logits, blocks=blocks, **knobs)
         count = column(blocks, seed=0).count_params()
         row = Variant(build, "classifier.6", count, 0, 8, Pixels(crop=32, resize=32), classes=5, **grows)
         monkeypatch.setitem(zoo.variants(), name, row)
@@ -244,21 +252,21 @@ def test_growing_through_a_run_folder(monkeypatch, tmp_path):
     models.save(seed, tmp_path / "model.keras")
     with pytest.raises(ValueError, match="does not fit deep: it looks like seed"):
         models.load("deep", tmp_path)
-    grown = models.to_train("deep", str(tmp_path))
+    grown = models.load_for_training("deep", str(tmp_path))
     assert grown.loaded == ("14/26 tensors loaded", "grown from seed, the other tensors are fresh")
     assert not planner._probes(grown) and planner._probes(models.load("seed", str(tmp_path)))
     place, first = grown.model.get_layer("features.10"), seed.model.get_layer("features.6")
     np.testing.assert_array_equal(place.kernel, first.kernel)
     models.save(fresh, tmp_path / "deep.keras")
-    assert models.to_train("deep", str(tmp_path / "deep.keras")).loaded == ("26/26 tensors loaded",)
+    assert models.load_for_training("deep", str(tmp_path / "deep.keras")).loaded == ("26/26 tensors loaded",)
 
 
 def test_places_of_the_columns_are_torchvisions():
     """A's are features.0, 3, 6, 8 ...; the layers of those names are convolutions of as many maps."""
     deep = column(vgg.D, seed=0)
     convolutions = {layer.name for layer in deep.layers if isinstance(layer, keras.layers.Conv2D)}
-    assert set(vgg.places(vgg.D).values()) == convolutions
-    assert list(vgg.places(vgg.A).values())[:4] == ["features.0", "features.3", "features.6", "features.8"]
+    assert set(vgg.convolution_names(vgg.D).values()) == convolutions
+    assert list(vgg.convolution_names(vgg.A).values())[:4] == ["features.0", "features.3", "features.6", "features.8"]
 
 
 def test_a_grown_network_says_what_is_fresh():

@@ -18,7 +18,7 @@ def site(tmp_path, monkeypatch, tiny):
     with serve() as running:
         first = dataclasses.replace(public(running.url), network=tiny, tag="first", top1=71.234, licence="mit")
         second = dataclasses.replace(first, tag="second", sha256=WRONG, top1=None)
-        monkeypatch.setitem(catalogue._catalogue(), tiny, (first, second))
+        monkeypatch.setitem(catalogue._load_catalogue(), tiny, (first, second))
         yield running
 
 
@@ -44,7 +44,7 @@ def test_list(cli, site, tmp_path):
 
 def test_list_of_all_and_of_none(cli, site):
     everything = json.loads(cli("weights", "list", "--json")[1])
-    assert {row["network"] for row in everything} == set(catalogue.networks())
+    assert {row["network"] for row in everything} == set(catalogue.networks_with_weights())
     assert cli("weights", "list", "plain34") == (0, "No public weights are known for plain34.\n", "")
     status, _, err = cli("weights", "list", "resnet19")
     assert status == 2 and "Did you mean 'resnet1" in err
@@ -74,7 +74,7 @@ def test_fetch_of_what_is_not_known(cli, site, word):
 
 
 def test_verify(cli, site, tmp_path, monkeypatch):
-    monkeypatch.setattr(catalogue, "networks", lambda: ("tiny",))
+    monkeypatch.setattr(catalogue, "networks_with_weights", lambda: ("tiny",))
     assert cli("weights", "verify") == (0, "No public weights are on this machine.\n", "")
     cli("weights", "fetch", "tiny")
     status, out, _ = cli("weights", "verify")

@@ -12,8 +12,9 @@ import pytest
 from test_devices import EXACT, HERE, history, run
 
 import transferkit as tk
+from transferkit import keras_internals
 from transferkit.lookup import UnknownName
-from transferkit.training.distributed import devices, patches, workers
+from transferkit.training.distributed import devices, workers
 from transferkit.training.distributed.workers import Job
 
 TWO = ("one:2000", "two:2000")
@@ -68,7 +69,7 @@ def test_contradictions_are_named(words, environment, said):
 def test_a_keras_that_is_not_known_is_not_patched(monkeypatch):
     monkeypatch.setattr("keras.__version__", "3.16.0")
     with pytest.raises(ValueError, match=r"need Keras 3.15, .* not 3.16.0: pip install"):
-        patches.check()
+        keras_internals.check_several_workers()
 
 
 def test_jax_is_one_worker(monkeypatch):

@@ -18,7 +18,7 @@ from reference_weights import assert_near, build, fill, pictures, without_weight
 
 from transferkit import models, zoo
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, at_size, cuts, output_of, with_policy
+from transferkit.network import Network, cut_points, find_output, with_policy, with_size
 from transferkit.pixels import Pixels
 
 FAMILIES = "resnet18", "efficientnet_lite0"
@@ -72,7 +72,7 @@ def test_multiply_adds(sketch):
 
 def test_input_and_output(sketch):
     row, model = sketch
-    side = row.size if row.fixed else None
+    side = row.size if zoo.has_fixed_size(model.name) else None
     assert zoo.variant(model.name) is row
     assert model.input_shape == (None, side, side, row.pixels.channels)
     assert model.output_shape == (None, row.classes)
@@ -95,7 +95,7 @@ def test_layers_are_named_by_us(sketch):
 def test_cut_points(sketch):
     row, model = sketch
     names = [layer.name for layer in model.layers]
-    stages = [cut for cut in cuts(model) if re.fullmatch(r"stage\d", cut)]
+    stages = [cut for cut in cut_points(model) if re.fullmatch(r"stage\d", cut)]
     assert len(stages) >= 2 and stages == [f"stage{number}" for number in range(1, len(stages) + 1)]
     if "pooled" in names:  # All-CNN has none
         assert model.get_layer("pooled").output.shape == (None, row.features)
@@ -108,7 +108,8 @@ def test_minimum(sketch, monkeypatch):
 
     def computes(side):
         try:
-            whole = zoo.build(model.name, pixels=row.pixels, num_classes=2, size=side) if row.fixed else model
+            fixed = zoo.has_fixed_size(model.name)
+            whole = zoo.build(model.name, pixels=row.pixels, num_classes=2, size=side) if fixed else model
             every_layer = keras.Model(whole.input, [layer.output for layer in whole.layers])
             shapes = every_layer.compute_output_shape((1, side, side, row.pixels.channels))
         except ValueError:
@@ -137,12 +138,12 @@ def test_minimum(sketch, monkeypatch):
     ],
 )
 def test_output_of(name, asked, meant):
-    assert output_of(build(name), asked) is build(name).get_layer(meant).output
+    assert find_output(build(name), asked) is build(name).get_layer(meant).output
 
 
 def test_output_of_unknown_layer():
     with pytest.raises(UnknownName, match=r"'layer4.1.rellu'. Did you mean 'layer4.1.relu'\? Known: .*stage1"):
-        output_of(build("resnet18"), "layer4.1.rellu")
+        find_output(build("resnet18"), "layer4.1.rellu")
 
 
 def test_table_loads_no_keras():
@@ -178,7 +179,7 @@ def test_note_in_the_saved_file(tmp_path):
         "repeat": False,
         "fit": "crop",
     }
-    again = models.read(path)
+    again = models.load_file(path)
     assert (again.classes, again.pixels, again.head) == (network.classes, PIXELS, "fc")
 
 
@@ -198,7 +199,7 @@ def test_mixed_precision(name, tmp_path):
     assert logits.dtype == "float32"
     assert_near(logits, expected, 0.1)
     models.save(network, tmp_path / "mixed.keras")
-    again = models.read(tmp_path / "mixed.keras").model
+    again = models.load_file(tmp_path / "mixed.keras").model
     assert {layer.compute_dtype for layer in again.layers} == {"float32"}
     assert_near(again(images, training=False), expected, 1e-5)
 
@@ -247,7 +248,9 @@ def test_a_last_map_of_one_pixel_runs_compiled(name, size):
     """Keras' adaptive average of one pixel fails there: built at this size, and brought to it."""
     pixels = Pixels(crop=size, resize=size)
     built = zoo.build(name, pixels=pixels, num_classes=2, size=size)
-    brought = at_size(Network(zoo.build(name, pixels=pixels, num_classes=2), pixels, ("a", "b"), "", name), size).model
+    brought = with_size(
+        Network(zoo.build(name, pixels=pixels, num_classes=2), pixels, ("a", "b"), "", name), size
+    ).model
     for model in (built, brought):
         answers = keras.tree.flatten(model.predict(pictures(1, size, size), verbose=0))
         assert {answer.shape for answer in answers} == {(1, 2)}

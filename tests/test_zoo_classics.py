@@ -18,11 +18,12 @@ from reference_weights import (
 )
 
 from transferkit import zoo
+from transferkit.keras_internals import producer
 from transferkit.pixels import Pixels
-from transferkit.weights.assign import assign, tensor_names
+from transferkit.weights.assign import assign_tensors, tensor_names
 
 CLASSICS = [name for name in zoo.variants() if name.startswith(("alexnet", "zfnet", "vgg", "lenet", "allcnn"))]
-FIXED = [name for name in CLASSICS if zoo.variant(name).fixed]
+FIXED = [name for name in CLASSICS if zoo.has_fixed_size(name)]
 
 
 def build(name, size=None):
@@ -103,7 +104,7 @@ def test_cut_points(name):
     marks = [layer for layer in model.layers if isinstance(layer, keras.layers.Identity)]
     assert [layer.name for layer in marks] == expected_cuts(name)
     activated = [layer for layer in marks if layer.name.startswith(("conv", "fc", "c1", "c3", "c5", "f6"))]
-    kinds = {type(layer.input._keras_history.operation) for layer in activated}
+    kinds = {type(producer(layer.input)) for layer in activated}
     assert kinds <= {keras.layers.ReLU, keras.layers.Rescaling}  # the tanh of LeNet is scaled
     assert all(layer.name.startswith(("features.", "classifier")) for layer in model.layers if layer.weights)
     if "pooled" in expected_cuts(name):
@@ -236,7 +237,7 @@ def test_torchvision_at_other_sizes(torchvision, name, sizes):
     }
     for size in sizes:
         model = zoo.build(name, pixels=Pixels(), num_classes=50, size=size)
-        assign(model, dict(tensors), "torch", source="torchvision")
+        assign_tensors(model, dict(tensors), "torch", source="torchvision")
         images = pictures(2, size, size)
         assert_near(model(images, training=False), torch_logits(network, images, *TORCHVISION_PIXELS), 1e-4)
 
@@ -259,7 +260,7 @@ def test_places_of_dropout(name, expected):
     with without_weights():
         model = build(name)
     dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
-    assert [(layer.input._keras_history.operation.name, layer.rate) for layer in dropouts] == expected
+    assert [(producer(layer.input).name, layer.rate) for layer in dropouts] == expected
 
 
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_paper", "zfnet", "vgg13_bn", "allcnn_a"])

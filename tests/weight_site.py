@@ -114,7 +114,7 @@ def public(url: str | None, sha256: str | None = DIGEST, package: str | None = N
 def fetched(url: str):
     """Fetch from a site, and say so as a command would."""
     try:
-        print(fetch.fetch(public(url, None)))
+        print(fetch.fetch_weights(public(url, None)))
     except ValueError as error:
         sys.exit(f"Error: {error}")
 

@@ -24,10 +24,10 @@ assert run_job  # loads all that trains
 def shaky(x, num_classes):
     """`tiny` with dropout in its last stage and before its head."""
     for stage, width in enumerate((8, 16), start=1):
-        x = layers.norm(layers.conv(x, width, 3, 2, name=f"layer{stage}.conv"), name=f"layer{stage}.bn")
+        x = layers.batch_norm(layers.conv(x, width, 3, 2, name=f"layer{stage}.conv"), name=f"layer{stage}.bn")
         if stage == 2:
             x = keras.layers.Dropout(0.2, name="layer2.drop")(x)
-        x = layers.mark(layers.relu(x, name=f"layer{stage}.relu"), f"stage{stage}")
+        x = layers.cut_point(layers.relu(x, name=f"layer{stage}.relu"), f"stage{stage}")
     return layers.head(keras.layers.Dropout(0.3, name="drop")(layers.pooled(x)), num_classes, name="fc")
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from transferkit import bounded
+from transferkit.lookup import first_line
 
 ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a file name need not be UTF-8
 FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))  # a disk, a quota, a limit on one file
@@ -132,6 +133,6 @@ def full(error: Exception) -> str:
 def _unwritten(path: Path, error: Exception) -> OSError:
     if words := full(error):
         return OSError(f"{path} could not be written: {words}; make room there, or name another place.")
-    reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    reason = getattr(error, "strerror", None) or first_line(error)
     advice = "; name another place" if isinstance(error, OSError) else ""
     return OSError(f"{path} could not be written: {reason.rstrip('.')}{advice}.")

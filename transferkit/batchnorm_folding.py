@@ -1,48 +1,47 @@
-"""Batch norm folded into the convolution before it: the same answers, from fewer steps."""
+"""Fold batch norm into the convolution before it: the same logits from fewer operations."""
 
 import keras
 import numpy as np
 
-from transferkit.network import remade
+from transferkit.network import clone_layer, uncompiled
 
 
-def folded(model: keras.Model) -> keras.Model:
-    """A copy for inference of a flat functional model, its norms folded into the convolutions that feed them alone.
+def fold_batchnorm(model: keras.Model) -> keras.Model:
+    """A copy of a flat functional model for inference, with each norm folded into a convolution that feeds only it.
 
-    A norm at inference multiplies and adds a constant to each map, which the kernel and the bias before it can do. The
-    folded norms stay as `Identity` layers of their names; the logits are the same to rounding.
+    At inference a norm multiplies each map by a constant and adds another, which kernel and bias can do. The folded
+    norms stay as `Identity` layers with their names; the logits are equal up to rounding.
     """
-    norms = {conv.name: norm for conv, norm in _pairs(model)}
+    norms = {conv.name: norm for conv, norm in _find_foldable(model)}
     if not norms:
         return model
-    gone = {norm.name for norm in norms.values()}
+    folded = {norm.name for norm in norms.values()}
 
     def clone(layer):
-        if layer.name in gone:
+        if layer.name in folded:
             return keras.layers.Identity(name=layer.name)
-        return remade(layer, **{"use_bias": True} if layer.name in norms else {})
+        return clone_layer(layer, **{"use_bias": True} if layer.name in norms else {})
 
     def call(layer, *args, **kwargs):
-        return layer(args[0]) if layer.name in gone else layer(*args, **kwargs)  # a norm may be called with a mask
+        return layer(args[0]) if layer.name in folded else layer(*args, **kwargs)  # a norm may be called with a mask
 
-    bare = keras.Model(model.input, model.output, name=model.name)  # a clone of a compiled model would be compiled
-    copy = keras.models.clone_model(bare, clone_function=clone, call_function=call)
+    copy = keras.models.clone_model(uncompiled(model), clone_function=clone, call_function=call)
     for layer in model.layers:
         if layer.name in norms:
-            copy.get_layer(layer.name).set_weights(_merged(layer, norms[layer.name]))
-        elif layer.name not in gone and layer.weights:
+            copy.get_layer(layer.name).set_weights(_fold_weights(layer, norms[layer.name]))
+        elif layer.name not in folded and layer.weights:
             copy.get_layer(layer.name).set_weights(layer.get_weights())
     return copy
 
 
-def _pairs(model):
-    """Every convolution whose output goes to a norm and nowhere else, with that norm."""
+def _find_foldable(model):
+    """Every convolution whose output only a norm takes, with that norm."""
     used = [id(tensor) for tensor in keras.tree.flatten(model.output)]
     used += [id(tensor) for operation in model.operations for tensor in keras.tree.flatten(operation.input)]
     convs = {
         id(layer.output): layer
         for layer in model.layers
-        if type(layer) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D) and _linear(layer)
+        if type(layer) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D) and _is_linear(layer)
     }
     for layer in model.layers:
         if type(layer) is keras.layers.BatchNormalization and layer.axis in (-1, 3):
@@ -51,12 +50,12 @@ def _pairs(model):
                 yield convs[tensor], layer
 
 
-def _linear(layer) -> bool:
+def _is_linear(layer) -> bool:
     return layer.activation is keras.activations.linear and layer.data_format == "channels_last"
 
 
-def _merged(conv, norm) -> list[np.ndarray]:
-    """Kernel and bias of the convolution that does what the two do."""
+def _fold_weights(conv, norm) -> list[np.ndarray]:
+    """Kernel and bias of the convolution that computes the same as a convolution and its norm."""
     kernel, bias = conv.get_weights() if conv.use_bias else (*conv.get_weights(), 0.0)
     mean, variance = np.asarray(norm.moving_mean), np.asarray(norm.moving_variance)
     scale = (np.asarray(norm.gamma) if norm.scale else 1.0) / np.sqrt(variance + norm.epsilon)

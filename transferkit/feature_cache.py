@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transferkit.weights.fetch import home
+from transferkit.cache_folder import cache_folder
 
 MOST = 20e9  # bytes of all kinds together; those not used for longest go
 CHUNK = 500  # keys of a query
@@ -60,7 +60,7 @@ class Vectors:
     """The features of one kind, by the digest of a picture. Closed by `with`."""
 
     def __init__(self, kind: str):
-        path = home() / "features" / f"{kind}.sqlite"
+        path = cache_folder() / "features" / f"{kind}.sqlite"
         self._store = opened(path, _make_tables)
         if self._store:
             with suppress(OSError):

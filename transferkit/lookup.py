@@ -1,51 +1,61 @@
-"""The one sentence for a name that is not known."""
+"""Words for error messages: a name that is not known, the first line of another error."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UnknownName(ValueError):
-    """A name that is in no table. Commands end with status 2 on it, as on any bad option value."""
+    """A name that is not in a table. Commands end with status 2, as for any bad value of an option."""
 
 
 def pick(table, name: str, kind: str):
-    """Return `table[name]`; raise `UnknownName` that names the nearest key and all the known ones.
+    """Return `table[name]`; raise `UnknownName` with the nearest key and all known ones.
 
     Args:
         table: dict from name to value.
-        name: the name asked for.
-        kind: what the names are, for the sentence: "network", "layer of resnet34".
+        name: the name.
+        kind: the kind of name, for the message: "network", "layer of resnet34".
     """
     if name in table:
         return table[name]
-    raise UnknownName(f"No {kind} is called {shown(name)}.{nearest(table, name)}{known(table)}")
+    raise UnknownName(f"No {kind} is called {quote(name)}.{suggest_nearest(table, name)}{list_known(table)}")
 
 
-def nearest(names: Iterable[str], name: str) -> str:
-    """' Did you mean ...?' or nothing.
+def suggest_nearest(names: Iterable[str], name: str) -> str:
+    """ " Did you mean 'resnet34'?", or "".
 
-    What is all but a misspelling goes first; then a name whose words are all in it, `flip` for `horizontal_flip`; then
-    what is alike, and last what is like one of its words.
+    A misspelling is tried first; then a name whose words are all in the given one, `flip` for `horizontal_flip`; then
+    similar names, and last names similar to one of its words.
     """
-    by_lower, asked = {key.lower(): key for key in names}, name.lower()
-    words = asked.split("_")
+    by_lower, given = {key.lower(): key for key in names}, name.lower()
+    words = given.split("_")
     within = [key for key in by_lower if set(key.split("_")) <= set(words)]
     near = (
-        difflib.get_close_matches(asked, by_lower, 1, 0.8)
+        difflib.get_close_matches(given, by_lower, 1, 0.8)
         or sorted(within, key=len)[-1:]
-        or difflib.get_close_matches(asked, by_lower, 1)
+        or difflib.get_close_matches(given, by_lower, 1)
         or [key for word in words for key in difflib.get_close_matches(word, by_lower, 1, 0.65)]
     )
     return f" Did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
-def shown(text: str, most: int = 120) -> str:
-    """The text in quotes, cut where it would fill the screen."""
+def quote(text: str, most: int = 120) -> str:
+    """The text in quotes, shortened where it is very long."""
     return repr(text if len(text) <= most else f"{text[:most]}...")
 
 
-def known(names: Iterable[str], most: int = 40) -> str:
-    """' Known: a, b, c.', cut where the list would fill the screen."""
+def list_known(names: Iterable[str], most: int = 40) -> str:
+    """ " Known: a, b, c.", shortened where the list is very long."""
     names = sorted(names)
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return f" Known: {', '.join(names[:most])}{rest}."
+
+
+def first_line(error: Exception | str, empty: str = "") -> str:
+    """The first line of an error's message without its full stop, to go into a sentence.
+
+    Args:
+        empty: what stands for an empty message; by default the type of the error.
+    """
+    text = str(error).strip() or empty or type(error).__name__
+    return text.splitlines()[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""A network with its weights: one of the zoo, one that a run holds, or any Keras model brought in."""
+"""Create, load and save networks with their weights: of the zoo, of a run, or any Keras model."""
 
 import dataclasses
 import json
@@ -10,17 +10,26 @@ import keras
 import numpy as np
 
 from transferkit import adopt, atomic, bounded, zoo
-from transferkit.lookup import UnknownName, known, nearest
-from transferkit.network import Network, at_size, copied, cut_at, for_use, with_channels, with_head
+from transferkit.lookup import UnknownName, list_known, suggest_nearest
+from transferkit.network import (
+    Network,
+    copy_model,
+    cut_network,
+    for_inference,
+    uncompiled,
+    with_channels,
+    with_head,
+    with_size,
+)
 from transferkit.pixels import CONVENTIONS, Pixels
 from transferkit.weights import weight_files
-from transferkit.weights.assign import fit, grow
-from transferkit.weights.catalogue import is_file, sets, weight_set
-from transferkit.weights.fetch import fetch
-from transferkit.weights.imagenet import class_names, unnamed
+from transferkit.weights.assign import load_or_grow_weights, load_weights
+from transferkit.weights.catalogue import find_weight_set, is_path, weight_sets
+from transferkit.weights.fetch import fetch_weights
+from transferkit.weights.imagenet import class_names, placeholder_names
 from transferkit.weights.portable_keras import make_portable
 
-NOTE, FORMAT = "transferkit.json", 1  # the extra member of a .keras file: what Keras has no place for
+NOTE, FORMAT = "transferkit.json", 1  # the extra member of a .keras file, with the metadata of the network
 MOST_OF_NOTE = 10_000_000  # bytes, nearly all of them the names of classes
 
 
@@ -42,11 +51,11 @@ def create(
             `keras.applications`.
         weights: "imagenet" (the network's first public set), a tag of `transferkit models`, "none" (fresh), or
             the path of a `.pth`, `.safetensors`, `.h5`, `.weights.h5` or `.keras` file or of a run folder.
-        num_classes: width of a new last layer; by default the weights' own (those of the paper for "none").
-        size: side of the pictures in pixels, or "192x320", height x width, where the network is tied to a size; by
+        num_classes: number of classes of a new last layer; by default that of the weights (of the paper for "none").
+        size: size of the pictures in pixels, or "192x320", height x width, where the network has a fixed size; by
             default its native one.
         channels: of the pictures: 1 repeats a grey one to RGB, 4 adapts the first kernel.
-        pixels: what a Keras model brought in expects: a key of `transferkit.pixels.CONVENTIONS`.
+        pixels: the pixel convention of a foreign Keras model: a key of `transferkit.pixels.CONVENTIONS`.
         cut: the last layer to keep under a new last layer; by default the last before the classifier.
         **knobs: what the papers vary of a network, as `output_stride=8`; `transferkit inspect NAME` lists them.
             `create("resnet34", output_stride=8)` is `create("resnet34(output_stride=8)")`.
@@ -55,70 +64,81 @@ def create(
         A `keras.Model` from RGB pictures (n, height, width, channels) in 0..255 to float32 logits (n, num_classes).
 
     Raises:
-        UnknownName: no network, weight set or knob is called so, or the size or channels are not possible.
-        FileNotFoundError: no file is at the path.
+        UnknownName: the network, weight set or knob is not known, or the size or channels are not possible.
+        FileNotFoundError: there is no file at the path.
         ValueError: the file cannot be read, or does not fit the network.
         OSError: the weights could not be downloaded.
     """
     if isinstance(base, keras.Model):
-        network = adopt.adopted(base, pixels, source="the model")
+        network = adopt.adopt_model(base, pixels, source="the model")
     else:
         spelled = zoo.spell(str(base), **knobs) if knobs else str(base)
-        network = _loaded(spelled, str(weights), pixels, num_classes=num_classes, size=size)
-    network = cut_at(network, cut) if cut else network
+        network = _load_checked(spelled, str(weights), pixels, num_classes=num_classes, size=size)
+    network = cut_network(network, cut) if cut else network
     if num_classes is None and not network.classes and not network.doubt:
-        raise UnknownName(f"{network.base} has no classifier: say how many classes a new one is for, num_classes.")
+        raise UnknownName(f"{network.base} has no classifier: give num_classes, the number of classes of a new one.")
     if network.doubt or (num_classes is not None and num_classes != len(network.classes)):
-        network = with_head(network, unnamed(num_classes or 0))
+        network = with_head(network, placeholder_names(num_classes or 0))
     if channels is not None:
         network = with_channels(network, channels)
-    return (at_size(network, size) if size else network).model
+    return (with_size(network, size) if size else network).model
 
 
 def load(base: str | os.PathLike, weights: str | os.PathLike = "imagenet", *, pixels: str = "") -> Network:
-    """A base by any of its spellings: a network's name with weights, a run folder, `keras:NAME`, or a Keras model's
-    file, whose `pixels` convention is asked for where it does not show."""
-    return for_use(_loaded(str(base), str(weights), pixels))
-
-
-def to_train(base: str, weights: str, *, pixels: str = "", size: int | str | None = None) -> Network:
-    """The same with its heads for training, where it has any: the output of its model is a dict of logits then.
-
-    The weights may be those of a smaller network that it grows from, a deeper VGG from `vgg11`.
+    """Load a network by its name and weights, a run folder, `keras:NAME`, or the file of a Keras model.
 
     Args:
-        size: fresh weights of a network that is tied to a size are made for this one.
+        base: one of these.
+        weights: see `create`.
+        pixels: the pixel convention of a foreign Keras model, where it is not recognised.
     """
-    return _loaded(base, weights, pixels, size=size, give=grow)
+    return for_inference(_load_checked(str(base), str(weights), pixels))
 
 
-def _loaded(base: str, weights: str, pixels: str, **words) -> Network:
-    network = _found(base, weights, pixels, **words)
-    spoilt = [one.path for one in network.model.weights if not np.isfinite(np.asarray(one, "float32")).all()]
-    if spoilt:
-        few = ", ".join(spoilt[:3]) + (f" and {len(spoilt) - 3} more" if len(spoilt) > 3 else "")
-        source = weights if is_file(weights) else base
-        raise ValueError(f"{source} holds weights that are no numbers, or infinite: {few}. Take an earlier checkpoint.")
+def load_for_training(base: str, weights: str, *, pixels: str = "", size: int | str | None = None) -> Network:
+    """Load a network with its auxiliary heads, if it has any: the output of its model is a dict of logits then.
+
+    The weights may be those of a smaller network that it grows from (`Variant.grows_from`).
+
+    Args:
+        size: size of the pictures, for fresh weights of a network with a fixed size.
+    """
+    return _load_checked(base, weights, pixels, size=size, assign=load_or_grow_weights)
+
+
+def _load_checked(base: str, weights: str, pixels: str, **kwargs) -> Network:
+    network = _load_unchecked(base, weights, pixels, **kwargs)
+    paths = [one.path for one in network.model.weights if not np.isfinite(np.asarray(one, "float32")).all()]
+    if paths:
+        few = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+        source = weights if is_path(weights) else base
+        raise ValueError(f"{source} holds weights that are NaN or infinite: {few}. Take an earlier checkpoint.")
     return network
 
 
-def _found(
-    base: str, weights: str, pixels: str, *, num_classes: int | None = None, size: int | str | None = None, give=fit
+def _load_unchecked(
+    base: str,
+    weights: str,
+    pixels: str,
+    *,
+    num_classes: int | None = None,
+    size: int | str | None = None,
+    assign=load_weights,
 ) -> Network:
-    """`num_classes` and `size` are of fresh weights; `give` assigns those of a file, which has its own."""
+    """`num_classes` and `size` are for fresh weights; `assign` assigns the weights of a file, which has its own."""
     if base.startswith(adopt.PREFIX):
-        return adopt.application(base, weights, pixels)
+        return adopt.load_application(base, weights, pixels)
     if zoo.is_network(base):
         if pixels:
             raise UnknownName(f"{base} has a pixel convention of its own: leave out --pixels {pixels}.")
-        return _from_zoo(zoo.spell(base), weights, num_classes, size, give)
+        return _from_zoo(zoo.spell(base), weights, num_classes, size, assign)
     path = Path(base)
     if path.suffix in adopt.SUFFIXES and not path.exists():
-        return read(path)  # says so
+        return load_file(path)  # raises
     if not path.exists():
         raise UnknownName(
             f"No network, run folder or Keras file is called {base!r}."
-            f"{nearest(zoo.variants(), base)}{known(zoo.variants())}"
+            f"{suggest_nearest(zoo.variants(), base)}{list_known(zoo.variants())}"
         )
     if weights != "imagenet":
         raise UnknownName(f"{base} has weights of its own: leave out --weights {weights}.")
@@ -128,42 +148,51 @@ def _found(
         if (path / "recipe.toml").exists() and not (path / "model.keras").exists():
             raise ValueError(f"{path} is not finished: transferkit finetune --resume {path} goes on with it.")
         path = path / "model.keras"
-    return read(path, pixels=pixels)
+    return load_file(path, pixels=pixels)
 
 
-def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str | None, give) -> Network:
+def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str | None, assign) -> Network:
     row, bare = zoo.variant(name), name.partition("(")[0]
-    pixels = sets(bare)[0].pixels if sets(bare) else row.pixels
+    pixels = weight_sets(bare)[0].pixels if weight_sets(bare) else row.pixels
     if weights == "none":
         count = num_classes or row.classes
         model = zoo.build(name, pixels=pixels, num_classes=count, size=size)
-        return Network(model, pixels, class_names(count), row.head, f"{name} (fresh)", minimum=zoo.minimum(name))
+        return _zoo_network(name, model, pixels, class_names(count), "fresh")
     classes = None
-    if is_file(weights):
+    if is_path(weights):
         path, source = Path(weights), weights
         path = path / "model.keras" if path.is_dir() else path
-        if note := _note(path):  # one of ours: it says what its weights expect
+        if note := _read_note(path):  # of this package: it has the pixel convention of the weights
             pixels, classes = note["pixels"], note["classes"]
     else:
-        chosen = weight_set(bare, weights)
-        path, pixels, source = fetch(chosen), chosen.pixels, chosen.tag
-    file = weight_files.read(path)
-    if file.pixels:  # the publisher's names tell what its networks were fed
-        pixels = CONVENTIONS[file.pixels]
+        chosen = find_weight_set(bare, weights)
+        path, pixels, source = fetch_weights(chosen), chosen.pixels, chosen.tag
+    file = weight_files.read_weights(path)
+    if file.publisher and file.publisher.pixels:
+        pixels = CONVENTIONS[file.publisher.pixels]
     kernel = file.tensors.get(f"{row.head}.weight")
     count = 1 if kernel is None else kernel.shape[0 if file.layout == "torch" else -1]
     model = zoo.build(name, pixels=pixels, num_classes=count)
-    loaded = give(model, file, source=str(path), head=row.head)
+    loaded = assign(model, file, source=str(path), head=row.head)
     rgb = dataclasses.replace(pixels, repeat=False)
     classes = () if kernel is None else classes or class_names(count)
-    network = Network(model, rgb, classes, row.head, f"{name} ({source})", loaded, zoo.minimum(name))
-    return with_channels(network, pixels.channels)
+    return with_channels(_zoo_network(name, model, rgb, classes, source, loaded), pixels.channels)
+
+
+def _zoo_network(
+    name: str, model: keras.Model, pixels: Pixels, classes: tuple[str, ...], source: str, loaded: tuple[str, ...] = ()
+) -> Network:
+    """The record of a network of the zoo; `source` says where its weights are from."""
+    row = zoo.variant(name)
+    loss_weights = row.loss_weights if isinstance(model.output, dict) else {}
+    facts = {"minimum": zoo.minimum_size(name), "loss_weights": loss_weights}
+    return Network(model, pixels, classes, row.head, f"{name} ({source})", loaded, **facts)
 
 
 def save(network: Network, path: Path):
-    """Write a `.keras` file that plain Keras loads, uncompiled and in float32, with our note as an extra member.
+    """Write a `.keras` file that plain Keras loads, uncompiled and in float32, with the metadata as an extra member.
 
-    Heads for training are left out. Keras from 3.6 on loads it, if it has the layers.
+    Auxiliary heads are not saved. Keras 3.6 and later load it, if they have the layers.
     """
     note = {
         "format": FORMAT,
@@ -174,38 +203,38 @@ def save(network: Network, path: Path):
         "minimum": network.minimum,
     }
 
-    def to(partial):
-        _as_saved(for_use(network).model).save(partial)
+    def write_to(partial):
+        _model_to_save(for_inference(network).model).save(partial)
         make_portable(partial, {NOTE: json.dumps(note, ensure_ascii=False, indent=1)})
 
-    atomic.write(path, to)
+    atomic.write(path, write_to)
 
 
-def _as_saved(model: keras.Model) -> keras.Model:
+def _model_to_save(model: keras.Model) -> keras.Model:
     if any(layer.compute_dtype != "float32" for layer in model.layers):
-        return copied(model, policy="float32")
-    return keras.Model(model.input, model.output, name=model.name)  # uncompiled
+        return copy_model(model, policy="float32")
+    return uncompiled(model)
 
 
-def read(path: Path, *, pixels: str = "") -> Network:
-    """A network that `save` wrote, or any other Keras model's file or SavedModel folder.
+def load_file(path: Path, *, pixels: str = "") -> Network:
+    """Load a network that `save` wrote, or the file or SavedModel folder of any other Keras model.
 
     Args:
-        pixels: the convention of a model that is not ours.
+        pixels: the pixel convention of a foreign model.
 
     Raises:
-        FileNotFoundError: no file is there.
-        ValueError: the file is damaged, or no model for pictures.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or the model is not for pictures.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}: expected a run folder or the file of a Keras model.")
-    note = _note(path)
+    note = _read_note(path)
     if note is None:
-        return adopt.from_file(path, pixels)
+        return adopt.load_network(path, pixels)
     if pixels:
         raise UnknownName(f"{path} has a pixel convention of its own: leave out --pixels {pixels}.")
-    model = adopt.load_keras(path)
+    model = adopt.load_keras_model(path)
     _check_note(note, model, path)
     return Network(
         model, note["pixels"], note["classes"], note["head"], note["base"], ("all weights loaded",), note["minimum"]
@@ -213,11 +242,11 @@ def read(path: Path, *, pixels: str = "") -> Network:
 
 
 def _check_note(note: dict, model: keras.Model, path: Path):
-    """Raise `ValueError` unless what we wrote beside a model is of this model: a file may be put together by hand."""
+    """Raise `ValueError` unless the metadata fits the model: somebody may have changed the file."""
     names = [layer.name for layer in model.layers]
     outputs = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
     if note["head"] and note["head"] not in names:
-        wrong = f"a head {note['head']!r}, which is no layer of the model"
+        wrong = f"a head {note['head']!r}, which is not a layer of the model"
     elif note["classes"] and len(note["classes"]) != outputs:
         wrong = f"{len(note['classes'])} classes, and the model has {outputs} outputs"
     elif len(model.inputs) != 1 or model.input_shape[-1] != note["pixels"].channels:
@@ -227,8 +256,8 @@ def _check_note(note: dict, model: keras.Model, path: Path):
     raise ValueError(f"{path} cannot be used: its {NOTE} has {wrong}.")
 
 
-def _note(path: Path) -> dict | None:
-    """What `save` wrote beside the model, or None where it wrote nothing."""
+def _read_note(path: Path) -> dict | None:
+    """Read the metadata that `save` wrote, or None where there is none."""
     if not zipfile.is_zipfile(path):
         return None
     try:
@@ -242,12 +271,12 @@ def _note(path: Path) -> dict | None:
         found = {name: note[name] for name in ("classes", "head", "base")} | {"minimum": note.get("minimum", 1)}
         found |= {"pixels": Pixels(**pixels), "classes": tuple(found["classes"])}
         kinds = {"head": str, "base": str, "minimum": int}
-        right = type(note["classes"]) is list and all(type(found[name]) is kind for name, kind in kinds.items())
-        if not right or found["minimum"] < 1 or not all(isinstance(name, str) for name in found["classes"]):
-            raise ValueError("has values of other types than ours")
+        valid = type(note["classes"]) is list and all(type(found[name]) is kind for name, kind in kinds.items())
+        if not valid or found["minimum"] < 1 or not all(isinstance(name, str) for name in found["classes"]):
+            raise ValueError("has values of wrong types")
         if len(set(found["classes"])) < len(found["classes"]):
             raise ValueError("has a class twice")
         return found
-    except Exception as error:  # whatever zipfile and json raise on a damaged file, and Pixels on wrong values
-        said = error if isinstance(error, ValueError) else f"is damaged ({type(error).__name__})"
-        raise ValueError(f"{path} cannot be used: its {NOTE} {said}.") from error
+    except Exception as error:  # zipfile and json raise many types on a damaged file, and Pixels on wrong values
+        reason = error if isinstance(error, ValueError) else f"is damaged ({type(error).__name__})"
+        raise ValueError(f"{path} cannot be used: its {NOTE} {reason}.") from error

@@ -1,4 +1,4 @@
-"""What a weight set expects of pixels."""
+"""The pixel conventions of weights: normalisation, size, resizing and fit."""
 
 import dataclasses
 import math
@@ -8,21 +8,21 @@ from numbers import Integral
 
 from transferkit.lookup import UnknownName, pick
 
-FITS = {  # how a picture of any shape fills the network's view
+FITS = {  # how a picture of any shape is fitted to the size of the network
     "crop": "the shorter side is resized and the centre is cut out, so what is near the border may be lost",
     "squash": "the whole picture is resized, and its aspect ratio is lost",
     "pad": "the whole picture is resized in its aspect ratio, on a background of the mean colour",
 }
 
 INTERPOLATIONS = ("bilinear", "bicubic")
-MOST_SIDE = 20_000  # pixels
+MAX_SIZE = 20_000  # pixels
 
 
-def sides(size: int | str) -> tuple[int, int]:
-    """(height, width) of a size as people give it: 224 is the side of a square, "192x320" is 192 high and 320 wide.
+def parse_size(size: int | str) -> tuple[int, int]:
+    """Parse a size: 224 is a square, "192x320" is 192 high and 320 wide. Returns (height, width).
 
     Raises:
-        UnknownName: it is neither.
+        UnknownName: it is not a size.
     """
     found = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", size) if isinstance(size, str) else None
     if found:
@@ -32,8 +32,8 @@ def sides(size: int | str) -> tuple[int, int]:
     raise UnknownName(f"size must be a side in pixels, as 224, or height x width, as '192x320', not {size!r}.")
 
 
-def spelled(shape: tuple[int, int]) -> int | str:
-    """The size whose `sides` are these."""
+def format_size(shape: tuple[int, int]) -> int | str:
+    """The inverse of `parse_size`: 224 for a square, else "192x320"."""
     height, width = shape
     return height if height == width else f"{height}x{width}"
 
@@ -44,11 +44,11 @@ class Pixels:
 
     Attributes:
         mean, std: per channel, in 0..255; the network's own first layer subtracts and divides.
-        crop: side of the square the network sees, in pixels, or (height, width) where it is no square.
-        resize: the shorter side of what crops are cut out of, in pixels: pictures are resized to cover it before the
-            centre crop. The other fits cut out several crops alone.
+        crop: size of the network's input in pixels, of a square or (height, width).
+        resize: shorter side in pixels to which pictures are resized before the centre crop. The other fits use it for
+            several crops only.
         interpolation: "bilinear" or "bicubic", antialiased.
-        repeat: whether pictures are grey, and repeated to as many channels as `mean` has by the network.
+        repeat: whether pictures are grey, and the network repeats them to as many channels as `mean` has.
         fit: a key of `FITS`.
     """
 
@@ -65,39 +65,39 @@ class Pixels:
         pick(dict.fromkeys(INTERPOLATIONS), self.interpolation, "interpolation")
         if not 1 <= len(self.mean) == len(self.std) <= 4 or not all(map(math.isfinite, self.mean + self.std)):
             raise ValueError(f"mean {self.mean} and std {self.std} must be a number for each of 1 to 4 channels.")
-        (height, width), lengths = self.shape, range(1, MOST_SIDE + 1)
+        (height, width), lengths = self.shape, range(1, MAX_SIZE + 1)
         if not all(self.std) or not all(side in lengths for side in (height, width, self.resize)):
-            raise ValueError(f"std must not be 0, and crop and resize 1 to {MOST_SIDE:,} pixels: {self}.")
+            raise ValueError(f"std must not be 0, and crop and resize 1 to {MAX_SIZE:,} pixels: {self}.")
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(height, width) of what the network sees, in pixels."""
+        """(height, width) of the network's input in pixels."""
         return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
 
     @property
     def size(self) -> int | str:
-        """The same as people give it."""
-        return spelled(self.shape)
+        """The same, as users give it: 224 or "192x320"."""
+        return format_size(self.shape)
 
     @property
     def uncropped(self) -> tuple[int, int]:
-        """(height, width) of what crops are cut out of, in pixels."""
+        """(height, width) in pixels to which pictures are resized before a crop."""
         height, width = self.shape
         return height * self.resize // min(self.shape), width * self.resize // min(self.shape)
 
     @property
     def channels(self) -> int:
-        """Of a picture: 1 is grey, 3 RGB, 4 RGB and alpha."""
+        """Number of channels of a picture: 1 is grey, 3 RGB, 4 RGB and alpha."""
         return 1 if self.repeat else len(self.mean)
 
     @property
     def background(self) -> tuple[int, ...]:
-        """The colour, 0..255 a channel, that the network's normalisation takes nearest to zero."""
+        """The colour, 0..255 per channel, that is nearest to zero after normalisation."""
         colour = (sum(self.mean) / len(self.mean),) if self.repeat else self.mean
         return tuple(min(255, max(0, round(value))) for value in colour)
 
-    def described(self) -> str:
-        """The geometry in a few words: "shorter side to 256, centre 224x224, bilinear"."""
+    def describe(self) -> str:
+        """Describe the geometry: "shorter side to 256, centre 224x224, bilinear"."""
         seen, whole = ("{}x{}".format(*shape) for shape in (self.shape, self.uncropped))
         larger = f"shorter side to {self.resize}" if isinstance(self.size, int) else f"resized to cover {whole}"
         how = {
@@ -107,21 +107,21 @@ class Pixels:
         }
         return f"{how[self.fit]}, {self.interpolation}"
 
-    def at(self, size: int | str) -> "Pixels":
-        """The same convention at another size (see `sides`), the share of the picture that is seen kept."""
-        shape = sides(size)
+    def with_size(self, size: int | str) -> "Pixels":
+        """The same convention at another size (see `parse_size`); the crop keeps its fraction of the picture."""
+        shape = parse_size(size)
         crop = shape[0] if shape[0] == shape[1] else shape
         return dataclasses.replace(self, crop=crop, resize=round(min(shape) * self.resize / min(self.shape)))
 
-    def of_channels(self, channels: int) -> "Pixels":
-        """A convention of RGB for pictures of 1, 3 or 4 channels; the fourth, alpha, takes the mean and std of red."""
+    def with_channels(self, channels: int) -> "Pixels":
+        """The convention for pictures of 1, 3 or 4 channels; the fourth, alpha, gets the mean and std of red."""
         if channels == 1:
             return dataclasses.replace(self, repeat=True)
         fourth = channels - 3
         return dataclasses.replace(self, mean=self.mean + self.mean[:fourth], std=self.std + self.std[:fourth])
 
 
-# The conventions of the public networks, by the name one asks for them. "caffe" is of networks that were fed BGR.
+# The conventions of public networks, by their names on the command line. "caffe" is for networks trained on BGR.
 CONVENTIONS = {
     "torch": Pixels(),
     "caffe": Pixels((123.68, 116.779, 103.939), (1.0, 1.0, 1.0)),

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from transferkit import atomic
-from transferkit.lookup import UnknownName, nearest, pick
-from transferkit.pixels import CONVENTIONS, FITS, sides
+from transferkit.lookup import UnknownName, pick, suggest_nearest
+from transferkit.pixels import CONVENTIONS, FITS, parse_size
 
 AUTO = "auto"  # as base: the best by a probe of those whose weights are here
 BY_RULE = None  # a knob left at this is chosen by `rules.choose`, which says why
@@ -91,7 +91,7 @@ class Model:
         "Side of the pictures the network sees, in pixels, or height x width where they are no squares: 192x320.",
         low=16,
         high=2048,
-        numbers=sides,
+        numbers=parse_size,
     )
     fit: str | None = knob(
         BY_RULE,
@@ -267,7 +267,7 @@ def check(name: str, value):
     if wanted is float and not math.isfinite(value):
         raise ValueError(f"{name} must be a number, not {value!r}.")
     if facts["choices"] and value not in (*facts["choices"], knob.default):
-        meant = nearest(facts["choices"], value)
+        meant = suggest_nearest(facts["choices"], value)
         raise UnknownName(f"{name} must be one of {', '.join(facts['choices'])}, not {value!r}.{meant}")
     if facts["like"] and value != knob.default and not re.fullmatch(facts["like"][1], value):
         raise UnknownName(f"{name} must be like {facts['like'][0]}, not {value!r}.")

@@ -35,7 +35,7 @@ class Run:
 
     @cached_property
     def network(self) -> Network:
-        return models.read(self.folder / "model.keras")
+        return models.load_file(self.folder / "model.keras")
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""Programs that may run because the user has named them: SavedModel folders, and modules with layers of the user's.
+"""Programs that may run because the user named them: SavedModel folders, and modules with the user's layers.
 
-A SavedModel is a program: TensorFlow runs the operations that its author wrote, and some write files. So one that a
-recipe, a classifier's file or a run names as its base is never loaded for that.
+A SavedModel is a program: TensorFlow runs the operations that its author wrote, and some write files. So a SavedModel
+that only a recipe, a run or the file of a classifier names is never loaded.
 """
 
 import importlib
@@ -9,7 +9,7 @@ import os
 import sys
 
 _allowed: set[str] = set()  # real paths of SavedModels
-_imported: dict[str, str] = {}  # modules, and the folder that each was looked for in first
+_imported: dict[str, str] = {}  # modules, and the folder where each was searched for first
 
 
 def allow(path: str | os.PathLike):
@@ -27,7 +27,7 @@ def is_allowed(path: str | os.PathLike) -> bool:
 
 
 def import_module(name: str, folder: str | os.PathLike):
-    """Import a module of the user's, which registers layers, from a folder or from what is installed.
+    """Import a module of the user's, which registers layers, from a folder or an installed package.
 
     Raises:
         Exception: whatever its code raises.
@@ -40,13 +40,13 @@ def import_module(name: str, folder: str | os.PathLike):
     _imported[name] = str(folder)
 
 
-def state() -> tuple:
-    """What was allowed and imported so far, for another process."""
+def export_state() -> tuple:
+    """The SavedModels allowed and modules imported so far, for `restore_state` in another process."""
     return tuple(_allowed), tuple(_imported.items())
 
 
-def restore(state: tuple):
-    """Allow and import here what `state` of another process says."""
+def restore_state(state: tuple):
+    """Allow and import what `export_state` of another process returned."""
     allowed, modules = state
     _allowed.update(allowed)
     for name, folder in modules:

@@ -1,10 +1,10 @@
-"""The classifier of a model, what follows it, and where its stages end."""
+"""The classifier of a model, the layers after it, and where its stages end."""
 
 from dataclasses import dataclass
 
 import keras
 
-from transferkit.adopt.graph import Step, is_neutral, joints, weights_of
+from transferkit.adopt.graph import Graph, Step, find_joints, is_identity, layer_weights
 
 L = keras.layers
 POOLS = (L.GlobalAveragePooling2D, L.GlobalMaxPooling2D, L.Flatten, L.Reshape)
@@ -14,18 +14,18 @@ NEUTRAL = "linear"
 
 @dataclass(frozen=True)
 class Head:
-    """The layer that gives a score for each class, and what becomes of the scores.
+    """The layer that gives a score for each class, and the steps after it.
 
     Attributes:
         step: its position.
-        width: how many scores it gives.
-        features: position of the step that gives the feature vector or map it looks at.
-        form: of what it sees: "vector"; "average", a map whose scores are averaged and nothing else, so that the map
-            may as well be averaged before; "map", where the layer must stay a convolution.
-        activation: the layer's own, where it is part of the way to the logits; else "".
+        width: number of scores.
+        features: position of the step whose output, a feature vector or map, it takes.
+        form: of its input: "vector"; "average", a map whose scores are only averaged, so that the map may be averaged
+            before; "map", where the layer must stay a convolution.
+        activation: the layer's own activation where it comes before the logits; else "".
         tail: positions of the steps from the scores to the logits.
-        squash: what the model makes of its logits: "softmax", "sigmoid" or ""; "probabilities" where what it makes of
-            them goes on, so that the logits are the logarithm of its outputs.
+        squash: the function that the model applies to its logits: "softmax", "sigmoid" or ""; "probabilities" where
+            more follows it, so that the logits are the logarithm of the outputs.
     """
 
     step: int
@@ -39,41 +39,42 @@ class Head:
 
 @dataclass(frozen=True)
 class Doubt:
-    """Why it does not show where a model's classifier begins, for a person, and the last step before it can."""
+    """Why it is not clear where the classifier begins, and the position of the last step that is before it for sure."""
 
     reason: str
     before: int | None
 
 
-def head_of(start, steps: list[Step], output) -> Head | Doubt | None:
-    """The classifier: the last layer with a kernel, where it gives a score for each class.
+def find_head(graph: Graph) -> Head | Doubt | None:
+    """Find the classifier: the last layer with a kernel, where it gives a score for each class.
 
-    It is a dense layer or a convolution through whose scores all goes. Its scores may be averaged over a map, scaled
-    and normed; behind softmax or sigmoid, anything else may stand between.
+    It is a dense layer or a convolution on whose scores alone the output depends. The scores may be averaged over a
+    map, scaled and normalised; before a softmax or sigmoid any other step may follow.
 
     Returns:
-        None of a model that gives features: its last values are cut off, as by a ReLU, or are a map.
+        None for a model that gives features: its outputs go through a ReLU, or are a map.
     """
+    steps, output = graph.steps, graph.output
     made_by = {id(step.output): position for position, step in enumerate(steps) if not isinstance(step.output, list)}
-    kernels, after = _ending(steps, output, made_by)
+    kernels, after = _find_last_kernels(steps, output, made_by)
     if not kernels:
         return None
-    words = [*(_activation(steps[at].op) for at in kernels), *(_word(steps[at]) for at in after)]
-    cuts = joints(start, steps, output)
+    words = [*(_activation_name(steps[at].op) for at in kernels), *(_describe_step(steps[at]) for at in after)]
+    cuts = find_joints(graph)
     if len(kernels) == 1 and kernels[0] in cuts:
-        head = _classifier(steps, kernels[0], after, words, output, made_by)
+        head = _match_classifier(steps, kernels[0], after, words, output, made_by)
         if head:
             return head
     used = [word for word in words if word != NEUTRAL]
     scores = "softmax" in used or "logsoftmax" in used or used[-1:] == ["sigmoid"]
     normed = isinstance(steps[kernels[0]].op, L.Dense) and set(used) in ({"norm"}, {"norm", "scale"})
     if scores or normed or tuple(output.shape[1:]) == (1,):
-        return _doubt(steps, kernels, after, cuts)
+        return _make_doubt(steps, kernels, after, cuts)
     return None
 
 
-def _ending(steps, output, made_by) -> tuple[list[int], list[int]]:
-    """Positions of the last layers with kernels on all ways to the output, and of the steps behind them."""
+def _find_last_kernels(steps, output, made_by) -> tuple[list[int], list[int]]:
+    """Positions of the last layers with kernels on all paths to the output, and of the steps after them."""
     found, waiting = set(), [output]
     while waiting:
         position = made_by.get(id(waiting.pop()))
@@ -85,33 +86,33 @@ def _ending(steps, output, made_by) -> tuple[list[int], list[int]]:
 
 
 def _has_kernel(op) -> bool:
-    """Whether a layer mixes what it sees; a norm, or a temperature that was learned, has a number for each map."""
-    return any(len(weight.shape) > 1 for weight in weights_of(op)) and not isinstance(op, L.PReLU)
+    """Whether a layer mixes its inputs; a norm, or a learned temperature, has one number for each map."""
+    return any(len(weight.shape) > 1 for weight in layer_weights(op)) and not isinstance(op, L.PReLU)
 
 
-def _word(step: Step) -> str:
-    """What a step behind the scores does to them."""
+def _describe_step(step: Step) -> str:
+    """What a step after the classifier does to the scores, as one word."""
     op = step.op
     kind = type(op).__name__.lower()
-    if is_neutral(op):
+    if is_identity(op):
         return NEUTRAL
     if isinstance(op, L.Activation):
-        return _activation(op)
+        return _activation_name(op)
     if isinstance(op, POOLS) or kind == "mean":
         return "pool"
     if kind in SCALINGS and len(step.inputs) == 1:
         return "scale"
-    return "norm" if weights_of(op) else kind
+    return "norm" if layer_weights(op) else kind
 
 
-def _activation(op) -> str:
+def _activation_name(op) -> str:
     function = getattr(op, "activation", None) or keras.activations.linear
     name = getattr(function, "__name__", "")
     return name.replace("_", "") if function is getattr(keras.activations, name, None) else "custom"
 
 
-def _squash(words: list[str]) -> tuple[str, int]:
-    """What the last words make of logits, and how many of them do."""
+def _find_squash(words: list[str]) -> tuple[str, int]:
+    """The function from logits to outputs at the end of the words, and the number of words that it takes."""
     count = next((i for i, word in enumerate(reversed(words)) if word != NEUTRAL), len(words))
     last = words[: len(words) - count][-2:]
     if last == ["softmax", "log"]:
@@ -121,7 +122,7 @@ def _squash(words: list[str]) -> tuple[str, int]:
     return ("probabilities" if "softmax" in words else ""), 0
 
 
-def _classifier(steps, position, after, words, output, made_by) -> Head | None:
+def _match_classifier(steps, position, after, words, output, made_by) -> Head | None:
     op, seen = steps[position].op, steps[position].inputs[0]
     is_map, small = len(seen.shape) == 4, tuple(seen.shape[1:3]) == (1, 1)
     if isinstance(op, L.Dense):
@@ -130,7 +131,7 @@ def _classifier(steps, position, after, words, output, made_by) -> Head | None:
         width, by_place, fits = op.filters, op.kernel_size == op.strides == (1, 1), op.groups == 1
     else:
         return None
-    squash, count = _squash(words)
+    squash, count = _find_squash(words)
     left = words[: len(words) - count]
     own = left[0] if left else NEUTRAL
     tail = list(zip(after[: max(0, len(left) - 1)], left[1:], strict=True))
@@ -156,28 +157,29 @@ def _is_average(op) -> bool:
     return isinstance(op, L.GlobalAveragePooling2D) and not op.keepdims
 
 
-def _doubt(steps, kernels, after, cuts) -> Doubt:
+def _make_doubt(steps, kernels, after, cuts) -> Doubt:
     first = min(kernels)
-    before = [at for at in cuts if at < first and isinstance(steps[at].op, L.Layer) and not is_neutral(steps[at].op)]
-    by = f" by way of {_named(steps, after)}" if after else ""
-    return Doubt(f"its outputs come from {_named(steps, kernels)}{by}", before[-1] if before else None)
+    before = [at for at in cuts if at < first and isinstance(steps[at].op, L.Layer) and not is_identity(steps[at].op)]
+    by = f" by way of {_describe_steps(steps, after)}" if after else ""
+    return Doubt(f"its outputs come from {_describe_steps(steps, kernels)}{by}", before[-1] if before else None)
 
 
-def _named(steps, positions) -> str:
-    """The first steps of some, for a person."""
+def _describe_steps(steps, positions) -> str:
+    """The first steps of some, for a message."""
     names = [f"{type(steps[at].op).__name__} {steps[at].op.name!r}" for at in positions]
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def stages(start, steps: list[Step], output) -> dict[int, str]:
+def find_stages(graph: Graph) -> dict[int, str]:
     """`{position: name}` of the steps after which a stage ends: `stage1` and so on.
 
-    A stage ends where the network can be cut in two just before its sides are made smaller, and where its maps end.
+    A stage ends at the last step before downsampling where the network can be cut in two, and at the last map.
     """
-    level, ends = {id(start): 0}, {}
-    cuts = set(joints(start, steps, output))
+    steps = graph.steps
+    level, ends = {id(graph.start): 0}, {}
+    cuts = set(find_joints(graph))
     for position, step in enumerate(steps):
-        here = max((level.get(id(tensor), 0) for tensor in step.inputs), default=0) + _shrinks(step.op)
+        here = max((level.get(id(tensor), 0) for tensor in step.inputs), default=0) + _is_downsampling(step.op)
         for tensor in keras.tree.flatten(step.output):
             level[id(tensor)] = here
         is_map = position in cuts and len(step.output.shape) == 4 and tuple(step.output.shape[1:3]) != (1, 1)
@@ -185,13 +187,13 @@ def stages(start, steps: list[Step], output) -> dict[int, str]:
             ends[here] = position
     kept, last = [], -1
     for position in sorted(ends.values()):
-        if any(weights_of(step.op) for step in steps[last + 1 : position + 1]):
+        if any(layer_weights(step.op) for step in steps[last + 1 : position + 1]):
             kept.append(position)
             last = position
     return {position: f"stage{number}" for number, position in enumerate(kept, start=1)}
 
 
-def _shrinks(op) -> bool:
+def _is_downsampling(op) -> bool:
     strides = getattr(op, "strides", 1)
     larger = max(strides if isinstance(strides, list | tuple) else (strides,)) > 1
     return larger and isinstance(op, L.Layer) and not isinstance(op, L.Conv2DTranspose)

@@ -1,4 +1,4 @@
-"""A model taken apart into a flat list of steps, and put together again from fresh layers."""
+"""A model as a flat list of calls, and built again from such a list with new layers."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -9,14 +9,16 @@ import keras
 import numpy as np
 from keras import tree
 
-from transferkit.network import layers_inside, remade
+from transferkit.keras_internals import flatten_layers, run_graph
+from transferkit.lookup import first_line
+from transferkit.network import clone_layer
 
-# Random in training, and by default at every call: they have no place in a network, which is saved and exported.
+# They draw random numbers in training, and some at every call: a network, which is saved and exported, has none.
 AUGMENTATIONS = ("AugMix", "CutMix", "MixUp", "Pipeline", "RandAugment")
 
 
-class Unfit(ValueError):
-    """Why a model cannot be a network, as a sentence that lacks its subject."""
+class UnsuitableModel(ValueError):
+    """Why a model cannot be a network: a sentence without its subject, the source of the model."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,9 @@ class Step:
     """One call of a layer or operation.
 
     Attributes:
-        op: the user's layer or operation, never called here.
-        scope: names of the nested models it stands in, outermost first.
-        args, kwargs: of the call; what depends on the pictures is a `KerasTensor`, told apart by its id.
+        op: the user's layer or operation, which is never called here.
+        scope: names of the nested models that it is in, outermost first.
+        args, kwargs: of the call; what depends on the pictures is a `KerasTensor`, identified by its id.
         output: a `KerasTensor`, or a list of them.
     """
 
@@ -38,27 +40,39 @@ class Step:
 
     @property
     def inputs(self) -> list:
-        return tensors((self.args, self.kwargs))
+        return symbolic_tensors((self.args, self.kwargs))
 
 
-def tensors(structure) -> list:
-    """The symbolic tensors of a structure, flat."""
+@dataclass(frozen=True)
+class Graph:
+    """The calls of a model, or of a part of it, in an order in which they can be computed.
+
+    Attributes:
+        start: the symbolic input.
+        steps: the calls.
+        output: the symbolic output.
+    """
+
+    start: keras.KerasTensor
+    steps: list[Step]
+    output: keras.KerasTensor
+
+
+def symbolic_tensors(structure) -> list:
+    """A flat list of the symbolic tensors in a nested structure."""
     return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, keras.KerasTensor)]
 
 
 def is_graph(op) -> bool:
-    """Whether a layer is a model whose layers can stand in its place: none with a `call` of its own."""
+    """Whether a layer is a model that its layers can replace: one without a `call` of its own."""
     own = any("call" in vars(kind) for kind in type(op).__mro__ if not kind.__module__.startswith("keras."))
     return isinstance(op, keras.Function | keras.Sequential) and not own
 
 
-def taken_apart(model: keras.Model):
-    """The steps of a model in an order in which they can be done, those of nested models in the places of these.
+def flatten_model(model: keras.Model) -> Graph:
+    """The graph of a model, with the steps of nested models in their place.
 
-    The model is not touched: no layer is called, so none gets a node more.
-
-    Returns:
-        The symbolic input, the list of steps, and the symbolic output.
+    The model stays as it is: none of its layers is called.
     """
     steps = []
 
@@ -66,9 +80,9 @@ def taken_apart(model: keras.Model):
         if isinstance(graph, keras.Sequential):
             graph = keras.Model(graph.inputs, graph.outputs)
         # `clone_model` goes through a graph by this method too, but cannot open the nested models
-        return graph._run_through_graph(given, operation_fn=lambda op: partial(call, op, scope))
+        return run_graph(graph, given, partial(call, scope))
 
-    def call(op, scope, *args, **kwargs):
+    def call(scope, op, *args, **kwargs):
         if is_graph(op):
             return through(op, args[0], (*scope, op.name))
         check_is_float(op)
@@ -78,41 +92,41 @@ def taken_apart(model: keras.Model):
 
     start = keras.KerasTensor(model.inputs[0].shape, model.inputs[0].dtype)
     output = tree.flatten(through(model, [start], ()))[0]
-    return start, steps, output
+    return Graph(start, steps, output)
 
 
 def check_is_float(op):
-    """Raise `Unfit` where the weights of a layer, or of one in it, are integers that stand for other numbers."""
-    for layer in layers_inside(op):
+    """Raise `UnsuitableModel` where a layer, or one inside it, has quantized weights."""
+    for layer in flatten_layers(op):
         if isinstance(layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy):
-            raise Unfit(
+            raise UnsuitableModel(
                 f"has a layer {layer.name!r} quantized to {layer.quantization_mode}, which cannot be trained on, "
                 "expected float weights: save the model before quantize() is called."
             )
 
 
-def values_of(op) -> list:
-    """The values for the weights of a fresh layer; those that LoRA adds to a kernel are in it."""
+def weight_values(op) -> list:
+    """The weights of a layer, with the weights of LoRA merged into its kernel."""
     if getattr(op, "lora_enabled", False):
         return [op.kernel, *([op.bias] if op.use_bias else [])]
-    return weights_of(op)
+    return layer_weights(op)
 
 
-def joints(start, steps: list[Step], output) -> list[int]:
-    """The steps through whose output all goes that comes after: where the network can be cut in two."""
-    waiting = Counter(id(tensor) for step in steps for tensor in step.inputs)
-    waiting[id(output)] += 1
-    alive, found = {id(start)}, []
-    for position, step in enumerate(steps):
+def find_joints(graph: Graph) -> list[int]:
+    """The positions of the steps after which the graph can be cut in two: all later steps depend on their output."""
+    waiting = Counter(id(tensor) for step in graph.steps for tensor in step.inputs)
+    waiting[id(graph.output)] += 1
+    alive, found = {id(graph.start)}, []
+    for position, step in enumerate(graph.steps):
         waiting.subtract(id(tensor) for tensor in step.inputs)
-        alive |= {id(tensor) for tensor in tensors(step.output)}
+        alive |= {id(tensor) for tensor in symbolic_tensors(step.output)}
         alive = {tensor for tensor in alive if waiting[tensor] > 0}
         if alive == {id(step.output)}:
             found.append(position)
     return found
 
 
-def rebuilt(
+def rebuild_steps(
     steps: list[Step],
     values: dict,
     *,
@@ -121,20 +135,20 @@ def rebuilt(
     marks: Mapping[int, Iterable[str]] | None = None,
     prefix: str = "",
 ) -> list[tuple]:
-    """Do steps again with fresh layers, which share nothing with the user's; one that is used twice becomes two.
+    """Repeat calls with new layers, which share nothing with the user's; a layer that is used twice becomes two.
 
     Args:
-        values: what stands for a symbolic tensor, by its id; it is filled up with the results.
-        names: not to be given to a layer.
-        skip: the steps that are left out: their first input is their output.
+        values: {id of a symbolic tensor: its value}; the results are added to it.
+        names: names that no layer may get.
+        skip: whether a step is skipped: its first input is its output then.
         marks: names of `Identity` layers to put after a step, by its position.
-        prefix: how the names of all layers begin.
+        prefix: prefix of the names of all layers.
 
     Returns:
-        Pairs of a fresh layer and the user's.
+        Pairs of a new layer and the user's.
 
     Raises:
-        Unfit: a layer cannot be made from its configuration.
+        UnsuitableModel: a layer cannot be made from its configuration.
     """
     names, pairs = set(names), []
 
@@ -145,7 +159,7 @@ def rebuilt(
         if skip(step):
             results = values[id(step.inputs[0])]
         else:
-            layer = fresh(step.op, prefix + _name(step, names))
+            layer = fresh_layer(step.op, prefix + _unique_name(step, names))
             names.add(layer.name.removeprefix(prefix))
             pairs.append((layer, step.op))
             results = layer(*stands_for(step.args), **stands_for(step.kwargs))
@@ -156,10 +170,10 @@ def rebuilt(
     return pairs
 
 
-def _name(step: Step, taken: set[str]) -> str:
-    """The layer's own name, else with the names of the models it stood in, else with a number.
+def _unique_name(step: Step, taken: set[str]) -> str:
+    """The layer's own name; if it is taken, with the names of the models it was in; else with a number.
 
-    Names that begin with "stage" are those of the marks.
+    Names that begin with "stage" are reserved for the cut points.
     """
     own = step.op.name
     names = [".".join((*step.scope[len(step.scope) - depth :], own)) for depth in range(len(step.scope) + 1)]
@@ -167,7 +181,7 @@ def _name(step: Step, taken: set[str]) -> str:
     return next(name for name in names if name not in taken and not name.startswith("stage"))
 
 
-def weights_of(op) -> list:
+def layer_weights(op) -> list:
     """The variables of a layer; an operation has none."""
     return getattr(op, "weights", [])
 
@@ -178,33 +192,32 @@ def is_augmentation(op) -> bool:
     return known and isinstance(op, keras.layers.Layer) and type(op).__module__.startswith("keras.")
 
 
-def is_neutral(op) -> bool:
-    """Whether an operation does nothing where pictures are only looked at."""
+def is_identity(op) -> bool:
+    """Whether an operation passes on its input at inference."""
     linear = isinstance(op, keras.layers.Activation) and op.get_config()["activation"] == "linear"
     return linear or isinstance(op, keras.layers.Identity | keras.layers.Dropout) or type(op).__name__ == "Cast"
 
 
-def fresh(op, name: str):
-    """A new layer or operation of the same configuration, in float32.
+def fresh_layer(op, name: str):
+    """A new layer or operation with the same configuration, in float32.
 
     Raises:
-        Unfit: it cannot be made from its configuration.
+        UnsuitableModel: it cannot be made from its configuration.
     """
     if isinstance(op, keras.layers.Lambda):
-        raise Unfit(
+        raise UnsuitableModel(
             f"has a Lambda layer {op.name!r}, whose Python code no file carries safely: put a standard layer, such as "
             "Rescaling, in its place."
         )
     try:
         changes = {}
         if isinstance(op, keras.layers.Normalization) and op.weights:
-            # as numbers, not as weights, of which the layer makes constants only when it is loaded
-            shape = op.adapt_mean.shape  # of the axes that are kept, which `mean` has ones beside
+            # as numbers: weights would become constants only once the layer is loaded
+            shape = op.adapt_mean.shape  # without the axes of size 1 that `mean` has
             changes = {key: np.asarray(getattr(op, key)).reshape(shape) for key in ("mean", "variance")}
-        return remade(op, name, policy="float32", **changes)
+        return clone_layer(op, name, policy="float32", **changes)
     except Exception as error:  # whatever the layer's own class raises
-        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise Unfit(
+        raise UnsuitableModel(
             f"has a layer {op.name!r} of class {type(op).__name__} that cannot be made anew from its configuration "
-            f"({first})."
+            f"({first_line(error)})."
         ) from error

@@ -1,4 +1,4 @@
-"""Functions of TensorFlow that a Keras 2 model calls on its tensors, done by Keras 3."""
+"""Functions of TensorFlow that a Keras 2 model calls on its tensors, translated to Keras 3."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from transferkit.adopt.graph import Unfit
+from transferkit.adopt.graph import UnsuitableModel
 
 # By the name in a file, two tensors, or a tensor and a number or a number a channel.
 ARITHMETIC = {
@@ -20,7 +20,7 @@ ARITHMETIC = {
 }
 LAYERS = {"math.sigmoid": "sigmoid", "nn.relu": "relu", "nn.relu6": "relu6", "identity": "linear"}
 LAYERS |= {"stop_gradient": "linear"}
-# The keywords of a function are those of TensorFlow: one that is not here is refused, not left out.
+# The keywords are those of TensorFlow: a keyword that is not here is refused, not ignored.
 FUNCTIONS = {
     "cast": lambda x, dtype: x if "float" in dtype else ops.cast(x, dtype),
     "clip_by_value": lambda x, clip_value_min, clip_value_max: ops.clip(x, clip_value_min, clip_value_max),
@@ -42,23 +42,27 @@ FUNCTIONS = {
 }
 
 
-def function(config: dict, name: str, way_out: str) -> Callable:
-    """What does the same as a function of TensorFlow, on a tensor and the keywords of the call.
+def translate_function(config: dict, name: str, way_out: str) -> Callable:
+    """Translate a function of TensorFlow to a function of a tensor and the keywords of the call.
 
     Raises:
-        Unfit: nothing here does, which for keywords shows only in the call.
+        UnsuitableModel: the function is not known here; for an unknown keyword the call raises it.
     """
     called = config.get("function")
     if called == "__operators__.getitem":
-        return lambda x, given: x[tuple(map(_slice, _list_of_slices(given["slice_spec"])))]
+        return lambda x, given: x[tuple(map(_parse_slice, _as_list(given["slice_spec"])))]
     if called == "concat":
         return lambda x, given: layers.Concatenate(axis=given["axis"], name=name)(x)
     if called in LAYERS:
         return lambda x, given: layers.Activation(LAYERS[called], name=name)(x)
     if called in ARITHMETIC:
-        return lambda x, given: _arithmetic(ARITHMETIC[called], x, given["bias" if "bias" in given else "y"], name)
+        return lambda x, given: _translate_arithmetic(
+            ARITHMETIC[called], x, given["bias" if "bias" in given else "y"], name
+        )
     if called not in FUNCTIONS:
-        raise Unfit(f"calls tf.{called} on its tensors, for which nothing of Keras 3 is known here: {way_out}.")
+        raise UnsuitableModel(
+            f"calls tf.{called} on its tensors, for which nothing of Keras 3 is known here: {way_out}."
+        )
 
     def call(x, given):
         keywords = {key: value for key, value in given.items() if key != "name" and value is not None}
@@ -66,12 +70,14 @@ def function(config: dict, name: str, way_out: str) -> Callable:
             return FUNCTIONS[called](x, **keywords)
         except TypeError as error:
             told = ", ".join(f"{key}={value}" for key, value in keywords.items())
-            raise Unfit(f"calls tf.{called} with {told}, which nothing of Keras 3 does here: {way_out}.") from error
+            raise UnsuitableModel(
+                f"calls tf.{called} with {told}, which nothing of Keras 3 does here: {way_out}."
+            ) from error
 
     return call
 
 
-def _arithmetic(kind: str, x, y, name: str):
+def _translate_arithmetic(kind: str, x, y, name: str):
     """Two tensors, or a tensor and a number or a number a channel, which is a Rescaling."""
     if all(isinstance(side, keras.KerasTensor) for side in (x, y)):
         if kind == "divide":
@@ -90,11 +96,11 @@ def _arithmetic(kind: str, x, y, name: str):
     return layers.Rescaling(np.asarray(scale).tolist(), np.asarray(offset).tolist(), name=name)(tensor)
 
 
-def _list_of_slices(spec) -> list:
+def _as_list(spec) -> list:
     return spec if isinstance(spec, list) else [spec]
 
 
-def _slice(part):
+def _parse_slice(part):
     if not isinstance(part, dict):
         return part
     return ... if part.get("class_name") == "__ellipsis__" else slice(part["start"], part["stop"], part["step"])

@@ -1,7 +1,7 @@
-"""Layers as Keras 2 stores them, made as layers of Keras 3.
+"""Layers as Keras 2 stores them, translated to layers of Keras 3.
 
-Both versions were compared, tf_keras 2.21 and Keras 3.15: every activation, every layer's arguments, defaults and
-outputs. All that differs at inference is in this module:
+tf_keras 2.21 and Keras 3.15 were compared: every activation, and the arguments, defaults and outputs of every layer.
+All differences at inference are in this module:
 
 ==============================  ============================================  ====================================
 in a file of Keras 2            means there                                   here
@@ -14,15 +14,15 @@ activation `hard_sigmoid`       clip(0.2 x + 0.5, 0, 1); in Keras 3           we
 `SyncBatchNormalization`        batch norm over all replicas                  `BatchNormalization(synchronized)`
 `BatchNormalizationV1`, `V2`    batch norm, of TensorFlow 1.x                 `BatchNormalization`
 `GRU` without `reset_after`     False: such a file is older than the knob     False; Keras 3 takes True
-`RandomHeight`, `RandomWidth`   nothing but in training                       `Identity`
+`RandomHeight`, `RandomWidth`   the identity, except in training              `Identity`
 `UpSampling2D`, `Resizing`      also `gaussian` and `mitchellcubic`           refused
 `time_major` recurrent layers   time before the batch                         refused
 `LocallyConnected1D`, `2D`      kernels of each place                         refused
 `Lambda`                        Python code                                   refused
 ==============================  ============================================  ====================================
 
-What a file does not show is taken as TensorFlow 2.21 does it: before 2.0, bilinear upsampling took its samples
-elsewhere; earlier versions raised the epsilon of a fused batch norm to 1.001e-5.
+What a file does not state is computed as in TensorFlow 2.21: before 2.0, bilinear upsampling sampled at other
+positions; earlier versions raised the epsilon of a fused batch norm to 1.001e-5.
 """
 
 import re
@@ -32,14 +32,14 @@ import keras
 import numpy as np
 from keras import layers
 
-from transferkit.adopt.graph import Unfit
+from transferkit.adopt.graph import UnsuitableModel
 from transferkit.adopt.keras3_h5 import MODELS, layer_class
-from transferkit.adopt.nested_layers import own_weights
-from transferkit.network import layers_inside
+from transferkit.keras_internals import flatten_layers, own_weights
+from transferkit.lookup import first_line
 
 WAY_OUT = "save it from Keras 2 made of standard layers"
-# Keys of layers that Keras 3 does not know, with the values at which they say nothing; None is any value.
-WITHOUT_MEANING = {
+# Keys that Keras 3 does not know, with the values at which they have no effect; None is any value.
+WITHOUT_EFFECT = {
     "batch_input_shape": None,
     "experimental_full_shape_inference": None,
     "force_generator": None,
@@ -81,21 +81,21 @@ GATES = {
 }
 
 
-def layer(entry: dict, name: str) -> layers.Layer | Callable:
-    """A layer, or a function of a tensor and keywords, that is not a model.
+def translate_layer(entry: dict, name: str) -> layers.Layer | Callable:
+    """Translate a layer that is not a model to a layer, or to a function of a tensor and keywords.
 
     Raises:
-        Unfit: Keras 3 has no such layer, or not with these knobs.
+        UnsuitableModel: Keras 3 does not have such a layer, or not with these arguments.
     """
     kind, config = entry["class_name"], entry["config"]
-    stored = _stored(kind, config)
+    stored = _to_keras3_entry(kind, config)
     try:
         made = layer_class(stored["class_name"]).from_config(stored["config"] | {"name": name})
     except Exception as error:  # whatever the class finds wrong with its configuration
-        why = str(error).rpartition("Exception encountered: ")[2].strip() or type(error).__name__
-        first = why.splitlines()[0].rstrip(".")
-        raise Unfit(
-            f"has a layer {config.get('name')!r} of class {kind!r} that Keras 3 does not take ({first})."
+        why = str(error).rpartition("Exception encountered: ")[2]
+        reason = first_line(why, type(error).__name__)
+        raise UnsuitableModel(
+            f"has a layer {config.get('name')!r} of class {kind!r} that Keras 3 does not accept ({reason})."
         ) from error
     if isinstance(made, layers.Activation) and made.activation is keras.activations.hard_sigmoid:
         before = layers.Rescaling(SLOPE_RATIO, name=f"{name}.slope")
@@ -103,25 +103,25 @@ def layer(entry: dict, name: str) -> layers.Layer | Callable:
     return made
 
 
-def _stored(kind: str, config: dict) -> dict:
-    """A layer as Keras 3 stores it."""
+def _to_keras3_entry(kind: str, config: dict) -> dict:
+    """The entry of a layer as Keras 3 stores it."""
     known = layer_class(OTHER_CLASSES.get(kind, kind))
     if known is None or kind == "Lambda":
         what = "holds Python code" if kind == "Lambda" else "Keras 3 does not have"
-        raise Unfit(f"has a layer {config.get('name')!r} of class {kind!r}, which {what}: {WAY_OUT}.")
-    told = ADDED.get(kind, {}) | _translated(kind, config)
+        raise UnsuitableModel(f"has a layer {config.get('name')!r} of class {kind!r}, which {what}: {WAY_OUT}.")
+    told = ADDED.get(kind, {}) | _translate_config(kind, config)
     if known is layers.Identity:
         told = {key: told[key] for key in ("name", "trainable", "dtype") if key in told}
-    if why := _other_meaning(kind, told):
-        raise Unfit(f"has a layer {config.get('name')!r} of class {kind!r} {why}: {WAY_OUT}.")
+    if why := _describe_difference(kind, told):
+        raise UnsuitableModel(f"has a layer {config.get('name')!r} of class {kind!r} {why}: {WAY_OUT}.")
     return {"module": known.__module__, "class_name": known.__name__, "config": told, "registered_name": None}
 
 
-def _translated(kind: str, config: dict) -> dict:
-    """A layer's configuration in the words of Keras 3."""
+def _translate_config(kind: str, config: dict) -> dict:
+    """A layer's configuration with the keys and values of Keras 3."""
     told = {}
     for key, value in config.items():
-        ignored = WITHOUT_MEANING.get(key, ()) if kind not in KNOWN_BY.get(key, ()) else ()
+        ignored = WITHOUT_EFFECT.get(key, ()) if kind not in KNOWN_BY.get(key, ()) else ()
         if ignored is None or value in ignored or (key == "trainable" and kind in WITHOUT_TRAINABLE):
             continue
         if key.endswith("_initializer") or (value is None and key.endswith(("_regularizer", "_constraint"))):
@@ -132,27 +132,29 @@ def _translated(kind: str, config: dict) -> dict:
             value = value["config"]["name"]
         if isinstance(value, dict) and set(value) == {"type", "value"}:  # a NumPy number
             value = value["value"]
-        told[RENAMED.get((kind, key), key)] = _inner(value)
+        told[RENAMED.get((kind, key), key)] = _translate_value(value)
     return told
 
 
-def _inner(value):
-    """A value with the layers in it, of wrappers, cells and activations, translated too."""
+def _translate_value(value):
+    """A value of a configuration, with the layers in it translated: of wrappers, cells and activations."""
     if isinstance(value, list):
-        return [_inner(item) for item in value]
+        return [_translate_value(item) for item in value]
     if not isinstance(value, dict) or "class_name" not in value:
         return value
     kind = value["class_name"]
     if kind == "function":
         return value["config"]
     if kind in MODELS:
-        raise Unfit(f"has a layer around a whole model {value['config'].get('name')!r}, expected a layer: {WAY_OUT}.")
+        raise UnsuitableModel(
+            f"has a layer around a whole model {value['config'].get('name')!r}, expected a layer: {WAY_OUT}."
+        )
     is_layer = isinstance(value["config"], dict) and "trainable" in value["config"]
-    return _stored(kind, value["config"]) if is_layer else value
+    return _to_keras3_entry(kind, value["config"]) if is_layer else value
 
 
-def _other_meaning(kind: str, told: dict) -> str:
-    """Why Keras 3 would not do what Keras 2 did with this configuration, else nothing."""
+def _describe_difference(kind: str, told: dict) -> str:
+    """Why Keras 3 would compute something else than Keras 2 with this configuration; "" where it would not."""
     if told.get("time_major"):
         return "with time_major=True, expected the batch before the time"
     if re.fullmatch(r"LSTM(Cell)?|ConvLSTM\dD", kind) and told.get("activation") == "hard_sigmoid":
@@ -166,8 +168,8 @@ def _other_meaning(kind: str, told: dict) -> str:
 
 
 def scale_hard_sigmoids(model: keras.Model):
-    """Scale the weights before every hard sigmoid, so that the flatter one of Keras 3 gives what Keras 2 did."""
-    for inner in layers_inside(model):
+    """Scale the weights before every hard sigmoid, so that the flatter one of Keras 3 gives the outputs of Keras 2."""
+    for inner in flatten_layers(model):
         gates = GATES.get(type(inner).__name__, ("activation",))
         are_hard = [getattr(inner, gate, None) is keras.activations.hard_sigmoid for gate in gates]
         for variable in own_weights(inner) if any(are_hard) else ():

@@ -1,65 +1,55 @@
-"""A model from the configuration that Keras 3 stores in an `.h5` file.
+"""Build a model from the configuration that Keras 3 stores in an `.h5` file.
 
 It names classes without their modules. Keras' own reader then looks all of them up among the layers: it takes the
-operation `x + 1` for the layer `Add`, does not know `x / 2`, and forgets an axis that is a list. With the modules put
-back, it is the configuration of a `.keras` file.
+operation `x + 1` for the layer `Add`, does not know `x / 2`, and forgets an axis that is a list. With the modules
+added, it is the configuration of a `.keras` file.
 """
 
 import copy
 
 import keras
-from keras.src.activations import activations
-from keras.src.applications import convnext, inception_resnet_v2
-from keras.src.models.functional import Functional
-from keras.src.ops import core, einops, image, linalg, math, nn, numpy
 
-# What Keras exports under no name of its own, but writes into files.
-MODELS = {"Functional": Functional, "Model": keras.Model, "Sequential": keras.Sequential}
-APPLICATIONS = {"LayerScale": convnext.LayerScale, "StochasticDepth": convnext.StochasticDepth}
-APPLICATIONS |= {"CustomScaleLayer": inception_resnet_v2.CustomScaleLayer}
-OPERATIONS = (numpy, nn, core, math, image, linalg, einops, activations)
+from transferkit.keras_internals import application_layers, find_operation, model_classes
+
+MODELS = model_classes()
+APPLICATION_LAYERS = application_layers()
 
 
-def model_of(entry: dict) -> keras.Model:
+def build_model(entry: dict) -> keras.Model:
     """Build a model, with fresh weights, from a configuration with modules.
 
     Raises:
         Exception: of any type, where Keras cannot or may not.
     """
-    model = keras.saving.deserialize_keras_object(copy.deepcopy(entry), safe_mode=True)  # which it takes apart
-    _set_alphas(model, entry["config"]["layers"])
+    model = keras.saving.deserialize_keras_object(copy.deepcopy(entry), safe_mode=True)  # which changes it
+    _set_lora_alphas(model, entry["config"]["layers"])
     return model
 
 
-def _set_alphas(model: keras.Model, entries: list[dict]):
-    """Give layers the factor of their LoRA, in whose place `Dense` takes 1 when it is built."""
+def _set_lora_alphas(model: keras.Model, entries: list[dict]):
+    """Set the LoRA factor of the layers, which `Dense` sets to 1 when it is built."""
     configs = {entry["config"]["name"]: entry["config"] for entry in entries}
     for layer in model.layers:
         config = configs[layer.name]
         if isinstance(layer, keras.Model):
-            _set_alphas(layer, config["layers"])
+            _set_lora_alphas(layer, config["layers"])
         elif config.get("lora_alpha"):
             layer.lora_alpha = config["lora_alpha"]
 
 
 def with_modules(entry: dict) -> dict:
-    """The configuration of a layer or model as a `.keras` file has it."""
+    """Add modules to the configuration of a layer or model, as a `.keras` file has them."""
     kind, config = entry["class_name"], entry["config"]
     if "layers" in config:
         config = config | {"layers": [with_modules(layer) for layer in config["layers"]]}
-    # an operation and a layer may have one name: a layer that has a sister tells whether it is trainable
-    found = (None if "trainable" in config else _operation(kind)) or layer_class(kind)
+    # an operation and a layer may have the same name: the configuration of such a layer has `trainable`
+    found = (None if "trainable" in config else find_operation(kind)) or layer_class(kind)
     where = {"module": found and found.__module__, "registered_name": None if found else kind}
     return entry | {"config": config, "class_name": found.__name__ if found else kind} | where
 
 
 def layer_class(kind: str) -> type | None:
-    """The class of Keras 3 that the name of a layer or model in a file means; None where Keras has none."""
+    """The class of Keras 3 for the name of a layer or model in a file; None where Keras has none."""
     name = kind.removeprefix("Custom>")
-    found = MODELS.get(kind) or APPLICATIONS.get(name) or getattr(keras.layers, kind, None)
+    found = MODELS.get(kind) or APPLICATION_LAYERS.get(name) or getattr(keras.layers, kind, None)
     return found if isinstance(found, type) and issubclass(found, keras.Layer) else None
-
-
-def _operation(kind: str) -> type | None:
-    found = (getattr(module, kind, None) for module in OPERATIONS)
-    return next((op for op in found if isinstance(op, type) and issubclass(op, keras.Operation)), None)

@@ -1,4 +1,4 @@
-"""What a model does to pixels before its first real layer, and what it expects of them."""
+"""The preprocessing inside a model, before its first layer with weights, and the pixel convention that it expects."""
 
 import re
 from dataclasses import dataclass
@@ -6,23 +6,32 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from transferkit.adopt.graph import Step, Unfit, is_augmentation, is_neutral, joints, rebuilt, weights_of
+from transferkit.adopt.graph import (
+    Graph,
+    Step,
+    UnsuitableModel,
+    find_joints,
+    is_augmentation,
+    is_identity,
+    layer_weights,
+    rebuild_steps,
+)
 from transferkit.lookup import UnknownName
 from transferkit.pixels import CONVENTIONS, Pixels
 
 GEOMETRY = ("Resizing", "CenterCrop", "RandomCrop")
-# The networks of keras.applications that leave the scaling to their users, by the names their builders give them.
-# Those not here, such as EfficientNet, ConvNeXt and MobileNetV3, begin with it.
+# The pixel conventions of keras.applications, by the names of its models; "" where the model scales pixels itself.
 BY_NAME = {
     r"vgg(16|19)|resnet(50|101|152)": "caffe",
     r"densenet(121|169|201)": "torch",
     r"resnet(50|101|152)v2|inception_v3|inception_resnet_v2|xception|mobilenet(v2)?_.*|nasnet(_.*)?": "tf",
+    r"efficientnet.*|convnext_.*|mobilenetv3.*": "",
 }
-MOST_SPREAD = 32.0  # what lies between the scaled values of black and white in a network; 2 to 5 in most
+MAX_RANGE = 32.0  # between the scaled values of black and white in a network; 2 to 5 in most
 
 
 class UnknownPixels(UnknownName):
-    """How pixels are scaled for a model does not show, and nobody has said it."""
+    """The pixel convention of a model is neither recognised nor given."""
 
 
 @dataclass(frozen=True)
@@ -34,31 +43,31 @@ class Affine:
     flip: bool = False
 
     def then(self, after: "Affine") -> "Affine":
-        """This first, then another."""
+        """This transform, followed by another."""
         scale, offset = (np.array(part[::-1] if self.flip else part) for part in (after.scale, after.offset))
         both = scale * self.offset + offset
         return Affine(tuple((scale * self.scale).tolist()), tuple(both.tolist()), self.flip != after.flip)
 
 
 @dataclass(frozen=True)
-class Front:
-    """The first steps of a model, which only turn pixels into other numbers.
+class Preprocessing:
+    """The first steps of a model, which only scale, shift and resize.
 
     Attributes:
-        steps: how many they are.
-        does: what they do; None where they do nothing.
-        side: of the pictures in pixels after a layer that resizes, None where there is none.
-        layers: what kinds of layers do it, for a person.
+        steps: number of steps.
+        affine: what they do to pixels; None where they change nothing.
+        size: size of the pictures in pixels after a layer that resizes; None without one.
+        kinds: the kinds of layers, for a message.
     """
 
     steps: int
-    does: Affine | None
-    side: int | None
-    layers: tuple[str, ...]
+    affine: Affine | None
+    size: int | None
+    kinds: tuple[str, ...]
 
 
-def convention(name: str, channels: int) -> Affine:
-    """What is done to raw RGB pixels by a convention; one channel takes the mean of three."""
+def affine_from_convention(name: str, channels: int) -> Affine:
+    """The transform of raw RGB pixels in a convention; a grey picture gets the mean of the three channels."""
     pixels, caffe = CONVENTIONS[name], name == "caffe"
     mean, std = (np.array(values) for values in (pixels.mean, pixels.std))
     if channels == 1:
@@ -66,61 +75,63 @@ def convention(name: str, channels: int) -> Affine:
     return Affine(tuple((1 / std).tolist()), tuple((-mean / std).tolist()), caffe and channels == 3)
 
 
-def as_pixels(affine: Affine, crop: int) -> Pixels:
-    """The record of a network that begins with this."""
+def pixels_from_affine(affine: Affine, crop: int) -> Pixels:
+    """The `Pixels` of a network that begins with this transform."""
     scale, offset = np.array(affine.scale), np.array(affine.offset)
     mean, std = (tuple(float(f"{value:.7g}") + 0.0 for value in values) for values in (-offset / scale, 1 / scale))
     return Pixels(mean, std, crop, round(crop / 0.875))
 
 
-def front_of(start, steps: list[Step], output) -> Front:
-    """The longest run of first steps that does the same to every pixel of a channel: scales, shifts, and no more."""
-    length = next((i for i, step in enumerate(steps) if not _may_stand_before(step)), len(steps))
-    for position in reversed([i for i in joints(start, steps, output) if i < length]):
+def find_preprocessing(graph: Graph) -> Preprocessing:
+    """Find the longest run of first steps that only scale and shift all pixels of a channel alike."""
+    steps = graph.steps
+    length = next((i for i, step in enumerate(steps) if not _is_preprocessing_step(step)), len(steps))
+    for position in reversed([i for i in find_joints(graph) if i < length]):
         part = steps[: position + 1]
-        does = _measured(start, part)
-        if does:
-            channels = len(does.scale)
-            nothing = does == Affine((1.0,) * channels, (0.0,) * channels)
-            sides = [_side(step.op) for step in part if type(step.op).__name__ in GEOMETRY]
-            names = [_kind(step) for step in part if not (left_out(step) or is_neutral(step.op))]
-            return Front(position + 1, None if nothing else does, sides[-1] if sides else None, tuple(names))
-    return Front(0, None, None, ())
+        affine = _measure_affine(graph.start, part)
+        if affine:
+            channels = len(affine.scale)
+            if affine == Affine((1.0,) * channels, (0.0,) * channels):
+                affine = None
+            sizes = [_target_size(step.op) for step in part if type(step.op).__name__ in GEOMETRY]
+            kinds = [_step_kind(step) for step in part if not (is_outside_network(step) or is_identity(step.op))]
+            return Preprocessing(position + 1, affine, sizes[-1] if sizes else None, tuple(kinds))
+    return Preprocessing(0, None, None, ())
 
 
-def _may_stand_before(step: Step) -> bool:
+def _is_preprocessing_step(step: Step) -> bool:
     op = step.op
     if not isinstance(op, keras.layers.Layer):
         return True
     known = isinstance(op, keras.layers.Rescaling | keras.layers.Normalization) or type(op).__name__ in GEOMETRY
-    return known or ((is_augmentation(op) or is_neutral(op)) and not weights_of(op))
+    return known or ((is_augmentation(op) or is_identity(op)) and not layer_weights(op))
 
 
-def _kind(step: Step) -> str:
+def _step_kind(step: Step) -> str:
     return type(step.op).__name__ if isinstance(step.op, keras.layers.Layer) else "arithmetic"
 
 
-def _side(op) -> int:
+def _target_size(op) -> int:
     config = op.get_config()
     if config["height"] != config["width"]:
-        raise Unfit(f"resizes to {config['height']} x {config['width']} pixels: expected squares.")
+        raise UnsuitableModel(f"resizes to {config['height']} x {config['width']} pixels: expected squares.")
     return config["height"]
 
 
-def left_out(step: Step) -> bool:
-    """Whether a step of the front has no place in a network: others see to geometry and augmentation."""
+def is_outside_network(step: Step) -> bool:
+    """Whether a step is removed because it is done outside of networks: resizing, cropping and augmentation."""
     return is_augmentation(step.op) or type(step.op).__name__ in GEOMETRY
 
 
-def _measured(start, steps: list[Step]) -> Affine | None:
-    """What steps do to pixels, found by trying: on pictures of one colour each, checked on noise."""
+def _measure_affine(start, steps: list[Step]) -> Affine | None:
+    """Measure what steps do to pixels, on pictures of one colour each, and check it on noise; None if not affine."""
     resized = [step.op.get_config() for step in steps if type(step.op).__name__ in GEOMETRY]
     height, width = (resized[-1]["height"], resized[-1]["width"]) if resized else start.shape[1:3]
     channels, height = start.shape[-1], height or 16
     pictures = keras.Input((height, width or height, channels))
     values = {id(start): pictures}
     try:
-        rebuilt(steps, values, skip=left_out)
+        rebuild_steps(steps, values, skip=is_outside_network)
         model = keras.Model(pictures, values[id(steps[-1].output)])
         if model.output_shape != (None, *pictures.shape[1:]):
             return None
@@ -138,52 +149,52 @@ def _measured(start, steps: list[Step]) -> Affine | None:
     for flip in (False, True):
         scale = np.diag(matrix[::-1] if flip else matrix)
         inputs = probes[-1].astype("float64")
-        given = offset[::-1] if flip else offset
-        wanted = scale * inputs + given
-        wanted = wanted[..., ::-1] if flip else wanted
-        if scale.all() and np.allclose(found[-1], wanted, rtol=1e-4, atol=1e-5 * np.abs(scale).max() * 255):
-            return Affine(tuple(scale.tolist()), tuple(given.tolist()), flip)
+        shift = offset[::-1] if flip else offset
+        expected = scale * inputs + shift
+        expected = expected[..., ::-1] if flip else expected
+        if scale.all() and np.allclose(found[-1], expected, rtol=1e-4, atol=1e-5 * np.abs(scale).max() * 255):
+            return Affine(tuple(scale.tolist()), tuple(shift.tolist()), flip)
     return None
 
 
-def recognised(model: keras.Model, front: Front, told: str, *, source: str) -> tuple[Affine, str]:
-    """What has to be done to raw RGB pixels before the first real layer, and how that is known, for a person.
+def find_convention(model: keras.Model, front: Preprocessing, pixels: str, *, source: str) -> tuple[Affine, str]:
+    """Find how raw RGB pixels are transformed before the first layer with weights, and say how that is known.
 
     Args:
-        told: a convention of what the model itself is fed, "" where nobody said.
+        pixels: the convention of the pictures that the model itself takes; "" where it is not given.
 
     Raises:
-        UnknownPixels: it does not show.
+        UnknownPixels: it is not recognised.
     """
     channels = model.inputs[0].shape[-1]
-    own = " and ".join(dict.fromkeys(front.layers))
-    if told:
-        first = convention(told, channels)
-        after = f", then its own {own}" if front.does else ""
-        return (first.then(front.does) if front.does else first), f"pixels: {told}, as told{after}"
-    if front.does and (eaten := _eats(front.does)):
-        return convention(eaten, channels).then(front.does), f"pixels: {eaten}, by its own {own}"
-    named = by_name(model.name)
-    if named and not front.does:
-        return convention(named, channels), f"pixels: {named}, by the name {model.name}"
-    inside = [layer.name for layer in model.layers if by_name(layer.name)]
-    hint = f" ({inside[0]} in it is one that Keras feeds {by_name(inside[0])})" if inside else ""
+    own = " and ".join(dict.fromkeys(front.kinds))
+    if pixels:
+        first = affine_from_convention(pixels, channels)
+        after = f", then its own {own}" if front.affine else ""
+        return (first.then(front.affine) if front.affine else first), f"pixels: {pixels}, as told{after}"
+    if front.affine and (taken := _input_range(front.affine)):
+        return affine_from_convention(taken, channels).then(front.affine), f"pixels: {taken}, by its own {own}"
+    named = convention_by_name(model.name)
+    if named and not front.affine:
+        return affine_from_convention(named, channels), f"pixels: {named}, by the name {model.name}"
+    inside = [layer.name for layer in model.layers if convention_by_name(layer.name)]
+    hint = f" ({inside[0]} in it is one that Keras feeds {convention_by_name(inside[0])})" if inside else ""
     raise UnknownPixels(
         f"{source} does not show how pixels are scaled for it{hint}: give --pixels torch, caffe, tf, unit or raw, "
         "whichever it was trained with."
     )
 
 
-def by_name(name: str) -> str | None:
-    """The convention of a network of keras.applications that does no scaling of its own."""
+def convention_by_name(name: str) -> str | None:
+    """The convention of a model of keras.applications, "" where it scales pixels itself; None for any other name."""
     return next((value for pattern, value in BY_NAME.items() if re.fullmatch(pattern, name, re.IGNORECASE)), None)
 
 
-def _eats(does: Affine) -> str | None:
-    """Pixels in 0..255 ("raw") or 0..1 ("unit"), whichever a scaling brings to what networks work with; else None."""
-    scale, offset = np.array(does.scale), np.array(does.offset)
+def _input_range(affine: Affine) -> str | None:
+    """The pixels that the transform brings into the usual range of a network: "raw", 0..255; "unit", 0..1; or None."""
+    scale, offset = np.array(affine.scale), np.array(affine.offset)
     mean, std = -offset / scale, 1 / scale
-    if (std > 0).all() and ((255 * scale).max() <= MOST_SPREAD or ((mean > 1.5) & (mean < 255)).all()):
+    if (std > 0).all() and ((255 * scale).max() <= MAX_RANGE or ((mean > 1.5) & (mean < 255)).all()):
         return "raw"
     if (std > 0).all() and (std <= 2).all() and (mean >= 0).all() and (mean <= 1).all():
         return "unit" if mean.any() or std.max() < 0.1 else None

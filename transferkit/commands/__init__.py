@@ -14,7 +14,7 @@ import click
 import transferkit
 from transferkit import trust
 from transferkit.commands import standard_streams
-from transferkit.lookup import UnknownName
+from transferkit.lookup import UnknownName, first_line
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -118,5 +118,4 @@ def sentence(error: Exception) -> str:
         return f"{words}: make room; a run goes on with --resume."
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return "Out of memory: try a smaller --batch-size or --size, or fewer pictures."
-    first = (str(error).strip() or "no more is known").splitlines()[0]
-    return f"{type(error).__name__}: {first} (add --debug to see where)"
+    return f"{type(error).__name__}: {first_line(error, 'no more is known')} (add --debug to see where)"

@@ -62,7 +62,7 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
     listing = resolve.find_parts(options.build_recipe(None, knobs | {"data": data}).data)["train"]
     some = sheet.chosen(listing, each, seed=seed)
     some = some.take(range(min(most, len(some))))
-    pixels = replace(Pixels().at(size).of_channels(int(channels)), fit=fit or Pixels().fit)
+    pixels = replace(Pixels().with_size(size).with_channels(int(channels)), fit=fit or Pixels().fit)
     picture = sheet.draw(some, pixels, augmentation, views=views, seed=seed)
     atomic.write(out, picture.save)
     steps = language.expanded(line)

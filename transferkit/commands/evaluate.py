@@ -69,9 +69,9 @@ def _named(network, wanted):
     from transferkit.data.sources.resolve import find_classes
     from transferkit.lookup import UnknownName
 
-    classes = () if network.named else find_classes(wanted.data)
+    classes = () if network.has_class_names else find_classes(wanted.data)
     network = class_names.named(network, wanted.model, classes)
-    if not network.named:
+    if not network.has_class_names:
         raise UnknownName(class_names.asked(network, classes))
     return network
 

@@ -56,7 +56,7 @@ def _examined(base: str, size: int | str | None):
     """(how it is called, the network, its layers)"""
     from transferkit import adopt, models, zoo
     from transferkit.explain import geometry
-    from transferkit.network import at_size
+    from transferkit.network import with_size
 
     ours = zoo.is_network(base)
     fresh = ours or base.startswith(adopt.PREFIX)  # no shape depends on what the weights hold
@@ -66,15 +66,15 @@ def _examined(base: str, size: int | str | None):
     except adopt.UnknownPixels:  # of which no shape depends either
         network = models.load(base, weights, pixels="raw")
         network = replace(network, loaded=tuple(line for line in network.loaded if "as told" not in line) + (UNKNOWN,))
-    network = at_size(network, size or (zoo.variant(base).size if ours else network.pixels.size))
-    return zoo.spell(base) if ours else base, network, geometry.measure(network.model, network.pixels.shape)
+    network = with_size(network, size or (zoo.variant(base).size if ours else network.pixels.size))
+    return zoo.spell(base) if ours else base, network, geometry.measure_layers(network.model, network.pixels.shape)
 
 
 def _document(name, network, layers, *, cuts_only: bool) -> dict:
     from transferkit.explain import geometry
-    from transferkit.network import cuts
+    from transferkit.network import cut_points
 
-    params, multiply_adds = geometry.totals(layers)
+    params, multiply_adds = geometry.sum_costs(layers)
     rows = [
         {
             "name": layer.name,
@@ -86,7 +86,7 @@ def _document(name, network, layers, *, cuts_only: bool) -> dict:
             "stride": layer.stride,
         }
         for layer in layers
-        if not cuts_only or layer.name in cuts(network.model)
+        if not cuts_only or layer.name in cut_points(network.model)
     ]
     return {"name": name, "params": params, "multiply_adds": multiply_adds, "layers": rows}
 
@@ -136,9 +136,9 @@ def _facts(name, network, layers) -> list[tuple]:
     """What there is to know of a network besides its layers."""
     from transferkit import zoo
     from transferkit.explain import geometry
-    from transferkit.network import cuts
+    from transferkit.network import cut_points
 
-    params, multiply_adds = geometry.totals(layers)
+    params, multiply_adds = geometry.sum_costs(layers)
     last = next((layer for layer in reversed(layers) if layer.is_map), None)
     pixels = network.pixels
     scaled = f"(0..255 - mean) / std, mean {_numbers(pixels.mean)}, std {_numbers(pixels.std)}"
@@ -146,8 +146,8 @@ def _facts(name, network, layers) -> list[tuple]:
         ("parameters", f"{params:,} ({params * 4 / 1e6:,.1f} MB in float32)"),
         ("multiply-adds", f"{multiply_adds:,} for one picture"),
         ("receptive field", f"{_field(last)} pixels, {last.stride} apart, at {last.name}" if last else "no map"),
-        ("cut points", f"{', '.join(cuts(network.model)) or 'none'}; any layer or prefix of layers is one too"),
-        ("pictures", pixels.described()),
+        ("cut points", f"{', '.join(cut_points(network.model)) or 'none'}; any layer or prefix of layers is one too"),
+        ("pictures", pixels.describe()),
         ("pixels", UNKNOWN if UNKNOWN in network.loaded else scaled),
         ("classes", _classes(network)),
         ("weights", "; ".join((network.base, *(line for line in network.loaded if line != UNKNOWN)))),
@@ -165,17 +165,17 @@ def _classes(network) -> str:
     if not classes:
         return network.doubt or "none: it has no classifier"
     first = ", ".join(classes[:4]) + (", ..." if len(classes) > 4 else "")
-    return f"{len(classes):,}: {first if network.named else 'their names are unknown'}"
+    return f"{len(classes):,}: {first if network.has_class_names else 'their names are unknown'}"
 
 
 def _weights(name: str) -> str:
     """The public sets, by who publishes them."""
-    from transferkit.weights.catalogue import sets
-    from transferkit.weights.fetch import locate
+    from transferkit.weights.catalogue import weight_sets
+    from transferkit.weights.fetch import find_weights
 
     groups = {}
-    for each in sets(name):
-        star = "*" if locate(each) else ""
+    for each in weight_sets(name):
+        star = "*" if find_weights(each) else ""
         groups.setdefault(f"{each.source} ({each.licence})", []).append(each.tag + star)
     lines = [f"{source}: {', '.join(tags)}" for source, tags in groups.items()]
     text = "; ".join(lines) or "no public ones known"
@@ -195,7 +195,7 @@ def _show_both(first, second):
     on, pair = answers(), (first, second)
     names = [name for name, _, _ in pair]
     sizes = [_times(layers[0].output[:2]) for _, _, layers in pair]
-    totals = [geometry.totals(layers) for _, _, layers in pair]
+    totals = [geometry.sum_costs(layers) for _, _, layers in pair]
     depths = [sum(layer.multiply_adds > 0 for layer in layers) for _, _, layers in pair]
     rows = [
         ("picture", *sizes, ""),
@@ -219,12 +219,12 @@ def _show_both(first, second):
 
 def _at_cuts(network, layers) -> dict[str, tuple]:
     """Output, receptive field, and the multiply-adds and parameters up to each cut point."""
-    from transferkit.network import cuts
+    from transferkit.network import cut_points
 
     found, params, products = {}, 0, 0
     for layer in layers:
         params, products = params + layer.params, products + layer.multiply_adds
-        if layer.name in cuts(network.model):
+        if layer.name in cut_points(network.model):
             found[layer.name] = _times(layer.output), layer.receptive_field or "all", products, params
     return found
 

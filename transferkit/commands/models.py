@@ -5,7 +5,7 @@ import fnmatch
 import click
 
 from transferkit.commands import options
-from transferkit.lookup import UnknownName, known, nearest
+from transferkit.lookup import UnknownName, list_known, suggest_nearest
 
 
 @click.command(short_help="List the networks and their public weights.")
@@ -60,13 +60,15 @@ def _matching(table: dict, pattern: str) -> dict:
     wanted = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{pattern.lower()}*"
     found = {name: row for name, row in table.items() if fnmatch.fnmatchcase(name, wanted)}
     if not found:
-        raise UnknownName(f"No network matches {pattern!r}.{nearest(table, pattern.strip('*?'))}{known(table)}")
+        raise UnknownName(
+            f"No network matches {pattern!r}.{suggest_nearest(table, pattern.strip('*?'))}{list_known(table)}"
+        )
     return found
 
 
 def _document(name, row) -> dict:
-    from transferkit.weights.catalogue import sets
-    from transferkit.weights.fetch import locate
+    from transferkit.weights.catalogue import weight_sets
+    from transferkit.weights.fetch import find_weights
 
     weights = [
         {
@@ -74,9 +76,9 @@ def _document(name, row) -> dict:
             "source": each.source,
             "licence": each.licence,
             "top1": each.top1,
-            "available": locate(each) is not None,
+            "available": find_weights(each) is not None,
         }
-        for each in sets(name)
+        for each in weight_sets(name)
     ]
     return {
         "name": name,

@@ -10,7 +10,7 @@ import sys
 import click
 
 from transferkit import recipe
-from transferkit.pixels import FITS, sides, spelled
+from transferkit.pixels import FITS, format_size, parse_size
 
 FOLDER = click.Path(exists=True, file_okay=False)
 FILE = click.Path(exists=True, dir_okay=False)
@@ -52,12 +52,12 @@ class Size(click.ParamType):
 
     def convert(self, value, param, ctx):
         try:
-            shape = sides(int(value) if str(value).isdecimal() else value)
+            shape = parse_size(int(value) if str(value).isdecimal() else value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if min(shape) < self.low or max(shape) > self.high:
             self.fail(f"{value} is not in the range of {self.low} to {self.high} pixels.", param, ctx)
-        return spelled(shape)
+        return format_size(shape)
 
 
 SOURCE = ("image_col", "label_col", "split_col", "image_dir", "image_suffix", "data_dir")  # how a source is to be read

@@ -42,7 +42,7 @@ def show(plan, on):
     say("", on)
     say(
         f"{plan.network.base}: {'; '.join(plan.network.loaded) or 'fresh weights'}; on {plan.device.name} in "
-        f"{plan.device.policy}; pictures: {pixels.described()}",
+        f"{plan.device.policy}; pictures: {pixels.describe()}",
         on,
     )
     say("", on)
@@ -56,11 +56,11 @@ def show(plan, on):
 
 def _phases(plan) -> list[dict]:
     """What learns in each phase, the rest being frozen, and the memory that takes."""
-    from transferkit.explain.geometry import measure
+    from transferkit.explain.geometry import measure_layers
     from transferkit.training.fitting.freezing import release
     from transferkit.training.planning.phases import phases
 
-    model, layers, rows = plan.network.model, measure(plan.network.model, plan.network.pixels.shape), []
+    model, layers, rows = plan.network.model, measure_layers(plan.network.model, plan.network.pixels.shape), []
     for phase in phases(plan.recipe):
         names = release(plan.network, phase.name, bn=plan.recipe.train.bn)
         first = next(place for place, layer in enumerate(model.layers) if layer.trainable_variables)

@@ -26,8 +26,8 @@ def list_sets(network, as_json):
     """
     from transferkit import zoo
     from transferkit.console import answers, say, table
-    from transferkit.weights.catalogue import networks, sets
-    from transferkit.weights.fetch import locate
+    from transferkit.weights.catalogue import networks_with_weights, weight_sets
+    from transferkit.weights.fetch import find_weights
 
     if network is not None:
         zoo.variant(network)
@@ -41,11 +41,11 @@ def list_sets(network, as_json):
             "licence": s.licence,
             "top1": s.top1,
             "top5": s.top5,
-            "path": _text(locate(s)),
+            "path": _text(find_weights(s)),
             "url": s.url,
         }
-        for name in ([network] if network else networks())
-        for s in sets(name)
+        for name in ([network] if network else networks_with_weights())
+        for s in weight_sets(name)
     ]
     if as_json:
         options.answer(document)
@@ -77,11 +77,11 @@ def fetch(sets, as_json):
     Example: transferkit weights fetch resnet50 resnet18.a1_in1k
     A download that was cut goes on where it stopped.
     """
-    from transferkit.weights.fetch import fetch
+    from transferkit.weights.fetch import fetch_weights
 
     wanted, document = [_named(word) for word in sets], []
     for chosen in wanted:
-        path = str(fetch(chosen))
+        path = str(fetch_weights(chosen))
         document.append({"network": chosen.network, "tag": chosen.tag, "path": path})
         if not as_json:
             options.tell(path)
@@ -100,14 +100,16 @@ def verify(sets, as_json):
     """
     from transferkit.console import answers, say, table
     from transferkit.weights import catalogue
-    from transferkit.weights.fetch import locate, verify
+    from transferkit.weights.fetch import find_weights, verify_weights
 
     wanted = [_named(word) for word in sets]
     if not sets:
-        wanted = [s for name in catalogue.networks() for s in catalogue.sets(name) if locate(s)]
+        wanted = [
+            s for name in catalogue.networks_with_weights() for s in catalogue.weight_sets(name) if find_weights(s)
+        ]
     document = []
     for chosen in wanted:
-        state, path = verify(chosen)
+        state, path = verify_weights(chosen)
         document.append({"network": chosen.network, "tag": chosen.tag, "state": state, "path": _text(path)})
     if as_json:
         options.answer(document)
@@ -122,11 +124,11 @@ def verify(sets, as_json):
 def _named(word: str):
     """The set of NETWORK or NETWORK.TAG."""
     from transferkit import zoo
-    from transferkit.weights.catalogue import weight_set
+    from transferkit.weights.catalogue import find_weight_set
 
     network, _, tag = word.partition(".")
     zoo.variant(network)
-    return weight_set(network, tag or "imagenet")
+    return find_weight_set(network, tag or "imagenet")
 
 
 def _text(path) -> str | None:

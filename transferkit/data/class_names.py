@@ -45,7 +45,7 @@ def named(network: Network, which: Model, classes: tuple[str, ...] = ()) -> Netw
                 "outputs: expected a line for each, in their order."
             )
         return replace(network, classes=names)
-    if network.named:
+    if network.has_class_names:
         raise UnknownName(f"{network.base} says what its classes are, {_few(network.classes)}: leave out {flag}.")
     if len(classes) != len(network.classes):
         raise UnknownName(_unequal(network, classes))

@@ -13,6 +13,7 @@ from PIL import __version__ as pillow_version
 
 from transferkit.data import file_segments
 from transferkit.data.file_ranges import MOST_BYTES
+from transferkit.lookup import first_line
 
 # by Pillow's name, the usual suffix first; a format that is not here is not read, whatever a file calls itself
 FORMATS = {
@@ -153,5 +154,5 @@ def _unknown(data: bytes) -> str:
 
 def reason(error: Exception) -> str:
     """One line on why bytes could not be decoded."""
-    said = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    said = getattr(error, "strerror", None) or first_line(error)
     return said.rstrip(".")  # it goes into a sentence

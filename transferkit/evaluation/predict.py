@@ -9,13 +9,13 @@ import numpy as np
 from keras import ops
 from scipy.special import log_softmax, softmax
 
-from transferkit.batchnorm_folding import folded
+from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.console import track
 from transferkit.data import pipeline
 from transferkit.data.audit import before_training
 from transferkit.data.listing import Listing
 from transferkit.evaluation import metrics
-from transferkit.network import Network, for_use
+from transferkit.network import Network, for_inference
 from transferkit.pixels import Pixels
 
 BATCH, AT_ONCE = 16, 2  # where one batch waits for a core, the other has work: 1.1 to 1.2 times one batch of 32
@@ -34,7 +34,7 @@ def outputs_of(model, paths, pixels: Pixels, *, what: str = "pictures") -> tuple
         Outputs (m, width) or (m, h, w, width), float32, and the rows (m,) of `paths` they belong to; a picture that
         cannot be read has none.
     """
-    model, batch_size = folded(model), batch_for(len(paths))
+    model, batch_size = fold_batchnorm(model), batch_for(len(paths))
     outputs, kept = [], [np.zeros(0, "int64")]
     batches = pipeline.evaluation(paths, pixels, batch_size=batch_size)
     for (output,), rows in track(run(model, batches, batch_size), -(-len(paths) // batch_size), what):
@@ -88,7 +88,7 @@ def classified(network: Network) -> Network:
         raise ValueError(
             f"{network.base} has no classifier, so it cannot tell classes: transferkit finetune --base trains one."
         )
-    return for_use(network)
+    return for_inference(network)
 
 
 def predict(network: Network, paths, *, top: int = 5) -> list[dict]:

@@ -8,7 +8,7 @@ from scipy.special import softmax
 from transferkit import models
 from transferkit.data import pipeline
 from transferkit.evaluation.predict import classified
-from transferkit.network import Network, for_use
+from transferkit.network import Network, for_inference
 
 PICTURES = 8
 ALLOWED = 0.01  # difference of a probability: kernels differ in their rounding
@@ -40,7 +40,7 @@ def check_saved(path: Path, network: Network, answers: list[dict]):
     Raises:
         ValueError: it is another one.
     """
-    saved, measured = models.read(path), for_use(network).model
+    saved, measured = models.load_file(path), for_inference(network).model
     reason = _other_weights(saved.model, measured)
     mixed = any(layer.compute_dtype != "float32" for layer in measured.layers)
     if not reason and answers:

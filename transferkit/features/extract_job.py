@@ -144,7 +144,7 @@ def _here(todo: part_files.Job, numbers, _workers, cache, tick) -> Iterator[tupl
 
 
 def _by_engine(todo: part_files.Job, numbers, workers, cache, tick) -> Iterator[tuple[int, int]]:
-    task = partial(part_files.write_part_in, str(todo.folder.absolute()), cache=cache, trusted=trust.state())
+    task = partial(part_files.write_part_in, str(todo.folder.absolute()), cache=cache, trusted=trust.export_state())
     for number, result in ray_engine.run(task, numbers, workers=workers):
         tick(todo.size(number))
         yield result

@@ -14,6 +14,7 @@ from pyarrow import parquet
 from transferkit import atomic
 from transferkit.features.part_files import ERRORS, LAYOUT, NOTE, Job, open_job
 from transferkit.features.spec import FeatureSpec
+from transferkit.lookup import first_line
 
 SUFFIXES = (".npz", ".parquet")
 TEXTS = ["path", "label", "split"]
@@ -72,11 +73,7 @@ def load_features(path: str | os.PathLike) -> Features:
         return _checked(_from_parquet(_complete(open_job(path)).parts if path.is_dir() else [path]))
     except Exception as error:  # NumPy, its tokenizer, zipfile and Arrow raise nearly anything on damaged files
         plain = isinstance(error, (OSError, ValueError, zipfile.BadZipFile, pa.ArrowException))
-        said = (
-            "it is damaged, or of another make"
-            if not plain
-            else (str(error).splitlines() or ["it is cut short"])[0].rstrip(".")
-        )
+        said = "it is damaged, or of another make" if not plain else first_line(error, "it is cut short")
         raise ValueError(f"{path} holds no features that can be read ({said}): {EXPECTED}.") from error
 
 

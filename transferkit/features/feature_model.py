@@ -13,13 +13,13 @@ from keras import ops
 from PIL import Image
 
 from transferkit import adopt, models
-from transferkit.batchnorm_folding import folded
+from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.cpus import available_cpus
 from transferkit.data import geometry, pillow_reader, pipeline
 from transferkit.evaluation.predict import BATCH, batch_for, run
 from transferkit.features.spec import FeatureSpec, identity
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, at_size, output_of, with_channels, with_fit
+from transferkit.network import Network, find_output, with_channels, with_fit, with_size
 from transferkit.pixels import Pixels
 
 
@@ -59,13 +59,13 @@ def _body(spec: FeatureSpec, _identity: str) -> Body:
     network = _network(spec)
     if network.doubt and "pooled" in spec.layer:
         raise UnknownName(f"{network.doubt}: give --layer LAYER, whose features are wanted.")
-    cuts = [output_of(network.model, layer) for layer in spec.layer]
+    cuts = [find_output(network.model, layer) for layer in spec.layer]
     for layer, cut in zip(spec.layer, cuts, strict=True):
         if spec.views > 1 and len(cut.shape) > 2 and spec.pool in ("flatten", "none"):
             raise ValueError(
                 f"pool {spec.pool!r} keeps the places of {layer!r}, so views cannot be averaged: take avg."
             )
-    bare = folded(keras.Model(network.model.input, cuts))
+    bare = fold_batchnorm(keras.Model(network.model.input, cuts))
     model = keras.Model(bare.input, [_pooled(cut, spec.pool) for cut in keras.tree.flatten(bare.output)])
     seen = *network.pixels.shape, network.pixels.channels
     shapes = [tuple(shape[1:]) for shape in _shapes(model, (1, *seen))]
@@ -78,10 +78,10 @@ def _network(spec: FeatureSpec) -> Network:
     if isinstance(spec.base, str):
         network = models.load(spec.base, spec.weights, pixels=spec.pixels)
     else:
-        network = adopt.adopted(spec.base, spec.pixels, source="the model")
+        network = adopt.adopt_model(spec.base, spec.pixels, source="the model")
     network = with_channels(network, spec.channels) if spec.channels else network
     network = with_fit(network, spec.fit) if spec.fit else network
-    return at_size(network, spec.size) if spec.size else network
+    return with_size(network, spec.size) if spec.size else network
 
 
 def _shapes(model, shape) -> list[tuple]:

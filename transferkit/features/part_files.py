@@ -149,9 +149,9 @@ def open_job(folder: str | os.PathLike) -> Job:
 
 
 def write_part_in(folder: str, number: int, *, cache: bool = True, trusted: tuple = ()) -> tuple[int, int]:
-    """`write_part` in a process that knows the folder alone, and the `trust.state` of the process that began."""
+    """`write_part` in a process that knows the folder alone, and the `trust.export_state` of the process that began."""
     if trusted:
-        trust.restore(trusted)
+        trust.restore_state(trusted)
     facts = os.stat(Path(folder) / NOTE)
     return write_part(_job(folder, (facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)), number, cache=cache)
 

@@ -18,7 +18,7 @@ from transferkit.features.extraction import extract
 from transferkit.features.extractor import FeatureExtractor
 from transferkit.features.feature_files import Features
 from transferkit.features.spec import other_features
-from transferkit.lookup import shown
+from transferkit.lookup import first_line, quote
 
 TRUSTED = ["transferkit.FeatureExtractor", "transferkit.FineTuner"]  # public names: files outlive where a class is
 MODULES_OF_0_1 = ("transferkit.features.extractor", "transferkit.training.classifier")
@@ -61,13 +61,12 @@ def load_pipeline(path: str | os.PathLike):
                 pipeline = io.loads(data, trusted=TRUSTED)
                 _check_attributes(pipeline)
     except Exception as error:  # whatever zipfile, json and skops raise on a damaged file
-        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ValueError(f"{path} cannot be read: {said}.") from error
+        raise ValueError(f"{path} cannot be read: {first_line(error)}.") from error
     if others:
         raise ValueError(
             f"{path} is not loaded: it holds {others[0]}, which is no type of scikit-learn or transferkit."
         )
-    for message in dict.fromkeys(str(one.message).splitlines()[0] for one in caught):
+    for message in dict.fromkeys(first_line(one.message) for one in caught):
         warn(f"{path}: {message}")  # of another version of scikit-learn
     return pipeline
 
@@ -100,7 +99,7 @@ def _check_attributes(pipeline):
         found, learnt, words = vars(one), LEARNT[name], one.get_params(deep=False)
         strange = sorted(set(found) - set(learnt) - set(words))
         if strange:
-            raise ValueError(f"its {name} has an attribute {shown(strange[0])}, which is none of ours")
+            raise ValueError(f"its {name} has an attribute {quote(strange[0])}, which is none of ours")
         for attribute, kind in (learnt | {"base": str, "weights": str}).items():
             if attribute in found and not isinstance(found[attribute], kind):
                 raise ValueError(f"the {attribute} of its {name} is of type {type(found[attribute]).__name__}")
@@ -148,7 +147,7 @@ def classify_features(pipeline: Pipeline, features: np.ndarray, paths: Sequence[
     try:
         chances, scores = _scores(pipeline[1:], features)
     except Exception as error:  # of a file that was tampered with: whatever scikit-learn and NumPy raise
-        raise ValueError(f"The classifier is damaged: {(str(error).splitlines() or [error])[0]}.") from error
+        raise ValueError(f"The classifier is damaged: {first_line(error)}.") from error
     best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     ranked = [
         [[classes[i], None if chances is None else round(float(chances[row, i]), 6)] for i in order]

@@ -15,9 +15,9 @@ import numpy as np
 
 from transferkit import recipe, zoo
 from transferkit.console import silenced
-from transferkit.lookup import UnknownName, known, nearest
-from transferkit.weights.catalogue import is_file, weight_set
-from transferkit.weights.fetch import fetch
+from transferkit.lookup import UnknownName, list_known, suggest_nearest
+from transferkit.weights.catalogue import find_weight_set, is_path
+from transferkit.weights.fetch import fetch_weights
 
 FORMAT = 3  # grows whenever the same words come to mean other features
 POOLS = {
@@ -67,7 +67,9 @@ class FeatureSpec:
         if len(set(self.layer)) < len(self.layer):
             raise ValueError(f"layer holds a name twice: {', '.join(self.layer)}.")
         if not isinstance(self.pool, str) or self.pool not in POOLS:
-            raise UnknownName(f"No pooling is called {self.pool!r}.{nearest(POOLS, str(self.pool))}{known(POOLS)}")
+            raise UnknownName(
+                f"No pooling is called {self.pool!r}.{suggest_nearest(POOLS, str(self.pool))}{list_known(POOLS)}"
+            )
         if self.pool == "none" and len(self.layer) > 1:
             raise ValueError("pool 'none' leaves maps of several shapes: name one layer, or take 'flatten'.")
         if self.crops not in (1, 5):
@@ -84,7 +86,7 @@ class FeatureSpec:
         """The same, its files by absolute paths: it means them from any folder."""
         base = os.path.abspath(self.base) if _is_path(self.base) else self.base
         return replace(
-            self, base=base, weights=os.path.abspath(self.weights) if is_file(self.weights) else self.weights
+            self, base=base, weights=os.path.abspath(self.weights) if is_path(self.weights) else self.weights
         )
 
     def told(self) -> dict:
@@ -124,7 +126,7 @@ def kind(spec: FeatureSpec, layer: str) -> str:
 
 def _public_fit(spec: FeatureSpec) -> str | None:
     """The network's own fit where it needs no file to be known: all public weights were trained on crops."""
-    public = isinstance(spec.base, str) and not _is_path(spec.base) and not is_file(spec.weights)
+    public = isinstance(spec.base, str) and not _is_path(spec.base) and not is_path(spec.weights)
     return "crop" if public else None
 
 
@@ -136,7 +138,7 @@ def identity(spec: FeatureSpec) -> str:
     """
     if not isinstance(spec.base, str):
         return _of_model(spec.base)
-    weights = _files(spec.weights) if is_file(spec.weights) else []
+    weights = _files(spec.weights) if is_path(spec.weights) else []
     base = _files(spec.base) if _is_path(spec.base) else []
     return _identity(spec.base, spec.weights, spec.pixels, tuple(map(_stamp, (*base, *weights))))
 
@@ -168,12 +170,12 @@ def _identity(base: str, weights: str, pixels: str, stamps) -> str:
 
 
 def _of_weights(network: str, weights: str) -> str:
-    if is_file(weights):
+    if is_path(weights):
         if not os.path.isfile(weights):
             raise FileNotFoundError(f"There is no {weights}: expected the weights of {network}, a tag or none.")
         return _digest(Path(weights))
-    chosen = weight_set(network, weights)
-    return chosen.sha256 or chosen.md5 or _digest(fetch(chosen))
+    chosen = find_weight_set(network, weights)
+    return chosen.sha256 or chosen.md5 or _digest(fetch_weights(chosen))
 
 
 def _fresh() -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import keras
 
+from transferkit.cache_folder import cache_folder
 from transferkit.data.sources.digits import write_digits
 from transferkit.data.sources.resolve import find_splits
 from transferkit.training.distributed import devices
 from transferkit.training.run_job import finetune
-from transferkit.weights.fetch import home
 
 
 def facts() -> dict[str, str]:
@@ -22,7 +22,7 @@ def facts() -> dict[str, str]:
         "python": platform.python_version(),
         "keras": f"{keras.__version__}, backend {keras.backend.backend()}",
         **devices.found(),
-        "cache folder": f"{home()}, {_room(home())}",
+        "cache folder": f"{cache_folder()}, {_room(cache_folder())}",
     }
 
 

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from transferkit import models
-from transferkit.batchnorm_folding import folded
+from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.console import quiet
 from transferkit.data.audit import before_training
 from transferkit.data.listing import Listing
@@ -170,12 +170,12 @@ class FineTuner(ClassifierMixin, BaseEstimator):
         with TemporaryDirectory(prefix="transferkit-") as folder:
             path = Path(folder) / "model.keras"
             path.write_bytes(self._saved)
-            return models.read(path)
+            return models.load_file(path)
 
     @cached_property
     def _folded(self):
         """Compiled once, not in every `predict`."""
-        return folded(self.network_.model)
+        return fold_batchnorm(self.network_.model)
 
     def __getstate__(self):
         return {name: value for name, value in super().__getstate__().items() if name not in LIVE}

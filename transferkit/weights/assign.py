@@ -17,9 +17,8 @@ TORCH_NAMES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-HEADS = "aux1.", "aux2."  # of GoogLeNet, for training alone
 BLOCK = 32  # elements of the last axis copied at a time
-PASSED = "Dropout", "Identity", "Activation", "ReLU"  # what may stand between a flattened map and a dense layer
+SHAPE_KEEPING = "Dropout", "Identity", "Activation", "ReLU"  # what may stand between a flattened map and a dense layer
 GROWN = "grown from"  # so begins what `grow` says of a network that is larger than its weights
 
 
@@ -32,7 +31,7 @@ def tensor_names(model) -> dict:
     }
 
 
-def fit(model, weights: Weights, *, source: str, head: str = "") -> tuple[str, ...]:
+def load_weights(model, weights: Weights, *, source: str, head: str = "") -> tuple[str, ...]:
     """Give a model the weights of a file, but for the heads for training that it lacks. A file without the
     layer called `head`, the classifier, leaves the model's as it is.
 
@@ -42,26 +41,35 @@ def fit(model, weights: Weights, *, source: str, head: str = "") -> tuple[str, .
     Raises:
         ValueError: the file does not fit the network; nothing is assigned then.
     """
-    if weights.networks and model.name not in weights.networks:
-        fitting = [name for name in like(weights.tensors, weights.layout) if name in weights.networks]
-        raise ValueError(
-            f"{source} does not fit {model.name}: it is for {' or '.join(fitting or weights.networks)},"
-            " where the first 1x1 convolution of a block has the stride."
-        )
-    absent = [head for head in HEADS if not any(layer.name.startswith(head) for layer in model.layers)]
-    tensors = {name: value for name, value in weights.tensors.items() if not name.startswith(tuple(absent))}
-    left = [head for head in absent if any(name.startswith(head) for name in weights.tensors)]
+    publisher = weights.publisher
+    if publisher and publisher.networks and model.name not in publisher.networks:
+        fitting = [
+            name for name in find_similar_networks(weights.tensors, weights.layout) if name in publisher.networks
+        ]
+        expected = " or ".join(fitting or publisher.networks)
+        raise ValueError(f"{source} does not fit {model.name}: it is for {expected}, {publisher.difference}.")
+    row = zoo.variants().get(model.name)
+    heads = sorted(row.auxiliary_heads) if row else []
+    absent = [head for head in heads if not any(layer.name.startswith(f"{head}.") for layer in model.layers)]
+    tensors = _without_heads(weights.tensors, absent)
+    left = [head for head in absent if any(name.startswith(f"{head}.") for name in weights.tensors)]
     has_head = not head or any(name.startswith(f"{head}.") for name in tensors)
     body = None if has_head else {layer.name for layer in model.layers} - {head}
-    count = assign(model, tensors, weights.layout, source=source, only=body)
+    count = assign_tensors(model, tensors, weights.layout, source=source, only=body)
     words = ["it has no classifier"] * (not has_head)
-    words += [f"{', '.join(left).replace('.', '')} left out: heads for training"] if left else []
+    words += [f"{', '.join(left)} left out: heads for training"] if left else []
     # every torch file of a network with norms has them, so saying so tells nothing
     changes = [change for change in weights.changes if COUNTS not in change]
     return f"{count}/{len(model.weights)} tensors loaded", *changes, *words
 
 
-def grow(model, weights: Weights, *, source: str, head: str = "") -> tuple[str, ...]:
+def _without_heads(tensors: dict, heads) -> dict:
+    """The tensors that are not of auxiliary heads."""
+    prefixes = tuple(f"{head}." for head in heads)
+    return {name: value for name, value in tensors.items() if not name.startswith(prefixes)}
+
+
+def load_or_grow_weights(model, weights: Weights, *, source: str, head: str = "") -> tuple[str, ...]:
     """As `fit`; but of the smaller network that the model may grow from, some layers are taken, as its `Variant` says,
     and the others stay as they are.
 
@@ -72,15 +80,15 @@ def grow(model, weights: Weights, *, source: str, head: str = "") -> tuple[str, 
         ValueError: the file does not fit the network; nothing is assigned then.
     """
     row = zoo.variant(model.name)
-    if row.grows_from not in like(weights.tensors, weights.layout):
-        return fit(model, weights, source=source, head=head)
+    if row.grows_from not in find_similar_networks(weights.tensors, weights.layout):
+        return load_weights(model, weights, source=source, head=head)
     kinds = ("weight", "bias")
     tensors = {f"{ours}.{kind}": weights.tensors[f"{its}.{kind}"] for ours, its in row.grown.items() for kind in kinds}
-    count = assign(model, tensors, weights.layout, source=source, only=row.grown)
+    count = assign_tensors(model, tensors, weights.layout, source=source, only=row.grown)
     return f"{count}/{len(model.weights)} tensors loaded", f"{GROWN} {row.grows_from}, the other tensors are fresh"
 
 
-def assign(model, tensors: dict, layout: str, *, source: str, only=None) -> int:
+def assign_tensors(model, tensors: dict, layout: str, *, source: str, only=None) -> int:
     """Give a model all its weights, or all those of some layers.
 
     Args:
@@ -96,27 +104,27 @@ def assign(model, tensors: dict, layout: str, *, source: str, only=None) -> int:
     Raises:
         ValueError: a tensor is missing, left over or of another shape; nothing is assigned then.
     """
-    wanted, maps = tensor_names(model), _flattened(model) if layout == "torch" else {}
+    wanted, maps = tensor_names(model), _flattened_maps(model) if layout == "torch" else {}
     wanted = {name: pair for name, pair in wanted.items() if only is None or pair[0].name in only}
 
     def turned(name):
         layer, variable = wanted[name]
-        return to_keras(tensors[name], layer, layout, tuple(variable.shape), maps.get(layer.name))
+        return to_keras_layout(tensors[name], layer, layout, tuple(variable.shape), maps.get(layer.name))
 
     if wanted.keys() != tensors.keys():
-        raise ValueError(_misfit(model, tensors, layout, source, _difference(wanted, tensors)))
+        raise ValueError(_describe_misfit(model, tensors, layout, source, _describe_difference(wanted, tensors)))
     for name, (_, variable) in wanted.items():  # views alone so far: nothing is converted before all is known to fit
         found, expected = turned(name).shape, tuple(variable.shape)
-        if found != expected and not _same_rows(found, expected):
+        if found != expected and not _has_same_rows(found, expected):
             shapes = f"{tensors[name].shape}, which gives {found} in Keras' order, expected {expected}"
-            raise ValueError(_misfit(model, tensors, layout, source, f"its {name} has shape {shapes}"))
+            raise ValueError(_describe_misfit(model, tensors, layout, source, f"its {name} has shape {shapes}"))
     for name, (_, variable) in wanted.items():
-        variable.assign(_copied(turned(name)).reshape(variable.shape))
-        _forget(tensors[name])
+        variable.assign(_copy_contiguous(turned(name)).reshape(variable.shape))
+        _release_pages(tensors[name])
     return len(wanted)
 
 
-def to_keras(tensor: np.ndarray, layer, layout: str, shape: tuple, fed_by: tuple | None = None) -> np.ndarray:
+def to_keras_layout(tensor: np.ndarray, layer, layout: str, shape: tuple, fed_by: tuple | None = None) -> np.ndarray:
     """A view of one tensor in Keras' order, at most a `reshape` away from what the layer wants.
 
     A convolution (out, in, h, w) becomes (h, w, in, out), a depthwise one (channels, 1, h, w) becomes
@@ -131,23 +139,23 @@ def to_keras(tensor: np.ndarray, layer, layout: str, shape: tuple, fed_by: tuple
         fed_by: (h, w, c) of the map that is flattened before a dense layer, if one is.
     """
     if layout == "keras":
-        return tensor.reshape(shape) if tensor.ndim == 2 and _same_rows(shape, tensor.shape) else tensor
+        return tensor.reshape(shape) if tensor.ndim == 2 and _has_same_rows(shape, tensor.shape) else tensor
     if tensor.ndim == 2:
         height, width, channels = shape[:3] if len(shape) == 4 else fed_by or (1, 1, 0)
         if height * width > 1 and tensor.shape[1] == height * width * channels:
             return tensor.reshape(-1, channels, height, width).transpose(2, 3, 1, 0)
-        return tensor.T.reshape(shape) if _same_rows(shape, tensor.shape[::-1]) else tensor.T
+        return tensor.T.reshape(shape) if _has_same_rows(shape, tensor.shape[::-1]) else tensor.T
     if tensor.ndim != 4:
         return tensor
     return tensor.transpose((2, 3, 0, 1) if type(layer).__name__ == "DepthwiseConv2D" else (2, 3, 1, 0))
 
 
-def _same_rows(kernel: tuple, matrix: tuple) -> bool:
+def _has_same_rows(kernel: tuple, matrix: tuple) -> bool:
     """Whether a kernel (h, w, in, out) has the very rows of a matrix (h*w*in, out), those of a dense layer."""
     return len(kernel) == 4 and len(matrix) == 2 and (math.prod(kernel[:3]), kernel[3]) == matrix
 
 
-def _flattened(model) -> dict[str, tuple]:
+def _flattened_maps(model) -> dict[str, tuple]:
     """`{dense layer: (h, w, c) of the map that a Flatten turned into its input}`."""
     producers = {id(layer.output): layer for layer in model.layers}
     maps = {}
@@ -155,14 +163,14 @@ def _flattened(model) -> dict[str, tuple]:
         if type(layer).__name__ != "Dense":
             continue
         before = producers.get(id(layer.input))
-        while before is not None and type(before).__name__ in PASSED:
+        while before is not None and type(before).__name__ in SHAPE_KEEPING:
             before = producers.get(id(before.input))
         if type(before).__name__ == "Flatten" and len(before.input.shape) == 4:
             maps[layer.name] = tuple(before.input.shape[1:])
     return maps
 
 
-def _copied(view: np.ndarray) -> np.ndarray:
+def _copy_contiguous(view: np.ndarray) -> np.ndarray:
     """A copy in order: the backend may keep the array it is given, which must not be a view of the file.
 
     The last axis goes in blocks: a turned view has its neighbours far apart in memory, and each line of it that is
@@ -176,7 +184,7 @@ def _copied(view: np.ndarray) -> np.ndarray:
     return copy
 
 
-def _forget(tensor: np.ndarray):
+def _release_pages(tensor: np.ndarray):
     """Let go of the pages of a mapped file that have been read: they would count as memory of this process."""
     while isinstance(tensor.base, np.ndarray):
         tensor = tensor.base
@@ -184,10 +192,10 @@ def _forget(tensor: np.ndarray):
         tensor.base.madvise(mmap.MADV_DONTNEED)
 
 
-def _difference(wanted: dict, tensors: dict) -> str:
+def _describe_difference(wanted: dict, tensors: dict) -> str:
     missing, extra = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
     return ", and ".join(
-        f"it {verb} {len(names)} of {total}, {_some(names)}"
+        f"it {verb} {len(names)} of {total}, {_list_first(names)}"
         for verb, names, total in (
             ("lacks", missing, f"the network's {len(wanted)} tensors"),
             ("holds", extra, f"its {len(tensors)} that the network has not"),
@@ -196,17 +204,18 @@ def _difference(wanted: dict, tensors: dict) -> str:
     )
 
 
-def _misfit(model, tensors: dict, layout: str, source: str, reason: str) -> str:
-    found = like(tensors, layout)
+def _describe_misfit(model, tensors: dict, layout: str, source: str, reason: str) -> str:
+    found = find_similar_networks(tensors, layout)
     looks = f"it looks like {' or '.join(found)}; " if found and model.name not in found else ""
     return f"{source} does not fit {model.name}: {looks}{reason}."
 
 
-def like(tensors: dict, layout: str) -> list[str]:
+def find_similar_networks(tensors: dict, layout: str) -> list[str]:
     """The networks of the zoo that have as many parameters as the tensors, the classifiers left out on both sides."""
-    total = sum(value.size for name, value in tensors.items() if not name.startswith(HEADS) and ".running_" not in name)
 
     def fits(row):
+        own = _without_heads(tensors, row.auxiliary_heads)
+        total = sum(value.size for name, value in own.items() if ".running_" not in name)
         kernel, bias = tensors.get(f"{row.head}.weight"), tensors.get(f"{row.head}.bias")
         if kernel is None or kernel.ndim < 2 or bias is None:
             return False
@@ -216,6 +225,6 @@ def like(tensors: dict, layout: str) -> list[str]:
     return [name for name, row in zoo.variants().items() if fits(row)]
 
 
-def _some(names, most=3) -> str:
+def _list_first(names, most=3) -> str:
     names = sorted(names)
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

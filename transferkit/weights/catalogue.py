@@ -49,12 +49,12 @@ class WeightSet:
     top5: float | None = None
 
 
-def sets(network: str) -> tuple[WeightSet, ...]:
+def weight_sets(network: str) -> tuple[WeightSet, ...]:
     """The public weight sets of a network, its default first; none for a network that has none."""
-    return _catalogue().get(network, ())
+    return _load_catalogue().get(network, ())
 
 
-def weight_set(network: str, tag: str = "imagenet") -> WeightSet:
+def find_weight_set(network: str, tag: str = "imagenet") -> WeightSet:
     """One weight set of a network.
 
     Args:
@@ -64,43 +64,44 @@ def weight_set(network: str, tag: str = "imagenet") -> WeightSet:
     Raises:
         UnknownName: the network has no set of that tag, or none at all.
     """
-    known = {found.tag: found for found in sets(network)}
+    known = {found.tag: found for found in weight_sets(network)}
     if not known:
         raise UnknownName(
             f"No public weights are known for {network}: give a file with --weights PATH,"
             " or train from scratch with --weights none."
         )
     tag = tag.lower().removeprefix(f"{network}.")
-    return sets(network)[0] if tag == "imagenet" else pick(known, tag, f"weight set of {network}")
+    return weight_sets(network)[0] if tag == "imagenet" else pick(known, tag, f"weight set of {network}")
 
 
-def is_file(weights: str | os.PathLike) -> bool:
+def is_path(weights: str | os.PathLike) -> bool:
     """Whether weights are given by a path, and not by a tag."""
     return Path(weights).name != str(weights) or Path(weights).suffix in FILES
 
 
-def networks() -> tuple[str, ...]:
+def networks_with_weights() -> tuple[str, ...]:
     """The networks that have public weight sets."""
-    return tuple(_catalogue())
+    return tuple(_load_catalogue())
 
 
 @cache
-def _catalogue() -> dict[str, tuple[WeightSet, ...]]:
+def _load_catalogue() -> dict[str, tuple[WeightSet, ...]]:
     facts = tomllib.loads(resources.files(__package__).joinpath("catalogue.toml").read_text("utf-8"))
-    pixels = {name: _pixels(row) for name, row in facts["pixels"].items()}
+    pixels = {name: _parse_pixels(row) for name, row in facts["pixels"].items()}
     return {
         network: tuple(
-            _weight_set(network, tag, {**facts["sources"][row["source"]], **row}, pixels) for tag, row in rows.items()
+            _parse_weight_set(network, tag, {**facts["sources"][row["source"]], **row}, pixels)
+            for tag, row in rows.items()
         )
         for network, rows in facts["sets"].items()
     }
 
 
-def _pixels(row: dict) -> Pixels:
+def _parse_pixels(row: dict) -> Pixels:
     return Pixels(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
 
 
-def _weight_set(network: str, tag: str, row: dict, pixels: dict[str, Pixels]) -> WeightSet:
+def _parse_weight_set(network: str, tag: str, row: dict, pixels: dict[str, Pixels]) -> WeightSet:
     if "url" in row:
         row["url"] = row["url"].format(network=network, tag=tag, file=row["file"])
     row["mb"] = row["bytes"] / 1e6 if "bytes" in row else row["mb"]

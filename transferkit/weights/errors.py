@@ -1,22 +1,24 @@
-"""What is wrong with a weight file, in one sentence."""
+"""Errors over weight files, in one sentence."""
 
 from contextlib import contextmanager
 
+from transferkit.lookup import first_line
 
-class Unusable(ValueError):
-    """What is wrong with a file, as a sentence that lacks its subject; `worded` puts the path there."""
+
+class UnusableFile(ValueError):
+    """What is wrong with a file, a sentence without its subject; `explain_errors` puts the path there."""
 
 
 @contextmanager
-def worded(path):
-    """Turn every exception into a ValueError of one sentence that begins with the path.
+def explain_errors(path):
+    """Turn every exception in this context into a ValueError of one sentence that begins with the path.
 
-    The libraries of the formats raise all sorts on damaged content, and some of it in several lines.
+    On damaged content the libraries raise errors of any type, some with several lines.
     """
     try:
         yield
-    except Unusable as error:
+    except UnusableFile as error:
         raise ValueError(f"{path} {error}") from error
     except Exception as error:
-        first = (str(error).strip() or "no more is known").splitlines()[0].rstrip(".")
+        first = first_line(error, "no more is known")
         raise ValueError(f"{path} is damaged or truncated: {type(error).__name__} ({first}).") from error

@@ -7,7 +7,6 @@
 import hashlib
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from filelock import FileLock
 from requests.exceptions import ChunkedEncodingError, ProxyError, SSLError
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from transferkit.cache_folder import cache_folder
 from transferkit.console import console, say
 from transferkit.weights.catalogue import WeightSet
 
@@ -36,31 +36,9 @@ REASONS = (  # the first that fits
 )
 
 
-def home() -> Path:
-    """The folder for what can be had again: TRANSFERKIT_HOME, else `transferkit` in the system's cache folder."""
-    if chosen := os.environ.get("TRANSFERKIT_HOME"):
-        return _expanded(Path(chosen))
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return _expanded(Path(base, "transferkit"))
-
-
-def _expanded(path: Path) -> Path:
-    """With the user's home folder for `~`; where the system knows none, as of a number in a container, a path that
-    cannot be, so that all is done without a cache."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return Path(os.devnull, path)
-
-
-def locate(weight_set: WeightSet) -> Path | None:
+def find_weights(weight_set: WeightSet) -> Path | None:
     """The set's file in the cache folder, else in an installed Python package (not imported), else None."""
-    cached = _folder(weight_set) / weight_set.file
+    cached = _weights_folder(weight_set) / weight_set.file
     if os.path.isfile(cached):  # `Path.is_file` raises where the folder may not be looked into
         return cached
     spec = find_spec(weight_set.package) if weight_set.package else None
@@ -71,7 +49,7 @@ def locate(weight_set: WeightSet) -> Path | None:
     return None
 
 
-def fetch(weight_set: WeightSet) -> Path:
+def fetch_weights(weight_set: WeightSet) -> Path:
     """The set's file on this machine, downloaded if need be, its digest checked when it is first used.
 
     A file put in the cache folder by hand is checked against the catalogue; where that states no digest, there is
@@ -81,57 +59,57 @@ def fetch(weight_set: WeightSet) -> Path:
         ValueError: the digest is not the expected one.
         OSError: the file could not be had; the sentence says where to put it.
     """
-    path = locate(weight_set) or _download(weight_set)
-    _verify(path, weight_set)
+    path = find_weights(weight_set) or _download_locked(weight_set)
+    _check_digest(path, weight_set)
     return path
 
 
-def _folder(weight_set: WeightSet) -> Path:
-    return home() / "weights" / f"{weight_set.network}.{weight_set.tag}"
+def _weights_folder(weight_set: WeightSet) -> Path:
+    return cache_folder() / "weights" / f"{weight_set.network}.{weight_set.tag}"
 
 
-def verify(weight_set: WeightSet) -> tuple[str, Path | None]:
+def verify_weights(weight_set: WeightSet) -> tuple[str, Path | None]:
     """Read the set's file again, whatever the stamp says, and tell how it compares, and where it is.
 
     Returns:
         "right", "wrong" or "absent"; "unknown" where neither the catalogue nor a stamp from when it was fetched states
         a digest.
     """
-    path, stamped = locate(weight_set), _stamped(weight_set)[:1]
+    path, stamped = find_weights(weight_set), _read_stamp(weight_set)[:1]
     if path is None:
         return "absent", None
-    expected = _expected(weight_set) or "".join(stamped)
+    expected = _expected_digest(weight_set) or "".join(stamped)
     if not expected:
         return "unknown", path
-    return ("right" if _digest(path, _kind(weight_set)).startswith(expected) else "wrong"), path
+    return ("right" if _compute_digest(path, _digest_kind(weight_set)).startswith(expected) else "wrong"), path
 
 
-def _verify(path: Path, weight_set: WeightSet):
+def _check_digest(path: Path, weight_set: WeightSet):
     """Check the digest unless the stamp says that this very file has been checked."""
-    expected, kind = _expected(weight_set), _kind(weight_set)
+    expected, kind = _expected_digest(weight_set), _digest_kind(weight_set)
     about = path.stat()
     facts = [str(fact) for fact in (about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)]
-    words = _stamped(weight_set)
-    if words[1:] == facts and words[0].startswith(expected) and _is_fresh(_stamp(weight_set)):
+    words = _read_stamp(weight_set)
+    if words[1:] == facts and words[0].startswith(expected) and _is_fresh(_stamp_path(weight_set)):
         return
-    found = _digest(path, kind)
+    found = _compute_digest(path, kind)
     if not found.startswith(expected):
         raise ValueError(
             f"{path} has {NAMES[kind]} {found}, expected {expected}: put the right file there, or remove this one."
         )
     with suppress(OSError):  # a cache shared read-only: it is checked every time
-        stamp = _stamp(weight_set)
+        stamp = _stamp_path(weight_set)
         stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.write_text(" ".join([found, *facts]), "utf-8")
 
 
-def _stamp(weight_set: WeightSet) -> Path:
-    return _folder(weight_set) / f"{weight_set.file}.verified"
+def _stamp_path(weight_set: WeightSet) -> Path:
+    return _weights_folder(weight_set) / f"{weight_set.file}.verified"
 
 
-def _stamped(weight_set: WeightSet) -> list[str]:
+def _read_stamp(weight_set: WeightSet) -> list[str]:
     """The digest, the length, the times of change and the number that a file had when it was checked."""
-    return _noted(_stamp(weight_set)).split()
+    return _read_text(_stamp_path(weight_set)).split()
 
 
 def _is_fresh(stamp: Path) -> bool:
@@ -139,7 +117,7 @@ def _is_fresh(stamp: Path) -> bool:
     return abs(time.time() - stamp.stat().st_mtime) < 86_400
 
 
-def _noted(path: Path) -> str:
+def _read_text(path: Path) -> str:
     """What was written to a small file of ours; nothing where it is not there, or damaged."""
     try:
         return path.read_text("ascii")
@@ -147,23 +125,23 @@ def _noted(path: Path) -> str:
         return ""
 
 
-def _kind(weight_set: WeightSet) -> str:
+def _digest_kind(weight_set: WeightSet) -> str:
     return "md5" if weight_set.md5 else "sha256"
 
 
-def _expected(weight_set: WeightSet) -> str:
+def _expected_digest(weight_set: WeightSet) -> str:
     """What the digest begins with; nothing where the catalogue states none."""
     return weight_set.md5 or weight_set.sha256 or ""
 
 
-def _digest(path: Path, kind: str) -> str:
+def _compute_digest(path: Path, kind: str) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, partial(hashlib.new, kind, usedforsecurity=False)).hexdigest()
 
 
-def _download(weight_set: WeightSet) -> Path:
-    folder, name = _folder(weight_set), f"{weight_set.file} ({weight_set.mb:.1f} MB)"
-    there = f"the file in {folder}{_digest_words(weight_set)}"
+def _download_locked(weight_set: WeightSet) -> Path:
+    folder, name = _weights_folder(weight_set), f"{weight_set.file} ({weight_set.mb:.1f} MB)"
+    there = f"the file in {folder}{_describe_digest(weight_set)}"
     if weight_set.url is None:
         raise OSError(
             f"{name} comes with the Python package {weight_set.source}:"
@@ -174,10 +152,10 @@ def _download(weight_set: WeightSet) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
             if not target.is_file():  # another process may have got it while this one waited
-                _receive(weight_set, target)
+                _download_with_retries(weight_set, target)
     except requests.RequestException as error:
         raise OSError(
-            f"Could not download {name} from {weight_set.url}: {_reason(error)}."
+            f"Could not download {name} from {weight_set.url}: {_describe_failure(error)}."
             f" Put {there}, or give its path with --weights."
         ) from error
     except OSError as error:
@@ -188,7 +166,7 @@ def _download(weight_set: WeightSet) -> Path:
     return target
 
 
-def _digest_words(weight_set: WeightSet) -> str:
+def _describe_digest(weight_set: WeightSet) -> str:
     if weight_set.md5:
         return f" (MD5 {weight_set.md5})"
     if not weight_set.sha256:
@@ -196,22 +174,22 @@ def _digest_words(weight_set: WeightSet) -> str:
     return f" (SHA-256 {'' if len(weight_set.sha256) == 64 else 'begins '}{weight_set.sha256})"
 
 
-def _receive(weight_set: WeightSet, target: Path):
+def _download_with_retries(weight_set: WeightSet, target: Path):
     part = target.with_name(f"{target.name}.part")
     if part.is_symlink():  # somebody else's: what is written to it would go elsewhere
         part.unlink()
-    with _progress(weight_set) as report:
+    with _progress_bar(weight_set) as report:
         for pause in (*PAUSES, None):
             try:
-                stated = _transfer(weight_set.url, part, report, most=_most(weight_set))
+                stated = _resume_download(weight_set.url, part, report, most=_max_bytes(weight_set))
                 break
             except requests.RequestException as error:
-                if pause is None or not _may_pass(error):
+                if pause is None or not _is_transient(error):
                     raise
                 time.sleep(pause)
-    _etag_file(part).unlink(missing_ok=True)
-    kind = _kind(weight_set)
-    found, expected = _digest(part, kind), _expected(weight_set) or stated or ""
+    _etag_path(part).unlink(missing_ok=True)
+    kind = _digest_kind(weight_set)
+    found, expected = _compute_digest(part, kind), _expected_digest(weight_set) or stated or ""
     if not expected and part.stat().st_size < 0.95e6 * weight_set.mb - 1e5:
         part.unlink()
         raise ValueError(f"{weight_set.file} from {weight_set.url} is cut short: it was removed; try again.")
@@ -224,12 +202,12 @@ def _receive(weight_set: WeightSet, target: Path):
     os.replace(part, target)
 
 
-def _most(weight_set: WeightSet) -> float:
+def _max_bytes(weight_set: WeightSet) -> float:
     """Bytes that a file may have: what the catalogue says, which is rounded, and 5% more."""
     return 1.05e6 * weight_set.mb + 1e5
 
 
-def _transfer(url: str, part: Path, report: Callable, *, most: float) -> str | None:
+def _resume_download(url: str, part: Path, report: Callable, *, most: float) -> str | None:
     """Bring `part` to its full length, from where it stands; return the digest that the hub states, if any.
 
     Raises:
@@ -239,7 +217,7 @@ def _transfer(url: str, part: Path, report: Callable, *, most: float) -> str | N
     headers = {"Accept-Encoding": "identity"}  # the file's own bytes, so that they can be counted
     if done:
         headers["Range"] = f"bytes={done}-"
-        if etag := _noted(_etag_file(part)):
+        if etag := _read_text(_etag_path(part)):
             headers["If-Range"] = etag  # the whole file, should it have changed since
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == 416:  # nothing is left to send after the part, so it is none: begin again
@@ -248,7 +226,7 @@ def _transfer(url: str, part: Path, report: Callable, *, most: float) -> str | N
         if response.status_code != 206:
             done = 0
         etag = response.headers.get("ETag", "")
-        _etag_file(part).write_text(etag if etag.isascii() and not etag.startswith("W/") else "", "ascii")
+        _etag_path(part).write_text(etag if etag.isascii() and not etag.startswith("W/") else "", "ascii")
         length = response.headers.get("Content-Length", "")
         report(completed=done, total=done + int(length) if length.isdecimal() else None)
         with part.open("ab" if done else "wb") as file:
@@ -265,7 +243,7 @@ def _transfer(url: str, part: Path, report: Callable, *, most: float) -> str | N
         return _stated_digest(response)
 
 
-def _etag_file(part: Path) -> Path:
+def _etag_path(part: Path) -> Path:
     return part.with_name(f"{part.name}.etag")
 
 
@@ -277,7 +255,7 @@ def _stated_digest(response: requests.Response) -> str | None:
     return None
 
 
-def _may_pass(error: requests.RequestException) -> bool:
+def _is_transient(error: requests.RequestException) -> bool:
     """Whether another attempt may go better."""
     if isinstance(error, requests.HTTPError):
         status = error.response.status_code
@@ -287,14 +265,14 @@ def _may_pass(error: requests.RequestException) -> bool:
     return isinstance(error, (requests.ConnectionError, requests.Timeout, ChunkedEncodingError))
 
 
-def _reason(error: requests.RequestException) -> str:
+def _describe_failure(error: requests.RequestException) -> str:
     if isinstance(error, requests.HTTPError):
         return f"the server answers {error.response.status_code} {error.response.reason}"
     return next((words for kind, words in REASONS if isinstance(error, kind)), str(error))
 
 
 @contextmanager
-def _progress(weight_set: WeightSet) -> Iterator[Callable]:
+def _progress_bar(weight_set: WeightSet) -> Iterator[Callable]:
     """A bar on a terminal, else a line at the start and one at the end; yields the function that moves the bar."""
     columns = TextColumn("{task.description}"), BarColumn(24), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -302,4 +280,4 @@ def _progress(weight_set: WeightSet) -> Iterator[Callable]:
             say(f"Downloading {weight_set.file} ({weight_set.mb:.1f} MB) from {weight_set.url}")
         yield partial(bar.update, bar.add_task(weight_set.file, total=None))
         if bar.disable:
-            say(f"Downloaded {weight_set.file} to {_folder(weight_set)}")
+            say(f"Downloaded {weight_set.file} to {_weights_folder(weight_set)}")

@@ -1,7 +1,7 @@
-"""HDF5 files are opened here only after another process has read them to the end.
+"""Check HDF5 files in a child process before they are opened here.
 
-On about one in 700 files with a few bytes changed the HDF5 library loops for ever in C, where nothing can stop it but
-the end of the process; on others it crashes. So a child process, `hdf5_process.py`, reads the file first.
+On about one in 700 files with a few changed bytes the HDF5 library loops for ever in C, where only the end of the
+process stops it; on others it crashes. So a child process, `hdf5_process.py`, reads the whole file first.
 """
 
 import json
@@ -14,66 +14,65 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from transferkit.weights.errors import Unusable, worded
+from transferkit.weights.errors import UnusableFile, explain_errors
 
-# What a read may take by the clock: disks of other machines are slow. The child's own limits are of processor time.
+# The most time that reading may take; network disks are slow. The child limits its own processor time.
 SECONDS, BYTES_A_SECOND = 30, 10_000_000
 PROCESS = Path(__file__).with_name("hdf5_process.py")
-MOST_UNPACKED = 2**26  # bytes that an archive may declare beside four times its own length
+MAX_UNPACKED = 2**26  # bytes that an archive may declare beyond four times its own length
 
 
-def check(path: str | os.PathLike):
-    """See that reading an HDF5 file ends, and that the file holds all it speaks of.
+def check_hdf5(path: str | os.PathLike):
+    """Check that an HDF5 file can be read to its end, and that it holds all that it declares.
 
-    Groups and arrays lie in the file itself, each once; together they declare no more data than it has; all of it can
-    be read.
+    All groups and arrays are in the file itself, each once; together they declare no more data than the file has.
 
     Raises:
-        ValueError: one sentence, which begins with the path.
-        OSError: the process that reads it could not be started.
+        ValueError: the file is damaged.
+        OSError: the child process could not be started.
     """
-    with checking() as ask, worded(path):
+    with hdf5_checker() as ask, explain_errors(path):
         ask(path)
 
 
 def check_keras_archive(path: str | os.PathLike):
-    """See that every member of a `.keras` file has the length and the checksum that the archive says; check its HDF5.
+    """Check the lengths and checksums of the members of a `.keras` file, and its HDF5 member.
 
     Raises:
-        ValueError: one sentence, which begins with the path.
-        OSError: the process that reads it could not be started.
+        ValueError: the file is damaged.
+        OSError: the child process could not be started.
     """
-    with checking() as ask, worded(path):
-        for member in _sound_members(path):
+    with hdf5_checker() as ask, explain_errors(path):
+        for member in _check_members(path):
             if member.endswith(".h5"):
                 ask(path, member)
 
 
 @contextmanager
-def checking() -> Iterator[Callable]:
-    """`ask(path, member="")`, which raises `Unusable`, by one child process for many files.
+def hdf5_checker() -> Iterator[Callable]:
+    """A function ask(path, member="") that raises `UnusableFile`, with one child process for many files.
 
-    The child is started again after a file that it did not survive.
+    The child is started again after a file that crashed it.
     """
-    child = _start()
+    child = _start_child()
 
     def ask(path, member=""):
         nonlocal child
         if child.poll() is not None:
-            _end(child)
-            child = _start()
+            _stop_child(child)
+            child = _start_child()
         with zipfile.ZipFile(path) if member else open(path, "rb") as file:
             size = file.getinfo(member).file_size if member else os.fstat(file.fileno()).st_size
-        if problem := _asked(child, [os.path.abspath(path), member], SECONDS + size / BYTES_A_SECOND):
-            raise Unusable(problem)
+        if problem := _ask_child(child, [os.path.abspath(path), member], SECONDS + size / BYTES_A_SECOND):
+            raise UnusableFile(problem)
 
     try:
         yield ask
     finally:
-        _end(child)
+        _stop_child(child)
 
 
-def _asked(child: subprocess.Popen, question: list, seconds: float) -> str | None:
+def _ask_child(child: subprocess.Popen, question: list, seconds: float) -> str | None:
     deadline = threading.Timer(seconds, child.kill)
     deadline.start()
     try:
@@ -89,7 +88,7 @@ def _asked(child: subprocess.Popen, question: list, seconds: float) -> str | Non
     return "is damaged: the HDF5 library crashes on it or comes to no end."
 
 
-def _start() -> subprocess.Popen:
+def _start_child() -> subprocess.Popen:
     search = os.pathsep.join(place for place in sys.path if place)
     # "::" keeps the library from loading what a file names as its filter; one thread needs less memory reserved
     more = {"PYTHONPATH": search, "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
@@ -103,27 +102,27 @@ def _start() -> subprocess.Popen:
         encoding="ascii",
     )
     if child.stdout.readline() != '"ready"\n':
-        _end(child)
+        _stop_child(child)
         raise OSError(f"The process that checks HDF5 files could not be started with {sys.executable}.")
     return child
 
 
-def _end(child: subprocess.Popen):
+def _stop_child(child: subprocess.Popen):
     child.kill()
     child.stdout.close()
     child.stdin.close()
     child.wait()
 
 
-def _sound_members(path) -> list[str]:
-    """The names of an archive's members, each of them read once."""
+def _check_members(path) -> list[str]:
+    """Check the members of an archive, and return their names."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         declared = sum(member.file_size for member in archive.infolist())
-        if declared > 4 * os.path.getsize(path) + MOST_UNPACKED:
-            raise Unusable(f"is damaged: it declares {declared:,} bytes, out of proportion to its length.")
+        if declared > 4 * os.path.getsize(path) + MAX_UNPACKED:
+            raise UnusableFile(f"is damaged: it declares {declared:,} bytes, out of proportion to its length.")
         if len(set(names)) < len(names):
-            raise Unusable("is damaged: two members of the archive have the same name.")
+            raise UnusableFile("is damaged: two members of the archive have the same name.")
         if wrong := archive.testzip():
-            raise Unusable(f"is damaged: the checksum of {wrong!r} is not that of its content.")
+            raise UnusableFile(f"is damaged: the checksum of {wrong!r} is not that of its content.")
     return names

@@ -1,8 +1,9 @@
-"""The other end of `hdf5.checking`, run as a script: all of an HDF5 file is looked at and read, and nothing is kept.
+"""The child process of `hdf5.hdf5_checker`, run as a script: it reads all of an HDF5 file and keeps nothing.
 
-On some damaged files the HDF5 library loops for ever, crashes, or asks for memory without end. That may happen here:
-the process may take so much time and memory, and write nothing. It knows h5py alone. Standard input has a line of JSON
-a file, [path, member of the zip at that path or ""]; standard output has one a file, the problem or null.
+On some damaged files the HDF5 library loops for ever, crashes, or requests memory without end. Here that does no harm:
+the time and memory of this process are limited, and it writes no files. It imports h5py only. Standard input has a line
+of JSON for each file, [path, member of the zip at that path or ""]; standard output has one for each, the problem or
+null.
 """
 
 import io
@@ -19,58 +20,58 @@ except ImportError:  # Windows has no such limits; the deadline of the other end
     resource = None
 
 SECONDS, BYTES_A_SECOND = 5, 50_000_000  # of the processor
-MOST_OBJECTS = 20_000  # groups and arrays; the largest models of Keras have half as many
-ROOM = 2**28  # bytes of memory beside three times the file
+MOST_OBJECTS = 20_000  # groups and arrays; the largest models of Keras have half of that
+ROOM = 2**28  # bytes of memory beyond three times the file
 
 
 def main():
-    limit("RLIMIT_FSIZE", 0)
-    limit("RLIMIT_CORE", 0)
-    answer("ready")
+    set_limit("RLIMIT_FSIZE", 0)
+    set_limit("RLIMIT_CORE", 0)
+    print_json("ready")
     for line in sys.stdin:
         path, member = json.loads(line)
         try:
-            answer(problem_of(path, member))
+            print_json(find_problem(path, member))
         except MemoryError:
-            answer("is damaged: it asks for more memory than a file of its length can need.")
-        except Exception as error:  # h5py words what the library says in types of all sorts
+            print_json("is damaged: it asks for more memory than a file of its length can need.")
+        except Exception as error:  # h5py raises errors of any type
             first = (str(error).strip() or "no more is known").splitlines()[0].rstrip(".")
-            answer(f"is damaged or truncated: {type(error).__name__} ({first}).")
+            print_json(f"is damaged or truncated: {type(error).__name__} ({first}).")
 
 
-def answer(text: str | None):
+def print_json(text: str | None):
     print(json.dumps(text), flush=True)
 
 
-def problem_of(path: str, member: str) -> str | None:
-    """What is wrong with a file, or with a member of a zip archive: a sentence without its subject."""
+def find_problem(path: str, member: str) -> str | None:
+    """Find what is wrong with a file, or with a member of a zip archive: a sentence without its subject."""
     if not member:
         size = os.path.getsize(path)
-        bound(size)
+        set_limits(size)
         with h5py.File(path, "r") as file:
-            return problem(file, size)
+            return find_problem_in(file, size)
     with zipfile.ZipFile(path) as archive:
         size = archive.getinfo(member).file_size
-        bound(size)
+        set_limits(size)
         content = archive.read(member)
     with h5py.File(io.BytesIO(content), "r") as file:
-        return problem(file, size)
+        return find_problem_in(file, size)
 
 
-def bound(size: int):
-    """Time and memory for the next file, of so many bytes, beside what has been used."""
+def set_limits(size: int):
+    """Limit time and memory for the next file, of `size` bytes, beyond what has been used."""
     if resource is None:
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
-    limit("RLIMIT_CPU", int(used.ru_utime + used.ru_stime) + SECONDS + size // BYTES_A_SECOND)
+    set_limit("RLIMIT_CPU", int(used.ru_utime + used.ru_stime) + SECONDS + size // BYTES_A_SECOND)
     if os.path.exists("/proc/self/statm"):
         with open("/proc/self/statm", encoding="ascii") as file:
             pages = int(file.read().split()[0])
-        limit("RLIMIT_AS", pages * resource.getpagesize() + 3 * size + ROOM)
+        set_limit("RLIMIT_AS", pages * resource.getpagesize() + 3 * size + ROOM)
 
 
-def limit(name: str, value: int):
-    """Set a soft limit, which can be raised again, within the hard one that this process was given."""
+def set_limit(name: str, value: int):
+    """Set a soft limit, which can be raised again, within the hard limit of this process."""
     if resource is None:
         return
     kind = getattr(resource, name)
@@ -78,13 +79,13 @@ def limit(name: str, value: int):
     resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
-def problem(file: h5py.File, room: int) -> str | None:
-    """Read every attribute and every array of a file; all together cannot have more than the `room` bytes it has."""
+def find_problem_in(file: h5py.File, room: int) -> str | None:
+    """Read every attribute and every array of a file; together they may have at most `room` bytes."""
     waiting, seen = [file["/"]], set()
     while waiting:
         thing = waiting.pop()
         address = h5py.h5o.get_info(thing.id).addr
-        if address in seen:  # in a ring of groups the way down has no end
+        if address in seen:  # a ring of groups has no end
             return f"is damaged: {thing.name!r} is in it twice."
         seen.add(address)
         inside = len(thing) if isinstance(thing, h5py.Group) else 0

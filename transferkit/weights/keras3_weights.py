@@ -4,10 +4,10 @@ import h5py
 import ml_dtypes
 import numpy as np
 
-from transferkit.weights.errors import Unusable
+from transferkit.weights.errors import UnusableFile
 
 ROOTS = "layers", "_layer_checkpoint_dependencies"  # the latter in files of TensorFlow 2.13
-# What torch calls the variables of a layer, by how many it has.
+# The names in torch of the variables of a layer, by their number.
 VARIABLES = {
     1: ("weight",),
     2: ("weight", "bias"),
@@ -16,18 +16,18 @@ VARIABLES = {
 
 
 def read_keras3(file: h5py.File) -> dict[str, np.ndarray]:
-    """Return the variables of a checked file by torch's kind of name.
+    """Read the variables of a checked file by the names of torch.
 
-    Keras calls the groups by class, `layers/batch_normalization_3`; the layer's own name is an attribute.
+    Keras names the groups by class, `layers/batch_normalization_3`; the layer's own name is an attribute.
 
     Raises:
-        Unusable: the file is none of Keras 3, or has two layers of one name.
+        UnusableFile: the file is not of Keras 3, or has two layers of one name.
     """
     roots = [root for root in ROOTS if root in file]
     if not roots:
-        raise Unusable(f"is no weight file of Keras: expected an HDF5 group {ROOTS[0]!r}.")
+        raise UnusableFile(f"is not a weight file of Keras: expected an HDF5 group {ROOTS[0]!r}.")
     tensors = {}
-    for key, variables in _layers(file[roots[0]]):
+    for key, variables in _iterate_layers(file[roots[0]]):
         layer = str(variables.attrs.get("name", key))
         if layer.startswith("seed_generator"):
             continue
@@ -36,13 +36,13 @@ def read_keras3(file: h5py.File) -> dict[str, np.ndarray]:
             names = map(str, range(len(variables)))  # without gamma or beta: the file does not say which
         for index, name in enumerate(names):
             if f"{layer}.{name}" in tensors:
-                raise Unusable(f"has two layers called {layer!r}.")
-            tensors[f"{layer}.{name}"] = numbers(variables, str(index))
+                raise UnusableFile(f"has two layers called {layer!r}.")
+            tensors[f"{layer}.{name}"] = read_array(variables, str(index))
     return tensors
 
 
-def _layers(root):
-    """The key and the variables of every layer, those inside nested models included."""
+def _iterate_layers(root):
+    """The key and the group of variables of every layer, also in nested models."""
     waiting = [("", root)]
     while waiting:
         key, group = waiting.pop()
@@ -53,13 +53,13 @@ def _layers(root):
                 waiting.append((inner, child))
 
 
-def numbers(group: h5py.Group, key: str) -> np.ndarray:
-    """An array of a file of Keras, of this version or the one before."""
+def read_array(group: h5py.Group, key: str) -> np.ndarray:
+    """Read an array of a file of Keras 2 or 3."""
     dataset = group.get(key)
     if not isinstance(dataset, h5py.Dataset):
-        raise Unusable(f"is damaged: it has no array {key!r} in {group.name!r}.")
+        raise UnusableFile(f"is damaged: it has no array {key!r} in {group.name!r}.")
     if dataset.attrs.get("dtype") == "bfloat16":  # HDF5 has no such type: Keras stores two opaque bytes
         return dataset[()].view(ml_dtypes.bfloat16)
     if dataset.dtype.kind not in "fiub":
-        raise Unusable(f"holds {dataset.dtype} at {dataset.name!r}, where numbers were expected.")
+        raise UnusableFile(f"holds {dataset.dtype} at {dataset.name!r}, where numbers were expected.")
     return dataset[()]

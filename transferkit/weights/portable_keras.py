@@ -1,4 +1,4 @@
-"""A `.keras` file as of a fresh network: older versions of Keras load it too, and all of it can be trained."""
+"""Make a `.keras` file portable: older versions of Keras load it too, and all its layers can be trained."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 CONFIG = "config.json"
-# Arguments that Keras' own classes got after 3.6: left out where they say what the class did before it had them.
+# Arguments that Keras added after 3.6, with the values that stand for the earlier behaviour: removed at these.
 ADDED = {
     "antialias": False,
     "flash_attention": None,
@@ -38,7 +38,7 @@ def make_portable(path: Path, members: dict[str, str]):
         with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w") as new:
             for member in old.infolist():
                 if member.filename == CONFIG:
-                    members = {CONFIG: json.dumps(portable(json.loads(old.read(member))))} | members
+                    members = {CONFIG: json.dumps(portable_config(json.loads(old.read(member))))} | members
                     continue
                 with old.open(member) as source, new.open(member, "w", force_zip64=True) as target:
                     shutil.copyfileobj(source, target, 1 << 20)
@@ -48,14 +48,16 @@ def make_portable(path: Path, members: dict[str, str]):
         whole.unlink()
 
 
-def portable(node):
-    """A part of a config, without the arguments of `ADDED` at their defaults, and with no layer frozen: that was of the
-    last phase of training, and who trains the model further would train the head alone without a word."""
+def portable_config(node):
+    """A part of a config, without the arguments of `ADDED` at their defaults, and with all layers trainable.
+
+    Layers that were frozen in the last phase of training would otherwise stay frozen, unnoticed, in later training.
+    """
     if isinstance(node, list):
-        return [portable(item) for item in node]
+        return [portable_config(item) for item in node]
     if not isinstance(node, dict):
         return node
-    found = {key: portable(value) for key, value in node.items()}
+    found = {key: portable_config(value) for key, value in node.items()}
     if "class_name" in found and isinstance(config := found.get("config"), dict):
         of_keras = str(found.get("module")).startswith("keras")
         kept = {key: value for key, value in config.items() if not of_keras or key not in ADDED or value != ADDED[key]}

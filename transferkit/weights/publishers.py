@@ -1,4 +1,4 @@
-"""Weights of other publishers turned into those of torchvision's networks: names, biases, epsilons, channels."""
+"""Translate weights of other publishers into torchvision's: names, biases, epsilons, channels."""
 
 import re
 from collections import Counter
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transferkit.weights.errors import Unusable
+from transferkit.weights.errors import UnusableFile
 
 EPSILON = 1e-5  # of the norms of our ResNets
 
@@ -37,28 +37,32 @@ TIMM_VGG = {r"pre_logits\.fc1": "classifier.0", r"pre_logits\.fc2": "classifier.
 
 @dataclass(frozen=True)
 class Publisher:
-    """How one publisher's files of one family differ from torchvision's.
+    """How the files of one publisher for one family differ from torchvision's.
 
     Attributes:
-        whose: for a person.
-        mark: a tensor that tells the files, together with the layout.
-        layers: pattern of a layer's name to the name here; a layer that fits none keeps its name.
-        epsilon: of the norms, where each convolution before one has a bias that ours have not.
-        first: the kernel that sees the picture, where the file wants it as BGR.
+        name: the publisher, for messages.
+        marker: name of a tensor by which the files are recognised, together with the layout.
+        layout: "torch" or "keras", see `Weights`.
+        layers: {pattern of a layer's name: torchvision's name}; a layer without a match keeps its name.
+        epsilon: epsilon of the norms, where the convolutions before them have biases, which torchvision's do not have.
+        bgr_kernel: the first layer, where its kernel takes BGR.
         pixels: a key of `transferkit.pixels.CONVENTIONS`.
         networks: the only ones that the weights are for, where others have the same tensors.
+        difference: how these networks differ from the others, the end of a sentence.
     """
 
-    whose: str
-    mark: str
+    name: str
+    marker: str
     layout: str
     layers: dict[str, str]
     epsilon: float | None = None
-    first: str | None = None
+    bgr_kernel: str | None = None
     pixels: str | None = None
     networks: tuple[str, ...] = ()
+    difference: str = ""
 
 
+STRIDE_FIRST = "where the first 1x1 convolution of a block has the stride"
 PUBLISHERS = (
     Publisher("timm's VGG", "pre_logits.fc1.weight", "torch", TIMM_VGG),
     Publisher("keras.applications' VGG", "block1_conv1.weight", "keras", KERAS_VGG, None, "features.0", "caffe"),
@@ -68,9 +72,10 @@ PUBLISHERS = (
         "keras",
         KERAS_RESNET,
         epsilon=1.001e-5,
-        first="conv1",
+        bgr_kernel="conv1",
         pixels="caffe",
         networks=("resnet50_paper", "resnet101_paper", "resnet152_paper"),
+        difference=STRIDE_FIRST,
     ),
     Publisher(
         "keras.applications' ResNet50 of 2015",
@@ -78,12 +83,13 @@ PUBLISHERS = (
         "keras",
         KERAS_RESNET_2015,
         epsilon=1e-3,
-        first="conv1",
+        bgr_kernel="conv1",
         pixels="caffe",
         networks=("resnet50_paper",),
+        difference=STRIDE_FIRST,
     ),
 )
-# Files that no network here can use, by a layer of theirs, and why.
+# Files that no network of the zoo can use, by one of their layers, and why.
 UNUSABLE = {
     "bn_data": "is of qubvel's ResNets, pre-activation networks that are not in the zoo: take torchvision's weights,"
     " which are more accurate.",
@@ -93,66 +99,66 @@ UNUSABLE = {
 UNUSABLE["stage1_unit1_bn1"] = UNUSABLE["bn_data"]
 
 
-def translated(tensors: dict[str, np.ndarray], layout: str) -> tuple[dict, list[str], Publisher | None]:
-    """Return tensors under torchvision's names, what was converted for a person, and whose they were, if known.
+def translate_names(tensors: dict[str, np.ndarray], layout: str) -> tuple[dict, list[str], Publisher | None]:
+    """Translate tensors; return them, what was converted, for messages, and the publisher, if recognised.
 
-    A convolution's bias goes into the mean of the norm after it, and the publisher's epsilon into the variance, both
-    exactly; a first kernel for BGR has its channels reversed, so that it takes RGB.
+    The bias of a convolution is folded into the mean of the norm after it, and the publisher's epsilon into the
+    variance, both exactly; the channels of a first kernel for BGR are reversed.
 
     Raises:
-        Unusable: the tensors are of a network that is not in the zoo, or do not fit one another.
+        UnusableFile: the tensors are of a network that is not in the zoo, or do not fit one another.
     """
     layers = {name.rpartition(".")[0] for name in tensors}
     if known := layers & UNUSABLE.keys():
-        raise Unusable(UNUSABLE[min(known)])
-    found = [one for one in PUBLISHERS if one.layout == layout and one.mark in tensors]
+        raise UnusableFile(UNUSABLE[min(known)])
+    found = [one for one in PUBLISHERS if one.layout == layout and one.marker in tensors]
     if not found:
         return tensors, [], None
     [publisher] = found
-    renamed, indices = {}, _indices(layers)
+    renamed, indices = {}, _vgg_indices(layers)
     for name, value in tensors.items():
         layer, _, variable = name.rpartition(".")
-        name = f"{_layer(layer, publisher.layers, indices)}.{variable}"
+        name = f"{_translate_layer(layer, publisher.layers, indices)}.{variable}"
         if name in renamed:
-            raise Unusable(f"has {name!r} twice, under names of {publisher.whose} and of torchvision.")
+            raise UnusableFile(f"has {name!r} twice, under names of {publisher.name} and of torchvision.")
         renamed[name] = value
-    changes = [f"names of {publisher.whose} turned into torchvision's"]
+    changes = [f"names of {publisher.name} turned into torchvision's"]
     if publisher.epsilon:
-        renamed, count = _folded(renamed, publisher.epsilon)
+        renamed, count = _fold_biases(renamed, publisher.epsilon)
         changes.append(f"{count} biases and an epsilon of {publisher.epsilon:g} folded into the norms")
-    if publisher.first:
-        first = f"{publisher.first}.weight"
+    if publisher.bgr_kernel:
+        first = f"{publisher.bgr_kernel}.weight"
         if first not in renamed or renamed[first].ndim != 4:
-            raise Unusable(f"is damaged: it has no {first!r} of four dimensions, the kernel that sees the picture.")
+            raise UnusableFile(f"is damaged: it has no {first!r} of four dimensions, the first kernel.")
         renamed[first] = renamed[first][:, :, ::-1]
-        changes.append("channels of the first kernel reversed, for RGB: the file wants BGR")
+        changes.append("channels of the first kernel reversed, for RGB: the file has BGR")
     return renamed, changes, publisher
 
 
-def _layer(name: str, patterns: dict[str, str], indices: dict[str, int]) -> str:
-    """The name here of one layer."""
+def _translate_layer(name: str, patterns: dict[str, str], indices: dict[str, int]) -> str:
+    """The name of one layer in torchvision."""
     for pattern, here in patterns.items():
         if match := re.fullmatch(pattern, name):
-            numbers = {group: _number(group, text) for group, text in match.groupdict().items()}
+            numbers = {group: _parse_number(group, text) for group, text in match.groupdict().items()}
             return here.format(index=indices.get(name), **numbers)
     return name
 
 
-def _number(group: str, text: str) -> int:
+def _parse_number(group: str, text: str) -> int:
     number = int(text) if text.isdigit() else ord(text) - ord("a") + 1
     return number - 1 if group in ("stage", "block") else number
 
 
-def _indices(layers: set[str]) -> dict[str, int]:
-    """torchvision's index of `block3_conv2` among a VGG's features: two a convolution, with its ReLU, one a pool."""
+def _vgg_indices(layers: set[str]) -> dict[str, int]:
+    """torchvision's index of `block3_conv2` in a VGG: a convolution and its ReLU count two, a pool one."""
     found = sorted((int(match[1]), int(match[2])) for name in layers if (match := re.fullmatch(VGG, name)))
     per_block = Counter(block for block, _ in found)
     before = {block: sum(2 * per_block[b] + 1 for b in per_block if b < block) for block in per_block}
     return {f"block{block}_conv{conv}": before[block] + 2 * (conv - 1) for block, conv in found}
 
 
-def _folded(tensors, epsilon):
-    """Without the biases before norms, and how many these were: (x + b - mean) is (x - (mean - b))."""
+def _fold_biases(tensors, epsilon):
+    """Fold the biases before norms into the means, and count them: (x + b - mean) is (x - (mean - b))."""
     tensors, count = dict(tensors), 0
     for norm in [name.removesuffix(".running_mean") for name in tensors if name.endswith(".running_mean")]:
         conv = re.sub(r"bn(\d)$", r"conv\1", norm).replace("downsample.1", "downsample.0")
@@ -160,7 +166,7 @@ def _folded(tensors, epsilon):
         bias = tensors.pop(f"{conv}.bias", None)
         if bias is not None:
             if bias.shape != mean.shape:  # NumPy would spread one over the other
-                raise Unusable(f"is damaged: the bias of {conv!r} has shape {bias.shape}, its norm's {mean.shape}.")
+                raise UnusableFile(f"is damaged: the bias of {conv!r} has shape {bias.shape}, its norm's {mean.shape}.")
             tensors[f"{norm}.running_mean"] = mean - bias
             count += 1
         if variance is not None:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import ml_dtypes
 import numpy as np
 
-from transferkit.weights.errors import Unusable
+from transferkit.weights.errors import UnusableFile
 
 # ResNet-152 takes some 35,000 opcodes; the limit keeps a hostile pickle to seconds and about 100 MB.
 MOST_OPCODES = 1_000_000
@@ -48,27 +48,27 @@ class Parameter:
     data: Tensor | None = None
 
 
-def _ordered(pairs=()):
+def _make_dict(pairs=()):
     table = {}
-    _fill(table, pairs)
+    _fill_dict(table, pairs)
     if pairs:
         pairs.clear()  # used up: a pickle cannot have the same list copied again and again
     return table
 
 
-def _tensor(storage, offset, size, stride, *_):
+def _make_tensor(storage, offset, size, stride, *_):
     return Tensor(storage, offset, size, stride)
 
 
-def _unwrapped(tensor, *_):
+def _first_argument(tensor, *_):
     return tensor
 
 
-def _parameter(tensor=None, *_):
+def _make_parameter(tensor=None, *_):
     return Parameter(tensor)
 
 
-def _ignored(*_):
+def _make_none(*_):
     return None
 
 
@@ -87,14 +87,14 @@ DTYPES = {
 
 # Every name that a pickle may use, as `module name`, and what stands for it here.
 GLOBALS = {
-    "collections OrderedDict": _ordered,
-    "torch._utils _rebuild_tensor": _tensor,
-    "torch._utils _rebuild_tensor_v2": _tensor,
-    "torch._utils _rebuild_parameter": _unwrapped,
-    "torch._utils _rebuild_parameter_with_state": _unwrapped,
-    "torch.nn.parameter Parameter": _parameter,
-    "torch Size": _unwrapped,
-    "torch device": _ignored,
+    "collections OrderedDict": _make_dict,
+    "torch._utils _rebuild_tensor": _make_tensor,
+    "torch._utils _rebuild_tensor_v2": _make_tensor,
+    "torch._utils _rebuild_parameter": _first_argument,
+    "torch._utils _rebuild_parameter_with_state": _first_argument,
+    "torch.nn.parameter Parameter": _make_parameter,
+    "torch Size": _first_argument,
+    "torch device": _make_none,
     **{f"torch {dtype.name}": dtype for dtype in DTYPES.values()},
     **{
         f"{module} {stem}{kind}": dtype
@@ -105,7 +105,7 @@ GLOBALS = {
 }
 
 
-def load(stream: BinaryIO, persistent_load: Callable[[object], object] | None = None) -> object:
+def load_pickle(stream: BinaryIO, persistent_load: Callable[[object], object] | None = None) -> object:
     """Return the object of the pickle at the stream's position, and leave the stream right after it.
 
     Args:
@@ -113,13 +113,13 @@ def load(stream: BinaryIO, persistent_load: Callable[[object], object] | None = 
         persistent_load: what to make of a persistent id, torch's references to data outside the pickle.
 
     Raises:
-        Unusable: the pickle asks for more than a table of tensors needs.
+        UnusableFile: the pickle asks for more than a table of tensors needs.
         Exception: any that lists, dicts and pickletools raise on a damaged pickle.
     """
     stack, marks, memo = [], [], {}
     for step, (opcode, value, _) in enumerate(pickletools.genops(stream)):
         if step == MOST_OPCODES:
-            raise Unusable(f"holds a pickle of more than {MOST_OPCODES:,} opcodes: no network needs that.")
+            raise UnusableFile(f"holds a pickle of more than {MOST_OPCODES:,} opcodes: no network needs that.")
         match opcode.name:
             case "BINPUT" | "LONG_BINPUT":
                 memo[value] = stack[-1]
@@ -141,20 +141,20 @@ def load(stream: BinaryIO, persistent_load: Callable[[object], object] | None = 
                 stack = []
             case "TUPLE" | "APPENDS" | "SETITEMS":
                 items, stack = stack, marks.pop()
-                _gather(opcode.name, stack, items)
+                _collect_items(opcode.name, stack, items)
             case "APPEND":
-                _gather("APPENDS", stack, [stack.pop()])
+                _collect_items("APPENDS", stack, [stack.pop()])
             case "SETITEM":
                 item = stack.pop()
-                _gather("SETITEMS", stack, [stack.pop(), item])
+                _collect_items("SETITEMS", stack, [stack.pop(), item])
             case "GLOBAL":
-                stack.append(_named(value))
+                stack.append(_find_global(value))
             case "REDUCE" | "NEWOBJ":
                 arguments = stack.pop()
-                stack.append(_called(stack.pop(), arguments))
+                stack.append(_call(stack.pop(), arguments))
             case "BUILD":
                 state = stack.pop()
-                _build(stack[-1], state)
+                _set_state(stack[-1], state)
             case "BINPERSID" if persistent_load:
                 stack.append(persistent_load(stack.pop()))
             case "PROTO":
@@ -162,49 +162,49 @@ def load(stream: BinaryIO, persistent_load: Callable[[object], object] | None = 
             case "STOP":
                 return stack.pop()
             case other:
-                raise Unusable(f"holds the pickle opcode {other}, which a table of tensors does not need.")
+                raise UnusableFile(f"holds the pickle opcode {other}, which a table of tensors does not need.")
 
 
-def _gather(kind, stack, items):
+def _collect_items(kind, stack, items):
     """What TUPLE, APPENDS and SETITEMS do with the items since the mark."""
     if kind == "TUPLE":
         stack.append(tuple(items))
     elif kind == "APPENDS" and isinstance(stack[-1], list):
         stack[-1].extend(items)
     elif kind == "SETITEMS" and isinstance(stack[-1], dict):
-        _fill(stack[-1], zip(items[::2], items[1::2], strict=True))
+        _fill_dict(stack[-1], zip(items[::2], items[1::2], strict=True))
     else:
-        raise Unusable(f"is damaged: its pickle has {kind} on a {type(stack[-1]).__name__}.")
+        raise UnusableFile(f"is damaged: its pickle has {kind} on a {type(stack[-1]).__name__}.")
 
 
-def _fill(table, pairs):
+def _fill_dict(table, pairs):
     for key, value in pairs:
         # Only keys that are hashed at once: nested tuples that share parts take for ever.
         if not isinstance(key, str | int) or key in table:
-            raise Unusable(f"is damaged: its pickle has a key twice, or a {type(key).__name__} as key.")
+            raise UnusableFile(f"is damaged: its pickle has a key twice, or a {type(key).__name__} as key.")
         table[key] = value
 
 
-def _named(text):
+def _find_global(text):
     if text.startswith("torch.nn.modules"):
-        raise Unusable(WHOLE_MODULE)
+        raise UnusableFile(WHOLE_MODULE)
     if text not in GLOBALS:
         name = text.replace(" ", ".")
-        raise Unusable(f"asks for {name!r}, which no state dict needs: save only the model's state_dict().")
+        raise UnusableFile(f"asks for {name!r}, which no state dict needs: save only the model's state_dict().")
     return GLOBALS[text]
 
 
-def _called(function, arguments):
+def _call(function, arguments):
     # The only functions on the stack are those of GLOBALS. Seven arguments are the most that torch writes;
     # the bound keeps a pickle from having the same long tuple copied again and again.
     if not isinstance(function, FunctionType) or not isinstance(arguments, tuple) or len(arguments) > 8:
-        raise Unusable(f"is damaged: its pickle calls a {type(function).__name__}.")
+        raise UnusableFile(f"is damaged: its pickle calls a {type(function).__name__}.")
     return function(*arguments)
 
 
-def _build(target, state):
+def _set_state(target, state):
     """Set an object's state: a tensor for the tar format's parameters, `_metadata` of no use for tables."""
     if isinstance(target, Parameter) and isinstance(state, tuple) and isinstance(state[0], Tensor):
         target.data = state[0]
     elif not isinstance(target, dict | Parameter):
-        raise Unusable(f"is damaged: its pickle sets the state of a {type(target).__name__}.")
+        raise UnusableFile(f"is damaged: its pickle sets the state of a {type(target).__name__}.")

@@ -7,7 +7,7 @@ import pkgutil
 import re
 
 from transferkit.lookup import UnknownName, pick
-from transferkit.pixels import Pixels, sides
+from transferkit.pixels import Pixels, parse_size
 from transferkit.zoo.variant import Variant
 
 
@@ -22,10 +22,10 @@ def variants() -> dict[str, Variant]:
 
 def variant(name: str) -> Variant:
     """The row of a network; knobs in its spelling make no difference."""
-    return pick(variants(), _bare(name), "network")
+    return pick(variants(), _base_name(name), "network")
 
 
-def _bare(name: str) -> str:
+def _base_name(name: str) -> str:
     """A network's name without knobs, in small letters if it is one of ours then: ResNet34 is resnet34."""
     bare = name.partition("(")[0].strip()
     return bare.lower() if bare.lower() in variants() else bare
@@ -33,7 +33,7 @@ def _bare(name: str) -> str:
 
 def is_network(base: str | os.PathLike) -> bool:
     """Whether a base is a network's name; a folder of that name is only meant as ./name."""
-    return _bare(str(base)) in variants()
+    return _base_name(str(base)) in variants()
 
 
 def spell(name: str, **knobs) -> str:
@@ -46,10 +46,12 @@ def spell(name: str, **knobs) -> str:
     Raises:
         UnknownName: there is no such network, knob or value.
     """
-    base, row, given = _bare(name), variant(name), _knobs(name)
+    base, row, given = _base_name(name), variant(name), _parse_knobs(name)
     for knob, value in knobs.items():
-        given[knob] = _value(row, base, knob, str(value))
-    told = [f"{knob}={str(given[knob]).lower()}" for knob in row.knobs if given[knob] != _default(row.knobs[knob])]
+        given[knob] = _parse_value(row, base, knob, str(value))
+    told = [
+        f"{knob}={str(given[knob]).lower()}" for knob in row.knobs if given[knob] != _default_value(row.knobs[knob])
+    ]
     return f"{base}({', '.join(told)})" if told else base
 
 
@@ -72,43 +74,46 @@ def build(name: str, *, pixels: Pixels, num_classes: int, size: int | str | None
     """
     import keras
 
-    row, knobs = variant(name), _knobs(name)
-    if size is not None and min(sides(size)) < minimum(name):
-        raise UnknownName(f"{name} needs pictures of at least {minimum(name)} pixels, not {size}.")
-    hidden = knobs.get("aux") or (row.fixed and not knobs.get("convolutional_head"))  # dense layers before the last
-    shape = sides(size or row.size) if hidden else (None, None)
+    row, knobs = variant(name), _parse_knobs(name)
+    if size is not None and min(parse_size(size)) < minimum_size(name):
+        raise UnknownName(f"{name} needs pictures of at least {minimum_size(name)} pixels, not {size}.")
+    shape = parse_size(size or row.size) if row.has_fixed_size(knobs) else (None, None)
     scale = [1 / std for std in pixels.std]
     offset = [-mean / std for mean, std in zip(pixels.mean, pixels.std, strict=True)]
     pictures = keras.Input((*shape, len(scale)), name="pictures")
     # Rescaling, not Normalization: the constants of the latter become inputs of an ONNX export
     x = keras.layers.Rescaling(scale, offset, dtype="float32", name="pixels")(pictures)
-    return keras.Model(pictures, row.network(x, num_classes, **knobs), name=_bare(name))
+    return keras.Model(pictures, row.build_logits(x, num_classes, **knobs), name=_base_name(name))
 
 
-def minimum(name: str) -> int:
-    """Least side of a picture in pixels. Dense layers that became convolutions need the whole of their kernel."""
-    row = variant(name)
-    return row.size if _knobs(name).get("convolutional_head") else row.minimum
+def minimum_size(name: str) -> int:
+    """Minimum size of a picture in pixels, for a network spelled with its knobs."""
+    return variant(name).minimum_size(_parse_knobs(name))
 
 
-def _knobs(name: str) -> dict:
+def has_fixed_size(name: str) -> bool:
+    """Whether a network, spelled with its knobs, takes pictures of one size only."""
+    return variant(name).has_fixed_size(_parse_knobs(name))
+
+
+def _parse_knobs(name: str) -> dict:
     """All knobs of a spelled network, those in brackets set."""
     row = variant(name)
-    knobs = {knob: _default(values) for knob, values in row.knobs.items()}
+    knobs = {knob: _default_value(values) for knob, values in row.knobs.items()}
     base, bracket, told = (part.strip() for part in name.partition("("))
     if bracket and not told.endswith(")"):
         raise UnknownName(f"{name!r} lacks the closing bracket: expected {base}(knob=value, ...).")
     for pair in filter(None, re.split(r"\s*,\s*", told.removesuffix(")").strip())):
         knob, _, value = (part.strip() for part in pair.partition("="))
-        knobs[knob] = _value(row, base, knob, value)
+        knobs[knob] = _parse_value(row, base, knob, value)
     return knobs
 
 
-def _default(values):
+def _default_value(values):
     return values[0] if isinstance(values, tuple) else values
 
 
-def _value(row: Variant, name: str, knob: str, text: str):
+def _parse_value(row: Variant, name: str, knob: str, text: str):
     """A knob's value from its spelling."""
     values = pick(row.knobs, knob, f"knob of {name}")
     if isinstance(values, tuple):

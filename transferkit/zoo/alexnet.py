@@ -18,12 +18,12 @@ from transferkit.zoo.variant import Variant
 PIXELS = CONVENTIONS["caffe"]  # the mean of ImageNet's training pictures is taken off, and no more
 
 
-def whole(x, filters, kernel, stride=1, *, name, padding=None, bias=0.0):
+def gaussian_conv(x, filters, kernel, stride=1, *, name, padding=None, bias=0.0):
     """A convolution that sees all maps, started as in section 5."""
-    return layers.conv(x, filters, kernel, stride, padding=padding, bias=bias, init=layers.normal(0.01), name=name)
+    return layers.conv(x, filters, kernel, stride, padding=padding, bias=bias, init=layers.gaussian(0.01), name=name)
 
 
-def halves(x, filters, kernel, *, name, bias=0.0):
+def grouped_conv(x, filters, kernel, *, name, bias=0.0):
     """Two convolutions, each from one half of the maps to one: the paper's two GPUs (section 3.5).
 
     Not `Conv2D(groups=2)`: TensorFlow compiles that, it is many times slower on a CPU, and does not export to ONNX.
@@ -31,16 +31,16 @@ def halves(x, filters, kernel, *, name, bias=0.0):
     from keras import ops
 
     towers = enumerate(ops.split(x, 2, axis=-1))
-    maps = [whole(half, filters // 2, kernel, bias=bias, name=f"{name}.{tower}") for tower, half in towers]
+    maps = [gaussian_conv(half, filters // 2, kernel, bias=bias, name=f"{name}.{tower}") for tower, half in towers]
     return layers.Concatenate(name=f"{name}.concat")(maps)
 
 
-def unit(x, act, *, name, cut):
+def activate(x, act, *, name, cut):
     """The activation after a layer with weights, and the paper's name for what comes out."""
-    return layers.mark(layers.activation(x, act, name=name), cut)
+    return layers.cut_point(layers.activation(x, act, name=name), cut)
 
 
-def flat(x, side, *, convolutional_head):
+def flatten_map(x, side, *, convolutional_head):
     """The last map as the dense layers take it, brought to the native `side` as in torchvision.
 
     At the native size the average changes nothing; at another it keeps the weights usable.
@@ -50,21 +50,21 @@ def flat(x, side, *, convolutional_head):
     return layers.Flatten(name="flat")(layers.adaptive_average(x, side, name="avgpool"))
 
 
-def hidden(x, side, *, name, bias=0.0, std=None):
+def hidden_layer(x, side, *, name, bias=0.0, std=None):
     """4096 units over `side` x `side` places: dense after `flat`, the same as a convolution on a map.
 
     Args:
         std: deviation of the Gaussian that the kernel starts from; None is Glorot's.
     """
-    init = layers.normal(std) if std else "glorot_uniform"  # an initialiser of each layer's own: one draws only once
+    init = layers.gaussian(std) if std else "glorot_uniform"  # an initialiser of each layer's own: one draws only once
     if len(x.shape) == 2:
         return layers.dense(x, 4096, bias=bias, init=init, name=name)
     return layers.conv(x, 4096, side, padding=0, bias=bias, init=init, name=name)
 
 
-def pooled(x):
+def feature_vector(x):
     """The feature vector, on a map its average: the head is linear, so it may come before or after the averaging."""
-    return layers.mark(x, "pooled") if len(x.shape) == 2 else layers.pooled(x)
+    return layers.cut_point(x, "pooled") if len(x.shape) == 2 else layers.pooled(x)
 
 
 def classifier(x, num_classes, side, names, *, act, dropout, convolutional_head, bias=0.0, std=None, head="zeros"):
@@ -77,28 +77,32 @@ def classifier(x, num_classes, side, names, *, act, dropout, convolutional_head,
         head: initialiser of the last layer.
     """
     fc6, relu6, drop6, fc7, relu7, drop7, fc8 = names
-    x = hidden(flat(x, side, convolutional_head=convolutional_head), side, bias=bias, std=std, name=fc6)
-    x = layers.Dropout(dropout, name=drop6)(unit(x, act, name=relu6, cut="fc6"))
-    x = unit(hidden(x, 1, bias=bias, std=std, name=fc7), act, name=relu7, cut="fc7")
-    x = layers.Dropout(dropout, name=drop7)(pooled(x))
+    x = hidden_layer(flatten_map(x, side, convolutional_head=convolutional_head), side, bias=bias, std=std, name=fc6)
+    x = layers.Dropout(dropout, name=drop6)(activate(x, act, name=relu6, cut="fc6"))
+    x = activate(hidden_layer(x, 1, bias=bias, std=std, name=fc7), act, name=relu7, cut="fc7")
+    x = layers.Dropout(dropout, name=drop7)(feature_vector(x))
     return layers.head(x, num_classes, init=head, name=fc8)
 
 
 NAMES = [f"classifier.{kind}" for kind in ("fc6", "relu6", "drop6", "fc7", "relu7", "drop7", "fc8")]
 
 
-def paper(x, num_classes, *, activation, dropout, convolutional_head):
+def build_paper_logits(x, num_classes, *, activation, dropout, convolutional_head):
     """Figure 2."""
-    x = whole(x, 96, 11, 4, padding=2, name="features.conv1")
-    x = layers.local_response_norm(unit(x, activation, name="features.relu1", cut="conv1"))
-    x = layers.mark(layers.max_pool(x, name="features.pool1"), "stem")
-    x = halves(x, 256, 5, bias=1.0, name="features.conv2")
-    x = layers.local_response_norm(unit(x, activation, name="features.relu2", cut="conv2"))
-    x = layers.mark(layers.max_pool(x, name="features.pool2"), "stage1")
-    x = unit(whole(x, 384, 3, name="features.conv3"), activation, name="features.relu3", cut="conv3")
-    x = unit(halves(x, 384, 3, bias=1.0, name="features.conv4"), activation, name="features.relu4", cut="conv4")
-    x = unit(halves(x, 256, 3, bias=1.0, name="features.conv5"), activation, name="features.relu5", cut="conv5")
-    x = layers.mark(layers.max_pool(x, name="features.pool5"), "stage2")
+    x = gaussian_conv(x, 96, 11, 4, padding=2, name="features.conv1")
+    x = layers.local_response_norm(activate(x, activation, name="features.relu1", cut="conv1"))
+    x = layers.cut_point(layers.max_pool(x, name="features.pool1"), "stem")
+    x = grouped_conv(x, 256, 5, bias=1.0, name="features.conv2")
+    x = layers.local_response_norm(activate(x, activation, name="features.relu2", cut="conv2"))
+    x = layers.cut_point(layers.max_pool(x, name="features.pool2"), "stage1")
+    x = activate(gaussian_conv(x, 384, 3, name="features.conv3"), activation, name="features.relu3", cut="conv3")
+    x = activate(
+        grouped_conv(x, 384, 3, bias=1.0, name="features.conv4"), activation, name="features.relu4", cut="conv4"
+    )
+    x = activate(
+        grouped_conv(x, 256, 3, bias=1.0, name="features.conv5"), activation, name="features.relu5", cut="conv5"
+    )
+    x = layers.cut_point(layers.max_pool(x, name="features.pool5"), "stage2")
     return classifier(
         x,
         num_classes,
@@ -109,31 +113,33 @@ def paper(x, num_classes, *, activation, dropout, convolutional_head):
         convolutional_head=convolutional_head,
         bias=1.0,
         std=0.01,
-        head=layers.normal(0.01),
+        head=layers.gaussian(0.01),
     )
 
 
-def torchvision(x, num_classes, *, activation, dropout, convolutional_head):
+def build_torchvision_logits(x, num_classes, *, activation, dropout, convolutional_head):
     """torchvision's: the dropout sits before the hidden layers. He's and Glorot's kernels to start from."""
     conv = partial(layers.conv, bias=0.0)
-    x = unit(conv(x, 64, 11, 4, padding=2, name="features.0"), activation, name="features.1", cut="conv1")
-    x = layers.mark(layers.max_pool(x, name="features.2"), "stem")
-    x = unit(conv(x, 192, 5, name="features.3"), activation, name="features.4", cut="conv2")
-    x = layers.mark(layers.max_pool(x, name="features.5"), "stage1")
-    x = unit(conv(x, 384, 3, name="features.6"), activation, name="features.7", cut="conv3")
-    x = unit(conv(x, 256, 3, name="features.8"), activation, name="features.9", cut="conv4")
-    x = unit(conv(x, 256, 3, name="features.10"), activation, name="features.11", cut="conv5")
-    x = layers.mark(layers.max_pool(x, name="features.12"), "stage2")
-    x = layers.Dropout(dropout, name="classifier.0")(flat(x, 6, convolutional_head=convolutional_head))
-    x = unit(hidden(x, 6, name="classifier.1"), activation, name="classifier.2", cut="fc6")
+    x = activate(conv(x, 64, 11, 4, padding=2, name="features.0"), activation, name="features.1", cut="conv1")
+    x = layers.cut_point(layers.max_pool(x, name="features.2"), "stem")
+    x = activate(conv(x, 192, 5, name="features.3"), activation, name="features.4", cut="conv2")
+    x = layers.cut_point(layers.max_pool(x, name="features.5"), "stage1")
+    x = activate(conv(x, 384, 3, name="features.6"), activation, name="features.7", cut="conv3")
+    x = activate(conv(x, 256, 3, name="features.8"), activation, name="features.9", cut="conv4")
+    x = activate(conv(x, 256, 3, name="features.10"), activation, name="features.11", cut="conv5")
+    x = layers.cut_point(layers.max_pool(x, name="features.12"), "stage2")
+    x = layers.Dropout(dropout, name="classifier.0")(flatten_map(x, 6, convolutional_head=convolutional_head))
+    x = activate(hidden_layer(x, 6, name="classifier.1"), activation, name="classifier.2", cut="fc6")
     x = layers.Dropout(dropout, name="classifier.3")(x)
-    x = unit(hidden(x, 1, name="classifier.4"), activation, name="classifier.5", cut="fc7")
-    return layers.head(pooled(x), num_classes, name="classifier.6")
+    x = activate(hidden_layer(x, 1, name="classifier.4"), activation, name="classifier.5", cut="fc7")
+    return layers.head(feature_vector(x), num_classes, name="classifier.6")
 
 
 KNOBS = {"activation": ("relu", "tanh"), "dropout": 0.5, "convolutional_head": (False, True)}
-_row = partial(Variant, features=4096, minimum=63, fixed=True, knobs=KNOBS)
+# the hidden dense layers need one size of pictures; as convolutions they need at least the native size
+SIZE_RULES = {"fixed_with": ("convolutional_head", False), "minimum_with": {"convolutional_head": 224}}
+_variant = partial(Variant, features=4096, minimum=63, knobs=KNOBS, **SIZE_RULES)
 VARIANTS = {
-    "alexnet": _row(torchvision, "classifier.6", 61_100_840, 714_188_480),
-    "alexnet_paper": _row(paper, "classifier.fc8", 60_965_224, 724_406_816, pixels=PIXELS),
+    "alexnet": _variant(build_torchvision_logits, "classifier.6", 61_100_840, 714_188_480),
+    "alexnet_paper": _variant(build_paper_logits, "classifier.fc8", 60_965_224, 724_406_816, pixels=PIXELS),
 }

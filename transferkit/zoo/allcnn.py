@@ -18,7 +18,7 @@ from transferkit.zoo.resnet_cifar import PIXELS
 from transferkit.zoo.variant import Variant
 
 
-def unit(x, filters, kernel, stride=1, padding=None, *, act, numbers):
+def conv_unit(x, filters, kernel, stride=1, padding=None, *, act, numbers):
     """A convolution and its activation, the next of `numbers`."""
     number, init = next(numbers), "glorot_uniform"
     name = f"features.conv{number}"
@@ -26,16 +26,16 @@ def unit(x, filters, kernel, stride=1, padding=None, *, act, numbers):
     return layers.activation(x, act, name=f"features.relu{number}")
 
 
-def network(x, num_classes, *, kernels, activation, dropout, input_dropout):
+def build_logits(x, num_classes, *, kernels, activation, dropout, input_dropout):
     """An All-CNN whose two first blocks have convolutions of `kernels`."""
-    convolve = partial(unit, act=activation, numbers=count(1))
+    convolve = partial(conv_unit, act=activation, numbers=count(1))
     x = layers.Dropout(input_dropout, name="features.drop0")(x)
     for stage, filters in enumerate((96, 192), start=1):
         for kernel in kernels:
             x = convolve(x, filters, kernel)
-        x = layers.mark(convolve(x, filters, 3, stride=2), f"stage{stage}")
+        x = layers.cut_point(convolve(x, filters, 3, stride=2), f"stage{stage}")
         x = layers.Dropout(dropout, name=f"features.drop{stage}")(x)
-    x = layers.mark(convolve(convolve(x, 192, 3, padding=0), 192, 1), "stage3")
+    x = layers.cut_point(convolve(convolve(x, 192, 3, padding=0), 192, 1), "stage3")
     # Glorot's kernel is Keras' default
     x = layers.Conv2D(num_classes, 1, bias_initializer="ones", dtype="float32", name="classifier")(x)
     x = layers.Activation(activation, dtype="float32", name="scores")(x)
@@ -45,13 +45,13 @@ def network(x, num_classes, *, kernels, activation, dropout, input_dropout):
 KNOBS = {"activation": ("relu", "tanh"), "dropout": 0.5, "input_dropout": 0.2}
 
 
-def _row(kernels, params, multiply_adds):
-    build = partial(network, kernels=kernels)
+def _variant(kernels, params, multiply_adds):
+    build = partial(build_logits, kernels=kernels)
     return Variant(build, "classifier", params, multiply_adds, 192, PIXELS, classes=10, minimum=9, knobs=KNOBS)
 
 
 VARIANTS = {
-    "allcnn_a": _row((5,), 1_254_250, 181_145_088),
-    "allcnn_b": _row((5, 1), 1_300_618, 200_019_456),
-    "allcnn_c": _row((3, 3), 1_369_738, 270_798_336),
+    "allcnn_a": _variant((5,), 1_254_250, 181_145_088),
+    "allcnn_b": _variant((5, 1), 1_300_618, 200_019_456),
+    "allcnn_c": _variant((3, 3), 1_369_738, 270_798_336),
 }

@@ -24,7 +24,7 @@ STAGES = (
 )
 
 
-def scaled(width: float, depth: float) -> list[tuple]:
+def scale_stages(width: float, depth: float) -> list[tuple]:
     """The stages of a larger network: compound scaling, section 3.3.
 
     Channels are rounded to the nearest multiple of 8 that is at most a tenth below. Lite does not deepen the first and
@@ -46,10 +46,10 @@ def conv(x, filters, kernel, stride=1, *, name):
 
 
 def norm(x, *, name):
-    return layers.norm(x, epsilon=1e-3, name=name)
+    return layers.batch_norm(x, epsilon=1e-3, name=name)
 
 
-def block(x, kernel, stride, expansion, channels, *, name):
+def inverted_residual(x, kernel, stride, expansion, channels, *, name):
     """Inverted residual: widen, filter each channel, narrow without activation (Sandler et al. 2018, figure 4)."""
     y, width = x, x.shape[-1] * expansion
     if expansion > 1:
@@ -70,33 +70,33 @@ def block(x, kernel, stride, expansion, channels, *, name):
     return y
 
 
-def network(x, num_classes, *, width, depth):
+def build_logits(x, num_classes, *, width, depth):
     x = relu(norm(conv(x, 32, 3, 2, name="conv_stem"), name="bn0"), ceiling=6, name="relu0")
-    x, index = layers.mark(x, "stem"), 0
-    for stage, (blocks, kernel, stride, expansion, channels) in enumerate(scaled(width, depth), start=1):
+    x, index = layers.cut_point(x, "stem"), 0
+    for stage, (blocks, kernel, stride, expansion, channels) in enumerate(scale_stages(width, depth), start=1):
         for i in range(blocks):
-            x = block(x, kernel, stride if i == 0 else 1, expansion, channels, name=f"blocks.{index}")
+            x = inverted_residual(x, kernel, stride if i == 0 else 1, expansion, channels, name=f"blocks.{index}")
             index += 1
-        x = layers.mark(x, f"stage{stage}")
+        x = layers.cut_point(x, f"stage{stage}")
     x = relu(norm(conv(x, 1280, 1, name="conv_head"), name="bn1"), ceiling=6, name="relu1")
     return layers.head(layers.pooled(x), num_classes, name="fc")
 
 
-def _row(width, depth, size, params, multiply_adds):
+def _variant(width, depth, size, params, multiply_adds):
     """The shorter side is resized to 32 pixels more than the centre crop, as when the weights were published:
     `CROP_PADDING` of tensorflow/tpu's models/official/efficientnet/preprocessing.py. (Later it became a seventh of
     the crop, which for Lite0 alone is the same.)
     """
     pixels = Pixels((127.0,) * 3, (128.0,) * 3, crop=size, resize=size + 32, interpolation="bicubic")
-    build = partial(network, width=width, depth=depth)
+    build = partial(build_logits, width=width, depth=depth)
     return Variant(build, "fc", params, multiply_adds, 1280, pixels, ("stage5", "stage6", "stage7"))
 
 
 # width, depth and size are those of tensorflow/tpu's models/official/efficientnet/lite/efficientnet_lite_builder.py
 VARIANTS = {
-    "efficientnet_lite0": _row(1.0, 1.0, 224, 4_652_008, 385_187_552),
-    "efficientnet_lite1": _row(1.0, 1.1, 240, 5_416_680, 600_185_232),
-    "efficientnet_lite2": _row(1.1, 1.2, 260, 6_092_072, 859_736_272),
-    "efficientnet_lite3": _row(1.2, 1.4, 280, 8_197_096, 1_383_321_872),
-    "efficientnet_lite4": _row(1.4, 1.8, 300, 13_006_568, 2_553_034_336),
+    "efficientnet_lite0": _variant(1.0, 1.0, 224, 4_652_008, 385_187_552),
+    "efficientnet_lite1": _variant(1.0, 1.1, 240, 5_416_680, 600_185_232),
+    "efficientnet_lite2": _variant(1.1, 1.2, 260, 6_092_072, 859_736_272),
+    "efficientnet_lite3": _variant(1.2, 1.4, 280, 8_197_096, 1_383_321_872),
+    "efficientnet_lite4": _variant(1.4, 1.8, 300, 13_006_568, 2_553_034_336),
 }

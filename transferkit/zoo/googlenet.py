@@ -7,8 +7,8 @@ response normalisation, pools that round their size up, Xavier's kernels and bia
 torchvision's names.
 
 Knobs: `inception` is figure 2b or, naive, 2a; `activation`; `dropout`, before the classifier; `aux` is the form for
-training, of three outputs that count by `LOSS_WEIGHTS` (section 5): `keras.Model(model.input, model.output["logits"])`
-is the network for use. Its heads have hidden dense layers, so it takes pictures of one size.
+training, with three outputs, as in section 5: `keras.Model(model.input, model.output["logits"])` is the network for
+inference. Its auxiliary heads have hidden dense layers, so it takes pictures of one size.
 """
 
 from functools import partial
@@ -30,24 +30,24 @@ STAGES = (
     },
     {"5a": (256, 160, 320, 32, 128, 128), "5b": (384, 192, 384, 48, 128, 128)},
 )
-HEADS = {"4a": "aux1", "4d": "aux2"}  # the module an auxiliary head looks at
-LOSS_WEIGHTS = {"logits": 1.0, "aux2": 0.3, "aux1": 0.3}
+HEADS = {"4a": "aux1", "4d": "aux2"}  # the auxiliary head that takes the output of a module
+HEAD_WEIGHTS = {"aux2": 0.3, "aux1": 0.3}  # in the loss
 
 
-def normed(x, filters, kernel, stride=1, *, act, name):
+def conv_with_norm(x, filters, kernel, stride=1, *, act, name):
     """A convolution and its batch norm."""
     x = layers.conv(x, filters, kernel, stride, name=f"{name}.conv")
-    x = layers.norm(x, epsilon=1e-3, name=f"{name}.bn")
+    x = layers.batch_norm(x, epsilon=1e-3, name=f"{name}.bn")
     return layers.activation(x, act, name=f"{name}.relu")
 
 
-def biased(x, filters, kernel, stride=1, *, act, name):
+def conv_with_bias(x, filters, kernel, stride=1, *, act, name):
     """A convolution with a bias. Caffe's "xavier" looks at the inputs alone: a variance of 1 / fan-in, uniform."""
     x = layers.conv(x, filters, kernel, stride, bias=0.2, init="lecun_uniform", name=f"{name}.conv")
     return layers.activation(x, act, name=f"{name}.relu")
 
 
-def reduced(x, widths, *, unit, large, name):
+def reduced_inception(x, widths, *, unit, large, name):
     """Figure 2b: 1x1 convolutions narrow what the large ones see, and what was pooled."""
     one, three_reduced, three, five_reduced, five, pooled = widths
     branches = [
@@ -59,7 +59,7 @@ def reduced(x, widths, *, unit, large, name):
     return layers.Concatenate(name=f"{name}.concat")(branches)
 
 
-def naive(x, widths, *, unit, large, name):
+def naive_inception(x, widths, *, unit, large, name):
     """Figure 2a: everything sees all maps, and all of them are passed on, pooled."""
     one, _, three, _, five, _ = widths
     branches = [
@@ -71,22 +71,22 @@ def naive(x, widths, *, unit, large, name):
     return layers.Concatenate(name=f"{name}.concat")(branches)
 
 
-INCEPTIONS = {"reduced": reduced, "naive": naive}
+INCEPTIONS = {"reduced": reduced_inception, "naive": naive_inception}
 
 
-def adaptive(x, *, name):
+def adaptive_average_pool(x, *, name):
     """Averages of 4x4 places, whatever the size; of 14 pixels, windows of 4 that start at 0, 3, 7 and 10."""
     return layers.adaptive_average(x, 4, name=name)
 
 
-def averaged(x, *, name):
+def average_pool(x, *, name):
     """Averages of 5x5 windows every 3 pixels (section 5): 4x4 places of 14 pixels."""
     if min(x.shape[1:3]) < 5:
         raise UnknownName("The auxiliary heads of googlenet_paper need pictures of at least 79 pixels.")
     return layers.AveragePooling2D(5, 3, name=name)(x)
 
 
-def auxiliary(x, num_classes, *, unit, pool, act, name):
+def auxiliary_head(x, num_classes, *, unit, pool, act, name):
     """A classifier halfway (section 5): pool, 128 maps, 1024 units of which 70% are dropped; it starts as Caffe's."""
     x = unit(pool(x, name=f"{name}.pool"), 128, 1, name=f"{name}.conv")
     x = layers.Flatten(name=f"{name}.flatten")(x)
@@ -95,57 +95,73 @@ def auxiliary(x, num_classes, *, unit, pool, act, name):
     return layers.head(x, num_classes, name=f"{name}.fc2")
 
 
-def halved(x, *, name):
+def halving_max_pool(x, *, name):
     """2x2 windows; "same" is rounding up."""
     return layers.MaxPooling2D(2, 2, "same", name=name)(x)
 
 
-def overlapping(x, *, name):
+def overlapping_max_pool(x, *, name):
     """3x3 windows every 2 pixels."""
     return layers.max_pool(x, ceil=True, name=name)
 
 
-def unchanged(x):
+def identity(x):
     return x
 
 
-def network(x, num_classes, *, unit, large, respond, last_pool, aux_pool, activation, inception, dropout, aux):
+def build_logits(
+    x, num_classes, *, unit, large, response_norm, last_pool, aux_pool, activation, inception, dropout, aux
+):
     """Table 1. Logits, or {"logits", "aux2", "aux1"} with `aux`.
 
     Args:
         unit: a convolution and what goes with it.
         large: side of the kernels in the third branch.
-        respond: the response normalisation of the stem.
+        response_norm: the response normalisation of the stem.
         last_pool: the pool before 5a.
         aux_pool: the first layer of the auxiliary heads.
     """
     unit = partial(unit, act=activation)
     module = partial(INCEPTIONS[inception], unit=unit, large=large)
-    x = respond(overlapping(unit(x, 64, 7, 2, name="conv1"), name="maxpool1"))
-    x = respond(unit(unit(x, 64, 1, name="conv2"), 192, 3, name="conv3"))
-    x = layers.mark(overlapping(x, name="maxpool2"), "stem")
-    pools, heads = (unchanged, partial(overlapping, name="maxpool3"), partial(last_pool, name="maxpool4")), {}
+    x = response_norm(overlapping_max_pool(unit(x, 64, 7, 2, name="conv1"), name="maxpool1"))
+    x = response_norm(unit(unit(x, 64, 1, name="conv2"), 192, 3, name="conv3"))
+    x = layers.cut_point(overlapping_max_pool(x, name="maxpool2"), "stem")
+    pools, heads = (identity, partial(overlapping_max_pool, name="maxpool3"), partial(last_pool, name="maxpool4")), {}
     for stage, (pool, modules) in enumerate(zip(pools, STAGES, strict=True), start=1):
         x = pool(x)
         for number, widths in modules.items():
             x = module(x, widths, name=f"inception{number}")
-            x = layers.mark(x, f"inception_{number}")
+            x = layers.cut_point(x, f"inception_{number}")
             if aux and number in HEADS:
                 name = HEADS[number]
-                heads[name] = auxiliary(x, num_classes, unit=unit, pool=aux_pool, act=activation, name=name)
-        x = layers.mark(x, f"stage{stage}")
+                heads[name] = auxiliary_head(x, num_classes, unit=unit, pool=aux_pool, act=activation, name=name)
+        x = layers.cut_point(x, f"stage{stage}")
     x = layers.Dropout(dropout, name="drop")(layers.pooled(x))
     logits = layers.head(x, num_classes, name="fc")
-    return {"logits": logits, "aux2": heads["aux2"], "aux1": heads["aux1"]} if aux else logits
+    return {"logits": logits, **{name: heads[name] for name in HEAD_WEIGHTS}} if aux else logits
 
 
 KNOBS = {"activation": ("relu", "tanh"), "inception": ("reduced", "naive"), "dropout": 0.2, "aux": (False, True)}
-TORCHVISION = partial(network, unit=normed, large=3, respond=unchanged, last_pool=halved, aux_pool=adaptive)
-respond = partial(layers.local_response_norm, alpha=1e-4 / 5, k=1.0)  # Caffe divides alpha by the window
-PAPER = partial(network, unit=biased, large=5, respond=respond, last_pool=overlapping, aux_pool=averaged)
-_row = partial(Variant, head="fc", features=1024)
+TORCHVISION = partial(
+    build_logits,
+    unit=conv_with_norm,
+    large=3,
+    response_norm=identity,
+    last_pool=halving_max_pool,
+    aux_pool=adaptive_average_pool,
+)
+response_norm = partial(layers.local_response_norm, alpha=1e-4 / 5, k=1.0)  # Caffe divides alpha by the window
+PAPER = partial(
+    build_logits,
+    unit=conv_with_bias,
+    large=5,
+    response_norm=response_norm,
+    last_pool=overlapping_max_pool,
+    aux_pool=average_pool,
+)
+_variant = partial(Variant, head="fc", features=1024, fixed_with=("aux", True), auxiliary_heads=HEAD_WEIGHTS)
 VARIANTS = {
-    "googlenet": _row(
+    "googlenet": _variant(
         TORCHVISION,
         params=6_624_904,
         multiply_adds=1_498_376_192,
@@ -153,7 +169,7 @@ VARIANTS = {
         minimum=15,
         knobs=KNOBS,
     ),
-    "googlenet_paper": _row(
+    "googlenet_paper": _variant(
         PAPER,
         params=6_998_552,
         multiply_adds=1_582_671_872,

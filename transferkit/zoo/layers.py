@@ -53,14 +53,14 @@ def dense(x, units, *, name, bias=0.0, init="glorot_uniform"):
     return layers.Dense(units, kernel_initializer=init, bias_initializer=Constant(bias), name=name)(x)
 
 
-def normal(std):
+def gaussian(std):
     """The papers' plain Gaussian initialisation."""
     from keras.initializers import RandomNormal
 
     return RandomNormal(stddev=std)
 
 
-def norm(x, *, name, epsilon=1e-5, gamma="ones"):
+def batch_norm(x, *, name, epsilon=1e-5, gamma="ones"):
     """Batch normalisation with torch's momentum (0.1 there, 0.9 here); `gamma` is what its scale starts from."""
     from keras import layers
 
@@ -113,10 +113,10 @@ def adaptive_average(x, side, *, name):
     """Averages of `side` x `side` places, whatever the size of the map."""
     from keras import layers
 
-    return layers.AdaptiveAveragePooling2D(side, name=name)(two_pixels(x, name=name))
+    return layers.AdaptiveAveragePooling2D(side, name=name)(repeat_single_pixel(x, name=name))
 
 
-def two_pixels(x, *, name):
+def repeat_single_pixel(x, *, name):
     """A map of one pixel repeated to 2x2, before the adaptive average `name`: within a compiled function, that of
     Keras 3.15 fails on one pixel."""
     from keras import layers
@@ -124,7 +124,7 @@ def two_pixels(x, *, name):
     return layers.UpSampling2D(2, name=f"{name}.repeat")(x) if tuple(x.shape[1:3]) == (1, 1) else x
 
 
-def mark(x, name):
+def cut_point(x, name):
     """A cut point: an `Identity` that plain `get_layer(name)` finds, in a saved model too."""
     from keras import layers
 

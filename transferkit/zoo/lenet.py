@@ -20,7 +20,7 @@ TABLE = "012", "123", "234", "345", "045", "015", "0123", "1234", "2345", "0345"
 TABLE += ("012345",)
 
 
-def squash(x, kind, *, number):
+def scaled_activation(x, kind, *, number):
     """The activation of layer `number`; tanh is scaled so that it maps 1 to 1 and -1 to -1 (appendix A)."""
     name = f"features.squash{number}"
     if kind != "tanh":
@@ -33,12 +33,12 @@ def conv(x, filters, *, name):
     return layers.conv(x, filters, 5, padding=0, bias=0.0, init="glorot_uniform", name=name)
 
 
-def full(x, *, name):
+def full_c3(x, *, name):
     """Every map sees all maps."""
     return conv(x, 16, name=name)
 
 
-def table(x, *, name):
+def table_c3(x, *, name):
     """A small convolution for each map, of the maps that it sees."""
     from keras import ops
 
@@ -47,38 +47,38 @@ def table(x, *, name):
     return layers.Concatenate(name=f"{name}.concat")(maps)
 
 
-def average(x, kind, *, number):
+def average_pool(x, kind, *, number):
     """2x2 means."""
     return layers.AveragePooling2D(2, name=f"features.s{number}")(x)
 
 
-def trainable(x, kind, *, number):
+def trainable_pool(x, kind, *, number):
     """2x2 means, times a coefficient and plus a bias for each map, squashed."""
     x = layers.AveragePooling2D(2, name=f"features.s{number}.average")(x)
     x = layers.DepthwiseConv2D(1, depthwise_initializer="ones", name=f"features.s{number}")(x)
-    return squash(x, kind, number=number)
+    return scaled_activation(x, kind, number=number)
 
 
-C3 = {"full": full, "table": table}
-SUBSAMPLING = {"average": average, "trainable": trainable}
+C3 = {"full": full_c3, "table": table_c3}
+SUBSAMPLING = {"average": average_pool, "trainable": trainable_pool}
 
 
-def network(x, num_classes, *, activation, c3, subsampling):
+def build_logits(x, num_classes, *, activation, c3, subsampling):
     """Figure 2."""
     subsample = SUBSAMPLING[subsampling]
-    x = layers.mark(squash(conv(x, 6, name="features.c1"), activation, number=1), "c1")
-    x = layers.mark(layers.mark(subsample(x, activation, number=2), "s2"), "stage1")
-    x = layers.mark(squash(C3[c3](x, name="features.c3"), activation, number=3), "c3")
-    x = layers.mark(layers.mark(subsample(x, activation, number=4), "s4"), "stage2")
-    x = layers.mark(squash(conv(x, 120, name="features.c5"), activation, number=5), "c5")
+    x = layers.cut_point(scaled_activation(conv(x, 6, name="features.c1"), activation, number=1), "c1")
+    x = layers.cut_point(layers.cut_point(subsample(x, activation, number=2), "s2"), "stage1")
+    x = layers.cut_point(scaled_activation(C3[c3](x, name="features.c3"), activation, number=3), "c3")
+    x = layers.cut_point(layers.cut_point(subsample(x, activation, number=4), "s4"), "stage2")
+    x = layers.cut_point(scaled_activation(conv(x, 120, name="features.c5"), activation, number=5), "c5")
     x = layers.GlobalAveragePooling2D(name="features.average")(x)
-    x = layers.mark(squash(layers.dense(x, 84, name="classifier.f6"), activation, number=6), "f6")
-    return layers.head(layers.mark(x, "pooled"), num_classes, name="classifier.output")
+    x = layers.cut_point(scaled_activation(layers.dense(x, 84, name="classifier.f6"), activation, number=6), "f6")
+    return layers.head(layers.cut_point(x, "pooled"), num_classes, name="classifier.output")
 
 
 VARIANTS = {
     "lenet5": Variant(
-        network,
+        build_logits,
         "classifier.output",
         61_706,
         416_520,

@@ -14,15 +14,15 @@ from functools import partial
 
 from transferkit.pixels import CONVENTIONS
 from transferkit.zoo import layers
-from transferkit.zoo.layers import conv, norm
+from transferkit.zoo.layers import batch_norm, conv
 from transferkit.zoo.variant import Variant
 
 
 def basic(x, width, *, stride, dilations, act, name, gamma="ones"):
     """Two 3x3 convolutions (section 3.3, figure 2)."""
     x = conv(x, width, 3, stride, dilation=dilations[0], name=f"{name}.conv1")
-    x = layers.activation(norm(x, name=f"{name}.bn1"), act, name=f"{name}.relu1")
-    return norm(conv(x, width, 3, dilation=dilations[1], name=f"{name}.conv2"), gamma=gamma, name=f"{name}.bn2")
+    x = layers.activation(batch_norm(x, name=f"{name}.bn1"), act, name=f"{name}.relu1")
+    return batch_norm(conv(x, width, 3, dilation=dilations[1], name=f"{name}.conv2"), gamma=gamma, name=f"{name}.bn2")
 
 
 def bottleneck(x, width, *, stride, dilations, act, name, gamma="ones"):
@@ -36,14 +36,14 @@ def bottleneck_paper(x, width, *, stride, dilations, act, name, gamma="ones"):
 
 
 def _bottleneck(x, width, *, strides, dilation, act, gamma, name):
-    x = norm(conv(x, width, 1, strides[0], name=f"{name}.conv1"), name=f"{name}.bn1")
+    x = batch_norm(conv(x, width, 1, strides[0], name=f"{name}.conv1"), name=f"{name}.bn1")
     x = layers.activation(x, act, name=f"{name}.relu1")
-    x = norm(conv(x, width, 3, strides[1], dilation=dilation, name=f"{name}.conv2"), name=f"{name}.bn2")
+    x = batch_norm(conv(x, width, 3, strides[1], dilation=dilation, name=f"{name}.conv2"), name=f"{name}.bn2")
     x = layers.activation(x, act, name=f"{name}.relu2")
-    return norm(conv(x, 4 * width, 1, name=f"{name}.conv3"), gamma=gamma, name=f"{name}.bn3")
+    return batch_norm(conv(x, 4 * width, 1, name=f"{name}.conv3"), gamma=gamma, name=f"{name}.bn3")
 
 
-def padded(x, channels, stride, *, name):
+def pad_shortcut(x, channels, stride, *, name):
     """Shortcut A: every second pixel, and maps of zeros on both sides of the old ones; no parameters."""
     from keras import ops
 
@@ -53,21 +53,21 @@ def padded(x, channels, stride, *, name):
     return ops.pad(x, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2))) if missing else x
 
 
-def projected(x, channels, stride, *, name):
+def project_shortcut(x, channels, stride, *, name):
     """Shortcut C: a 1x1 convolution."""
-    return norm(conv(x, channels, 1, stride, name=f"{name}.downsample.0"), name=f"{name}.downsample.1")
+    return batch_norm(conv(x, channels, 1, stride, name=f"{name}.downsample.0"), name=f"{name}.downsample.1")
 
 
-def projected_where_needed(x, channels, stride, *, name):
+def project_shortcut_if_needed(x, channels, stride, *, name):
     """Shortcut B: the identity, or a 1x1 convolution where the shape changes."""
     same = stride == 1 and x.shape[-1] == channels
-    return x if same else projected(x, channels, stride, name=name)
+    return x if same else project_shortcut(x, channels, stride, name=name)
 
 
-SHORTCUTS = {"a": padded, "b": projected_where_needed, "c": projected}
+SHORTCUTS = {"a": pad_shortcut, "b": project_shortcut_if_needed, "c": project_shortcut}
 
 
-def unit(x, width, *, block, shortcut, stride, dilations, act, name):
+def residual_unit(x, width, *, block, shortcut, stride, dilations, act, name):
     """A block and its shortcut; with `shortcut` None the block alone (section 3.3, "Plain Network")."""
     y = block(x, width, stride=stride, dilations=dilations, act=act, name=name)
     if shortcut:
@@ -75,7 +75,7 @@ def unit(x, width, *, block, shortcut, stride, dilations, act, name):
     return layers.activation(y, act, name=f"{name}.relu")
 
 
-def stages(x, widths, depths, *, block, shortcut, act, reached=1, output_stride=32):
+def build_stages(x, widths, depths, *, block, shortcut, act, reached=1, output_stride=32):
     """All stages; each but the first halves the sides, until the `output_stride` is reached."""
     dilation = 1
     for stage, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
@@ -87,12 +87,14 @@ def stages(x, widths, depths, *, block, shortcut, act, reached=1, output_stride=
                 dilations = dilation, 2 * dilation
                 dilation *= 2
             name = f"layer{stage}.{i}"
-            x = unit(x, width, block=block, shortcut=shortcut, stride=stride, dilations=dilations, act=act, name=name)
-        x = layers.mark(x, f"stage{stage}")
+            x = residual_unit(
+                x, width, block=block, shortcut=shortcut, stride=stride, dilations=dilations, act=act, name=name
+            )
+        x = layers.cut_point(x, f"stage{stage}")
     return x
 
 
-def network(
+def build_logits(
     x,
     num_classes,
     *,
@@ -106,14 +108,14 @@ def network(
 ):
     """Table 1 of the paper. `depths` is the number of blocks of each stage."""
     kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
-    x = norm(conv(x, 64, kernel, stride, name="conv1"), name="bn1")
+    x = batch_norm(conv(x, 64, kernel, stride, name="conv1"), name="bn1")
     x = layers.activation(x, activation, name="relu")
     if stem == "imagenet":
         x = layers.ZeroPadding2D(1, name="maxpool.pad")(x)  # zeros: after a ReLU they never win the maximum
         x = layers.MaxPooling2D(3, 2, name="maxpool")(x)
-    x = layers.mark(x, "stem")
+    x = layers.cut_point(x, "stem")
     reached = 4 if stem == "imagenet" else 1
-    x = stages(
+    x = build_stages(
         x,
         (64, 128, 256, 512),
         depths,
@@ -130,22 +132,22 @@ KNOBS = {"activation": ("relu", "tanh"), "stem": ("imagenet", "small"), "output_
 RESIDUAL = KNOBS | {"shortcut": ("b", "a", "c"), "zero_init": (False, True)}
 
 
-def _row(block, depths, params, multiply_adds, knobs=RESIDUAL, pixels=CONVENTIONS["torch"]):
+def _variant(block, depths, params, multiply_adds, knobs=RESIDUAL, pixels=CONVENTIONS["torch"]):
     features = 512 if block is basic else 2048
-    build = partial(network, block=block, depths=depths)
+    build = partial(build_logits, block=block, depths=depths)
     return Variant(build, "fc", params, multiply_adds, features, pixels, ("stage2", "stage3"), knobs=knobs)
 
 
-_paper = partial(_row, bottleneck_paper, pixels=CONVENTIONS["caffe"])
+_paper_variant = partial(_variant, bottleneck_paper, pixels=CONVENTIONS["caffe"])
 VARIANTS = {
-    "resnet18": _row(basic, (2, 2, 2, 2), 11_689_512, 1_814_073_344),
-    "resnet34": _row(basic, (3, 4, 6, 3), 21_797_672, 3_663_761_408),
-    "resnet50": _row(bottleneck, (3, 4, 6, 3), 25_557_032, 4_089_184_256),
-    "resnet101": _row(bottleneck, (3, 4, 23, 3), 44_549_160, 7_801_405_440),
-    "resnet152": _row(bottleneck, (3, 8, 36, 3), 60_192_808, 11_513_626_624),
-    "resnet50_paper": _paper((3, 4, 6, 3), 25_557_032, 3_857_973_248),
-    "resnet101_paper": _paper((3, 4, 23, 3), 44_549_160, 7_570_194_432),
-    "resnet152_paper": _paper((3, 8, 36, 3), 60_192_808, 11_282_415_616),
-    "plain18": _row(basic, (2, 2, 2, 2), 11_515_688, 1_794_805_760, KNOBS),
-    "plain34": _row(basic, (3, 4, 6, 3), 21_623_848, 3_644_493_824, KNOBS),
+    "resnet18": _variant(basic, (2, 2, 2, 2), 11_689_512, 1_814_073_344),
+    "resnet34": _variant(basic, (3, 4, 6, 3), 21_797_672, 3_663_761_408),
+    "resnet50": _variant(bottleneck, (3, 4, 6, 3), 25_557_032, 4_089_184_256),
+    "resnet101": _variant(bottleneck, (3, 4, 23, 3), 44_549_160, 7_801_405_440),
+    "resnet152": _variant(bottleneck, (3, 8, 36, 3), 60_192_808, 11_513_626_624),
+    "resnet50_paper": _paper_variant((3, 4, 6, 3), 25_557_032, 3_857_973_248),
+    "resnet101_paper": _paper_variant((3, 4, 23, 3), 44_549_160, 7_570_194_432),
+    "resnet152_paper": _paper_variant((3, 8, 36, 3), 60_192_808, 11_282_415_616),
+    "plain18": _variant(basic, (2, 2, 2, 2), 11_515_688, 1_794_805_760, KNOBS),
+    "plain34": _variant(basic, (3, 4, 6, 3), 21_623_848, 3_644_493_824, KNOBS),
 }

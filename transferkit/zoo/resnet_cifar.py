@@ -8,17 +8,17 @@ from functools import partial
 
 from transferkit.pixels import Pixels
 from transferkit.zoo import layers
-from transferkit.zoo.resnet import basic, stages
+from transferkit.zoo.resnet import basic, build_stages
 from transferkit.zoo.variant import Variant
 
 PIXELS = Pixels((125.3, 123.0, 113.9), (63.0, 62.1, 66.7), 32, 32)  # of CIFAR-10's training pictures
 
 
-def network(x, num_classes, *, depth, activation="relu", shortcut=None):
-    x = layers.norm(layers.conv(x, 16, 3, name="conv1"), name="bn1")
-    x = layers.mark(layers.activation(x, activation, name="relu"), "stem")
+def build_logits(x, num_classes, *, depth, activation="relu", shortcut=None):
+    x = layers.batch_norm(layers.conv(x, 16, 3, name="conv1"), name="bn1")
+    x = layers.cut_point(layers.activation(x, activation, name="relu"), "stem")
     blocks = (depth - 2) // 6
-    x = stages(x, (16, 32, 64), (blocks,) * 3, block=basic, shortcut=shortcut, act=activation)
+    x = build_stages(x, (16, 32, 64), (blocks,) * 3, block=basic, shortcut=shortcut, act=activation)
     return layers.head(layers.pooled(x), num_classes, name="fc")
 
 
@@ -33,9 +33,9 @@ COUNTS = {  # parameters and multiply-adds of either kind
 }
 
 
-def _row(depth, knobs):
-    return Variant(partial(network, depth=depth), "fc", *COUNTS[depth], 64, PIXELS, classes=10, knobs=knobs)
+def _variant(depth, knobs):
+    return Variant(partial(build_logits, depth=depth), "fc", *COUNTS[depth], 64, PIXELS, classes=10, knobs=knobs)
 
 
-VARIANTS = {f"resnet{depth}_cifar": _row(depth, RESIDUAL) for depth in COUNTS}
-VARIANTS |= {f"plain{depth}_cifar": _row(depth, KNOBS) for depth in (20, 32, 44, 56)}
+VARIANTS = {f"resnet{depth}_cifar": _variant(depth, RESIDUAL) for depth in COUNTS}
+VARIANTS |= {f"plain{depth}_cifar": _variant(depth, KNOBS) for depth in (20, 32, 44, 56)}

@@ -11,22 +11,28 @@ class Variant:
     """One network of the papers.
 
     Attributes:
-        network: logits = network(normalised pictures, num_classes, **knobs); Keras tensors in and out.
+        build_logits: logits = build_logits(normalised pictures, num_classes, **knobs), Keras tensors in and out; with
+            auxiliary heads a dict of logits, {"logits": ..., "aux1": ...}.
         head: name of the last layer with weights, as the public checkpoints call it.
-        params: trainable parameters with the paper's classes.
+        params: trainable parameters with the paper's number of classes.
         multiply_adds: of convolutions and dense layers at the native size, batch 1.
         features: width of `pooled`.
-        head_layers: cut points before `pooled` whose averages a new head, fitted to few pictures, sees beside it.
-        pixels: what the paper fed it; a public weight set has its own.
+        head_layers: cut points before `pooled`; a head that is fitted to few pictures takes their averages too.
+        pixels: pixel convention of the paper; a public weight set has its own.
         classes: the paper's number of classes.
-        minimum: least side of a picture in pixels.
-        fixed: whether hidden dense layers tie the network to one size, to be named when it is built.
-        grows_from: a smaller network that this one may start from; `grown` is {layer: the smaller one's layer}.
-        knobs: what the papers vary, as {name: values}, the default first; a lone number is the default of a share.
+        minimum: minimum size of a picture in pixels.
+        minimum_with: minimum size with a knob switched on, where it is larger: {"convolutional_head": 224}.
+        fixed_with: the knob and its value with which hidden dense layers tie the network to one size of pictures, which
+            has to be given when it is built: ("convolutional_head", False); None where the size is always free.
+        auxiliary_heads: heads for training alone, as {name: weight in the loss}. The names of their layers begin with
+            `name.`.
+        grows_from: a smaller network whose weights may initialise this one.
+        grown: the layers that take them, as {layer: layer of the smaller network}.
+        knobs: what the papers vary, as {name: values}, the default first; a lone number is the default of a fraction.
             The counts above are those of the defaults.
     """
 
-    network: Callable
+    build_logits: Callable
     head: str
     params: int
     multiply_adds: int
@@ -35,12 +41,27 @@ class Variant:
     head_layers: tuple[str, ...] = ()
     classes: int = 1000
     minimum: int = 1
-    fixed: bool = False
+    minimum_with: Mapping[str, int] = field(default_factory=dict)
+    fixed_with: tuple[str, object] | None = None
+    auxiliary_heads: Mapping[str, float] = field(default_factory=dict)
     grows_from: str = ""
     grown: Mapping[str, str] = field(default_factory=dict)
     knobs: Mapping[str, tuple | float] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
-        """Native side in pixels."""
+        """Native size in pixels."""
         return self.pixels.crop
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Weights in the loss of the outputs of a model with auxiliary heads: {"logits": 1.0, "aux1": 0.3}."""
+        return {"logits": 1.0, **self.auxiliary_heads}
+
+    def minimum_size(self, knobs: Mapping) -> int:
+        """Minimum size of a picture in pixels, with these knobs."""
+        return max([self.minimum, *(size for knob, size in self.minimum_with.items() if knobs[knob])])
+
+    def has_fixed_size(self, knobs: Mapping) -> bool:
+        """Whether the network takes pictures of one size only, with these knobs."""
+        return self.fixed_with is not None and knobs[self.fixed_with[0]] == self.fixed_with[1]

@@ -1,11 +1,11 @@
 """VGG: Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2014), table 1.
 
 The layers bear torchvision's names, those of `vgg11_lrn` (A-LRN) and `vgg16c` (C) the ones they would have there. In
-`_bn`, batch norm follows each convolution, which keeps its bias.
+`_bn_variant`, batch norm follows each convolution, which keeps its bias.
 
 Kernels start as Glorot's, net A's too, which section 3.1 found to make pre-training unnecessary: from the variance of
 0.01 that is printed for A, the features come out some 400,000 times as large as the pixels go in, and nothing is
-learned. Those of `_bn` start as torchvision's, He's and, in the dense layers, Gaussian.
+learned. Those of `_bn_variant` start as torchvision's, He's and, in the dense layers, Gaussian.
 
 Deeper nets may also start as section 3.1 had them: from the first four convolutions of a trained net A and its three
 dense layers, the layers between being fresh. Table 1 allows one reading: each goes to the place with its own width.
@@ -18,7 +18,7 @@ from itertools import count
 
 from transferkit.pixels import CONVENTIONS
 from transferkit.zoo import layers
-from transferkit.zoo.alexnet import KNOBS, PIXELS, classifier, unit
+from transferkit.zoo.alexnet import KNOBS, PIXELS, SIZE_RULES, activate, classifier
 from transferkit.zoo.variant import Variant
 
 # sides of the kernels, a group a block
@@ -30,18 +30,18 @@ E = (3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3)
 NAMES = [f"classifier.{index}" for index in range(7)]
 
 
-def plain(x, filters, kernel, indices):
+def plain_conv(x, filters, kernel, indices):
     """A convolution."""
     return layers.conv(x, filters, kernel, bias=0.0, init="glorot_uniform", name=f"features.{next(indices)}")
 
 
-def normed(x, filters, kernel, indices):
+def conv_with_norm(x, filters, kernel, indices):
     """A convolution and its batch norm."""
     x = layers.conv(x, filters, kernel, bias=0.0, name=f"features.{next(indices)}")
-    return layers.norm(x, name=f"features.{next(indices)}")
+    return layers.batch_norm(x, name=f"features.{next(indices)}")
 
 
-def network(x, num_classes, *, blocks, convolve, activation, dropout, convolutional_head, respond=False, std=None):
+def build_logits(x, num_classes, *, blocks, convolve, activation, dropout, convolutional_head, respond=False, std=None):
     """A column of table 1.
 
     Args:
@@ -54,12 +54,12 @@ def network(x, num_classes, *, blocks, convolve, activation, dropout, convolutio
     for block, (filters, kernels) in enumerate(zip((64, 128, 256, 512, 512), blocks, strict=True), start=1):
         for number, kernel in enumerate(kernels, start=1):
             x = convolve(x, filters, kernel, indices)
-            x = unit(x, activation, name=f"features.{next(indices)}", cut=f"conv{block}_{number}")
+            x = activate(x, activation, name=f"features.{next(indices)}", cut=f"conv{block}_{number}")
             if respond and block == 1:
                 x = layers.local_response_norm(x)
                 next(indices)
         x = layers.MaxPooling2D(2, 2, name=f"features.{next(indices)}")(x)
-        x = layers.mark(x, f"stage{block}")
+        x = layers.cut_point(x, f"stage{block}")
     return classifier(
         x,
         num_classes,
@@ -72,7 +72,7 @@ def network(x, num_classes, *, blocks, convolve, activation, dropout, convolutio
     )
 
 
-def places(blocks):
+def convolution_names(blocks):
     """`{(block, number): name}` of the convolutions of a column without norms, each followed by its ReLU."""
     before, named = 0, {}
     for block, kernels in enumerate(blocks, start=1):
@@ -81,29 +81,29 @@ def places(blocks):
     return named
 
 
-def grown(blocks):
+def layers_from_a(blocks):
     """The layers of a column that may start from A's, `{ours: A's}` (section 3.1)."""
-    ours, first = places(blocks), places(A)
+    ours, first = convolution_names(blocks), convolution_names(A)
     return {ours[place]: first[place] for place in list(first)[:4]} | {name: name for name in NAMES[::3]}
 
 
-def _row(blocks, params, multiply_adds, pixels=CONVENTIONS["torch"], convolve=plain, std=None, respond=False):
-    build = partial(network, blocks=blocks, convolve=convolve, respond=respond, std=std)
-    row = partial(Variant, build, NAMES[-1], params, multiply_adds, 4096, pixels, minimum=32, fixed=True, knobs=KNOBS)
-    deeper = convolve is plain and blocks is not A
-    return row(grows_from="vgg11", grown=grown(blocks)) if deeper else row()
+def _variant(blocks, params, multiply_adds, pixels=CONVENTIONS["torch"], convolve=plain_conv, std=None, respond=False):
+    build = partial(build_logits, blocks=blocks, convolve=convolve, respond=respond, std=std)
+    row = partial(Variant, build, NAMES[-1], params, multiply_adds, 4096, pixels, minimum=32, knobs=KNOBS, **SIZE_RULES)
+    deeper = convolve is plain_conv and blocks is not A
+    return row(grows_from="vgg11", grown=layers_from_a(blocks)) if deeper else row()
 
 
-_bn = partial(_row, convolve=normed, std=0.01)
+_bn_variant = partial(_variant, convolve=conv_with_norm, std=0.01)
 VARIANTS = {
-    "vgg11": _row(A, 132_863_336, 7_609_090_048),
-    "vgg13": _row(B, 133_047_848, 11_308_466_176),
-    "vgg16": _row(D, 138_357_544, 15_470_264_320),
-    "vgg19": _row(E, 143_667_240, 19_632_062_464),
-    "vgg11_bn": _bn(A, 132_868_840, 7_609_090_048),
-    "vgg13_bn": _bn(B, 133_053_736, 11_308_466_176),
-    "vgg16_bn": _bn(D, 138_365_992, 15_470_264_320),
-    "vgg19_bn": _bn(E, 143_678_248, 19_632_062_464),
-    "vgg11_lrn": _row(A, 132_863_336, 7_609_090_048, PIXELS, respond=True),
-    "vgg16c": _row(C, 133_638_952, 11_770_888_192, PIXELS),
+    "vgg11": _variant(A, 132_863_336, 7_609_090_048),
+    "vgg13": _variant(B, 133_047_848, 11_308_466_176),
+    "vgg16": _variant(D, 138_357_544, 15_470_264_320),
+    "vgg19": _variant(E, 143_667_240, 19_632_062_464),
+    "vgg11_bn": _bn_variant(A, 132_868_840, 7_609_090_048),
+    "vgg13_bn": _bn_variant(B, 133_053_736, 11_308_466_176),
+    "vgg16_bn": _bn_variant(D, 138_365_992, 15_470_264_320),
+    "vgg19_bn": _bn_variant(E, 143_678_248, 19_632_062_464),
+    "vgg11_lrn": _variant(A, 132_863_336, 7_609_090_048, PIXELS, respond=True),
+    "vgg16c": _variant(C, 133_638_952, 11_770_888_192, PIXELS),
 }

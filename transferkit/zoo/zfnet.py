@@ -9,23 +9,27 @@ Knobs: `widths=b` is the wider net of table 2, 512-1024-512 maps in the last thr
 """
 
 from transferkit.zoo import layers
-from transferkit.zoo.alexnet import KNOBS, NAMES, PIXELS, classifier, unit, whole
+from transferkit.zoo.alexnet import KNOBS, NAMES, PIXELS, SIZE_RULES, activate, classifier, gaussian_conv
 from transferkit.zoo.variant import Variant
 
 WIDTHS = {"a": (384, 384, 256), "b": (512, 1024, 512)}
 
 
-def network(x, num_classes, *, widths, activation, dropout, convolutional_head):
-    x = unit(whole(x, 96, 7, 2, padding=1, name="features.conv1"), activation, name="features.relu1", cut="conv1")
+def build_logits(x, num_classes, *, widths, activation, dropout, convolutional_head):
+    x = activate(
+        gaussian_conv(x, 96, 7, 2, padding=1, name="features.conv1"), activation, name="features.relu1", cut="conv1"
+    )
     x = layers.local_response_norm(layers.max_pool(x, ceil=True, name="features.pool1"))
-    x = layers.mark(x, "stem")
-    x = unit(whole(x, 256, 5, 2, padding=0, name="features.conv2"), activation, name="features.relu2", cut="conv2")
+    x = layers.cut_point(x, "stem")
+    x = activate(
+        gaussian_conv(x, 256, 5, 2, padding=0, name="features.conv2"), activation, name="features.relu2", cut="conv2"
+    )
     x = layers.local_response_norm(layers.max_pool(x, ceil=True, name="features.pool2"))
-    x = layers.mark(x, "stage1")
+    x = layers.cut_point(x, "stage1")
     for number, width in enumerate(WIDTHS[widths], start=3):
-        x = whole(x, width, 3, name=f"features.conv{number}")
-        x = unit(x, activation, name=f"features.relu{number}", cut=f"conv{number}")
-    x = layers.mark(layers.max_pool(x, ceil=True, name="features.pool5"), "stage2")
+        x = gaussian_conv(x, width, 3, name=f"features.conv{number}")
+        x = activate(x, activation, name=f"features.relu{number}", cut=f"conv{number}")
+    x = layers.cut_point(layers.max_pool(x, ceil=True, name="features.pool5"), "stage2")
     return classifier(
         x,
         num_classes,
@@ -35,20 +39,20 @@ def network(x, num_classes, *, widths, activation, dropout, convolutional_head):
         dropout=dropout,
         convolutional_head=convolutional_head,
         std=0.01,
-        head=layers.normal(0.01),
+        head=layers.gaussian(0.01),
     )
 
 
 VARIANTS = {
     "zfnet": Variant(
-        network,
+        build_logits,
         "classifier.fc8",
         62_357_608,
         1_168_032_896,
         4096,
         PIXELS,
         minimum=47,
-        fixed=True,
         knobs={"widths": tuple(WIDTHS)} | KNOBS,
+        **SIZE_RULES,
     )
 }

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import astuple, fields
 
+from transferkit.cache_folder import cache_folder
 from transferkit.data.audit.file_scan import PRINT, Look
 from transferkit.data.file_ranges import file_of
 from transferkit.data.formats import decoders
 from transferkit.feature_cache import CHUNK, DAMAGE, opened
-from transferkit.weights.fetch import home
 
 FILE = "looks-5.sqlite"  # the number grows whenever a look finds something else
 NAMES = [field.name for field in fields(Look)]
@@ -39,7 +39,7 @@ def key_of(path: str) -> Key | None:
 
 def open_store() -> sqlite3.Connection | None:
     """The store, begun anew if it is damaged; None where there can be none."""
-    return opened(home() / FILE, _make_table)
+    return opened(cache_folder() / FILE, _make_table)
 
 
 def _make_table(store: sqlite3.Connection):

@@ -17,7 +17,7 @@ from transferkit.data.augment import color, geometric, policies
 from transferkit.data.augment.crops import WINDOWS
 from transferkit.data.augment.mixing import BATCHES
 from transferkit.data.augment.pca_axes import IMAGENET, Axes
-from transferkit.lookup import UnknownName, pick, shown
+from transferkit.lookup import UnknownName, pick, quote
 
 OPS = geometric.OPS | color.OPS | policies.OPS
 LEVELS = {
@@ -65,13 +65,13 @@ def parse(text: str, axes: Axes = IMAGENET) -> Augmentation:
             out of its limits.
     """
     steps = _steps(text)
-    line = shown(" | ".join(steps))
+    line = quote(" | ".join(steps))
     window, ops, batches = None, [], []
     for place, step in enumerate(steps, start=1):
         name, arguments = _call(step)
         function = pick(WINDOWS | OPS | BATCHES | LEVELS, name, "augmentation")
         if name in LEVELS:
-            raise UnknownName(f"{shown(step)}: {name} takes no numbers; write {name}, or its steps: {LEVELS[name]!r}.")
+            raise UnknownName(f"{quote(step)}: {name} takes no numbers; write {name}, or its steps: {LEVELS[name]!r}.")
         if name in WINDOWS and place > 1:
             one = f"{name} picks what is decoded: a line has one such step, its first"
             raise UnknownName(f"{one}, but in {line} {name} is step {place}.")
@@ -105,7 +105,7 @@ def _call(step: str) -> tuple[str, list[float]]:
     numbers = [number.strip() for number in inner.split(",")] if (inner or "").strip() else []
     if not match or not all(map(NUMBER.fullmatch, numbers)):
         expected = "expected a name and plain numbers in their order, without keywords, as in crop(0.5)"
-        raise UnknownName(f"{shown(step)} is no augmentation step: {expected}.")
+        raise UnknownName(f"{quote(step)} is no augmentation step: {expected}.")
     return name, list(map(float, numbers))
 
 
@@ -114,7 +114,7 @@ def _numbers(function, step: str, arguments: list) -> dict:
     known = parameters(function)
     if len(arguments) > len(known):
         form = f"{function.__name__}({', '.join(f'{p.name}={p.default:.3g}' for p in known)})"
-        raise UnknownName(f"{shown(step)}: {len(arguments)} numbers are too many; expected {form}.")
+        raise UnknownName(f"{quote(step)}: {len(arguments)} numbers are too many; expected {form}.")
     given = {parameter.name: parameter.default for parameter in known}
     given |= {parameter.name: value for parameter, value in zip(known, arguments, strict=False)}
     for parameter in known:
@@ -124,9 +124,9 @@ def _numbers(function, step: str, arguments: list) -> dict:
         if not (value in limits if whole else low <= value <= high):
             kind = "a whole number from" if whole else "from"
             wanted = f"{parameter.name} must be {kind} {low} to {high}, not {value:g}{HINTS.get(parameter.name, '')}"
-            raise UnknownName(f"{shown(step)}: {wanted}.")
+            raise UnknownName(f"{quote(step)}: {wanted}.")
     if given.get("low", 0) > given.get("high", 0):
-        raise UnknownName(f"{shown(step)}: low must not exceed high, {given['low']:g} is more than {given['high']:g}.")
+        raise UnknownName(f"{quote(step)}: low must not exceed high, {given['low']:g} is more than {given['high']:g}.")
     return given
 
 

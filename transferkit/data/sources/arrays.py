@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from transferkit import atomic
+from transferkit.cache_folder import cache_folder
 from transferkit.data import bit_depth
 from transferkit.data.listing import Listing, natural
 from transferkit.data.pillow_reader import MODES
-from transferkit.weights.fetch import home
 
 
 def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing:
@@ -45,7 +45,7 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
     for picture in pictures:
         digest.update(repr(picture.shape).encode())
         digest.update(np.ascontiguousarray(picture))
-    folder = home() / "data" / "arrays" / digest.hexdigest()[:20]
+    folder = cache_folder() / "data" / "arrays" / digest.hexdigest()[:20]
     if not os.path.isdir(folder):
         with suppress(FileExistsError), atomic.filled(folder) as partial:
             _fill(partial, pictures)

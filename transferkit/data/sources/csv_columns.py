@@ -7,7 +7,7 @@ from transferkit.console import say
 from transferkit.data.sources import imagenet_lists, one_hot
 from transferkit.data.sources.csv_text import Rows, is_picture, unnamed
 from transferkit.data.sources.folder_layout import SPLIT_NAMES, split_of
-from transferkit.lookup import nearest, pick
+from transferkit.lookup import pick, suggest_nearest
 
 # what columns are usually called, the likeliest first; case, spaces, dashes and underscores do not count
 IMAGE_NAMES = ("image", "path", "file", "filename", "filepath", "imagepath", "imagefile", "imagefilename", "imagename",
@@ -115,7 +115,7 @@ def _says_splits(column: str, given: set[str]) -> bool:
     """Whether cells are meant as splits: some are, or look like misspelt ones; numbers of folds are not."""
     if not given or any(map(split_of, given)):
         return True
-    named = _plain(column) == "split" or any(nearest(SPLIT_NAMES, one) for one in given)
+    named = _plain(column) == "split" or any(suggest_nearest(SPLIT_NAMES, one) for one in given)
     return named and not all(one.replace(".", "").isdecimal() for one in given)
 
 

@@ -12,7 +12,7 @@ from transferkit.data.sources.csv_columns import NO_SPLIT, Columns, are_labelled
 from transferkit.data.sources.csv_paths import find_places, why_lost
 from transferkit.data.sources.csv_text import Rows, read_table
 from transferkit.data.sources.folder_layout import SPLIT_NAMES, split_of
-from transferkit.lookup import nearest
+from transferkit.lookup import suggest_nearest
 
 MOST_MISSING = 0.2  # as of unreadable pictures
 
@@ -146,7 +146,7 @@ def _check_splits(path: Path, rows: Rows, columns: Columns):
     line, given = next(one for one in wrong if one[1])
     raise ValueError(
         f"{path}, line {line}: the split is {given!r}, expected one of {', '.join(SPLIT_NAMES)}; {ways}."
-        f"{nearest(SPLIT_NAMES, given)}"
+        f"{suggest_nearest(SPLIT_NAMES, given)}"
     )
 
 

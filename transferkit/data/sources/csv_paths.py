@@ -14,7 +14,7 @@ from transferkit.data.class_matching import normal
 from transferkit.data.formats import SUFFIXES
 from transferkit.data.sources.folder_layout import read_split
 from transferkit.data.sources.folder_walk import find_pictures
-from transferkit.lookup import nearest
+from transferkit.lookup import suggest_nearest
 
 Parts = tuple[str, ...]
 
@@ -66,7 +66,7 @@ def folder_of(root: Path, folder: str) -> Path:
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
         names = [entry.name for entry in root.iterdir() if entry.is_dir()]
-        raise FileNotFoundError(f"There is no folder {folder!r}, here or in {root}.{nearest(names, folder)}")
+        raise FileNotFoundError(f"There is no folder {folder!r}, here or in {root}.{suggest_nearest(names, folder)}")
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from transferkit.console import say, warn
 from transferkit.data.class_matching import loose
 from transferkit.data.sources.folder_walk import folders_of, has_pictures
-from transferkit.lookup import nearest
+from transferkit.lookup import suggest_nearest
 
 SPLIT_NAMES = {
     "train": "train",
@@ -50,7 +50,8 @@ class Layout:
         raise ValueError(
             f"{self.root} holds {self.beside[0].name}/ with pictures beside {' and '.join(self.places)}: if it is a "
             "split, rename it, if it is none, move it, and if all are classes, put the pictures of each straight into "
-            f"its folder; names of splits are {', '.join(SPLIT_NAMES)}.{nearest(SPLIT_NAMES, self.beside[0].name)}"
+            f"its folder; names of splits are {', '.join(SPLIT_NAMES)}."
+            f"{suggest_nearest(SPLIT_NAMES, self.beside[0].name)}"
         )
 
 

@@ -14,7 +14,7 @@ from transferkit.data.listing import Listing, Splits
 from transferkit.data.sources import csv_list, shards, tfds
 from transferkit.data.sources.csv_columns import Columns
 from transferkit.data.sources.folder_walk import below, common_folder
-from transferkit.lookup import nearest
+from transferkit.lookup import suggest_nearest
 from transferkit.recipe import Data, Recipe
 
 FORMS = "expected a folder of class folders, a CSV file, tfds:NAME, or a folder of `transferkit data pack`"
@@ -173,7 +173,7 @@ def check_there(data: str):
     if not data.startswith(tfds.PREFIX) and not os.path.exists(data):
         folder = Path(data).absolute().parent
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else ()
-        raise FileNotFoundError(f"There is no {data!r}: {FORMS}.{nearest(names, Path(data).name)}")
+        raise FileNotFoundError(f"There is no {data!r}: {FORMS}.{suggest_nearest(names, Path(data).name)}")
 
 
 def kind_of(data: str) -> str:

@@ -13,7 +13,7 @@ from transferkit.data import file_ranges
 from transferkit.data.grouping import by_pattern
 from transferkit.data.listing import Listing, from_names
 from transferkit.data.sources.folder_walk import below, common_folder
-from transferkit.lookup import shown
+from transferkit.lookup import quote
 
 INDEX = "shards.json"
 FORMAT = "transferkit shards 1"
@@ -153,12 +153,12 @@ def _check_columns(columns: dict, sizes: dict[str, int]):
     """Raise `ValueError` at the first value that is none of ours."""
     for shard, size in sizes.items():
         if os.path.basename(shard) != shard or not file_ranges.is_shard(shard) or type(size) is not int:
-            raise ValueError(f"it names a shard {shown(shard)} of {shown(str(size))} bytes")
+            raise ValueError(f"it names a shard {quote(shard)} of {quote(str(size))} bytes")
     kinds = {"shard": str, "offset": int, "length": int, "class": str, "name": str}
     for row, values in enumerate(zip(*(columns[name] for name in kinds), strict=True), start=1):
         for (name, kind), value in zip(kinds.items(), values, strict=True):
             if type(value) is not kind:  # True would do for a number
-                raise ValueError(f"picture {row:,} has the {name} {shown(str(value))}")
+                raise ValueError(f"picture {row:,} has the {name} {quote(str(value))}")
         shard, offset, length = values[:3]
         if offset < 0 or length < 0 or offset + length > sizes.get(shard, -1):
-            raise ValueError(f"picture {row:,} is not in its shard {shown(shard)}")
+            raise ValueError(f"picture {row:,} is not in its shard {quote(shard)}")

@@ -7,12 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from transferkit import atomic
+from transferkit.cache_folder import cache_folder
 from transferkit.console import say, silenced, track
 from transferkit.data.listing import Listing, from_names
 from transferkit.data.sources import tfds_checks
 from transferkit.data.sources.folder_layout import SPLIT_NAMES
-from transferkit.lookup import UnknownName, nearest
-from transferkit.weights.fetch import home
+from transferkit.lookup import UnknownName, suggest_nearest
 
 PREFIX = "tfds:"
 SPELLING = re.compile(r"tfds:(?P<name>\w+(?:/[\w.\-]+)?)(?::(?P<version>\d+\.\d+\.\d+))?(?::(?P<split>\S+))?")
@@ -45,7 +45,7 @@ def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
     image, label = _features(builder, tfds)
     # two folders may hold different data of one name, and one folder other data than yesterday
     key = hashlib.sha256(os.fsencode(source) + (source / "dataset_info.json").read_bytes()).hexdigest()[:12]
-    folder = home() / "data" / "tfds" / said["name"] / f"{source.name}-{key}"
+    folder = cache_folder() / "data" / "tfds" / said["name"] / f"{source.name}-{key}"
     parts = {}
     for name, split in wanted.items():
         readable = re.sub(r"[^\w.]+", "_", split)[:40]  # the same of train[:50%] and train[50%:]
@@ -87,7 +87,7 @@ def _prepared(root: Path, name: str, version: str | None, tfds) -> Path:
     builders = tfds.list_builders(with_community_datasets=False)
     here = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
     if name.split("/")[0] not in (*builders, *here):
-        raise UnknownName(f"TFDS knows no data set called {name!r}.{nearest([*builders, *here], name)}")
+        raise UnknownName(f"TFDS knows no data set called {name!r}.{suggest_nearest([*builders, *here], name)}")
     raise FileNotFoundError(
         f"tfds:{name} is not prepared on this machine: looked for {root / name / (version or 'VERSION')}"
         f"/dataset_info.json; where there is a network, `tfds build {name} --data_dir {root}` prepares it."
@@ -126,7 +126,7 @@ def _splits(builder, split: str | None) -> dict[str, str]:
         if unknown:
             bare = unknown[0]
             raise UnknownName(
-                f"tfds:{builder.name} has no split {bare!r}; it has {', '.join(known)}.{nearest(known, bare)}"
+                f"tfds:{builder.name} has no split {bare!r}; it has {', '.join(known)}.{suggest_nearest(known, bare)}"
             )
         if not _holds(builder, split):
             sizes = ", ".join(f"{name} ({builder.info.splits[name].num_examples:,} pictures)" for name in known)

@@ -14,9 +14,10 @@ from functools import cache
 import keras
 import tensorflow as tf
 
-from transferkit.lookup import UnknownName, pick, shown
+from transferkit import keras_internals
+from transferkit.lookup import UnknownName, pick, quote
 from transferkit.recipe import Train
-from transferkit.training.distributed import patches, workers
+from transferkit.training.distributed import workers
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def _numbers(devices: str, gpus: int) -> list[int]:
         return [int(word) for word in words]
     there = ", ".join(map(str, range(gpus))) or "none"
     raise UnknownName(
-        f"No device is called {shown(devices)}: expected auto, all, cpu, cpu:N, or numbers of GPUs ({there} here)."
+        f"No device is called {quote(devices)}: expected auto, all, cpu, cpu:N, or numbers of GPUs ({there} here)."
     )
 
 
@@ -103,7 +104,7 @@ def _on_tensorflow(devices: str, job: workers.Job | None) -> Device:
 
 
 def _of_workers(device: Device, job: workers.Job) -> Device:
-    patches.check()
+    keras_internals.check_several_workers()
     strategy, count = workers.strategy(job), len(job.addresses)
     name = f"{count} workers, each with {device.name}"
     return dataclasses.replace(
@@ -176,7 +177,7 @@ def check(device: Device, knobs: Train):
         raise UnknownName(f"{several} cannot clip their gradients together: leave out clip {knobs.clip:g}.")
     if knobs.teacher:
         raise UnknownName(
-            f"{several} cannot learn from a teacher: leave out {shown(knobs.teacher)}, or take one device."
+            f"{several} cannot learn from a teacher: leave out {quote(knobs.teacher)}, or take one device."
         )
 
 

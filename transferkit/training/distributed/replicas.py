@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transferkit.network import layers_inside, remade
-from transferkit.training.distributed import patches
+from transferkit import keras_internals
+from transferkit.keras_internals import flatten_layers
+from transferkit.network import clone_layer, uncompiled
 from transferkit.training.distributed.devices import Device
 from transferkit.training.fitting.freezing import same_frozen
 
@@ -24,32 +25,30 @@ def placed(model: keras.Model, device: Device) -> keras.Model:
         return model
 
     with device.strategy.scope():
-        # of the bare graph: a clone of a compiled model would be compiled as well
-        copy = keras.models.clone_model(keras.Model(model.input, model.output, name=model.name), clone_function=remade)
+        copy = keras.models.clone_model(uncompiled(model), clone_function=clone_layer)
     for new, old in zip(copy.variables, model.variables, strict=True):
         new.assign(np.asarray(old))
         if new.trainable != old.trainable:  # of a norm's scale and shift, which its layer's config says nothing of
             new.trainable = old.trainable
     same_frozen(copy, model)
-    for layer in chain.from_iterable(map(layers_inside, copy.layers)):
+    for layer in chain.from_iterable(map(flatten_layers, copy.layers)):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
-        for generator in layer._seed_generators:
+        for generator in keras_internals.seed_generators(layer):
             _draw_apart(generator)
     return copy
 
 
 def _draw_apart(generator: keras.random.SeedGenerator):
     """Make each replica draw other seeds; the first one draws those of a single device."""
-    draw = generator.next
 
-    def draw_own(ordered=True):
-        seed, context = draw(ordered), tf.distribute.get_replica_context()
+    def own_seed(seed):
+        context = tf.distribute.get_replica_context()
         if context is None:  # Keras looks at shapes, outside of any replica
             return seed
         return seed + tf.cast(tf.stack([context.replica_id_in_sync_group, 0]), seed.dtype)
 
-    generator.next = draw_own
+    keras_internals.transform_seeds(generator, own_seed)
 
 
 def scope(device: Device):
@@ -74,5 +73,6 @@ def own_part(batches: tf.data.Dataset, device: Device, size: int) -> tf.data.Dat
 @contextmanager
 def fitting(model: keras.Model, device: Device, batches: tf.data.Dataset) -> Iterator[None]:
     """In this context, `fit` of a placed and compiled model works, which with several workers it else does not."""
-    with patches.several_workers(model, batches.element_spec) if device.shard[1] > 1 else nullcontext():
+    patched = keras_internals.patched_for_several_workers
+    with patched(model, batches.element_spec) if device.shard[1] > 1 else nullcontext():
         yield

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from itertools import product
 
-from transferkit.lookup import UnknownName, shown
+from transferkit.lookup import UnknownName, quote
 
 RANGES = r"\[\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*\]"
 HOST = rf"(?:[^\s,\[\]]|{RANGES})+"
@@ -43,7 +43,7 @@ def parsed(words: str) -> list[str]:
     """
     words = words.strip()
     if words and not re.fullmatch(rf"{HOST}(?:,{HOST})*", words):
-        raise UnknownName(f"Slurm's list of hosts must be like gpu[07-09,12],login1, not {shown(words)}.")
+        raise UnknownName(f"Slurm's list of hosts must be like gpu[07-09,12],login1, not {quote(words)}.")
     return [host for name in re.findall(HOST, words) for host in _expanded(name)]
 
 
@@ -63,6 +63,6 @@ def _numbers(piece: str) -> list[str]:
         span = range(int(first), int(last or first) + 1)
         if not 0 < len(span) <= MOST:
             wanted = f"a range must go up, to at most {MOST} hosts"
-            raise UnknownName(f"Slurm's list of hosts has {shown(part)}: {wanted}.")
+            raise UnknownName(f"Slurm's list of hosts has {quote(part)}: {wanted}.")
         numbers += [f"{number:0{len(first)}d}" for number in span]
     return numbers

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from transferkit.lookup import UnknownName, shown
+from transferkit.lookup import UnknownName, quote
 from transferkit.training.distributed import slurm
 
 # Where a scheduler says a process's number: ours, Slurm's, a Kubernetes Job's with completion mode Indexed, Open MPI's.
@@ -56,9 +56,9 @@ def _addresses(words: str) -> tuple[str, ...]:
     addresses = tuple(word.strip() for word in words.split(","))
     for address in addresses:
         if not re.fullmatch(r"[^\s:/]+:\d+", address):
-            raise UnknownName(f"Workers must be host:port with commas between: {shown(address)} is none.")
+            raise UnknownName(f"Workers must be host:port with commas between: {quote(address)} is none.")
     if len(set(addresses)) < len(addresses):
-        raise UnknownName(f"Two workers have the same address: {shown(words)}.")
+        raise UnknownName(f"Two workers have the same address: {quote(words)}.")
     return addresses
 
 

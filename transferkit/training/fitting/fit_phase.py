@@ -18,11 +18,12 @@ import numpy as np
 import tensorflow as tf
 from rich.progress import TextColumn
 
-from transferkit.batchnorm_folding import folded
+from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.console import progress, warn
 from transferkit.data import pipeline
 from transferkit.data.augment import augmentation, pca_axes
 from transferkit.data.epoch_order import Order
+from transferkit.network import Network
 from transferkit.runs import temporary
 from transferkit.training.distributed import devices, replicas
 from transferkit.training.fitting import callbacks, checkpoints, frozen_features, losses, optimizers
@@ -30,7 +31,6 @@ from transferkit.training.fitting.checkpoints import State
 from transferkit.training.fitting.freezing import divided, release
 from transferkit.training.planning.phases import Phase
 from transferkit.training.planning.planner import Plan
-from transferkit.zoo.googlenet import LOSS_WEIGHTS
 
 VALIDATION_BATCH = 32
 RETURNS = 3  # to an earlier state, for a loss that is no number
@@ -124,7 +124,7 @@ def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Mat
     if phase.views and knobs.frozen == "once" and not views.batches and not job.teacher:
         parts = divided(job.network.model)
         if parts and (maps := _maps(job, parts[0], phase, views, lost, room)):
-            return _stored(parts[1], *maps, job.splits.train.paths, size)
+            return _stored(job.network, parts[1], *maps, job.splits.train.paths, size)
     train = job.splits.train
 
     def batches(order):
@@ -134,8 +134,8 @@ def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Mat
         return given, [callbacks.Watch(train.paths, delivered, order, lost)]
 
     return Material(
-        losses.side_by_side(job.network.model, job.teacher, shape=job.teacher_shape),
-        _heads(job.network.model),
+        losses.side_by_side(job.network.model, job.teacher, outputs=job.network.loss_weights, shape=job.teacher_shape),
+        _heads(job.network),
         train.labels,
         train.paths,
         batches,
@@ -145,15 +145,17 @@ def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Mat
     )
 
 
-def _stored(model: keras.Model, learnt: frozen_features.Maps, held: frozen_features.Maps, paths, size: int) -> Material:
+def _stored(
+    network: Network, model: keras.Model, learnt: frozen_features.Maps, held: frozen_features.Maps, paths, size: int
+) -> Material:
     """What follows a frozen part, and what that made of the training and the validation pictures."""
 
     def batches(order):
         return pipeline.stored(learnt.values, learnt.rows, learnt.labels, order, views=learnt.views), []
 
     return Material(
-        losses.side_by_side(model),
-        _heads(model),
+        losses.side_by_side(model, outputs=network.loss_weights),
+        _heads(network),
         tuple(learnt.labels.argmax(1).tolist()),
         tuple(paths[row] for row in learnt.rows),
         batches,
@@ -167,7 +169,7 @@ def _stored(model: keras.Model, learnt: frozen_features.Maps, held: frozen_featu
 def _maps(job: Plan, part: keras.Model, phase: Phase, views, lost, room: dict):
     """What the frozen part makes of the training and the validation pictures, or None where there is no room."""
     ways = {"train": {"views": phase.views, "augmentation": views, "seed": job.recipe.train.seed}, "val": {}}
-    found, part = [], folded(part)
+    found, part = [], fold_batchnorm(part)
     for name, way in ways.items():
         listing = getattr(job.splits, name)
         maps = frozen_features.computed(part, listing, job.network.pixels, what=name, lost=lost, **room, **way)
@@ -177,9 +179,9 @@ def _maps(job: Plan, part: keras.Model, phase: Phase, views, lost, room: dict):
     return found
 
 
-def _heads(model: keras.Model) -> tuple[float, ...]:
+def _heads(network: Network) -> tuple[float, ...]:
     """The weights of a model's outputs in the loss."""
-    return tuple(LOSS_WEIGHTS.values()) if isinstance(model.output, dict) else (1.0,)
+    return tuple(network.loss_weights.values()) or (1.0,)
 
 
 def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Material, interruptible):

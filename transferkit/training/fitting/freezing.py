@@ -4,10 +4,16 @@ import inspect
 
 import keras
 
+from transferkit.keras_internals import (
+    flatten_layers,
+    is_inference_only,
+    producer,
+    seed_generators,
+    set_inference_only,
+)
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, layers_inside, output_of
+from transferkit.network import Network, find_output
 
-FROZEN = "_at_inference"  # attribute of a layer that is held at what it does at inference
 FREE = (keras.layers.Identity, keras.layers.ZeroPadding2D)  # that cost nothing to do again
 
 
@@ -33,7 +39,7 @@ def release(network: Network, unfreeze: str, *, bn: str = "frozen") -> list[str]
     start = _first(network, unfreeze)
     for position, layer in enumerate(layers):
         layer.trainable = position >= start
-        for inner in layers_inside(layer):
+        for inner in flatten_layers(layer):
             is_norm = isinstance(inner, keras.layers.BatchNormalization)
             learns = position >= start and not (is_norm and bn == "frozen")
             if is_norm:
@@ -41,31 +47,15 @@ def release(network: Network, unfreeze: str, *, bn: str = "frozen") -> list[str]
                 for variable in (inner.gamma, inner.beta):
                     if variable is not None:
                         variable.trainable = learns and bn == "train"
-            _set_inference(inner, not learns)
+            set_inference_only(inner, not learns)
     return [layer.name for layer in layers if layer.trainable_variables]
-
-
-def at_inference(layer) -> bool:
-    """Whether a layer is held at what it does at inference."""
-    return FROZEN in vars(layer)
-
-
-def _set_inference(layer: keras.layers.Layer, frozen: bool):
-    """Hold a layer at what it does at inference, or let go of it."""
-    if frozen == at_inference(layer):
-        return
-    if not frozen:
-        del vars(layer)[FROZEN], vars(layer)["call"]
-    elif "training" in inspect.signature(call := layer.call).parameters:
-        # in place of the layer's own, which is the class's
-        vars(layer).update({FROZEN: True, "call": lambda *args, **words: call(*args, **words | {"training": False})})
 
 
 def same_frozen(model: keras.Model, like: keras.Model):
     """Freeze a copy of a model as that is frozen."""
     for copy, layer in zip(model.layers, like.layers, strict=True):
-        for inner, its in zip(layers_inside(copy), layers_inside(layer), strict=True):
-            _set_inference(inner, at_inference(its))
+        for inner, its in zip(flatten_layers(copy), flatten_layers(layer), strict=True):
+            set_inference_only(inner, is_inference_only(its))
 
 
 def _first(network: Network, unfreeze: str) -> int:
@@ -81,7 +71,7 @@ def _first(network: Network, unfreeze: str) -> int:
         if len(stages) < back:
             raise UnknownName(f"{network.base} has {len(stages)} stages: name a layer in place of {unfreeze!r}.")
         return stages[-back] + 1
-    output_of(network.model, unfreeze)  # words the sentence for a name that is not there
+    find_output(network.model, unfreeze)  # words the sentence for a name that is not there
     return next(i for i, name in enumerate(names) if name == unfreeze or name.startswith(f"{unfreeze}."))
 
 
@@ -114,14 +104,14 @@ def divided(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
 
 def _sources(operation):
     """The tensors that go into it, each with the operation it comes from."""
-    return [(tensor, tensor._keras_history.operation) for tensor in keras.tree.flatten(operation.input)]
+    return [(tensor, producer(tensor)) for tensor in keras.tree.flatten(operation.input)]
 
 
 def _varies(operation) -> bool:
     """Whether it gives the same pictures another output from one step to the next."""
     if getattr(operation, "trainable_variables", ()):
         return True
-    return any(not at_inference(layer) and (_draws(layer) or _moves(layer)) for layer in layers_inside(operation))
+    return any(not is_inference_only(layer) and (_draws(layer) or _moves(layer)) for layer in flatten_layers(operation))
 
 
 def _draws(layer: keras.layers.Layer) -> bool:
@@ -129,7 +119,7 @@ def _draws(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, keras.layers.Dropout):
         return layer.rate > 0
     known = type(layer).__module__.startswith("keras.")
-    return bool(layer._seed_generators) or (not known and "training" in inspect.signature(layer.call).parameters)
+    return bool(seed_generators(layer)) or (not known and "training" in inspect.signature(layer.call).parameters)
 
 
 def _moves(layer: keras.layers.Layer) -> bool:

@@ -1,12 +1,13 @@
 """What is made less, and what is measured meanwhile, of a training model's blocks of logits."""
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
 from keras import ops
 
 from transferkit.recipe import Train
 from transferkit.training.fitting.optimizers import LossScale
-from transferkit.zoo.googlenet import LOSS_WEIGHTS
 
 FOCUS = 2.0  # Lin et al. 2017, section 3.2: gamma
 
@@ -28,21 +29,28 @@ class Teacher(keras.layers.Layer):
         return ops.stop_gradient(ops.cast(self.network(pictures, training=False), "float32"))
 
 
-def side_by_side(model: keras.Model, teacher: keras.Model | None = None, *, shape=None) -> keras.Model:
+def side_by_side(
+    model: keras.Model,
+    teacher: keras.Model | None = None,
+    *,
+    outputs: Iterable[str] = (),
+    shape=None,
+) -> keras.Model:
     """The model that is trained: its own logits, those of its auxiliary heads and its teacher's, in blocks.
 
     Args:
-        model: pictures to logits (n, k), or to a dict of them as `zoo.googlenet` builds it; its layers are shared.
+        model: pictures to logits (n, k), or to a dict of them where it has auxiliary heads; its layers are shared.
         teacher: pictures to logits (n, k), of the same classes in the same order; it is frozen.
+        outputs: keys of the model's dict in order, as `Network.loss_weights` has them.
         shape: (height, width) of the pictures the teacher looks at; by default they stay as they are.
 
     Returns:
-        Pictures to float32 (n, blocks * k): the model's own logits, its auxiliary heads by the order of `LOSS_WEIGHTS`,
+        Pictures to float32 (n, blocks * k): the model's own logits, its auxiliary heads in the order of `outputs`,
         the teacher's. The model itself where that is all.
     """
     blocks = [model.output]
     if isinstance(model.output, dict):
-        blocks = [model.output[name] for name in LOSS_WEIGHTS]
+        blocks = [model.output[name] for name in outputs]
     if teacher is not None:
         teacher.trainable = False
         blocks.append(Teacher(teacher, shape)(model.input))
@@ -71,7 +79,7 @@ def compile_for(
 
     Args:
         counts: pictures of each class in training, (k,).
-        heads: weights of the blocks of logits; GoogLeNet's (1.0, 0.3, 0.3).
+        heads: weights of the blocks of logits, as (1.0, 0.3, 0.3).
         teacher: whether a block of the teacher's logits follows them.
     """
     if any(layer.compute_dtype == "float16" for layer in model.layers):

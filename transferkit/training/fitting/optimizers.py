@@ -7,6 +7,7 @@ import keras
 from keras import ops
 from keras.optimizers import SGD, Adam, Lamb
 
+from transferkit.keras_internals import count_skipped_steps, variable_index
 from transferkit.lookup import pick
 from transferkit.recipe import Train
 from transferkit.training.fitting import schedules
@@ -56,7 +57,7 @@ def _steered(kind: type, decayed, knobs: Train, rates: list[float] | None) -> ty
             rate = ops.cast(learning_rate * self.factor, variable.dtype)
             gradient = ops.cast(gradient, variable.dtype)
             if rates:
-                rate *= rates[self._get_variable_index(variable)]
+                rate *= rates[variable_index(self, variable)]
             if knobs.decay_on == "all" or len(variable.shape) > 1:
                 gradient, rate = decayed(self, gradient, variable, rate, knobs.weight_decay)
             super().update_step(gradient, variable, rate)
@@ -130,17 +131,12 @@ def rates(model: keras.Model, head: str, decay: float) -> list[float]:
     return [factors[id(variable)] for variable in model.trainable_variables]
 
 
-class LossScale(keras.optimizers.LossScaleOptimizer):
+class LossScale(count_skipped_steps(keras.optimizers.LossScaleOptimizer)):
     """Scaling of the loss for float16 that skips a step where any replica's gradients overflow, and counts those.
 
     Keras 3.15 asks the first replica alone, before the gradients are summed, and infinities of the others end in the
     weights. `skipped` is a whole number among the variables, so it is saved with them, as the scale is.
     """
-
-    def build(self, var_list):
-        if not self.built:
-            self.skipped = self.add_variable((), "zeros", "int", "only_first_replica", name="skipped")
-        super().build(var_list)
 
     @property
     def factor(self):
@@ -157,13 +153,3 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
         if replica is None or replica.num_replicas_in_sync == 1:
             return finite
         return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(tf.logical_not(finite), tf.float32)) < 0.5
-
-    def _stateful_handle_non_finite_grads(self):
-        super()._stateful_handle_non_finite_grads()
-        self.skipped.assign_add(1)
-
-    def _stateless_handle_non_finite_grads(self, optimizer_variables, trainable_variables):
-        weights, state = super()._stateless_handle_non_finite_grads(optimizer_variables, trainable_variables)
-        position = next(i for i, variable in enumerate(self.variables) if variable is self.skipped)
-        state[position] = state[position] + 1
-        return weights, state

@@ -12,10 +12,10 @@ import numpy as np
 from transferkit.console import say
 from transferkit.data import pipeline
 from transferkit.evaluation.predict import BATCH
+from transferkit.network import for_inference
 from transferkit.runs import temporary
 from transferkit.training.fitting import checkpoints, losses, schedules
 from transferkit.training.planning.planner import Plan
-from transferkit.zoo.googlenet import LOSS_WEIGHTS
 
 
 def best(history: list[dict], count: int) -> list[int]:
@@ -81,10 +81,8 @@ def stir(job: Plan, folder: Path, history: list[dict]) -> dict:
 def _figures(job: Plan, place: Path):
     """A function that evaluates the network on the validation pictures, which are decoded once."""
     knobs, part = job.recipe.train, job.splits.val
-    logits = job.network.model.output
-    if isinstance(logits, dict):  # heads for training alone have no say
-        logits = logits[next(iter(LOSS_WEIGHTS))]
-    model = keras.Model(job.network.model.input, logits)
+    bare = for_inference(job.network).model
+    model = keras.Model(bare.input, bare.output)
     losses.compile_for(model, keras.optimizers.SGD(), knobs, list(job.splits.train.counts().values()))
     room = {"memory": knobs.memory, "folder": place}
     batches = pipeline.validation(part, job.network.pixels, batch_size=BATCH, **room)

@@ -15,7 +15,7 @@ from scipy.special import log_softmax
 from transferkit.console import say
 from transferkit.data import pipeline
 from transferkit.evaluation.predict import BATCH, run
-from transferkit.network import for_use
+from transferkit.network import for_inference
 from transferkit.runs import temporary
 from transferkit.training.fitting import checkpoints
 from transferkit.training.planning.planner import Plan
@@ -113,7 +113,7 @@ def _logits(job: Plan, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Those of the validation pictures by each of `SHARES`, (shares, m, classes), and the rows (m,) of the pictures,
     which are decoded once."""
     knobs, part, found = job.recipe.train, job.splits.val, []
-    bare = for_use(job.network).model
+    bare = for_inference(job.network).model
     model = keras.Model(bare.input, bare.output)
     with temporary(folder) as place:
         batches = pipeline.cached_evaluation(

@@ -32,7 +32,7 @@ def teacher(base: str, student: Network, policy: str) -> tuple[keras.Model, tupl
         UnknownName: there is no such network, or it does not take pictures of the student's channels.
     """
     network = models.load(base)
-    if network.classes and not network.named:
+    if network.classes and not network.has_class_names:
         raise ValueError(
             f"The teacher {base} does not say which class each of its {len(network.classes):,} outputs is: give a run, "
             f"such as transferkit finetune --base {base} --classes FILE makes."

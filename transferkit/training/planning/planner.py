@@ -18,7 +18,16 @@ from transferkit.data.listing import Listing, Splits, complete
 from transferkit.data.sources import resolve
 from transferkit.features import base_selection
 from transferkit.lookup import UnknownName
-from transferkit.network import Network, at_size, cut_at, head_source, takes_dense, with_channels, with_fit, with_head
+from transferkit.network import (
+    Network,
+    cut_network,
+    find_head_input,
+    has_dense_head,
+    with_channels,
+    with_fit,
+    with_head,
+    with_size,
+)
 from transferkit.recipe import AUTO, Model, Recipe, Train
 from transferkit.training.distributed import devices, workers
 from transferkit.training.fitting import schedules
@@ -26,7 +35,7 @@ from transferkit.training.fitting.freezing import release
 from transferkit.training.planning import contradictions, distillation, half_precision
 from transferkit.training.planning.phases import check_kept, check_time, phases, words_of
 from transferkit.weights.assign import GROWN
-from transferkit.weights.catalogue import is_file
+from transferkit.weights.catalogue import is_path
 
 UNEQUAL = 3  # times the smallest class, from where the largest one is too large to go unsaid
 
@@ -137,8 +146,8 @@ def _loaded(which: Model, classes: tuple[str, ...]) -> Network:
     Args:
         classes: of the pictures.
     """
-    network = models.to_train(which.base, which.weights, pixels=which.pixels, size=which.size)
-    network = class_names.named(cut_at(network, which.cut) if which.cut else network, which, classes)
+    network = models.load_for_training(which.base, which.weights, pixels=which.pixels, size=which.size)
+    network = class_names.named(cut_network(network, which.cut) if which.cut else network, which, classes)
     if network.doubt:
         with_head(network, classes)  # words the sentence, before the pictures are read
     return with_channels(network, which.channels) if which.channels else network
@@ -148,7 +157,7 @@ def _matched(parts: dict[str, Listing], network: Network) -> dict[str, Listing]:
     """The listings in the order of the network's classes, where these are the same: its head goes on. Where they may be
     the same, that is said."""
     classes = parts["train"].classes
-    if network.loaded and not network.named and len(network.classes) == len(classes):
+    if network.loaded and not network.has_class_names and len(network.classes) == len(classes):
         say(f"{class_names.asked(network, classes)} Without that, its classifier is replaced by a new one.")
     if len(classes) != len(network.classes) or matched(classes, network.classes).keys() != set(classes):
         return parts
@@ -258,7 +267,7 @@ def _anchored(recipe: Recipe) -> Recipe:
         "classes": recipe.model.classes,
         "base": "" if zoo.is_network(recipe.model.base) else recipe.model.base,
         "teacher": "" if zoo.is_network(recipe.train.teacher) else recipe.train.teacher,
-        "weights": recipe.model.weights if is_file(recipe.model.weights) else "",
+        "weights": recipe.model.weights if is_path(recipe.model.weights) else "",
     }
     return recipe.override(**{knob: os.path.abspath(path) for knob, path in paths.items() if os.path.exists(path)})
 
@@ -268,9 +277,9 @@ def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe) -> Netwo
     layers = layers_of(recipe.train.head_layers)
     if not _keeps_head(network, classes):
         network = with_head(network, classes, layers)
-    elif layers != (head_source(network),):
+    elif layers != (find_head_input(network),):
         raise UnknownName(f"{network.base} has a head for these classes, which is kept: leave out head_layers.")
-    network = with_fit(at_size(network, recipe.model.size), recipe.model.fit)
+    network = with_fit(with_size(network, recipe.model.size), recipe.model.fit)
     for word in words_of(recipe.train.unfreeze):
         release(network, word)  # so is an unknown layer
     return network
@@ -283,7 +292,7 @@ def layers_of(words: str) -> tuple[str, ...]:
 
 def _layers(network: Network, which: Model) -> tuple[str, ...]:
     """The layers whose features a new head may see side by side, the head's own source last."""
-    own = head_source(network) if network.head else ""
+    own = find_head_input(network) if network.head else ""
     several = zoo.is_network(which.base) and not which.cut and not isinstance(network.model.output, dict)
     return (*zoo.variant(which.base).head_layers, own) if several else (own,)
 
@@ -299,5 +308,5 @@ def _taught(base: str, job: Plan) -> dict:
 def _probes(network: Network) -> bool:
     """Whether a head can start from a logistic regression: it is a dense one, on weights that were all trained."""
     return bool(
-        network.loaded and takes_dense(network) and not any(words.startswith(GROWN) for words in network.loaded)
+        network.loaded and has_dense_head(network) and not any(words.startswith(GROWN) for words in network.loaded)
     )
