@@ -5,7 +5,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -80,7 +80,8 @@ def serve():
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            _answer(site, self)
+            with suppress(ConnectionError):  # of a client that has had enough
+                _answer(site, self)
 
         def log_message(self, *args):
             pass
