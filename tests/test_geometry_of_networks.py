@@ -213,7 +213,7 @@ def test_a_gate_of_the_whole_picture_leaves_the_map_a_map():
     x = layers.Multiply()([x, layers.Dense(2)(layers.GlobalAveragePooling2D(keepdims=True)(x))])
     last = geometry.measure_layers(keras.Model(pictures, conv(3)(x)), 16)[-1]
     assert (last.receptive_field, last.stride, last.is_map) == (None, 2, True)
-    with pytest.raises(ValueError, match="sees the whole picture"):
+    with pytest.raises(ValueError, match="it is the whole picture"):
         last.spans[0].at(0)
 
 

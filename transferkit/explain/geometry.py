@@ -1,8 +1,7 @@
-"""Layer by layer: the size of the output, the numbers and products it takes, and the part of the picture a place sees.
+"""Output size, parameters, multiply-adds and receptive field of every layer of a model.
 
-Any functional or sequential Keras model, channels last, plain `keras.ops` between its layers included. An operation
-that is not known here and keeps height and width is taken to work on each place by itself; one that changes them, to
-mix all places.
+The model may be any functional or sequential Keras model, channels last, with `keras.ops` between its layers. An
+unknown operation that keeps height and width counts as elementwise; one that changes them, as mixing all positions.
 """
 
 import math
@@ -20,13 +19,13 @@ MULTIPLYING = ("convolution", "transposed convolution", "dense")  # kinds of lay
 
 @dataclass(frozen=True)
 class Span:
-    """What the places of a map see along one axis, in pixels of the picture.
+    """The receptive field of the positions of a map along one axis, in pixels of the picture.
 
     Attributes:
-        start: the first pixel that place 0 sees, negative in the padding; None where that depends on a size not given.
-        side: from the first pixel that counts for a place to the last, with the gaps of dilation; after upsampling,
-            where neighbours see more or less, what covers each of them; None for the whole picture.
-        stride: pixels between neighbouring places, below 1 after upsampling; None where there is one place for all.
+        start: first pixel of position 0, negative in the padding; None where it depends on a size that is not given.
+        side: size of the receptive field, with the gaps of dilation; after upsampling, where it differs between
+            neighbours, the largest; None for the whole picture.
+        stride: pixels between neighbouring positions, below 1 after upsampling; None without a map.
     """
 
     start: Fraction | None
@@ -34,13 +33,15 @@ class Span:
     stride: Fraction | None
 
     def at(self, place: int) -> tuple[int, int]:
-        """The pixels that a place sees, first and one past the last; they may lie outside the picture.
+        """The receptive field of a position: first pixel and one past the last; they may be outside the picture.
 
         Raises:
-            ValueError: the place sees the whole picture, or where it looks is not known.
+            ValueError: the receptive field is the whole picture, or its position is not known.
         """
         if self.start is None:
-            raise ValueError("Where this place looks is not known: it sees the whole picture, or no size was given.")
+            raise ValueError(
+                "The receptive field has no known position: it is the whole picture, or no size was given."
+            )
         first = math.ceil(self.start + place * self.stride)
         return first, math.floor(self.start + place * self.stride + self.side)
 
@@ -55,12 +56,11 @@ class Layer:
     Attributes:
         name: the layer's; "outer/inner" inside a nested model.
         kind: its class.
-        output: shape without the batch: (height, width, channels), or (units,); None for a side that is not known.
-        params: numbers that training may change, frozen or not; running statistics are not among them. A layer that
-            is used again counts once.
-        multiply_adds: for one picture, of convolutions and dense layers: every number of the kernel once for each place
-            of the output (of the input, where the convolution is transposed). 0 for all else, None where unknown.
-        spans: what a place sees along height and width; none after flattening or global pooling.
+        output: shape without the batch: (height, width, channels), or (units,); None for an unknown size.
+        params: trainable parameters, frozen or not, without moving statistics. A layer that is used again counts once.
+        multiply_adds: for one picture, of convolutions and dense layers: kernel size times the number of positions of
+            the output (of the input for a transposed convolution). 0 for other layers, None where unknown.
+        spans: receptive field along height and width; () after flattening or global pooling.
     """
 
     name: str
@@ -72,13 +72,13 @@ class Layer:
 
     @property
     def receptive_field(self) -> int | None:
-        """Side in pixels of what a place sees, the larger of height and width; None for the whole picture."""
+        """Size of the receptive field in pixels, the larger of height and width; None for the whole picture."""
         sides = [span.side for span in self.spans]
         return None if not sides or None in sides else max(math.floor(side) for side in sides)
 
     @property
     def stride(self) -> int | float | None:
-        """Pixels between neighbouring places, the larger of height and width; None where there is no map."""
+        """Pixels between neighbouring positions, the larger of height and width; None without a map."""
         if not self.is_map:
             return None
         most = max(span.stride for span in self.spans)
@@ -86,16 +86,16 @@ class Layer:
 
     @property
     def is_map(self) -> bool:
-        """Whether the output is a map, with places side by side as in the picture."""
+        """Whether the output is a map, with positions along height and width."""
         return bool(self.spans) and all(span.stride is not None for span in self.spans)
 
 
 def measure_layers(model, size: int | tuple[int, int] | None = None) -> tuple[Layer, ...]:
-    """The layers of a model, in the order of `model.layers`.
+    """Measure the layers of a model, in the order of `model.layers`.
 
     Args:
         model: a functional or built sequential `keras.Model`.
-        size: side of the pictures in pixels, or (height, width); None leaves the sides the model leaves open unknown.
+        size: size of the pictures in pixels, or (height, width); by default the model's own, which may be unknown.
 
     Raises:
         ValueError: the model is neither functional nor sequential, is built for another size, needs larger pictures,
@@ -109,12 +109,12 @@ def measure_layers(model, size: int | tuple[int, int] | None = None) -> tuple[La
 
 
 def sum_costs(layers: Sequence[Layer]) -> tuple[int, int]:
-    """Parameters and multiply-adds of layers together, of a size that is known."""
+    """Total parameters and multiply-adds of layers, of a known size."""
     return sum(layer.params for layer in layers), sum(layer.multiply_adds for layer in layers)
 
 
 def _picture_shape(shape: tuple, size, model) -> tuple:
-    """The shape of one picture of that size."""
+    """The shape of one picture of the size."""
     sides = shape[1:-1]
     asked = sides if size is None else _per_axis(size, len(sides))
     if any(known not in (None, side) for known, side in zip(sides, asked, strict=True)):
@@ -133,7 +133,7 @@ def _per_axis(value, axes: int) -> tuple:
 def _measure_graph(model, inputs: list, prefix: str, counted: set) -> tuple[list[Layer], list]:
     """The records of a model's layers, and (shape, spans) of its outputs, from those of its inputs.
 
-    `counted` holds the ids of the weights that have had their turn.
+    `counted` holds the ids of the weights that have been counted.
     """
     shapes = {id(tensor): given for tensor, (given, _) in zip(model.inputs, inputs, strict=True)}
     spans = {id(tensor): seen for tensor, (_, seen) in zip(model.inputs, inputs, strict=True)}
@@ -165,7 +165,7 @@ def _measure_operation(operation, args, kwargs, seen: list, name: str, model) ->
     try:
         outputs = keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
         if any(0 in output.shape for output in outputs):
-            raise ValueError("nothing is left")
+            raise ValueError("the output is empty")
     except ValueError as error:
         raise ValueError(
             f"{name} of {model.name} cannot work on {_format_sides(sides)}: try larger pictures."
@@ -191,7 +191,7 @@ def _measure_layer(layer, name: str, source, output, spans: tuple, counted: set)
 
 
 def _merge_spans(seen: list, shape: tuple) -> tuple[Span, ...]:
-    """What each place sees through several branches at once; a single value spread over a map has seen all of it."""
+    """The receptive field over several branches; that of a vector which is broadcast to a map is the whole picture."""
     spans = []
     for axis in range(1, len(shape) - 1):
         alike = [len(source.shape) == len(shape) and source.shape[axis] == shape[axis] for source, _ in seen]
@@ -206,9 +206,11 @@ def _merge_spans(seen: list, shape: tuple) -> tuple[Span, ...]:
 
 
 def _apply_step(span: Span, step: tuple) -> Span:
-    """A window's way over an axis, given as (places it spans, places it moves, places it begins before the first).
+    """Apply a sliding window to a receptive field.
 
-    The last is None where it is not known; all are fractions where the output is finer than the input.
+    Args:
+        step: (size of the window, stride, padding before the first position) in positions of the input. The padding is
+            None where it is unknown; all are fractions where the output is finer than the input.
     """
     reach, stride, before = step
     if span.stride is None:
@@ -219,7 +221,7 @@ def _apply_step(span: Span, step: tuple) -> Span:
 
 
 def _kernel_shape(operation, args, kwargs, axes: int) -> tuple:
-    """Height and width of a layer's window, or of the kernel that a plain operation is given."""
+    """Height and width of a layer's window, or of the kernel of an operation of `keras.ops`."""
     for name in ("pool_size", "kernel_size"):
         if hasattr(operation, name):
             return _per_axis(getattr(operation, name), axes)
@@ -261,12 +263,12 @@ def _upsampling_steps(operation, args, kwargs, sides):
 
 
 def _finer_step(reach: int, scale: int, before: int) -> tuple:
-    """A step that puts `scale` places in place of each, and spans `reach` of them."""
+    """The step of an upsampling by `scale` with a window of `reach` output positions."""
     return 1 + Fraction(reach - 1, scale), Fraction(1, scale), Fraction(reach - 1 - before, scale)
 
 
 def _padding_steps(operation, args, kwargs, sides):
-    """Padding adds places before the first one, cropping takes them away."""
+    """Padding adds positions before the first one, cropping removes them."""
     if hasattr(operation, "pad_width"):  # of all axes, or one for all
         widths = tuple(operation.pad_width)
         return [(1, 1, before) for before, _ in (widths * (len(sides) + 2) if len(widths) == 1 else widths)[1:-1]]

@@ -1,4 +1,4 @@
-"""Tensors of a file into a Keras network, by name, strict on both sides."""
+"""Assign the tensors of a file to a Keras network, by name: each on either side exactly once."""
 
 import math
 import mmap
@@ -18,8 +18,13 @@ TORCH_NAMES = {
     "moving_variance": "running_var",
 }
 BLOCK = 32  # elements of the last axis copied at a time
-SHAPE_KEEPING = "Dropout", "Identity", "Activation", "ReLU"  # what may stand between a flattened map and a dense layer
-GROWN = "grown from"  # so begins what `grow` says of a network that is larger than its weights
+SHAPE_KEEPING = (
+    "Dropout",
+    "Identity",
+    "Activation",
+    "ReLU",
+)  # layers that may be between a flattened map and a dense layer
+GROWN = "grown from"  # the message of `load_or_grow_weights` begins with it
 
 
 def tensor_names(model) -> dict:
@@ -32,11 +37,14 @@ def tensor_names(model) -> dict:
 
 
 def load_weights(model, weights: Weights, *, source: str, head: str = "") -> tuple[str, ...]:
-    """Give a model the weights of a file, but for the heads for training that it lacks. A file without the
-    layer called `head`, the classifier, leaves the model's as it is.
+    """Load the weights of a file into a model, without those of auxiliary heads that the model does not have.
+
+    Args:
+        source: the path of the file, for messages.
+        head: name of the classifier; a file without it leaves the model's classifier as it is.
 
     Returns:
-        What was loaded, converted and left out, for a person; but for counts of batches.
+        What was loaded, converted and skipped, for messages.
 
     Raises:
         ValueError: the file does not fit the network; nothing is assigned then.
@@ -56,25 +64,25 @@ def load_weights(model, weights: Weights, *, source: str, head: str = "") -> tup
     has_head = not head or any(name.startswith(f"{head}.") for name in tensors)
     body = None if has_head else {layer.name for layer in model.layers} - {head}
     count = assign_tensors(model, tensors, weights.layout, source=source, only=body)
-    words = ["it has no classifier"] * (not has_head)
-    words += [f"{', '.join(left)} left out: heads for training"] if left else []
-    # every torch file of a network with norms has them, so saying so tells nothing
+    notes = ["it has no classifier"] * (not has_head)
+    notes += [f"{', '.join(left)} left out: heads for training"] if left else []
+    # every torch file of a network with norms has batch counters: not worth a message
     changes = [change for change in weights.changes if COUNTS not in change]
-    return f"{count}/{len(model.weights)} tensors loaded", *changes, *words
+    return f"{count}/{len(model.weights)} tensors loaded", *changes, *notes
 
 
 def _without_heads(tensors: dict, heads) -> dict:
-    """The tensors that are not of auxiliary heads."""
+    """The tensors that do not belong to auxiliary heads."""
     prefixes = tuple(f"{head}." for head in heads)
     return {name: value for name, value in tensors.items() if not name.startswith(prefixes)}
 
 
 def load_or_grow_weights(model, weights: Weights, *, source: str, head: str = "") -> tuple[str, ...]:
-    """As `fit`; but of the smaller network that the model may grow from, some layers are taken, as its `Variant` says,
-    and the others stay as they are.
+    """As `load_weights`, but a file of the smaller network in `Variant.grows_from` initialises the layers of
+    `Variant.grown`, and the other layers stay fresh.
 
     Returns:
-        What was loaded, for a person.
+        What was loaded, for messages.
 
     Raises:
         ValueError: the file does not fit the network; nothing is assigned then.
@@ -89,13 +97,13 @@ def load_or_grow_weights(model, weights: Weights, *, source: str, head: str = ""
 
 
 def assign_tensors(model, tensors: dict, layout: str, *, source: str, only=None) -> int:
-    """Give a model all its weights, or all those of some layers.
+    """Assign all weights of a model, or all weights of some layers.
 
     Args:
-        model: a `keras.Model` whose layers bear the names of the tensors.
+        model: a `keras.Model` whose layers have the names of the tensors.
         tensors: `{torch name: array}`.
         layout: "torch" (output channels first) or "keras" (as is).
-        source: where the tensors come from, for the sentence.
+        source: where the tensors come from, for messages.
         only: names of the layers; by default all.
 
     Returns:
@@ -104,36 +112,36 @@ def assign_tensors(model, tensors: dict, layout: str, *, source: str, only=None)
     Raises:
         ValueError: a tensor is missing, left over or of another shape; nothing is assigned then.
     """
-    wanted, maps = tensor_names(model), _flattened_maps(model) if layout == "torch" else {}
-    wanted = {name: pair for name, pair in wanted.items() if only is None or pair[0].name in only}
+    expected, maps = tensor_names(model), _flattened_maps(model) if layout == "torch" else {}
+    expected = {name: pair for name, pair in expected.items() if only is None or pair[0].name in only}
 
-    def turned(name):
-        layer, variable = wanted[name]
+    def to_layout(name):
+        layer, variable = expected[name]
         return to_keras_layout(tensors[name], layer, layout, tuple(variable.shape), maps.get(layer.name))
 
-    if wanted.keys() != tensors.keys():
-        raise ValueError(_describe_misfit(model, tensors, layout, source, _describe_difference(wanted, tensors)))
-    for name, (_, variable) in wanted.items():  # views alone so far: nothing is converted before all is known to fit
-        found, expected = turned(name).shape, tuple(variable.shape)
-        if found != expected and not _has_same_rows(found, expected):
-            shapes = f"{tensors[name].shape}, which gives {found} in Keras' order, expected {expected}"
+    if expected.keys() != tensors.keys():
+        raise ValueError(_describe_misfit(model, tensors, layout, source, _describe_difference(expected, tensors)))
+    for name, (_, variable) in expected.items():  # views only: nothing is copied before all shapes fit
+        found, shape = to_layout(name).shape, tuple(variable.shape)
+        if found != shape and not _has_same_rows(found, shape):
+            shapes = f"{tensors[name].shape}, which gives {found} in Keras' order, expected {shape}"
             raise ValueError(_describe_misfit(model, tensors, layout, source, f"its {name} has shape {shapes}"))
-    for name, (_, variable) in wanted.items():
-        variable.assign(_copy_contiguous(turned(name)).reshape(variable.shape))
+    for name, (_, variable) in expected.items():
+        variable.assign(_copy_contiguous(to_layout(name)).reshape(variable.shape))
         _release_pages(tensors[name])
-    return len(wanted)
+    return len(expected)
 
 
 def to_keras_layout(tensor: np.ndarray, layer, layout: str, shape: tuple, fed_by: tuple | None = None) -> np.ndarray:
-    """A view of one tensor in Keras' order, at most a `reshape` away from what the layer wants.
+    """A view of one tensor in the order of Keras; a `reshape` may still be needed.
 
-    A convolution (out, in, h, w) becomes (h, w, in, out), a depthwise one (channels, 1, h, w) becomes
-    (h, w, channels, 1), a matrix is turned. A matrix (out, c*h*w) for a convolution, or for a dense layer behind a
+    A kernel (out, in, h, w) becomes (h, w, in, out), a depthwise kernel (channels, 1, h, w) becomes
+    (h, w, channels, 1), a matrix is transposed. A matrix (out, c*h*w) for a convolution, or for a dense layer after a
     flattened map, becomes (h, w, c, out).
 
     Args:
         tensor: as in the file.
-        layer: the Keras layer that it is for.
+        layer: the Keras layer.
         layout: "torch" or "keras".
         shape: of the layer's variable.
         fed_by: (h, w, c) of the map that is flattened before a dense layer, if one is.
@@ -151,7 +159,7 @@ def to_keras_layout(tensor: np.ndarray, layer, layout: str, shape: tuple, fed_by
 
 
 def _has_same_rows(kernel: tuple, matrix: tuple) -> bool:
-    """Whether a kernel (h, w, in, out) has the very rows of a matrix (h*w*in, out), those of a dense layer."""
+    """Whether a kernel (h, w, in, out) has the same rows as a matrix (h*w*in, out) of a dense layer."""
     return len(kernel) == 4 and len(matrix) == 2 and (math.prod(kernel[:3]), kernel[3]) == matrix
 
 
@@ -171,10 +179,10 @@ def _flattened_maps(model) -> dict[str, tuple]:
 
 
 def _copy_contiguous(view: np.ndarray) -> np.ndarray:
-    """A copy in order: the backend may keep the array it is given, which must not be a view of the file.
+    """A contiguous copy: the backend may keep the array, which must not be a view of the file.
 
-    The last axis goes in blocks: a turned view has its neighbours far apart in memory, and each line of it that is
-    fetched is then used up at once.
+    The last axis is copied in blocks: neighbours in a transposed view are far apart in memory, and this way each cache
+    line is loaded once.
     """
     if view.flags.c_contiguous:
         return view.copy()
@@ -185,19 +193,19 @@ def _copy_contiguous(view: np.ndarray) -> np.ndarray:
 
 
 def _release_pages(tensor: np.ndarray):
-    """Let go of the pages of a mapped file that have been read: they would count as memory of this process."""
+    """Release the pages of a mapped file that have been read, which would count as memory of this process."""
     while isinstance(tensor.base, np.ndarray):
         tensor = tensor.base
     if isinstance(tensor.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         tensor.base.madvise(mmap.MADV_DONTNEED)
 
 
-def _describe_difference(wanted: dict, tensors: dict) -> str:
-    missing, extra = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
+def _describe_difference(expected: dict, tensors: dict) -> str:
+    missing, extra = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
     return ", and ".join(
         f"it {verb} {len(names)} of {total}, {_list_first(names)}"
         for verb, names, total in (
-            ("lacks", missing, f"the network's {len(wanted)} tensors"),
+            ("lacks", missing, f"the network's {len(expected)} tensors"),
             ("holds", extra, f"its {len(tensors)} that the network has not"),
         )
         if names
@@ -211,7 +219,7 @@ def _describe_misfit(model, tensors: dict, layout: str, source: str, reason: str
 
 
 def find_similar_networks(tensors: dict, layout: str) -> list[str]:
-    """The networks of the zoo that have as many parameters as the tensors, the classifiers left out on both sides."""
+    """The networks of the zoo with as many parameters as the tensors, without the classifiers."""
 
     def fits(row):
         own = _without_heads(tensors, row.auxiliary_heads)

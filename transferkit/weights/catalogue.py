@@ -1,4 +1,4 @@
-"""The public weight sets: what there is, where it is and what it expects."""
+"""The catalogue of public weight sets."""
 
 import os
 import tomllib
@@ -18,15 +18,15 @@ class WeightSet:
     """One public file of weights for one network.
 
     Attributes:
-        network, tag: its name among ours; `network.tag` is unique.
+        network, tag: its network and its tag; `network.tag` is unique.
         source: who publishes it: "torchvision", "timm", or the Python package that carries it.
         file: name of the file.
         licence: as the source states it.
-        pixels: what it expects of a picture.
+        pixels: its pixel convention.
         mb: size of the file in millions of bytes.
         bytes: the same, exactly, where it is known.
-        sha256: of the file, whole or its beginning; None where only the server's answer states it.
-        md5: of the file, whole; where the publisher states no SHA-256.
+        sha256: of the file, in full or only its beginning; None where only the server states it.
+        md5: of the file, in full, where the publisher states no SHA-256.
         url: address of the file; None for one that comes in a package.
         package, path: import name of the package that carries the file, and the path inside it.
         top1, top5: reported ImageNet accuracy in percent.
@@ -50,19 +50,19 @@ class WeightSet:
 
 
 def weight_sets(network: str) -> tuple[WeightSet, ...]:
-    """The public weight sets of a network, its default first; none for a network that has none."""
+    """The public weight sets of a network, its default first; () for a network without any."""
     return _load_catalogue().get(network, ())
 
 
 def find_weight_set(network: str, tag: str = "imagenet") -> WeightSet:
-    """One weight set of a network.
+    """Find one weight set of a network.
 
     Args:
         network: name of the network.
         tag: in any case, with or without the network in front (`resnet18.a1_in1k`); "imagenet" is the first.
 
     Raises:
-        UnknownName: the network has no set of that tag, or none at all.
+        UnknownName: the network has no set with that tag, or none at all.
     """
     known = {found.tag: found for found in weight_sets(network)}
     if not known:
@@ -75,7 +75,7 @@ def find_weight_set(network: str, tag: str = "imagenet") -> WeightSet:
 
 
 def is_path(weights: str | os.PathLike) -> bool:
-    """Whether weights are given by a path, and not by a tag."""
+    """Whether weights are given by a path, not by a tag."""
     return Path(weights).name != str(weights) or Path(weights).suffix in FILES
 
 

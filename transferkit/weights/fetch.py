@@ -1,7 +1,7 @@
-"""The file of a public weight set: found on this machine, or downloaded, and never used unchecked."""
+"""Find the file of a public weight set on this machine, or download it; its digest is always checked."""
 
-# Of the libraries for this, none does all three of resuming a cut download, checking the beginning of a digest
-# (torchvision's file names bear no more) and locking out a second process: pooch neither resumes nor locks,
+# No library does all three: resuming a download, checking the beginning of a digest (file names of torchvision have
+# no more of it) and locking out a second process: pooch neither resumes nor locks,
 # huggingface_hub knows only its own hub, keras.utils.get_file wants a whole digest and begins again each time.
 
 import hashlib
@@ -37,7 +37,7 @@ REASONS = (  # the first that fits
 
 
 def find_weights(weight_set: WeightSet) -> Path | None:
-    """The set's file in the cache folder, else in an installed Python package (not imported), else None."""
+    """Find the file of a weight set in the cache folder, else in an installed package (not imported), else None."""
     cached = _weights_folder(weight_set) / weight_set.file
     if os.path.isfile(cached):  # `Path.is_file` raises where the folder may not be looked into
         return cached
@@ -50,14 +50,13 @@ def find_weights(weight_set: WeightSet) -> Path | None:
 
 
 def fetch_weights(weight_set: WeightSet) -> Path:
-    """The set's file on this machine, downloaded if need be, its digest checked when it is first used.
+    """The path of a weight set's file, downloaded if it is not on this machine, with its digest checked at first use.
 
-    A file put in the cache folder by hand is checked against the catalogue; where that states no digest, there is
-    nothing to check it against.
+    A file that the user put into the cache folder is checked too, if the catalogue states a digest.
 
     Raises:
         ValueError: the digest is not the expected one.
-        OSError: the file could not be had; the sentence says where to put it.
+        OSError: the download failed; the message says where to put the file.
     """
     path = find_weights(weight_set) or _download_locked(weight_set)
     _check_digest(path, weight_set)
@@ -69,11 +68,11 @@ def _weights_folder(weight_set: WeightSet) -> Path:
 
 
 def verify_weights(weight_set: WeightSet) -> tuple[str, Path | None]:
-    """Read the set's file again, whatever the stamp says, and tell how it compares, and where it is.
+    """Compute the digest of a weight set's file again, and compare it.
 
     Returns:
-        "right", "wrong" or "absent"; "unknown" where neither the catalogue nor a stamp from when it was fetched states
-        a digest.
+        "right", "wrong" or "absent", and the path; "unknown" where neither the catalogue nor the stamp of its download
+        states a digest.
     """
     path, stamped = find_weights(weight_set), _read_stamp(weight_set)[:1]
     if path is None:
@@ -85,7 +84,7 @@ def verify_weights(weight_set: WeightSet) -> tuple[str, Path | None]:
 
 
 def _check_digest(path: Path, weight_set: WeightSet):
-    """Check the digest unless the stamp says that this very file has been checked."""
+    """Check the digest, unless the stamp shows that this file has been checked."""
     expected, kind = _expected_digest(weight_set), _digest_kind(weight_set)
     about = path.stat()
     facts = [str(fact) for fact in (about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)]
@@ -108,17 +107,17 @@ def _stamp_path(weight_set: WeightSet) -> Path:
 
 
 def _read_stamp(weight_set: WeightSet) -> list[str]:
-    """The digest, the length, the times of change and the number that a file had when it was checked."""
+    """Digest, size, times of change and inode of a file when it was checked."""
     return _read_text(_stamp_path(weight_set)).split()
 
 
 def _is_fresh(stamp: Path) -> bool:
-    """Whether it was written within a day, by a clock that may have been set back."""
+    """Whether it was written within a day, even if the clock was set back since."""
     return abs(time.time() - stamp.stat().st_mtime) < 86_400
 
 
 def _read_text(path: Path) -> str:
-    """What was written to a small file of ours; nothing where it is not there, or damaged."""
+    """The content of a small text file; "" where it is missing or damaged."""
     try:
         return path.read_text("ascii")
     except (OSError, ValueError):
@@ -130,7 +129,7 @@ def _digest_kind(weight_set: WeightSet) -> str:
 
 
 def _expected_digest(weight_set: WeightSet) -> str:
-    """What the digest begins with; nothing where the catalogue states none."""
+    """The digest, or its beginning; "" where the catalogue does not state it."""
     return weight_set.md5 or weight_set.sha256 or ""
 
 
@@ -203,15 +202,15 @@ def _download_with_retries(weight_set: WeightSet, target: Path):
 
 
 def _max_bytes(weight_set: WeightSet) -> float:
-    """Bytes that a file may have: what the catalogue says, which is rounded, and 5% more."""
+    """Maximum size of the download in bytes: 5% more than the rounded size in the catalogue."""
     return 1.05e6 * weight_set.mb + 1e5
 
 
 def _resume_download(url: str, part: Path, report: Callable, *, most: float) -> str | None:
-    """Bring `part` to its full length, from where it stands; return the digest that the hub states, if any.
+    """Download the rest of `part`; return the digest that the hub states, if any.
 
     Raises:
-        ValueError: it has more than `most` bytes, and was removed.
+        ValueError: it has more than `most` bytes; it was removed.
     """
     done = part.stat().st_size if part.is_file() else 0
     headers = {"Accept-Encoding": "identity"}  # the file's own bytes, so that they can be counted
@@ -220,7 +219,7 @@ def _resume_download(url: str, part: Path, report: Callable, *, most: float) -> 
         if etag := _read_text(_etag_path(part)):
             headers["If-Range"] = etag  # the whole file, should it have changed since
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == 416:  # nothing is left to send after the part, so it is none: begin again
+        if response.status_code == 416:  # the part is longer than the file: begin again
             part.unlink()
         response.raise_for_status()
         if response.status_code != 206:
@@ -256,7 +255,7 @@ def _stated_digest(response: requests.Response) -> str | None:
 
 
 def _is_transient(error: requests.RequestException) -> bool:
-    """Whether another attempt may go better."""
+    """Whether another attempt may succeed."""
     if isinstance(error, requests.HTTPError):
         status = error.response.status_code
         return status in (416, 429) or status >= 500
@@ -273,7 +272,7 @@ def _describe_failure(error: requests.RequestException) -> str:
 
 @contextmanager
 def _progress_bar(weight_set: WeightSet) -> Iterator[Callable]:
-    """A bar on a terminal, else a line at the start and one at the end; yields the function that moves the bar."""
+    """A progress bar on a terminal, else a line at start and end; yields the function that updates the bar."""
     columns = TextColumn("{task.description}"), BarColumn(24), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         if bar.disable:

@@ -1,4 +1,4 @@
-"""The networks, architecture only. A family is a module here with a table `VARIANTS`; nothing else lists them."""
+"""The networks, architecture only. A family is a module here with a table `VARIANTS`; it is not listed elsewhere."""
 
 import functools
 import importlib
@@ -21,38 +21,38 @@ def variants() -> dict[str, Variant]:
 
 
 def variant(name: str) -> Variant:
-    """The row of a network; knobs in its spelling make no difference."""
+    """The row of a network, whose name may have knobs."""
     return pick(variants(), _base_name(name), "network")
 
 
 def _base_name(name: str) -> str:
-    """A network's name without knobs, in small letters if it is one of ours then: ResNet34 is resnet34."""
+    """A network's name without knobs, in lower case if that is a network of the zoo: resnet34 for ResNet34."""
     bare = name.partition("(")[0].strip()
     return bare.lower() if bare.lower() in variants() else bare
 
 
 def is_network(base: str | os.PathLike) -> bool:
-    """Whether a base is a network's name; a folder of that name is only meant as ./name."""
+    """Whether a base is the name of a network; a folder with that name is given as ./name."""
     return _base_name(str(base)) in variants()
 
 
 def spell(name: str, **knobs) -> str:
-    """One spelling of a network and its knobs: `resnet18(stem=small, shortcut=a)`, the ones at their default left out.
+    """Spell a network and its knobs that are not at their default: `resnet18(stem=small, shortcut=a)`.
 
     Args:
-        name: a name of `variants()`, or a spelling with knobs of its own.
-        knobs: more of them.
+        name: a name of `variants()`, with or without knobs.
+        **knobs: more knobs.
 
     Raises:
-        UnknownName: there is no such network, knob or value.
+        UnknownName: the network, the knob or its value is not known.
     """
     base, row, given = _base_name(name), variant(name), _parse_knobs(name)
     for knob, value in knobs.items():
         given[knob] = _parse_value(row, base, knob, str(value))
-    told = [
+    changed = [
         f"{knob}={str(given[knob]).lower()}" for knob in row.knobs if given[knob] != _default_value(row.knobs[knob])
     ]
-    return f"{base}({', '.join(told)})" if told else base
+    return f"{base}({', '.join(changed)})" if changed else base
 
 
 def build(name: str, *, pixels: Pixels, num_classes: int, size: int | str | None = None):
@@ -60,17 +60,17 @@ def build(name: str, *, pixels: Pixels, num_classes: int, size: int | str | None
 
     Args:
         name: a name of `variants()`, knobs in brackets: `resnet34(output_stride=8)`.
-        pixels: the normalisation its first layer does.
-        num_classes: width of the last layer.
-        size: side of the pictures in pixels, or "192x320", height x width, for a network with hidden dense layers; by
-            default its native one.
+        pixels: the pixel convention; its normalisation is the first layer.
+        num_classes: number of classes.
+        size: size of the pictures in pixels, or "192x320", height x width, for a network with a fixed size; by default
+            its native one.
 
     Returns:
         A flat functional `keras.Model` from pictures (n, height, width, channels), RGB in 0..255, to float32
         logits (n, num_classes). All layers are named; `stem`, `stage1`... and `pooled` are the cut points.
 
     Raises:
-        UnknownName: there is no such network, knob or value, or the size is below the network's minimum.
+        UnknownName: the network, knob or value is not known, or the size is below the network's minimum.
     """
     import keras
 
@@ -97,13 +97,13 @@ def has_fixed_size(name: str) -> bool:
 
 
 def _parse_knobs(name: str) -> dict:
-    """All knobs of a spelled network, those in brackets set."""
+    """All knobs of a network, with the values in its name or the defaults."""
     row = variant(name)
     knobs = {knob: _default_value(values) for knob, values in row.knobs.items()}
-    base, bracket, told = (part.strip() for part in name.partition("("))
-    if bracket and not told.endswith(")"):
+    base, bracket, text = (part.strip() for part in name.partition("("))
+    if bracket and not text.endswith(")"):
         raise UnknownName(f"{name!r} lacks the closing bracket: expected {base}(knob=value, ...).")
-    for pair in filter(None, re.split(r"\s*,\s*", told.removesuffix(")").strip())):
+    for pair in filter(None, re.split(r"\s*,\s*", text.removesuffix(")").strip())):
         knob, _, value = (part.strip() for part in pair.partition("="))
         knobs[knob] = _parse_value(row, base, knob, value)
     return knobs
@@ -114,14 +114,14 @@ def _default_value(values):
 
 
 def _parse_value(row: Variant, name: str, knob: str, text: str):
-    """A knob's value from its spelling."""
+    """Parse the value of a knob."""
     values = pick(row.knobs, knob, f"knob of {name}")
     if isinstance(values, tuple):
         return pick({str(value).lower(): value for value in values}, text.lower(), f"value of {name}'s {knob}")
     try:
-        share = float(text)
+        fraction = float(text)
     except ValueError:
-        share = -1.0
-    if not 0 <= share < 1:
-        raise UnknownName(f"{knob} of {name} must be a share from 0 to below 1, not {text!r}.")
-    return share
+        fraction = -1.0
+    if not 0 <= fraction < 1:
+        raise UnknownName(f"{knob} of {name} must be a fraction from 0 to below 1, not {text!r}.")
+    return fraction

@@ -42,13 +42,13 @@ def conv_with_norm(x, filters, kernel, stride=1, *, act, name):
 
 
 def conv_with_bias(x, filters, kernel, stride=1, *, act, name):
-    """A convolution with a bias. Caffe's "xavier" looks at the inputs alone: a variance of 1 / fan-in, uniform."""
+    """A convolution with a bias. Caffe's "xavier" depends on the inputs only: a variance of 1 / fan-in, uniform."""
     x = layers.conv(x, filters, kernel, stride, bias=0.2, init="lecun_uniform", name=f"{name}.conv")
     return layers.activation(x, act, name=f"{name}.relu")
 
 
 def reduced_inception(x, widths, *, unit, large, name):
-    """Figure 2b: 1x1 convolutions narrow what the large ones see, and what was pooled."""
+    """Figure 2b: 1x1 convolutions reduce the inputs of the large ones and the output of the pool."""
     one, three_reduced, three, five_reduced, five, pooled = widths
     branches = [
         unit(x, one, 1, name=f"{name}.branch1"),
@@ -60,7 +60,7 @@ def reduced_inception(x, widths, *, unit, large, name):
 
 
 def naive_inception(x, widths, *, unit, large, name):
-    """Figure 2a: everything sees all maps, and all of them are passed on, pooled."""
+    """Figure 2a: all branches take all maps; the pool passes on all of them."""
     one, _, three, _, five, _ = widths
     branches = [
         unit(x, one, 1, name=f"{name}.branch1"),
@@ -75,19 +75,19 @@ INCEPTIONS = {"reduced": reduced_inception, "naive": naive_inception}
 
 
 def adaptive_average_pool(x, *, name):
-    """Averages of 4x4 places, whatever the size; of 14 pixels, windows of 4 that start at 0, 3, 7 and 10."""
+    """Average pooling to 4x4 positions for maps of any size; of 14 pixels, windows of 4 at 0, 3, 7 and 10."""
     return layers.adaptive_average(x, 4, name=name)
 
 
 def average_pool(x, *, name):
-    """Averages of 5x5 windows every 3 pixels (section 5): 4x4 places of 14 pixels."""
+    """Average pooling, 5x5 windows with stride 3 (section 5): 4x4 positions of 14 pixels."""
     if min(x.shape[1:3]) < 5:
         raise UnknownName("The auxiliary heads of googlenet_paper need pictures of at least 79 pixels.")
     return layers.AveragePooling2D(5, 3, name=name)(x)
 
 
 def auxiliary_head(x, num_classes, *, unit, pool, act, name):
-    """A classifier halfway (section 5): pool, 128 maps, 1024 units of which 70% are dropped; it starts as Caffe's."""
+    """An auxiliary classifier (section 5): pool, 128 maps, 1024 units with 70% dropout, initialised as in Caffe."""
     x = unit(pool(x, name=f"{name}.pool"), 128, 1, name=f"{name}.conv")
     x = layers.Flatten(name=f"{name}.flatten")(x)
     x = layers.dense(x, 1024, bias=0.2, init="lecun_uniform", name=f"{name}.fc1")
@@ -96,12 +96,12 @@ def auxiliary_head(x, num_classes, *, unit, pool, act, name):
 
 
 def halving_max_pool(x, *, name):
-    """2x2 windows; "same" is rounding up."""
+    """Max pooling, 2x2 windows; "same" rounds the size up."""
     return layers.MaxPooling2D(2, 2, "same", name=name)(x)
 
 
 def overlapping_max_pool(x, *, name):
-    """3x3 windows every 2 pixels."""
+    """Max pooling, 3x3 windows with stride 2."""
     return layers.max_pool(x, ceil=True, name=name)
 
 
@@ -115,8 +115,8 @@ def build_logits(
     """Table 1. Logits, or {"logits", "aux2", "aux1"} with `aux`.
 
     Args:
-        unit: a convolution and what goes with it.
-        large: side of the kernels in the third branch.
+        unit: a convolution with its norm or bias and its activation.
+        large: kernel size in the third branch.
         response_norm: the response normalisation of the stem.
         last_pool: the pool before 5a.
         aux_pool: the first layer of the auxiliary heads.

@@ -1,4 +1,4 @@
-"""`keras.layers`, and the few layers of our own wording that the families share.
+"""`keras.layers`, and functions for the layers that several families share.
 
 Keras is imported at the first layer built, not here: naming a network, or asking for the table of
 networks, must not load TensorFlow. Every layer is named, because layers are found, cut at and given
@@ -16,11 +16,11 @@ def __getattr__(name):
 
 
 def conv(x, filters, kernel, stride=1, *, name, padding=None, dilation=1, bias=None, init=None):
-    """A convolution padded on both sides alike, as in torch and Caffe.
+    """A convolution with the same padding on both sides, as in torch and Caffe.
 
     Args:
-        padding: zeros on each side; by default `kernel // 2` for each step of the dilation.
-        bias: what the bias starts at; None is a convolution without one.
+        padding: zeros on each side; by default `kernel // 2` times the dilation.
+        bias: initial value of the bias; None for a convolution without one.
         init: initialiser of the kernel; by default of the variance of He et al. 2015, equation 14, drawn uniformly,
             which takes a third of the time of a Gaussian.
     """
@@ -46,7 +46,7 @@ def conv(x, filters, kernel, stride=1, *, name, padding=None, dilation=1, bias=N
 
 
 def dense(x, units, *, name, bias=0.0, init="glorot_uniform"):
-    """A hidden dense layer; `bias` is what its bias starts at."""
+    """A hidden dense layer; `bias` is the initial value of its bias."""
     from keras import layers
     from keras.initializers import Constant
 
@@ -61,7 +61,7 @@ def gaussian(std):
 
 
 def batch_norm(x, *, name, epsilon=1e-5, gamma="ones"):
-    """Batch normalisation with torch's momentum (0.1 there, 0.9 here); `gamma` is what its scale starts from."""
+    """Batch normalisation with torch's momentum (0.1 there, 0.9 here); `gamma` initialises its scale."""
     from keras import layers
 
     return layers.BatchNormalization(momentum=0.9, epsilon=epsilon, gamma_initializer=gamma, name=name)(x)
@@ -98,9 +98,9 @@ def activation(x, kind, *, name):
 
 
 def max_pool(x, *, name, ceil=False):
-    """3x3 windows every 2 pixels, those that overlap the right and lower border by one pixel too where `ceil`.
+    """Max pooling with 3x3 windows and stride 2; with `ceil` one pixel of padding at the right and lower border.
 
-    The border is of zeros, which never win after a ReLU.
+    The padding is zeros, which are never the maximum after a ReLU.
     """
     from keras import layers
 
@@ -110,15 +110,15 @@ def max_pool(x, *, name, ceil=False):
 
 
 def adaptive_average(x, side, *, name):
-    """Averages of `side` x `side` places, whatever the size of the map."""
+    """Average pooling to `side` x `side` positions, for maps of any size."""
     from keras import layers
 
     return layers.AdaptiveAveragePooling2D(side, name=name)(repeat_single_pixel(x, name=name))
 
 
 def repeat_single_pixel(x, *, name):
-    """A map of one pixel repeated to 2x2, before the adaptive average `name`: within a compiled function, that of
-    Keras 3.15 fails on one pixel."""
+    """Repeat a map of one pixel to 2x2, before the adaptive average `name`, which fails on one pixel in a compiled
+    function of Keras 3.15."""
     from keras import layers
 
     return layers.UpSampling2D(2, name=f"{name}.repeat")(x) if tuple(x.shape[1:3]) == (1, 1) else x
@@ -139,7 +139,7 @@ def pooled(x):
 
 
 def head(features, num_classes, *, name, init="zeros"):
-    """The classifier: float32 logits. A kernel of zeros, the default, makes the first loss log(num_classes)."""
+    """The classifier: float32 logits. With the default kernel of zeros the first loss is log(num_classes)."""
     from keras import layers
 
     return layers.Dense(num_classes, kernel_initializer=init, dtype="float32", name=name)(features)

@@ -21,7 +21,7 @@ from transferkit.zoo import layers
 from transferkit.zoo.alexnet import KNOBS, PIXELS, SIZE_RULES, activate, classifier
 from transferkit.zoo.variant import Variant
 
-# sides of the kernels, a group a block
+# kernel sizes, a group for each block
 A = (3,), (3,), (3, 3), (3, 3), (3, 3)
 B = ((3, 3),) * 5
 C = (3, 3), (3, 3), (3, 3, 1), (3, 3, 1), (3, 3, 1)
@@ -45,10 +45,10 @@ def build_logits(x, num_classes, *, blocks, convolve, activation, dropout, convo
     """A column of table 1.
 
     Args:
-        blocks: sides of the kernels of each block.
-        convolve: a convolution and what goes with it.
+        blocks: kernel sizes of each block.
+        convolve: a convolution, with its norm where there is one.
         respond: whether local response normalisation follows the first layer.
-        std: what the hidden dense layers start from, see `alexnet.hidden`.
+        std: see `alexnet.hidden_layer`.
     """
     indices = count()
     for block, (filters, kernels) in enumerate(zip((64, 128, 256, 512, 512), blocks, strict=True), start=1):
@@ -82,7 +82,7 @@ def convolution_names(blocks):
 
 
 def layers_from_a(blocks):
-    """The layers of a column that may start from A's, `{ours: A's}` (section 3.1)."""
+    """The layers of a column that A's weights may initialise, `{its layer: A's layer}` (section 3.1)."""
     ours, first = convolution_names(blocks), convolution_names(A)
     return {ours[place]: first[place] for place in list(first)[:4]} | {name: name for name in NAMES[::3]}
 
