@@ -183,7 +183,7 @@ def test_search_in_a_pipeline(tiny, finished, X, y):
         {"finetuner__base": [tiny], "finetuner__lr": np.array([0.01]), "finetuner__epochs": [3]},
         {"finetuner__base": [str(finished.folder)], "finetuner__weights": ["imagenet"]},
     ]
-    with pytest.warns(UserWarning, match="validation pictures taught the base"):
+    with pytest.warns(UserWarning, match="The base was trained on"):
         search = GridSearchCV(pipe, grid, cv=2, error_score="raise").fit(X, y)
     assert len(search.cv_results_["params"]) == 2 and search.best_score_ >= 0.5
     assert search.classes_.tolist() == [3, 7] and search.predict_proba(X).shape == (24, 2)
@@ -196,8 +196,8 @@ def test_groups_are_routed_and_on_one_side(tiny, listing, X, y, monkeypatch):
         seen.append((set(splits.train.groups), set(splits.val.groups)))
         return plan(wanted, splits)
 
-    plan = run_job.plan
-    monkeypatch.setattr(run_job, "plan", spy)
+    plan = run_job.make_plan
+    monkeypatch.setattr(run_job, "make_plan", spy)
     groups = np.arange(24) // 3
     with sklearn.config_context(enable_metadata_routing=True):
         tuner = tk.FineTuner(tiny, **HEAD).set_fit_request(groups=True)

@@ -1,4 +1,4 @@
-"""Whether an installation works: what is there, and a short training through every part."""
+"""Whether an installation works: versions and devices, and a short training through every part of the package."""
 
 import platform
 import shutil
@@ -15,32 +15,24 @@ from transferkit.training.run_job import finetune
 from transferkit.weights.fetch import home
 
 
-def facts() -> dict[str, str]:
+def describe_installation() -> dict[str, str]:
     """Versions, devices, what TensorFlow was built for, the cache folder and its free space."""
     cache = home()
-    there = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
     return {
         "transferkit": version("transferkit"),
         "python": platform.python_version(),
         "keras": f"{keras.__version__}, backend {keras.backend.backend()}",
-        **devices.found(),
-        "cache folder": f"{cache}, {shutil.disk_usage(there).free / 1e9:.1f} GB free",
+        **devices.describe_devices(),
+        "cache folder": f"{cache}, {shutil.disk_usage(existing).free / 1e9:.1f} GB free",
     }
 
 
-def short_training() -> str:
-    """Train a fresh LeNet-5 on 200 digits in a temporary folder: every part of the package, some ten seconds."""
+def run_short_training() -> str:
+    """Train a fresh LeNet-5 on 200 digits in a temporary folder, in about ten seconds, and describe the result."""
     with tempfile.TemporaryDirectory() as folder:
         write_digits(Path(folder) / "digits", most=200)
-        parts = find_splits(Path(folder) / "digits")
-        run = finetune(
-            "lenet5",
-            parts.train,
-            parts.val,
-            out=Path(folder) / "run",
-            weights="none",
-            size=32,
-            epochs=1,
-            head_epochs=0,
-        )
-        return f"works: {len(parts.train)} pictures in {run.metrics['seconds']:.1f} seconds"
+        splits = find_splits(Path(folder) / "digits")
+        knobs = {"weights": "none", "size": 32, "epochs": 1, "head_epochs": 0}
+        run = finetune("lenet5", splits.train, splits.val, out=Path(folder) / "run", **knobs)
+        return f"works: {len(splits.train)} pictures in {run.metrics['seconds']:.1f} seconds"

@@ -7,41 +7,41 @@ from contextlib import contextmanager
 import keras
 
 TESTED = "3.15"
-REDUCE = ["values", "strategy", "reduction"]
+PARAMETERS = ["values", "strategy", "reduction"]  # of the patched function
 
 
 @contextmanager
-def several_workers(model: keras.Model, example) -> Iterator[None]:
+def patch_fit(model: keras.Model, batch_spec) -> Iterator[None]:
     """In this context, a compiled model of several workers can be fitted and evaluated.
 
-    Before a first batch Keras takes the mean of all workers' pictures, to learn their shape: it is told the shape. And
-    it takes the mean of figures, which are scalars, along their first axis: it is made to take the mean of the scalars.
+    To learn the shape of a batch, Keras takes the mean of all workers' first pictures: the model is built beforehand.
+    And it takes the mean of metrics, which are scalars, along their first axis: here it is the mean of the scalars.
 
     Args:
-        example: shapes and dtypes of a batch, as `Dataset.element_spec` has them.
+        batch_spec: shapes and dtypes of a batch, as in `Dataset.element_spec`.
 
     Raises:
-        ValueError: this Keras is not one that the patches are known to fit.
+        ValueError: the patches are not known to fit this version of Keras.
     """
-    trainer = check()
-    before = trainer.reduce_per_replica
+    trainer = check_keras()
+    original = trainer.reduce_per_replica
     with model.distribute_strategy.scope():
-        model._symbolic_build(data_batch=example)
-    model._maybe_symbolic_build = _nothing
-    trainer.reduce_per_replica = _mean
+        model._symbolic_build(data_batch=batch_spec)
+    model._maybe_symbolic_build = _skip_build
+    trainer.reduce_per_replica = _reduce_mean
     try:
         yield
     finally:
-        trainer.reduce_per_replica = before
+        trainer.reduce_per_replica = original
         del model._maybe_symbolic_build
 
 
-def check():
-    """The module of Keras that is patched; raise `ValueError` if it is not the one that the patches were made for."""
+def check_keras():
+    """The module of Keras that is patched; raise `ValueError` if it is not the version that the patches are for."""
     from keras.src.backend.tensorflow import trainer
 
     found = list(inspect.signature(trainer.reduce_per_replica).parameters)
-    if keras.__version__.rpartition(".")[0] != TESTED or found != REDUCE:
+    if keras.__version__.rpartition(".")[0] != TESTED or found != PARAMETERS:
         raise ValueError(
             f"Several workers need Keras {TESTED}, which is patched for them, not {keras.__version__}: "
             f"pip install 'keras=={TESTED}.*'."
@@ -49,9 +49,9 @@ def check():
     return trainer
 
 
-def _nothing(iterator=None, data_batch=None):
-    """In place of building the model, which is built."""
+def _skip_build(iterator=None, data_batch=None):
+    """Replaces building the model, which is built."""
 
 
-def _mean(values, strategy, reduction):
+def _reduce_mean(values, strategy, reduction):
     return keras.tree.map_structure(lambda value: strategy.reduce("MEAN", value, axis=None), values)
