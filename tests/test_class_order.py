@@ -200,5 +200,5 @@ def test_weights_of_another_number_of_classes_have_no_names(tiny, tmp_path):
 
 
 def test_a_teacher_without_names_cannot_teach(greys, tiny):
-    with pytest.raises(ValueError, match=r"greys.keras does not say which class each of its 12 outputs is: give a run"):
+    with pytest.raises(ValueError, match=r"greys.keras does not name the classes of its 12 outputs: give a run"):
         distillation.load_teacher(str(greys), models.load(tiny, "none"), "float32")

@@ -121,7 +121,9 @@ def test_the_command_leaves_test_alone(cli, tiny, tmp_path):
         folder(root / name, {"cat": count, "dog": count})
     words = ("finetune", "--base", tiny, "--data", root, *WORDS, "--folds", 2)
     status, out, err = cli(*words, "--dry-run")
-    assert status == 0 and "2 folds: the 12 pictures of train and val are shared out; those of test are not" in err
+    assert (
+        status == 0 and "2 folds: the 12 pictures of train and val are divided among them; test is not touched" in err
+    )
     status, out, err = cli(*words, "--out", "run", "--json")
     assert status == 0, err
     answer = json.loads(out)
@@ -134,9 +136,9 @@ def test_the_command_leaves_test_alone(cli, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("knobs", "sentence"),
     [
-        ({"folds": 1}, "folds must be 2 or more, or 0 for one run, not 1"),
+        ({"folds": 1}, "folds must be 2 or more, or 0 for a single run, not 1"),
         ({"folds": 20}, "Class 'cat' has 12 pictures, too few for 20 folds"),
-        ({"folds": 3, "fraction": 0.5}, "leave out fraction and per_class"),
+        ({"folds": 3, "fraction": 0.5}, "drop --fraction and --per-class"),
     ],
 )
 def test_folds_that_cannot_be(tiny, pets, knobs, sentence):

@@ -122,7 +122,7 @@ def test_a_run_of_other_classes_is_refused(zygote, cut):
     (cut / "run" / "split.csv").write_text(rows + eels)
     (cut / "run" / "classes.txt").write_text("cat\ndog\neel\n")
     said = refused(zygote, cut, "finetune", "--resume", "run")
-    assert "is of 2 classes, but the run's classes.txt has 3: put it back" in said
+    assert "has 2 classes, but the run's classes.txt has 3: restore classes.txt" in said
     (cut / "run" / "split.csv").write_text(rows)
     (cut / "run" / "classes.txt").write_text("cat\ndog\n")
     shutil.rmtree(cut / "pets" / "eel")

@@ -110,8 +110,8 @@ def smoothed(losses):
     """What `sweep` makes of the losses of single steps."""
     mean, found = 0.0, []
     for step, loss in enumerate(losses):
-        mean = lr_find.SMOOTH * mean + (1 - lr_find.SMOOTH) * loss
-        found.append(mean / (1 - lr_find.SMOOTH ** (step + 1)))
+        mean = lr_find.SMOOTHING * mean + (1 - lr_find.SMOOTHING) * loss
+        found.append(mean / (1 - lr_find.SMOOTHING ** (step + 1)))
     return found
 
 

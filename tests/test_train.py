@@ -15,7 +15,7 @@ from transferkit.data.sources.digits import write_digits
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, for_use, with_head, with_policy
 from transferkit.pixels import Pixels
-from transferkit.training.planning import advice, network_setup, planner
+from transferkit.training.planning import advice, network_setup
 from transferkit.weights import assign
 from transferkit.weights.assign import tensor_names
 from transferkit.weights.weight_files import Weights
@@ -264,7 +264,7 @@ def test_growing_through_a_run_folder(monkeypatch, tmp_path):
         models.load("deep", tmp_path)
     grown = models.to_train("deep", str(tmp_path))
     assert grown.loaded == ("14/26 tensors loaded", "grown from seed, the other tensors are fresh")
-    assert not network_setup.can_fit_head(grown) and planner._probes(models.load("seed", str(tmp_path)))
+    assert not network_setup.can_fit_head(grown) and network_setup.can_fit_head(models.load("seed", str(tmp_path)))
     place, first = grown.model.get_layer("features.10"), seed.model.get_layer("features.6")
     np.testing.assert_array_equal(place.kernel, first.kernel)
     models.save(fresh, tmp_path / "deep.keras")

@@ -129,7 +129,10 @@ class Train:
     time: str = knob("", "How long training may take, as 90s, 10m or 1.5h: epochs are planned from a measured step.")
     batch_size: int | None = knob(BY_RULE, "Pictures per step, over all devices.", low=1)
     accumulate: int = knob(
-        1, "Run a batch in so many parts and add up their gradients, to save memory.", low=1, high=1024
+        1,
+        "Parts in which a batch is run, to save memory; their gradients are added up.",
+        low=1,
+        high=1024,
     )
     views: int | None = knob(
         BY_RULE,
@@ -202,7 +205,7 @@ class Train:
     )
     temperature: float = knob(4.0, "Temperature of the softmax of student and teacher in distillation.", low=0.1)
     folds: int = knob(
-        0, "Cross-validate with so many runs, each of which holds out a part; 0: a single run.", low=0, high=100
+        0, "Number of runs of a cross-validation, each with another part held out; 0: a single run.", low=0, high=100
     )
     memory: float = knob(1.0, "GB of pictures or features to keep in memory per split; more go to disk.", low=0.0)
     seed: int = knob(0, "Seed of split, order, augmentation and fresh weights.", low=0, high=2**31 - 1)

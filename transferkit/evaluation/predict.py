@@ -135,7 +135,7 @@ def predict_outputs(model, paths, pixels: Pixels, *, what: str = "pictures") -> 
 
 
 def choose_batch_size(count: int, largest: int = BATCH) -> int:
-    """The batch size for so many pictures: a power of two, so that a network is compiled for few sizes."""
+    """The batch size for `count` pictures: a power of two, so that a network is compiled for few sizes."""
     return min(largest, 1 << max(0, count - 1).bit_length())
 
 

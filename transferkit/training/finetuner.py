@@ -156,7 +156,8 @@ class FineTuner(ClassifierMixin, BaseEstimator):
 
     def predict(self, X):
         """The most likely label of each picture of X, (n,), of the dtype of `classes_`; see `predict_proba`."""
-        return self.classes_[self.predict_proba(X).argmax(1)]
+        probabilities = self.predict_proba(X)  # raises if not fitted
+        return self.classes_[probabilities.argmax(1)]
 
     def predict_proba(self, X):
         """Probabilities (n, k) of `classes_`, float64, in the order of X.

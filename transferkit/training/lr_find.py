@@ -24,7 +24,7 @@ from transferkit.training.job import Plan, TrainingJob
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 SMOOTHING = 0.9  # weight of the mean so far in the moving average of the losses
 SETTLED = 10  # steps after which the moving average covers as many as 1 / (1 - SMOOTHING)
-DIVERGED, LEAST = 4, 0.1  # stop at so many times the lowest loss, or times LEAST where that is higher
+DIVERGED, LEAST = 4, 0.1  # stop at DIVERGED times the lowest loss, or times LEAST if that is higher
 FLAT = 1.5  # standard deviations: of a hundred curves of nothing but noise, one falls by more
 
 

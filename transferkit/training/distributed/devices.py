@@ -120,7 +120,7 @@ def _count_cpus(devices: str) -> int:
 
 
 def _parse_gpus(devices: str, gpus: int) -> list[int]:
-    """The numbers of the chosen GPUs, of so many; none is the CPU."""
+    """The numbers of the chosen GPUs, all below `gpus`; none for the CPU."""
     if devices in ("auto", "all") or _count_cpus(devices):
         return list(range({"auto": min(gpus, 1), "all": gpus}.get(devices, 0)))
     numbers = devices.split(",")
@@ -133,7 +133,7 @@ def _parse_gpus(devices: str, gpus: int) -> list[int]:
 
 
 def _make_device(gpus: list[str], cpus: int, capability: tuple[int, ...]) -> Device:
-    """The GPUs of these names, or the CPU as so many devices.
+    """The GPUs of these names, or the CPU as `cpus` devices.
 
     Args:
         capability: the lowest compute capability of the GPUs; from 8.0 on they have bfloat16.

@@ -78,7 +78,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         phase: the current one.
         average: Keras' callback that swaps weights and their moving averages, if there are any.
         interruptible: tells whether Ctrl-C was pressed, which takes effect once a checkpoint is written.
-        single_model: the model on one device, of which the fitted model may be a copy.
+        single_model: the model on one device; the fitted model may be a copy of it.
     """
 
     def __init__(self, job: TrainingJob, state: State, phase: Phase, average, interruptible, single_model):

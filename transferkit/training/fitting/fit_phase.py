@@ -85,11 +85,11 @@ def _prepare_data(job: TrainingJob, phase: Phase, folder: Path) -> PhaseData:
     if phase.views and job.knobs.frozen == "once" and not views.batches and not job.plan.teacher:
         models = freezing.split_frozen(job.network.model)
         if models and (features := _compute_features(job, phase, models[0], views, folder)):
-            return _use_features(job, models[1], *features)
-    return _use_pictures(job, phase, views, folder)
+            return _prepare_features(job, models[1], *features)
+    return _prepare_pictures(job, phase, views, folder)
 
 
-def _use_pictures(job: TrainingJob, phase: Phase, views: augmentation.Augmentation, folder: Path) -> PhaseData:
+def _prepare_pictures(job: TrainingJob, phase: Phase, views: augmentation.Augmentation, folder: Path) -> PhaseData:
     train, pixels, batch = job.splits.train, job.network.pixels, _validation_batch(job.plan)
     storage = {"memory": job.knobs.memory, "folder": folder}
 
@@ -124,7 +124,7 @@ def _compute_features(
     return None if val is None else (train, val)
 
 
-def _use_features(job: TrainingJob, model: keras.Model, train: FrozenFeatures, val: FrozenFeatures) -> PhaseData:
+def _prepare_features(job: TrainingJob, model: keras.Model, train: FrozenFeatures, val: FrozenFeatures) -> PhaseData:
     def make_batches(order):
         return pipeline.stored(train.values, train.rows, train.labels, order, views=train.views), []
 

@@ -9,7 +9,7 @@ from transferkit.data.audit.before_training import SPLITS
 from transferkit.data.listing import Splits
 from transferkit.recipe import Train
 
-UNEQUAL = 3  # suggest a balance where the largest class has so many times the pictures of the smallest
+UNEQUAL = 3  # times the pictures of the smallest class, from which on a balance is suggested
 
 # knob: whether it has an effect in a resolved recipe, and why it has none
 EFFECTS = {

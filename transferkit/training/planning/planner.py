@@ -34,7 +34,7 @@ def make_plan(recipe: Recipe, splits: Splits | None = None) -> Plan:
 
     Args:
         recipe: knobs at None are chosen by `rules`.
-        splits: final listings, of which nothing is drawn any more; by default those of `recipe.data`.
+        splits: final listings, which are not reduced any more; by default those of `recipe.data`.
 
     Raises:
         UnknownName: a name in the recipe is not known, or knobs contradict each other.
