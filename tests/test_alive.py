@@ -259,7 +259,7 @@ def test_ctrl_c_at_any_time(finished, pets, tmp_path, monkeypatch, capsys, momen
         if moment == "regression":
             with pytest.raises(KeyboardInterrupt):
                 finetuned(base, pets, tmp_path / "run", **knobs)
-            assert "Nothing is trained yet" in capsys.readouterr().err
+            assert "No epoch is complete yet" in capsys.readouterr().err
         else:
             assert finetuned(base, pets, tmp_path / "run", **knobs).metrics["interrupted"]
     run = run_job.resume(tmp_path / "run")
