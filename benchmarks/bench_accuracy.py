@@ -28,7 +28,7 @@ from transferkit.console import say
 from transferkit.data.listing import from_names
 from transferkit.data.sources.digits import write_digits
 from transferkit.data.sources.resolve import find_all
-from transferkit.evaluation.metrics import wilson
+from transferkit.evaluation.metrics import wilson_interval
 from transferkit.evaluation.predict import evaluate
 from transferkit.features import classifiers
 from transferkit.features.extraction import extract
@@ -86,7 +86,9 @@ def fine_tuned(folder: Path, given, test, groups, seed: int, knobs: dict) -> dic
             )
         source = {"data": str(listed)} | ({"group_by": "group"} if folder.name in GROUPS else {})
         wanted = Recipe().override(base=BASE, size=SIZES.get(folder.name, SIZE), seed=seed, **source, **knobs)
-        run = run_job.run(planner.plan(wanted), run_job.runs.new_folder(Path(place) / "run", overwrite=False, name=""))
+        run = run_job.train_plan(
+            planner.make_plan(wanted), run_job.runs.make_folder(Path(place) / "run", overwrite=False, name="")
+        )
         told = run.metrics
         judged = evaluate(run.network, from_names(test.paths, [test.classes[one] for one in test.labels]))[0]
     return {
@@ -164,7 +166,7 @@ def show(rows: list[dict]):
 def _covers(row: dict) -> bool:
     """Whether the announced interval holds the accuracy on new pictures, of which the unseen part is a sample too: by
     the error of the difference of both."""
-    low, high = wilson(row["accuracy"] * row["n"], row["n"])
+    low, high = wilson_interval(row["accuracy"] * row["n"], row["n"])
     reach = np.hypot((row["ci95"][1] - row["ci95"][0]) / 2, (high - low) / 2)
     return abs(sum(row["ci95"]) / 2 - (low + high) / 2) <= reach
 

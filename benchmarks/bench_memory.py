@@ -38,7 +38,7 @@ def child(folder: str):
             batch_size=32,
             bn="train",
         )
-        run_job.run(planner.plan(job), Path(out))
+        run_job.train_plan(planner.make_plan(job), Path(out))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

@@ -91,7 +91,7 @@ def stage(photos: Path, place: Path):
     run = ours(photos, place, "resnet34", unfreeze="last-stage", epochs=3, views=1)
     seconds = [row["seconds"] for row in run.history]
     whole = network.with_head(models.load("resnet34", "none"), ("a", "b"))
-    freezing.release(whole, "last-stage")
+    freezing.unfreeze(whole, "last-stage")
     files, held = files_of(photos)
     clock = Epochs()
     on_logits(whole.model, 1e-3).fit(files, validation_data=held, epochs=3, callbacks=[clock], verbose=0)
@@ -117,7 +117,7 @@ def step(photos: Path, place: Path):
     labels, times = np.arange(48) % 2, {}
     mine = network.with_head(models.load("resnet50", "none"), ("a", "b")).model
     knobs = Train(weight_decay=0.01, label_smoothing=0.0)
-    losses.compile_for(mine, optimizers.make(knobs, lr=1e-4, steps=100), knobs, [24, 24])
+    losses.compile_model(mine, optimizers.make_optimizer(knobs, lr=1e-4, steps=100), knobs, [24, 24])
     theirs = keras.applications.ResNet50(weights=None, classes=2, classifier_activation=None)
     theirs = on_logits(theirs, 1e-4)
     theirs.optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.01)
@@ -133,16 +133,16 @@ def overhead(photos: Path, place: Path):
     """The mean of epochs 2 to 5 of everything, to where the next one begins, beside the same steps and validation and
     nothing else."""
     knobs = {"unfreeze": "all", "epochs": 5, "bn": "train", "optimizer": "adamw", "lr": 1e-4}
-    ends, end = [], callbacks.Keep.on_epoch_end
+    ends, end = [], callbacks.SaveCheckpoints.on_epoch_end
 
     def clocked(*words, **more):
         end(*words, **more)
         ends.append(time.perf_counter())
 
-    with patch.object(callbacks.Keep, "on_epoch_end", clocked):
+    with patch.object(callbacks.SaveCheckpoints, "on_epoch_end", clocked):
         ours(photos, place, "resnet18", **knobs)
     bare, clock = network.with_head(models.load("resnet18", "none"), ("a", "b")), Epochs()
-    freezing.release(bare, "all", bn="train")
+    freezing.unfreeze(bare, "all", bn="train")
     train, held = tk.list_images(photos).split(0.2, seed=0)
     order = Order(train.labels, 32, 0, range(5))
     with tempfile.TemporaryDirectory() as room:

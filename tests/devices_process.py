@@ -28,11 +28,11 @@ def batches() -> tf.data.Dataset:
 
 
 def learn(model: keras.Model, device: devices.Device) -> list[float]:
-    with replicas.scope(device):
+    with replicas.strategy_scope(device):
         on_tensorflow = keras.backend.backend() == "tensorflow"
         optimizer = keras.optimizers.SGD(0.05, momentum=0.9, use_ema=on_tensorflow)
         model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True))
-    data = replicas.spread(batches(), device, 8)
+    data = replicas.distribute_batches(batches(), device, 8)
     return model.fit(data, epochs=2, steps_per_epoch=4, shuffle=False, verbose=0).history["loss"]
 
 
@@ -48,20 +48,22 @@ def masks(model: keras.Model, device: devices.Device) -> list[list[float]]:
 
 
 def main():
-    both_devices = devices.choose("cpu:2")
-    assert devices.choose("cpu:2") == both_devices, "another strategy would die on the first one's collectives"
-    one_device = devices.choose("cpu")
+    both_devices = devices.choose_device("cpu:2")
+    assert devices.choose_device("cpu:2") == both_devices, "another strategy would die on the first one's collectives"
+    one_device = devices.choose_device("cpu")
     alone = network(0.0)
     one = learn(alone, one_device)
-    devices.choose("cpu:2")
-    both = replicas.placed(network(0.0), both_devices)
+    devices.choose_device("cpu:2")
+    both = replicas.replicate_model(network(0.0), both_devices)
     two = learn(both, both_devices)
     pairs = zip(alone.weights, both.weights, strict=True)
     answer = {
         "device": [both_devices.name, both_devices.replicas, both_devices.strategy is not None],
         "losses": [one, two],
         "apart": max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs),
-        "masks": masks(replicas.placed(network(0.5), both_devices), both_devices) if both_devices.strategy else [],
+        "masks": masks(replicas.replicate_model(network(0.5), both_devices), both_devices)
+        if both_devices.strategy
+        else [],
     }
     json.dump(answer, sys.stdout)
 

@@ -30,8 +30,8 @@ def main():
     if "DIE_AT" in os.environ:
         from transferkit.training.fitting import fit_phase
 
-        logs = fit_phase._logs
-        fit_phase._logs = lambda folder: [*logs(folder), Die()]
+        logs = fit_phase._tensorboard
+        fit_phase._tensorboard = lambda folder: [*logs(folder), Die()]
     if (Path(out) / "recipe.toml").exists():
         run = run_job.resume(out)
     else:

@@ -178,7 +178,7 @@ def test_a_nested_network_with_operations_before_it(front):
     assert names.index("neck.Conv1") > names.index("Conv1")
     assert all(len(keras.tree.flatten(layer.output)) == 1 for layer in network.model.layers)
     assert [name for name in names if name.startswith("stage")] == [f"stage{n}" for n in range(1, 6)]
-    released = freezing.release(network, "last-stage")
+    released = freezing.unfreeze(network, "last-stage")
     assert released[0] == "block_13_depthwise"
     assert released[-1] == network.head
 

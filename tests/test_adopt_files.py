@@ -92,7 +92,7 @@ def test_predict_says_what_it_takes_for_granted(saved, cli, pets):
     for words in (["predict", path, picture], ["evaluate", path, "--data", pets]):
         status, _, err = cli(*words)
         assert status == 1
-        assert "features.keras has no classifier, so it cannot tell classes: transferkit finetune --base" in err
+        assert "features.keras has no classifier, so it cannot classify: transferkit finetune --base" in err
 
 
 @keras.saving.register_keras_serializable("mine")

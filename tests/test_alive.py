@@ -34,6 +34,7 @@ from transferkit.training.fitting import (
     optimizers,
 )
 from transferkit.training.fitting.checkpoints import State
+from transferkit.training.job import TrainingJob
 from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant
 
@@ -66,7 +67,7 @@ def test_a_run_folder_that_is_deleted_ends_the_run(tiny, pets, tmp_path, monkeyp
     def delete(self, batch, logs=None):
         shutil.rmtree(self.folder)
 
-    monkeypatch.setattr(callbacks.Keep, "on_train_batch_begin", delete, raising=False)
+    monkeypatch.setattr(callbacks.SaveCheckpoints, "on_train_batch_begin", delete, raising=False)
     with pytest.raises(OSError, match="could not be written"):
         finetuned(tiny, pets, tmp_path / "run")
 
@@ -74,9 +75,9 @@ def test_a_run_folder_that_is_deleted_ends_the_run(tiny, pets, tmp_path, monkeyp
 @pytest.mark.parametrize(("spent", "count"), [(0.0, 2), (1e9, 4)])
 def test_short_epochs_have_no_checkpoint_each(tiny, pets, tmp_path, monkeypatch, spent, count):
     """The end of each of two phases has one; with time to spend, each of four epochs."""
-    saved, save = [], callbacks.Keep.save
-    monkeypatch.setattr(callbacks, "SPENT", spent)
-    monkeypatch.setattr(callbacks.Keep, "save", lambda self: saved.append(1) or save(self))
+    saved, save = [], callbacks.SaveCheckpoints.save
+    monkeypatch.setattr(callbacks, "CHECKPOINT_TIME", spent)
+    monkeypatch.setattr(callbacks.SaveCheckpoints, "save", lambda self: saved.append(1) or save(self))
     run = finetuned(tiny, pets, tmp_path / "run", epochs=4, head_epochs=2, checkpoint_minutes=10.0)
     assert len(saved) == count and len(history(run.folder)) == 4
 
@@ -93,7 +94,7 @@ def exhausted(most: int):
 
 def test_parts_of_a_batch_learn_as_the_whole(tiny, pets, tmp_path, monkeypatch, capsys):
     expected = finetuned(tiny, pets, tmp_path / "whole", bn="frozen", head_epochs=0)
-    monkeypatch.setattr(callbacks.Keep, "on_train_batch_begin", exhausted(2), raising=False)
+    monkeypatch.setattr(callbacks.SaveCheckpoints, "on_train_batch_begin", exhausted(2), raising=False)
     run = finetuned(tiny, pets, tmp_path / "run", bn="frozen", head_epochs=0)
     assert capsys.readouterr().err.count("Out of memory: from here on, each batch of 8 pictures is run in") == 2
     assert State(**json.loads((run.folder / "checkpoints" / checkpoints.STATE).read_text())).parts == 4
@@ -106,8 +107,8 @@ def test_parts_of_a_batch_learn_as_the_whole(tiny, pets, tmp_path, monkeypatch, 
 
 
 def test_one_picture_that_does_not_fit_is_one_sentence(tiny, pets, tmp_path, monkeypatch):
-    monkeypatch.setattr(callbacks.Keep, "on_train_batch_begin", exhausted(0), raising=False)
-    with pytest.raises(ValueError, match="no memory for one picture of 32 pixels: give a lower --size"):
+    monkeypatch.setattr(callbacks.SaveCheckpoints, "on_train_batch_begin", exhausted(0), raising=False)
+    with pytest.raises(ValueError, match="A single picture of 32 pixels does not fit into memory: give a lower --size"):
         finetuned(tiny, pets, tmp_path / "run")
 
 
@@ -115,30 +116,32 @@ def test_parts_that_do_not_divide_the_parts_before(tmp_path):
     """A batch of 10 in 2 parts becomes one of 5: the count of parts goes from 2 a step to 5."""
     knobs = Recipe().override(batch_size=10, optimizer="sgd")
     device = devices.Device("CPU", False, "float32")
-    job = SimpleNamespace(recipe=knobs, device=device, network=SimpleNamespace(pixels=PIXELS))
+    plan = SimpleNamespace(recipe=knobs, device=device, network=SimpleNamespace(pixels=PIXELS))
+    job = TrainingJob(plan, tmp_path, {})
     (tmp_path / "checkpoints").mkdir()
-    checkpoints.save(tmp_path, State(step=3, parts=2), {"optimizer/0000/iteration": np.array(6)})
-    fit_phase._divide(job, tmp_path)
-    state = checkpoints.load(tmp_path)
+    checkpoints.save_state(tmp_path, State(step=3, parts=2), {"optimizer/0000/iteration": np.array(6)})
+    fit_phase._divide_batch(job)
+    state = checkpoints.load_state(tmp_path)
     assert (state.parts, state.step, state.factor) == (5, 3, 1.0)
-    assert checkpoints.tensors_of(tmp_path, state)["optimizer/0000/iteration"] == 15
+    assert checkpoints.load_tensors(tmp_path, state)["optimizer/0000/iteration"] == 15
 
 
 @pytest.mark.parametrize(("optimizer", "factor"), [("sgd", 0.5), ("adamw", 0.5**0.5)])
 def test_several_devices_take_a_smaller_batch(tmp_path, capsys, optimizer, factor):
     knobs = Recipe().override(batch_size=8, optimizer=optimizer)
     device = devices.Device("2 x CPU", False, "float32", 2, tf.distribute.get_strategy())
-    job = SimpleNamespace(recipe=knobs, device=device, network=SimpleNamespace(pixels=PIXELS))
+    plan = SimpleNamespace(recipe=knobs, device=device, network=SimpleNamespace(pixels=PIXELS))
+    job = TrainingJob(plan, tmp_path, {})
     (tmp_path / "checkpoints").mkdir()
-    checkpoints.save(tmp_path, State(step=3), {"optimizer/0000/iteration": np.array(3)})
-    fit_phase._divide(job, tmp_path)
-    state = checkpoints.load(tmp_path)
+    checkpoints.save_state(tmp_path, State(step=3), {"optimizer/0000/iteration": np.array(3)})
+    fit_phase._divide_batch(job)
+    state = checkpoints.load_state(tmp_path)
     assert (state.divisor, state.parts, state.step, state.factor) == (2, 1, 6, factor)
-    assert checkpoints.tensors_of(tmp_path, state)["optimizer/0000/iteration"] == 6
-    assert "each batch is of 4 pictures, and the rate" in capsys.readouterr().err
-    fit_phase._divide(job, tmp_path)
-    with pytest.raises(ValueError, match="no memory for one picture"):
-        fit_phase._divide(job, tmp_path)
+    assert checkpoints.load_tensors(tmp_path, state)["optimizer/0000/iteration"] == 6
+    assert "each batch has 4 pictures, and the rate" in capsys.readouterr().err
+    fit_phase._divide_batch(job)
+    with pytest.raises(ValueError, match="A single picture .* does not fit"):
+        fit_phase._divide_batch(job)
 
 
 @pytest.mark.slow
@@ -149,9 +152,9 @@ def test_pictures_that_go_in_mid_run_are_missed(tiny, tmp_path, monkeypatch):
         if self.epoch == 1 and pets.exists():
             pets.rename(away)
 
-    monkeypatch.setattr(callbacks, "SPENT", 1e9)
+    monkeypatch.setattr(callbacks, "CHECKPOINT_TIME", 1e9)
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.Keep, "on_train_batch_begin", take, raising=False)
+        patch.setattr(callbacks.SaveCheckpoints, "on_train_batch_begin", take, raising=False)
         with pytest.raises(ValueError, match="can no longer be read, more than one in five"):
             finetuned(tiny, pets, tmp_path / "run", head_epochs=0, augment="crop(0.5)")
     before = history(tmp_path / "run")
@@ -162,8 +165,8 @@ def test_pictures_that_go_in_mid_run_are_missed(tiny, tmp_path, monkeypatch):
 
 def test_a_full_disk_is_not_a_full_memory():
     for words in ("No space left on device", "Too many open files"):
-        assert not devices.out_of_memory(tf.errors.ResourceExhaustedError(None, None, f"views; {words}"))
-    assert devices.out_of_memory(tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"))
+        assert not devices.is_out_of_memory(tf.errors.ResourceExhaustedError(None, None, f"views; {words}"))
+    assert devices.is_out_of_memory(tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"))
 
 
 @pytest.fixture
@@ -193,10 +196,10 @@ def poisoned(monkeypatch, tmp_path):
 )
 def test_pictures_that_spoil_the_loss_are_named(poisoned, tmp_path, monkeypatch, capsys, gpu, knobs):
     """A GPU is asked for the loss of many batches at once."""
-    monkeypatch.setattr(devices, "choose", lambda *_: devices.Device("CPU", gpu, "float32"))
-    with pytest.raises(fit_phase.Hopeless, match="It was so 4 times, last with .*black.png"):
+    monkeypatch.setattr(devices, "choose_device", lambda *_: devices.Device("CPU", gpu, "float32"))
+    with pytest.raises(fit_phase.TrainingDiverged, match="This happened 4 times; the last batch was .*black.png"):
         finetuned("fragile", poisoned, tmp_path / "run", epochs=2, head_epochs=0, batch_size=4, **knobs)
-    state = checkpoints.load(tmp_path / "run")
+    state = checkpoints.load_state(tmp_path / "run")
     assert (state.returns, state.factor) == (3, 1 / 8)
     train = find_splits(poisoned).train
     sampling = "balanced" if "balance" in knobs else "all"
@@ -205,14 +208,14 @@ def test_pictures_that_spoil_the_loss_are_named(poisoned, tmp_path, monkeypatch,
     bad = next(number for number, batch in enumerate(batches) if any("black" in path for path in batch))
     assert bad > 0  # so that what is returned to is within an epoch
     assert state.step == (bad if knobs.get("checkpoint_minutes") is None else 0)
-    assert capsys.readouterr().err.count(f"Its pictures were {', '.join(batches[bad])}.") == 3
+    assert capsys.readouterr().err.count(f"The batch was {', '.join(batches[bad])}.") == 3
     for path in (tmp_path / "run" / "checkpoints").glob("*.safetensors"):
         assert all(np.isfinite(tensor).all() for tensor in load_file(path).values())
 
 
 @pytest.mark.slow
 def test_a_step_that_ruins_the_weights_is_not_kept(tiny, pets, tmp_path, capsys):
-    """Its own loss is fine: that of the next one would be no number."""
+    """Its own loss is fine: that of the next one would be NaN."""
     run = finetuned(tiny, pets, tmp_path / "run", lr=3e38, optimizer="sgd", nesterov="off", warmup=0.0)
     assert run.metrics["kept"]["phase"] == "head" and not run.metrics["interrupted"]
     assert capsys.readouterr().err.count("at half the rate") == 3
@@ -221,7 +224,7 @@ def test_a_step_that_ruins_the_weights_is_not_kept(tiny, pets, tmp_path, capsys)
 
 def test_a_second_fit_finds_its_pictures_on_the_disk(tiny, pets, tmp_path, monkeypatch):
     """What is kept of validation and of training views, in files, when a phase goes on after an error."""
-    monkeypatch.setattr(callbacks.Keep, "on_train_batch_begin", exhausted(4), raising=False)
+    monkeypatch.setattr(callbacks.SaveCheckpoints, "on_train_batch_begin", exhausted(4), raising=False)
     run = finetuned(tiny, pets, tmp_path / "run", memory=0.0)
     assert [row["epoch"] for row in history(run.folder)] == ["1", "2", "1", "2"]
 
@@ -237,10 +240,10 @@ def pressed(function):
 
 
 MOMENTS = {
-    "step": (callbacks.Keep, "on_train_batch_end"),
-    "validation": (callbacks.Keep, "on_test_begin"),
-    "frozen part": (frozen_features, "_room"),
-    "regression": (head_init, "linear"),
+    "step": (callbacks.SaveCheckpoints, "on_train_batch_end"),
+    "validation": (callbacks.SaveCheckpoints, "on_test_begin"),
+    "frozen part": (frozen_features, "_allocate"),
+    "regression": (head_init, "convert_to_dense"),
 }
 
 
@@ -256,7 +259,7 @@ def test_ctrl_c_at_any_time(finished, pets, tmp_path, monkeypatch, capsys, momen
         if moment == "regression":
             with pytest.raises(KeyboardInterrupt):
                 finetuned(base, pets, tmp_path / "run", **knobs)
-            assert "Nothing is trained yet" in capsys.readouterr().err
+            assert "No epoch is complete yet" in capsys.readouterr().err
         else:
             assert finetuned(base, pets, tmp_path / "run", **knobs).metrics["interrupted"]
     run = run_job.resume(tmp_path / "run")
@@ -274,7 +277,7 @@ def test_a_second_ctrl_c_does_not_wait(tiny, pets, tmp_path, monkeypatch):
         raise AssertionError("the second one was not at once")
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.Keep, "on_train_batch_begin", twice, raising=False)
+        patch.setattr(callbacks.SaveCheckpoints, "on_train_batch_begin", twice, raising=False)
         with pytest.raises(KeyboardInterrupt):
             finetuned(tiny, pets, tmp_path / "run")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -298,7 +301,7 @@ def test_steps_that_float16_skips_are_counted(tiny, pets, tmp_path, monkeypatch,
             if batch == 3:
                 raise MemoryError("the machine went down")
 
-        patch.setattr(callbacks.Keep, "on_train_batch_begin", cut, raising=False)
+        patch.setattr(callbacks.SaveCheckpoints, "on_train_batch_begin", cut, raising=False)
         with pytest.raises(MemoryError):
             finetuned(tiny, pets, tmp_path / "run", **knobs)
     assert [int(row["skipped"]) for row in history(run_job.resume(tmp_path / "run").folder)] == skipped

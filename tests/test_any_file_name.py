@@ -46,8 +46,8 @@ def run(odd, tiny, tmp_path_factory):
     knobs = {"weights": "none", "size": 32, "batch_size": 4, "epochs": 2, "head_epochs": 1, "seed": 1}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFERKIT_HOME", str(out.parent / "home"))
-        plan = planner.plan(recipe.Recipe().override(base=tiny, data=odd, **knobs))
-        run_job.run(plan, runs.new_folder(out, overwrite=False, name=""))
+        plan = planner.make_plan(recipe.Recipe().override(base=tiny, data=odd, **knobs))
+        run_job.train_plan(plan, runs.make_folder(out, overwrite=False, name=""))
         for name in ("model.keras", "metrics.json"):
             (out / name).unlink()
         return run_job.resume(out)

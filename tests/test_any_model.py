@@ -13,8 +13,8 @@ from keras import layers as L
 import transferkit as tk
 from transferkit import models
 from transferkit.data.sources.resolve import find_splits
-from transferkit.evaluation.metrics import report
-from transferkit.evaluation.predict import outputs_of
+from transferkit.evaluation.metrics import compute_metrics
+from transferkit.evaluation.predict import predict_outputs
 from transferkit.keras_internals import flatten_layers
 from transferkit.network import with_head
 from transferkit.training import run_job
@@ -127,11 +127,11 @@ def test_a_model_is_fine_tuned_resumed_and_saved(make, pets, tmp_path, monkeypat
     resumed = run_job.resume(tmp_path / "run")
     for one, other in zip(whole.network.model.weights, resumed.network.model.weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4, err_msg=one.path)
-    logits, rows = outputs_of(
+    logits, rows = predict_outputs(
         keras.models.load_model(whole.folder / "model.keras"), splits.val.paths, whole.network.pixels
     )
     chances = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
-    figures = report(chances, np.array(splits.val.labels)[rows], splits.val.classes)
+    figures = compute_metrics(chances, np.array(splits.val.labels)[rows], splits.val.classes)
     assert figures["accuracy"] == whole.metrics["accuracy"]
     assert figures["loss"] == pytest.approx(whole.metrics["loss"], rel=1e-3)
 

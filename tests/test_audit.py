@@ -9,7 +9,7 @@ from transferkit.data.audit.file_scan import look
 from transferkit.data.listing import Listing, Splits
 from transferkit.data.sources.resolve import find_splits
 from transferkit.recipe import Recipe
-from transferkit.training.planning.planner import plan
+from transferkit.training.planning.planner import make_plan
 
 WIDE = photo(50, 34, seed=1)
 
@@ -98,12 +98,12 @@ def test_no_concern_about_good_pictures(tmp_path):
 def test_a_warning_is_one_line_whatever_a_file_is_called(tmp_path, tiny, capsys):
     root = folder(tmp_path / "data", {"a": 6, "b": 6})
     (root / "a" / "new\nline\x1b[31m.jpg").touch()
-    plan(Recipe().override(base=tiny, weights="none", data=str(root), size=32))
+    make_plan(Recipe().override(base=tiny, weights="none", data=str(root), size=32))
     assert f"Warning: {root}/a/new\\nline\\x1b[31m.jpg cannot be read" in capsys.readouterr().err
 
 
 def test_training_warns_of_leaks_and_goes_on(tmp_path, tiny, capsys):
     leaking(tmp_path)
-    plan(Recipe().override(base=tiny, weights="none", data=str(tmp_path / "data"), size=32))
+    make_plan(Recipe().override(base=tiny, weights="none", data=str(tmp_path / "data"), size=32))
     said = capsys.readouterr().err
     assert "Warning: 1 of the 2 validation pictures is in another split too" in said

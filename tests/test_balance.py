@@ -9,10 +9,11 @@ from scipy.special import softmax
 
 from transferkit.data.epoch_order import Order
 from transferkit.data.sources.resolve import find_splits
-from transferkit.evaluation.predict import outputs_of
+from transferkit.evaluation.predict import predict_outputs
 from transferkit.recipe import Recipe, Train
 from transferkit.training.fitting import head_init
-from transferkit.training.planning import planner
+from transferkit.training.job import TrainingJob
+from transferkit.training.planning import advice, planner
 
 
 def drawn(labels, *, epoch=0, **more):
@@ -52,7 +53,7 @@ def test_every_batch_is_balanced_and_so_is_each_part():
     ],
 )
 def test_what_is_suggested(counts, balance, told):
-    found = list(planner.suggestions(counts, Train(balance=balance)))
+    found = list(advice.suggest_balance(counts, Train(balance=balance)))
     assert len(found) == bool(told) and "".join(found).startswith(told)
 
 
@@ -68,11 +69,11 @@ def test_the_regression_at_the_start_is_balanced_too(finished, tmp_path, balance
     """An intercept without penalty makes the mean chance of a class its share, in the weights that were given."""
     data = folder(tmp_path / "data", {"ant": 18, "bee": 6})
     wanted = Recipe().override(base=str(finished.folder), size=32, balance=balance, keep="best")
-    job = planner.plan(wanted, find_splits(data))
+    plan = planner.make_plan(wanted, find_splits(data))
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    head_init.start(job, tmp_path / "run", {})
-    train, labels = job.splits.train, np.array(job.splits.train.labels)
-    logits, _ = outputs_of(job.network.model, train.paths, job.network.pixels)
+    head_init.fit_head(TrainingJob(plan, tmp_path / "run", {}))
+    train, labels = plan.splits.train, np.array(plan.splits.train.labels)
+    logits, _ = predict_outputs(plan.network.model, train.paths, plan.network.pixels)
     chances = softmax(logits, axis=1)
     if balance in ("weights", "sampling"):
         assert np.mean([chances[labels == label].mean(0) for label in (0, 1)], 0) == pytest.approx([0.5, 0.5], abs=0.02)

@@ -7,7 +7,6 @@ import pytest
 
 import transferkit as tk
 from transferkit import zoo
-from transferkit.data.audit import scan
 
 
 @pytest.fixture
@@ -17,7 +16,7 @@ def unread(monkeypatch):
     def scanned(*_, **__):
         raise AssertionError("the pictures were read")
 
-    monkeypatch.setattr(scan, "scan", scanned)
+    monkeypatch.setattr("transferkit.data.audit.scan.scan", scanned)
     monkeypatch.setattr("transferkit.data.audit.before_training.scan", scanned)
 
 

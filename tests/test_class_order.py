@@ -14,7 +14,8 @@ from transferkit.data import class_names
 from transferkit.lookup import UnknownName
 from transferkit.network import cut_network, with_head
 from transferkit.recipe import Model, Recipe
-from transferkit.training.planning import distillation, planner
+from transferkit.training.fitting import distillation
+from transferkit.training.planning import planner
 
 GREY = {str(number): 10 + 20 * number for number in range(12)}  # of the pictures in the folder of that number
 
@@ -87,40 +88,40 @@ def test_predict_shows_outputs_as_numbers(cli, greys, numbers, tmp_path):
 
 def planned(base, data, **knobs):
     knobs = {"head_epochs": 0, "epochs": 1} | knobs
-    return planner.plan(Recipe().override(base=str(base), data=str(data), **knobs))
+    return planner.make_plan(Recipe().override(base=str(base), data=str(data), **knobs))
 
 
 def test_fine_tuning_keeps_the_head_only_where_the_order_is_said(greys, numbers, capsys):
     kernel = models.load(greys).model.layers[-1].get_weights()[0]
 
-    def kept(job):
-        return np.array_equal(job.network.model.get_layer(job.network.head).get_weights()[0], kernel)
+    def kept(plan):
+        return np.array_equal(plan.network.model.get_layer(plan.network.head).get_weights()[0], kernel)
 
-    job = planned(greys, numbers)
-    assert job.network.loaded[0] == "head 12 -> 12 new; 0/2 tensors loaded" and not kept(job)
-    assert job.splits.train.classes == job.network.classes == tuple(GREY)
+    plan = planned(greys, numbers)
+    assert plan.network.loaded[0] == "head 12 -> 12 new; 0/2 tensors loaded" and not kept(plan)
+    assert plan.splits.train.classes == plan.network.classes == tuple(GREY)
     assert "Without that, its classifier is replaced by a new one." in capsys.readouterr().err
     for order in ("keras", "natural"):
-        job = planned(greys, numbers, class_order=order)
-        assert kept(job) and job.network.loaded[0] == "2/2 tensors loaded"
-        assert job.network.classes == job.splits.train.classes == job.splits.val.classes
-        assert job.network.classes == class_names.in_order(order, GREY)
-        folder = [path.split("/")[-2] for path in job.splits.val.paths]
-        assert [job.network.classes[label] for label in job.splits.val.labels] == folder
-        assert kept(planner.renewed(job))
+        plan = planned(greys, numbers, class_order=order)
+        assert kept(plan) and plan.network.loaded[0] == "2/2 tensors loaded"
+        assert plan.network.classes == plan.splits.train.classes == plan.splits.val.classes
+        assert plan.network.classes == class_names.in_order(order, GREY)
+        folder = [path.split("/")[-2] for path in plan.splits.val.paths]
+        assert [plan.network.classes[label] for label in plan.splits.val.labels] == folder
+        assert kept(planner.renew_plan(plan))
     assert "Without that" not in capsys.readouterr().err
 
 
 def test_names_of_which_only_some_agree_make_a_new_head(greys, numbers, tmp_path):
     (tmp_path / "names.txt").write_text("\n".join(["zero", *by_keras(numbers)[1:]]), "utf-8")
-    job = planned(greys, numbers, classes=str(tmp_path / "names.txt"))
-    assert job.network.loaded[0] == "head 12 -> 12 new; 0/2 tensors loaded"
+    plan = planned(greys, numbers, classes=str(tmp_path / "names.txt"))
+    assert plan.network.loaded[0] == "head 12 -> 12 new; 0/2 tensors loaded"
 
 
 def test_columns_of_a_fine_tuner_are_those_of_its_labels(greys, numbers, tmp_path):
     """`fit` sorts them as numbers, the head that is kept has them in the order that was said."""
-    job, tuner = planned(greys, numbers, class_order="keras"), tk.FineTuner(str(greys))
-    models.save(job.network, tmp_path / "kept.keras")
+    plan, tuner = planned(greys, numbers, class_order="keras"), tk.FineTuner(str(greys))
+    models.save(plan.network, tmp_path / "kept.keras")
     tuner.classes_, tuner._saved = np.arange(12), (tmp_path / "kept.keras").read_bytes()
     assert tuner.network_.classes[2] == "10"
     assert tuner.predict([str(numbers / "2" / "0.png")]).tolist() == [2]
@@ -199,5 +200,5 @@ def test_weights_of_another_number_of_classes_have_no_names(tiny, tmp_path):
 
 
 def test_a_teacher_without_names_cannot_teach(greys, tiny):
-    with pytest.raises(ValueError, match=r"greys.keras does not say which class each of its 12 outputs is: give a run"):
-        distillation.teacher(str(greys), models.load(tiny, "none"), "float32")
+    with pytest.raises(ValueError, match=r"greys.keras does not name the classes of its 12 outputs: give a run"):
+        distillation.load_teacher(str(greys), models.load(tiny, "none"), "float32")

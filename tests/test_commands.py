@@ -198,7 +198,7 @@ def test_overwrite_replaces_a_run(cli, tiny, pets):
     assert cli(*words, "--epochs", "2")[0] == 1
     assert cli(*words, "--epochs", "2", "--overwrite")[0] == 0
     status, _, err = cli("finetune", "--base", "run", "--data", pets, "--out", "run", "--overwrite")
-    assert (status, "starts from it" in err) == (1, True)
+    assert (status, "is the base of the new run" in err) == (1, True)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), MemoryError("Unable to allocate 4.2 GiB for an array")])

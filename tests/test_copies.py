@@ -102,11 +102,11 @@ def test_without_copies_nothing_is_said_and_nothing_changes(pets, capsys):
 
 def test_training_says_it_and_warns_no_more(doubled, tiny, capsys):
     wanted = Recipe().override(base=tiny, weights="none", data=str(doubled), size=32)
-    job = planner.plan(wanted)
+    plan = planner.make_plan(wanted)
     said = capsys.readouterr().err
     assert said.count(f"16 pictures in 7 sets of copies or near copies stay {SIDE}.") == 1
-    assert "in another split too" not in said and leaks(job.splits.items()) == 0
-    planner.plan(wanted, job.splits)
+    assert "in another split too" not in said and leaks(plan.splits.items()) == 0
+    planner.make_plan(wanted, plan.splits)
     assert "copies" not in capsys.readouterr().err, "a split that is given was not drawn here"
 
 
@@ -118,11 +118,11 @@ def test_a_split_that_is_given_is_not_touched(doubled, tiny, tmp_path, capsys):
                 source = doubled / label / ("001.jpg" if n == "x" else f"00{n}.jpg")
                 shutil.copy(source, tmp_path / "data" / name / label / f"{n}{'001' if n == 'x' else ''}.jpg")
     wanted = Recipe().override(base=tiny, weights="none", data=str(tmp_path / "data"), size=32)
-    job = planner.plan(wanted)
+    plan = planner.make_plan(wanted)
     said = capsys.readouterr().err
     assert "4 of the 4 validation pictures are in another split too" in said and "sets of" not in said
-    assert len(job.splits.train) == 6 and len(job.splits.val) == 4
-    planner.plan(wanted.override(folds=2))  # which shares out train and val anew
+    assert len(plan.splits.train) == 6 and len(plan.splits.val) == 4
+    planner.make_plan(wanted.override(folds=2))  # which shares out train and val anew
     said = capsys.readouterr().err
     assert "8 pictures in 4 sets of copies or near copies stay together in the folds." in said
     assert "in another split too" not in said
@@ -130,7 +130,7 @@ def test_a_split_that_is_given_is_not_touched(doubled, tiny, tmp_path, capsys):
 
 def test_folds_and_their_own_splits(doubled, tiny, tmp_path, capsys, monkeypatch):
     given, met = tk.find_splits(doubled, seed=1), []
-    monkeypatch.setattr(run_job, "_fit", lambda job, place: met.append(job.splits) or stop())
+    monkeypatch.setattr(run_job, "_train_and_evaluate", lambda job: met.append(job.splits) or stop())
 
     def stop():
         raise MemoryError("the machine went down")
@@ -140,7 +140,7 @@ def test_folds_and_their_own_splits(doubled, tiny, tmp_path, capsys, monkeypatch
             if not met:
                 tk.finetune(tiny, given.train, given.val, out=tmp_path / "run", **QUICK, folds=3)
             else:  # what the folds are made of is read, not found again
-                monkeypatch.setattr(shares.duplicate_groups, "found", lambda *_: pytest.fail("it looked again"))
+                monkeypatch.setattr(shares.duplicate_groups, "mark", lambda *_: pytest.fail("it looked again"))
                 monkeypatch.setattr(planner.folds, "marked", lambda splits, _: splits)
                 run_job.resume(tmp_path / "run")
     assert met[0] == met[1] and leaks(met[0].items()) == 0
@@ -168,9 +168,9 @@ def test_the_column_of_a_run(doubled, tiny, tmp_path):
 def test_a_class_of_copies_alone_is_split_and_warned_of(tmp_path, tiny, capsys):
     root = folder(tmp_path / "data", {"a": 6, "b": 1})
     shutil.copy(root / "b" / "000.jpg", root / "b" / "001.jpg")
-    job = planner.plan(Recipe().override(base=tiny, weights="none", data=str(root), size=32))
+    plan = planner.make_plan(Recipe().override(base=tiny, weights="none", data=str(root), size=32))
     said = capsys.readouterr().err
-    assert job.splits.val.counts() == {"a": 1, "b": 1} and "sets of" not in said and "a set of" not in said
+    assert plan.splits.val.counts() == {"a": 1, "b": 1} and "sets of" not in said and "a set of" not in said
     assert "1 of the 2 validation pictures is in another split too" in said
 
 
@@ -224,7 +224,7 @@ def test_a_classifier_holds_out_no_copies(doubled, tiny, monkeypatch):
         seen.append(dict(splits.items()))
         raise MemoryError
 
-    monkeypatch.setattr(run_job, "plan", spy)
+    monkeypatch.setattr(run_job, "make_plan", spy)
     listing = tk.list_images(doubled)
     arrays = [np.asarray(Image.open(path)) for path in listing.paths]
     for pictures in (listing, arrays):

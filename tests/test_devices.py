@@ -35,24 +35,24 @@ def run(script: str, *words, **variables) -> str:
     + [("1", 2, [1]), ("0,2", 3, [0, 2])],
 )
 def test_words_mean_gpus(words, gpus, meant):
-    assert devices._numbers(words, gpus) == meant
+    assert devices._parse_gpus(words, gpus) == meant
 
 
 @pytest.mark.parametrize("words", ["gpu", "0", "cpu:0", "cpu:x", "0,0", "-1", ""])
 def test_a_device_that_is_not_there_is_named(words):
     with pytest.raises(UnknownName, match=f"No device is called '{words}'.*none here"):
-        devices.choose(words)
+        devices.choose_device(words)
 
 
 def test_one_device_has_no_strategy():
-    device = devices.choose("cpu", "mixed_float16")
+    device = devices.choose_device("cpu", "mixed_float16")
     assert device == Device("CPU", False, "mixed_float16", replicas=1, strategy=None)
 
 
 @pytest.mark.parametrize(
     "knobs, said",
     [
-        ({"batch_size": 9}, "cannot be shared by 2 devices: take batch_size 10"),
+        ({"batch_size": 9}, "cannot be shared by 2 devices: use batch_size 10"),
         ({"batch_size": 8, "accumulate": 2}, "2 devices cannot accumulate"),
         ({"batch_size": 8, "clip": 1.0}, "2 devices cannot clip"),
         ({"batch_size": 8, "teacher": "resnet50"}, "2 devices cannot learn from a teacher"),
@@ -60,7 +60,7 @@ def test_one_device_has_no_strategy():
 )
 def test_what_several_devices_cannot_do_is_refused(knobs, said):
     with pytest.raises(UnknownName, match=said):
-        devices.check(Device("2 x CPU", False, "float32", 2, strategy=object()), Train(**knobs))
+        devices.check_knobs(Device("2 x CPU", False, "float32", 2, strategy=object()), Train(**knobs))
 
 
 @pytest.mark.parametrize("backend, by_strategy", [("tensorflow", True), ("jax", False)])

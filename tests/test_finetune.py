@@ -19,7 +19,8 @@ from transferkit import models, runs
 from transferkit.data.sources.resolve import find_splits
 from transferkit.recipe import Recipe
 from transferkit.training import run_job
-from transferkit.training.fitting import fit_phase, freezing, schedules
+from transferkit.training.fitting import fit_phase, freezing
+from transferkit.training.fitting.history import find_best_epoch
 from transferkit.training.planning import planner
 
 
@@ -86,15 +87,15 @@ def test_frozen_batch_norm_does_not_move(tiny, splits, tmp_path):
 
 def test_what_learns(tiny):
     network = models.load(tiny, "none")
-    assert freezing.release(network, "head") == ["fc"]
-    assert freezing.release(network, "last-stage") == ["layer2.conv", "fc"]
-    assert freezing.release(network, "last-stage", bn="train") == ["layer2.conv", "layer2.bn", "fc"]
-    assert freezing.release(network, "layer2") == ["layer2.conv", "fc"]
-    assert freezing.release(network, "all") == ["layer1.conv", "layer2.conv", "fc"]
+    assert freezing.unfreeze(network, "head") == ["fc"]
+    assert freezing.unfreeze(network, "last-stage") == ["layer2.conv", "fc"]
+    assert freezing.unfreeze(network, "last-stage", bn="train") == ["layer2.conv", "layer2.bn", "fc"]
+    assert freezing.unfreeze(network, "layer2") == ["layer2.conv", "fc"]
+    assert freezing.unfreeze(network, "all") == ["layer1.conv", "layer2.conv", "fc"]
     with pytest.raises(ValueError, match="No layer of tiny is called 'layer9'"):
-        freezing.release(network, "layer9")
+        freezing.unfreeze(network, "layer9")
     with pytest.raises(ValueError, match="has 2 stages"):
-        freezing.release(network, "last-2")
+        freezing.unfreeze(network, "last-2")
 
 
 def test_the_head_alone_leaves_the_rest_as_it_was(tiny, splits, tmp_path):
@@ -118,9 +119,9 @@ def test_one_seed_gives_one_run(finished, tiny, splits, tmp_path):
 
 
 def logits(run, splits):
-    from transferkit.evaluation.predict import outputs_of
+    from transferkit.evaluation.predict import predict_outputs
 
-    return outputs_of(run.network.model, splits.val.paths, run.network.pixels)[0]
+    return predict_outputs(run.network.model, splits.val.paths, run.network.pixels)[0]
 
 
 def test_resume_goes_on_as_if_never_cut(finished, tiny, splits, tmp_path, monkeypatch):
@@ -180,7 +181,7 @@ def test_ctrl_c_before_anything_is_learnt(tiny, splits, tmp_path, monkeypatch, c
     monkeypatch.setattr(fit_phase, "fit", stop)
     with pytest.raises(KeyboardInterrupt):
         finetune(tiny, splits, tmp_path / "run")
-    assert "Nothing is trained yet" in capsys.readouterr().err
+    assert "No epoch is complete yet" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -192,8 +193,8 @@ def test_a_loss_that_is_no_number_keeps_the_head(tiny, splits, tmp_path, capsys)
 
 def test_of_equal_accuracies_the_lower_loss_is_kept():
     rows = [{"val_accuracy": a, "val_loss": b} for a, b in ((0.9, 0.3), (1.0, 0.7), (1.0, 0.6), (1.0, 0.6))]
-    assert schedules.best_of(rows) is rows[2]
-    assert schedules.best_of([]) is None
+    assert find_best_epoch(rows) is rows[2]
+    assert find_best_epoch([]) is None
 
 
 def test_other_orders_of_classes_are_brought_together(tiny, pets, splits, tmp_path):
@@ -265,20 +266,20 @@ def test_a_full_disk_leaves_no_half_file(tiny, splits, tmp_path, monkeypatch):
 
 def test_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert [str(runs.new_folder(None, overwrite=False, name="runs/a")) for _ in range(2)] == ["runs/a-1", "runs/a-2"]
+    assert [str(runs.make_folder(None, overwrite=False, name="runs/a")) for _ in range(2)] == ["runs/a-1", "runs/a-2"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     for overwrite in (False, True):
         with pytest.raises(ValueError, match="mine"):
-            runs.new_folder("mine", overwrite=overwrite, name="")
+            runs.make_folder("mine", overwrite=overwrite, name="")
     assert (tmp_path / "mine" / "thesis.txt").exists()
     (tmp_path / "mine" / "recipe.toml").write_text("")
-    made = runs.new_folder("mine", overwrite=True, name="")
+    made = runs.make_folder("mine", overwrite=True, name="")
     assert {path.name for path in made.rglob("*")} <= {"checkpoints", ".lock"}
 
 
 def test_a_run_that_another_process_begins_meanwhile_stays(tmp_path, monkeypatch):
-    check, calls, out = runs.check_free, [], tmp_path / "run"
+    check, calls, out = runs.check_output, [], tmp_path / "run"
 
     def slower(*args, **words):
         check(*args, **words)
@@ -286,9 +287,9 @@ def test_a_run_that_another_process_begins_meanwhile_stays(tmp_path, monkeypatch
             calls.append(out.mkdir())
             (out / "recipe.toml").write_text("theirs")
 
-    monkeypatch.setattr(runs, "check_free", slower)
+    monkeypatch.setattr(runs, "check_output", slower)
     with pytest.raises(ValueError, match="run exists: give another --out"):
-        runs.new_folder(out, overwrite=False, name="")
+        runs.make_folder(out, overwrite=False, name="")
     assert (out / "recipe.toml").read_text() == "theirs"
 
 
@@ -301,6 +302,6 @@ def test_load_run_refuses_what_is_none(tmp_path):
 
 def test_plan_writes_nothing(tiny, pets, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    job = planner.plan(Recipe().override(base=tiny, data=str(pets), weights="none"))
-    assert (len(job.splits.train), len(job.splits.val)) == (20, 4)
+    plan = planner.make_plan(Recipe().override(base=tiny, data=str(pets), weights="none"))
+    assert (len(plan.splits.train), len(plan.splits.val)) == (20, 4)
     assert not any(path.name != "home" for path in tmp_path.iterdir())

@@ -183,7 +183,7 @@ def test_search_in_a_pipeline(tiny, finished, X, y):
         {"finetuner__base": [tiny], "finetuner__lr": np.array([0.01]), "finetuner__epochs": [3]},
         {"finetuner__base": [str(finished.folder)], "finetuner__weights": ["imagenet"]},
     ]
-    with pytest.warns(UserWarning, match="validation pictures taught the base"):
+    with pytest.warns(UserWarning, match="The base was trained on"):
         search = GridSearchCV(pipe, grid, cv=2, error_score="raise").fit(X, y)
     assert len(search.cv_results_["params"]) == 2 and search.best_score_ >= 0.5
     assert search.classes_.tolist() == [3, 7] and search.predict_proba(X).shape == (24, 2)
@@ -196,8 +196,8 @@ def test_groups_are_routed_and_on_one_side(tiny, listing, X, y, monkeypatch):
         seen.append((set(splits.train.groups), set(splits.val.groups)))
         return plan(wanted, splits)
 
-    plan = run_job.plan
-    monkeypatch.setattr(run_job, "plan", spy)
+    plan = run_job.make_plan
+    monkeypatch.setattr(run_job, "make_plan", spy)
     groups = np.arange(24) // 3
     with sklearn.config_context(enable_metadata_routing=True):
         tuner = tk.FineTuner(tiny, **HEAD).set_fit_request(groups=True)
@@ -231,7 +231,7 @@ def test_unreadable(tiny, fitted, X, y, tmp_path):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         tk.FineTuner(tiny, **HEAD).fit([*X, broken], [*y, 3])
-    assert [str(one.message) for one in caught if "broken.jpg cannot be read and is left out" in str(one.message)]
+    assert [str(one.message) for one in caught if "broken.jpg cannot be read and is skipped" in str(one.message)]
 
 
 def test_an_interrupt_goes_through(tiny, fitted, X, y, monkeypatch):
@@ -249,7 +249,7 @@ def test_an_interrupt_goes_through(tiny, fitted, X, y, monkeypatch):
     [
         ({}, lambda X, y: (X, y[:-1]), r"The labels are of shape \(23,\): expected 24 labels, one a picture"),
         ({}, lambda X, y: (X, None), "y is None: expected 24 labels"),
-        ({}, lambda X, y: (X, y * 0), "y holds one class, 0: two or more"),
+        ({}, lambda X, y: (X, y * 0), "y holds one class, 0: expected two or more classes"),
         ({}, lambda X, y: ([], []), "y holds no labels"),
         ({}, lambda X, y: (X, [9, *y[1:]]), "Class '9' has 1 picture; a split needs at least 2"),
         ({}, lambda X, y: (X[0], y), "X is one path"),
@@ -257,7 +257,7 @@ def test_an_interrupt_goes_through(tiny, fitted, X, y, monkeypatch):
         ({"knobs": {"optimiser": "sgd"}}, None, "No knob is called 'optimiser'. Did you mean 'optimizer'"),
         ({"knobs": {"epochs": 3}}, None, "knobs holds 'epochs', which is a parameter of FineTuner: give it as epochs"),
         ({"knobs": {"seed": 3}}, None, "give it as random_state"),
-        ({"knobs": {"data": "x"}}, None, "the pictures are those that fit is given"),
+        ({"knobs": {"data": "x"}}, None, "fit gets the pictures: drop it"),
         ({"knobs": "sgd"}, None, "knobs must be a dict"),
         ({"epochs": 0}, None, "epochs must be at least 1, not 0"),
         ({"random_state": -1}, None, "seed must be from 0 to 2147483647, not -1"),

@@ -201,8 +201,18 @@ def test_a_fit_that_is_not_known(finished, tiny, pets, cli):
     ],
 )
 def test_the_rule_squashes_long_pictures_where_a_new_head_is_fitted(own, aspect, probes, expected):
-    facts = rules.Facts(240, 50, 375, Pixels(fit=own), 1, False, probes, ("pooled",), aspects=(1.0, 1.0, aspect))
-    choices = rules.choose(Recipe(), facts)[1]
+    facts = rules.Facts(
+        pictures=240,
+        smallest_class=50,
+        shorter_side=375,
+        aspect_ratios=(1.0, 1.0, aspect),
+        pixels=Pixels(fit=own),
+        minimum_size=1,
+        has_gpu=False,
+        can_fit_head=probes,
+        head_layers=("pooled",),
+    )
+    choices = rules.choose_knobs(Recipe(), facts)[1]
     assert next(choice for choice in choices if choice.knob == "fit").value == expected
 
 

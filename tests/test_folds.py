@@ -14,7 +14,7 @@ from transferkit import models
 from transferkit.data import folds as shares
 from transferkit.data.listing import Listing
 from transferkit.data.sources.resolve import find_splits
-from transferkit.evaluation.metrics import wilson
+from transferkit.evaluation.metrics import wilson_interval
 from transferkit.recipe import Recipe
 from transferkit.training import run_job
 from transferkit.training.planning import planner
@@ -85,15 +85,15 @@ def test_a_fold_that_could_not_be_split_ends_the_job_before_it_begins(tiny, tmp_
 
 @pytest.mark.slow
 def test_a_cut_is_mended_and_whole_folds_are_kept(tiny, pets, tmp_path, monkeypatch):
-    given, fit, met = find_splits(pets, seed=3), run_job._fit, []
+    given, fit, met = find_splits(pets, seed=3), run_job._train_and_evaluate, []
 
-    def cut(job, place):
-        met.append(place.name)
+    def cut(job):
+        met.append(job.folder.name)
         if len(met) == 2:
             raise MemoryError("the machine went down")
-        return fit(job, place)
+        return fit(job)
 
-    monkeypatch.setattr(run_job, "_fit", cut)
+    monkeypatch.setattr(run_job, "_train_and_evaluate", cut)
     with pytest.raises(MemoryError):
         tk.finetune(tiny, given.train, given.val, out=tmp_path / "run", **KNOBS)
     run = run_job.resume(tmp_path / "run")
@@ -102,7 +102,7 @@ def test_a_cut_is_mended_and_whole_folds_are_kept(tiny, pets, tmp_path, monkeypa
     assert {row["path"] for row in rows} == {*given.train.paths, *given.val.paths} and len(rows) == 24
     assert Counter(row["fold"] for row in rows) == {"1": 8, "2": 8, "3": 8}
     hits = sum(row["label"] == row["predicted"] for row in rows)
-    assert (figures["accuracy"], figures["ci95"], figures["n"]) == (hits / 24, list(wilson(hits, 24)), 24)
+    assert (figures["accuracy"], figures["ci95"], figures["n"]) == (hits / 24, list(wilson_interval(hits, 24)), 24)
     each = [one["accuracy"] for one in figures["folds"]]
     assert figures["mean"] == pytest.approx(np.mean(each))
     assert figures["deviation"] == pytest.approx(np.std(each, ddof=1))
@@ -121,7 +121,9 @@ def test_the_command_leaves_test_alone(cli, tiny, tmp_path):
         folder(root / name, {"cat": count, "dog": count})
     words = ("finetune", "--base", tiny, "--data", root, *WORDS, "--folds", 2)
     status, out, err = cli(*words, "--dry-run")
-    assert status == 0 and "2 folds: the 12 pictures of train and val are shared out; those of test are not" in err
+    assert (
+        status == 0 and "2 folds: the 12 pictures of train and val are divided among them; test is not touched" in err
+    )
     status, out, err = cli(*words, "--out", "run", "--json")
     assert status == 0, err
     answer = json.loads(out)
@@ -134,17 +136,17 @@ def test_the_command_leaves_test_alone(cli, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("knobs", "sentence"),
     [
-        ({"folds": 1}, "folds must be 2 or more, or 0 for one run, not 1"),
+        ({"folds": 1}, "folds must be 2 or more, or 0 for a single run, not 1"),
         ({"folds": 20}, "Class 'cat' has 12 pictures, too few for 20 folds"),
-        ({"folds": 3, "fraction": 0.5}, "leave out fraction and per_class"),
+        ({"folds": 3, "fraction": 0.5}, "drop --fraction and --per-class"),
     ],
 )
 def test_folds_that_cannot_be(tiny, pets, knobs, sentence):
     with pytest.raises(ValueError, match=sentence):
-        planner.plan(Recipe().override(base=tiny, data=str(pets), weights="none", **knobs))
+        planner.make_plan(Recipe().override(base=tiny, data=str(pets), weights="none", **knobs))
 
 
 def test_a_classifier_is_one_network(tiny, pets):
     listing = tk.list_images(pets)
-    with pytest.raises(ValueError, match="leave folds out of knobs"):
+    with pytest.raises(ValueError, match="drop folds from knobs"):
         tk.FineTuner(tiny, weights="none", knobs={"folds": 3}).fit(listing)

@@ -49,8 +49,8 @@ def test_each_character_has_a_font_or_is_a_box(dream):
 
 def test_confusion_of_any_names(dream, tmp_path, capfd):
     counts = np.eye(len(NAMES), dtype=int)
-    plots.confusion(counts, NAMES, tmp_path / "some.png")
-    plots.confusion(counts, (*NAMES[:3], "犬", "犬"), tmp_path / "none.png")
+    plots.plot_confusion(counts, NAMES, tmp_path / "some.png")
+    plots.plot_confusion(counts, (*NAMES[:3], "犬", "犬"), tmp_path / "none.png")
     pixels = [np.asarray(Image.open(tmp_path / f"{name}.png").convert("L")) for name in ("some", "none")]
     assert capfd.readouterr().err == ""
     assert pixels[0].shape != pixels[1].shape or (pixels[0] != pixels[1]).any()
@@ -66,6 +66,6 @@ def test_the_sheet_draws_them_too(dream):
 
 def test_long_names_leave_room_for_the_plot(tmp_path):
     names = ["a" * 200, "b" * 100 + "first", "b" * 100 + "second"]
-    plots.confusion(np.eye(3, dtype=int), names, tmp_path / "long.png")
-    assert len({plots.shortened(name) for name in names}) == 3
-    assert all(len(plots.shortened(name)) <= plots.LONGEST for name in names) and plots.shortened("cat") == "cat"
+    plots.plot_confusion(np.eye(3, dtype=int), names, tmp_path / "long.png")
+    assert len({plots.shorten_name(name) for name in names}) == 3
+    assert all(len(plots.shorten_name(name)) <= plots.MAX_NAME for name in names) and plots.shorten_name("cat") == "cat"

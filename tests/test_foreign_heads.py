@@ -215,6 +215,6 @@ def test_the_command(cli, pets, tmp_path):
     status, _, err = cli("lr-find", "--base", "my.keras", "--data", pets, "--cut", "secnd")
     assert status == 2 and "Did you mean 'second'?" in err
     status, _, err = cli("predict", "my.keras", next((pets / "cat").iterdir()))
-    assert status == 1 and "so it cannot tell classes: transferkit finetune --base, with --cut LAYER" in err
+    assert status == 1 and "so it cannot classify: transferkit finetune --base, with --cut LAYER" in err
     status, out, _ = cli("inspect", "my.keras")
     assert status == 0 and "does not show where its classifier begins" in out

@@ -1,5 +1,8 @@
 """What is frozen is computed once, and the weights are those of the run that computes it in every epoch."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -13,12 +16,21 @@ from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation import predict
 from transferkit.network import Network
 from transferkit.pixels import Pixels
+from transferkit.recipe import Recipe
 from transferkit.training.fitting import freezing, frozen_features
+from transferkit.training.job import TrainingJob
 
 
 @pytest.fixture(scope="module")
 def splits(pets):
     return find_splits(pets, seed=0)
+
+
+def job_of(train, **knobs):
+    """A job with training pictures, without a run folder."""
+    network = SimpleNamespace(pixels=Pixels().at(32))
+    plan = SimpleNamespace(recipe=Recipe().override(**knobs), network=network, splits=SimpleNamespace(train=train))
+    return TrainingJob(plan, Path(), {})
 
 
 def weights(run):
@@ -59,8 +71,8 @@ def test_stored_and_computed_anew_give_the_same_weights(tiny, splits, tmp_path, 
 )
 def test_cut_in_two_and_put_together(base, unfreeze, outputs):
     network = models.load(base, "none")
-    freezing.release(network, unfreeze)
-    before, after = freezing.divided(network.model)
+    freezing.unfreeze(network, unfreeze)
+    before, after = freezing.split_frozen(network.model)
     side = network.model.input_shape[1] or max(64, network.minimum)
     pictures = np.random.default_rng(0).integers(0, 256, (2, side, side, 3)).astype("float32")
     np.testing.assert_array_equal(after(before(pictures)), network.model(pictures))
@@ -70,8 +82,8 @@ def test_cut_in_two_and_put_together(base, unfreeze, outputs):
 
 def test_nothing_is_frozen_before_all(tiny):
     network = models.load(tiny, "none")
-    freezing.release(network, "all")
-    assert freezing.divided(network.model) is None
+    freezing.unfreeze(network, "all")
+    assert freezing.split_frozen(network.model) is None
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -125,19 +137,19 @@ def test_what_is_frozen_does_what_it_does_at_inference(kind):
     model = network.model
     x = np.random.default_rng(0).normal(3, 2, (4, 8, 8, 4)).astype("float32")
     expected, before = np.array(model(x, training=False)), model.get_weights()
-    freezing.release(network, "head")
+    freezing.unfreeze(network, "head")
     np.testing.assert_array_equal(model(x, training=True), expected)
     assert all(map(np.array_equal, before, model.get_weights()))
-    parts = freezing.divided(model)
+    parts = freezing.split_frozen(model)
     assert len(parts[1].layers) == 2  # the head alone, and what goes into it
-    freezing.release(network, "all", bn="train")
-    assert freezing.divided(model) is None
+    freezing.unfreeze(network, "all", bn="train")
+    assert freezing.split_frozen(model) is None
     assert not np.array_equal(model(x, training=True), expected)
 
 
 def test_norms_inside_layers_are_frozen_in_the_part_that_learns():
     network = network_of(Block(), L.TimeDistributed(L.BatchNormalization()))
-    freezing.release(network, "all")
+    freezing.unfreeze(network, "all")
     before = network.model.non_trainable_variables[:]
     values = [np.array(one) for one in before]
     network.model(np.ones((4, 8, 8, 4), "float32"), training=True)
@@ -147,7 +159,7 @@ def test_norms_inside_layers_are_frozen_in_the_part_that_learns():
 
 def test_norms_can_be_fitted_without_their_scale(tiny):
     network = models.load(tiny, "none")
-    assert freezing.release(network, "all", bn="stats") == ["layer1.conv", "layer2.conv", "fc"]
+    assert freezing.unfreeze(network, "all", bn="stats") == ["layer1.conv", "layer2.conv", "fc"]
     norm = network.model.get_layer("layer1.bn")
     before = [np.array(value) for value in norm.get_weights()]
     network.model(np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)), training=True)
@@ -167,10 +179,10 @@ def test_norms_can_be_fitted_without_their_scale(tiny):
 )
 def test_the_figures_are_those_of_the_saved_model(tiny, splits, tmp_path, monkeypatch, unfreeze, knobs, looks):
     """Where what was stored still is the frozen part's, the validation pictures are not run through that again."""
-    seen, whole = [], predict.outputs_of
+    seen, whole = [], predict.predict_outputs
     knobs = QUICK | {"head_epochs": 4 if unfreeze == "head" else 0, "unfreeze": unfreeze, "views": 1} | knobs
     with monkeypatch.context() as patch:
-        patch.setattr(predict, "outputs_of", lambda *words: seen.append(words) or whole(*words))
+        patch.setattr(predict, "predict_outputs", lambda *words: seen.append(words) or whole(*words))
         run = tk.finetune(tiny, splits.train, splits.val, out=tmp_path / "run", **knobs)
     figures, _ = predict.evaluate(run.network, run.splits.val)
     assert len(seen) == looks
@@ -180,24 +192,23 @@ def test_the_figures_are_those_of_the_saved_model(tiny, splits, tmp_path, monkey
 
 def test_too_large_for_memory_and_disk(tiny, splits, tmp_path, monkeypatch, capsys):
     network = models.load(tiny, "none")
-    freezing.release(network, "last-stage")
-    part, _ = freezing.divided(network.model)
+    freezing.unfreeze(network, "last-stage")
+    part, _ = freezing.split_frozen(network.model)
     monkeypatch.setattr(view_cache.shutil, "disk_usage", lambda folder: view_cache.shutil._ntuple_diskusage(9, 0, 9))
-    ways = {"what": "train", "lost": {}, "folder": tmp_path, "memory": 0.0}
-    assert frozen_features.computed(part, splits.train, Pixels().with_size(32), **ways) is None
+    job = job_of(splits.train, memory=0.0)
+    assert frozen_features.compute_features(job, part, "train", tmp_path) is None
     assert "runs in every epoch" in capsys.readouterr().err
 
 
 def test_views_that_cannot_be_read_are_left_out(tiny, tmp_path, pets, capsys):
     listing = tk.list_images(pets)
     network = models.load(tiny, "none")
-    freezing.release(network, "head")
-    part, _ = freezing.divided(network.model)
+    freezing.unfreeze(network, "head")
+    part, _ = freezing.split_frozen(network.model)
     gone = tk.Listing((*listing.paths, str(tmp_path / "gone.jpg")), (*listing.labels, 0), listing.classes)
-    lost = {}
-    maps = frozen_features.computed(
-        part, gone, Pixels().with_size(32), what="train", lost=lost, folder=tmp_path, memory=1.0, views=2,
-        augmentation=augmentation.parse("light"),
-    )  # fmt: skip
-    assert list(lost) == [str(tmp_path / "gone.jpg")] and "gone.jpg" in capsys.readouterr().err
+    job = job_of(gone)
+    maps = frozen_features.compute_features(
+        job, part, "train", tmp_path, views=2, augmentation=augmentation.parse("light")
+    )
+    assert list(job.unreadable) == [str(tmp_path / "gone.jpg")] and "gone.jpg" in capsys.readouterr().err
     assert maps.rows.tolist() == list(range(len(listing))) and len(maps.values[0]) == 2 * len(gone)

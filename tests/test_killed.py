@@ -128,7 +128,7 @@ def test_a_run_of_other_classes_is_refused(zygote, cut):
     (cut / "run" / "split.csv").write_text(rows + eels)
     (cut / "run" / "classes.txt").write_text("cat\ndog\neel\n")
     said = refused(zygote, cut, "finetune", "--resume", "run")
-    assert "is of 2 classes, but the run's classes.txt has 3: put it back" in said
+    assert "has 2 classes, but the run's classes.txt has 3: restore classes.txt" in said
     (cut / "run" / "split.csv").write_text(rows)
     (cut / "run" / "classes.txt").write_text("cat\ndog\n")
     shutil.rmtree(cut / "pets" / "eel")
@@ -149,7 +149,7 @@ def test_a_full_disk_loses_nothing(zygote, cut):
 
 
 def test_two_processes_do_not_share_a_run(zygote, cut):
-    with runs.held(cut / "run"):
+    with runs.lock_run(cut / "run"):
         for words in (["--resume", "run"], [*KILLED.split()[1:], "none", "--out", "run", "--overwrite"]):
             assert "Another process trains in run" in refused(zygote, cut, "finetune", *words)
 
@@ -160,7 +160,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
     left = ["checkpoints/temporary-abc/maps.npy", "checkpoints/.12.last-0-0-0-0-1-1.safetensors", ".12.model.keras"]
     for name in (*left, "checkpoints/best.safetensors"):
         (tmp_path / name).write_bytes(b"half")
-    with runs.held(tmp_path):
+    with runs.lock_run(tmp_path):
         there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
     assert there == {"checkpoints", "checkpoints/.lock", "checkpoints/best.safetensors"}
 

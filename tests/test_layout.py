@@ -12,7 +12,7 @@ from transferkit.data.sources import folder_layout
 from transferkit.data.sources.resolve import find_parts, listed
 from transferkit.network import with_head
 from transferkit.recipe import Data
-from transferkit.training.planning import planner
+from transferkit.training.planning import network_setup
 
 COMPOSED, APART = (unicodedata.normalize(form, "été") for form in ("NFC", "NFD"))
 
@@ -150,9 +150,9 @@ def test_a_run_s_classes_match_a_folder(tmp_path, capsys):
 def test_a_head_goes_on_for_classes_in_another_unicode_form(tiny, tmp_path):
     network = with_head(models.load(tiny, "none"), [COMPOSED, "birds"])
     listing = list_images(made(tmp_path, APART, "birds"))
-    assert planner._matched({"train": listing}, network)["train"].classes == (COMPOSED, "birds")
+    assert network_setup.match_classes({"train": listing}, network)["train"].classes == (COMPOSED, "birds")
     parts = {"train": listing}
-    assert planner._matched(parts, with_head(network, ["birds", "x"])) is parts
+    assert network_setup.match_classes(parts, with_head(network, ["birds", "x"])) is parts
 
 
 def test_classes_that_look_the_same_are_warned_of(tmp_path, capsys):

@@ -8,6 +8,7 @@ from transferkit import models
 from transferkit.network import with_policy
 from transferkit.recipe import Train
 from transferkit.training.fitting import losses, optimizers
+from transferkit.training.fitting.distillation import Teacher
 
 RNG = np.random.default_rng(0)
 LOGITS, OTHER = RNG.normal(size=(2, 5, 3)).astype("float32")
@@ -20,7 +21,7 @@ def log_softmax(logits):
 
 
 def loss(targets, outputs, *, counts=(1, 1, 1), heads=(1.0,), teacher=False, **knobs):
-    return np.array(losses.loss_of(Train(**(PLAIN | knobs)), counts, heads, teacher=teacher)(targets, outputs))
+    return np.array(losses.make_loss(Train(**(PLAIN | knobs)), counts, heads, has_teacher=teacher)(targets, outputs))
 
 
 def test_smoothing_spreads_a_share_of_the_label():
@@ -30,11 +31,11 @@ def test_smoothing_spreads_a_share_of_the_label():
 
 def test_class_weights_give_each_class_as_much():
     counts = np.array([6, 3, 1])
-    weights = losses.class_weights(counts)
+    weights = losses.compute_class_weights(counts)
     assert weights * counts == pytest.approx(np.full(3, 10 / 3))
     expected = -(weights * LABELS * log_softmax(LOGITS)).sum(-1)
     assert loss(LABELS, LOGITS, counts=counts, balance="weights") == pytest.approx(expected, rel=1e-5)
-    assert np.isfinite(losses.class_weights([4, 0])).all()
+    assert np.isfinite(losses.compute_class_weights([4, 0])).all()
 
 
 def test_focal_loss():
@@ -72,8 +73,8 @@ def linear(width=3):
 
 def compiled(model, *, counts=(1, 1, 1), heads=(1.0,), teacher=False, **knobs):
     knobs = Train(optimizer="sgd", schedule="constant", warmup=0.0, **(PLAIN | knobs))
-    optimizer = optimizers.make(knobs, lr=0.1, steps=10)
-    losses.compile_for(model, optimizer, knobs, counts, heads=heads, teacher=teacher)
+    optimizer = optimizers.make_optimizer(knobs, lr=0.1, steps=10)
+    losses.compile_model(model, optimizer, knobs, counts, loss_weights=heads, has_teacher=teacher)
     return model
 
 
@@ -81,7 +82,7 @@ def test_gradients_hold_for_weighted_soft_labels():
     counts, soft = (6, 3, 1), 0.3 * LABELS + 0.7 * LABELS[::-1]
     model = compiled(linear(), counts=counts, balance="weights", momentum=0.0)
     kernel, bias = model.get_weights()
-    shares, weighted = np.exp(log_softmax(LOGITS @ kernel + bias)), soft * losses.class_weights(counts)
+    shares, weighted = np.exp(log_softmax(LOGITS @ kernel + bias)), soft * losses.compute_class_weights(counts)
     slope = LOGITS.T @ (shares * weighted.sum(-1, keepdims=True) - weighted) / 5
     model.train_on_batch(LOGITS, soft)
     assert model.get_weights()[0] == pytest.approx(kernel - 0.1 * slope, rel=1e-4, abs=1e-6)
@@ -108,14 +109,14 @@ def test_accuracy_counts_the_greater_share_of_a_mixed_label():
 
 def test_nothing_to_put_together_is_the_model_itself():
     model = linear()
-    assert losses.side_by_side(model) is model
+    assert losses.join_logits(model) is model
 
 
 def test_auxiliary_heads_stand_side_by_side_by_their_order():
     inputs = keras.Input((3,))
     named = {name: keras.layers.Dense(2, name=name)(inputs) for name in ("aux1", "aux2", "logits")}
     model = keras.Model(inputs, named)
-    together, named = losses.side_by_side(model, outputs=("logits", "aux2", "aux1")), model(LOGITS)
+    together, named = losses.join_logits(model), model(LOGITS)
     expected = np.concatenate([named[name] for name in ("logits", "aux2", "aux1")], -1)
     assert together(LOGITS).numpy() == pytest.approx(expected, rel=1e-5)
     assert {id(v) for v in together.trainable_variables} == {id(v) for v in model.trainable_variables}
@@ -131,7 +132,7 @@ def sized(side, *, name="student"):
 def test_a_teacher_stays_as_it_is():
     student, teacher = sized(8), sized(16, name="master")
     model = compiled(
-        losses.side_by_side(student, teacher, shape=(16, 16)), counts=(1, 1), teacher=True, teacher_share=1.0
+        losses.join_logits(student, Teacher(teacher, (16, 16))), counts=(1, 1), teacher=True, teacher_share=1.0
     )
     pictures = np.repeat(RNG.uniform(0, 9, (6, 1, 1, 3)).astype("float32"), 8, 1).repeat(8, 2)
     labels = np.eye(2, dtype="float32")[[0, 1, 0, 1, 0, 1]]
@@ -148,7 +149,7 @@ def test_float16_scales_its_loss_and_blocks_are_float32(tiny):
     half = with_policy(models.load(tiny, "none"), "mixed_float16").model
     inputs = keras.Input((None, None, 3))
     teacher = keras.Model(inputs, keras.layers.Dense(1000)(keras.layers.GlobalAveragePooling2D()(inputs)))
-    model = compiled(losses.side_by_side(half, teacher), counts=[1] * 1000, teacher=True)
+    model = compiled(losses.join_logits(half, Teacher(teacher)), counts=[1] * 1000, teacher=True)
     assert isinstance(model.optimizer, optimizers.LossScale)
     assert model.output.dtype == "float32"
     assert not isinstance(compiled(linear()).optimizer, optimizers.LossScale)

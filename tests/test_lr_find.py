@@ -27,21 +27,21 @@ def model():
     hidden = keras.layers.BatchNormalization()(keras.layers.Dense(8, "relu")(pictures))
     model = keras.Model(pictures, keras.layers.Dense(2)(keras.layers.Dropout(0.5)(hidden)))
     knobs = Train(optimizer="sgd", weight_decay=0.01, label_smoothing=0.0, schedule="constant", warmup=0.0)
-    losses.compile_for(model, optimizers.make(knobs, lr=0.1, steps=9), knobs, [4, 4])
+    losses.compile_model(model, optimizers.make_optimizer(knobs, lr=0.1, steps=9), knobs, [4, 4])
     model.train_on_batch(*next(batches()))
     return model
 
 
 @pytest.fixture
-def job(tiny, pets):
-    return planner.plan(
+def plan(tiny, pets):
+    return planner.make_plan(
         Recipe().override(base=tiny, data=str(pets), weights="none", size=32, batch_size=4, epochs=1, head_epochs=0)
     )
 
 
-def on(job, **facts):
-    """The job on another device."""
-    return dataclasses.replace(job, device=dataclasses.replace(job.device, **facts))
+def on(plan, **facts):
+    """The plan on another device."""
+    return dataclasses.replace(plan, device=dataclasses.replace(plan.device, **facts))
 
 
 def batches():
@@ -54,10 +54,10 @@ def batches():
 def test_a_sweep_leaves_everything_as_it_was(model):
     random.seed(1)
     np.random.seed(1)
-    before, chance = checkpoints.captured(model), (random.getstate(), np.random.get_state())
+    before, chance = checkpoints.capture_variables(model), (random.getstate(), np.random.get_state())
     rates, found = lr_find.sweep(model, batches())
     assert len(rates) == len(found) > 20
-    after = checkpoints.captured(model)
+    after = checkpoints.capture_variables(model)
     assert before.keys() == after.keys()
     assert any("seed_generator" in name for name in before) and any("metrics" in name for name in before)
     for name, tensor in before.items():
@@ -67,11 +67,11 @@ def test_a_sweep_leaves_everything_as_it_was(model):
     # and the next step, with its dropout, is the one that it would have been
     stepped = {name: tensor.copy() for name, tensor in after.items()}
     model.train_on_batch(*next(batches()))
-    once = checkpoints.captured(model)
-    checkpoints.restored(model, stepped)
+    once = checkpoints.capture_variables(model)
+    checkpoints.restore_variables(model, stepped)
     lr_find.sweep(model, batches())
     model.train_on_batch(*next(batches()))
-    for name, tensor in checkpoints.captured(model).items():
+    for name, tensor in checkpoints.capture_variables(model).items():
         if not name.startswith(checkpoints.METRICS):
             np.testing.assert_array_equal(tensor, once[name], err_msg=name)
 
@@ -99,19 +99,19 @@ def test_it_ends_where_the_loss_is_no_number(model, monkeypatch):
 def test_what_is_suggested():
     rates = np.geomspace(1e-7, 10, 100)
     losses = np.where(rates < 0.1, 2 - 1 / (1 + (1e-3 / rates) ** 2), rates * 10)
-    found = lr_find.suggested(rates.tolist(), losses.tolist())
+    found = lr_find.suggest_rate(rates.tolist(), losses.tolist())
     assert found.minimum == pytest.approx(0.1, rel=0.2)
     assert found.suggestion == pytest.approx(0.01, rel=0.2)
     assert found.steepest == pytest.approx(1e-3, rel=0.2)
-    assert found.drop == pytest.approx(1, abs=0.02) and not found.flat
+    assert found.drop == pytest.approx(1, abs=0.02) and not found.is_flat
 
 
 def smoothed(losses):
     """What `sweep` makes of the losses of single steps."""
     mean, found = 0.0, []
     for step, loss in enumerate(losses):
-        mean = lr_find.SMOOTH * mean + (1 - lr_find.SMOOTH) * loss
-        found.append(mean / (1 - lr_find.SMOOTH ** (step + 1)))
+        mean = lr_find.SMOOTHING * mean + (1 - lr_find.SMOOTHING) * loss
+        found.append(mean / (1 - lr_find.SMOOTHING ** (step + 1)))
     return found
 
 
@@ -122,9 +122,9 @@ def test_noise_alone_is_flat():
     rng, told = np.random.default_rng(0), []
     for _ in range(400):
         losses = rng.normal(1, 0.3, 100)
-        found = lr_find.suggested(RATES.tolist(), smoothed(losses))
-        told.append(not found.flat)
-        assert (found.suggestion is None) == found.flat
+        found = lr_find.suggest_rate(RATES.tolist(), smoothed(losses))
+        told.append(not found.is_flat)
+        assert (found.suggestion is None) == found.is_flat
         assert not found.drop or found.noise < 0.5
     assert np.mean(told) < 0.03
 
@@ -134,14 +134,14 @@ def test_a_valley_is_not(noise):
     """It falls from 2.3 to 0.8, and then rises for ever."""
     rng, curve = np.random.default_rng(0), 2.3 - 1.5 / (1 + (1e-3 / RATES) ** 1.5) + 4 * RATES**2
     for _ in range(50):
-        found = lr_find.suggested(RATES.tolist(), smoothed(curve + rng.normal(0, noise, 100)))
-        assert not found.flat and 1e-4 < found.suggestion < 0.1
+        found = lr_find.suggest_rate(RATES.tolist(), smoothed(curve + rng.normal(0, noise, 100)))
+        assert not found.is_flat and 1e-4 < found.suggestion < 0.1
 
 
 def test_the_noise_is_that_around_the_curve():
     losses = np.random.default_rng(0).normal(0, 0.2, 100) + np.linspace(5, 4, 100)
-    found = lr_find.suggested(RATES.tolist(), smoothed(losses))
-    np.testing.assert_allclose(lr_find._single(smoothed(losses)), losses)
+    found = lr_find.suggest_rate(RATES.tolist(), smoothed(losses))
+    np.testing.assert_allclose(lr_find._undo_smoothing(smoothed(losses)), losses)
     assert found.noise == pytest.approx(0.2, rel=0.2) and found.drop == pytest.approx(0.9, rel=0.2)
 
 
@@ -169,19 +169,23 @@ def test_refused_before_the_search(cli, pets, words):
     assert cli("lr-find", *WORDS, "--data", pets, *words)[0] == 2
 
 
-def test_the_rate_of_the_head_alone(job):
-    found = lr_find.find(dataclasses.replace(job, recipe=job.recipe.override(unfreeze="head")))
+def test_the_rate_of_the_head_alone(plan):
+    found = lr_find.find_rate(
+        planner.renew_plan(dataclasses.replace(plan, recipe=plan.recipe.override(unfreeze="head")))
+    )
     assert (found.knob, found.rule, found.reason) == ("head_lr", 3e-3, "adamw, one layer")
 
 
-def test_the_rule_speaks_whatever_rate_is_given(job, monkeypatch):
+def test_the_rule_speaks_whatever_rate_is_given(plan, monkeypatch):
     """And where the curve is flat, its rate is the suggestion."""
     flat = (RATES.tolist(), [1.0] * 100)
-    monkeypatch.setattr(fit_phase, "in_parts", lambda *_: flat)
+    monkeypatch.setattr(fit_phase, "run_within_memory", lambda *_: flat)
     for rate in (None, 0.5):
-        found = lr_find.find(dataclasses.replace(job, recipe=job.recipe.override(lr=rate) if rate else job.recipe))
+        found = lr_find.find_rate(
+            dataclasses.replace(plan, recipe=plan.recipe.override(lr=rate) if rate else plan.recipe)
+        )
         assert found.suggestion == found.rule == pytest.approx(1e-3 * (4 / 32) ** 0.5, rel=0.01)
-        assert found.flat and found.factor == 1 and found.minimum is None
+        assert found.is_flat and found.factor == 1 and found.minimum is None
 
 
 @pytest.mark.parametrize(
@@ -200,18 +204,18 @@ def test_the_rule_speaks_whatever_rate_is_given(job, monkeypatch):
     ],
 )
 def test_the_lines_and_the_marks(cli, pets, monkeypatch, facts, lines):
-    found = lr_find.Found(**{"rates": [0.1, 1], "losses": [2, 1], "drop": 1, "noise": 0.1, "rule": 2e-4} | facts)
+    found = lr_find.RateSearch(**{"rates": [0.1, 1], "losses": [2, 1], "drop": 1, "noise": 0.1, "rule": 2e-4} | facts)
     drawn = []
-    monkeypatch.setattr(lr_find, "find", lambda _: dataclasses.replace(found, reason="why"))
-    monkeypatch.setattr(plots, "rates", lambda rates, losses, marks, path: drawn.append(marks) or path.touch())
+    monkeypatch.setattr(lr_find, "find_rate", lambda _: dataclasses.replace(found, reason="why"))
+    monkeypatch.setattr(plots, "plot_rates", lambda rates, losses, marks, path: drawn.append(marks) or path.touch())
     status, out, _ = cli("lr-find", *WORDS, "--data", pets)
     first, second, third = out.splitlines()
     assert status == 0 and lines[0] in first and lines[1] in second and third == "the plot is lr-find.png"
     assert "0.0002 (why)" in second
-    assert drawn[0]["rule"] == 2e-4 and ("suggestion" in drawn[0]) == (not found.flat)
+    assert drawn[0]["rule"] == 2e-4 and ("suggestion" in drawn[0]) == (not found.is_flat)
 
 
-def test_out_of_memory_in_a_step(job, monkeypatch, capsys):
+def test_out_of_memory_in_a_step(plan, monkeypatch, capsys):
     sizes, step = [], keras.Model.train_on_batch
 
     def exhausted(self, pictures, labels, **ways):
@@ -221,19 +225,19 @@ def test_out_of_memory_in_a_step(job, monkeypatch, capsys):
         return step(self, pictures, labels, **ways)
 
     monkeypatch.setattr(keras.Model, "train_on_batch", exhausted)
-    found = lr_find.find(job)
+    found = lr_find.find_rate(plan)
     assert sizes[:2] == [4, 4] and set(sizes[2:]) == {2} and len(found.rates) > 10
     assert capsys.readouterr().err.count("each batch of 4 pictures is run in 2 parts") == 1
 
 
 def test_without_a_minimum():
     rates = np.geomspace(1e-7, 10, 60).tolist()
-    falling = lr_find.suggested(rates, np.linspace(2, 1, 60).tolist())
+    falling = lr_find.suggest_rate(rates, np.linspace(2, 1, 60).tolist())
     assert falling.minimum is None and falling.suggestion == falling.steepest > rates[lr_find.SETTLED - 1]
     for curve in ([1.0], [1.0] * 60, np.linspace(1, 2, 60).tolist()):
-        assert lr_find.suggested(rates[: len(curve)], curve).suggestion is None
-    with pytest.raises(ValueError, match="no number even at a rate of 1e-07"):
-        lr_find.suggested([], [])
+        assert lr_find.suggest_rate(rates[: len(curve)], curve).suggestion is None
+    with pytest.raises(ValueError, match="NaN even at a learning rate of 1e-07"):
+        lr_find.suggest_rate([], [])
 
 
 def test_a_small_first_loss_does_not_end_it(model, monkeypatch):
@@ -245,14 +249,14 @@ def test_a_small_first_loss_does_not_end_it(model, monkeypatch):
 @pytest.mark.slow
 def test_the_same_search_twice(tiny, pets):
     wanted = Recipe().override(base=tiny, data=str(pets), weights="none", size=32, batch_size=4, epochs=1)
-    first, again = (lr_find.find(planner.plan(wanted)) for _ in range(2))
+    first, again = (lr_find.find_rate(planner.make_plan(wanted)) for _ in range(2))
     assert again.losses == pytest.approx(first.losses, rel=1e-3)
 
 
-def test_under_a_strategy(job):
-    assert len(lr_find.find(on(job, strategy=tf.distribute.MirroredStrategy(["CPU:0"]))).losses) > 10
+def test_under_a_strategy(plan):
+    assert len(lr_find.find_rate(on(plan, strategy=tf.distribute.MirroredStrategy(["CPU:0"]))).losses) > 10
 
 
-def test_workers_search_no_rate(job):
+def test_workers_search_no_rate(plan):
     with pytest.raises(UnknownName, match="not by several workers"):
-        lr_find.find(on(job, shard=(0, 2)))
+        lr_find.find_rate(on(plan, shard=(0, 2)))

@@ -22,12 +22,12 @@ def chances(n=200, classes=7, seed=0):
 @pytest.mark.parametrize(("hits", "n"), [(0, 5), (5, 5), (1, 1), (93, 100), (412, 500)])
 def test_wilson_is_scipys(hits, n):
     expected = binomtest(hits, n).proportion_ci(0.95, method="wilson")
-    assert metrics.wilson(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-6)
+    assert metrics.wilson_interval(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
 def test_report_agrees_with_scikit_learn():
     p, labels = chances()
-    found = metrics.report(p, labels, list("abcdefg"))
+    found = metrics.compute_metrics(p, labels, list("abcdefg"))
     assert found["accuracy"] == accuracy_score(labels, p.argmax(1))
     assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, p.argmax(1)))
     assert found["top5"] == pytest.approx(top_k_accuracy_score(labels, p, k=5))
@@ -39,7 +39,7 @@ def test_report_agrees_with_scikit_learn():
 
 def test_a_class_without_pictures_and_few_classes():
     p = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0]])
-    found = metrics.report(p, np.array([0, 1, 1]), ["a", "b", "c"])
+    found = metrics.compute_metrics(p, np.array([0, 1, 1]), ["a", "b", "c"])
     assert found["top5"] is None and found["balanced_accuracy"] == 0.75
     assert found["per_class"]["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "n": 0}
     assert found["confused"] == [["b", "a", 1]]
@@ -48,7 +48,7 @@ def test_a_class_without_pictures_and_few_classes():
 @pytest.mark.parametrize(("counts", "shown"), [((9, 3), True), ((8, 3), False), ((9, 3, 0), True), ((5, 5), False)])
 def test_balanced_accuracy_is_shown_of_unequal_classes(counts, shown):
     labels = np.repeat(np.arange(len(counts)), counts)
-    figures = metrics.agreement(labels, np.zeros_like(labels), list("abc"[: len(counts)]))
+    figures = metrics.compute_label_metrics(labels, np.zeros_like(labels), list("abc"[: len(counts)]))
     line = "balanced accuracy, the mean over the classes: 50.0%"
     assert balanced_line(figures) == (line if shown else "")
 
@@ -66,7 +66,7 @@ def test_ten_thousand_classes():
     guesses = np.where(random.random(3000) < 0.5, labels, (labels + 1) % 10_000)
     labels[:3], guesses[:3] = 7, 5
     tracemalloc.start()
-    found = metrics.agreement(labels, guesses, classes)
+    found = metrics.compute_label_metrics(labels, guesses, classes)
     assert tracemalloc.get_traced_memory()[1] < 50e6
     tracemalloc.stop()
     assert found["confusion"] is None and found["confused"][0] == ["class 7", "class 5", 3]
@@ -76,7 +76,7 @@ def test_ten_thousand_classes():
 def test_the_most_confused_are_those_of_the_matrix():
     random = np.random.default_rng(1)
     labels, guesses = random.integers(0, 6, (2, 400))
-    found = metrics.agreement(labels, guesses, list("abcdef"))
+    found = metrics.compute_label_metrics(labels, guesses, list("abcdef"))
     matrix = np.array(found["confusion"])
     np.fill_diagonal(matrix, 0)
     counts = [count for _, _, count in found["confused"]]

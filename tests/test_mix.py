@@ -12,15 +12,16 @@ import transferkit as tk
 from transferkit import zoo
 from transferkit.data.listing import Listing
 from transferkit.data.sources.resolve import find_splits
-from transferkit.evaluation.metrics import corrected, wilson
+from transferkit.evaluation.metrics import corrected_interval, wilson_interval
 from transferkit.evaluation.predict import evaluate
 from transferkit.network import find_output
 from transferkit.recipe import Recipe
-from transferkit.training import refit, run_job
+from transferkit.training import refit, run_job, training_loop
 from transferkit.training.fitting import checkpoints, fit_phase, weight_interpolation
-from transferkit.training.fitting.freezing import release
+from transferkit.training.fitting.freezing import unfreeze
+from transferkit.training.job import TrainingJob
 from transferkit.training.planning import planner
-from transferkit.training.planning.phases import phases
+from transferkit.training.planning.phases import make_phases
 
 KNOBS = {"size": 32, "batch_size": 8, "epochs": 2, "lr": 0.01, "seed": 3, "augment": "none"}
 
@@ -54,50 +55,50 @@ def losses_of(means, count, noise=0.05):
     ],
 )
 def test_the_usual_share_unless_another_is_better_beyond_chance(means, count, share):
-    assert weight_interpolation.SHARES[weight_interpolation.chosen(losses_of(means, count))] == share
+    assert weight_interpolation.FRACTIONS[weight_interpolation.choose_fraction(losses_of(means, count))] == share
 
 
 def test_optimism_is_that_of_the_choice():
     rng = np.random.default_rng(0)
     losses, same = rng.normal(size=(5, 60)), rng.random(60) > 0.5
-    assert weight_interpolation.optimism(losses, np.tile(same, (5, 1)), 0) == 0
+    assert weight_interpolation.estimate_optimism(losses, np.tile(same, (5, 1)), 0) == 0
     hits = losses < 0  # what is right has a low loss, and every share is luck
-    assert 0.01 < weight_interpolation.optimism(losses, hits, 0) < 0.3
-    assert weight_interpolation.optimism(losses[:, :1], hits[:, :1], 0) == 0
+    assert 0.01 < weight_interpolation.estimate_optimism(losses, hits, 0) < 0.3
+    assert weight_interpolation.estimate_optimism(losses[:, :1], hits[:, :1], 0) == 0
 
 
 def test_the_interval_is_corrected_for_the_choice():
     figures = {"accuracy": 0.9, "n": 50}
-    assert corrected(figures, 0.0) == wilson(45, 50)
-    assert corrected(figures, 0.1) == pytest.approx(wilson(40, 50))
-    assert corrected({"accuracy": 0.0, "n": 5}, 0.1) == wilson(0, 5)
+    assert corrected_interval(figures, 0.0) == wilson_interval(45, 50)
+    assert corrected_interval(figures, 0.1) == pytest.approx(wilson_interval(40, 50))
+    assert corrected_interval({"accuracy": 0.0, "n": 5}, 0.1) == wilson_interval(0, 5)
 
 
 def test_a_temperature_makes_no_difference():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, 50)
     logits = rng.normal(size=(50, 4)) + 2 * np.eye(4)[labels]
-    one, other = (weight_interpolation._tempered(logits * scale, labels) for scale in (1, 3))
+    one, other = (weight_interpolation._calibrated_losses(logits * scale, labels) for scale in (1, 3))
     assert one == pytest.approx(other, abs=1e-3)
 
 
 def test_a_share_is_that_much_of_the_way(trained, insects, tmp_path):
-    job = planner.plan(trained.recipe.override(refit="off"), find_splits(insects))
+    plan = planner.make_plan(trained.recipe.override(refit="off"), find_splits(insects))
     place = tmp_path / "run" / "checkpoints"
     place.mkdir(parents=True)
-    checkpoints.save_weights(job.network, place / weight_interpolation.START)
-    start = [np.array(one) for one in job.network.model.weights]
-    for variable in job.network.model.weights:
+    checkpoints.save_weights(plan.network, place / weight_interpolation.START)
+    start = [np.array(one) for one in plan.network.model.weights]
+    for variable in plan.network.model.weights:
         variable.assign(np.asarray(variable) + 4)
-    checkpoints.save_weights(job.network, place / checkpoints.BEST)
-    weight_interpolation.assign_share(job, tmp_path / "run", 0.25)
-    for variable, value in zip(job.network.model.weights, start, strict=True):
+    checkpoints.save_weights(plan.network, place / checkpoints.BEST)
+    weight_interpolation.assign_interpolation(TrainingJob(plan, tmp_path / "run", {}), 0.25)
+    for variable, value in zip(plan.network.model.weights, start, strict=True):
         np.testing.assert_allclose(variable, value + 1, rtol=1e-5, atol=1e-5)
 
 
 def test_a_run_says_what_it_keeps(trained):
     found = trained.metrics
-    assert found["mix"]["share"] in weight_interpolation.SHARES and set(found["mix"]["losses"]) == {
+    assert found["mix"]["share"] in weight_interpolation.FRACTIONS and set(found["mix"]["losses"]) == {
         "0",
         "0.25",
         "0.5",
@@ -116,10 +117,10 @@ def test_what_is_saved_has_learned_from_all(trained, finished, insects, tmp_path
     """It is what a training on all pictures gives, mixed by the same share."""
     splits, share = trained.splits, trained.metrics["mix"]["share"]
     whole = splits.train.paths + splits.val.paths, splits.train.labels + splits.val.labels
-    job = planner.plan(
+    plan = planner.make_plan(
         trained.recipe.override(refit="off"), run_job.Splits(Listing(*whole, splits.train.classes), splits.val)
     )
-    run = run_job.run(job, run_job.runs.new_folder(tmp_path / "whole", overwrite=False, name=""))
+    run = run_job.train_plan(plan, run_job.runs.make_folder(tmp_path / "whole", overwrite=False, name=""))
     start, end = (
         load_file(run.folder / "checkpoints" / name) for name in (weight_interpolation.START, checkpoints.BEST)
     )
@@ -133,7 +134,7 @@ def test_an_interrupted_refit_saves_what_was_measured_and_goes_on(trained, finis
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(refit, "refitted", interrupted)
+        patch.setattr(refit, "refit_network", interrupted)
         cut = tk.finetune(finished.folder, tk.list_images(insects), out=tmp_path / "cut", **KNOBS)
     assert cut.metrics["interrupted"] and cut.metrics["refit"] is None
     assert evaluate(cut.network, cut.splits.val)[0]["accuracy"] == pytest.approx(cut.metrics["accuracy"])
@@ -146,27 +147,27 @@ def test_an_interrupted_refit_saves_what_was_measured_and_goes_on(trained, finis
 
 def test_a_refit_that_fails_loses_nothing(finished, insects, tmp_path, monkeypatch, capsys):
     def failed(*_):
-        raise fit_phase.Hopeless("The loss is no number after step 3.")
+        raise fit_phase.TrainingDiverged("The loss became NaN at step 3.")
 
-    monkeypatch.setattr(refit, "refitted", failed)
+    monkeypatch.setattr(refit, "refit_network", failed)
     run = tk.finetune(finished.folder, tk.list_images(insects), out=tmp_path / "run", **KNOBS)
     assert run.metrics["refit"] is None and not run.metrics["interrupted"]
     assert evaluate(run.network, run.splits.val)[0]["accuracy"] == pytest.approx(run.metrics["accuracy"])
-    assert "The network that was measured is saved, without the training on all" in capsys.readouterr().err
+    assert "The network that was evaluated is saved, without the training on all" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_a_refit_that_is_cut_goes_on_where_it_was(trained, finished, insects, tmp_path, monkeypatch):
-    phases = run_job._all_phases
+    train_phases = training_loop.train_phases
 
-    def cut_in_the_refit(job, folder, lost):
-        if folder.name == refit.FOLDER:
-            run_job.begin(job, folder, lost)
+    def cut_in_the_refit(job):
+        if job.folder.name == refit.FOLDER:
+            training_loop.initialise(job)
             raise MemoryError("cut here")
-        return phases(job, folder, lost)
+        return train_phases(job)
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(run_job, "_all_phases", cut_in_the_refit)
+        patch.setattr(training_loop, "train_phases", cut_in_the_refit)
         tk.finetune(finished.folder, tk.list_images(insects), out=tmp_path / "cut", **KNOBS)
     assert (tmp_path / "cut" / refit.FOLDER / "checkpoints" / checkpoints.STATE).exists()
     whole = run_job.resume(tmp_path / "cut")
@@ -186,9 +187,9 @@ def test_a_refit_that_is_cut_goes_on_where_it_was(trained, finished, insects, tm
     ],
 )
 def test_as_many_steps_on_more_pictures(knobs, expected):
-    found = refit.as_many_steps(Recipe().override(**knobs).train, 0.8)
+    found = refit.scale_epochs(Recipe().override(**knobs).train, 0.8)
     assert (found["epochs"], found["head_epochs"]) == expected
-    phases(Recipe().override(**knobs | found, lr=0.1, head_lr=0.1, views=0))
+    make_phases(Recipe().override(**knobs | found, lr=0.1, head_lr=0.1, views=0))
 
 
 def test_pictures_that_a_refit_has_learned_from_are_told(trained, insects, cli, tmp_path):
@@ -197,7 +198,10 @@ def test_pictures_that_a_refit_has_learned_from_are_told(trained, insects, cli, 
     status, _, err = cli("evaluate", trained.folder)
     assert status == 0 and "6 of the 6 pictures are ones the run was trained on: these figures are better than" in err
     status, _, err = cli("finetune", "--base", trained.folder, "--data", insects, "--dry-run")
-    assert status == 0 and "6 of the 6 validation pictures taught the base, so figures on them will be better" in err
+    assert (
+        status == 0
+        and "The base was trained on 6 of the 6 validation pictures, so figures on them will be too good" in err
+    )
 
 
 def test_a_run_that_was_not_done_again_has_not_learned_what_it_held_out(finished, cli):
@@ -239,10 +243,10 @@ def test_a_class_of_one_picture_has_nothing_to_hold_out(finished, tmp_path):
 )
 def test_given_validation_pictures_stay_apart(finished, insects, knobs, keep, again):
     splits = find_splits(insects)
-    job = planner.plan(
+    plan = planner.make_plan(
         Recipe().override(base=str(finished.folder), **KNOBS | knobs), splits.__class__(splits.train, splits.val)
     )
-    assert (job.recipe.train.keep, job.recipe.train.refit) == (keep, again)
+    assert (plan.recipe.train.keep, plan.recipe.train.refit) == (keep, again)
 
 
 @pytest.mark.slow
@@ -259,10 +263,10 @@ def test_a_head_on_several_depths(finished, insects, tmp_path, monkeypatch):
     assert model.get_layer("fc").kernel.shape == (8 + 16, 3)
     assert len(find_output(model, "stage1").shape) == 4  # the map, not what the head sees of it
     for word in ("last-stage", "stage2", "head"):
-        assert release(run.network, word) == release(finished.network, word)
+        assert unfreeze(run.network, word) == unfreeze(finished.network, word)
     checkpoints.load_weights(run.network, run.folder / "checkpoints" / weight_interpolation.START)
     assert evaluate(run.network, run.splits.val)[0]["loss"] == pytest.approx(run.history[0]["val_loss"], rel=1e-3)
-    with pytest.raises(ValueError, match="has a head for these classes, which is kept: leave out head_layers."):
+    with pytest.raises(ValueError, match="The head of .* is kept, as it has these classes: drop head_layers."):
         tk.finetune(run.folder, run.splits.train, run.splits.val, head_layers="stage1", out=tmp_path / "no", **KNOBS)
     again = tk.finetune(run.folder, run.splits.train, run.splits.val, out=tmp_path / "again", **KNOBS)
     assert again.network.model.get_layer("fc").kernel.shape == (8 + 16, 3)

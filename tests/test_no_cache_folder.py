@@ -44,7 +44,7 @@ def test_the_commands_do_their_work(nowhere, cli, pets, finished, expected):
     assert status == 0 and json.loads(out)[0]["label"] and err == ""
     status, out, err = cli("evaluate", finished.folder, "--data", pets, "--json")
     assert status == 0 and json.loads(out)["n"] == 24
-    assert "cannot be written" in doctor.facts()["cache folder"]
+    assert "cannot be written" in doctor.describe_installation()["cache folder"]
 
 
 def test_what_has_to_be_stored_is_refused_in_one_sentence(nowhere, cli, pets):
@@ -67,7 +67,7 @@ def test_nothing_is_written_where_no_home_is_known(tmp_path, monkeypatch):
 
 
 def test_a_place_for_the_cache_has_so_much_room():
-    assert "GB free" in doctor.facts()["cache folder"]
+    assert "GB free" in doctor.describe_installation()["cache folder"]
 
 
 def test_two_processes_write_the_same_arrays(monkeypatch):

@@ -30,7 +30,7 @@ def stepped(optimizer, count=1, slopes=SLOPES, factor=None):
 
 
 def made(name, rates=None, **knobs):
-    return optimizers.make(Train(optimizer=name, **(PLAIN | knobs)), lr=0.1, steps=10, rates=rates)
+    return optimizers.make_optimizer(Train(optimizer=name, **(PLAIN | knobs)), lr=0.1, steps=10, rate_factors=rates)
 
 
 def test_sgd_decays_apart_from_momentum():
@@ -108,7 +108,7 @@ def test_each_variable_has_its_own_rate():
     kernel, bias = stepped(made("sgd", rates=[0.0, 0.5]))
     assert kernel == pytest.approx(KERNEL)
     assert bias == pytest.approx(BIAS - 0.05 * SLOPES[1])
-    with pytest.raises(ValueError, match="3 rates were given for 2 variables"):
+    with pytest.raises(ValueError, match="rate_factors has 3 values for 2 variables"):
         made("sgd", rates=[1.0, 1.0, 1.0]).build(weights())
 
 
@@ -155,8 +155,8 @@ def test_an_unknown_optimizer_names_the_nearest():
 
 def test_rates_fall_by_stages(tiny):
     network = models.load(tiny, "none")
-    layers = {variable.path: rate for variable, rate in zip(
-        network.model.trainable_variables, optimizers.rates(network.model, "fc", 0.5), strict=True)}  # fmt: skip
+    factors = optimizers.compute_rate_factors(network.model, "fc", 0.5)
+    layers = {v.path: factor for v, factor in zip(network.model.trainable_variables, factors, strict=True)}
     expected = {"fc": 1.0, "layer2": 0.5, "layer1": 0.25}
     assert len(layers) == 8
     assert all(rate == expected[path.split("/")[0].split(".")[0]] for path, rate in layers.items())
@@ -164,7 +164,9 @@ def test_rates_fall_by_stages(tiny):
 
 def test_rates_of_a_deep_network():
     model = models.load("resnet18", "none").model
-    factors = dict(zip((v.path for v in model.trainable_variables), optimizers.rates(model, "fc", 0.5), strict=True))
+    factors = dict(
+        zip((v.path for v in model.trainable_variables), optimizers.compute_rate_factors(model, "fc", 0.5), strict=True)
+    )
     stages = {"conv1": 4, "bn1": 4, "layer1": 4, "layer2": 3, "layer3": 2, "layer4": 1, "fc": 0}
     assert all(rate == 0.5 ** stages[path.split("/")[0].split(".")[0]] for path, rate in factors.items())
 
@@ -175,9 +177,9 @@ def test_without_stages_each_layer_is_one():
     x = keras.layers.Dense(4, name="b")(keras.layers.ReLU()(x))
     model = keras.Model(inputs, keras.layers.Softmax()(keras.layers.Dense(2, name="c")(x)))
     model.get_layer("a").trainable = False
-    assert optimizers.rates(model, "c", 0.5) == [0.5, 0.5, 1.0, 1.0]
+    assert optimizers.compute_rate_factors(model, "c", 0.5) == [0.5, 0.5, 1.0, 1.0]
     model.get_layer("a").trainable = True
-    assert optimizers.rates(model, "c", 0.5) == [0.25, 0.25, 0.5, 0.5, 1.0, 1.0]
+    assert optimizers.compute_rate_factors(model, "c", 0.5) == [0.25, 0.25, 0.5, 0.5, 1.0, 1.0]
 
 
 def test_overflow_skips_the_step_and_is_counted():

@@ -12,8 +12,8 @@ from transferkit.recipe import Recipe
 from transferkit.training import run_job
 from transferkit.training.distributed import devices, replicas
 from transferkit.training.fitting import freezing
-from transferkit.training.planning import contradictions, planner
-from transferkit.training.planning.phases import Phase, phases
+from transferkit.training.planning import advice, planner
+from transferkit.training.planning.phases import Phase, make_phases
 
 SETTLED = {"epochs": 7, "head_epochs": 2, "lr": 0.01, "head_lr": 0.1, "views": 4}
 
@@ -32,7 +32,7 @@ SETTLED = {"epochs": 7, "head_epochs": 2, "lr": 0.01, "head_lr": 0.1, "views": 4
     ],
 )  # fmt: skip
 def test_phases_share_the_epochs(knobs, expected):
-    assert phases(Recipe().override(**(SETTLED | knobs))) == expected
+    assert make_phases(Recipe().override(**(SETTLED | knobs))) == expected
 
 
 @pytest.mark.parametrize(
@@ -41,19 +41,19 @@ def test_phases_share_the_epochs(knobs, expected):
         ({"unfreeze": "all,all"}, "different parts"),
         ({"unfreeze": "last-stage,"}, "different parts"),
         ({"unfreeze": "head,all"}, "head_epochs"),
-        ({"unfreeze": "last-2,all", "epochs": 3}, "epochs left for them are 1"),
+        ({"unfreeze": "last-2,all", "epochs": 3}, "epochs must leave at least 2 for the 2 phases of unfreeze, not 1"),
     ],
 )
 def test_phases_that_cannot_be(knobs, said):
     with pytest.raises(UnknownName, match=said):
-        phases(Recipe().override(**(SETTLED | knobs)))
+        make_phases(Recipe().override(**(SETTLED | knobs)))
 
 
 @pytest.mark.parametrize(
     ("knobs", "said"),
     [
         ({}, []),
-        ({"unfreeze": "head", "head_epochs": 7, "lr": 0.01}, ["lr 0.01 has no effect: the head alone is trained"]),
+        ({"unfreeze": "head", "head_epochs": 7, "lr": 0.01}, ["lr 0.01 has no effect: only the head is trained"]),
         ({"head_lr": 0.1, "head_epochs": 0}, ["head_lr 0.1 has no effect: the head has no epochs of its own"]),
         ({"momentum": 0.8, "drop": 0.5}, ["momentum 0.8 has no effect", "drop 0.5 has no effect"]),
         ({"momentum": 0.8, "drop": 0.5, "optimizer": "lars", "schedule": "plateau"}, []),
@@ -62,26 +62,26 @@ def test_phases_that_cannot_be(knobs, said):
 )
 def test_knobs_that_were_set_in_vain(knobs, said):
     wanted = Recipe().override(**knobs).train
-    found = list(contradictions.concerns(wanted, Recipe().override(**(SETTLED | knobs)).train))
+    found = list(advice.find_ineffective_knobs(wanted, Recipe().override(**(SETTLED | knobs)).train))
     assert [sentence[: len(start)] for sentence, start in zip(found, said, strict=True)] == said
 
 
 @pytest.mark.parametrize(
     ("knobs", "said"),
     [
-        ({"start": "probe"}, "cannot start from a regression"),
-        ({"milestones": "1,2"}, "milestones must be rising"),
-        ({"accumulate": 5}, "cannot be run in 5 parts: take batch_size 20"),
+        ({"start": "probe"}, "cannot be initialised by a regression"),
+        ({"milestones": "1,2"}, "milestones must be increasing"),
+        ({"accumulate": 5}, "cannot be run in 5 parts: use batch_size 20"),
         ({"folds": 2, "workers": "a:1,b:1"}, "TRANSFERKIT_WORKER"),
-        ({"keep": "mix"}, "keep mix averages with a regression's start: take start probe, or keep best or last."),
-        ({"keep": "last", "soup": 2}, "soup 2 averages the best epochs: leave out keep last, or soup."),
-        ({"refit": "on"}, "refit on leaves no validation pictures to choose the best epoch by"),
+        ({"keep": "mix"}, "keep mix needs the weights of a fitted head: use start probe, or keep best or last."),
+        ({"keep": "last", "soup": 2}, "soup 2 averages the best epochs: drop keep last, or soup."),
+        ({"refit": "on"}, "refit on leaves no validation pictures to choose the best epoch"),
     ],
 )
 def test_contradictions_are_said_before_anything_is_written(tiny, pets, knobs, said):
     wanted = Recipe().override(base=tiny, weights="none", data=str(pets), size=32, batch_size=16, **knobs)
     with pytest.raises(ValueError, match=said):
-        planner.plan(wanted)
+        planner.make_plan(wanted)
 
 
 def test_where_pictures_are_found_is_not_a_knob_of_what_is_given(tiny, pets, tmp_path):
@@ -97,7 +97,7 @@ def test_curves_count_the_regression_as_no_epoch(tmp_path, monkeypatch, first, p
     monkeypatch.setattr(plots.Figure, "savefig", lambda self, *_, **__: drawn.extend(self.axes))
     figures = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
     epochs = [(first, int(first != "probe")), ("all", 1), ("all", 2)]
-    plots.curves([{"phase": phase, "epoch": epoch} | figures for phase, epoch in epochs], tmp_path / "curves.png")
+    plots.plot_curves([{"phase": phase, "epoch": epoch} | figures for phase, epoch in epochs], tmp_path / "curves.png")
     for axes in drawn:
         assert [list(line.get_xdata()) for line in axes.lines] == [places, places, [places[1] - 0.5] * 2]
     assert len(drawn) == 2
@@ -105,9 +105,9 @@ def test_curves_count_the_regression_as_no_epoch(tmp_path, monkeypatch, first, p
 
 def test_what_learns_is_the_same_on_several_devices(tiny):
     network = models.load(tiny, "none")
-    freezing.release(network, "all", bn="stats")
+    freezing.unfreeze(network, "all", bn="stats")
     device = devices.Device("2 x CPU", False, "float32", 2, tf.distribute.get_strategy())
-    copy = replicas.placed(network.model, device)
+    copy = replicas.replicate_model(network.model, device)
     assert len(copy.trainable_variables) == len(network.model.trainable_variables) == 4
     pictures = np.zeros((1, 32, 32, 3), "float32")
     np.testing.assert_allclose(copy(pictures), network.model(pictures), atol=1e-6)

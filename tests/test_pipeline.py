@@ -16,7 +16,8 @@ from transferkit.data.augment import augmentation
 from transferkit.data.epoch_order import Order
 from transferkit.data.listing import Listing
 from transferkit.pixels import Pixels
-from transferkit.training.fitting.callbacks import Watch
+from transferkit.training.fitting.callbacks import FindUnreadable
+from transferkit.training.job import TrainingJob
 
 PIXELS = Pixels(crop=16, resize=16)
 MIXED = f"{augmentation.LEVELS['heavy']} | mixup | cutmix"
@@ -270,7 +271,7 @@ def test_pictures_that_break_in_mid_run_are_named_once(plain, tmp_path, capsys):
     batches = pipeline.training(
         listing, PIXELS, augmentation.parse("none"), order, delivered=delivered
     ).as_numpy_iterator()
-    watch = Watch(listing.paths, delivered, order, lost)
+    watch = FindUnreadable(TrainingJob(None, tmp_path, lost), listing.paths, delivered, order)
 
     def train():
         for _ in range(5):

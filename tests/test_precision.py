@@ -6,7 +6,7 @@ import pytest
 
 from transferkit import models
 from transferkit.network import with_policy
-from transferkit.training.planning import half_precision
+from transferkit.training.planning import network_setup
 
 
 @pytest.fixture
@@ -17,17 +17,17 @@ def fresh(tiny):
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_a_network_that_agrees_is_put_in_the_policy(fresh, listing, policy):
-    half = half_precision.in_policy(fresh, policy, listing.paths)
+    half = network_setup.convert_precision(fresh, policy, listing.paths)
     assert half.model.get_layer("layer1.conv").compute_dtype == policy.removeprefix("mixed_")
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("uint8")
-    assert 0 < half_precision.difference(fresh, half, pictures) < half_precision.TOLERANCE
+    assert 0 < network_setup.measure_difference(fresh, half, pictures) < network_setup.TOLERANCE
 
 
 def test_a_network_that_overflows_stays_in_float32(fresh, listing, capsys):
     norm = fresh.model.get_layer("layer1.bn")
     norm.gamma.assign(norm.gamma * 1e6)  # beyond float16's 65,504
-    assert half_precision.in_policy(fresh, "mixed_float16", listing.paths) is fresh
-    assert "answers otherwise in mixed_float16" in capsys.readouterr().err
+    assert network_setup.convert_precision(fresh, "mixed_float16", listing.paths) is fresh
+    assert "features in mixed_float16 overflow; training in float32" in capsys.readouterr().err
 
 
 def test_the_difference_is_a_share_of_the_spread(fresh):
@@ -37,4 +37,4 @@ def test_the_difference_is_a_share_of_the_spread(fresh):
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("uint8")
     features = keras.Model(fresh.model.input, fresh.model.get_layer("pooled").output)(pictures).numpy()
     expected = 0.01 * np.sqrt((features**2).mean()) / features.std()
-    assert half_precision.difference(fresh, other, pictures) == pytest.approx(expected, rel=1e-3)
+    assert network_setup.measure_difference(fresh, other, pictures) == pytest.approx(expected, rel=1e-3)

@@ -11,18 +11,32 @@ from transferkit.recipe import Recipe
 
 
 def facts(pictures=240, smallest_class=50, side=375, minimum=1, gpu=False, probes=False):
-    return rules.Facts(pictures, smallest_class, side, Pixels(), minimum, gpu, probes, ("stage3", "pooled"))
+    return rules.Facts(
+        pictures=pictures,
+        smallest_class=smallest_class,
+        shorter_side=side,
+        pixels=Pixels(),
+        minimum_size=minimum,
+        has_gpu=gpu,
+        can_fit_head=probes,
+        head_layers=("stage3", "pooled"),
+    )
 
 
 def test_knobs_are_unique_and_have_help():
-    knobs = recipe.knobs_of("data", "augment", "model", "train")
+    knobs = recipe.list_knobs("data", "augment", "model", "train")
     assert len({knob.name for knob in knobs}) == len(knobs)
     assert all(knob.metadata["help"].endswith(".") for knob in knobs)
 
 
 def test_override_reaches_every_part():
-    job = Recipe().override(base="resnet18", epochs=3, augment="none", validation=0.5)
-    assert (job.model.base, job.train.epochs, job.augment.augment, job.data.validation) == ("resnet18", 3, "none", 0.5)
+    changed = Recipe().override(base="resnet18", epochs=3, augment="none", validation=0.5)
+    assert (changed.model.base, changed.train.epochs, changed.augment.augment, changed.data.validation) == (
+        "resnet18",
+        3,
+        "none",
+        0.5,
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,15 +58,15 @@ def test_override_refuses(knobs, sentence):
 
 
 def test_toml_round_trip(tmp_path):
-    job, _ = rules.choose(Recipe().override(base='a "quoted" näme', lr=0.001), facts())
-    (tmp_path / "r.toml").write_text(recipe.dumps(job), "utf-8")
-    assert recipe.load(tmp_path / "r.toml") == job
+    resolved, _ = rules.choose_knobs(Recipe().override(base='a "quoted" näme', lr=0.001), facts())
+    (tmp_path / "r.toml").write_text(recipe.dumps(resolved), "utf-8")
+    assert recipe.load(tmp_path / "r.toml") == resolved
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("epochs = 3", "No part of the recipe"),
+        ("epochs = 3", "No section of the recipe"),
         ("[train]\nepoch = 3", "No knob in [train]"),
         ("[model]\nepochs = 3", "No knob in [model]"),
         ("[train]\nepochs = 'x'", "epochs must be of type int"),
@@ -69,16 +83,18 @@ def test_a_bad_file_is_one_sentence(tmp_path, text, sentence):
 
 
 def test_rules_fill_every_open_knob_and_say_why():
-    job, choices = rules.choose(Recipe(), facts())
-    open_knobs = {knob.name for knob in recipe.knobs_of("augment", "model", "train") if knob.default is recipe.BY_RULE}
+    resolved, choices = rules.choose_knobs(Recipe(), facts())
+    open_knobs = {
+        knob.name for knob in recipe.list_knobs("augment", "model", "train") if knob.default is recipe.BY_RULE
+    }
     assert {choice.knob for choice in choices} == open_knobs
     assert all(choice.reason for choice in choices)
-    assert rules.choose(job, facts())[1] == []
+    assert rules.choose_knobs(resolved, facts())[1] == []
 
 
 def test_rules_keep_what_the_user_set():
-    job, choices = rules.choose(Recipe().override(size=96, lr=0.5), facts())
-    assert (job.model.size, job.train.lr) == (96, 0.5)
+    resolved, choices = rules.choose_knobs(Recipe().override(size=96, lr=0.5), facts())
+    assert (resolved.model.size, resolved.train.lr) == (96, 0.5)
     assert not {"size", "lr"} & {choice.knob for choice in choices}
 
 
@@ -109,8 +125,8 @@ def test_rules_keep_what_the_user_set():
     ],
 )
 def test_rules(given, about, expected):
-    job, _ = rules.choose(Recipe().override(**given), facts(**about))
-    found = {knob: getattr(getattr(job, recipe.parts_of_knobs()[knob]), knob) for knob in expected}
+    resolved, _ = rules.choose_knobs(Recipe().override(**given), facts(**about))
+    found = {knob: getattr(getattr(resolved, recipe.map_knobs_to_sections()[knob]), knob) for knob in expected}
     assert found == expected
 
 
@@ -124,9 +140,9 @@ def test_an_installed_package_has_its_own_recipes(tmp_path, monkeypatch):
         (tmp_path / place).parent.mkdir(parents=True)
         (tmp_path / place).touch()
     monkeypatch.setattr(recipe, "__file__", str(tmp_path / "transferkit" / "recipe.py"))
-    assert recipe.find("ours") == tmp_path / "transferkit" / "recipes" / "ours.toml"
+    assert recipe.find_recipe("ours") == tmp_path / "transferkit" / "recipes" / "ours.toml"
     with pytest.raises(UnknownName, match="No recipe is called 'theirs'"):
-        recipe.find("theirs")
+        recipe.find_recipe("theirs")
 
 
 @pytest.mark.parametrize(

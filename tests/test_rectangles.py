@@ -21,8 +21,7 @@ from transferkit.lookup import UnknownName
 from transferkit.network import Network, with_size
 from transferkit.pixels import Pixels, format_size, parse_size
 from transferkit.recipe import Recipe
-from transferkit.training.fitting import losses
-from transferkit.training.planning import distillation
+from transferkit.training.fitting import distillation
 
 SHAPES = [(48, 80), (80, 48), (32, 96)]  # (height, width)
 PICTURES = [(100, 80), (81, 113), (400, 40), (40, 400), (527, 600), (31, 40), (1, 1), (1301, 401)]
@@ -272,17 +271,26 @@ def test_the_least_side_is_of_both(finished):
 
 
 def test_the_rule_keeps_a_rectangle():
-    facts = rules.Facts(240, 50, 30, Pixels().with_size("192x320"), 1, False, False, ("pooled",))
-    choice = next(one for one in rules.choose(Recipe(), facts)[1] if one.knob == "size")
+    facts = rules.Facts(
+        pictures=240,
+        smallest_class=50,
+        shorter_side=30,
+        pixels=Pixels().at("192x320"),
+        minimum_size=1,
+        has_gpu=False,
+        can_fit_head=False,
+        head_layers=("pooled",),
+    )
+    choice = next(one for one in rules.choose_knobs(Recipe(), facts)[1] if one.knob == "size")
     assert (choice.value, choice.reason) == ("192x320", "the shape of the weights' own training")
 
 
 def test_a_teacher_of_rectangles(finished, wide):
     student = models.load(finished.folder)
-    assert distillation.teacher(str(wide.folder), student, "float32")[1] == (24, 48)
+    assert distillation.load_teacher(str(wide.folder), student, "float32").shape == (24, 48)
     pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
     seen = keras.layers.Resizing(24, 48, antialias=True)(pictures)
-    answers = losses.Teacher(wide.network.model, (24, 48))(pictures)
+    answers = distillation.TeacherLayer(distillation.Teacher(wide.network.model, (24, 48)))(pictures)
     np.testing.assert_allclose(answers, wide.network.model(seen), rtol=1e-4, atol=1e-5)
     knobs = QUICK | {"teacher": str(wide.folder), "epochs": 1, "head_epochs": 0}
     run = tk.finetune("tiny", wide.splits.train, wide.splits.val, out=wide.folder.parent / "taught", **knobs)

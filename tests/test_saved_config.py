@@ -10,7 +10,7 @@ import pytest
 from transferkit import models, zoo
 from transferkit.keras_internals import is_inference_only
 from transferkit.network import with_head, with_policy
-from transferkit.training.fitting.freezing import release
+from transferkit.training.fitting.freezing import unfreeze
 
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 RANDOM = ("allcnn_c", "googlenet")  # the quick ones; they have dropout
@@ -36,11 +36,11 @@ def test_the_saved_network_is_configured_as_a_fresh_one(name, tmp_path):
     expected = configuration(fresh, tmp_path / "fresh.keras")
     for policy in POLICIES:
         network = with_head(models.load(name, "none"), ("a", "b"))
-        release(network, "head")  # as a plan does, to find what is frozen
+        unfreeze(network, "head")  # as a plan does, to find what is frozen
         network = network if policy == "float32" else with_policy(network, policy)
         for part in PARTS:
             names = {layer.name for layer in network.model.layers if isinstance(layer, keras.layers.Dropout)}
-            learns = set(release(network, part if part != "last-stage" or _has_stages(network) else "all"))
+            learns = set(unfreeze(network, part if part != "last-stage" or _has_stages(network) else "all"))
             for layer in network.model.layers:
                 if layer.name in names:
                     assert is_inference_only(layer) == (not layer.trainable), layer.name

@@ -30,7 +30,7 @@ LISTS = {
 
 @pytest.mark.parametrize(("words", "expected"), LISTS.items())
 def test_lists(words, expected):
-    assert slurm.parsed(words) == expected.split()
+    assert slurm.parse_hosts(words) == expected.split()
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def test_lists(words, expected):
 )
 def test_what_is_no_list(words):
     with pytest.raises(UnknownName) as caught:
-        slurm.parsed(words)
+        slurm.parse_hosts(words)
     assert str(caught.value) == f"Slurm's list of hosts must be like gpu[07-09,12],login1, not {words!r}."
 
 
 @pytest.mark.parametrize("part", ["5-3", "1-65537"])
 def test_ranges_go_up_and_end(part):
-    with pytest.raises(UnknownName, match=f"has '{part}': a range must go up, to at most 65536 hosts"):
-        slurm.parsed(f"a[1-2,{part}]")
+    with pytest.raises(UnknownName, match=f"has '{part}': expected a range that goes up, to at most 65536 hosts"):
+        slurm.parse_hosts(f"a[1-2,{part}]")
 
 
 @pytest.fixture
@@ -65,16 +65,16 @@ def scontrol(tmp_path, monkeypatch):
 def test_slurms_own_program_is_asked(scontrol):
     """It is trusted: what it answers is not what would be read here."""
     scontrol("assert sys.argv[1:] == ['show', 'hostnames', 'a[1-2]b'], sys.argv; print('one', 'two', sep='\\n')")
-    assert slurm.hosts("a[1-2]b") == ["one", "two"]
+    assert slurm.list_hosts("a[1-2]b") == ["one", "two"]
     environment = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "a[1-2]b"}
     port = workers.FIRST_PORT
-    assert workers.joined("auto", environment) == workers.Job((f"one:{port}", f"two:{port}"), 1)
+    assert workers.find_cluster("auto", environment) == workers.Cluster((f"one:{port}", f"two:{port}"), 1)
 
 
 @pytest.mark.parametrize("code", ["sys.exit('error')", "print()", "time.sleep(60)"])
 def test_without_its_answer_the_list_is_read_here(scontrol, monkeypatch, code):
-    monkeypatch.setattr(slurm, "SECONDS", 1)
+    monkeypatch.setattr(slurm, "TIMEOUT", 1)
     scontrol(code)
-    assert slurm.hosts("a[1-2]b") == ["a1b", "a2b"]
+    assert slurm.list_hosts("a[1-2]b") == ["a1b", "a2b"]
     monkeypatch.setenv("PATH", "")
-    assert slurm.hosts("a[1-2]b") == ["a1b", "a2b"]
+    assert slurm.list_hosts("a[1-2]b") == ["a1b", "a2b"]

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 import transferkit as tk
 from transferkit.data.sources.resolve import find_splits
 from transferkit.training import run_job
-from transferkit.training.fitting import callbacks, checkpoints, weight_averaging
+from transferkit.training.fitting import callbacks, checkpoints, history, weight_averaging
 
 KNOBS = QUICK | {"epochs": 6, "head_epochs": 1, "soup": 3, "bn": "train", "augment": "none"}
 
@@ -29,21 +29,21 @@ def rows(accuracies):
 
 
 def test_the_best_epochs_first_and_not_the_heads_start():
-    assert weight_averaging.best(rows([1.0, 0.5, 0.9, 0.7, 0.9]), 3) == [4, 2, 3]
-    assert weight_averaging.best(rows([1.0, 0.5]), 0) == []
+    assert history.rank_epochs(rows([1.0, 0.5, 0.9, 0.7, 0.9]), 3) == [4, 2, 3]
+    assert history.rank_epochs(rows([1.0, 0.5]), 0) == []
 
 
 def test_files_of_the_best_alone(tiny, splits, tmp_path, monkeypatch):
     """In a training that saves each epoch."""
     seen = []
-    monkeypatch.setattr(callbacks, "SPENT", 1e9)
-    monkeypatch.setattr(weight_averaging, "stir", lambda job, folder, history: seen.append(files(folder)))
+    monkeypatch.setattr(callbacks, "CHECKPOINT_TIME", 1e9)
+    monkeypatch.setattr(weight_averaging, "average_epochs", lambda job, history: seen.append(files(job.folder)))
     done = tk.finetune(tiny, splits.train, splits.val, out=tmp_path / "run", **KNOBS)
     with open(done.folder / "history.csv", newline="") as file:
         found = [
             {name: float(row[name]) for name in ("epoch", "val_accuracy", "val_loss")} for row in csv.DictReader(file)
         ]
-    assert seen == [sorted(f"soup-{place:05d}.safetensors" for place in weight_averaging.best(found, 3))]
+    assert seen == [sorted(f"soup-{place:05d}.safetensors" for place in history.rank_epochs(found, 3))]
     assert not files(done.folder)
 
 
@@ -53,34 +53,38 @@ def files(folder):
 
 @pytest.fixture
 def job(tiny, splits, tmp_path, monkeypatch):
-    """A plan, and the folder of its training before the soup was stirred, with the history."""
+    """A training before its epochs were averaged, and its history."""
     met = []
 
-    def stop(job, folder, history):
-        met.append((job, folder, history))
+    def stop(job, history):
+        met.append((job, history))
         raise MemoryError("cut here")
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(weight_averaging, "stir", stop)
+        patch.setattr(weight_averaging, "average_epochs", stop)
         tk.finetune(tiny, splits.train, splits.val, out=tmp_path / "cut", **KNOBS)
     return met[0]
 
 
 def test_what_does_not_harm_goes_in(job, monkeypatch):
-    plan, folder, history = job
+    job, found_history = job
+    folder = job.folder
     given = iter([(0.8, 1.0), (0.8, 0.9), (0.8, 0.95)])
 
     def figures(*_):
         return lambda: dict(zip(("val_accuracy", "val_loss"), next(given), strict=True))
 
-    monkeypatch.setattr(weight_averaging, "_figures", figures)
-    found = weight_averaging.stir(plan, folder, history)
-    first, second, _ = weight_averaging.best(history, 3)
+    monkeypatch.setattr(weight_averaging, "_make_evaluation", figures)
+    found = weight_averaging.average_epochs(job, found_history)
+    first, second, _ = history.rank_epochs(found_history, 3)
     names = ("phase", "epoch")
-    assert found["epochs"] == [{name: history[place][name] for name in names} for place in (first, second)]
+    assert found["epochs"] == [{name: found_history[place][name] for name in names} for place in (first, second)]
     assert (found["val_accuracy"], found["val_loss"]) == (0.8, 0.9)
-    halves = [load_file(folder / "checkpoints" / checkpoints.BEST), load_file(weight_averaging.path(folder, second))]
-    layer = plan.network.model.get_layer("layer1.bn")
+    halves = [
+        load_file(folder / "checkpoints" / checkpoints.BEST),
+        load_file(weight_averaging.weights_path(folder, second)),
+    ]
+    layer = job.network.model.get_layer("layer1.bn")
     name = next(name for name in halves[0] if name.endswith("/moving_mean"))
     expected = (halves[0][name] + halves[1][name]) / 2
     np.testing.assert_allclose(layer.moving_mean, expected, rtol=1e-5)
@@ -88,10 +92,10 @@ def test_what_does_not_harm_goes_in(job, monkeypatch):
 
 
 def test_a_soup_is_no_worse_and_is_said(job):
-    _, folder, history = job
-    done = run_job.resume(folder)
+    job, found_history = job
+    done = run_job.resume(job.folder)
     found = done.metrics["soup"]
-    best = max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    best = max(found_history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
     assert (found["val_accuracy"], -found["val_loss"]) >= (best["val_accuracy"], -best["val_loss"] - 1e-4)
     assert done.metrics["accuracy"] == pytest.approx(found["val_accuracy"])
     assert done.metrics["loss"] == pytest.approx(found["val_loss"], rel=1e-3)

@@ -13,8 +13,8 @@ import transferkit as tk
 from transferkit import models
 from transferkit.data.sources.resolve import find_splits
 from transferkit.recipe import Recipe
-from transferkit.training.fitting import callbacks
-from transferkit.training.planning import distillation, planner
+from transferkit.training.fitting import callbacks, distillation
+from transferkit.training.planning import advice, planner
 
 SHORT = QUICK | {"epochs": 2, "head_epochs": 0}
 
@@ -31,27 +31,27 @@ def pictures(side=32):
 def test_the_students_classes_in_the_students_order(finished):
     student = models.load(finished.folder)
     turned = student.__class__(student.model, student.pixels, student.classes[::-1], student.head, student.base)
-    same, side = distillation.teacher(str(finished.folder), student, "float32")
-    other, _ = distillation.teacher(str(finished.folder), turned, "float32")
-    assert side is None
-    np.testing.assert_allclose(other(pictures())[:, ::-1], same(pictures()), rtol=1e-5)
+    same = distillation.load_teacher(str(finished.folder), student, "float32")
+    other = distillation.load_teacher(str(finished.folder), turned, "float32")
+    assert same.shape is None
+    np.testing.assert_allclose(other.model(pictures())[:, ::-1], same.model(pictures()), rtol=1e-5)
 
 
 def test_a_student_of_other_pictures(finished, pets, splits):
-    job = planner.plan(
+    plan = planner.make_plan(
         Recipe().override(base="tiny", weights="none", size=24, channels=1, teacher=str(finished.folder)), splits
     )
-    assert job.teacher_shape == (32, 32) and job.teacher.input_shape[-1] == 1
+    assert plan.teacher.shape == (32, 32) and plan.teacher.model.input_shape[-1] == 1
 
 
 def test_only_the_student_is_saved(finished, tiny, splits, tmp_path, monkeypatch):
-    seen, save = [], callbacks.Keep.save
+    seen, save = [], callbacks.SaveCheckpoints.save
 
     def watched(self):
         save(self)
         seen.append(load_file(self.folder / "checkpoints" / self.state.tensors))
 
-    monkeypatch.setattr(callbacks.Keep, "save", watched)
+    monkeypatch.setattr(callbacks.SaveCheckpoints, "save", watched)
     run = tk.finetune(
         tiny, splits.train, splits.val, out=tmp_path / "run", teacher=str(finished.folder), teacher_share=1.0, **SHORT
     )
@@ -85,11 +85,13 @@ def test_other_classes_are_one_sentence(finished, tiny, cli, tmp_path):
 
 def test_pictures_that_taught_the_teacher_are_told(finished, tiny, pets):
     other = find_splits(pets, seed=8)
-    told = list(distillation.concerns(str(finished.folder), other, "teacher"))
+    told = list(advice.find_leaks(str(finished.folder), other, "teacher"))
     count = len(set(finished.splits.train.paths) & set(other.val.paths))
-    assert count and told[0].startswith(f"{count} of the {len(other.val)} validation pictures taught the teacher")
-    assert not list(distillation.concerns(str(finished.folder), finished.splits, "teacher"))
-    assert not list(distillation.concerns(tiny, other, "teacher"))
+    assert count and told[0].startswith(
+        f"The teacher was trained on {count} of the {len(other.val)} validation pictures,"
+    )
+    assert not list(advice.find_leaks(str(finished.folder), finished.splits, "teacher"))
+    assert not list(advice.find_leaks(tiny, other, "teacher"))
 
 
 def test_a_path_is_kept_whole(finished, tiny, pets, cli, monkeypatch):

@@ -13,6 +13,7 @@ from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe
 from transferkit.training import run_job
 from transferkit.training.fitting import fit_phase
+from transferkit.training.job import Plan
 from transferkit.training.planning import phases, planner, time_budget
 
 KNOBS = {name: value for name, value in QUICK.items() if name not in ("epochs", "head_epochs")} | {"head_epochs": 1}
@@ -38,10 +39,10 @@ def measures(monkeypatch, *, first=1.0, step=0.5, epoch=2.0, check=0.0, spent=10
 
     def measured(*_):
         calls.append(1)
-        return first, step, epoch, check
+        return time_budget.Speed(first, step, epoch, check)
 
-    monkeypatch.setattr(time_budget, "_measured", measured)
-    monkeypatch.setattr(planner.Plan, "elapsed", lambda self: spent)
+    monkeypatch.setattr(time_budget, "_measure", measured)
+    monkeypatch.setattr(Plan, "elapsed", lambda self: spent)
     return calls
 
 
@@ -67,7 +68,7 @@ def test_at_least_one_epoch(tiny, splits, tmp_path, monkeypatch, capsys):
     measures(monkeypatch, epoch=100.0)
     done = run(tiny, splits, tmp_path / "run", time="0.5m")
     assert done.recipe.train.epochs == 2
-    assert "Even one epoch takes longer than --time 0.5m: about 112 seconds" in capsys.readouterr().err
+    assert "A single epoch takes longer than --time 0.5m: about 112 seconds" in capsys.readouterr().err
 
 
 def test_the_head_alone_takes_all_epochs(tiny, splits, tmp_path, monkeypatch):
@@ -79,10 +80,10 @@ def test_the_head_alone_takes_all_epochs(tiny, splits, tmp_path, monkeypatch):
 def test_a_run_that_goes_on_does_not_measure_again(tiny, splits, tmp_path, monkeypatch):
     calls, fit = measures(monkeypatch), fit_phase.fit
 
-    def cut(job, folder, phase, material):
+    def cut(job, phase, data):
         if phase.name == "all":
             raise MemoryError("the machine went down")
-        fit(job, folder, phase, material)
+        fit(job, phase, data)
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
         patch.setattr(fit_phase, "fit", cut)
@@ -116,28 +117,30 @@ def test_measuring_leaves_the_training_as_it_was(tiny, splits, tmp_path, monkeyp
 @pytest.mark.slow
 def test_out_of_memory_while_it_measures(tiny, splits, tmp_path, monkeypatch, capsys):
     calls = measures(monkeypatch)
-    measured, parts = time_budget._measured, []
+    measured, parts = time_budget._measure, []
 
-    def exhausted(job, state, *others):
+    def exhausted(plan, state, *others):
         parts.append(state.parts)
         if state.parts == 1:
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[8,32,32,3]")
-        return measured(job, state, *others)
+        return measured(plan, state, *others)
 
-    monkeypatch.setattr(time_budget, "_measured", exhausted)
+    monkeypatch.setattr(time_budget, "_measure", exhausted)
     done = run(tiny, splits, tmp_path / "run", time="20s")
     assert (parts, calls, done.recipe.train.epochs) == ([1, 2], [1], 5)
     assert capsys.readouterr().err.count("Out of memory: from here on") == 1
 
 
 def test_workers_have_no_common_clock():
-    with pytest.raises(UnknownName, match="Each worker would plan time 1m by its own clock: give epochs"):
+    with pytest.raises(
+        UnknownName, match="time 1m cannot be planned by several workers, each with its clock: give epochs"
+    ):
         phases.check_time(Recipe().override(time="1m", workers="a:1,b:1").train)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("90s", 90), ("10m", 600), ("1.5h", 5400), (" 2 m", 120)])
 def test_times(text, expected):
-    assert phases.seconds(text) == expected
+    assert phases.parse_seconds(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -145,21 +148,21 @@ def test_times(text, expected):
     [
         ({"time": "ten"}, "time must be a number of seconds, minutes or hours"),
         ({"time": "0s"}, "as 90s, 10m or 1.5h, not '0s'"),
-        ({"time": "10m", "epochs": 3}, "time 10m plans the epochs: leave out epochs 3, or time"),
-        ({"time": "10m", "unfreeze": "head", "head_epochs": 3}, "leave out head_epochs 3"),
-        ({"time": "10m", "unfreeze": "last-stage,all"}, "time plans the epochs of one released phase"),
+        ({"time": "10m", "epochs": 3}, "time 10m plans the epochs: drop epochs 3, or time"),
+        ({"time": "10m", "unfreeze": "head", "head_epochs": 3}, "drop head_epochs 3"),
+        ({"time": "10m", "unfreeze": "last-stage,all"}, "time plans the epochs of a single phase"),
     ],
 )
 def test_contradictions(tiny, pets, knobs, sentence):
     with pytest.raises(UnknownName, match=sentence):
-        planner.plan(Recipe().override(base=tiny, data=str(pets), weights="none", **knobs))
+        planner.make_plan(Recipe().override(base=tiny, data=str(pets), weights="none", **knobs))
 
 
 def test_the_command_ends_with_2(cli, pets):
     status, _, err = cli("finetune", "--base", "tiny", "--data", pets, "--time", "1m", "--epochs", 3)
-    assert status == 2 and "leave out epochs 3" in err
+    assert status == 2 and "drop epochs 3" in err
     status, out, _ = cli(
         "finetune", "--base", "tiny", "--weights", "none", "--data", pets, "--time", "1m", "--dry-run", "--json"
     )
     chosen = {choice["knob"]: choice["reason"] for choice in json.loads(out)["chosen"]}
-    assert status == 0 and "those that 1m have time for" in chosen["epochs"]
+    assert status == 0 and "as many as 1m allow" in chosen["epochs"]

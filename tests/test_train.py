@@ -16,7 +16,7 @@ from transferkit.data.sources.digits import write_digits
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, for_inference, with_head, with_policy
 from transferkit.pixels import Pixels
-from transferkit.training.planning import contradictions, planner
+from transferkit.training.planning import advice, network_setup
 from transferkit.weights import assign
 from transferkit.weights.assign import tensor_names
 from transferkit.weights.weight_files import Weights
@@ -35,12 +35,12 @@ def digits(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("name", recipe.named())
+@pytest.mark.parametrize("name", recipe.list_recipes())
 def test_every_recipe_names_a_network_and_its_source(name):
-    path = recipe.find(name)
-    job, text = recipe.load(path), path.read_text("utf-8")
-    assert job.model.base == recipe.AUTO or zoo.spell(job.model.base) == job.model.base
-    augmentation.parse(job.augment.augment or "none")
+    path = recipe.find_recipe(name)
+    loaded, text = recipe.load(path), path.read_text("utf-8")
+    assert loaded.model.base == recipe.AUTO or zoo.spell(loaded.model.base) == loaded.model.base
+    augmentation.parse(loaded.augment.augment or "none")
     about = text.partition("\n[")[0]
     assert all(line.startswith("#") for line in about.splitlines())
     assert f"--recipe {name} " in about or f"--quality {name} " in about
@@ -49,16 +49,25 @@ def test_every_recipe_names_a_network_and_its_source(name):
 
 
 def test_the_papers_recipes_are_there():
-    assert set(PAPERS) <= set(recipe.named())
+    assert set(PAPERS) <= set(recipe.list_recipes())
 
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_papers_recipe_leaves_nothing_of_the_training_open(name):
     """But for channels, which are the network's, and the rate, which follows the batch."""
-    facts = rules.Facts(100_000, 1000, 300, Pixels(), 1, False, False, ("pooled",))
-    job, choices = rules.choose(recipe.load(recipe.find(name)), facts)
-    assert (job.model.weights, job.train.head_epochs) == ("none", 0)
-    assert not list(contradictions.concerns(recipe.load(recipe.find(name)).train, job.train))
+    facts = rules.Facts(
+        pictures=100_000,
+        smallest_class=1000,
+        shorter_side=300,
+        pixels=Pixels(),
+        minimum_size=1,
+        has_gpu=False,
+        can_fit_head=False,
+        head_layers=("pooled",),
+    )
+    resolved, choices = rules.choose_knobs(recipe.load(recipe.find_recipe(name)), facts)
+    assert (resolved.model.weights, resolved.train.head_epochs) == ("none", 0)
+    assert not list(advice.find_ineffective_knobs(recipe.load(recipe.find_recipe(name)).train, resolved.train))
     assert {choice.knob for choice in choices} & {"size", "augment", "batch_size", "epochs", "weight_decay"} == set()
 
 
@@ -73,9 +82,18 @@ def test_a_papers_recipe_leaves_nothing_of_the_training_open(name):
     ],
 )
 def test_the_rate_follows_the_batch(knobs, expected):
-    facts = rules.Facts(1000, 100, 300, Pixels(), 1, False, False, ("pooled",))
-    job, choices = rules.choose(recipe.Recipe().override(**knobs), facts)
-    assert job.train.lr == pytest.approx(expected)
+    facts = rules.Facts(
+        pictures=1000,
+        smallest_class=100,
+        shorter_side=300,
+        pixels=Pixels(),
+        minimum_size=1,
+        has_gpu=False,
+        can_fit_head=False,
+        head_layers=("pooled",),
+    )
+    resolved, choices = rules.choose_knobs(recipe.Recipe().override(**knobs), facts)
+    assert resolved.train.lr == pytest.approx(expected)
     reasons = [choice.reason for choice in choices if choice.knob == "lr"]
     assert all("for 256 pictures, in proportion" in reason for reason in reasons) or knobs["optimizer"] == "adamw"
 
@@ -254,7 +272,7 @@ def test_growing_through_a_run_folder(monkeypatch, tmp_path):
         models.load("deep", tmp_path)
     grown = models.load_for_training("deep", str(tmp_path))
     assert grown.loaded == ("14/26 tensors loaded", "grown from seed, the other tensors are fresh")
-    assert not planner._probes(grown) and planner._probes(models.load("seed", str(tmp_path)))
+    assert not network_setup.can_fit_head(grown) and network_setup.can_fit_head(models.load("seed", str(tmp_path)))
     place, first = grown.model.get_layer("features.10"), seed.model.get_layer("features.6")
     np.testing.assert_array_equal(place.kernel, first.kernel)
     models.save(fresh, tmp_path / "deep.keras")

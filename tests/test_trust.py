@@ -61,9 +61,9 @@ def test_extract(program, cli, pets):
 @pytest.mark.parametrize("knob", ["base", "teacher"])
 def test_no_recipe_runs_it(program, knob, pets):
     knobs = {"base": {"pixels": "raw"}, "teacher": {"base": "tiny", "weights": "none"}}[knob]
-    job = recipe.Recipe().override(**knobs | {"data": str(pets), knob: str(program)})
+    changed = recipe.Recipe().override(**knobs | {"data": str(pets), knob: str(program)})
     with pytest.raises(ValueError, match="is a SavedModel, which is a program"):
-        planner.plan(job)
+        planner.make_plan(changed)
     assert not program.with_name("ran").exists()
 
 
@@ -71,8 +71,8 @@ def test_no_run_runs_it(program, finished, cli, tmp_path):
     """A folder that was handed over, to be gone on with."""
     run = tmp_path / "run"
     shutil.copytree(finished.folder, run, ignore=shutil.ignore_patterns("model.keras", "metrics.json", "checkpoints"))
-    job = recipe.load(run / "recipe.toml").override(base=str(program), weights="imagenet", pixels="raw")
-    (run / "recipe.toml").write_text(recipe.dumps(job))
+    changed = recipe.load(run / "recipe.toml").override(base=str(program), weights="imagenet", pixels="raw")
+    (run / "recipe.toml").write_text(recipe.dumps(changed))
     status, _, error = cli("finetune", "--resume", run)
     assert status == 2 and "is a SavedModel, which is a program" in error and not program.with_name("ran").exists()
 

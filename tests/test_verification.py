@@ -56,7 +56,7 @@ def test_pictures_that_have_gone_meanwhile_are_no_fault(finished, measured):
 
 def test_a_file_of_fewer_weights_is_another_network(finished):
     other = dataclasses.replace(finished.network, model=tk.create("resnet20_cifar", weights="none", num_classes=2))
-    with pytest.raises(ValueError, match=r"holds \d+ weights of \d+, so it is not the network that was measured."):
+    with pytest.raises(ValueError, match=r"holds \d+ weights of \d+, so it is not the network that was evaluated."):
         check_saved(finished.folder / "model.keras", other, [])
 
 
@@ -65,5 +65,5 @@ def test_the_weights_kept_have_the_accuracy_that_chose_them(found, good):
     words = {"accuracy": found, "n": 40}, 0.75
     if good:
         return check_measured(*words)
-    with pytest.raises(ValueError, match="and had 0.750 in training: nothing is announced"):
+    with pytest.raises(ValueError, match="but had 0.750 in training: no figures are reported"):
         check_measured(*words)

@@ -15,7 +15,8 @@ if sys.argv[1] == "jax":
     sys.modules["tensorflow"] = None
 import keras, numpy as np
 from transferkit.recipe import Train
-from transferkit.training import losses, optimizers
+from transferkit.training.fitting import losses, optimizers
+from transferkit.training.fitting.distillation import Teacher
 
 rng, seen = np.random.default_rng(0), {}
 x, y = rng.normal(size=(16, 3)).astype("float32"), np.eye(2, dtype="float32")[rng.integers(0, 2, 16)]
@@ -25,10 +26,11 @@ for name, knobs in {"adamw": {"ema": 0.9}, "sgd_l2": {"accumulate": 2}, "lars": 
     student, teacher = (keras.Model(inputs, keras.layers.Dense(2, "tanh")(inputs)) for _ in range(2))
     student.set_weights(weights)
     teacher.set_weights([-w for w in weights])
-    model = losses.side_by_side(student, teacher)
+    model = losses.join_logits(student, Teacher(teacher))
     knobs = Train(optimizer=name, weight_decay=0.1, label_smoothing=0.1, balance="weights", **knobs)
-    optimizer = optimizers.LossScale(optimizers.make(knobs, lr=0.1, steps=8, rates=[0.5, 1.0]), initial_scale=8.0)
-    losses.compile_for(model, optimizer, knobs, (10, 6), teacher=True)
+    optimizer = optimizers.make_optimizer(knobs, lr=0.1, steps=8, rate_factors=[0.5, 1.0])
+    optimizer = optimizers.LossScale(optimizer, initial_scale=8.0)
+    losses.compile_model(model, optimizer, knobs, (10, 6), has_teacher=True)
     model.train_on_batch(x * np.inf, y)
     history = model.fit(x, y, batch_size=4, epochs=2, verbose=0, shuffle=False).history
     seen[name] = [history["loss"], history["cross_entropy"], *(w.tolist() for w in student.get_weights())]

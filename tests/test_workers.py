@@ -15,7 +15,7 @@ import transferkit as tk
 from transferkit import keras_internals
 from transferkit.lookup import UnknownName
 from transferkit.training.distributed import devices, workers
-from transferkit.training.distributed.workers import Job
+from transferkit.training.distributed.workers import Cluster
 
 TWO = ("one:2000", "two:2000")
 
@@ -29,32 +29,32 @@ def tf_config(cluster: dict, kind: str, index: int) -> dict:
     [
         ("", {"SLURM_PROCID": "1"}, None),
         ("one:2000", {"TRANSFERKIT_WORKER": "0"}, None),
-        ("one:2000,two:2000", {"TRANSFERKIT_WORKER": "1", "SLURM_PROCID": "0"}, Job(TWO, 1)),
-        ("one:2000, two:2000", {"JOB_COMPLETION_INDEX": "0"}, Job(TWO, 0)),
-        ("auto", tf_config({"worker": list(TWO)}, "worker", 1), Job(TWO, 1)),
-        ("auto", tf_config({"chief": ["one:2000"], "worker": ["two:2000"]}, "worker", 0), Job(TWO, 1)),
-        ("auto", tf_config({"chief": ["one:2000"], "worker": ["two:2000"]}, "chief", 0), Job(TWO, 0)),
+        ("one:2000,two:2000", {"TRANSFERKIT_WORKER": "1", "SLURM_PROCID": "0"}, Cluster(TWO, 1)),
+        ("one:2000, two:2000", {"JOB_COMPLETION_INDEX": "0"}, Cluster(TWO, 0)),
+        ("auto", tf_config({"worker": list(TWO)}, "worker", 1), Cluster(TWO, 1)),
+        ("auto", tf_config({"chief": ["one:2000"], "worker": ["two:2000"]}, "worker", 0), Cluster(TWO, 1)),
+        ("auto", tf_config({"chief": ["one:2000"], "worker": ["two:2000"]}, "chief", 0), Cluster(TWO, 0)),
     ],
 )
 def test_a_process_finds_its_place(words, environment, job):
-    assert workers.joined(words, environment) == job
+    assert workers.find_cluster(words, environment) == job
 
 
 def test_slurm_tells_the_addresses():
     port = workers.FIRST_PORT
     slurm = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NODELIST": "node[09-10,12],login"}
     hosts = ("node09", "node10", "node12", "login")
-    assert workers.joined("auto", slurm) == Job(tuple(f"{host}:{port}" for host in hosts), 1)
+    assert workers.find_cluster("auto", slurm) == Cluster(tuple(f"{host}:{port}" for host in hosts), 1)
     with pytest.raises(UnknownName, match="4 nodes and 8 tasks: start one task a node"):
-        workers.joined("auto", slurm | {"SLURM_STEP_NUM_TASKS": "8"})
+        workers.find_cluster("auto", slurm | {"SLURM_STEP_NUM_TASKS": "8"})
 
 
 @pytest.mark.parametrize(
     "words, environment, said",
     [
-        ("auto", {}, "Nothing says who the workers are"),
+        ("auto", {}, "The workers are not known"),
         ("auto", {"TF_CONFIG": "{"}, "TF_CONFIG cannot be used"),
-        ("one,two:2000", {}, "'one' is none"),
+        ("one,two:2000", {}, "'one' is not"),
         ("one:1,one:1", {}, "the same address"),
         ("one:1,two:1", {}, "none of them is set"),
         ("one:1,two:1", {"SLURM_PROCID": "0", "JOB_COMPLETION_INDEX": "1"}, "SLURM_PROCID=0, JOB_COMPLETION_INDEX=1"),
@@ -63,7 +63,7 @@ def test_slurm_tells_the_addresses():
 )
 def test_contradictions_are_named(words, environment, said):
     with pytest.raises(UnknownName, match=said):
-        workers.joined(words, environment)
+        workers.find_cluster(words, environment)
 
 
 def test_a_keras_that_is_not_known_is_not_patched(monkeypatch):
@@ -74,8 +74,8 @@ def test_a_keras_that_is_not_known_is_not_patched(monkeypatch):
 
 def test_jax_is_one_worker(monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
-    with pytest.raises(UnknownName, match="leave out KERAS_BACKEND"):
-        devices.choose("cpu", job=Job(TWO, 0))
+    with pytest.raises(UnknownName, match="unset KERAS_BACKEND"):
+        devices.choose_device("cpu", cluster=Cluster(TWO, 0))
 
 
 def free_ports(count: int) -> list[int]:

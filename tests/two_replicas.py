@@ -23,8 +23,8 @@ def model_of(knobs: Train, scale=None) -> keras.Model:
     """A dense layer between two, its rates and its factor set, compiled."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, "relu"), keras.layers.Dense(2)])
-    optimizer = optimizers.make(knobs, lr=0.1, steps=8, rates=[0.5, 0.5, 1.0, 1.0])
-    losses.compile_for(model, scale(optimizer) if scale else optimizer, knobs, (20, 12))
+    optimizer = optimizers.make_optimizer(knobs, lr=0.1, steps=8, rate_factors=[0.5, 0.5, 1.0, 1.0])
+    losses.compile_model(model, scale(optimizer) if scale else optimizer, knobs, (20, 12))
     model.optimizer.build(model.trainable_variables)
     model.optimizer.factor.assign(0.5)
     return model

@@ -1,4 +1,4 @@
-"""Every knob of a job, with its default and its help, once. Flags, TOML files and saved runs follow from here."""
+"""The recipe: every knob of a training, its default and its help. Flags, TOML files and saved runs follow from it."""
 
 import json
 import math
@@ -12,19 +12,22 @@ from transferkit import atomic
 from transferkit.lookup import UnknownName, pick, suggest_nearest
 from transferkit.pixels import CONVENTIONS, FITS, parse_size
 
-AUTO = "auto"  # as base: the best by a probe of those whose weights are here
-BY_RULE = None  # a knob left at this is chosen by `rules.choose`, which says why
-MOST_BYTES = 100_000  # of a recipe's file: ours have 20,000 at the most
-MOST_OF_LINE = 5_000  # characters: of `a.a.a...` tomllib's time grows with the square
+AUTO = "auto"  # as base: the best by a probe of the networks whose weights are downloaded
+BY_RULE = None  # value of an open knob, which `rules.choose_knobs` chooses
+MAX_BYTES = 100_000  # of a recipe's file; ours have at most 20,000
+MAX_LINE = 5_000  # characters: for `a.a.a...`, the time of tomllib grows with the square
 
 
 def knob(default, help, *, choices=None, low=None, high=None, like=None, numbers=None):
-    """A field of a part: its default, one line of help, and what values it takes.
+    """A field of a section.
 
     Args:
+        default: its value if it is not set.
+        help: one line.
+        choices: the values of a name.
         low, high: limits of a number, or of each of `numbers`.
-        like: of text, an example and the pattern of the whole, as `re.fullmatch` has it.
-        numbers: of a value that is written in a way of its own, the function that reads its numbers, or refuses it.
+        like: of text, an example and a regular expression for all of it.
+        numbers: of a value with a spelling of its own, the function that parses its numbers or raises.
     """
     facts = {"help": help, "choices": choices, "low": low, "high": high, "like": like, "numbers": numbers}
     return field(default=default, metadata=facts)
@@ -32,118 +35,128 @@ def knob(default, help, *, choices=None, low=None, high=None, like=None, numbers
 
 @dataclass(frozen=True)
 class Data:
-    """Which pictures."""
+    """The pictures."""
 
     data: str = knob("", "Folder of class folders or of train/, val/, test/; list.csv; tfds:NAME; packed shards.")
-    image_col: str = knob("", "Column of a CSV list with the paths; by its usual names if not given.")
-    label_col: str = knob("", "Column with the classes, or with commas between the columns of 0 and 1 of one each.")
-    split_col: str = knob("", "Column with train, val or test; none, if no column says that.")
-    image_dir: str = knob("", "Folder of the pictures of a list, if they are not below the list's own.")
-    image_suffix: str = knob("", "Suffix that the names in a list lack, as .jpg; by default it is looked for.")
-    data_dir: str = knob("", "Folder of prepared TFDS data; by default TFDS's own.")
-    group_by: str = knob("", "Column, or pattern on paths, of what stays on one side of the split: patients, bursts.")
-    validation: float = knob(
-        0.2, "Share of the pictures held out where there is no val/ folder, copies on one side.", low=0.01, high=0.9
+    image_col: str = knob("", "Column of a CSV list with the paths; default: found by its usual names.")
+    label_col: str = knob("", "Column with the classes; or several 0/1 columns, one per class, separated by commas.")
+    split_col: str = knob("", "Column with train, val or test, if there is one.")
+    image_dir: str = knob("", "Folder of the pictures of a list; default: the list's own folder.")
+    image_suffix: str = knob("", "Suffix that the names in a list lack, as .jpg; default: found by looking.")
+    data_dir: str = knob("", "Folder of prepared TFDS data; default: TFDS's own.")
+    group_by: str = knob(
+        "", "Column, or pattern on paths, of groups that stay on one side of the split, as patients or bursts."
     )
-    fraction: float = knob(1.0, "Share of the training pictures that is used, of each class.", low=0.0001, high=1.0)
-    per_class: int = knob(0, "Most training pictures of a class; 0 is all.", low=0)
+    validation: float = knob(
+        0.2,
+        "Fraction of the pictures held out if there is no val/ folder; duplicates stay on one side.",
+        low=0.01,
+        high=0.9,
+    )
+    fraction: float = knob(1.0, "Fraction of the training pictures of each class to use.", low=0.0001, high=1.0)
+    per_class: int = knob(0, "Maximum number of training pictures per class; 0: no limit.", low=0)
 
 
 @dataclass(frozen=True)
 class Augment:
-    """What training does to them."""
+    """The augmentation of training pictures."""
 
     augment: str | None = knob(
         BY_RULE,
-        "Training views: none, light, medium, heavy, a paper's (alexnet, vgg, inception, resnet, cifar), "
+        "Augmentation: none, light, medium, heavy, a paper's (alexnet, vgg, inception, resnet, cifar), "
         'or steps as in "crop(0.5) | flip" or "heavy | mixup".',
     )
-    pca: str = knob("", "Axes of colour for pca_jitter(_std), as `transferkit data pca` writes them; ImageNet's else.")
+    pca: str = knob(
+        "", "File of colour axes for pca_jitter(_std), written by `transferkit data pca`; default: ImageNet's."
+    )
 
 
 @dataclass(frozen=True)
 class Model:
-    """Which network."""
+    """The network."""
 
     base: str = knob(
         "resnet34",
-        "Network, run folder, Keras model's file, or keras:NAME to start from; auto, the best by a probe.",
+        "Network, run folder, Keras model's file, or keras:NAME to start from; auto: the best by a probe.",
     )
     weights: str = knob("imagenet", "imagenet, a tag of `transferkit models`, none, or a weights file.")
     pixels: str = knob(
-        "", "What a Keras model brought in expects of pixels, where it does not show.", choices=tuple(CONVENTIONS)
+        "", "Pixel convention that a Keras model expects, if it cannot be recognised.", choices=tuple(CONVENTIONS)
     )
-    cut: str = knob(
-        "", "Last layer of the base to keep, where a new head is put; by default the last before its classifier."
-    )
+    cut: str = knob("", "Last layer of the base to keep below a new head; default: the last before its classifier.")
     classes: str = knob(
-        "", "Text file of the names of a foreign model's outputs, one a line in their order; its classifier is kept."
+        "", "Text file with the class names of a foreign model's outputs, one per line; its classifier is kept."
     )
     class_order: str = knob(
         "",
-        "Which classes a foreign model's outputs are, where it does not say: those of the pictures in the alphabetical "
-        "order of Keras' directory loader (0, 1, 10, 2), or in natural order (0, 1, 2, 10); its classifier is kept.",
+        "Order of a foreign model's outputs, if it does not name them: the pictures' classes sorted as by Keras' "
+        "directory loader (0, 1, 10, 2), or in natural order (0, 1, 2, 10); its classifier is kept.",
         choices=("keras", "natural"),
     )
     channels: int | None = knob(BY_RULE, "Channels of the pictures: 1 grey, 3 RGB, 4 with alpha.", low=1, high=4)
     size: int | str | None = knob(
         BY_RULE,
-        "Side of the pictures the network sees, in pixels, or height x width where they are no squares: 192x320.",
+        "Size of the network's input in pixels; height x width if it is not square: 192x320.",
         low=16,
         high=2048,
         numbers=parse_size,
     )
     fit: str | None = knob(
         BY_RULE,
-        "How a picture of another shape fills the network's input: crop (its centre), squash (all of it, the aspect "
-        "ratio is lost), pad (all of it, on a background of the mean colour).",
+        "How a picture of another aspect ratio fills the network's input: crop (its centre), squash (all of it, "
+        "distorted), pad (all of it, on a background of the mean colour).",
         choices=tuple(FITS),
     )
 
 
 @dataclass(frozen=True)
 class Train:
-    """How it learns."""
+    """The training."""
 
     unfreeze: str = knob(
         "all",
-        "What is trained: head, last-stage, last-2, all, or a layer and all after it. Several, with commas between, "
-        "are phases of equal length, one after the other.",
+        "What is trained: head, last-stage, last-2, all, or a layer and all after it. Several, separated by commas, "
+        "are phases of equal length.",
     )
     start: str | None = knob(
         BY_RULE,
-        "What a new head starts from: probe, the logistic regression on the frozen network's features, or fresh.",
+        "How a new head is initialised: probe (logistic regression on the frozen network's features) or fresh.",
         choices=("probe", "fresh"),
     )
     head_layers: str | None = knob(
-        BY_RULE, "Layers whose pooled features the new head sees side by side, with commas between."
+        BY_RULE, "Layers whose pooled features the new head gets side by side, separated by commas."
     )
     epochs: int | None = knob(BY_RULE, "Epochs of all phases together.", low=1)
-    head_epochs: int | None = knob(BY_RULE, "Epochs in which only the new head learns.", low=0)
-    time: str = knob("", "How long training may take, as 90s, 10m or 1.5h: epochs are planned from the measured step.")
-    batch_size: int | None = knob(BY_RULE, "Pictures in a step, of all devices together.", low=1)
-    accumulate: int = knob(1, "Parts of a batch that are run one after the other, to save memory.", low=1, high=1024)
+    head_epochs: int | None = knob(BY_RULE, "Epochs in which only the new head is trained.", low=0)
+    time: str = knob("", "How long training may take, as 90s, 10m or 1.5h: epochs are planned from a measured step.")
+    batch_size: int | None = knob(BY_RULE, "Pictures per step, over all devices.", low=1)
+    accumulate: int = knob(
+        1,
+        "Parts in which a batch is run, to save memory; their gradients are added up.",
+        low=1,
+        high=1024,
+    )
     views: int | None = knob(
         BY_RULE,
-        "Views of each picture that a frozen part is run on once, in turn: 1 is the plain one, more are augmented; "
-        "0 draws new ones in each epoch and runs it on each.",
+        "How often the frozen part runs per picture: 1, on the plain view; more, on as many augmented views; "
+        "0, in every epoch on a new view.",
         low=0,
     )
     frozen: str = knob(
-        "once", "The frozen part is run once for each view, or in every epoch.", choices=("once", "anew")
+        "once", "Run the frozen part once for each view, or anew in every epoch.", choices=("once", "anew")
     )
     optimizer: str = knob(
         "adamw",
-        "Optimizer: sgd decays weights apart from momentum, sgd_l2 and lars inside it, as the papers had it.",
+        "Optimizer. Weight decay is decoupled in adamw, sgd and lamb, and part of the gradient in sgd_l2 and lars.",
         choices=("adamw", "sgd", "sgd_l2", "lars", "lamb"),
     )
     momentum: float = knob(0.9, "Momentum of sgd, sgd_l2 and lars.", low=0.0, high=0.9999)
-    nesterov: str = knob("on", "Nesterov's form of momentum.", choices=("on", "off"))
-    lr: float | None = knob(BY_RULE, "Highest learning rate once the network is released.", low=0.0)
+    nesterov: str = knob("on", "Nesterov momentum.", choices=("on", "off"))
+    lr: float | None = knob(BY_RULE, "Highest learning rate after the head's own phase.", low=0.0)
     lr_per: str = knob(
         "",
-        "The rate for a batch of so many pictures, as 0.1/256, from which lr follows for yours where it is not given: "
-        "in proportion, with adamw and lamb to the square root.",
+        "Learning rate for a reference batch size, as 0.1/256; lr is scaled from it if it is not given: in proportion "
+        "to the batch size, or to its square root with adamw, lamb and lars.",
         like=("0.1/256", r"\d*\.?\d+(e-?\d+)?/[1-9]\d*"),
     )
     head_lr: float | None = knob(BY_RULE, "Highest learning rate of the head's own phase.", low=0.0)
@@ -153,69 +166,77 @@ class Train:
         "How the rate falls after the warm-up.",
         choices=("cosine", "one_cycle", "step", "plateau", "polynomial", "constant"),
     )
-    warmup: float = knob(0.1, "Share of a phase's steps in which the rate rises.", low=0.0, high=0.9)
-    milestones: str = knob("0.33,0.67,0.89", "Shares of a phase after which the rate of `step` drops.")
+    warmup: float = knob(0.1, "Fraction of a phase's steps for the warm-up.", low=0.0, high=0.9)
+    milestones: str = knob("0.33,0.67,0.89", "Fractions of a phase after which the rate of `step` drops.")
     drop: float = knob(0.1, "Factor of each drop of `step` and `plateau`.", low=0.0001, high=0.9999)
-    patience: int = knob(5, "Epochs without a gain after which the rate of `plateau` drops.", low=1)
+    patience: int = knob(5, "Epochs without improvement after which the rate of `plateau` drops.", low=1)
     power: float = knob(1.0, "Exponent of `polynomial`.", low=0.1, high=10.0)
-    stop_after: int = knob(0, "Epochs without a gain after which a phase ends; 0 is never.", low=0)
+    stop_after: int = knob(0, "Epochs without improvement after which a phase ends; 0: never.", low=0)
     weight_decay: float | None = knob(BY_RULE, "Weight decay.", low=0.0)
-    decay_on: str = knob("kernels", "What decays: kernels, or all that learns.", choices=("kernels", "all"))
-    clip: float = knob(0.0, "Greatest norm of all gradients together; 0 is none.", low=0.0)
-    label_smoothing: float | None = knob(BY_RULE, "Share of a label spread over all classes.", low=0.0, high=0.9)
+    decay_on: str = knob("kernels", "What decays: kernels, or all trainable weights.", choices=("kernels", "all"))
+    clip: float = knob(0.0, "Maximum norm of all gradients together; 0: no clipping.", low=0.0)
+    label_smoothing: float | None = knob(BY_RULE, "Fraction of a label spread over all classes.", low=0.0, high=0.9)
     balance: str = knob(
         "none",
-        "Where classes differ in size: weights in the loss, sampling of as many of each, or focal loss.",
+        "For classes of different size: weights in the loss, sampling of equally many from each, or focal loss.",
         choices=("none", "weights", "sampling", "focal"),
     )
     bn: str | None = knob(
         BY_RULE,
-        "Batch norm of the released layers: frozen, trained, or stats, which fits its statistics alone.",
+        "Batch norm of the trainable layers: frozen; train; or stats: update the moving statistics only.",
         choices=("frozen", "train", "stats"),
     )
     ema: float = knob(
-        0.0, "Decay of a moving average of the weights, which is then what is kept; 0 is none.", low=0.0, high=0.9999
+        0.0, "Decay of a moving average of the weights, which is then kept; 0: no average.", low=0.0, high=0.9999
     )
     keep: str | None = knob(
         BY_RULE,
         "Which weights are kept: best, of the epoch with the best validation accuracy; last; or mix, the last ones "
-        "averaged with those at the start, half of each unless validation clearly prefers another share.",
+        "averaged with the initial ones, half of each unless validation clearly prefers another fraction.",
         choices=("best", "last", "mix"),
     )
     refit: str | None = knob(
         BY_RULE,
-        "on: once the network is measured, train again on all pictures, the validation ones among them, and save that.",
+        "on: after the evaluation, train again on all pictures, including validation, and save that network.",
         choices=("on", "off"),
     )
-    soup: int = knob(0, "So many of the best epochs are averaged where that helps.", low=0, high=20)
-    teacher: str = knob("", "Run or network of the same classes whose answers are learned too.")
-    teacher_share: float = knob(0.5, "Share of the loss that the teacher's answers are.", low=0.0, high=1.0)
-    temperature: float = knob(
-        4.0, "By which both logits are divided before they are compared with the teacher's.", low=0.1
+    soup: int = knob(0, "Average up to N of the best epochs, if validation improves.", low=0, high=20)
+    teacher: str = knob("", "Run or network of the same classes to distill from.")
+    teacher_share: float = knob(
+        0.5, "Weight of the distillation loss; the labels' loss gets the rest.", low=0.0, high=1.0
     )
-    folds: int = knob(0, "Cross-validate: so many runs, each held-out part once; 0 is one run.", low=0, high=100)
-    memory: float = knob(1.0, "GB of pictures or features kept in memory, of each split; more go to disk.", low=0.0)
+    temperature: float = knob(4.0, "Temperature of the softmax of student and teacher in distillation.", low=0.1)
+    folds: int = knob(
+        0, "Number of runs of a cross-validation, each with another part held out; 0: a single run.", low=0, high=100
+    )
+    memory: float = knob(1.0, "GB of pictures or features to keep in memory per split; more go to disk.", low=0.0)
     seed: int = knob(0, "Seed of split, order, augmentation and fresh weights.", low=0, high=2**31 - 1)
-    determinism: str = knob("off", "on: the same run to the last bit, some steps slower.", choices=("off", "on"))
+    determinism: str = knob("off", "on: reproducible to the last bit, with slower steps.", choices=("off", "on"))
     checkpoint_minutes: float = knob(
         10.0, "Minutes between checkpoints within an epoch; each epoch ends with one.", low=0.0
     )
     precision: str = knob(
         "auto",
-        "Arithmetic of the network; auto is float32 on CPUs, bfloat16 on GPUs that have it.",
+        "Precision of the network; auto: float32 on CPUs, bfloat16 on GPUs that have it.",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
     devices: str = knob(
-        "auto", "auto (the first GPU, else the CPU), all, cpu, cpu:N (N parts of it), or numbers of GPUs: 0,1."
+        "auto", "auto (the first GPU, else the CPU), all, cpu, cpu:N (the CPU as N devices), or numbers of GPUs: 0,1."
     )
     workers: str = knob(
-        "", 'Processes that train together: host:port of each, or auto, from TF_CONFIG or Slurm; "" is this one alone.'
+        "",
+        'Processes that train together: host:port of each, or auto, from TF_CONFIG or Slurm; "": this one alone.',
     )
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole job. `Recipe().override(base="resnet18", epochs=5)` sets knobs wherever they live."""
+    """All knobs of a training, in four sections.
+
+    Example:
+        >>> Recipe().override(base="resnet18", epochs=5).model.base
+        'resnet18'
+    """
 
     data: Data = Data()
     augment: Augment = Augment()
@@ -223,52 +244,53 @@ class Recipe:
     train: Train = Train()
 
     def override(self, **knobs) -> "Recipe":
-        """A copy with some knobs set.
+        """A copy with some knobs set, in whichever section they are.
 
         Raises:
-            UnknownName: no knob is called so.
+            UnknownName: there is no such knob.
             ValueError: a value is out of its range or choices.
         """
         recipe = self
         for name, value in knobs.items():
-            part = pick(parts_of_knobs(), name, "knob")
+            section = pick(map_knobs_to_sections(), name, "knob")
             value = value.item() if hasattr(value, "item") else value  # NumPy's numbers
-            check(name, value)
-            recipe = replace(recipe, **{part: replace(getattr(recipe, part), **{name: value})})
+            check_value(name, value)
+            recipe = replace(recipe, **{section: replace(getattr(recipe, section), **{name: value})})
         return recipe
 
 
-def parts_of_knobs() -> dict[str, str]:
-    """`{knob: the part it lives in}`."""
-    return {knob.name: part.name for part in fields(Recipe) for knob in fields(part.type)}
+def map_knobs_to_sections() -> dict[str, str]:
+    """The name of the section of each knob."""
+    return {knob.name: section.name for section in fields(Recipe) for knob in fields(section.type)}
 
 
-def knobs_of(*parts: str) -> tuple:
-    """The dataclass fields of some parts, in order."""
-    types = {part.name: part.type for part in fields(Recipe)}
-    return tuple(knob for part in parts for knob in fields(types[part]))
+def list_knobs(*sections: str) -> tuple:
+    """The dataclass fields of some sections, in order."""
+    types = {section.name: section.type for section in fields(Recipe)}
+    return tuple(knob for section in sections for knob in fields(types[section]))
 
 
-def kind(knob) -> type:
+def value_type(knob) -> type:
     """The Python type of a knob's value: str, int or float."""
-    return next(kind for kind in (str, int, float) if kind is knob.type or kind in getattr(knob.type, "__args__", ()))
+    types = (knob.type, *getattr(knob.type, "__args__", ()))
+    return next(kind for kind in (str, int, float) if kind in types)
 
 
-def check(name: str, value):
+def check_value(name: str, value):
     """Raise `ValueError` unless the knob may have this value."""
-    knob = next(knob for knob in knobs_of("data", "augment", "model", "train") if knob.name == name)
+    knob = next(knob for knob in list_knobs("data", "augment", "model", "train") if knob.name == name)
     if value is BY_RULE and knob.default is BY_RULE:
         return
-    wanted, facts = kind(knob), knob.metadata
+    expected, facts = value_type(knob), knob.metadata
     if facts["numbers"]:
         return _check_limits(name, value, facts["numbers"](value), facts)
-    if not isinstance(value, (int, float) if wanted is float else wanted) or isinstance(value, bool):
-        raise ValueError(f"{name} must be of type {wanted.__name__}, not {value!r}.")
-    if wanted is float and not math.isfinite(value):
-        raise ValueError(f"{name} must be a number, not {value!r}.")
+    if not isinstance(value, (int, float) if expected is float else expected) or isinstance(value, bool):
+        raise ValueError(f"{name} must be of type {expected.__name__}, not {value!r}.")
+    if expected is float and not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, not {value!r}.")
     if facts["choices"] and value not in (*facts["choices"], knob.default):
-        meant = suggest_nearest(facts["choices"], value)
-        raise UnknownName(f"{name} must be one of {', '.join(facts['choices'])}, not {value!r}.{meant}")
+        suggestion = suggest_nearest(facts["choices"], value)
+        raise UnknownName(f"{name} must be one of {', '.join(facts['choices'])}, not {value!r}.{suggestion}")
     if facts["like"] and value != knob.default and not re.fullmatch(facts["like"][1], value):
         raise UnknownName(f"{name} must be like {facts['like'][0]}, not {value!r}.")
     _check_limits(name, value, (value,), facts)
@@ -277,39 +299,40 @@ def check(name: str, value):
 def _check_limits(name: str, value, numbers, facts):
     low, high = facts["low"], facts["high"]
     if (low is not None and min(numbers) < low) or (high is not None and max(numbers) > high):
-        bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} must be {bounds}, not {value!r}.")
+        expected = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} must be {expected}, not {value!r}.")
 
 
-def named() -> dict[str, Path]:
-    """The recipes that come with the package, by name: in it where it is installed, beside it where it is edited."""
+def list_recipes() -> dict[str, Path]:
+    """The files of the recipes that come with the package, by name."""
     package = Path(__file__).parent
-    place = package if (package / "recipes").is_dir() else package.parent
-    return {path.stem: path for path in sorted(place.glob("recipes/*.toml"))}
+    folder = package if (package / "recipes").is_dir() else package.parent  # installed, or in a working copy
+    return {path.stem: path for path in sorted(folder.glob("recipes/*.toml"))}
 
 
-def find(recipe: str) -> Path:
+def find_recipe(recipe: str) -> Path:
     """The file of a recipe, by its name or its path.
 
     Raises:
         UnknownName: there is none.
     """
     path = Path(recipe)
-    return path if path.is_file() else pick(named(), recipe, "recipe")
+    return path if path.is_file() else pick(list_recipes(), recipe, "recipe")
 
 
-def load(path: str | os.PathLike, start: Recipe | None = None) -> Recipe:
-    """Read a TOML file that names the knobs that differ, under their parts.
+def load(path: str | os.PathLike, defaults: Recipe | None = None) -> Recipe:
+    """Read a TOML file with tables of knobs, one for each section.
 
     Args:
-        start: what they differ from; by default the defaults.
+        path: the file. It may leave out any knob.
+        defaults: values of the other knobs; by default `Recipe()`.
 
     Raises:
-        ValueError: the file is no TOML, or a part, knob or value is not known.
+        ValueError: the file is not TOML, or a section, knob or value is not known.
     """
-    text = atomic.read(path, MOST_BYTES).removeprefix("\ufeff")
+    text = atomic.read(path, MAX_BYTES).removeprefix("\ufeff")
     longest = max(map(len, text.split("\n")))
-    if longest > MOST_OF_LINE:
+    if longest > MAX_LINE:
         raise ValueError(f"{path} is not a recipe: it has a line of {longest:,} characters.")
     try:
         content = tomllib.loads(text)
@@ -317,24 +340,24 @@ def load(path: str | os.PathLike, start: Recipe | None = None) -> Recipe:
         raise ValueError(f"{path} is not a recipe: {error}.") from None
     except RecursionError:
         raise ValueError(f"{path} is not a recipe: it is nested too deeply.") from None
-    recipe, parts = start or Recipe(), {part.name: part.type for part in fields(Recipe)}
-    for part, knobs in content.items():
-        pick(parts, part, f"part of the recipe {path}")
+    recipe, sections = defaults or Recipe(), {section.name: section.type for section in fields(Recipe)}
+    for section, knobs in content.items():
+        pick(sections, section, f"section of the recipe {path}")
         if not isinstance(knobs, dict):
-            raise ValueError(f"{path}: [{part}] must be a table of knobs.")
+            raise ValueError(f"{path}: [{section}] must be a table of knobs.")
         for name in knobs:
-            pick({knob.name: knob for knob in knobs_of(part)}, name, f"knob in [{part}] of {path}")
+            pick({knob.name: knob for knob in list_knobs(section)}, name, f"knob in [{section}] of {path}")
         recipe = recipe.override(**knobs)
     return recipe
 
 
 def dumps(recipe: Recipe) -> str:
-    """The recipe as TOML, every knob that has a value, with its help beside it."""
+    """The recipe as TOML: every knob that has a value, with its help as a comment."""
     lines = []
-    for part in fields(Recipe):
-        lines.append(f"[{part.name}]")
-        for knob in knobs_of(part.name):
-            value = getattr(getattr(recipe, part.name), knob.name)
+    for section in fields(Recipe):
+        lines.append(f"[{section.name}]")
+        for knob in list_knobs(section.name):
+            value = getattr(getattr(recipe, section.name), knob.name)
             if value is not BY_RULE:
                 # a JSON string is a TOML string too, where DEL is escaped
                 spelling = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""A run folder: what a job leaves behind, written so that a crash never leaves half a file."""
+"""Run folders: what a training leaves behind, written so that a crash never leaves half a file."""
 
 import importlib.metadata
 import os
@@ -15,7 +15,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from transferkit import models, recipe
+from transferkit import models
+from transferkit import recipe as recipes
 from transferkit.atomic import read, write
 from transferkit.data.listing import Splits, read_splits, split_rows
 from transferkit.data.sources import resolve
@@ -24,12 +25,18 @@ from transferkit.network import Network
 
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
 LOCK = ".lock"
-TEMPORARY = "temporary-"  # how the folders of `temporary` begin
+TEMPORARY = "temporary-"  # prefix of the folders of `temporary_folder`
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished or unfinished job. Its parts are read when first asked for."""
+    """A finished or unfinished training. Its files are read at first use.
+
+    Example:
+        >>> run = load_run("runs/finetune-resnet34-pets-1")  # doctest: +SKIP
+        >>> run.predict(["tabby.jpg"])[0]["label"]  # doctest: +SKIP
+        'cat'
+    """
 
     folder: Path
 
@@ -42,8 +49,8 @@ class Run:
         return tuple(read(self.folder / "classes.txt").removesuffix("\n").split("\n"))
 
     @cached_property
-    def recipe(self) -> recipe.Recipe:
-        return recipe.load(self.folder / "recipe.toml")
+    def recipe(self) -> recipes.Recipe:
+        return recipes.load(self.folder / "recipe.toml")
 
     @cached_property
     def splits(self) -> Splits:
@@ -51,14 +58,14 @@ class Run:
 
     @property
     def learned(self) -> set[str]:
-        """The pictures that the saved network was trained on: those held out too, where it was trained on all."""
+        """The paths that the saved network was trained on; after a refit these include the validation pictures."""
         refit = (self.folder / "metrics.json").exists() and self.metrics.get("refit")
-        parts = (self.splits.train, self.splits.val) if refit else (self.splits.train,)
-        return {path for part in parts for path in part.paths}
+        listings = (self.splits.train, self.splits.val) if refit else (self.splits.train,)
+        return {path for listing in listings for path in listing.paths}
 
     @cached_property
     def unreadable(self) -> tuple[tuple[str, str], ...]:
-        """(path, reason) of the pictures that were left out."""
+        """(path, reason) of the pictures that were skipped."""
         path = self.folder / "unreadable.csv"
         return tuple((row["path"], row["reason"]) for row in read(path)) if path.exists() else ()
 
@@ -68,7 +75,7 @@ class Run:
 
     @cached_property
     def history(self) -> list[dict]:
-        """A row for each epoch, and one for the regression that the head started from: its numbers, its `phase`."""
+        """A row for each epoch, and one for a fitted initial head: its `phase` and its figures."""
         rows = read(self.folder / "history.csv")
         return [{name: text if name == "phase" else float(text) for name, text in row.items() if text} for row in rows]
 
@@ -77,9 +84,14 @@ class Run:
         return predict.predict(self.network, paths, top=top)
 
     def evaluate(self, data: str | os.PathLike) -> dict:
-        """Figures on the test (else val, else all) pictures of any source of `--data`; see `metrics.report`."""
-        wanted = recipe.Data(data=os.fspath(data))
-        return predict.evaluate(self.network, resolve.find_labelled(wanted, self.network.classes)[0])[0]
+        """Figures on the test (else val, else all) pictures of any source; see `metrics.compute_metrics`.
+
+        Args:
+            data: as `--data`.
+        """
+        knobs = recipes.Data(data=os.fspath(data))
+        listing = resolve.find_labelled(knobs, self.network.classes)[0]
+        return predict.evaluate(self.network, listing)[0]
 
 
 def load_run(folder: str | os.PathLike) -> Run:
@@ -87,21 +99,29 @@ def load_run(folder: str | os.PathLike) -> Run:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: it is no run folder.
+        ValueError: it is not a run folder.
+
+    Example:
+        >>> load_run("runs/finetune-resnet34-pets-1").metrics["accuracy"]  # doctest: +SKIP
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no run folder {folder}.")
     if not (folder / "recipe.toml").is_file():
-        raise ValueError(f"{folder} is no run folder: it holds no recipe.toml.")
+        raise ValueError(f"{folder} is not a run folder: it holds no recipe.toml.")
     return Run(folder)
 
 
-def new_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
-    """Make the folder of a new run: `out`, but for a lock empty, or `<name>-<n>` with the first free n.
+def slug(text: str) -> str:
+    """A short name for a folder: `my.keras` becomes `my`."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", Path(text).stem or Path(text).name).strip("-.")[:60] or "data"
+
+
+def make_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
+    """Make the folder of a new run: `out`, empty except for a lock, or `<name>-<n>` with the first free n.
 
     Raises:
-        ValueError: `out` is taken, and may not be overwritten or is no run, or another process trains in it.
+        ValueError: `out` exists and may not be replaced, is not a run, or another process trains in it.
     """
     if out is None:
         for n in range(1, 10_000):
@@ -111,17 +131,57 @@ def new_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> 
                 return folder
             except FileExistsError:
                 continue
-    check_free(out, overwrite=overwrite)
+    check_output(out, overwrite=overwrite)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    with held(folder):
-        check_free(out, overwrite=overwrite)  # another process may have been quicker
+    with lock_run(folder):
+        check_output(out, overwrite=overwrite)  # another process may have been quicker
         _empty(folder)
     return folder
 
 
+def check_output(out: str | os.PathLike | None, *, overwrite: bool, base: str | os.PathLike = ""):
+    """Raise `ValueError` if a run may not be written to `out`: it exists, or is to be replaced but is not a run, or is
+    the run's own base; or if no run can be written, because of the clock."""
+    if (year := time.localtime().tm_year) < 1980:
+        raise ValueError(f"The clock says {year}, and a model.keras cannot be dated before 1980: set the clock first.")
+    folder = Path("runs/new" if out is None else out)
+    if out is None or not folder.exists() or _is_bare(folder):
+        return _check_writable(folder)
+    if not overwrite and (folder / "split.csv").is_file() and not (folder / "metrics.json").is_file():
+        raise ValueError(
+            f"{folder} exists and is not finished: --resume {folder} continues it; for a new run give another --out, "
+            "or --overwrite to replace it."
+        )
+    if not overwrite:
+        raise ValueError(f"{folder} exists: give another --out, or --overwrite to replace it.")
+    if not (folder / "recipe.toml").is_file():
+        raise ValueError(f"{folder} is not replaced: it is not a run folder, as it holds no recipe.toml.")
+    if folder.resolve() in (Path(base).resolve(), Path(base).resolve().parent):
+        raise ValueError(f"{folder} is not replaced: it is the base of the new run. Give another --out.")
+
+
+def _is_bare(folder: Path) -> bool:
+    """Whether a folder is empty, or holds only what `lock_run` makes: on a full disk, a run gets no further."""
+    ours = (folder / "checkpoints", folder / "checkpoints" / LOCK)
+    return folder.is_dir() and all(path in ours for path in folder.rglob("*"))
+
+
+def _check_writable(folder: Path):
+    """Raise `OSError` if the folder cannot be made: now, not after the pictures are read."""
+    with suppress(FileNotFoundError):
+        folder.stat()  # raises if its name is too long, or a parent is a file
+    parent = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".", dir=parent))
+    except OSError as error:
+        raise PermissionError(
+            f"The run folder {folder} cannot be made in {parent} ({error.strerror}): give another --out."
+        ) from None
+
+
 def _empty(folder: Path):
-    """Delete all of a run that this process holds, but for the lock."""
+    """Delete everything in a run that this process has locked, except the lock."""
     for entry in (*(entry for entry in folder.iterdir() if entry.name != "checkpoints"), *folder.glob("checkpoints/*")):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -130,8 +190,8 @@ def _empty(folder: Path):
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """The run folder is this process's alone, until it ends in whatever way. What a killed one left half done goes.
+def lock_run(folder: Path) -> Iterator[None]:
+    """Reserve a run folder for this process until it ends, and delete the partial files of a process that was killed.
 
     Raises:
         ValueError: another process trains in it.
@@ -142,107 +202,81 @@ def held(folder: Path) -> Iterator[None]:
         with FileLock(checkpoints / LOCK, timeout=0):
             for partial in (*folder.glob(".[0-9]*.*"), *checkpoints.glob(".[0-9]*.*")):
                 partial.unlink()
-            for place in checkpoints.glob(f"{TEMPORARY}*"):
-                shutil.rmtree(place)
+            for temporary in checkpoints.glob(f"{TEMPORARY}*"):
+                shutil.rmtree(temporary)
             yield
     except Timeout:
         raise ValueError(f"Another process trains in {folder}: wait until it ends, or give another --out.") from None
 
 
 @contextmanager
-def temporary(folder: Path) -> Iterator[Path]:
-    """A folder in a run's `checkpoints`, for files that this process needs for a while."""
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=folder / "checkpoints") as place:
-        yield Path(place)
+def temporary_folder(run: Path) -> Iterator[Path]:
+    """A folder in a run's `checkpoints` that exists in this context."""
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=run / "checkpoints") as folder:
+        yield Path(folder)
 
 
-def check_free(out: str | os.PathLike | None, *, overwrite: bool, base: str | os.PathLike = ""):
-    """Raise `ValueError` if a run may not be written to `out`: it is taken, or to be overwritten but no run, or the
-    run's own base; or if none can be written at all, for the clock."""
-    if (year := time.localtime().tm_year) < 1980:
-        raise ValueError(f"The clock says {year}, and a model.keras cannot be dated before 1980: set the clock first.")
-    folder = Path("runs/new" if out is None else out)
-    if out is None or not folder.exists() or _is_bare(folder):
-        return _check_writable(folder)
-    if not overwrite and (folder / "split.csv").is_file() and not (folder / "metrics.json").is_file():
-        raise ValueError(
-            f"{folder} exists and is not finished: --resume {folder} goes on with it; for a new run give another "
-            "--out, or --overwrite to replace it."
-        )
-    if not overwrite:
-        raise ValueError(f"{folder} exists: give another --out, or --overwrite to replace it.")
-    if not (folder / "recipe.toml").is_file():
-        raise ValueError(f"{folder} is not replaced: it is no run folder, for it holds no recipe.toml.")
-    if folder.resolve() in (Path(base).resolve(), Path(base).resolve().parent):
-        raise ValueError(f"{folder} is not replaced: the new run starts from it. Give another --out.")
+def write_inputs(folder: Path, recipe: recipes.Recipe, splits: Splits, unreadable, device: str):
+    """Write what is known before training: enough to start the run again.
 
-
-def _is_bare(folder: Path) -> bool:
-    """Whether a folder is empty, or holds only what `held` makes: on a full disk, a run gets no further."""
-    ours = (folder / "checkpoints", folder / "checkpoints" / LOCK)
-    return folder.is_dir() and all(path in ours for path in folder.rglob("*"))
-
-
-def _check_writable(folder: Path):
-    """Raise `OSError` if the folder cannot be made: now, not after the pictures are read."""
-    with suppress(FileNotFoundError):
-        folder.stat()  # its name is too long, or a part of it is a file
-    there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-    try:
-        os.rmdir(tempfile.mkdtemp(prefix=".", dir=there))
-    except OSError as error:
-        raise PermissionError(
-            f"The run folder {folder} cannot be made in {there} ({error.strerror}): give another --out."
-        ) from None
-
-
-def slug(text: str) -> str:
-    """A short name for a folder: `my.keras` becomes `my`."""
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", Path(text).stem or Path(text).name).strip("-.")[:60] or "data"
-
-
-def begin(folder: Path, job: recipe.Recipe, splits: Splits, unreadable, device: str):
-    """Write what is known before training: enough to start the job again."""
-    write(folder / "recipe.toml", recipe.dumps(job))
+    Args:
+        unreadable: (path, reason) of the skipped pictures.
+        device: its name, for `environment.json`.
+    """
+    write(folder / "recipe.toml", recipes.dumps(recipe))
     write(folder / "classes.txt", "".join(f"{name}\n" for name in splits.train.classes))
     write(folder / "split.csv", split_rows(splits))
     write_unreadable(folder, dict(unreadable))
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)}
+    versions = {name: version for name in PACKAGES if (version := _find_version(name))}
     environment = {"python": platform.python_version(), "platform": platform.platform(), "device": device}
     write(folder / "environment.json", environment | versions)
 
 
-def write_unreadable(folder: Path, lost: dict[str, str]):
-    """`unreadable.csv`, of `{path: reason}`; none where there are none."""
-    if lost:
-        write(folder / "unreadable.csv", [{"path": path, "reason": reason} for path, reason in lost.items()])
+def write_unreadable(folder: Path, unreadable: dict[str, str]):
+    """Write `unreadable.csv` from `{path: reason}`, unless that is empty."""
+    if unreadable:
+        write(folder / "unreadable.csv", [{"path": path, "reason": reason} for path, reason in unreadable.items()])
 
 
-def finish(folder: Path, network: Network, history: list[dict], figures: dict, answers: list[dict], own: list[dict]):
-    """Write what training found. `metrics.json` comes last: a run that has it is complete.
+@dataclass(frozen=True)
+class Results:
+    """What a training found.
 
-    Args:
-        own: some answers of this very network, which its file must give too.
+    Attributes:
+        history: a row for each epoch.
+        figures: for `metrics.json`.
+        predictions: rows of `predict.evaluate`, for `predictions.csv`.
+        own_predictions: some by the saved network itself, which its file must reproduce.
+    """
+
+    history: list[dict]
+    figures: dict
+    predictions: list[dict]
+    own_predictions: list[dict]
+
+
+def write_results(folder: Path, network: Network, results: Results):
+    """Save the network and write the results. `metrics.json` is written last: a run that has it is complete.
 
     Raises:
-        ValueError: what was saved is not what was measured; it is deleted, and checkpoints stay.
+        ValueError: the saved network is not the one that was evaluated; it is deleted, and checkpoints stay.
     """
     models.save(network, folder / "model.keras")
     try:
-        verification.check_saved(folder / "model.keras", network, own)
+        verification.check_saved(folder / "model.keras", network, results.own_predictions)
     except ValueError:
         (folder / "model.keras").unlink()
         raise
-    write(folder / "predictions.csv", answers)
-    if figures["confusion"]:
-        write(folder / "confusion.png", lambda path: plots.confusion(figures["confusion"], network.classes, path))
-    if history:
-        write(folder / "curves.png", lambda path: plots.curves(history, path))
-    write(folder / "metrics.json", figures)
+    write(folder / "predictions.csv", results.predictions)
+    if matrix := results.figures["confusion"]:
+        write(folder / "confusion.png", lambda path: plots.plot_confusion(matrix, network.classes, path))
+    if results.history:
+        write(folder / "curves.png", lambda path: plots.plot_curves(results.history, path))
+    write(folder / "metrics.json", results.figures)
 
 
-def _installed(package: str) -> bool:
+def _find_version(package: str) -> str:
     try:
-        return bool(importlib.metadata.version(package))
+        return importlib.metadata.version(package) or ""
     except importlib.metadata.PackageNotFoundError:
-        return False
+        return ""

@@ -35,9 +35,9 @@ def command(out, as_json):
     flags = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in KNOBS.items())
     say("")
     say(f"2. transferkit finetune --base efficientnet_lite0 --data {digits} {flags}")
-    plan = planner.plan(Recipe().override(base="efficientnet_lite0", data=str(digits), **KNOBS))
+    plan = planner.make_plan(Recipe().override(base="efficientnet_lite0", data=str(digits), **KNOBS))
     plan_output.show(plan, console)
-    run = run_job.run(plan, runs.new_folder(None, overwrite=False, name=str(Path(out) / "run")))
+    run = run_job.train_plan(plan, runs.make_folder(None, overwrite=False, name=str(Path(out) / "run")))
     pictures = sorted(str(path) for path in digits.glob("test/*/*.png"))[::40]
     say("")
     say(f"3. transferkit predict {run.folder} ...")

@@ -16,11 +16,11 @@ def command(as_json):
     """
     from transferkit.training import doctor
 
-    facts = doctor.facts()
+    facts = doctor.describe_installation()
     if not as_json:
         for name, value in facts.items():
             options.tell(f"{name:14} {value}")
-    facts["training"] = doctor.short_training()
+    facts["training"] = doctor.run_short_training()
     if as_json:
         options.answer(facts)
     else:

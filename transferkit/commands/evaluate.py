@@ -30,7 +30,7 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     from transferkit import models, runs, zoo
     from transferkit.console import say, warn
     from transferkit.data.sources.resolve import find_labelled
-    from transferkit.evaluation.predict import classified, evaluate
+    from transferkit.evaluation.predict import evaluate, require_classifier
     from transferkit.network import with_fit
 
     if trusted:
@@ -41,7 +41,7 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     if not data and not run:
         raise click.UsageError("Missing option '--data': the labelled pictures.")
     wanted = options.build_recipe(None, knobs | {"data": data})
-    loaded = _named(classified(models.load(network, weights, pixels=pixels or "")), wanted)
+    loaded = _named(require_classifier(models.load(network, weights, pixels=pixels or "")), wanted)
     loaded = with_fit(loaded, fit) if fit else loaded
     for change in loaded.loaded[1:]:
         say(change)

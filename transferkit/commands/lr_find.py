@@ -9,7 +9,7 @@ from transferkit import recipe
 from transferkit.commands import options
 
 APART = ("time", "folds", "workers")  # which a search has no use for
-KNOBS = [knob.name for knob in recipe.knobs_of("data", "augment", "model", "train") if knob.name not in APART]
+KNOBS = [knob.name for knob in recipe.list_knobs("data", "augment", "model", "train") if knob.name not in APART]
 
 
 @click.command(short_help="Find a learning rate by trying.")
@@ -42,12 +42,12 @@ def command(recipe_name, out, overwrite, as_json, **knobs):
     from transferkit.training import lr_find
     from transferkit.training.planning import planner
 
-    found = lr_find.find(planner.plan(wanted))
+    found = lr_find.find_rate(planner.make_plan(wanted))
     tried = {"suggestion": found.suggestion, "steepest": found.steepest, "least loss": found.minimum}
-    marks = {name: rate for name, rate in tried.items() if rate and not found.flat} | {"rule": found.rule}
-    write(out, lambda path: plots.rates(found.rates, found.losses, marks, path))
+    marks = {name: rate for name, rate in tried.items() if rate and not found.is_flat} | {"rule": found.rule}
+    write(out, lambda path: plots.plot_rates(found.rates, found.losses, marks, path))
     if as_json:
-        more = {"flat": found.flat, "factor": found.factor, "plot": out}
+        more = {"flat": found.is_flat, "factor": found.factor, "plot": out}
         return options.answer(dataclasses.asdict(found) | more)
     for line in (*_advice(found), f"the plot is {out}"):
         options.tell(line)
@@ -58,7 +58,7 @@ def _advice(found) -> list[str]:
     flag, rule = f"--{found.knob.replace('_', '-')}", f"{found.rule:.2g} ({found.reason})"
     if not found.steepest:
         return [f"The loss fell at no rate up to {found.rates[-1]:.2g}.", f"{flag} {rule}: what the rule takes"]
-    if found.flat:
+    if found.is_flat:
         falls = f"it falls by {found.drop:.2g}, and the losses of single steps are {found.noise:.2g} from it"
         return [f"The curve is too flat to tell: {falls}.", f"{flag} {rule}: what the rule takes"]
     why = "no minimum was found, and there the loss fell fastest"

@@ -67,12 +67,12 @@ TYPES = {"data": source, "data_dir": FOLDER, "pca": FILE, "classes": FILE, "size
 
 def recipe_options(*parts: str):
     """One flag for each knob of these parts. They arrive as keywords, None where not given."""
-    return knob_options(*(knob.name for knob in recipe.knobs_of(*parts)))
+    return knob_options(*(knob.name for knob in recipe.list_knobs(*parts)))
 
 
 def knob_options(*names: str):
     """One flag for each of these knobs."""
-    knobs = {knob.name: knob for knob in recipe.knobs_of("data", "augment", "model", "train")}
+    knobs = {knob.name: knob for knob in recipe.list_knobs("data", "augment", "model", "train")}
 
     def decorate(function):
         for knob in reversed([knobs[name] for name in names]):
@@ -126,7 +126,7 @@ def source_and_spec(knobs: dict, layers: tuple[str, ...] = ("pooled",)):
 
 
 def _type(knob):
-    facts, kind = knob.metadata, recipe.kind(knob)
+    facts, kind = knob.metadata, recipe.value_type(knob)
     if facts["choices"]:
         return click.Choice(facts["choices"])
     if knob.name in TYPES:
@@ -140,7 +140,7 @@ def _type(knob):
 def build_recipe(name: str | None, knobs: dict, defaults: dict | None = None) -> recipe.Recipe:
     """Defaults, those of the command too, then the recipe of that name or path, then the flags that were given."""
     start = recipe.Recipe().override(**defaults or {})
-    wanted = recipe.load(recipe.find(name), start) if name else start
+    wanted = recipe.load(recipe.find_recipe(name), start) if name else start
     # a flag from which others follow goes before what the recipe says of those
     follow = {"time": ("epochs", "head_epochs"), "lr_per": ("lr",)}
     opened = [knob for flag, knobs_of_it in follow.items() if knobs.get(flag) for knob in knobs_of_it]

@@ -57,22 +57,19 @@ def show(plan, on):
 def _phases(plan) -> list[dict]:
     """What learns in each phase, the rest being frozen, and the memory that takes."""
     from transferkit.explain.geometry import measure_layers
-    from transferkit.training.fitting.freezing import release
-    from transferkit.training.planning.phases import phases
 
     model, layers, rows = plan.network.model, measure_layers(plan.network.model, plan.network.pixels.shape), []
-    for phase in phases(plan.recipe):
-        names = release(plan.network, phase.name, bn=plan.recipe.train.bn)
-        first = next(place for place, layer in enumerate(model.layers) if layer.trainable_variables)
-        learnt = sum(math.prod(one.shape) for one in model.trainable_variables)
+    positions = {layer.name: position for position, layer in enumerate(model.layers)}
+    for phase in plan.phases:
+        names = phase.trainable
         rows.append(
             {
                 "phase": phase.name,
                 "epochs": phase.epochs,
                 "lr": phase.lr,
                 "learns": names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}",
-                "parameters": learnt,
-                "memory_gb": round(_memory(plan, learnt, layers[first:]) / 1e9, 2),
+                "parameters": phase.parameters,
+                "memory_gb": round(_memory(plan, phase.parameters, layers[positions[names[0]] :]) / 1e9, 2),
             }
         )
     return rows

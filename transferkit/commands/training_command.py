@@ -55,14 +55,14 @@ def carry_out(command: str, given: dict, defaults: dict | None = None):
         run = run_job.resume(resume)
     else:
         name = f"runs/{command}-{runs.slug(wanted.model.base)}-{runs.slug(wanted.data.data)}"
-        runs.check_free(out, overwrite=overwrite, base=wanted.model.base)  # before the pictures are read
-        plan = planner.plan(wanted)
+        runs.check_output(out, overwrite=overwrite, base=wanted.model.base)  # before the pictures are read
+        plan = planner.make_plan(wanted)
         if dry_run and as_json:
             return shared.answer(plan_output.document(plan))
         plan_output.show(plan, on=console.answers() if dry_run else console.console)
         if dry_run:
             return
-        run = run_job.run(plan, run_job.new_folder(plan, out, overwrite=overwrite, name=name))
+        run = run_job.train_plan(plan, run_job.make_folder(plan, out, overwrite=overwrite, name=name))
     if as_json:
         names = ("accuracy", "ci95", "n", "split", "seconds", "folds")
         figures = {name: run.metrics[name] for name in names if name in run.metrics}

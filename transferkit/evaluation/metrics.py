@@ -1,82 +1,97 @@
-"""Figures of a classifier, with how far they can be trusted."""
+"""Metrics of a classifier, with confidence intervals."""
 
 import math
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-MOST_IN_MATRIX = 1000  # classes: of ten times as many the matrix would take gigabytes
+MAX_CONFUSION = 1000  # classes of a confusion matrix: of ten times as many it would take gigabytes
 Z95 = 1.959964  # two-sided 95% of the normal distribution
 
 
-def wilson(hits: float, n: int) -> tuple[float, float]:
-    """95% interval of a share of `hits` in `n` (Wilson 1927; it holds for small n and shares near 0 and 1)."""
-    share, spread = hits / n, Z95**2 / n
-    middle = (share + spread / 2) / (1 + spread)
-    half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+def wilson_interval(hits: float, n: int) -> tuple[float, float]:
+    """95% confidence interval of the proportion hits / n (Wilson 1927; valid for small n and near 0 and 1).
+
+    Example:
+        >>> wilson_interval(8, 10)
+        (0.490..., 0.943...)
+    """
+    proportion, spread = hits / n, Z95**2 / n
+    middle = (proportion + spread / 2) / (1 + spread)
+    half = Z95 / (1 + spread) * math.sqrt(proportion * (1 - proportion) / n + spread / (4 * n))
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def corrected(figures: dict, optimism: float) -> tuple[float, float]:
-    """95% interval of an accuracy on pictures that made a choice, which flatters it by `optimism` on average."""
-    return wilson(max(0.0, figures["accuracy"] - optimism) * figures["n"], figures["n"])
-
-
-def calibration_error(chances: np.ndarray, hit: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error (Guo et al. 2017, section 2): mean gap of confidence and accuracy over equal bins."""
-    index = np.minimum((chances * bins).astype(int), bins - 1)
-    gaps = [abs(chances[index == b].sum() - hit[index == b].sum()) for b in range(bins)]
-    return float(sum(gaps) / len(hit))
-
-
-def report(chances: np.ndarray, labels: np.ndarray, classes) -> dict:
-    """All figures of one evaluation.
+def corrected_interval(figures: dict, optimism: float) -> tuple[float, float]:
+    """95% interval of an accuracy on pictures that also made a choice.
 
     Args:
-        chances: probabilities (n, classes), float64.
-        labels: (n,) of int.
-        classes: their names.
+        figures: with `accuracy` and `n`.
+        optimism: by how much the choice overestimates the accuracy on average.
+    """
+    return wilson_interval(max(0.0, figures["accuracy"] - optimism) * figures["n"], figures["n"])
+
+
+def compute_metrics(probabilities: np.ndarray, labels: np.ndarray, classes) -> dict:
+    """All metrics of an evaluation.
+
+    Args:
+        probabilities: (n, classes), float64.
+        labels: (n,), int.
+        classes: names.
 
     Returns:
-        `accuracy`, `ci95`, `balanced_accuracy`, `top5` (None below six classes), `n`, `loss` (cross-entropy), `ece`,
-        `per_class` (precision, recall, f1, n of each), `confused` (the most confused pairs, as [label, predicted,
-        count]) and `confusion` (rows are labels), as `agreement` has it.
+        Those of `compute_label_metrics`, and `top5` (None below six classes), `loss` (cross-entropy) and `ece`.
     """
-    guesses = chances.argmax(1)
-    of_label = chances[np.arange(len(labels)), labels]
-    rank = (chances > of_label[:, None]).sum(1)
-    return agreement(labels, guesses, classes) | {
+    predicted = probabilities.argmax(1)
+    of_label = probabilities[np.arange(len(labels)), labels]
+    rank = (probabilities > of_label[:, None]).sum(1)
+    return compute_label_metrics(labels, predicted, classes) | {
         "top5": float((rank < 5).mean()) if len(classes) > 5 else None,
         "loss": float(-np.log(np.maximum(of_label, 1e-300)).mean()),
-        "ece": calibration_error(chances.max(1), guesses == labels),
+        "ece": calibration_error(probabilities.max(1), predicted == labels),
     }
 
 
-def agreement(labels: np.ndarray, guesses: np.ndarray, classes) -> dict:
-    """The figures of `report` that need no probabilities.
+def compute_label_metrics(labels: np.ndarray, predicted: np.ndarray, classes) -> dict:
+    """The metrics that need no probabilities.
 
     Args:
-        labels, guesses: (n,) of int.
-        classes: their names.
+        labels, predicted: (n,), int.
+        classes: names.
 
     Returns:
-        `accuracy`, `ci95`, `balanced_accuracy` (the mean recall of the classes that are there), `n`, `per_class`,
-        `confused`, and `confusion`, which is None where there are more than `MOST_IN_MATRIX` classes.
+        `accuracy` and its `ci95`, `balanced_accuracy` (mean recall of the classes with pictures), `n`, `per_class`
+        (precision, recall, f1, n), `confused` (the five most confused pairs: label, predicted, count), and `confusion`
+        (rows are labels), None above `MAX_CONFUSION` classes.
     """
-    hit, numbers = guesses == labels, list(range(len(classes)))
-    scores = precision_recall_fscore_support(labels, guesses, labels=numbers, zero_division=0.0)
-    pairs, counts = np.unique(np.stack((labels, guesses))[:, ~hit], axis=1, return_counts=True)
+    hits, numbers = predicted == labels, list(range(len(classes)))
+    scores = precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0.0)
+    recall, support = scores[1], scores[3]
+    pairs, counts = np.unique(np.stack((labels, predicted))[:, ~hits], axis=1, return_counts=True)
     most = np.argsort(-counts, kind="stable")[:5]
-    small = len(classes) <= MOST_IN_MATRIX
+    is_small = len(classes) <= MAX_CONFUSION
     return {
-        "accuracy": float(hit.mean()),
-        "ci95": list(wilson(int(hit.sum()), len(labels))),
-        "balanced_accuracy": float(scores[1][scores[3] > 0].mean()),
+        "accuracy": float(hits.mean()),
+        "ci95": list(wilson_interval(int(hits.sum()), len(labels))),
+        "balanced_accuracy": float(recall[support > 0].mean()),
         "n": len(labels),
         "per_class": {
             name: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(count)}
             for name, p, r, f, count in zip(classes, *scores, strict=True)
         },
-        "confused": [[*(classes[one] for one in pairs[:, at]), int(counts[at])] for at in most],
-        "confusion": confusion_matrix(labels, guesses, labels=numbers).tolist() if small else None,
+        "confused": [[*(classes[label] for label in pairs[:, i]), int(counts[i])] for i in most],
+        "confusion": confusion_matrix(labels, predicted, labels=numbers).tolist() if is_small else None,
     }
+
+
+def calibration_error(confidences: np.ndarray, hits: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error (Guo et al. 2017, section 2): mean gap of confidence and accuracy over equal bins.
+
+    Args:
+        confidences: (n,), probability of the predicted class.
+        hits: (n,), whether the prediction is correct.
+    """
+    index = np.minimum((confidences * bins).astype(int), bins - 1)
+    gaps = [abs(confidences[index == b].sum() - hits[index == b].sum()) for b in range(bins)]
+    return float(sum(gaps) / len(hits))

@@ -1,4 +1,4 @@
-"""What was measured is what training kept and what the file holds: checked before figures are announced."""
+"""Checks before figures are reported: the evaluated network is the one that training kept and that the file holds."""
 
 from pathlib import Path
 
@@ -7,65 +7,70 @@ from scipy.special import softmax
 
 from transferkit import models
 from transferkit.data import pipeline
-from transferkit.evaluation.predict import classified
+from transferkit.evaluation.predict import require_classifier
 from transferkit.network import Network, for_inference
 
 PICTURES = 8
-ALLOWED = 0.01  # difference of a probability: kernels differ in their rounding
-ALLOWED_MIXED = 0.1  # where it was computed in 16 bits, for the file is float32
+TOLERANCE = 0.01  # difference of a probability: kernels round differently
+TOLERANCE_MIXED = 0.1  # if it was computed in 16 bits, as the file is float32
 
 
 def check_measured(figures: dict, expected: float):
-    """Raise `ValueError` if the weights that were kept have another accuracy on validation than in training.
+    """Raise `ValueError` if the kept weights have another validation accuracy than in training.
 
-    A picture may fall to the other side where another kernel computes it, in 16 bits some more.
+    A few pictures may change their class where another kernel computes them, in 16 bits some more.
 
     Args:
         figures: with the `accuracy` on the `n` validation pictures.
-        expected: the accuracy when they were kept.
+        expected: the accuracy when the weights were kept.
     """
     if abs(figures["accuracy"] - expected) * figures["n"] > 1.5 + 0.02 * figures["n"]:
         raise ValueError(
-            f"The weights kept have a validation accuracy of {figures['accuracy']:.3f}, and had {expected:.3f} in "
-            "training: nothing is announced, and the checkpoints stay."
+            f"The kept weights have a validation accuracy of {figures['accuracy']:.3f}, but had {expected:.3f} in "
+            "training: no figures are reported, and the checkpoints stay."
         )
 
 
-def check_saved(path: Path, network: Network, answers: list[dict]):
-    """Compare a saved network with the one in memory, weight by weight, and with what was answered of some pictures.
+def check_saved(path: Path, network: Network, predictions: list[dict]):
+    """Compare a saved network with the one in memory: all weights, and the predictions of some pictures.
 
     Args:
-        answers: rows of `predict.evaluate`; the first of them are looked at.
+        path: of the saved network.
+        network: the one in memory.
+        predictions: rows of `predict.evaluate` by that network; the first `PICTURES` are compared.
 
     Raises:
-        ValueError: it is another one.
+        ValueError: they differ.
     """
     saved, measured = models.load_file(path), for_inference(network).model
-    reason = _other_weights(saved.model, measured)
-    mixed = any(layer.compute_dtype != "float32" for layer in measured.layers)
-    if not reason and answers:
-        reason = _other_answers(saved, answers[:PICTURES], ALLOWED_MIXED if mixed else ALLOWED)
-    if reason:
-        raise ValueError(f"{path} {reason}, so it is not the network that was measured.")
+    difference = _compare_weights(saved.model, measured)
+    is_mixed = any(layer.compute_dtype != "float32" for layer in measured.layers)
+    if not difference and predictions:
+        tolerance = TOLERANCE_MIXED if is_mixed else TOLERANCE
+        difference = _compare_predictions(saved, predictions[:PICTURES], tolerance)
+    if difference:
+        raise ValueError(f"{path} {difference}, so it is not the network that was evaluated.")
 
 
-def _other_weights(saved, measured) -> str:
+def _compare_weights(saved, measured) -> str:
+    """A description of the difference, or ""."""
     if len(saved.weights) != len(measured.weights):
         return f"holds {len(saved.weights)} weights of {len(measured.weights)}"
     pairs = zip(saved.weights, measured.weights, strict=True)
-    other = [its.path for found, its in pairs if not np.array_equal(found, its, equal_nan=True)]
-    return f"holds other values of {len(other)} weights, {other[0]} among them" if other else ""
+    different = [old.path for new, old in pairs if not np.array_equal(new, old, equal_nan=True)]
+    return f"holds other values of {len(different)} weights, {different[0]} among them" if different else ""
 
 
-def _other_answers(saved: Network, answers: list[dict], allowed: float) -> str:
-    paths = [answer["path"] for answer in answers]
+def _compare_predictions(saved: Network, predictions: list[dict], tolerance: float) -> str:
+    """A description of the difference, or ""."""
+    paths = [row["path"] for row in predictions]
     pictures, rows = next(iter(pipeline.evaluation(paths, saved.pixels, batch_size=len(paths))), (None, ()))
-    if not len(rows):  # they have gone meanwhile
+    if not len(rows):  # the files are gone by now
         return ""
-    chances = softmax(classified(saved).model.predict_on_batch(pictures).astype("float64"), axis=1)
-    for row, found in zip(np.asarray(rows), chances, strict=True):
-        label, probability = answers[row]["predicted"], answers[row]["probability"]
-        its = found[saved.classes.index(label)]
-        if not abs(its - probability) <= allowed:
-            return f"gives {label} a probability of {its:.3f} for {paths[row]}, where it was {probability:.3f}"
+    probabilities = softmax(require_classifier(saved).model.predict_on_batch(pictures).astype("float64"), axis=1)
+    for row, of_picture in zip(np.asarray(rows), probabilities, strict=True):
+        label, expected = predictions[row]["predicted"], predictions[row]["probability"]
+        probability = of_picture[saved.classes.index(label)]
+        if not abs(probability - expected) <= tolerance:
+            return f"gives {label} a probability of {probability:.3f} for {paths[row]}, where it was {expected:.3f}"
     return ""

@@ -16,7 +16,7 @@ from transferkit import adopt, models
 from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.cpus import available_cpus
 from transferkit.data import geometry, pillow_reader, pipeline
-from transferkit.evaluation.predict import BATCH, batch_for, run
+from transferkit.evaluation.predict import BATCH, choose_batch_size, run_batches
 from transferkit.features.spec import FeatureSpec, identity
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, find_output, with_channels, with_fit, with_size
@@ -120,13 +120,13 @@ def features_of(pictures: Sequence, spec: FeatureSpec) -> Iterator[tuple[list[np
         pictures: paths, or arrays (h, w, channels) of uint8.
     """
     body = body_of(spec)
-    batch_size = batch_for(len(pictures), most=max(1, BATCH // spec.views))
+    batch_size = choose_batch_size(len(pictures), largest=max(1, BATCH // spec.views))
     places = geometry.FIVE if spec.crops > 1 else geometry.CENTRE
     source = pipeline.several_views if isinstance(pictures[0], str) else _of_arrays
     batches = source(pictures, body.pixels, places, batch_size=batch_size)
     if spec.views == 1:
         batches = ((views[:, 0], rows) for views, rows in batches)
-    for outputs, rows in run(body.model, batches, batch_size):
+    for outputs, rows in run_batches(body.model, batches, batch_size):
         yield [output.reshape(len(rows), *shape) for output, shape in zip(outputs, body.shapes, strict=True)], rows
 
 

@@ -10,7 +10,7 @@ from transferkit.console import say, warn
 from transferkit.data.audit import duplicate_groups
 from transferkit.data.audit.problems import check_classes
 from transferkit.data.listing import Listing
-from transferkit.evaluation.metrics import wilson
+from transferkit.evaluation.metrics import wilson_interval
 from transferkit.features import classifiers, transferability
 from transferkit.features.extraction import extract
 from transferkit.features.extractor import FeatureExtractor
@@ -81,7 +81,7 @@ def check_on(pipeline: Pipeline, listing: Listing) -> dict:
     found = extract(listing.paths, extractor.spec(), cache=extractor.cache)
     labels, _ = _labels(listing.take(found.rows))
     hits = int((pipeline[1:].predict(found.features) == labels).sum())
-    return {"accuracy": hits / len(labels), "ci95": list(wilson(hits, len(labels))), "n": len(labels)}
+    return {"accuracy": hits / len(labels), "ci95": list(wilson_interval(hits, len(labels))), "n": len(labels)}
 
 
 def _rows(specs, listing: Listing, row, cache: bool) -> list[dict]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from transferkit.data.folds import drawn
-from transferkit.evaluation.metrics import wilson
+from transferkit.evaluation.metrics import wilson_interval
 from transferkit.features import classifiers
 
 
@@ -54,7 +54,7 @@ def judged(
     hits = int((guesses == labels).sum())
     return {
         "accuracy": hits / len(labels),
-        "ci95": list(wilson(hits, len(labels))),
+        "ci95": list(wilson_interval(hits, len(labels))),
         "folds": shares,
         "n": len(labels),
         "guesses": guesses,

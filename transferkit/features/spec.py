@@ -75,7 +75,7 @@ class FeatureSpec:
         if self.crops not in (1, 5):
             raise ValueError(f"crops must be 1 (the centre) or 5 (the corners too), not {self.crops!r}.")
         for name in ("size", "channels", "fit"):
-            recipe.check(name, getattr(self, name))
+            recipe.check_value(name, getattr(self, name))
 
     @property
     def views(self) -> int:

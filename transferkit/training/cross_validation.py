@@ -1,6 +1,6 @@
-"""Cross-validation: a run for each fold, and the figures of all pictures, each from the run that held it out.
+"""Cross-validation: a run for each fold, and figures over all pictures, each from the run that held it out.
 
-The fold's pictures are its run's `test`: they choose nothing, so the figures are as good on them as on new ones.
+A fold's pictures are the `test` split of its run: nothing is chosen by them, so the figures hold for new pictures.
 """
 
 from collections.abc import Callable
@@ -13,79 +13,82 @@ from transferkit.atomic import read, write
 from transferkit.console import say
 from transferkit.data import folds
 from transferkit.evaluation import metrics, plots
+from transferkit.recipe import Recipe
 from transferkit.training.fitting import checkpoints
+from transferkit.training.job import Plan, TrainingJob
 from transferkit.training.planning import time_budget
-from transferkit.training.planning.phases import seconds
-from transferkit.training.planning.planner import Plan, plan
+from transferkit.training.planning.phases import parse_seconds
+from transferkit.training.planning.planner import make_plan
 
 FIGURES = ("accuracy", "ci95", "n", "loss", "seconds")
 
 
-def run(job: Plan, folder: Path, start: Callable, go_on: Callable) -> runs.Run:
-    """Train each fold that is not whole yet, in `folder/fold-1` and so on, and write the figures of all.
+def cross_validate(job: TrainingJob, train_plan: Callable, resume: Callable) -> runs.Run:
+    """Train each fold that is not complete yet, in `fold-1` and so on, and write the figures of all.
 
     Args:
-        job: the plan of the whole, which is begun in `folder`: its split says what is shared out.
-        start: start(plan, folder) trains what was planned.
-        go_on: go_on(folder) goes on with what was cut short. Both give the run.
+        job: its splits are divided into folds.
+        train_plan: train_plan(plan, folder) trains a fold and returns its run.
+        resume: resume(folder) resumes an interrupted fold and returns its run.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, before a fold was whole.
+        KeyboardInterrupt: Ctrl-C, before the first fold was complete.
     """
-    knobs, pool, whole = job.recipe.train, folds.pooled(runs.Run(folder).splits), []
-    for number, held in enumerate(folds.shared_out(pool, knobs.folds, knobs.seed), start=1):
-        place = folder / f"fold-{number}"
-        if not _is_whole(place):
-            say(f"Fold {number} of {knobs.folds}: {len(held):,} of {len(pool):,} pictures are held out.")
-            if (place / "checkpoints" / checkpoints.STATE).exists():
-                go_on(place)
+    knobs, pool, complete = job.knobs, folds.pooled(runs.Run(job.folder).splits), []
+    for number, held_out in enumerate(folds.shared_out(pool, knobs.folds, knobs.seed), start=1):
+        folder = job.folder / f"fold-{number}"
+        if not _is_complete(folder):
+            say(f"Fold {number} of {knobs.folds}: {len(held_out):,} of {len(pool):,} pictures are held out.")
+            if (folder / "checkpoints" / checkpoints.STATE).exists():
+                resume(folder)
             else:
-                place.mkdir(exist_ok=True)
-                split = folds.parts(pool, held, job.recipe.data.validation, knobs.seed)
-                start(plan(_of_one(job, knobs.folds - number + 1), split), place)
-        if not _is_whole(place):
+                folder.mkdir(exist_ok=True)
+                splits = folds.parts(pool, held_out, job.plan.recipe.data.validation, knobs.seed)
+                train_plan(make_plan(_make_fold_recipe(job.plan, knobs.folds - number + 1), splits), folder)
+        if not _is_complete(folder):
             break
-        whole.append(runs.Run(place))
-    if not whole:
-        say(f"Interrupted in the first fold: transferkit finetune --resume {folder} goes on.")
+        complete.append(runs.Run(folder))
+    if not complete:
+        say(f"Interrupted in the first fold: transferkit finetune --resume {job.folder} resumes it.")
         raise KeyboardInterrupt
-    return _finish(job, folder, whole)
+    return _finish(job, complete)
 
 
-def _is_whole(place: Path) -> bool:
-    path = place / "metrics.json"
+def _is_complete(folder: Path) -> bool:
+    path = folder / "metrics.json"
     return path.exists() and not read(path)["interrupted"]
 
 
-def _of_one(job: Plan, left: int):
-    """The recipe of a fold, where so many share the time that is left."""
-    recipe = time_budget.unplanned(job).override(folds=0)
+def _make_fold_recipe(plan: Plan, folds_left: int) -> Recipe:
+    """The recipe of a single fold, with its part of the time that is left."""
+    recipe = time_budget.leave_epochs_open(plan.recipe).override(folds=0)
     if not recipe.train.time:
         return recipe
-    return recipe.override(time=f"{max(1, round((seconds(recipe.train.time) - job.elapsed()) / left))}s")
+    seconds = (parse_seconds(recipe.train.time) - plan.elapsed()) / folds_left
+    return recipe.override(time=f"{max(1, round(seconds))}s")
 
 
-def _finish(job: Plan, folder: Path, whole: list[runs.Run]) -> runs.Run:
-    """Write the figures over the pictures that the folds held out. `metrics.json` comes last."""
-    answers, lost = [], dict(job.unreadable)
-    for number, one in enumerate(whole, start=1):
-        lost |= dict(one.unreadable)
-        answers += [row | {"fold": number} for row in read(one.folder / "predictions.csv")]
+def _finish(job: TrainingJob, complete: list[runs.Run]) -> runs.Run:
+    """Write the figures over the pictures that the folds held out. `metrics.json` is written last."""
+    predictions = []
+    for number, fold in enumerate(complete, start=1):
+        job.unreadable.update(fold.unreadable)
+        predictions += [row | {"fold": number} for row in read(fold.folder / "predictions.csv")]
     classes = job.splits.train.classes
-    labels, guesses = (np.array([classes.index(row[name]) for row in answers]) for name in ("label", "predicted"))
-    of_each = [one.metrics["accuracy"] for one in whole]
-    figures = metrics.agreement(labels, guesses, classes) | {
+    labels, predicted = (np.array([classes.index(row[name]) for row in predictions]) for name in ("label", "predicted"))
+    accuracies = [fold.metrics["accuracy"] for fold in complete]
+    figures = metrics.compute_label_metrics(labels, predicted, classes) | {
         "split": "folds",
-        "folds": [{"run": str(one.folder)} | {name: one.metrics[name] for name in FIGURES} for one in whole],
-        "mean": float(np.mean(of_each)),
-        "deviation": float(np.std(of_each, ddof=1)) if len(whole) > 1 else None,
-        "unreadable": len(lost),
-        "interrupted": len(whole) < job.recipe.train.folds,
-        "seconds": round(sum(one.metrics["seconds"] for one in whole), 1),
+        "folds": [{"run": str(fold.folder)} | {name: fold.metrics[name] for name in FIGURES} for fold in complete],
+        "mean": float(np.mean(accuracies)),
+        "deviation": float(np.std(accuracies, ddof=1)) if len(complete) > 1 else None,
+        "unreadable": len(job.unreadable),
+        "interrupted": len(complete) < job.knobs.folds,
+        "seconds": round(sum(fold.metrics["seconds"] for fold in complete), 1),
     }
-    runs.write_unreadable(folder, lost)
-    write(folder / "predictions.csv", answers)
+    runs.write_unreadable(job.folder, job.unreadable)
+    write(job.folder / "predictions.csv", predictions)
     if figures["confusion"]:
-        write(folder / "confusion.png", lambda path: plots.confusion(figures["confusion"], classes, path))
-    write(folder / "metrics.json", figures)
-    return runs.Run(folder)
+        write(job.folder / "confusion.png", lambda path: plots.plot_confusion(figures["confusion"], classes, path))
+    write(job.folder / "metrics.json", figures)
+    return runs.Run(job.folder)

@@ -1,4 +1,4 @@
-"""The learning rate found by trying: it rises from step to step, and the loss says where it helps and where it harms.
+"""Learning-rate range test: the rate rises from step to step, and the losses show where it helps and where it harms.
 
 Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3.
 """
@@ -16,35 +16,33 @@ import numpy as np
 from transferkit import rules
 from transferkit.console import track
 from transferkit.lookup import UnknownName
-from transferkit.training import run_job
+from transferkit.training import training_loop
 from transferkit.training.distributed import replicas
 from transferkit.training.fitting import checkpoints, fit_phase
-from transferkit.training.planning.phases import phases
-from transferkit.training.planning.planner import Plan
+from transferkit.training.job import Plan, TrainingJob
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
-SMOOTH = 0.9  # of the mean of the losses before, in a smoothed one
-SETTLED = 10  # steps, after which a smoothed loss is of as many as 1 / (1 - SMOOTH)
-HOPELESS, LEAST = 4, 0.1  # times the least loss, or times this where that is less
-FLAT = 1.5  # deviations: of a hundred curves of nothing but noise, one falls by more
+SMOOTHING = 0.9  # weight of the mean so far in the moving average of the losses
+SETTLED = 10  # steps after which the moving average covers as many as 1 / (1 - SMOOTHING)
+DIVERGED, LEAST = 4, 0.1  # stop at DIVERGED times the lowest loss, or times LEAST if that is higher
+FLAT = 1.5  # standard deviations: of a hundred curves of nothing but noise, one falls by more
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search saw.
+class RateSearch:
+    """Result of a search. All but the first two fields only consider steps from `SETTLED` on.
 
     Attributes:
         rates: of the steps that were made.
         losses: the smoothed loss at each.
-        steepest: the rate at which the loss fell fastest.
-        minimum: the rate of the least loss; None where the loss fell as long as it was a number, or never.
-        suggestion: a tenth of the minimum; without one, the steepest; what the rule takes, where the curve is flat.
-        drop: from the first settled loss to the least one, in nats.
-        noise: standard deviation of the losses of single steps around the smoothed ones, up to the least one.
-        knob: what the suggestion is for: lr, or head_lr where the head alone learns.
-        rule: the rate that the rule takes for this job, and `reason`, why. They are None and empty before `find`.
-
-    All but the first two look at settled steps alone; steepest is None where the loss never fell.
+        steepest: the rate at which the loss fell fastest; None where it never fell.
+        minimum: the rate of the lowest loss; None where the loss fell to the end, or never.
+        suggestion: a tenth of the minimum; without one, the steepest; the rule's rate where the curve is flat.
+        drop: from the first settled loss to the lowest one, in nats.
+        noise: standard deviation of the losses of single steps around the smoothed ones, up to the lowest one.
+        knob: "lr", or "head_lr" where only the head is trained.
+        rule: the rate that the rule chooses for this training; None before `find_rate`.
+        reason: why the rule chooses it.
     """
 
     rates: list[float]
@@ -59,8 +57,8 @@ class Found:
     reason: str = ""
 
     @property
-    def flat(self) -> bool:
-        """Whether the loss falls too little, for its noise, to tell anything of the rates."""
+    def is_flat(self) -> bool:
+        """Whether the loss falls too little, compared with its noise, to tell rates apart."""
         return self.drop <= FLAT * self.noise
 
     @property
@@ -69,100 +67,99 @@ class Found:
         return self.suggestion / self.rule if self.suggestion and self.rule else None
 
 
-def find(job: Plan) -> Found:
-    """Search the highest rate of a job's released phase.
+def find_rate(plan: Plan) -> RateSearch:
+    """Search the highest learning rate of the first phase after the head's own.
 
-    What comes before that phase is trained first, as the job has it: the head's start and its own phase. Of several
-    released phases it is the first. Nothing is left on the disk, and the phase is then as it was before the search.
+    The head is initialised and its own phase is trained first, as the plan says. Nothing is left on the disk.
 
     Raises:
-        UnknownName: the job has several workers.
-        ValueError: no step gave a finite loss; or as `fit_phase.fit`.
+        UnknownName: the plan has several workers.
+        ValueError: no step has a finite loss; or as `fit_phase.fit`.
     """
-    if job.device.shard[1] > 1:
-        raise UnknownName("A rate is searched by one process, not by several workers: leave out workers.")
-    lost = dict(job.unreadable)
-    with TemporaryDirectory(prefix="transferkit-") as place:
-        folder = Path(place)
-        (folder / "checkpoints").mkdir()
-        run_job.begin(job, folder, lost)
-        ways = phases(job.recipe)
-        before = ways[:1] if ways[0].name == "head" and len(ways) > 1 else []
-        for phase in before:
-            run_job.go_through(job, folder, phase, lost)
-        knob = "head_lr" if ways[len(before)].name == "head" else "lr"
-        phase = dataclasses.replace(ways[len(before)], lr=1.0)
-        job = dataclasses.replace(job, recipe=job.recipe.override(schedule="constant", warmup=0.0))
-        with fit_phase.prepared(job, folder, phase, lost) as material:
+    if plan.device.shard[1] > 1:
+        raise UnknownName("The learning rate is searched by one process, not by several workers: drop --workers.")
+    with TemporaryDirectory(prefix="transferkit-") as folder:
+        job = TrainingJob(plan, Path(folder), dict(plan.unreadable))
+        (job.folder / "checkpoints").mkdir()
+        training_loop.initialise(job)
+        phase, *others = plan.phases
+        if phase.name == "head" and others:
+            training_loop.train_phase(job, phase)
+            phase = others[0]
+        knob = "head_lr" if phase.name == "head" else "lr"
+        constant = plan.recipe.override(schedule="constant", warmup=0.0)
+        job = dataclasses.replace(job, plan=dataclasses.replace(plan, recipe=constant))
+        phase = dataclasses.replace(phase, lr=1.0)
+        with fit_phase.prepare_phase(job, phase) as data:
 
             def attempt(state):
-                model = fit_phase.compiled(job, state, phase, material)
-                batches, _ = material.batches(fit_phase.ordered(job, state, material, STEPS))
-                with replicas.scope(job.device):
-                    # arrays, as JAX takes no tensors of TensorFlow; each device looks at the whole of a batch
+                model = fit_phase.compile_model(job.plan, state, phase, data)
+                batches, _ = data.make_batches(fit_phase.make_order(job.plan, state, data, STEPS))
+                with replicas.strategy_scope(plan.device):
+                    # arrays, as JAX takes no tensors of TensorFlow; each device gets the whole of a batch
                     return sweep(model, batches.as_numpy_iterator(), parts=state.parts)
 
-            found = suggested(*fit_phase.in_parts(job, folder, attempt))
-    rule = rules.rate(job.recipe, knob)
-    suggestion = rule.value if found.flat else found.suggestion
-    return dataclasses.replace(found, suggestion=suggestion, knob=knob, rule=rule.value, reason=rule.reason)
+            search = suggest_rate(*fit_phase.run_within_memory(job, attempt))
+    rule = rules.choose_rate(plan.recipe, knob)
+    suggestion = rule.value if search.is_flat else search.suggestion
+    return dataclasses.replace(search, suggestion=suggestion, knob=knob, rule=rule.value, reason=rule.reason)
 
 
 def sweep(model: keras.Model, batches: Iterable, *, parts: int = 1) -> tuple[list[float], list[float]]:
-    """Train with a rate that rises evenly in its logarithm, until the loss is `HOPELESS` times its least, or `LEAST`.
+    """Train at a rate that rises geometrically, until the loss is `DIVERGED` times its lowest value.
 
-    Afterwards weights, optimizer, metrics, the seeds of dropout and the random numbers of Python and NumPy are what
-    they were, to the last bit.
+    Afterwards weights, optimizer, metrics, the seeds of dropout and the random states of Python and NumPy are restored
+    exactly.
 
     Args:
-        model: compiled with an optimizer of `optimizers.make`, whose schedule does not come to 0 meanwhile.
-        batches: (values, labels), `STEPS` times `parts` of them or more.
-        parts: in which a batch comes, whose gradients are added up.
+        model: compiled with an optimizer of `optimizers.make_optimizer`, whose schedule does not reach 0 meanwhile.
+        batches: (values, labels), at least `STEPS` times `parts` of them.
+        parts: number of parts of a batch whose gradients are accumulated.
 
     Returns:
-        The rates, and the smoothed losses, of the steps with a finite loss.
+        The rates and the smoothed losses of the steps with a finite loss.
     """
     rates, losses, mean = np.geomspace(LOWEST, HIGHEST, STEPS).tolist(), [], 0.0
-    with checkpoints.unchanged(model):
+    with checkpoints.undo_training(model):
         batches, optimizer = iter(batches), model.optimizer
         for step in track(range(STEPS), STEPS, "rates"):
-            # whatever the schedule says at this step
+            # the factor cancels what the schedule says at this step
             optimizer.factor.assign(rates[step] / float(optimizer.learning_rate))
-            model.reset_metrics()  # of which the loss is the mean
+            model.reset_metrics()  # the loss is a mean since the last reset
             for _ in range(parts):
                 loss = float(model.train_on_batch(*next(batches), return_dict=True)["loss"])
             if not math.isfinite(loss):
                 break
-            mean = SMOOTH * mean + (1 - SMOOTH) * loss
-            losses.append(mean / (1 - SMOOTH ** (step + 1)))
-            if losses[-1] > HOPELESS * max(min(losses), LEAST):
+            mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
+            losses.append(mean / (1 - SMOOTHING ** (step + 1)))
+            if losses[-1] > DIVERGED * max(min(losses), LEAST):
                 break
     return rates[: len(losses)], losses
 
 
-def suggested(rates: list[float], losses: list[float]) -> Found:
-    """What the losses say of the rates. Where they are flat, nothing is suggested.
+def suggest_rate(rates: list[float], losses: list[float]) -> RateSearch:
+    """Derive a suggestion from the smoothed losses. There is none where they are flat.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no losses.
     """
     if not losses:
-        raise ValueError(f"The loss is no number even at a rate of {LOWEST:g}: look at pictures and weights.")
+        raise ValueError(f"The loss is NaN even at a learning rate of {LOWEST:g}: check pictures and weights.")
     settled = losses[SETTLED:]
     best = SETTLED + int(np.argmin(settled)) if settled else 0
     if best <= SETTLED:
-        return Found(rates, losses, None, None, None)
-    # those behind the least one are far from the smoothed ones because the loss rises, not by chance
-    noise = float(np.std(_single(losses)[: best + 1] - losses[: best + 1]))
-    facts = {"drop": losses[SETTLED] - losses[best], "noise": noise}
+        return RateSearch(rates, losses, None, None, None)
+    # steps after the lowest loss differ from the smoothed ones because the loss rises, not by chance
+    noise = float(np.std(_undo_smoothing(losses)[: best + 1] - losses[: best + 1]))
     slopes = np.gradient(losses, np.log(rates))
     steepest = rates[SETTLED + int(np.argmin(slopes[SETTLED:best]))]
     minimum = rates[best] if best < len(losses) - 1 else None
-    found = Found(rates, losses, steepest, minimum, minimum / 10 if minimum else steepest, **facts)
-    return dataclasses.replace(found, suggestion=None) if found.flat else found
+    suggestion = minimum / 10 if minimum else steepest
+    search = RateSearch(rates, losses, steepest, minimum, suggestion, drop=losses[SETTLED] - losses[best], noise=noise)
+    return dataclasses.replace(search, suggestion=None) if search.is_flat else search
 
 
-def _single(losses: list[float]) -> np.ndarray:
-    """The losses of single steps, of which `sweep` made the smoothed ones."""
-    means = np.array(losses) * (1 - SMOOTH ** np.arange(1, len(losses) + 1))
-    return np.diff(means, prepend=0.0) / (1 - SMOOTH) + np.append(0.0, means[:-1])
+def _undo_smoothing(losses: list[float]) -> np.ndarray:
+    """The losses of single steps, from the smoothed losses of `sweep`."""
+    means = np.array(losses) * (1 - SMOOTHING ** np.arange(1, len(losses) + 1))
+    return np.diff(means, prepend=0.0) / (1 - SMOOTHING) + np.append(0.0, means[:-1])

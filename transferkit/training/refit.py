@@ -1,8 +1,7 @@
-"""The training done again on all pictures, those among them that measured it the first time."""
+"""The same training again on all pictures, including the validation pictures that measured it the first time."""
 
 import dataclasses
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from transferkit import recipe, runs
@@ -11,56 +10,57 @@ from transferkit.data.folds import pooled
 from transferkit.data.listing import Splits
 from transferkit.network import Network
 from transferkit.recipe import Train
+from transferkit.training import training_loop
 from transferkit.training.fitting import weight_interpolation
-from transferkit.training.planning.phases import words_of
-from transferkit.training.planning.planner import Plan, renewed
+from transferkit.training.job import TrainingJob
+from transferkit.training.planning.phases import parse_unfreeze
+from transferkit.training.planning.planner import renew_plan
 
 FOLDER = "refit"
 
 
-def refitted(job: Plan, folder: Path, share: float, lost: dict[str, str], begin: Callable, train: Callable) -> Network:
-    """A network trained as `job` was, on its training and validation pictures; cut short before, it goes on.
+def refit_network(job: TrainingJob, fraction: float) -> Network:
+    """Train a new network as the job did, on its training and validation pictures. An interrupted refit is resumed.
 
     Args:
-        folder: of the run, in which the training has a folder of its own.
-        share: of the trained weights in what is kept, as the validation pictures chose it.
-        lost: `{path: reason}`, to which pictures that break are added.
-        begin: begin(plan, folder, lost) fits the head's start, where that is not done.
-        train: train(plan, folder, lost) takes a training to its end, from wherever it is.
+        job: the finished training; the refit gets a folder of its own in the job's.
+        fraction: of the trained weights in the interpolation, as the validation pictures chose it.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the state was saved.
     """
-    place, whole = folder / FOLDER, pooled(job.splits)
-    place.mkdir(exist_ok=True)
+    folder, pool = job.folder / FOLDER, pooled(job.splits)
+    folder.mkdir(exist_ok=True)
     say(
-        f"The same training again, on all {len(whole):,} pictures, is what is saved. It learns from the validation "
-        "pictures too, so its figures on them say nothing."
+        f"The same training again, on all {len(pool):,} pictures; its network is saved. It is trained on the "
+        "validation pictures too, so they no longer measure it."
     )
-    settled = recipe.load(folder / "recipe.toml")  # the epochs that --time had planned among it
-    settled = settled.override(**as_many_steps(settled.train, len(job.splits.train) / len(whole)))
-    again = renewed(dataclasses.replace(job, recipe=settled, splits=Splits(whole, job.splits.val)))
-    with runs.held(place):
-        (train if share else begin)(again, place, lost)  # of the start alone nothing else is kept
-        weight_interpolation.assign_share(again, place, share)
-    return again.network
+    resolved = recipe.load(job.folder / "recipe.toml")  # with the epochs that --time planned
+    resolved = resolved.override(**scale_epochs(resolved.train, len(job.splits.train) / len(pool)))
+    plan = renew_plan(dataclasses.replace(job.plan, recipe=resolved, splits=Splits(pool, job.splits.val)))
+    again = TrainingJob(plan, folder, job.unreadable)
+    with runs.lock_run(folder):
+        if fraction:
+            training_loop.train_phases(again)
+        else:
+            training_loop.initialise(again)  # only the initial weights are used
+        weight_interpolation.assign_interpolation(again, fraction)
+    return plan.network
 
 
-def as_many_steps(knobs: Train, ratio: float) -> dict[str, int]:
-    """The `epochs` and `head_epochs` that take as many steps, where an epoch has 1 / ratio times as many."""
+def scale_epochs(knobs: Train, ratio: float) -> dict[str, int]:
+    """The `epochs` and `head_epochs` that take as many steps, where an epoch has 1 / ratio times as many steps."""
 
-    def fewer(count, least=1):
-        return max(least, round(count * ratio)) if count else 0
+    def scale(count, minimum=1):
+        return max(minimum, round(count * ratio)) if count else 0
 
-    head = fewer(knobs.head_epochs)
+    head = scale(knobs.head_epochs)
     if knobs.unfreeze == "head":
         return {"epochs": head, "head_epochs": head}
-    return {
-        "epochs": head + fewer(knobs.epochs - knobs.head_epochs, len(words_of(knobs.unfreeze))),
-        "head_epochs": head,
-    }
+    unfrozen = scale(knobs.epochs - knobs.head_epochs, len(parse_unfreeze(knobs.unfreeze)))
+    return {"epochs": head + unfrozen, "head_epochs": head}
 
 
-def forget(folder: Path):
-    """Delete what a training on all pictures needed to go on."""
+def delete_folder(folder: Path):
+    """Delete the refit's own folder in a run."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)

@@ -1,8 +1,7 @@
-"""Training from pictures to a run folder: the head's start, then phase after phase, then the figures."""
+"""Training from pictures to a run folder: the initial head, phase after phase, then the figures."""
 
 import dataclasses
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from transferkit import runs
@@ -13,22 +12,24 @@ from transferkit.data.listing import Listing, Splits
 from transferkit.evaluation import metrics, verification
 from transferkit.evaluation.predict import evaluate
 from transferkit.lookup import UnknownName
+from transferkit.network import Network
 from transferkit.recipe import Recipe
-from transferkit.training import cross_validation, refit
+from transferkit.training import cross_validation, refit, training_loop
 from transferkit.training.distributed import workers
 from transferkit.training.fitting import (
     checkpoints,
     fit_phase,
+    freezing,
     head_init,
-    schedules,
+    history,
     weight_averaging,
     weight_interpolation,
 )
-from transferkit.training.fitting.checkpoints import State
-from transferkit.training.fitting.freezing import release
+from transferkit.training.job import Plan, TrainingJob
 from transferkit.training.planning import time_budget
-from transferkit.training.planning.phases import Phase, phases
-from transferkit.training.planning.planner import Plan, plan
+from transferkit.training.planning.planner import make_plan
+
+SOURCE_KNOBS = ("data", "image_col", "label_col", "split_col", "image_dir", "image_suffix", "data_dir", "group_by")
 
 
 def finetune(
@@ -44,15 +45,15 @@ def finetune(
     """Fine-tune a network on pictures.
 
     Args:
-        base: a network of `transferkit models`, a run folder, or a `.keras` file of a run; "auto" is the best of those
-            whose weights are here, by a probe.
-        train, val: listings, as of `list_images(folder).split(0.2)`, or of `find_splits(data)` for any source. Without
-            val, a share `validation` of train is held out to measure, and then taught too where `refit` says so.
-        test: pictures to look at once, at the end.
+        base: a network of `transferkit models`, a run folder, or a `.keras` file of a run; "auto" is the best by a
+            probe of the networks whose weights are downloaded.
+        train, val: listings, as `list_images(folder).split(0.2)` or `find_splits(data)` return them. Without val, the
+            fraction `validation` of train is held out for evaluation; with `refit`, the saved network is trained on
+            it too.
+        test: pictures that are evaluated once, at the end.
         out: folder of the run; by default `runs/finetune-<base>-<n>`.
-        overwrite: replace a run that is there.
-        **knobs: fields of the recipe, as `transferkit finetune --help` lists them: `epochs=5`. What is not given is
-            chosen by rules.
+        overwrite: replace a run folder that exists.
+        **knobs: fields of the recipe, as `transferkit finetune --help` lists them. Rules choose what is not given.
 
     Returns:
         The run: `run.network.model` is a plain Keras model, `run.metrics` its figures.
@@ -60,160 +61,164 @@ def finetune(
     Raises:
         UnknownName: a knob, network, layer or augmentation is not known.
         ValueError: a knob is out of range, or pictures, weights or folder cannot be used.
+
+    Example:
+        >>> splits = tk.find_splits("pets/")  # doctest: +SKIP
+        >>> run = tk.finetune("resnet34", splits.train, splits.val, epochs=5)  # doctest: +SKIP
+        >>> run.metrics["accuracy"]  # doctest: +SKIP
     """
-    of_sources = ("data", "image_col", "label_col", "split_col", "image_dir", "image_suffix", "data_dir", "group_by")
-    if vain := [name for name in of_sources if name in knobs]:
-        raise UnknownName(f"{vain[0]} is a knob of find_splits, which finds what is given here as train and val.")
-    runs.check_free(out, overwrite=overwrite, base=base)
-    wanted = Recipe().override(base=str(base), **knobs)
-    given = Splits(train, train if val is None else val, test)  # which says what is no listing
+    if name := next((name for name in SOURCE_KNOBS if name in knobs), None):
+        raise UnknownName(f"{name} is a knob of find_splits: finetune gets its pictures as train and val.")
+    runs.check_output(out, overwrite=overwrite, base=base)
+    recipe = Recipe().override(base=str(base), **knobs)
+    splits = Splits(train, train if val is None else val, test)  # raises if one is not a listing
     if val is None:
-        parts = {"train": train} | ({"test": test} if test else {})
-        given = duplicate_groups.split(parts, validation=wanted.data.validation, seed=wanted.train.seed)
-    given = given.lessened(wanted.data.fraction, wanted.data.per_class, wanted.train.seed)
-    job = plan(wanted, given)
-    return run(job, new_folder(job, out, overwrite=overwrite, name=f"runs/finetune-{runs.slug(str(base))}"))
+        listings = {"train": train} | ({"test": test} if test else {})
+        splits = duplicate_groups.split(listings, validation=recipe.data.validation, seed=recipe.train.seed)
+    splits = splits.lessened(recipe.data.fraction, recipe.data.per_class, recipe.train.seed)
+    plan = make_plan(recipe, splits)
+    return train_plan(plan, make_folder(plan, out, overwrite=overwrite, name=f"runs/finetune-{runs.slug(str(base))}"))
 
 
-def new_folder(job: Plan, out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
-    """The folder of a new run, as `runs.new_folder` makes it; of several workers the first alone writes there."""
-    return workers.private() if job.device.shard[0] else runs.new_folder(out, overwrite=overwrite, name=name)
+def make_folder(plan: Plan, out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
+    """Make the folder of a new run, as `runs.make_folder` does. Of several workers only the first writes there."""
+    is_first_worker = plan.device.shard[0] == 0
+    return runs.make_folder(out, overwrite=overwrite, name=name) if is_first_worker else workers.make_worker_folder()
 
 
-def run(job: Plan, folder: Path) -> runs.Run:
+def train_plan(plan: Plan, folder: Path) -> runs.Run:
     """Train what was planned and write the run folder."""
-    with runs.held(folder):
-        runs.begin(folder, time_budget.unplanned(job), job.splits, job.unreadable, job.device.name)
-        return cross_validation.run(job, folder, run, resume) if job.recipe.train.folds else _fit(job, folder)
+    with runs.lock_run(folder):
+        recipe = time_budget.leave_epochs_open(plan.recipe)
+        runs.write_inputs(folder, recipe, plan.splits, plan.unreadable, plan.device.name)
+        return _run(TrainingJob(plan, folder, dict(plan.unreadable)))
 
 
 def resume(folder: str | os.PathLike) -> runs.Run:
-    """Go on with a run that was cut short, from its last checkpoint.
+    """Resume an interrupted run from its last checkpoint.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such run, it is complete, another process trains in it, or its files
-            cannot be used.
+        FileNotFoundError: there is no such run folder.
+        ValueError: the run is complete, another process trains in it, or its files cannot be used.
     """
-    cut = runs.load_run(folder)
-    if (cut.folder / "metrics.json").exists() and not cut.metrics["interrupted"]:
-        raise ValueError(f"{folder} is complete: to go on from it, start a new run with --base {folder}.")
-    if (member := workers.joined(cut.recipe.train.workers)) and member.rank:
-        cut = runs.load_run(workers.private(cut.folder))
-    with runs.held(cut.folder):
-        job = plan(cut.recipe, cut.splits)
-        job = dataclasses.replace(job, unreadable=cut.unreadable + job.unreadable)
-        if job.recipe.train.folds:
-            return cross_validation.run(job, cut.folder, run, resume)
-        state = checkpoints.load(cut.folder)
-        done = len([row for row in state.history if row["epoch"]])
-        within = f" and {state.step} steps" if state.step else ""
-        say(f"Going on after {done} of {job.recipe.train.epochs} epochs{within}.")
-        return _fit(job, cut.folder)
+    run = runs.load_run(folder)
+    if (run.folder / "metrics.json").exists() and not run.metrics["interrupted"]:
+        raise ValueError(f"{folder} is complete: to train it further, start a new run with --base {folder}.")
+    if (cluster := workers.find_cluster(run.recipe.train.workers)) and cluster.rank:
+        run = runs.load_run(workers.make_worker_folder(run.folder))
+    with runs.lock_run(run.folder):
+        plan = make_plan(run.recipe, run.splits)
+        plan = dataclasses.replace(plan, unreadable=run.unreadable + plan.unreadable)
+        job = TrainingJob(plan, run.folder, dict(plan.unreadable))
+        if not job.knobs.folds:
+            state = checkpoints.load_state(run.folder)
+            done = len([row for row in state.history if row["epoch"]])
+            steps = f" and {state.step} steps" if state.step else ""
+            say(f"Resuming after {done} of {job.knobs.epochs} epochs{steps}.")
+        return _run(job)
 
 
-def _fit(job: Plan, folder: Path) -> runs.Run:
-    """All phases, from wherever the run is; then the figures. Ctrl-C leads to the figures at once."""
-    lost, interrupted, answers = dict(job.unreadable), False, None
+def _run(job: TrainingJob) -> runs.Run:
+    if job.knobs.folds:
+        return cross_validation.cross_validate(job, train_plan, resume)
+    return _train_and_evaluate(job)
+
+
+def _train_and_evaluate(job: TrainingJob) -> runs.Run:
+    """Train from wherever the run is, then evaluate and write the run. Ctrl-C leads to the evaluation at once."""
+    interrupted, predict_validation = False, None
     try:
-        answers = _all_phases(job, folder, lost)
-    except fit_phase.Hopeless as error:
-        if not checkpoints.load(folder).history:
+        predict_validation = training_loop.train_phases(job)
+    except fit_phase.TrainingDiverged as error:
+        if not checkpoints.load_state(job.folder).history:
             raise
         warn(f"{error} The best weights so far are kept.")
     except KeyboardInterrupt:
-        if not checkpoints.load(folder).history:
-            say(f"Nothing is trained yet: --resume {folder} starts again.")
+        if not checkpoints.load_state(job.folder).history:
+            say(f"No epoch is complete yet: --resume {job.folder} starts again.")
             raise
         say("Interrupted: the best weights so far are evaluated and saved. Ctrl-C again ends at once.")
         interrupted = True
-    checkpoints.load_weights(job.network, folder / "checkpoints" / checkpoints.BEST)
-    averaged = _averaged(job, folder, interrupted)
-    # an average may differ from what was stored in the frozen part too, of epochs in which that learned
-    known = answers() if answers and not any(averaged.values()) and not job.splits.test else None
-    return _finish(job, folder, lost, averaged, known, interrupted=interrupted)
+    checkpoints.load_weights(job.network, job.checkpoint_path(checkpoints.BEST))
+    averages = _average_weights(job, interrupted)
+    outputs = None
+    # averaged weights may differ from the stored frozen features too, where an earlier phase trained the frozen part
+    if predict_validation and not any(averages.values()) and not job.splits.test:
+        outputs = predict_validation()
+    return _finish(job, averages, outputs, interrupted=interrupted)
 
 
-def _averaged(job: Plan, folder: Path, interrupted: bool) -> dict:
-    """Give the network the average of weights that the recipe asks for; what it is, for `metrics.json`."""
-    stirred = mixed = None
-    if job.recipe.train.soup and not interrupted:
-        stirred = weight_averaging.stir(job, folder, checkpoints.load(folder).history)
-    if job.recipe.train.keep == "mix" and (folder / "checkpoints" / weight_interpolation.START).exists():
-        mixed = weight_interpolation.mix(job, folder)
-    return {"soup": stirred, "mix": mixed}
+def _average_weights(job: TrainingJob, interrupted: bool) -> dict:
+    """Average the network's weights as the recipe asks, and return the entries "soup" and "mix" of `metrics.json`."""
+    soup = mix = None
+    if job.knobs.soup and not interrupted:
+        soup = weight_averaging.average_epochs(job, checkpoints.load_state(job.folder).history)
+    if job.knobs.keep == "mix" and job.checkpoint_path(weight_interpolation.START).exists():
+        mix = weight_interpolation.interpolate_weights(job)
+    return {"soup": soup, "mix": mix}
 
 
-def begin(job: Plan, folder: Path, lost: dict[str, str]):
-    """Save the state that a training starts from, the head's start among it, where none is saved yet."""
-    if not (folder / "checkpoints" / checkpoints.STATE).exists():
-        if job.recipe.train.start == "probe":
-            head_init.start(job, folder, lost)
-        else:
-            checkpoints.save(folder, State(parts=job.recipe.train.accumulate))
+def _finish(job: TrainingJob, averages: dict, outputs, *, interrupted: bool) -> runs.Run:
+    """Evaluate on test, or on val if there is no test, and write the run.
 
+    With `refit` on, val measures the network that was not trained on it, and test the network that is saved.
 
-def _all_phases(job: Plan, folder: Path, lost: dict[str, str]) -> Callable | None:
-    """Train the phases that are due, from the head's start on; the `answers` of the last one's material."""
-    begin(job, folder, lost)
-    answers = None
-    for phase in phases(job.recipe)[checkpoints.load(folder).phase :]:
-        answers = go_through(job, folder, phase, lost)
-    return answers
-
-
-def go_through(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]) -> Callable | None:
-    """Train a phase from where it is to its end, and save that the next one is due; the material's `answers`."""
-    with fit_phase.prepared(job, folder, phase, lost) as material:
-        fit_phase.fit(job, folder, time_budget.planned(job, folder, phase, material), material)
-    checkpoints.save(folder, checkpoints.load(folder).next_phase())
-    return material.answers
-
-
-def _finish(job: Plan, folder: Path, lost: dict[str, str], averaged: dict, known, *, interrupted: bool):
-    """Evaluate once on test, or on val, of which the outputs may be `known`, and write the run.
-
-    Where the training is done again on all pictures, val measures the network that has not learned from it, and test
-    the one that is saved.
+    Args:
+        averages: as `_average_weights` returns them.
+        outputs: logits and rows of the validation pictures, where they are known already.
     """
-    split, history = "test" if job.splits.test else "val", checkpoints.load(folder).history
-    part, again = getattr(job.splits, split), job.recipe.train.refit == "on" and not interrupted
-    release(job.network, "all", bn="train")  # what was switched off while it was frozen is on again in the saved model
-    found = None if again and split == "test" else evaluate(job.network, part, known)
+    split = "test" if job.splits.test else "val"
+    listing, evaluation = getattr(job.splits, split), None
+    freezing.unfreeze(job.network, "all", bn="train")  # in the saved model nothing is frozen
+    should_refit = job.knobs.refit == "on" and not interrupted
+    if not (should_refit and split == "test"):
+        evaluation = evaluate(job.network, listing, outputs)
     network = job.network
-    if again:
-        try:
-            share = averaged["mix"]["share"] if averaged["mix"] else 1.0
-            network = refit.refitted(job, folder, share, lost, begin, _all_phases)
-            release(network, "all", bn="train")
-        except KeyboardInterrupt:
-            say("Interrupted: the network that was measured is saved.")
-            interrupted = True
-        except (ValueError, OSError) as error:  # no numbers, no pictures, no room: what is there is not lost for that
-            warn(f"{error} The network that was measured is saved, without the training on all pictures.")
-    figures, answers = found or evaluate(network, part)
-    kept = schedules.kept(history, job.recipe.train.keep)
+    if should_refit:
+        network, interrupted = _refit(job, averages)
+    figures, predictions = evaluation or evaluate(network, listing)
+    rows = checkpoints.load_state(job.folder).history
+    kept = history.find_kept_epoch(rows, job.knobs.keep)
     if split == "val":
-        verification.check_measured(figures, (averaged["mix"] or averaged["soup"] or kept)["val_accuracy"])
-    if split == "val" and averaged["mix"]:
-        figures["ci95"] = list(metrics.corrected(figures, averaged["mix"]["optimism"]))
-    answered = {row["path"] for row in answers}
-    before_training.note_lost(part.paths, [row for row, path in enumerate(part.paths) if path in answered], lost)
-    runs.write_unreadable(folder, lost)
-    baseline = folder / "checkpoints" / head_init.BASELINE
+        verification.check_measured(figures, (averages["mix"] or averages["soup"] or kept)["val_accuracy"])
+    if split == "val" and averages["mix"]:
+        figures["ci95"] = list(metrics.corrected_interval(figures, averages["mix"]["optimism"]))
+    predicted = {row["path"] for row in predictions}
+    readable = [row for row, path in enumerate(listing.paths) if path in predicted]
+    before_training.note_lost(listing.paths, readable, job.unreadable)
+    runs.write_unreadable(job.folder, job.unreadable)
+    is_refitted = network is not job.network
+    baseline = job.checkpoint_path(head_init.BASELINE)
     figures |= {
         "split": split,
-        "baseline": head_init.added(read(baseline), answers) if baseline.exists() else None,
+        "baseline": head_init.compare_to_baseline(read(baseline), predictions) if baseline.exists() else None,
         "kept": {name: kept[name] for name in ("phase", "epoch")},
-        "refit": len(job.splits.train) + len(job.splits.val) if network is not job.network else None,
-        "unreadable": len(lost),
+        "refit": len(job.splits.train) + len(job.splits.val) if is_refitted else None,
+        "unreadable": len(job.unreadable),
         "interrupted": interrupted,
-        "seconds": round(job.elapsed(), 1),
+        "seconds": round(job.plan.elapsed(), 1),
     }
-    # what was trained on all pictures was not measured on val: it is asked for answers of its own
-    measured = network is job.network or split == "test"
-    own = answers if measured else evaluate(network, part.take(range(len(part))[: verification.PICTURES]))[1]
-    runs.finish(folder, network, history, figures | averaged, answers, own)
+    own_predictions = predictions
+    if is_refitted and split == "val":  # the figures are of the other network: a few predictions of the saved one
+        own_predictions = evaluate(network, listing.take(range(len(listing))[: verification.PICTURES]))[1]
+    runs.write_results(job.folder, network, runs.Results(rows, figures | averages, predictions, own_predictions))
     if not interrupted:
-        for module in (checkpoints, weight_averaging, refit):
-            module.forget(folder)
-    return runs.Run(folder)
+        checkpoints.delete_tensors(job.folder)
+        weight_averaging.delete_epochs(job.folder)
+        refit.delete_folder(job.folder)
+    return runs.Run(job.folder)
+
+
+def _refit(job: TrainingJob, averages: dict) -> tuple[Network, bool]:
+    """The network trained again on all pictures, or the job's own where that fails; and whether Ctrl-C was pressed."""
+    fraction = averages["mix"]["share"] if averages["mix"] else 1.0
+    try:
+        network = refit.refit_network(job, fraction)
+    except KeyboardInterrupt:
+        say("Interrupted: the network that was evaluated is saved.")
+        return job.network, True
+    except (ValueError, OSError) as error:  # NaN, missing pictures or a full disk must not lose the first training
+        warn(f"{error} The network that was evaluated is saved, without the training on all pictures.")
+        return job.network, False
+    freezing.unfreeze(network, "all", bn="train")
+    return network, False

@@ -1,6 +1,6 @@
-"""What a job computes on, and in which precision. Decided here and nowhere else.
+"""The devices that a training computes on, and their precision. Both are decided here and nowhere else.
 
-That GPU memory is taken as it is needed, not all at once, is set where the package is first imported.
+That GPU memory is allocated as needed, not all at once, is set where the package is first imported.
 """
 
 import dataclasses
@@ -17,20 +17,20 @@ import tensorflow as tf
 from transferkit import keras_internals
 from transferkit.lookup import UnknownName, pick, quote
 from transferkit.recipe import Train
-from transferkit.training.distributed import workers
+from transferkit.training.distributed.workers import Cluster, make_strategy
 
 
 @dataclass(frozen=True)
 class Device:
-    """What was chosen.
+    """The device, or the devices, of a training.
 
     Attributes:
-        name: for a person: "CPU", "2 x NVIDIA H200".
+        name: for display: "CPU", "2 x NVIDIA H200".
         gpu: whether it is a GPU.
         policy: dtype policy of the network.
-        replicas: how many devices share a batch, at least 1.
-        strategy: what keeps their copies of the network equal; None for one device, and on JAX, where the distribution
-            of the process does it.
+        replicas: number of devices that share a batch, at least 1.
+        strategy: keeps the replicas of the network equal; None for a single device, and on JAX, where the process's
+            distribution does it.
         shard: (i, n): this process is worker i of n, each with as many of the devices.
     """
 
@@ -42,162 +42,168 @@ class Device:
     shard: tuple[int, int] = (0, 1)
 
 
-def choose(devices: str = "auto", precision: str = "auto", job: workers.Job | None = None) -> Device:
-    """Make some devices the process's own, and settle the precision.
+def choose_device(devices: str = "auto", precision: str = "auto", cluster: Cluster | None = None) -> Device:
+    """Reserve devices for this process, and decide the precision.
 
-    Measured on CPUs: bfloat16 is slower than float32 there. One device gets no strategy, which would turn XLA off.
+    Measured on CPUs: bfloat16 is slower than float32. A single device gets no strategy, which would turn XLA off.
 
     Args:
         devices: "auto" (the first GPU, else the CPU), "all" (all GPUs, else the CPU), "cpu", "cpu:N" (the CPU as N
-            devices, to try things), or numbers of GPUs: "0", "0,1".
+            devices, for experiments), or numbers of GPUs: "0", "0,1".
         precision: "auto" or a Keras dtype policy.
-        job: the workers that this process is one of; the devices are each one's own.
+        cluster: of this process; each worker has its own devices.
 
     Raises:
-        UnknownName: there is no such device, or the process computes already on others.
+        UnknownName: there is no such device, or the process already uses others.
     """
-    device = pick(BACKENDS, keras.backend.backend(), "backend to train on")(devices, job)
+    device = pick(BACKENDS, keras.backend.backend(), "backend to train on")(devices, cluster)
     return device if precision == "auto" else dataclasses.replace(device, policy=precision)
 
 
-def _parts(devices: str) -> int:
-    """Into how many devices the CPU is parted; 0 where the words ask for others."""
-    asked = re.fullmatch(r"cpu(?::([1-9]\d{0,2}))?", devices)
-    return int(asked[1] or 1) if asked else 0
-
-
-def _numbers(devices: str, gpus: int) -> list[int]:
-    """The GPUs that the words ask for, where there are so many; none is the CPU."""
-    if devices in ("auto", "all") or _parts(devices):
-        return list(range({"auto": min(gpus, 1), "all": gpus}.get(devices, 0)))
-    words = devices.split(",")
-    if all(word.isdecimal() and int(word) < gpus for word in words) and len(set(words)) == len(words):
-        return [int(word) for word in words]
-    there = ", ".join(map(str, range(gpus))) or "none"
-    raise UnknownName(
-        f"No device is called {quote(devices)}: expected auto, all, cpu, cpu:N, or numbers of GPUs ({there} here)."
-    )
-
-
-def _on_tensorflow(devices: str, job: workers.Job | None) -> Device:
-    physical, parts = tf.config.list_physical_devices("GPU"), _parts(devices) or 1
-    gpus = [physical[number] for number in _numbers(devices, len(physical))]
+def _choose_on_tensorflow(devices: str, cluster: Cluster | None) -> Device:
+    physical, cpus = tf.config.list_physical_devices("GPU"), _count_cpus(devices) or 1
+    gpus = [physical[number] for number in _parse_gpus(devices, len(physical))]
     try:
         tf.config.set_visible_devices(gpus, "GPU")
-        if parts > 1:
+        if cpus > 1:
             cpu = tf.config.list_physical_devices("CPU")[0]
-            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * parts)
-    except RuntimeError:  # TensorFlow has started, with all it saw
-        others = tf.config.get_visible_devices("GPU") != gpus or len(tf.config.list_logical_devices("CPU")) < parts
-        if others and devices != "auto":
-            raise UnknownName(f"TensorFlow runs already on other devices than {devices!r}: start anew.") from None
-    facts = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    names = [fact.get("device_name", "GPU") for fact in facts]
-    device = _described(names, parts, min((fact.get("compute_capability", (0,)) for fact in facts), default=(0,)))
-    if job:
-        return _of_workers(device, job)
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * cpus)
+    except RuntimeError:  # TensorFlow has started, with all devices
+        differ = tf.config.get_visible_devices("GPU") != gpus or len(tf.config.list_logical_devices("CPU")) < cpus
+        if differ and devices != "auto":
+            raise UnknownName(f"TensorFlow already uses other devices than {devices!r}: start anew.") from None
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    names = [detail.get("device_name", "GPU") for detail in details]
+    lowest = min((detail.get("compute_capability", (0,)) for detail in details), default=(0,))
+    device = _make_device(names, cpus, lowest)
+    if cluster:
+        return _join_workers(device, cluster)
     if device.replicas == 1:
         return device
     kind = "GPU" if gpus else "CPU"
-    strategy = _mirrored(tuple(f"{kind}:{number}" for number in range(device.replicas)))
+    strategy = _mirrored_strategy(tuple(f"{kind}:{number}" for number in range(device.replicas)))
     return dataclasses.replace(device, strategy=strategy)
 
 
-def _of_workers(device: Device, job: workers.Job) -> Device:
-    keras_internals.check_several_workers()
-    strategy, count = workers.strategy(job), len(job.addresses)
-    name = f"{count} workers, each with {device.name}"
-    return dataclasses.replace(
-        device, name=name, replicas=strategy.num_replicas_in_sync, strategy=strategy, shard=(job.rank, count)
+def _choose_on_jax(devices: str, cluster: Cluster | None) -> Device:
+    """Several devices share every batch from here on: Keras distributes whatever is built later."""
+    if cluster:
+        raise UnknownName("Several workers need the backend tensorflow, not jax: unset KERAS_BACKEND.")
+    jax, cpus = importlib.import_module("jax"), _count_cpus(devices) or 1
+    tf.config.set_visible_devices([], "GPU")  # TensorFlow only loads the pictures, and would reserve GPU memory
+    try:
+        if cpus > 1:
+            jax.config.update("jax_num_cpu_devices", cpus)
+    except RuntimeError:
+        raise UnknownName(f"JAX already uses other devices than {devices!r}: start anew.") from None
+    try:
+        gpus = jax.devices("gpu")
+    except RuntimeError:  # no GPU, or a JAX without support for them
+        gpus = []
+    chosen = [gpus[number] for number in _parse_gpus(devices, len(gpus))]
+    names = [gpu.device_kind for gpu in chosen]
+    lowest = min((tuple(map(int, gpu.compute_capability.split("."))) for gpu in chosen), default=(0,))
+    chosen = chosen or jax.devices("cpu")[:cpus]
+    jax.config.update("jax_default_device", chosen[0])
+    parallel = keras.distribution.DataParallel(devices=chosen, auto_shard_dataset=False) if len(chosen) > 1 else None
+    keras.distribution.set_distribution(parallel)
+    return _make_device(names, cpus, lowest)
+
+
+BACKENDS = {"tensorflow": _choose_on_tensorflow, "jax": _choose_on_jax}
+
+
+def _count_cpus(devices: str) -> int:
+    """The number of devices that the CPU is divided into; 0 if `devices` does not name the CPU."""
+    match = re.fullmatch(r"cpu(?::([1-9]\d{0,2}))?", devices)
+    return int(match[1] or 1) if match else 0
+
+
+def _parse_gpus(devices: str, gpus: int) -> list[int]:
+    """The numbers of the chosen GPUs, all below `gpus`; none for the CPU."""
+    if devices in ("auto", "all") or _count_cpus(devices):
+        return list(range({"auto": min(gpus, 1), "all": gpus}.get(devices, 0)))
+    numbers = devices.split(",")
+    if all(number.isdecimal() and int(number) < gpus for number in numbers) and len(set(numbers)) == len(numbers):
+        return [int(number) for number in numbers]
+    available = ", ".join(map(str, range(gpus))) or "none"
+    raise UnknownName(
+        f"No device is called {quote(devices)}: expected auto, all, cpu, cpu:N, or numbers of GPUs ({available} here)."
     )
 
 
-@cache
-def _mirrored(names: tuple[str, ...]) -> tf.distribute.Strategy:
-    """One for each list of devices: a second one would use the keys of the first one's collectives, and die.
+def _make_device(gpus: list[str], cpus: int, capability: tuple[int, ...]) -> Device:
+    """The GPUs of these names, or the CPU as `cpus` devices.
 
-    Collectives of parts of a CPU wait in the threads that the others need: gradients are summed on the first one.
+    Args:
+        capability: the lowest compute capability of the GPUs; from 8.0 on they have bfloat16.
     """
-    on_cpu = tf.distribute.ReductionToOneDevice() if names[0].startswith("CPU") else None
-    return tf.distribute.MirroredStrategy(list(names), cross_device_ops=on_cpu)
-
-
-def _on_jax(devices: str, job: workers.Job | None) -> Device:
-    """Several devices share every batch from here on: Keras distributes what is made later."""
-    if job:
-        raise UnknownName("Several workers train on the backend tensorflow, not on jax: leave out KERAS_BACKEND.")
-    jax, parts = importlib.import_module("jax"), _parts(devices) or 1
-    tf.config.set_visible_devices([], "GPU")  # it feeds the pictures, and would take memory of the GPU
-    try:
-        if parts > 1:
-            jax.config.update("jax_num_cpu_devices", parts)
-    except RuntimeError:
-        raise UnknownName(f"JAX runs already on other devices than {devices!r}: start anew.") from None
-    try:
-        there = jax.devices("gpu")
-    except RuntimeError:  # no GPU, or a JAX that knows of none
-        there = []
-    chosen = [there[number] for number in _numbers(devices, len(there))]
-    names = [gpu.device_kind for gpu in chosen]
-    lowest = min((tuple(map(int, gpu.compute_capability.split("."))) for gpu in chosen), default=(0,))
-    chosen = chosen or jax.devices("cpu")[:parts]
-    jax.config.update("jax_default_device", chosen[0])
-    shared = keras.distribution.DataParallel(devices=chosen, auto_shard_dataset=False) if len(chosen) > 1 else None
-    keras.distribution.set_distribution(shared)
-    return _described(names, parts, lowest)
-
-
-def _described(gpus: list[str], parts: int, capability: tuple[int, ...]) -> Device:
-    """The GPUs of these names, or the parts of the CPU; those of compute capability 8.0 on have bfloat16."""
-    count = len(gpus) or parts
+    count = len(gpus) or cpus
     name = gpus[0] if gpus else "CPU"
     policy = "mixed_bfloat16" if capability >= (8, 0) else "float32"
     return Device(name if count == 1 else f"{count} x {name}", bool(gpus), policy, count)
 
 
-BACKENDS = {"tensorflow": _on_tensorflow, "jax": _on_jax}
+def _join_workers(device: Device, cluster: Cluster) -> Device:
+    keras_internals.check_several_workers()
+    strategy, count = make_strategy(cluster), len(cluster.addresses)
+    return dataclasses.replace(
+        device,
+        name=f"{count} workers, each with {device.name}",
+        replicas=strategy.num_replicas_in_sync,
+        strategy=strategy,
+        shard=(cluster.rank, count),
+    )
 
 
-def check(device: Device, knobs: Train):
-    """Raise `UnknownName` where several devices could not do what the knobs say, or would do something else.
+@cache
+def _mirrored_strategy(names: tuple[str, ...]) -> tf.distribute.Strategy:
+    """One for each list of devices: a second one would reuse the keys of the first one's collectives, and crash.
+
+    Collectives on a divided CPU would wait in threads that the others need: gradients are summed on the first device.
+    """
+    on_cpu = tf.distribute.ReductionToOneDevice() if names[0].startswith("CPU") else None
+    return tf.distribute.MirroredStrategy(list(names), cross_device_ops=on_cpu)
+
+
+def check_knobs(device: Device, knobs: Train):
+    """Raise `UnknownName` if several devices cannot do what the knobs say, or would do something else.
 
     Under a strategy Keras 3.15 clips each device's gradients before they are summed, and does not accumulate
     (keras#20582).
     """
     several, size, parts = f"{device.replicas} devices", knobs.batch_size, device.replicas * knobs.accumulate
     if size % parts:
-        whom = f"be shared by {several}" if device.replicas > 1 else "be run"
-        how = f" in {knobs.accumulate} parts" if knobs.accumulate > 1 else ""
-        raise UnknownName(f"A batch of {size} pictures cannot {whom}{how}: take batch_size {size + -size % parts}.")
+        use = f"be shared by {several}" if device.replicas > 1 else "be run"
+        in_parts = f" in {knobs.accumulate} parts" if knobs.accumulate > 1 else ""
+        raise UnknownName(f"A batch of {size} pictures cannot {use}{in_parts}: use batch_size {size + -size % parts}.")
     if device.strategy is None:
         return
     if knobs.accumulate > 1:
-        raise UnknownName(f"{several} cannot accumulate: leave out accumulate {knobs.accumulate}, or take one device.")
+        raise UnknownName(f"{several} cannot accumulate: drop accumulate {knobs.accumulate}, or use one device.")
     if knobs.clip:
-        raise UnknownName(f"{several} cannot clip their gradients together: leave out clip {knobs.clip:g}.")
+        raise UnknownName(f"{several} cannot clip their gradients together: drop clip {knobs.clip:g}.")
     if knobs.teacher:
-        raise UnknownName(
-            f"{several} cannot learn from a teacher: leave out {quote(knobs.teacher)}, or take one device."
-        )
+        raise UnknownName(f"{several} cannot learn from a teacher: drop {quote(knobs.teacher)}, or use one device.")
 
 
-def deterministic():
-    """From here on, TensorFlow gives the same bits for the same values, in the whole process."""
+def enable_determinism():
+    """Make TensorFlow compute the same bits for the same values, in the whole process."""
     tf.config.experimental.enable_op_determinism()
 
 
-def out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether an error of the backend says that a device has no memory left.
 
-    TensorFlow says the same of a full disk and of too many open files, in the system's own words.
+    TensorFlow raises the same error for a full disk and for too many open files, with the system's message.
     """
     others = map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE))
-    exhausted = isinstance(error, tf.errors.ResourceExhaustedError) or "RESOURCE_EXHAUSTED" in str(error)
-    return exhausted and not any(words in str(error) for words in others)
+    is_exhausted = isinstance(error, tf.errors.ResourceExhaustedError) or "RESOURCE_EXHAUSTED" in str(error)
+    return is_exhausted and not any(message in str(error) for message in others)
 
 
-def found() -> dict[str, str]:
-    """What TensorFlow is, was built for, and sees."""
+def describe_devices() -> dict[str, str]:
+    """TensorFlow's version, what it was built for, and the devices it sees."""
     build = tf.sysconfig.get_build_info()
     built = f"CUDA {build['cuda_version']}, cuDNN {build['cudnn_version']}" if build["is_cuda_build"] else "CPU only"
     gpus = tf.config.list_physical_devices("GPU")

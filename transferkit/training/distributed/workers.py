@@ -1,4 +1,4 @@
-"""How a process learns that it is one of several workers, and what each of them has of its own."""
+"""The cluster of workers that a process belongs to, and what each worker has of its own."""
 
 import atexit
 import json
@@ -16,90 +16,100 @@ import tensorflow as tf
 from transferkit.lookup import UnknownName, quote
 from transferkit.training.distributed import slurm
 
-# Where a scheduler says a process's number: ours, Slurm's, a Kubernetes Job's with completion mode Indexed, Open MPI's.
+# Variables with a process's number: ours, Slurm's, a Kubernetes Job's with completion mode Indexed, Open MPI's.
 RANKS = ("TRANSFERKIT_WORKER", "SLURM_PROCID", "JOB_COMPLETION_INDEX", "OMPI_COMM_WORLD_RANK")
 FIRST_PORT = 12355  # of Slurm's workers, which have no addresses of their own
 
 
 @dataclass(frozen=True)
-class Job:
-    """The workers of a job, (host:port, ...), and the number of this one among them."""
+class Cluster:
+    """The workers that train together.
+
+    Attributes:
+        addresses: host:port of each.
+        rank: index of this process among them.
+    """
 
     addresses: tuple[str, ...]
     rank: int
 
 
-def joined(words: str, environment: Mapping[str, str] = os.environ) -> Job | None:
-    """The job that this process belongs to, or None where it is alone.
+def find_cluster(workers: str, environment: Mapping[str, str] = os.environ) -> Cluster | None:
+    """The cluster that this process belongs to, or None if it is alone.
 
     Args:
-        words: "" (one process), "auto" (TF_CONFIG, else Slurm's variables), or host:port of every worker, commas
-            between; then the number of this one is in one of `RANKS`.
+        workers: "" (a single process), "auto" (TF_CONFIG, else Slurm's variables), or host:port of every worker,
+            separated by commas; then one of `RANKS` holds the number of this process.
+        environment: the variables.
 
     Raises:
-        UnknownName: the words or the environment do not say who the workers are and which one this is.
+        UnknownName: the workers, or which of them this process is, cannot be found.
     """
-    if not words:
+    if not workers:
         return None
-    if words == "auto":
-        job = _from_tf_config(environment) or _from_slurm(environment)
-        if job is None:
-            raise UnknownName("Nothing says who the workers are: set TF_CONFIG, start with srun, or list host:port.")
+    if workers == "auto":
+        cluster = _from_tf_config(environment) or _from_slurm(environment)
+        if cluster is None:
+            raise UnknownName("The workers are not known: set TF_CONFIG, start with srun, or list host:port.")
     else:
-        job = Job(_addresses(words), _rank(environment))
-    if not 0 <= job.rank < len(job.addresses):
-        raise UnknownName(f"This is worker {job.rank}, but there are {len(job.addresses)}, counted from 0.")
-    return job if len(job.addresses) > 1 else None
+        cluster = Cluster(_parse_addresses(workers), _find_rank(environment))
+    if not 0 <= cluster.rank < len(cluster.addresses):
+        raise UnknownName(f"This is worker {cluster.rank}, but there are {len(cluster.addresses)}, counted from 0.")
+    return cluster if len(cluster.addresses) > 1 else None
 
 
-def _addresses(words: str) -> tuple[str, ...]:
-    addresses = tuple(word.strip() for word in words.split(","))
+def _parse_addresses(text: str) -> tuple[str, ...]:
+    addresses = tuple(address.strip() for address in text.split(","))
     for address in addresses:
         if not re.fullmatch(r"[^\s:/]+:\d+", address):
-            raise UnknownName(f"Workers must be host:port with commas between: {quote(address)} is none.")
+            raise UnknownName(f"workers must be host:port, separated by commas: {quote(address)} is not.")
     if len(set(addresses)) < len(addresses):
-        raise UnknownName(f"Two workers have the same address: {quote(words)}.")
+        raise UnknownName(f"Two workers have the same address: {quote(text)}.")
     return addresses
 
 
-def _rank(environment) -> int:
-    said = {name: environment[name] for name in RANKS if name in environment}
-    if "TRANSFERKIT_WORKER" in said:  # meant for us, whatever a scheduler says
-        said = {"TRANSFERKIT_WORKER": said["TRANSFERKIT_WORKER"]}
-    if len(set(said.values())) != 1 or not next(iter(said.values())).isdecimal():
-        found = ", ".join(f"{name}={value}" for name, value in said.items()) or "none of them is set"
-        raise UnknownName(f"Which worker this is must be one number, from 0, in {' or '.join(RANKS)}: {found}.")
-    return int(next(iter(said.values())))
+def _find_rank(environment) -> int:
+    ranks = {name: environment[name] for name in RANKS if name in environment}
+    if "TRANSFERKIT_WORKER" in ranks:  # it overrides those of a scheduler
+        ranks = {"TRANSFERKIT_WORKER": ranks["TRANSFERKIT_WORKER"]}
+    if len(set(ranks.values())) != 1 or not next(iter(ranks.values())).isdecimal():
+        found = ", ".join(f"{name}={value}" for name, value in ranks.items()) or "none of them is set"
+        raise UnknownName(f"The number of this worker, from 0, must be in {' or '.join(RANKS)}: {found}.")
+    return int(next(iter(ranks.values())))
 
 
-def _from_tf_config(environment) -> Job | None:
+def _from_tf_config(environment) -> Cluster | None:
     if "TF_CONFIG" not in environment:
         return None
     try:
         config = json.loads(environment["TF_CONFIG"])
-        # a chief, in the jobs that have one, is a worker too, and the first
-        cluster = {kind: config["cluster"][kind] for kind in ("chief", "worker") if kind in config["cluster"]}
-        before = len(cluster.get("chief", ())) if config["task"]["type"] == "worker" else 0
-        return Job(tuple(sum(cluster.values(), [])), before + int(config["task"]["index"]))
+        # a chief, where there is one, is the first worker
+        addresses = {kind: config["cluster"][kind] for kind in ("chief", "worker") if kind in config["cluster"]}
+        before = len(addresses.get("chief", ())) if config["task"]["type"] == "worker" else 0
+        return Cluster(tuple(sum(addresses.values(), [])), before + int(config["task"]["index"]))
     except (ValueError, KeyError, TypeError) as error:
         raise UnknownName(f"TF_CONFIG cannot be used: {type(error).__name__} {error}.") from None
 
 
-def _from_slurm(environment) -> Job | None:
-    """One worker a node, in Slurm's order; TensorFlow's own reader sorts node10 before node9."""
+def _from_slurm(environment) -> Cluster | None:
+    """One worker per node, in Slurm's order; TensorFlow's own reader sorts node10 before node9."""
     if "SLURM_PROCID" not in environment:
         return None
-    hosts, count = slurm.hosts(environment.get("SLURM_STEP_NODELIST", "")), environment.get("SLURM_STEP_NUM_TASKS", "")
-    if count != str(len(hosts)):
-        raise UnknownName(f"Slurm has {len(hosts)} nodes and {count or 'no'} tasks: start one task a node with srun.")
-    return Job(tuple(f"{host}:{FIRST_PORT}" for host in hosts), int(environment["SLURM_PROCID"]))
+    hosts = slurm.list_hosts(environment.get("SLURM_STEP_NODELIST", ""))
+    tasks = environment.get("SLURM_STEP_NUM_TASKS", "")
+    if tasks != str(len(hosts)):
+        raise UnknownName(f"Slurm has {len(hosts)} nodes and {tasks or 'no'} tasks: start one task a node with srun.")
+    return Cluster(tuple(f"{host}:{FIRST_PORT}" for host in hosts), int(environment["SLURM_PROCID"]))
 
 
 @cache
-def strategy(job: Job) -> tf.distribute.Strategy:
-    """What keeps the workers' copies of a model equal. It waits for the others, and comes before TensorFlow starts."""
+def make_strategy(cluster: Cluster) -> tf.distribute.Strategy:
+    """The strategy of a cluster. It waits for the other workers, and must be made before TensorFlow starts."""
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-        tf.train.ClusterSpec({"worker": list(job.addresses)}), task_type="worker", task_id=job.rank, rpc_layer="grpc"
+        tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
+        task_type="worker",
+        task_id=cluster.rank,
+        rpc_layer="grpc",
     )
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
@@ -107,10 +117,10 @@ def strategy(job: Job) -> tf.distribute.Strategy:
         raise UnknownName(f"Workers must join before TensorFlow starts in their process: {error}") from None
 
 
-def private(run: Path | None = None) -> Path:
-    """A folder for a worker that is not the first, with what the run holds so far; it is gone when the process ends.
+def make_worker_folder(run: Path | None = None) -> Path:
+    """A folder for a worker that is not the first, with the run's files so far; it is deleted when the process ends.
 
-    The first one writes nothing to the run before all have joined, so what is copied before that is whole.
+    The first worker writes nothing to the run before all have joined, so the files that are copied are complete.
     """
     folder = Path(tempfile.mkdtemp(prefix="transferkit-worker-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

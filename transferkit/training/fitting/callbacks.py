@@ -1,29 +1,45 @@
-"""What goes on beside the steps: what a person sees, what is kept, and when Ctrl-C takes effect."""
+"""Keras callbacks of a training: the progress bar, checkpoints, pictures that break, and Ctrl-C."""
 
 import math
 import signal
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
 from rich.progress import Progress
 
 from transferkit.console import say, warn
-from transferkit.data.audit import before_training
 from transferkit.data.epoch_order import Order
 from transferkit.recipe import Train
-from transferkit.training.fitting import checkpoints, schedules, weight_averaging
+from transferkit.training.fitting import checkpoints, history, weight_averaging
 from transferkit.training.fitting.checkpoints import State
+from transferkit.training.job import TrainingJob
 from transferkit.training.planning.phases import Phase
-from transferkit.training.planning.planner import Plan
 
-MOST_SKIPPED = 0.01  # of an epoch's steps, in float16; a scale that rises skips one in some 2,000 by design
-SPENT = 0.03  # of the time may go into checkpoints after epochs, for an epoch on stored features takes less than one
+MAX_SKIPPED = 0.01  # of an epoch's steps, in float16; a scale that rises skips one in some 2,000 by design
+CHECKPOINT_TIME = 0.03  # fraction of the time for checkpoints after epochs: one on stored features is under a second
 
 
-class Show(keras.callbacks.Callback):
-    """A bar while an epoch runs, one line when it ends: pictures a second, and the share of time waiting for data."""
+class NaNLoss(Exception):
+    """The loss became NaN or infinite at a step of an epoch."""
+
+    def __init__(self, epoch: int, step: int):
+        super().__init__(f"The loss became NaN at step {step} of epoch {epoch + 1}.")
+        self.epoch, self.step = epoch, step
+
+
+def is_phase_over(state: State, phase: Phase, knobs: Train) -> bool:
+    """Whether a phase has had its epochs, or no improvement for `stop_after` epochs."""
+    stalled = history.count_stalled_epochs(state.rows(phase.name))
+    return state.epoch >= phase.epochs or 0 < knobs.stop_after <= stalled
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """A bar during an epoch and a line at its end, with pictures per second and the fraction of time waiting for data.
+
+    Args:
+        waited: variable of the seconds waited so far, of `pipeline.clocked`.
+    """
 
     def __init__(self, bars: Progress, phase: Phase, batch_size: int, waited):
         super().__init__()
@@ -32,233 +48,225 @@ class Show(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.name = f"{self.phase.name} {epoch + 1}/{self.phase.epochs}"
         self.task = self.bars.add_task(self.name, total=self.params["steps"], figures="")
-        self.seen, self.started, self.before = 0, time.perf_counter(), float(self.waited.numpy())
+        self.pictures, self.started, self.waited_before = 0, time.perf_counter(), float(self.waited.numpy())
 
     def on_train_batch_end(self, batch, logs=None):
-        self.seen += self.batch_size
-        self.trained = time.perf_counter()
+        self.pictures += self.batch_size
+        self.last_step = time.perf_counter()
         if not self.bars.disable:
-            self.bars.update(self.task, advance=1, figures=f"loss {logs['loss']:.3f}  {self._speed()}")
+            self.bars.update(self.task, advance=1, figures=f"loss {logs['loss']:.3f}  {self._describe_speed()}")
 
     def on_epoch_end(self, epoch, logs=None):
         self.bars.remove_task(self.task)
-        names = {"cross_entropy": "loss", "accuracy": "accuracy", "val_cross_entropy": "val_loss"}
-        figures = (f"{shown} {logs[name]:.3f}" for name, shown in (names | {"val_accuracy": "val_accuracy"}).items())
-        say("  ".join((self.name, *figures, self._speed())))
+        labels = {"cross_entropy": "loss", "accuracy": "accuracy", "val_cross_entropy": "val_loss"}
+        labels["val_accuracy"] = "val_accuracy"
+        figures = (f"{label} {logs[name]:.3f}" for name, label in labels.items())
+        say("  ".join((self.name, *figures, self._describe_speed())))
 
-    def _speed(self) -> str:
-        seconds = self.trained - self.started
-        share = min(1.0, (float(self.waited.numpy()) - self.before) / seconds)
-        return f"{self.seen / seconds:.0f} pictures/s, {share:.0%} waiting for data"
-
-
-class Diverged(Exception):
-    """The loss is no number after so many steps of an epoch."""
-
-    def __init__(self, epoch: int, step: int):
-        super().__init__(f"The loss is no number after step {step} of epoch {epoch + 1}.")
-        self.epoch, self.step = epoch, step
+    def _describe_speed(self) -> str:
+        seconds = self.last_step - self.started
+        waiting = min(1.0, (float(self.waited.numpy()) - self.waited_before) / seconds)
+        return f"{self.pictures / seconds:.0f} pictures/s, {waiting:.0%} waiting for data"
 
 
-class Keep(keras.callbacks.Callback):
-    """The best weights so far, the state to go on from, and the history, on disk: after epochs, and every so often.
+class SaveCheckpoints(keras.callbacks.Callback):
+    """Write the best weights, the state and the history after epochs, and every `checkpoint_minutes` within them.
 
     Args:
-        job: the plan.
-        folder: the run's.
-        state: where the training is; it moves on with each epoch.
-        average: Keras' callback that swaps weights and their moving averages, where such are kept.
-        interruptible: tells that Ctrl-C was pressed, which takes effect where a checkpoint can be written.
-        alone: the model on one device, of which the model that is fitted may be a copy.
+        job: what is trained.
+        state: how far the training is; it is updated with each epoch.
+        phase: the current one.
+        average: Keras' callback that swaps weights and their moving averages, if there are any.
+        interruptible: tells whether Ctrl-C was pressed, which takes effect once a checkpoint is written.
+        single_model: the model on one device; the fitted model may be a copy of it.
     """
 
-    def __init__(self, job: Plan, folder: Path, state: State, phase: Phase, average, interruptible, alone):
+    def __init__(self, job: TrainingJob, state: State, phase: Phase, average, interruptible, single_model):
         super().__init__()
-        self.job, self.folder, self.state, self.phase, self.knobs = job, folder, state, phase, job.recipe.train
-        self.average, self.interruptible, self.alone = average, interruptible, alone
-        self.best, self.soup, self.metrics, self.losses = None, {}, [], []
-        self.saved, self.cost = time.perf_counter(), 0.0  # when the last checkpoint was done, and the seconds it took
-        # several workers save in step with each other, as reading the metrics takes all of them: after epochs alone
-        self.several = job.device.shard[1] > 1
-        self.every = 20 if job.device.gpu else 1  # batches between two looks at the losses, for which a GPU has to wait
+        self.job, self.folder, self.knobs, self.state, self.phase = job, job.folder, job.knobs, state, phase
+        self.average, self.interruptible, self.single_model = average, interruptible, single_model
+        self.best, self.good, self.metrics, self.losses = None, {}, [], []
+        self.saved_at, self.cost = time.perf_counter(), 0.0  # when the last checkpoint was written, and its seconds
+        # several workers save at the same epochs, as reading the metrics needs all of them
+        self.has_workers = job.device.shard[1] > 1
+        self.check_every = 20 if job.device.gpu else 1  # batches; a GPU has to wait until the losses are read
 
     def start(self, model: keras.Model):
-        """Put a compiled model into the state, or save what it starts from."""
+        """Restore the state's variables into a compiled model, or save the variables that it starts from."""
         if self.state.tensors is None:
-            checkpoints.reseeded(model, self.state.phase)
-            checkpoints.save(self.folder, self.state, checkpoints.captured(model))
-            self._clock(self.saved)
+            checkpoints.reseed_dropout(model, self.state.phase)
+            checkpoints.save_state(self.folder, self.state, checkpoints.capture_variables(model))
+            self._measure_cost(self.saved_at)
             return
-        tensors = checkpoints.tensors_of(self.folder, self.state)
-        checkpoints.restored(model, tensors)
-        model.optimizer.factor.assign(self._factor())
-        if self.state.step:  # the metrics go on too, which `fit` resets
-            self.metrics = checkpoints.metrics_of(tensors)
+        tensors = checkpoints.load_tensors(self.folder, self.state)
+        checkpoints.restore_variables(model, tensors)
+        model.optimizer.factor.assign(self._rate_factor())
+        if self.state.step:  # the metrics continue too, which `fit` resets
+            self.metrics = checkpoints.select_metrics(tensors)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.started, self.first, self.epoch, self.losses = time.perf_counter(), self.state.step, epoch, []
-        self.last = self.first + self.params["steps"] // self.state.parts
+        self.started, self.first_step, self.epoch, self.losses = time.perf_counter(), self.state.step, epoch, []
+        self.last_step = self.first_step + self.params["steps"] // self.state.parts
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.metrics:  # they are sums, and there are none before the first step
-            checkpoints.synchronised(self.model)
+        if self.metrics:  # they are sums, and only exist after the first step
+            checkpoints.sync_variables(self.model)
             for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
                 variable.assign_add(value)
             self.metrics = []
         self.losses.append(logs["loss"])
-        (steps, rest), now = divmod(batch + 1, self.state.parts), time.perf_counter()
-        last, asked = batch + 1 == self.params["steps"], self.interruptible.asked
-        timely = now - self.saved > 60 * self.knobs.checkpoint_minutes
-        due = not rest and not last and not self.several and (asked or timely)
-        if due or last or len(self.losses) == self.every:
+        steps, rest = divmod(batch + 1, self.state.parts)
+        is_last, requested = batch + 1 == self.params["steps"], self.interruptible.requested
+        is_time = time.perf_counter() - self.saved_at > 60 * self.knobs.checkpoint_minutes
+        is_due = not rest and not is_last and not self.has_workers and (requested or is_time)
+        if is_due or is_last or len(self.losses) == self.check_every:
             self._check_losses(batch)
-        if due:
-            self.state.step = self.first + steps
+        if is_due:
+            self.state.step = self.first_step + steps
             self.save()
-            if asked:
+            if requested:
                 raise KeyboardInterrupt
 
     def _check_losses(self, batch: int):
-        """Of the batches since the last look, the newest being number `batch` of this `fit`."""
-        good = list(map(math.isfinite, map(float, self.losses)))
-        if not all(good):
-            parts = batch + 1 - len(good) + good.index(False)
-            raise Diverged(self.epoch, self.first + parts // self.state.parts + 1)
+        """Raise `NaNLoss` if a loss since the last check is not finite; `batch` is the index of the newest one."""
+        finite = list(map(math.isfinite, map(float, self.losses)))
+        if not all(finite):
+            parts = batch + 1 - len(finite) + finite.index(False)
+            raise NaNLoss(self.epoch, self.first_step + parts // self.state.parts + 1)
         self.losses = []
 
     def on_epoch_end(self, epoch, logs=None):
-        if not math.isfinite(logs["val_cross_entropy"]):  # the last step's doing, of which no loss of training tells
-            raise Diverged(epoch, self.last)
-        row = {
-            "phase": self.phase.name,
-            "epoch": epoch + 1,
+        if not math.isfinite(logs["val_cross_entropy"]):  # after the last step, which no training loss follows
+            raise NaNLoss(epoch, self.last_step)
+        row = self._make_row(epoch, logs)
+        self.state.history.append(row)
+        index = len(self.state.history) - 1
+        is_best = history.find_kept_epoch(self.state.history, self.knobs.keep) is row
+        is_good = index in history.rank_epochs(self.state.history, self.knobs.soup)
+        weights = self._copy_weights() if is_best or is_good else None
+        if is_best:
+            self.best = weights
+        if is_good:
+            self.good[index] = weights
+        self.state.epoch, self.state.step = epoch + 1, 0
+        self.model.optimizer.factor.assign(self._rate_factor())
+        is_over = is_phase_over(self.state, self.phase, self.knobs)
+        self.model.stop_training |= is_over
+        is_cheap = CHECKPOINT_TIME * (time.perf_counter() - self.saved_at) > self.cost
+        if is_over or self.has_workers or self.interruptible.requested or is_cheap:
+            self.save()
+        if self.interruptible.requested:
+            raise KeyboardInterrupt
+
+    def _make_row(self, epoch: int, logs: dict) -> dict:
+        """The epoch's row of `history.csv`."""
+        optimizer = self.model.optimizer
+        figures = {
             "loss": logs["cross_entropy"],
             "accuracy": logs["accuracy"],
             "val_loss": logs["val_cross_entropy"],
             "val_accuracy": logs["val_accuracy"],
             "objective": logs["loss"],
-            "lr": float(np.asarray(self.model.optimizer.learning_rate) * np.asarray(self.model.optimizer.factor)),
+            "lr": float(np.asarray(optimizer.learning_rate) * np.asarray(optimizer.factor)),
         }
-        row |= {name: round(float(value), 9) for name, value in row.items() if name not in ("phase", "epoch")}
-        row |= self._skipped()
-        row["seconds"] = round(time.perf_counter() - self.started, 2)
-        self.state.history.append(row)
-        place = len(self.state.history) - 1
-        is_best = schedules.kept(self.state.history, self.knobs.keep) is row
-        is_good = place in weight_averaging.best(self.state.history, self.knobs.soup)
-        weights = self._weights() if is_best or is_good else None
-        if is_best:
-            self.best = weights
-        if is_good:
-            self.soup[place] = weights
-        self.state.epoch, self.state.step = epoch + 1, 0
-        self.model.optimizer.factor.assign(self._factor())
-        over = ended(self.state, self.phase, self.knobs)
-        self.model.stop_training |= over
-        timely = SPENT * (time.perf_counter() - self.saved) > self.cost
-        if over or self.several or self.interruptible.asked or timely:
-            self.save()
-        if self.interruptible.asked:
-            raise KeyboardInterrupt
+        figures = {name: round(float(value), 9) for name, value in figures.items()}
+        seconds = round(time.perf_counter() - self.started, 2)
+        return {"phase": self.phase.name, "epoch": epoch + 1} | figures | self._count_skipped() | {"seconds": seconds}
 
     def save(self):
-        """What is best goes first: cut between the two, the epoch is done again and gives the same.
+        """Write the best weights, then the state: cut between the two, the epoch is repeated with the same result.
 
         Raises:
-            Diverged: the last step has spoilt the weights, which the next one's loss would show.
+            NaNLoss: the last step made weights NaN, which only the next step's loss would show.
         """
-        started, tensors = time.perf_counter(), checkpoints.captured(self.model)
+        started, tensors = time.perf_counter(), checkpoints.capture_variables(self.model)
         if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
-            raise Diverged(self.epoch, self.state.step or self.last)
+            raise NaNLoss(self.epoch, self.state.step or self.last_step)
         if self.best is not None:
-            path = self.folder / "checkpoints" / checkpoints.BEST
-            checkpoints.save_weights(self.job.network, path, self.best)
+            checkpoints.save_weights(self.job.network, self.job.checkpoint_path(checkpoints.BEST), self.best)
             self.best = None
-        weight_averaging.keep(self.job, self.folder, self.state.history, self.soup)
-        self.soup = {}
-        checkpoints.save(self.folder, self.state, tensors)
-        weight_averaging.forget(self.folder, but=weight_averaging.best(self.state.history, self.knobs.soup))
-        self._clock(started)
+        good_epochs = history.rank_epochs(self.state.history, self.knobs.soup)
+        weight_averaging.save_epochs(self.job, {index: self.good[index] for index in good_epochs if index in self.good})
+        self.good = {}
+        checkpoints.save_state(self.folder, self.state, tensors)
+        weight_averaging.delete_epochs(self.folder, keep=good_epochs)
+        self._measure_cost(started)
 
-    def _clock(self, started: float):
-        self.saved = time.perf_counter()
-        self.cost = self.saved - started
+    def _measure_cost(self, started: float):
+        self.saved_at = time.perf_counter()
+        self.cost = self.saved_at - started
 
-    def _skipped(self) -> dict[str, int]:
-        """Steps of this epoch that were left out for overflows of float16, with a warning where they are many."""
+    def _count_skipped(self) -> dict[str, int]:
+        """Steps of this epoch that were skipped because float16 overflowed, with a warning where there are many."""
         if not hasattr(self.model.optimizer, "skipped"):
             return {}
-        checkpoints.synchronised(self.model)
+        checkpoints.sync_variables(self.model)
         before = sum(row["skipped"] for row in self.state.rows(self.phase.name))
-        skipped, steps = int(self.model.optimizer.skipped) - before, self.last * self.state.parts
-        if skipped > MOST_SKIPPED * steps:
+        skipped, steps = int(self.model.optimizer.skipped) - before, self.last_step * self.state.parts
+        if skipped > MAX_SKIPPED * steps:
             warn(
-                f"{skipped} of {steps} steps were skipped, for their gradients overflowed float16: "
-                "--precision mixed_bfloat16 or float32 has none of that."
+                f"{skipped} of {steps} steps were skipped, because their gradients overflowed float16: "
+                "--precision mixed_bfloat16 or float32 avoids that."
             )
         return {"skipped": skipped}
 
-    def _factor(self) -> float:
-        """On the rate: of returns to earlier states, and of the plateaus that the history shows."""
+    def _rate_factor(self) -> float:
+        """The factor on the rate, after NaN losses and after the plateaus in the history."""
         if self.knobs.schedule != "plateau":
             return self.state.factor
-        drops = schedules.drops(self.state.rows(self.phase.name), self.knobs.patience)
+        drops = history.count_drops(self.state.rows(self.phase.name), self.knobs.patience)
         return self.state.factor * self.knobs.drop**drops
 
-    def _weights(self) -> dict[int, np.ndarray]:
-        """Those of the model, or their moving averages, by `id` of the one on one device."""
-        checkpoints.synchronised(self.model)
+    def _copy_weights(self) -> dict[int, np.ndarray]:
+        """The model's weights, or their moving averages, by `id` of the variable in `single_model`."""
+        checkpoints.sync_variables(self.model)
         if self.average:
             self.average.on_test_begin()
-        pairs = zip(checkpoints.learning(self.alone), checkpoints.learning(self.model), strict=True)
-        weights = {id(variable): np.array(learnt) for variable, learnt in pairs}
+        models = (self.single_model, self.model)
+        pairs = zip(*map(checkpoints.find_student_variables, models), strict=True)
+        weights = {id(single): np.array(fitted) for single, fitted in pairs}
         if self.average:
             self.average.on_test_end()
         return weights
 
 
-def ended(state: State, phase: Phase, knobs: Train) -> bool:
-    """Whether a phase has had its epochs, or no gain for `stop_after` of them."""
-    stalled = schedules.stalled(state.rows(phase.name))
-    return state.epoch >= phase.epochs or 0 < knobs.stop_after <= stalled
+class FindUnreadable(keras.callbacks.Callback):
+    """After each epoch, a warning for each picture that was readable before training and was not delivered in it.
 
-
-class Watch(keras.callbacks.Callback):
-    """After each epoch, a warning for each picture that could be read before training and was not given in it.
-
-    It comes first among the callbacks: where it raises `ValueError`, too many being lost, the epoch is worth nothing.
+    It comes first among the callbacks: if it raises `ValueError`, because too many are unreadable, the epoch is void.
 
     Args:
-        delivered: how often `pipeline.training` has given each of `paths` to this worker.
-        order: in which they should come.
-        lost: `{path: reason}`, to which those are added.
+        job: its `unreadable` gets the pictures that are found.
+        paths: of the training pictures.
+        delivered: variable of how often `pipeline.training` has delivered each of them to this worker.
+        order: in which they should be delivered.
     """
 
-    def __init__(self, paths, delivered, order: Order, lost: dict[str, str]):
+    def __init__(self, job: TrainingJob, paths, delivered, order: Order):
         super().__init__()
-        self.paths, self.delivered, self.order, self.lost = paths, delivered, order, lost
-        self.due = np.zeros(len(paths), int)
+        self.job, self.paths, self.delivered, self.order = job, paths, delivered, order
+        self.expected = np.zeros(len(paths), int)
 
     def on_epoch_end(self, epoch, logs=None):
-        skipped = self.order.skip if epoch == self.order.epochs.start else 0
-        self.due += np.bincount(self.order.once(epoch, skipped), minlength=len(self.paths))
-        # where classes are sampled, a lost picture moves the others, so that some come once less
-        due = self.due if self.order.sampling == "all" else self.due // 2
-        before_training.note_lost(self.paths, np.flatnonzero(self.delivered.numpy() >= due), self.lost)
-        before_training.check_lost(self.paths, self.lost)
+        done = self.order.skip if epoch == self.order.epochs.start else 0
+        self.expected += np.bincount(self.order.once(epoch, done), minlength=len(self.paths))
+        # where classes are sampled, a missing picture moves the others, so that some come once less
+        expected = self.expected if self.order.sampling == "all" else self.expected // 2
+        self.job.skip_unreadable(self.paths, np.flatnonzero(self.delivered.numpy() >= expected))
 
 
 class Interruptible:
-    """Inside this context, Ctrl-C is kept for `Keep`, which raises it where a step has ended; a second one is at once.
+    """In this context, Ctrl-C only sets `requested`; `SaveCheckpoints` raises `KeyboardInterrupt` at the end of a step.
+    A second Ctrl-C raises at once.
 
-    Raised wherever it happens to come, it is now and then lost in a destructor of TensorFlow's.
+    Raised at any other place, it is sometimes lost in a destructor of TensorFlow's.
     """
 
-    asked = False
+    requested = False
 
     def __enter__(self):
         try:
-            self.previous = signal.signal(signal.SIGINT, self._ask)
+            self.previous = signal.signal(signal.SIGINT, self._handle)
         except ValueError:  # not the main thread, which alone gets signals
             self.previous = None
         return self
@@ -267,7 +275,7 @@ class Interruptible:
         if self.previous is not None:
             signal.signal(signal.SIGINT, self.previous)
 
-    def _ask(self, *_):
-        if self.asked:
+    def _handle(self, *_):
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True

@@ -1,14 +1,13 @@
-"""One phase of a training: from where its last checkpoint is to its end, whatever comes in between.
+"""Train one phase, from its last checkpoint to its end.
 
-A loss that is no number and a batch that does not fit into memory are met in the same way as a cut run: by going on
-from the last checkpoint, with a lower rate or in smaller parts.
+A NaN loss and a batch that does not fit into memory are handled as an interrupted run is: training continues from the
+last checkpoint, at a lower rate or with the batch in smaller parts.
 """
 
 import dataclasses
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,269 +23,279 @@ from transferkit.data import pipeline
 from transferkit.data.augment import augmentation, pca_axes
 from transferkit.data.epoch_order import Order
 from transferkit.network import Network
-from transferkit.runs import temporary
+from transferkit.runs import temporary_folder
 from transferkit.training.distributed import devices, replicas
-from transferkit.training.fitting import callbacks, checkpoints, frozen_features, losses, optimizers
+from transferkit.training.fitting import callbacks, checkpoints, freezing, frozen_features, losses, optimizers
 from transferkit.training.fitting.checkpoints import State
-from transferkit.training.fitting.freezing import divided, release
+from transferkit.training.fitting.frozen_features import FrozenFeatures
+from transferkit.training.job import Plan, TrainingJob
 from transferkit.training.planning.phases import Phase
-from transferkit.training.planning.planner import Plan
 
 VALIDATION_BATCH = 32
-RETURNS = 3  # to an earlier state, for a loss that is no number
+MAX_RETURNS = 3  # to an earlier checkpoint, after NaN losses
 
 
-@dataclass(frozen=True)
-class Material:
-    """What a phase is fitted on.
+@dataclasses.dataclass(frozen=True)
+class PhaseData:
+    """The model that a phase trains, and the data it is trained on.
 
     Attributes:
-        model: what is trained; the whole network, or what comes after its frozen part.
-        heads: the weights of its blocks of logits in the loss.
-        labels: of the pictures in use, and `paths` theirs.
-        batches: batches(order) gives those of training, and the callbacks that watch over them.
-        validation: batches of `size` over and over, `steps` of each pass.
-        answers: answers() gives logits of the validation pictures by the weights that the network has then, and their
-            rows; None where nothing is stored, or not in memory.
+        model: the whole network, or what comes after its frozen part.
+        labels: of the training pictures in use.
+        paths: of the same pictures.
+        make_batches: make_batches(order) returns the training batches and the callbacks that watch them.
+        validation: a dataset of batches of `validation_batch` that repeats.
+        validation_steps: batches in a pass.
+        validation_batch: pictures in a batch, a multiple of the number of devices.
+        predict_validation: predict_validation() returns logits of the validation pictures by the current weights, and
+            their rows; None unless frozen features are stored in memory.
+        loss_weights: of the model's blocks of logits.
     """
 
     model: keras.Model
-    heads: tuple[float, ...]
     labels: tuple[int, ...]
     paths: tuple[str, ...]
-    batches: Callable
+    make_batches: Callable
     validation: tf.data.Dataset
-    steps: int
-    size: int
-    answers: Callable | None = None
+    validation_steps: int
+    validation_batch: int
+    predict_validation: Callable | None
+    loss_weights: tuple[float, ...]
 
 
-class Hopeless(ValueError):
-    """The loss was no number again and again."""
+class TrainingDiverged(ValueError):
+    """The loss became NaN again and again."""
 
 
 @contextmanager
-def prepared(job: Plan, folder: Path, phase: Phase, lost: dict[str, str]) -> Iterator[Material]:
-    """The network as a phase releases it, at the best weights so far, with what it is fitted on inside this context.
-
-    Args:
-        folder: the run's, which holds what a frozen part makes of pictures meanwhile.
-        lost: `{path: reason}`, to which pictures that break are added.
-    """
-    best = folder / "checkpoints" / checkpoints.BEST
-    with temporary(folder) as place:
-        release(job.network, phase.name, bn=job.recipe.train.bn)
+def prepare_phase(job: TrainingJob, phase: Phase) -> Iterator[PhaseData]:
+    """Freeze the network as the phase needs it, load the best weights so far, and prepare the data for the context."""
+    best = job.checkpoint_path(checkpoints.BEST)
+    with temporary_folder(job.folder) as folder:
+        freezing.unfreeze(job.network, phase.name, bn=job.knobs.bn)
         if best.exists():
             checkpoints.load_weights(job.network, best)
-        yield _material(job, phase, place, lost)
+        yield _prepare_data(job, phase, folder)
 
 
-def fit(job: Plan, folder: Path, phase: Phase, material: Material):
-    """Train a phase to its end, on what was prepared for it. All that is learned is in the run folder then.
-
-    Raises:
-        Hopeless: the loss was no number again and again.
-        ValueError: one picture does not fit into memory, or more than one picture in five is lost.
-        KeyboardInterrupt: Ctrl-C; the state was saved.
-    """
-    with callbacks.Interruptible() as interruptible:
-        while not callbacks.ended(checkpoints.load(folder), phase, job.recipe.train):
-            try:
-                in_parts(job, folder, lambda state: _go_on(job, folder, state, phase, material, interruptible))
-            except callbacks.Diverged as error:
-                _return(job, folder, phase, material, error)
-        if interruptible.asked:  # after the last step
-            raise KeyboardInterrupt
+def _prepare_data(job: TrainingJob, phase: Phase, folder: Path) -> PhaseData:
+    """Stored features if the network's frozen part can be run once, else pictures for the whole network."""
+    steps = "none" if phase.views == 1 else job.plan.recipe.augment.augment
+    views = augmentation.parse(steps, pca_axes.of(job.plan.recipe.augment.pca))
+    if phase.views and job.knobs.frozen == "once" and not views.batches and not job.plan.teacher:
+        models = freezing.split_frozen(job.network.model)
+        if models and (features := _compute_features(job, phase, models[0], views, folder)):
+            return _prepare_features(job, models[1], *features)
+    return _prepare_pictures(job, phase, views, folder)
 
 
-def in_parts(job: Plan, folder: Path, attempt: Callable):
-    """What attempt(state) gives, from the state that was saved last; out of memory, it is tried in smaller parts.
+def _prepare_pictures(job: TrainingJob, phase: Phase, views: augmentation.Augmentation, folder: Path) -> PhaseData:
+    train, pixels, batch = job.splits.train, job.network.pixels, _validation_batch(job.plan)
+    storage = {"memory": job.knobs.memory, "folder": folder}
 
-    Raises:
-        ValueError: one picture does not fit into memory.
-    """
-    while True:
-        try:
-            return attempt(checkpoints.load(folder))
-        except Exception as error:
-            if not devices.out_of_memory(error):
-                raise
-            _divide(job, folder)
-
-
-def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Material:
-    """Pictures for the whole network; or for what follows the frozen part, what that makes of them."""
-    knobs, pixels = job.recipe.train, job.network.pixels
-    line = "none" if phase.views == 1 else job.recipe.augment.augment
-    views = augmentation.parse(line, pca_axes.of(job.recipe.augment.pca))
-    room = {"memory": knobs.memory, "folder": place}
-    size = -(-VALIDATION_BATCH // job.device.replicas) * job.device.replicas
-    if phase.views and knobs.frozen == "once" and not views.batches and not job.teacher:
-        parts = divided(job.network.model)
-        if parts and (maps := _maps(job, parts[0], phase, views, lost, room)):
-            return _stored(job.network, parts[1], *maps, job.splits.train.paths, size)
-    train = job.splits.train
-
-    def batches(order):
+    def make_batches(order):
         with tf.device("CPU:0"):
             delivered = tf.Variable(tf.zeros(len(train), tf.int32), trainable=False)
-        given = pipeline.training(train, pixels, views, order, views=phase.views, delivered=delivered, **room)
-        return given, [callbacks.Watch(train.paths, delivered, order, lost)]
+        batches = pipeline.training(train, pixels, views, order, views=phase.views, delivered=delivered, **storage)
+        return batches, [callbacks.FindUnreadable(job, train.paths, delivered, order)]
 
-    return Material(
-        losses.side_by_side(job.network.model, job.teacher, outputs=job.network.loss_weights, shape=job.teacher_shape),
-        _heads(job.network),
-        train.labels,
-        train.paths,
-        batches,
-        pipeline.validation(job.splits.val, pixels, batch_size=size, **room),
-        pipeline.steps(job.splits.val, size),
-        size,
+    return PhaseData(
+        model=losses.join_logits(job.network.model, job.plan.teacher, outputs=job.network.loss_weights),
+        labels=train.labels,
+        paths=train.paths,
+        make_batches=make_batches,
+        validation=pipeline.validation(job.splits.val, pixels, batch_size=batch, **storage),
+        validation_steps=pipeline.steps(job.splits.val, batch),
+        validation_batch=batch,
+        predict_validation=None,
+        loss_weights=_loss_weights(job.network),
     )
 
 
-def _stored(
-    network: Network, model: keras.Model, learnt: frozen_features.Maps, held: frozen_features.Maps, paths, size: int
-) -> Material:
-    """What follows a frozen part, and what that made of the training and the validation pictures."""
+def _compute_features(
+    job: TrainingJob, phase: Phase, model: keras.Model, views: augmentation.Augmentation, folder: Path
+) -> tuple[FrozenFeatures, FrozenFeatures] | None:
+    """Frozen features of the training and the validation pictures, or None if there is no room for them."""
+    model = fold_batchnorm(model)
+    train = frozen_features.compute_features(job, model, "train", folder, views=phase.views, augmentation=views)
+    if train is None:
+        return None
+    val = frozen_features.compute_features(job, model, "val", folder)
+    return None if val is None else (train, val)
 
-    def batches(order):
-        return pipeline.stored(learnt.values, learnt.rows, learnt.labels, order, views=learnt.views), []
 
-    return Material(
-        losses.side_by_side(model, outputs=network.loss_weights),
-        _heads(network),
-        tuple(learnt.labels.argmax(1).tolist()),
-        tuple(paths[row] for row in learnt.rows),
-        batches,
-        pipeline.stored_validation(held.values, held.rows, held.labels, batch_size=size),
-        -(-len(held) // size),
-        size,
-        partial(held.answers, model) if held.in_memory else None,
+def _prepare_features(job: TrainingJob, model: keras.Model, train: FrozenFeatures, val: FrozenFeatures) -> PhaseData:
+    def make_batches(order):
+        return pipeline.stored(train.values, train.rows, train.labels, order, views=train.views), []
+
+    batch = _validation_batch(job.plan)
+    return PhaseData(
+        model=losses.join_logits(model, outputs=job.network.loss_weights),
+        labels=tuple(train.labels.argmax(1).tolist()),
+        paths=tuple(job.splits.train.paths[row] for row in train.rows),
+        make_batches=make_batches,
+        validation=pipeline.stored_validation(val.values, val.rows, val.labels, batch_size=batch),
+        validation_steps=-(-len(val) // batch),
+        validation_batch=batch,
+        predict_validation=partial(val.predict, model) if val.in_memory else None,
+        loss_weights=_loss_weights(job.network),
     )
 
 
-def _maps(job: Plan, part: keras.Model, phase: Phase, views, lost, room: dict):
-    """What the frozen part makes of the training and the validation pictures, or None where there is no room."""
-    ways = {"train": {"views": phase.views, "augmentation": views, "seed": job.recipe.train.seed}, "val": {}}
-    found, part = [], fold_batchnorm(part)
-    for name, way in ways.items():
-        listing = getattr(job.splits, name)
-        maps = frozen_features.computed(part, listing, job.network.pixels, what=name, lost=lost, **room, **way)
-        if maps is None:
-            return None
-        found.append(maps)
-    return found
+def _validation_batch(plan: Plan) -> int:
+    """`VALIDATION_BATCH`, rounded up to a multiple of the number of devices."""
+    return -(-VALIDATION_BATCH // plan.device.replicas) * plan.device.replicas
 
 
-def _heads(network: Network) -> tuple[float, ...]:
-    """The weights of a model's outputs in the loss."""
+def _loss_weights(network: Network) -> tuple[float, ...]:
     return tuple(network.loss_weights.values()) or (1.0,)
 
 
-def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Material, interruptible):
+def fit(job: TrainingJob, phase: Phase, data: PhaseData):
+    """Train a phase to its end. Afterwards everything that was learned is in the run folder.
+
+    Raises:
+        TrainingDiverged: the loss became NaN again and again.
+        ValueError: a single picture does not fit into memory, or more than one picture in five is unreadable.
+        KeyboardInterrupt: Ctrl-C; the state was saved.
+    """
+    with callbacks.Interruptible() as interruptible:
+        while not callbacks.is_phase_over(checkpoints.load_state(job.folder), phase, job.knobs):
+            try:
+                run_within_memory(job, lambda state: _fit_from(job, state, phase, data, interruptible))
+            except callbacks.NaNLoss as error:
+                _halve_rate(job, phase, data, error)
+        if interruptible.requested:  # after the last step
+            raise KeyboardInterrupt
+
+
+def run_within_memory(job: TrainingJob, attempt: Callable):
+    """The result of attempt(state) from the last saved state; out of memory, it is repeated with smaller parts.
+
+    Raises:
+        ValueError: a single picture does not fit into memory.
+    """
+    while True:
+        try:
+            return attempt(checkpoints.load_state(job.folder))
+        except Exception as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            _divide_batch(job)
+
+
+def _fit_from(job: TrainingJob, state: State, phase: Phase, data: PhaseData, interruptible):
     """Train from a state to the end of the phase."""
-    knobs, device, model = job.recipe.train, job.device, compiled(job, state, phase, material)
+    knobs, device, model = job.knobs, job.device, compile_model(job.plan, state, phase, data)
     average = keras.callbacks.SwapEMAWeights(swap_on_epoch=False) if knobs.ema else None
-    keep = callbacks.Keep(job, folder, state, phase, average, interruptible, material.model)
-    with replicas.scope(device):
-        keep.start(model)
-    validation = replicas.own_part(material.validation, device, material.size)
+    save = callbacks.SaveCheckpoints(job, state, phase, average, interruptible, data.model)
+    with replicas.strategy_scope(device):
+        save.start(model)
+    validation = replicas.shard_batches(data.validation, device, data.validation_batch)
     with (
         progress(TextColumn("{task.fields[figures]}")) as bars,
-        replicas.fitting(model, device, validation),
+        replicas.allow_fit(model, device, validation),
         warnings.catch_warnings(),
     ):
-        warnings.filterwarnings("ignore", "Your input ran out of data")  # of which Watch tells the cause
-        while not callbacks.ended(state, phase, knobs):
-            order = ordered(job, state, material, 2 * phase.epochs)  # in reserve, for pictures that break are missing
-            batches, watches = material.batches(order)
+        warnings.filterwarnings("ignore", "Your input ran out of data")  # FindUnreadable reports the cause
+        while not callbacks.is_phase_over(state, phase, knobs):
+            # more epochs than needed, to replace pictures that break
+            order = make_order(job.plan, state, data, 2 * phase.epochs)
+            batches, watches = data.make_batches(order)
             batches, waited = pipeline.clocked(batches)
-            show = callbacks.Show(bars, phase, order.batch, waited)
+            bar = callbacks.ProgressBar(bars, phase, order.batch, waited)
             model.fit(
-                replicas.spread(batches, device, order.batch),
+                replicas.distribute_batches(batches, device, order.batch),
                 initial_epoch=state.epoch,
-                # an epoch that was begun has fewer steps, which is a `fit` of its own
+                # an epoch that is resumed has fewer steps, so it is a `fit` of its own
                 epochs=state.epoch + 1 if state.step else phase.epochs,
                 steps_per_epoch=(order.steps - state.step) * state.parts,
-                validation_data=replicas.spread(validation, device, material.size // device.shard[1]),
-                validation_steps=material.steps,
-                callbacks=[*watches, show, *([average] if average else []), keep, *_logs(folder)],
+                validation_data=replicas.distribute_batches(
+                    validation, device, data.validation_batch // device.shard[1]
+                ),
+                validation_steps=data.validation_steps,
+                callbacks=[*watches, bar, *([average] if average else []), save, *_tensorboard(job.folder)],
                 shuffle=False,
                 verbose=0,
             )
 
 
-def ordered(job: Plan, state: State, material: Material, epochs: int) -> Order:
-    """From a state on, to so many epochs of a phase."""
-    knobs = job.recipe.train
+def make_order(plan: Plan, state: State, data: PhaseData, epochs: int) -> Order:
+    """The order of the training pictures, from a state to a number of epochs of the phase."""
+    knobs = plan.recipe.train
     return Order(
-        material.labels,
+        data.labels,
         knobs.batch_size // state.divisor,
         knobs.seed,
         range(state.epoch, epochs),
         skip=state.step,
         parts=state.parts,
-        shard=job.device.shard,
+        shard=plan.device.shard,
         sampling="balanced" if knobs.balance == "sampling" else "all",
     )
 
 
-def compiled(job: Plan, state: State, phase: Phase, material: Material) -> keras.Model:
-    """What a phase trains, on the job's devices, with a new optimizer and the loss."""
-    knobs = dataclasses.replace(job.recipe.train, accumulate=state.parts)
-    model = replicas.placed(material.model, job.device)
-    steps = ordered(job, state, material, phase.epochs).steps * phase.epochs
-    rates = optimizers.rates(model, job.network.head, knobs.layer_decay) if knobs.layer_decay < 1 else None
-    counts = list(job.splits.train.counts().values())
-    with replicas.scope(job.device):
-        optimizer = optimizers.make(knobs, lr=phase.lr, steps=steps, rates=rates)
-        losses.compile_for(model, optimizer, knobs, counts, heads=material.heads, teacher=bool(job.teacher))
+def compile_model(plan: Plan, state: State, phase: Phase, data: PhaseData) -> keras.Model:
+    """The phase's model on the plan's devices, compiled with the loss and a new optimizer."""
+    knobs = dataclasses.replace(plan.recipe.train, accumulate=state.parts)
+    model = replicas.replicate_model(data.model, plan.device)
+    steps = make_order(plan, state, data, phase.epochs).steps * phase.epochs
+    factors = None
+    if knobs.layer_decay < 1:
+        factors = optimizers.compute_rate_factors(model, plan.network.head, knobs.layer_decay)
+    counts = list(plan.splits.train.counts().values())
+    with replicas.strategy_scope(plan.device):
+        optimizer = optimizers.make_optimizer(knobs, lr=phase.lr, steps=steps, rate_factors=factors)
+        losses.compile_model(
+            model, optimizer, knobs, counts, loss_weights=data.loss_weights, has_teacher=bool(plan.teacher)
+        )
     return model
 
 
-def _return(job: Plan, folder: Path, phase: Phase, material: Material, error: callbacks.Diverged):
-    """To the last checkpoint, with half the rate."""
-    state = checkpoints.load(folder)
-    rows = ordered(job, state, material, phase.epochs).rows(error.epoch).numpy()[error.step - 1]
-    shown = ", ".join(material.paths[row] for row in rows)
+def _halve_rate(job: TrainingJob, phase: Phase, data: PhaseData, error: callbacks.NaNLoss):
+    """Return to the last checkpoint, at half the rate."""
+    state = checkpoints.load_state(job.folder)
+    rows = make_order(job.plan, state, data, phase.epochs).rows(error.epoch).numpy()[error.step - 1]
+    batch = ", ".join(data.paths[row] for row in rows)
     state.returns, state.factor = state.returns + 1, state.factor / 2
-    if state.returns > RETURNS:
-        raise Hopeless(f"{error} It was so {state.returns} times, last with {shown}: start again with a lower --lr.")
-    checkpoints.save(folder, state)
-    warn(f"{error} Going on from the last checkpoint at half the rate. Its pictures were {shown}.")
+    if state.returns > MAX_RETURNS:
+        raise TrainingDiverged(
+            f"{error} This happened {state.returns} times; the last batch was {batch}: start again with a lower --lr."
+        )
+    checkpoints.save_state(job.folder, state)
+    warn(f"{error} Training continues from the last checkpoint at half the rate. The batch was {batch}.")
 
 
-def _divide(job: Plan, folder: Path):
-    """Smaller parts of a batch, whose gradients are added up, so that the batch that counts stays; where several
-    devices share it, which Keras cannot add up for, a smaller batch at the rate that suits it."""
-    state, batch = checkpoints.load(folder), job.recipe.train.batch_size
-    several = job.device.strategy is not None
-    before = state.divisor if several else state.parts
-    shares = batch // job.device.replicas
-    smaller = [count for count in range(2 * before, shares + 1) if shares % count == 0]
-    if not smaller:
+def _divide_batch(job: TrainingJob):
+    """Run a batch in more parts, whose gradients are accumulated, so that its size stays. On several devices, for which
+    Keras cannot accumulate, make the batch smaller and lower the rate to match."""
+    state, batch = checkpoints.load_state(job.folder), job.knobs.batch_size
+    can_accumulate = job.device.strategy is None
+    before = state.parts if can_accumulate else state.divisor
+    per_device = batch // job.device.replicas
+    count = next((count for count in range(2 * before, per_device + 1) if per_device % count == 0), None)
+    if count is None:
         raise ValueError(
-            f"There is no memory for one picture of {job.network.pixels.size} pixels: give a lower --size."
+            f"A single picture of {job.network.pixels.size} pixels does not fit into memory: give a lower --size."
         )
-    tensors = checkpoints.tensors_of(folder, state) if state.tensors else None
+    tensors = checkpoints.load_tensors(job.folder, state) if state.tensors else None
     for name in tensors or ():
-        if name.endswith(checkpoints.ITERATION):  # which counts parts
-            tensors[name] = np.asarray(tensors[name] * smaller[0] // before)
-    if several:
-        less = optimizers.lessened(job.recipe.train.optimizer, before / smaller[0])
-        state.step, state.factor, state.divisor = state.step * smaller[0] // before, state.factor * less, smaller[0]
-        how = f"each batch is of {batch // smaller[0]} pictures, and the rate {less:.3g} of what it was"
-    else:
-        state.parts = smaller[0]
-        how = (
-            f"each batch of {batch} pictures is run in {state.parts} parts, whose gradients are added up; batch norm "
-            "that is trained sees a part at a time"
+        if name.endswith(checkpoints.ITERATION):  # it counts parts
+            tensors[name] = np.asarray(tensors[name] * count // before)
+    if can_accumulate:
+        state.parts = count
+        change = (
+            f"each batch of {batch} pictures is run in {count} parts, whose gradients are added up; trainable batch "
+            "norm sees one part at a time"
         )
-    checkpoints.save(folder, state, tensors)
-    warn(f"Out of memory: from here on, {how}.")
+    else:
+        factor = optimizers.scale_rate(job.knobs.optimizer, before / count)
+        state.step, state.factor, state.divisor = state.step * count // before, state.factor * factor, count
+        change = f"each batch has {batch // count} pictures, and the rate is multiplied by {factor:.3g}"
+    checkpoints.save_state(job.folder, state, tensors)
+    warn(f"Out of memory: from here on, {change}.")
 
 
-def _logs(folder: Path) -> list[keras.callbacks.Callback]:
-    """TensorBoard's, where it is installed (extra `tensorboard`)."""
+def _tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
+    """TensorBoard's callback, if it is installed (extra `tensorboard`)."""
     return [keras.callbacks.TensorBoard(folder / "tensorboard")] if find_spec("tensorboard") else []

@@ -1,9 +1,10 @@
-"""What a frozen part of a network makes of pictures: computed once for each view, in memory or on disk."""
+"""Features of the frozen part of a network: computed once for each view of a picture, in memory or on disk."""
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -11,21 +12,19 @@ import numpy as np
 
 from transferkit.console import counted, say, warn
 from transferkit.data import pipeline, view_cache
-from transferkit.data.audit import before_training
 from transferkit.data.augment.augmentation import Augmentation
-from transferkit.data.listing import Listing
-from transferkit.evaluation.predict import BATCH, batch_for, run
-from transferkit.pixels import Pixels
+from transferkit.evaluation.predict import BATCH, choose_batch_size, run_batches
+from transferkit.training.job import TrainingJob
 
 
 @dataclass(frozen=True)
-class Maps:
-    """Outputs of a frozen part.
+class FrozenFeatures:
+    """Outputs of the frozen part of a network, for the readable pictures of a listing.
 
     Attributes:
-        values: each output (views n, ...), float32, view v of picture r of n at v n + r.
-        rows: (m,) the pictures that could be read.
-        labels: theirs, one-hot (m, classes).
+        values: each output, (views * n, ...), float32; view v of picture r of n is at v * n + r.
+        rows: (m,) of the readable pictures.
+        labels: of these, one-hot (m, classes).
         views: of each picture.
     """
 
@@ -41,79 +40,80 @@ class Maps:
     def in_memory(self) -> bool:
         return not any(isinstance(value, view_cache.OnDisk) for value in self.values)
 
-    def answers(self, model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-        """Logits of what follows the frozen part, and their rows: as `predict.outputs_of` gives those of the whole."""
-        full = np.resize(self.rows, -(-len(self) // BATCH) * BATCH)  # JAX divides no batch but a full one among devices
-        values = [value[full] for value in self.values]
+    def predict(self, model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+        """Logits (m, classes) of the model that follows the frozen part, and their rows (m,)."""
+        rows = np.resize(self.rows, -(-len(self) // BATCH) * BATCH)  # JAX only divides full batches among devices
+        values = [value[rows] for value in self.values]
         logits = model.predict(values if len(values) > 1 else values[0], batch_size=BATCH, verbose=0)
         return (logits["logits"] if isinstance(logits, dict) else logits)[: len(self)], self.rows
 
 
-def computed(
-    part: keras.Model,
-    listing: Listing,
-    pixels: Pixels,
-    *,
-    what: str,
-    lost: dict[str, str],
+def compute_features(
+    job: TrainingJob,
+    model: keras.Model,
+    split: str,
     folder: Path,
-    memory: float,
-    seed: int = 0,
+    *,
     views: int = 1,
     augmentation: Augmentation | None = None,
-) -> Maps | None:
-    """Run a frozen part on views of every picture.
+) -> FrozenFeatures | None:
+    """Run the frozen part of the job's network on the views of every picture of a split.
 
     Args:
-        part: from pictures to one or several outputs, as of `freezing.divided`, folded.
-        what: the pictures are, for the bar.
-        lost: `{path: reason}`, to which pictures that cannot be read are added.
-        folder: where outputs go that are more than `memory` GB.
-        views: 1 is the plain view of evaluation; of several, each is one that `pipeline.training` shows, in turn.
+        job: its `unreadable` gets the pictures that cannot be read.
+        model: from pictures to one or several outputs, as `freezing.split_frozen` returns it, folded.
+        split: "train" or "val".
+        folder: for outputs that are larger than the knob `memory`.
+        views: 1 is the plain view of evaluation; several are those that `pipeline.training` shows in turn.
+        augmentation: of several views.
 
     Returns:
-        None, after a warning, where there is room for them neither in memory nor on disk.
+        The features; None, after a warning, if there is no room for them in memory or on disk.
 
     Raises:
-        ValueError: more than one picture in five cannot be read.
+        ValueError: more than one picture in five is unreadable.
     """
-    started = time.perf_counter()
-    batch_size = batch_for(len(listing), BATCH)
+    started, listing, pixels = time.perf_counter(), getattr(job.splits, split), job.network.pixels
+    batch_size = choose_batch_size(len(listing), BATCH)
     if views == 1:
         batches = pipeline.evaluation(listing.paths, pixels, batch_size=batch_size)
     else:
-        batches = pipeline.each_view(listing, pixels, augmentation, views=views, seed=seed, batch_size=batch_size)
-    values, seen = _filled(part, batches, batch_size, views * len(listing), what, folder, memory)
-    if values is None:
+        batches = pipeline.each_view(
+            listing, pixels, augmentation, views=views, seed=job.knobs.seed, batch_size=batch_size
+        )
+    count = views * len(listing)
+    outputs = run_batches(model, batches, batch_size)
+    filled = _fill(outputs, count, split, partial(_allocate, name=split, folder=folder, memory=job.knobs.memory))
+    if filled is None:
         return None
-    rows = np.flatnonzero(seen.reshape(views, -1).all(0))
-    before_training.note_lost(listing.paths, rows, lost)
-    before_training.check_lost(listing.paths, lost)
-    say(f"{what} through the frozen part: {seen.sum() / (time.perf_counter() - started):.0f} pictures/s")
+    values, is_filled = filled
+    rows = np.flatnonzero(is_filled.reshape(views, -1).all(0))
+    job.skip_unreadable(listing.paths, rows)
+    say(f"{split} through the frozen part: {is_filled.sum() / (time.perf_counter() - started):.0f} pictures/s")
     labels = np.eye(len(listing.classes), dtype="float32")[np.array(listing.labels)[rows]]
-    return Maps(values, rows, labels, views)
+    return FrozenFeatures(values, rows, labels, views)
 
 
-def _filled(part, batches: Iterable, batch_size: int, count: int, what: str, folder: Path, memory: float):
-    """Arrays of all outputs, and which of their places were filled."""
-    values, seen = None, np.zeros(count, bool)
-    with counted(count, what) as tick:
-        for outputs, places in run(part, batches, batch_size):
-            if values is None:
-                values = _room([(count, *output.shape[1:]) for output in outputs], what, folder, memory)
+def _fill(outputs: Iterable, count: int, name: str, allocate: Callable):
+    """Arrays of all outputs, and which of their `count` rows were filled; None if `allocate` has no room."""
+    values, is_filled = (), np.zeros(count, bool)
+    with counted(count, name) as tick:
+        for batch, places in outputs:
+            if not values:
+                values = allocate([(count, *output.shape[1:]) for output in batch])
                 if values is None:
-                    return None, seen
-            for value, output in zip(values, outputs, strict=True):
+                    return None
+            for value, output in zip(values, batch, strict=True):
                 value[places] = output
-            seen[places] = True
+            is_filled[places] = True
             tick(len(places))
-    return values or (), seen
+    return values, is_filled
 
 
-def _room(shapes, what: str, folder: Path, memory: float):
-    """Empty arrays in memory, or files where they are larger, or None."""
-    room = view_cache.arrays(shapes, np.float32, memory=memory, folder=folder, name=what.replace(" ", "-"))
-    if room is None:
+def _allocate(shapes, *, name: str, folder: Path, memory: float):
+    """Empty float32 arrays in memory, or files in the folder if they exceed `memory` GB, or None."""
+    arrays = view_cache.arrays(shapes, np.float32, memory=memory, folder=folder, name=name.replace(" ", "-"))
+    if arrays is None:
         size = 4e-9 * sum(map(math.prod, shapes))
-        warn(f"The frozen part runs in every epoch: for {size:.1f} GB of {what} {folder} has no room.")
-    return room
+        warn(f"No room in {folder} for {size:.1f} GB of {name} features: the frozen part runs in every epoch.")
+    return arrays

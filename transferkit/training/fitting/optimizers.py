@@ -1,4 +1,4 @@
-"""Optimizers: Keras' own update rules, with rates by layer, weight decay by its right name, and a factor on it all."""
+"""Optimizers: Keras' own update rules, with rates by layer, weight decay as the papers have it, and a rate factor."""
 
 import math
 import re
@@ -15,40 +15,48 @@ from transferkit.training.fitting import schedules
 TRUST = 0.001  # You et al. 2017, section 5: eta
 
 
-def make(knobs: Train, *, lr: float, steps: int, rates: list[float] | None = None) -> keras.optimizers.Optimizer:
-    """The optimizer of a phase, uncompiled. Its `factor`, a scalar weight that starts as 1, multiplies every rate.
+def make_optimizer(
+    knobs: Train, *, lr: float, steps: int, rate_factors: list[float] | None = None
+) -> keras.optimizers.Optimizer:
+    """The optimizer of a phase, unbuilt. Its `factor`, a scalar weight that starts at 1, multiplies every rate.
 
-    `factor` exists once the optimizer is built; `optimizer.factor.assign(0.1)` is a drop of the rate, and it is saved
-    with the other variables. Under a strategy accumulation fails in Keras 3.15 (keras#20582), and clipping looks at
-    each replica's gradients by themselves.
+    `factor` exists once the optimizer is built; `optimizer.factor.assign(0.1)` drops the rate, and it is saved with the
+    other variables. Under a strategy, accumulation fails in Keras 3.15 (keras#20582), and each replica's gradients are
+    clipped separately.
 
     Args:
+        knobs: `optimizer`, `schedule` and their knobs.
         lr: highest rate.
         steps: of the phase, in whole batches.
-        rates: a factor on the rate of each trainable variable, as `rates` gives them; by default 1.
+        rate_factors: of each trainable variable, as `compute_rate_factors` returns them; by default 1.
 
     Raises:
         UnknownName: the optimizer or its schedule is not known.
     """
-    kind, decayed = pick(OPTIMIZERS, knobs.optimizer, "optimizer")
-    own = {"momentum": float(knobs.momentum), "nesterov": knobs.nesterov == "on"} if kind is SGD else {}
-    return _steered(kind, decayed, knobs, rates)(
-        schedules.of_batches(schedules.make(knobs, lr=lr, steps=steps), knobs.accumulate),
+    rule, apply_decay = pick(OPTIMIZERS, knobs.optimizer, "optimizer")
+    momentum = {"momentum": float(knobs.momentum), "nesterov": knobs.nesterov == "on"} if rule is SGD else {}
+    schedule = schedules.make_schedule(knobs, lr=lr, steps=steps)
+    if knobs.accumulate > 1:
+        schedule = schedules.AccumulatedSchedule(schedule, knobs.accumulate)
+    return _extend_rule(rule, apply_decay, knobs, rate_factors)(
+        schedule,
         global_clipnorm=knobs.clip or None,
         gradient_accumulation_steps=knobs.accumulate if knobs.accumulate > 1 else None,
         use_ema=knobs.ema > 0,
         ema_momentum=knobs.ema ** (1 / knobs.accumulate),
-        **own,
+        **momentum,
     )
 
 
-def _steered(kind: type, decayed, knobs: Train, rates: list[float] | None) -> type:
-    """A Keras optimizer whose steps look at the variable: its rate, and whether it decays."""
+def _extend_rule(rule: type, apply_decay, knobs: Train, rate_factors: list[float] | None) -> type:
+    """A subclass of a Keras optimizer whose steps depend on the variable: its rate, and whether it decays."""
 
-    class Steered(kind):
+    class Extended(rule):
         def build(self, variables):
-            if rates and len(rates) != len(variables):
-                raise ValueError(f"{len(rates)} rates were given for {len(variables)} variables: expected one of each.")
+            if rate_factors and len(rate_factors) != len(variables):
+                raise ValueError(
+                    f"rate_factors has {len(rate_factors)} values for {len(variables)} variables: expected one each."
+                )
             if not self.built:
                 self.factor = self.add_variable((), "ones", "float32", "only_first_replica", name="factor")
             super().build(variables)
@@ -56,70 +64,71 @@ def _steered(kind: type, decayed, knobs: Train, rates: list[float] | None) -> ty
         def update_step(self, gradient, variable, learning_rate):
             rate = ops.cast(learning_rate * self.factor, variable.dtype)
             gradient = ops.cast(gradient, variable.dtype)
-            if rates:
-                rate *= rates[variable_index(self, variable)]
+            if rate_factors:
+                rate *= rate_factors[variable_index(self, variable)]
             if knobs.decay_on == "all" or len(variable.shape) > 1:
-                gradient, rate = decayed(self, gradient, variable, rate, knobs.weight_decay)
+                gradient, rate = apply_decay(self, gradient, variable, rate, knobs.weight_decay)
             super().update_step(gradient, variable, rate)
 
         def finalize_variable_values(self, var_list):
-            """The end of a `fit` need not be that of the training: the average stays beside the weights."""
+            """Keep the average beside the weights: the end of a `fit` need not be the end of the training."""
 
-    Steered.__name__ = f"Steered{kind.__name__}"
-    return Steered
+    Extended.__name__ = f"Extended{rule.__name__}"
+    return Extended
 
 
-def lessened(optimizer: str, share: float) -> float:
-    """The factor on the rate of a batch of a share of the pictures.
+def scale_rate(optimizer: str, fraction: float) -> float:
+    """The factor on the rate for a batch of a fraction of the pictures.
 
-    The linear rule of Goyal et al. 2017, section 2.1, for what moves by the gradient; its square root for what moves
-    by its sign (You et al. 2020, section 4).
+    The fraction itself where steps are proportional to the gradient (Goyal et al. 2017, section 2.1), its square root
+    where gradients are normalised (You et al. 2020, section 4).
     """
-    return share if OPTIMIZERS[optimizer][0] is SGD else math.sqrt(share)
+    return fraction if OPTIMIZERS[optimizer][0] is SGD else math.sqrt(fraction)
 
 
-def _apart(optimizer, gradient, variable, rate, decay):
-    """The variable shrinks by itself, whatever the moments say (Loshchilov and Hutter 2017, algorithms 1 and 2)."""
+def _decoupled_decay(optimizer, gradient, variable, rate, decay):
+    """The variable shrinks apart from the moments (Loshchilov and Hutter 2017, algorithms 1 and 2)."""
     if decay:
         optimizer.assign_sub(variable, ops.multiply(variable, rate * decay))
     return gradient, rate
 
 
-def _inside(optimizer, gradient, variable, rate, decay):
-    """The decay is part of the gradient, so of the momentum (Krizhevsky et al. 2012, section 5)."""
+def _l2_decay(optimizer, gradient, variable, rate, decay):
+    """The decay is part of the gradient, and so of the momentum (Krizhevsky et al. 2012, section 5)."""
     return gradient + decay * variable, rate
 
 
-def _trusted(optimizer, gradient, variable, rate, decay):
-    """Inside too, and the step is in proportion to the variable's norm (You et al. 2017, equation 6)."""
-    size, slope = (ops.sqrt(ops.sum(ops.square(tensor))) for tensor in (variable, gradient))
-    both = ops.logical_and(size > 0, slope > 0)  # a head that starts at zero has no size to go by
-    trust = TRUST * size / ops.where(both, slope + decay * size, 1.0)
-    return gradient + decay * variable, rate * ops.where(both, trust, 1.0)
+def _lars_decay(optimizer, gradient, variable, rate, decay):
+    """As `_l2_decay`, and the step is proportional to the variable's norm (You et al. 2017, equation 6)."""
+    weight_norm, gradient_norm = (ops.sqrt(ops.sum(ops.square(tensor))) for tensor in (variable, gradient))
+    defined = ops.logical_and(weight_norm > 0, gradient_norm > 0)  # the norm of a head that starts at zero is 0
+    trust = TRUST * weight_norm / ops.where(defined, gradient_norm + decay * weight_norm, 1.0)
+    return gradient + decay * variable, rate * ops.where(defined, trust, 1.0)
 
 
-# name: Keras' update rule, and what weight decay does to it.
+# name: Keras' update rule, and how weight decay is applied.
 # lars: what does not decay has no trust ratio either, so biases and norms move at the plain rate.
 # lamb: Keras' trust ratio is of the moments alone, the decay comes apart; You et al. 2020, algorithm 2, has it inside.
 OPTIMIZERS = {
-    "adamw": (Adam, _apart),
-    "sgd": (SGD, _apart),
-    "sgd_l2": (SGD, _inside),
-    "lars": (SGD, _trusted),
-    "lamb": (Lamb, _apart),
+    "adamw": (Adam, _decoupled_decay),
+    "sgd": (SGD, _decoupled_decay),
+    "sgd_l2": (SGD, _l2_decay),
+    "lars": (SGD, _lars_decay),
+    "lamb": (Lamb, _decoupled_decay),
 }
 
 
-def rates(model: keras.Model, head: str, decay: float) -> list[float]:
+def compute_rate_factors(model: keras.Model, head: str, decay: float) -> list[float]:
     """Layer-wise rate decay (Howard and Ruder 2018, section 3.2, by stages): a factor for each trainable variable.
 
-    1 for the head and what follows it, `decay` for the last stage, its square for the one before, and so on. A layer is
-    of the first stage whose mark (`stage1` ...) is not before it in the model; those between the last mark and the head
-    are of the last stage. Where a network has no marks, each layer with weights is a stage.
+    1 for the head and what follows it, `decay` for the last stage, its square for the stage before, and so on. A layer
+    belongs to the first stage whose mark (`stage1` ...) comes after it in the model; layers between the last mark and
+    the head belong to the last stage. Where a network has no marks, each layer with weights is a stage.
 
     Args:
-        model: the one that is trained: `losses.side_by_side` may order variables otherwise than the network.
+        model: the one that is trained: `losses.join_logits` may order variables differently from the network.
         head: name of the classifier.
+        decay: factor from each stage to the one before it, between 0 and 1.
     """
     names = [layer.name for layer in model.layers]
     start, factors = names.index(head), {}
@@ -132,10 +141,10 @@ def rates(model: keras.Model, head: str, decay: float) -> list[float]:
 
 
 class LossScale(count_skipped_steps(keras.optimizers.LossScaleOptimizer)):
-    """Scaling of the loss for float16 that skips a step where any replica's gradients overflow, and counts those.
+    """Loss scaling for float16 that skips a step where any replica's gradients overflow, and counts such steps.
 
-    Keras 3.15 asks the first replica alone, before the gradients are summed, and infinities of the others end in the
-    weights. `skipped` is a whole number among the variables, so it is saved with them, as the scale is.
+    Keras 3.15 only checks the first replica, before the gradients are summed, so infinities of the others end up in the
+    weights. `skipped`, an integer, is among the variables, so it is saved with them, as the scale is.
     """
 
     @property

@@ -1,9 +1,10 @@
-"""The average of the weights of several good epochs.
+"""Weight averaging: the mean of the weights of several good epochs.
 
 Wortsman et al. 2022, "Model soups: averaging weights of multiple fine-tuned models improves accuracy without increasing
 inference time", section 3: the greedy soup, here of the epochs of one training.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -13,83 +14,80 @@ from transferkit.console import say
 from transferkit.data import pipeline
 from transferkit.evaluation.predict import BATCH
 from transferkit.network import for_inference
-from transferkit.runs import temporary
-from transferkit.training.fitting import checkpoints, losses, schedules
-from transferkit.training.planning.planner import Plan
+from transferkit.runs import temporary_folder
+from transferkit.training.fitting import checkpoints, losses
+from transferkit.training.fitting.history import find_best_epoch, rank_epochs, score_epoch
+from transferkit.training.job import TrainingJob
 
 
-def best(history: list[dict], count: int) -> list[int]:
-    """The places in the history of so many of the best epochs, the best one first; the head's start is no epoch."""
-    places = [place for place, row in enumerate(history) if row["epoch"]]
-    return sorted(places, key=lambda place: schedules.gain(history[place]), reverse=True)[:count]
+def weights_path(folder: Path, index: int) -> Path:
+    """The file of the weights of an epoch, by its index in the history."""
+    return folder / "checkpoints" / f"soup-{index:05d}.safetensors"
 
 
-def path(folder: Path, place: int) -> Path:
-    """The file of the weights of an epoch, by its place in the history."""
-    return folder / "checkpoints" / f"soup-{place:05d}.safetensors"
-
-
-def keep(job: Plan, folder: Path, history: list[dict], weights: dict[int, dict[int, np.ndarray]]):
-    """Write the weights of those epochs that are among the best.
+def save_epochs(job: TrainingJob, weights: dict[int, dict[int, np.ndarray]]):
+    """Write the weights of epochs.
 
     Args:
-        weights: by the place in the history, each by `id` of the variable.
+        weights: by index in the history, each by `id` of the variable.
     """
-    for place in set(best(history, job.recipe.train.soup)) & weights.keys():
-        checkpoints.save_weights(job.network, path(folder, place), weights[place])
+    for index, replacements in weights.items():
+        checkpoints.save_weights(job.network, weights_path(job.folder, index), replacements)
 
 
-def forget(folder: Path, but: list[int] = ()):
+def delete_epochs(folder: Path, keep: list[int] = ()):
     """Delete the files of all epochs but some."""
-    kept = {path(folder, place) for place in but}
-    for old in (folder / "checkpoints").glob("soup-*.safetensors"):
-        if old not in kept:
-            old.unlink()
+    kept = {weights_path(folder, index) for index in keep}
+    for path in (folder / "checkpoints").glob("soup-*.safetensors"):
+        if path not in kept:
+            path.unlink()
 
 
-def stir(job: Plan, folder: Path, history: list[dict]) -> dict:
-    """Give the network the greedy soup: the best weights, averaged with those of each next best epoch that does not
-    lower the accuracy on the validation pictures, nor, where that stays, raise the loss.
+def average_epochs(job: TrainingJob, history: list[dict]) -> dict:
+    """Assign the greedy average to the network: the best weights, averaged with those of each next best epoch unless
+    that lowers the validation accuracy, or leaves it the same and raises the validation loss.
 
     The statistics of batch norm are averaged as weights are.
 
     Returns:
-        `epochs`, those that went in, each by phase and epoch, and the `val_accuracy` and `val_loss` of their average.
+        `epochs`, by phase and epoch, and the `val_accuracy` and `val_loss` of their average.
     """
-    network, start = job.network, schedules.best_of(history)
-    tensors = checkpoints.read_weights(folder / "checkpoints" / checkpoints.BEST)
-    used = [{name: start[name] for name in ("phase", "epoch")}]
-    with temporary(folder) as place:
-        figures = _figures(job, place)
-        checkpoints.assign_weights(network, tensors, source="the best epoch")
-        found = figures()
-        for number in best(history, job.recipe.train.soup):
-            if history[number] is start or not path(folder, number).exists():
+    best = find_best_epoch(history)
+    tensors = checkpoints.read_weights(job.checkpoint_path(checkpoints.BEST))
+    used = [{name: best[name] for name in ("phase", "epoch")}]
+    with temporary_folder(job.folder) as folder:
+        evaluate = _make_evaluation(job, folder)
+        checkpoints.assign_weights(job.network, tensors, source="the best epoch")
+        figures = evaluate()
+        for index in rank_epochs(history, job.knobs.soup):
+            path = weights_path(job.folder, index)
+            if history[index] is best or not path.exists():
                 continue
-            more = checkpoints.read_weights(path(folder, number))
-            mixed = {name: value + (more[name] - value) / (len(used) + 1) for name, value in tensors.items()}
-            checkpoints.assign_weights(network, mixed, source="an average")
-            tried = figures()
-            if schedules.gain(tried) >= schedules.gain(found):
-                tensors, found = mixed, tried
-                used.append({name: history[number][name] for name in ("phase", "epoch")})
-    checkpoints.assign_weights(network, tensors, source="an average")
-    say(f"soup of {len(used)} epochs  val_loss {found['val_loss']:.3f}  val_accuracy {found['val_accuracy']:.3f}")
-    return {"epochs": used} | found
+            other = checkpoints.read_weights(path)
+            average = {name: value + (other[name] - value) / (len(used) + 1) for name, value in tensors.items()}
+            checkpoints.assign_weights(job.network, average, source="an average")
+            average_figures = evaluate()
+            if score_epoch(average_figures) >= score_epoch(figures):
+                tensors, figures = average, average_figures
+                used.append({name: history[index][name] for name in ("phase", "epoch")})
+    checkpoints.assign_weights(job.network, tensors, source="an average")
+    say(
+        f"average of {len(used)} epochs  val_loss {figures['val_loss']:.3f}  val_accuracy {figures['val_accuracy']:.3f}"
+    )
+    return {"epochs": used} | figures
 
 
-def _figures(job: Plan, place: Path):
+def _make_evaluation(job: TrainingJob, folder: Path) -> Callable[[], dict]:
     """A function that evaluates the network on the validation pictures, which are decoded once."""
-    knobs, part = job.recipe.train, job.splits.val
-    bare = for_inference(job.network).model
+    val, bare = job.splits.val, for_inference(job.network).model
     model = keras.Model(bare.input, bare.output)
-    losses.compile_for(model, keras.optimizers.SGD(), knobs, list(job.splits.train.counts().values()))
-    room = {"memory": knobs.memory, "folder": place}
-    batches = pipeline.validation(part, job.network.pixels, batch_size=BATCH, **room)
-    steps = pipeline.steps(part, BATCH)
+    counts = list(job.splits.train.counts().values())
+    losses.compile_model(model, keras.optimizers.SGD(), job.knobs, counts)
+    batches = pipeline.validation(val, job.network.pixels, batch_size=BATCH, memory=job.knobs.memory, folder=folder)
+    steps = pipeline.steps(val, BATCH)
 
-    def figures() -> dict:
-        found = model.evaluate(batches, steps=steps, return_dict=True, verbose=0)
-        return {"val_accuracy": float(found["accuracy"]), "val_loss": float(found["cross_entropy"])}
+    def evaluate() -> dict:
+        figures = model.evaluate(batches, steps=steps, return_dict=True, verbose=0)
+        return {"val_accuracy": float(figures["accuracy"]), "val_loss": float(figures["cross_entropy"])}
 
-    return figures
+    return evaluate

@@ -1,11 +1,9 @@
-"""The network between the start and the end of a training, in the space of weights.
+"""Weight interpolation between the start and the end of a training.
 
-Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT), section 3: the weights that fine-tuning began
-with, here the pretrained ones and the regression's head, averaged with those it ended with. What training forgot comes
-back, and most of what it learned stays; the network costs no more than either.
+Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT), section 3: the weights before fine-tuning,
+here the pretrained ones and the regression's head, averaged with those after it. The average recovers what fine-tuning
+forgot and keeps most of what it learned, and the network costs no more.
 """
-
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,113 +12,118 @@ from scipy.special import log_softmax
 
 from transferkit.console import say
 from transferkit.data import pipeline
-from transferkit.evaluation.predict import BATCH, run
+from transferkit.evaluation.predict import BATCH, run_batches
 from transferkit.network import for_inference
-from transferkit.runs import temporary
+from transferkit.runs import temporary_folder
 from transferkit.training.fitting import checkpoints
-from transferkit.training.planning.planner import Plan
+from transferkit.training.job import TrainingJob
 
 START = "start.safetensors"
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trained weights: 0 is the start, 1 the end
-USUAL = 2  # the place of 0.5, which is taken unless another one is better beyond chance
-FEWEST = 10  # pictures, for a standard error that means something
+FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trained weights: 0 is the start, 1 the end
+DEFAULT = 2  # index of 0.5, which is chosen unless another one is significantly better
+MIN_PICTURES = 10  # for a standard error that means something
 RESAMPLES = 500
 
 
-def mix(job: Plan, folder: Path) -> dict:
-    """Give the network the interpolation that the validation pictures choose.
+def interpolate_weights(job: TrainingJob) -> dict:
+    """Assign the interpolation to the network that the validation pictures choose.
 
     Returns:
-        `share` of the trained weights; its `val_accuracy`; `losses`, the cross-entropy on validation by share, each at
-        its best temperature; `optimism`, by how much the choice flatters the accuracy on the pictures that made it.
+        `share`, the fraction of the trained weights; its `val_accuracy`; `losses`, the calibrated cross-entropy on
+        validation by fraction; `optimism`, by how much the choice overestimates the accuracy on the same pictures.
     """
-    logits, rows = _logits(job, folder)
+    logits, rows = _predict_logits(job)
     labels = np.array(job.splits.val.labels)[rows]
-    losses = np.stack([_tempered(one.astype("float64"), labels) for one in logits])
+    losses = np.stack([_calibrated_losses(values.astype("float64"), labels) for values in logits])
     hits = logits.argmax(2) == labels
-    place = chosen(losses)
-    assign_share(job, folder, SHARES[place])
-    of_share = {f"{share:g}": round(float(loss), 6) for share, loss in zip(SHARES, losses.mean(1), strict=True)}
+    index = choose_fraction(losses)
+    assign_interpolation(job, FRACTIONS[index])
+    pairs = zip(FRACTIONS, losses.mean(1), strict=True)
+    mean_losses = {f"{fraction:g}": round(float(loss), 6) for fraction, loss in pairs}
     say(
         f"weights between the start (0) and the end (1) of training, validation loss: "
-        f"{', '.join(f'{share} {loss:.3f}' for share, loss in of_share.items())}; {SHARES[place]:g} is kept"
+        f"{', '.join(f'{fraction} {loss:.3f}' for fraction, loss in mean_losses.items())}; {FRACTIONS[index]:g} is kept"
     )
     return {
-        "share": SHARES[place],
-        "val_accuracy": float(hits[place].mean()),
-        "losses": of_share,
-        "optimism": optimism(losses, hits, job.recipe.train.seed),
+        "share": FRACTIONS[index],
+        "val_accuracy": float(hits[index].mean()),
+        "losses": mean_losses,
+        "optimism": estimate_optimism(losses, hits, job.knobs.seed),
     }
 
 
-def _tempered(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The cross-entropy (n,) of logits (n, classes) at the temperature that makes its mean least.
+def _predict_logits(job: TrainingJob) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of the validation pictures for each of `FRACTIONS`, (fractions, m, classes), and the rows (m,) of the
+    pictures, which are decoded once."""
+    logits, network = [], for_inference(job.network).model
+    model = keras.Model(network.input, network.output)
+    with temporary_folder(job.folder) as folder:
+        batches = pipeline.cached_evaluation(
+            job.splits.val.paths, job.network.pixels, batch_size=BATCH, memory=job.knobs.memory, folder=folder
+        )
+        for fraction in FRACTIONS:
+            assign_interpolation(job, fraction)
+            outputs, rows = zip(*run_batches(model, batches, BATCH), strict=True)
+            logits.append(np.concatenate([output for (output,) in outputs]))
+    return np.stack(logits), np.concatenate(rows)
 
-    Training sharpens a network's answers, and averaging of weights softens them (Guo et al. 2017, section 4.2): without
-    this, the shares would be told apart by that.
+
+def assign_interpolation(job: TrainingJob, fraction: float):
+    """Assign the weights between the job's start and its end to its network.
+
+    Args:
+        fraction: of the end. With 1, the job needs no saved start.
+    """
+    if fraction == 1:
+        return checkpoints.load_weights(job.network, job.checkpoint_path(checkpoints.BEST))
+    start, end = (checkpoints.read_weights(job.checkpoint_path(name)) for name in (START, checkpoints.BEST))
+    mixed = {name: value + np.float32(fraction) * (end[name] - value) for name, value in start.items()}
+    checkpoints.assign_weights(job.network, mixed, source="an interpolation")
+
+
+def _calibrated_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The cross-entropy (n,) of logits (n, classes) at the temperature that minimises its mean.
+
+    Training makes a network overconfident, and averaging of weights makes it less so (Guo et al. 2017, section 4.2):
+    uncalibrated losses would compare that.
     """
 
-    def losses(exponent):
+    def compute_losses(exponent):
         return -log_softmax(logits / np.exp(exponent), axis=1)[np.arange(len(labels)), labels]
 
-    found = minimize_scalar(lambda exponent: losses(exponent).mean(), bounds=(-3, 3), method="bounded")
-    return losses(found.x)
+    best = minimize_scalar(lambda exponent: compute_losses(exponent).mean(), bounds=(-3, 3), method="bounded")
+    return compute_losses(best.x)
 
 
-def chosen(losses: np.ndarray) -> int:
-    """The place of the share to take: the usual one, unless the one of least loss is better by more than the standard
-    error of their difference, which few pictures never show.
+def choose_fraction(losses: np.ndarray) -> int:
+    """The index of the fraction to use: the default, unless the one with the lowest loss is better by more than the
+    standard error of the difference, which few pictures never show.
 
     Args:
-        losses: (shares, pictures).
+        losses: (fractions, pictures).
     """
     count, best = losses.shape[1], int(losses.mean(1).argmin())
-    gain = losses[USUAL] - losses[best]
-    return best if count >= FEWEST and gain.mean() > gain.std(ddof=1) / np.sqrt(count) else USUAL
+    gain = losses[DEFAULT] - losses[best]
+    return best if count >= MIN_PICTURES and gain.mean() > gain.std(ddof=1) / np.sqrt(count) else DEFAULT
 
 
-def optimism(losses: np.ndarray, hits: np.ndarray, seed: int) -> float:
-    """By how much the accuracy on the pictures that chose exceeds that on others.
+def estimate_optimism(losses: np.ndarray, hits: np.ndarray, seed: int) -> float:
+    """By how much the accuracy on the pictures that chose a fraction exceeds the accuracy on others.
 
-    The choice is made again on bootstrap samples and judged on the pictures that each leaves out (Tsamardinos et al.
-    2018, "Bootstrapping the out-of-sample predictions for efficient and accurate cross-validation"), beside a share
-    that nothing chose.
+    The choice is repeated on bootstrap samples and evaluated on the pictures outside each sample (Tsamardinos et al.
+    2018, "Bootstrapping the out-of-sample predictions for efficient and accurate cross-validation"), relative to the
+    default fraction, which nothing chose.
 
     Args:
-        losses, hits: (shares, pictures).
+        losses: (fractions, pictures).
+        hits: of the same shape, whether the prediction is correct.
+        seed: of the bootstrap.
     """
     rng, count, excess = np.random.default_rng(seed), losses.shape[1], []
     for _ in range(RESAMPLES):
         rows = rng.integers(0, count, count)
         others = np.setdiff1d(np.arange(count), rows)
         if len(others):
-            gain = hits[chosen(losses[:, rows])].astype(float) - hits[USUAL]
+            gain = hits[choose_fraction(losses[:, rows])].astype(float) - hits[DEFAULT]
             excess.append(gain[rows].mean() - gain[others].mean())
     return max(0.0, float(np.mean(excess))) if excess else 0.0
-
-
-def assign_share(job: Plan, folder: Path, share: float):
-    """Give the network the weights of its start and its end, so much of the latter; where that is all, a training that
-    has no start of its own will do."""
-    if share == 1:
-        return checkpoints.load_weights(job.network, folder / "checkpoints" / checkpoints.BEST)
-    start, end = (checkpoints.read_weights(folder / "checkpoints" / name) for name in (START, checkpoints.BEST))
-    mixed = {name: value + np.float32(share) * (end[name] - value) for name, value in start.items()}
-    checkpoints.assign_weights(job.network, mixed, source="an interpolation")
-
-
-def _logits(job: Plan, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Those of the validation pictures by each of `SHARES`, (shares, m, classes), and the rows (m,) of the pictures,
-    which are decoded once."""
-    knobs, part, found = job.recipe.train, job.splits.val, []
-    bare = for_inference(job.network).model
-    model = keras.Model(bare.input, bare.output)
-    with temporary(folder) as place:
-        batches = pipeline.cached_evaluation(
-            part.paths, job.network.pixels, batch_size=BATCH, memory=knobs.memory, folder=place
-        )
-        for share in SHARES:
-            assign_share(job, folder, share)
-            outputs, rows = zip(*run(model, batches, BATCH), strict=True)
-            found.append(np.concatenate([output for (output,) in outputs]))
-    return np.stack(found), np.concatenate(rows)

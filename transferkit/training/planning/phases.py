@@ -1,4 +1,4 @@
-"""The phases of a training: what learns in each, for how long, at which rate and on which views."""
+"""The phases of a training: what is trainable in each, for how long, at which rate and on which views."""
 
 import re
 from dataclasses import dataclass
@@ -6,103 +6,111 @@ from dataclasses import dataclass
 from transferkit.lookup import UnknownName
 from transferkit.recipe import BY_RULE, Recipe, Train
 
-UNITS = {"s": 1, "m": 60, "h": 3600}  # seconds
+SECONDS = {"s": 1, "m": 60, "h": 3600}  # by unit
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One part of a training, with an optimizer and a schedule of its own. It starts from the best weights so far.
+    """A part of a training with an optimizer and a schedule of its own. It starts from the best weights so far.
 
     Attributes:
-        name: the word of `unfreeze`, in the history.
+        name: the part of `unfreeze`, also in the history.
         epochs: of this phase.
-        lr: its highest rate.
+        lr: its highest learning rate.
         views: as the knob; 1 is the plain view.
+        trainable: names of the layers with trainable weights.
+        parameters: number of their trainable weights.
     """
 
     name: str
     epochs: int
     lr: float
     views: int
+    trainable: tuple[str, ...] = ()
+    parameters: int = 0
 
 
-def phases(recipe: Recipe) -> list[Phase]:
-    """First the head alone, on plain views, then the words of `unfreeze` for equal numbers of epochs.
+def make_phases(recipe: Recipe) -> list[Phase]:
+    """First the head's own phase, on plain views, then a phase for each part of `unfreeze`, with equal epochs.
 
-    The first of several get an epoch more where they do not divide evenly.
+    The first phases get an epoch more where the epochs do not divide evenly. `trainable` is not filled in.
+
+    Args:
+        recipe: resolved.
 
     Raises:
-        UnknownName: a word comes twice, or there are fewer epochs than words.
+        UnknownName: a part of `unfreeze` comes twice, or there are fewer epochs than parts.
     """
     knobs = recipe.train
     if knobs.unfreeze == "head":
         return [Phase("head", knobs.epochs, knobs.head_lr, knobs.views)]
     head = [Phase("head", knobs.head_epochs, knobs.head_lr, 1)] if knobs.head_epochs else []
-    words, left = words_of(knobs.unfreeze), knobs.epochs - knobs.head_epochs
-    if 0 < left < len(words):
+    names, left = parse_unfreeze(knobs.unfreeze), knobs.epochs - knobs.head_epochs
+    if 0 < left < len(names):
         raise UnknownName(
-            f"unfreeze has {len(words)} phases, but epochs left for them are {left}: give {len(words)} or more."
+            f"epochs must leave at least {len(names)} for the {len(names)} phases of unfreeze, not {left}."
         )
-    shares = [left // len(words) + (number < left % len(words)) for number in range(len(words))]
-    views = {"all": 0} if len(words) > 1 else {}  # the phase that has nothing frozen to spare
+    epochs = [left // len(names) + (number < left % len(names)) for number in range(len(names))]
+    views = {"all": 0} if len(names) > 1 else {}  # nothing is frozen in that phase
     return head + [
-        Phase(word, share, knobs.lr, views.get(word, knobs.views))
-        for word, share in zip(words, shares, strict=True)
-        if share
+        Phase(name, count, knobs.lr, views.get(name, knobs.views))
+        for name, count in zip(names, epochs, strict=True)
+        if count
     ]
 
 
-def check_kept(knobs: Train):
-    """Raise `UnknownName` if what is kept of a settled training, and whether it is done again, contradict the rest."""
-    if knobs.keep == "mix" and knobs.start != "probe":
-        raise UnknownName("keep mix averages with a regression's start: take start probe, or keep best or last.")
-    if knobs.soup and knobs.keep != "best":
-        raise UnknownName(f"soup {knobs.soup} averages the best epochs: leave out keep {knobs.keep}, or soup.")
-    if knobs.refit == "on" and knobs.keep == "best":
-        raise UnknownName("refit on leaves no validation pictures to choose the best epoch by: take keep mix or last.")
-    if knobs.refit == "on" and knobs.workers:
-        raise UnknownName("refit on is of one process: leave out workers, or take refit off.")
-
-
-def words_of(unfreeze: str) -> list[str]:
-    """The words between the commas.
+def parse_unfreeze(text: str) -> list[str]:
+    """The comma-separated parts of `unfreeze`.
 
     Raises:
-        UnknownName: there are none, or one comes twice.
+        UnknownName: a part is empty or comes twice, or "head" is one of several.
     """
-    words = [word.strip() for word in unfreeze.split(",")]
-    if not all(words) or len(set(words)) < len(words):
-        raise UnknownName(
-            f"unfreeze must be different parts with commas between, as in 'last-stage,all': {unfreeze!r}."
-        )
-    if "head" in words and len(words) > 1:
-        raise UnknownName(
-            f"The head's own phase before others is head_epochs: leave head out of unfreeze {unfreeze!r}."
-        )
-    return words
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise UnknownName(f"unfreeze must be different parts separated by commas, as 'last-stage,all', not {text!r}.")
+    if "head" in names and len(names) > 1:
+        raise UnknownName(f"unfreeze must not be head and other parts, as {text!r}: head_epochs trains the head first.")
+    return names
 
 
-def seconds(time: str) -> float:
-    """Of "90s", "10m" or "1.5h".
+def parse_layers(text: str) -> tuple[str, ...]:
+    """The comma-separated layers of `head_layers`."""
+    return tuple(filter(None, map(str.strip, text.split(","))))
+
+
+def parse_seconds(time: str) -> float:
+    """The seconds of "90s", "10m" or "1.5h".
 
     Raises:
-        UnknownName: it is none of these.
+        UnknownName: it is not like one of these.
     """
-    found = re.fullmatch(r"(\d+\.?\d*) ?([smh])", time.strip())
-    if not found or not float(found[1]):
+    match = re.fullmatch(r"(\d+\.?\d*) ?([smh])", time.strip())
+    if not match or not float(match[1]):
         raise UnknownName(f"time must be a number of seconds, minutes or hours, as 90s, 10m or 1.5h, not {time!r}.")
-    return float(found[1]) * UNITS[found[2]]
+    return float(match[1]) * SECONDS[match[2]]
 
 
 def check_time(knobs: Train):
-    """Raise `UnknownName` unless the time of a recipe, where it has one, is what its epochs follow from."""
+    """Raise `UnknownName` if `time` contradicts other knobs, such as epochs."""
     if not knobs.time:
         return
-    seconds(knobs.time)
+    parse_seconds(knobs.time)
     if knobs.workers:
-        raise UnknownName(f"Each worker would plan time {knobs.time} by its own clock: give epochs in its place.")
+        raise UnknownName(f"time {knobs.time} cannot be planned by several workers, each with its clock: give epochs.")
     fixed = "head_epochs" if knobs.unfreeze == "head" and knobs.head_epochs is not BY_RULE else "epochs"
     if getattr(knobs, fixed) is not BY_RULE:
-        raise UnknownName(f"time {knobs.time} plans the epochs: leave out {fixed} {getattr(knobs, fixed)}, or time.")
-    if len(words_of(knobs.unfreeze)) > 1:
-        raise UnknownName(f"time plans the epochs of one released phase: give epochs for unfreeze {knobs.unfreeze!r}.")
+        raise UnknownName(f"time {knobs.time} plans the epochs: drop {fixed} {getattr(knobs, fixed)}, or time.")
+    if len(parse_unfreeze(knobs.unfreeze)) > 1:
+        raise UnknownName(f"time plans the epochs of a single phase: give epochs for unfreeze {knobs.unfreeze!r}.")
+
+
+def check_averaging(knobs: Train):
+    """Raise `UnknownName` if `keep`, `soup` and `refit` contradict each other or the rest of a resolved recipe."""
+    if knobs.keep == "mix" and knobs.start != "probe":
+        raise UnknownName("keep mix needs the weights of a fitted head: use start probe, or keep best or last.")
+    if knobs.soup and knobs.keep != "best":
+        raise UnknownName(f"soup {knobs.soup} averages the best epochs: drop keep {knobs.keep}, or soup.")
+    if knobs.refit == "on" and knobs.keep == "best":
+        raise UnknownName("refit on leaves no validation pictures to choose the best epoch: use keep mix or last.")
+    if knobs.refit == "on" and knobs.workers:
+        raise UnknownName("refit on needs a single process: drop workers, or use refit off.")

@@ -1,264 +1,106 @@
-"""A job settled before anything is trained or written: pictures read once, network loaded, every knob chosen."""
+"""Planning: pictures are read once, the network is loaded, and every knob is chosen, before anything is trained."""
 
 import dataclasses
+import math
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import keras
 
-from transferkit import models, rules, zoo
+from transferkit import rules, zoo
 from transferkit.console import say, warn
-from transferkit.data import class_names, folds
+from transferkit.data import folds
 from transferkit.data.audit import before_training, duplicate_groups
+from transferkit.data.audit.before_training import Audit
 from transferkit.data.augment import augmentation, pca_axes
-from transferkit.data.class_matching import matched
 from transferkit.data.listing import Listing, Splits, complete
 from transferkit.data.sources import resolve
 from transferkit.features import base_selection
 from transferkit.lookup import UnknownName
-from transferkit.network import (
-    Network,
-    cut_network,
-    find_head_input,
-    has_dense_head,
-    with_channels,
-    with_fit,
-    with_head,
-    with_size,
-)
+from transferkit.network import Network
 from transferkit.recipe import AUTO, Model, Recipe, Train
 from transferkit.training.distributed import devices, workers
-from transferkit.training.fitting import schedules
-from transferkit.training.fitting.freezing import release
-from transferkit.training.planning import contradictions, distillation, half_precision
-from transferkit.training.planning.phases import check_kept, check_time, phases, words_of
-from transferkit.weights.assign import GROWN
+from transferkit.training.distributed.devices import Device
+from transferkit.training.fitting import distillation, schedules
+from transferkit.training.fitting.freezing import unfreeze
+from transferkit.training.job import Plan
+from transferkit.training.planning import advice, network_setup
+from transferkit.training.planning.phases import check_averaging, check_time, make_phases
 from transferkit.weights.catalogue import is_path
 
-UNEQUAL = 3  # times the smallest class, from where the largest one is too large to go unsaid
 
-
-@dataclass(frozen=True)
-class Plan:
-    """All that is settled before training: nothing of it is written yet.
-
-    `unreadable` is (path, reason) of pictures left out, `started` the clock when planning began, `teacher` a model
-    whose logits are learned too, which looks at pictures of `teacher_shape`, (height, width), by default the network's.
-    """
-
-    recipe: Recipe
-    choices: list[rules.Choice]
-    splits: Splits
-    unreadable: tuple[tuple[str, str], ...]
-    network: Network
-    device: devices.Device
-    started: float
-    teacher: keras.Model | None = None
-    teacher_shape: tuple[int, int] | None = None
-
-    def elapsed(self) -> float:
-        """Seconds since planning began."""
-        return time.perf_counter() - self.started
-
-
-def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
-    """Settle a job: read the listing and every picture once, load the network, choose the open knobs.
+def make_plan(recipe: Recipe, splits: Splits | None = None) -> Plan:
+    """Plan a training: read every picture once, load the network and choose the open knobs.
 
     Args:
-        splits: the listings; by default those of `wanted.data`.
+        recipe: knobs at None are chosen by `rules`.
+        splits: final listings, which are not reduced any more; by default those of `recipe.data`.
+
+    Raises:
+        UnknownName: a name in the recipe is not known, or knobs contradict each other.
+        ValueError: pictures, weights or devices cannot be used.
     """
     started = time.perf_counter()
-    if wanted.augment.augment is not None:
-        augmentation.parse(wanted.augment.augment, pca_axes.of(wanted.augment.pca))
-    check_time(wanted.train)
-    if wanted.model.base == AUTO:
-        _check_auto(wanted.model)
-    wanted = _anchored(wanted)
-    device = devices.choose(wanted.train.devices, wanted.train.precision, workers.joined(wanted.train.workers))
-    keras.utils.set_random_seed(wanted.train.seed)
-    if wanted.train.determinism == "on":
-        devices.deterministic()
-    parts = dict(splits.items()) if splits else resolve.find_parts(wanted.data)
-    _check_names(parts["train"].classes)
-    network = None if wanted.model.base == AUTO else _loaded(wanted.model, parts["train"].classes)
+    _check_recipe(recipe)
+    recipe = _make_paths_absolute(recipe)
+    device = _prepare_device(recipe.train)
+    listings = dict(splits.items()) if splits else resolve.find_parts(recipe.data)
+    classes = listings["train"].classes
+    _check_class_names(classes)
+    network = None if recipe.model.base == AUTO else network_setup.load_base(recipe.model, classes)
     if network:
-        parts = _matched(parts, network)
-    audits = {name: before_training.audit(part, what=name) for name, part in parts.items()}
-    unreadable = tuple(pair for found in audits.values() for pair in found.unreadable)
-    for path, reason in unreadable:
-        warn(f"{path} cannot be read and is left out: {reason}.")
-    fewer = () if splits else (wanted.data.fraction, wanted.data.per_class, wanted.train.seed)  # those given are final
-    drawn = splits.made if splits else False
-    splits = _split(wanted, audits, fewer)
-    splits = dataclasses.replace(splits, made=splits.made or drawn)
-    for suggestion in suggestions(splits.train.counts(), wanted.train):
-        say(suggestion)
-    chosen = []
+        listings = network_setup.match_classes(listings, network)
+    audits = _audit(listings)
+    splits = _make_splits(recipe, audits, splits)
+    for sentence in advice.suggest_balance(splits.train.counts(), recipe.train):
+        say(sentence)
+    choices = []
     if network is None:
-        fit = wanted.model.fit or ("squash" if rules.squashed(audits["train"].aspects) else None)
-        base, why = base_selection.choose(splits.train, wanted.model.size, fit, wanted.train.seed)
-        chosen, wanted = [rules.Choice("base", base, why)], wanted.override(base=base)
-        network = _loaded(wanted.model, splits.train.classes)
-    counts = [count for count in splits.train.counts().values() if count]
-    facts = rules.Facts(
-        len(splits.train),
-        min(counts),
-        audits["train"].side,
-        network.pixels,
-        network.minimum,
-        device.gpu,
-        _probes(network) and not _keeps_head(network, splits.train.classes),
-        _layers(network, wanted.model),
-        device.replicas,
-        splits.made,
-        audits["train"].aspects,
-    )
-    settled, choices = _chosen(wanted, facts, network, device)
-    network = _fitted(network, splits.train.classes, settled)
-    job = _in_precision(Plan(settled, chosen + choices, splits, unreadable, network, device, started))
-    teacher = _taught(settled.train.teacher, job)
-    return dataclasses.replace(job, **teacher)
+        choices = [_choose_base(recipe, splits, audits["train"])]
+        recipe = recipe.override(base=choices[0].value)
+        network = network_setup.load_base(recipe.model, splits.train.classes)
+    resolved, more_choices = _choose_knobs(recipe, _collect_facts(recipe, splits, audits["train"], network, device))
+    if resolved.train.start == "probe" and not network_setup.can_fit_head(network):
+        raise UnknownName(f"The head of {network.base} cannot be initialised by a regression: use start fresh.")
+    devices.check_knobs(device, resolved.train)
+    unreadable = tuple(pair for audit in audits.values() for pair in audit.unreadable)
+    network = network_setup.adapt_network(network, splits.train.classes, resolved)
+    plan = _complete(Plan(resolved, choices + more_choices, splits, unreadable, network, device, (), started))
+    if not resolved.train.teacher:
+        return plan
+    teacher = distillation.load_teacher(resolved.train.teacher, plan.network, plan.device.policy)
+    return dataclasses.replace(plan, teacher=teacher)
 
 
-def renewed(job: Plan) -> Plan:
-    """A settled job with its network as it was before training."""
-    keras.utils.set_random_seed(job.recipe.train.seed)
-    classes = job.splits.train.classes
-    network = _fitted(_loaded(job.recipe.model, classes), classes, job.recipe)
-    return _in_precision(dataclasses.replace(job, network=network))
+def renew_plan(plan: Plan) -> Plan:
+    """The plan with its network as it was before training, and the phases of its recipe."""
+    keras.utils.set_random_seed(plan.recipe.train.seed)
+    classes = plan.splits.train.classes
+    network = network_setup.load_base(plan.recipe.model, classes)
+    return _complete(dataclasses.replace(plan, network=network_setup.adapt_network(network, classes, plan.recipe)))
 
 
-def _check_auto(which: Model):
-    """Raise `UnknownName` if more is said of the base that is yet to be chosen."""
-    if which.weights != "imagenet":
+def _check_recipe(recipe: Recipe):
+    """Raise `UnknownName` if knobs contradict each other, as far as that shows before the pictures are read."""
+    if recipe.augment.augment is not None:
+        augmentation.parse(recipe.augment.augment, pca_axes.of(recipe.augment.pca))
+    check_time(recipe.train)
+    if recipe.model.base == AUTO:
+        _check_auto(recipe.model)
+
+
+def _check_auto(knobs: Model):
+    """Raise `UnknownName` if knobs say more about a base that is yet to be chosen."""
+    if knobs.weights != "imagenet":
         raise UnknownName(
-            f"base {AUTO} compares networks by ImageNet weights, and weights is {which.weights}: name a base."
+            f"base {AUTO} compares networks with ImageNet weights, and weights is {knobs.weights}: name a base."
         )
-    if knob := next((knob for knob in ("cut", "classes", "class_order") if getattr(which, knob)), None):
-        raise UnknownName(f"{knob} is said of a base that is known, and base is {AUTO}: name one.")
+    if name := next((name for name in ("cut", "classes", "class_order") if getattr(knobs, name)), None):
+        raise UnknownName(f"{name} needs a base that is known, and base is {AUTO}: name one.")
 
 
-def _loaded(which: Model, classes: tuple[str, ...]) -> Network:
-    """The base, for pictures of the channels that are asked for, cut and named as is asked for.
-
-    Args:
-        classes: of the pictures.
-    """
-    network = models.load_for_training(which.base, which.weights, pixels=which.pixels, size=which.size)
-    network = class_names.named(cut_network(network, which.cut) if which.cut else network, which, classes)
-    if network.doubt:
-        with_head(network, classes)  # words the sentence, before the pictures are read
-    return with_channels(network, which.channels) if which.channels else network
-
-
-def _matched(parts: dict[str, Listing], network: Network) -> dict[str, Listing]:
-    """The listings in the order of the network's classes, where these are the same: its head goes on. Where they may be
-    the same, that is said."""
-    classes = parts["train"].classes
-    if network.loaded and not network.has_class_names and len(network.classes) == len(classes):
-        say(f"{class_names.asked(network, classes)} Without that, its classifier is replaced by a new one.")
-    if len(classes) != len(network.classes) or matched(classes, network.classes).keys() != set(classes):
-        return parts
-    return parts | {"train": parts["train"].under(network.classes, "train")}  # whose order the others take
-
-
-def _keeps_head(network: Network, classes: tuple[str, ...]) -> bool:
-    """Whether the network's own classifier goes on, with a score for each of these classes."""
-    if not network.head or network.classes != classes:
-        return False
-    return network.model.get_layer(network.head).output.shape[-1] == len(classes)
-
-
-def _in_precision(job: Plan) -> Plan:
-    """The job with its network in the device's policy, or both in float32 where the features would differ."""
-    network = half_precision.in_policy(job.network, job.device.policy, job.splits.train.paths)
-    same = network is job.network
-    device = dataclasses.replace(job.device, policy="float32") if same else job.device
-    return dataclasses.replace(job, network=network, device=device)
-
-
-def _chosen(wanted: Recipe, facts: rules.Facts, network: Network, device: devices.Device):
-    """The recipe with every knob chosen, and the choices. Contradictions are errors now, not after the first phase."""
-    settled, choices = rules.choose(wanted, facts)
-    if settled.train.start == "probe" and not _probes(network):
-        raise UnknownName(f"The head of {network.base} cannot start from a regression: take start 'fresh'.")
-    # of a saved recipe it was said once
-    for concern in contradictions.concerns(wanted.train, settled.train) if choices else ():
-        warn(concern)
-    devices.check(device, settled.train)
-    schedules.milestones(settled.train.milestones)
-    phases(settled)
-    check_kept(settled.train)
-    return settled, choices
-
-
-def suggestions(counts: dict[str, int], knobs: Train) -> Iterator[str]:
-    """Knobs worth a thought, a sentence each.
-
-    Args:
-        counts: training pictures of each class.
-    """
-    sizes = {name: count for name, count in counts.items() if count}
-    least, most = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
-    if knobs.balance == "none" and sizes[most] >= UNEQUAL * sizes[least]:
-        yield (
-            f"Class {most} has {sizes[most]:,} pictures and class {least} {sizes[least]:,}: with --balance weights, "
-            "all classes count as much in the loss."
-        )
-
-
-def _split(wanted: Recipe, audits: dict[str, before_training.Audit], fewer: tuple) -> Splits:
-    """The splits of what can be read, of their training pictures a share if `fewer` says so; copies stay together where
-    splits or folds are drawn here. What would spoil figures is said."""
-    parts, looks = {name: found.listing for name, found in audits.items()}, before_training.looks_of(audits)
-    ways = {"validation": wanted.data.validation, "seed": wanted.train.seed}
-    if not wanted.train.folds:
-        splits = duplicate_groups.split(parts, audits["train"].looks, **ways)
-        splits = splits.lessened(*fewer) if fewer else splits
-        apart = dict(splits.items())
-    else:
-        splits = folds.marked(complete(parts, **ways), looks)
-        _check_folds(wanted, splits)
-        apart = {"train": folds.pooled(splits)} | ({"test": splits.test} if splits.test else {})
-    for concern in before_training.concerns(apart, looks):
-        warn(concern)
-    for role, run in (("base", wanted.model.base), ("teacher", wanted.train.teacher)):
-        for concern in distillation.concerns(run, splits, role):
-            warn(concern)
-    return splits
-
-
-def _check_folds(wanted: Recipe, splits: Splits):
-    """Raise `ValueError` if the pictures cannot be shared out to so many folds."""
-    count, data = wanted.train.folds, wanted.data
-    if count == 1:
-        raise UnknownName("folds must be 2 or more, or 0 for one run, not 1.")
-    if data.fraction < 1 or data.per_class:
-        raise UnknownName("folds share out all pictures: leave out fraction and per_class.")
-    if wanted.train.workers:
-        raise UnknownName(f"Several workers train one run: leave out folds {count}, or workers.")
-    pool = folds.pooled(splits)
-    held = folds.shared_out(pool, count, wanted.train.seed)
-    for rows in held:  # what would end a later fold ends all of them now
-        folds.parts(pool, rows, data.validation, wanted.train.seed)
-    apart = "; those of test are not touched" if splits.test else ""
-    say(f"{count} folds: the {len(pool):,} pictures of train and val are shared out{apart}.")
-    duplicate_groups.say_kept([pool.take(rows) for rows in held], "together in the folds")
-
-
-def _check_names(classes: tuple[str, ...]):
-    """Raise `ValueError` if a class name fits in no text file: now, not when the run is written."""
-    for name in classes:
-        if len(name.splitlines()) != 1 or name.encode("utf-8", "replace").decode() != name:
-            raise ValueError(
-                f"Class {name!r} cannot be used: its name is empty, has line breaks or is no UTF-8; rename it."
-            )
-
-
-def _anchored(recipe: Recipe) -> Recipe:
-    """Paths made absolute, so that the saved recipe runs from anywhere."""
+def _make_paths_absolute(recipe: Recipe) -> Recipe:
+    """The recipe with absolute paths, so that a saved one can be used from any folder."""
     paths = {
         "data": recipe.data.data,
         "data_dir": recipe.data.data_dir,
@@ -272,41 +114,130 @@ def _anchored(recipe: Recipe) -> Recipe:
     return recipe.override(**{knob: os.path.abspath(path) for knob, path in paths.items() if os.path.exists(path)})
 
 
-def _fitted(network: Network, classes: tuple[str, ...], recipe: Recipe) -> Network:
-    """The network with the job's classes, size and fit."""
-    layers = layers_of(recipe.train.head_layers)
-    if not _keeps_head(network, classes):
-        network = with_head(network, classes, layers)
-    elif layers != (find_head_input(network),):
-        raise UnknownName(f"{network.base} has a head for these classes, which is kept: leave out head_layers.")
-    network = with_fit(with_size(network, recipe.model.size), recipe.model.fit)
-    for word in words_of(recipe.train.unfreeze):
-        release(network, word)  # so is an unknown layer
-    return network
+def _prepare_device(knobs: Train) -> Device:
+    """Choose the device, and seed everything that draws random numbers."""
+    device = devices.choose_device(knobs.devices, knobs.precision, workers.find_cluster(knobs.workers))
+    keras.utils.set_random_seed(knobs.seed)
+    if knobs.determinism == "on":
+        devices.enable_determinism()
+    return device
 
 
-def layers_of(words: str) -> tuple[str, ...]:
-    """The layers between the commas of `head_layers`."""
-    return tuple(filter(None, map(str.strip, words.split(","))))
+def _check_class_names(classes: tuple[str, ...]):
+    """Raise `ValueError` if a class name fits in no text file: now, not when the run is written."""
+    for name in classes:
+        if len(name.splitlines()) != 1 or name.encode("utf-8", "replace").decode() != name:
+            raise ValueError(
+                f"Class {name!r} cannot be used: its name is empty, has line breaks or is not UTF-8; rename it."
+            )
 
 
-def _layers(network: Network, which: Model) -> tuple[str, ...]:
-    """The layers whose features a new head may see side by side, the head's own source last."""
-    own = find_head_input(network) if network.head else ""
-    several = zoo.is_network(which.base) and not which.cut and not isinstance(network.model.output, dict)
-    return (*zoo.variant(which.base).head_layers, own) if several else (own,)
+def _audit(listings: dict[str, Listing]) -> dict[str, Audit]:
+    """Read every picture, and warn of each that cannot be read."""
+    audits = {name: before_training.audit(listing, what=name) for name, listing in listings.items()}
+    for audit in audits.values():
+        for path, reason in audit.unreadable:
+            warn(f"{path} cannot be read and is skipped: {reason}.")
+    return audits
 
 
-def _taught(base: str, job: Plan) -> dict:
-    """The plan's `teacher` and `teacher_shape`, where it has one."""
-    if not base:
-        return {}
-    teacher, shape = distillation.teacher(base, job.network, job.device.policy)
-    return {"teacher": teacher, "teacher_shape": shape}
+def _make_splits(recipe: Recipe, audits: dict[str, Audit], given: Splits | None) -> Splits:
+    """The splits of the readable pictures, with a warning of whatever would spoil the figures on them.
+
+    Duplicates stay together where splits or folds are drawn here. Splits that are given are not reduced by `fraction`
+    and `per_class`.
+    """
+    looks = before_training.looks_of(audits)
+    listings = {name: audit.listing for name, audit in audits.items()}
+    if recipe.train.folds:
+        complete_splits = complete(listings, validation=recipe.data.validation, seed=recipe.train.seed)
+        splits = folds.marked(complete_splits, looks)
+        _check_folds(recipe, splits)
+        evaluated = {"train": folds.pooled(splits)} | ({"test": splits.test} if splits.test else {})
+    else:
+        duplicates = audits["train"].looks
+        splits = duplicate_groups.split(listings, duplicates, validation=recipe.data.validation, seed=recipe.train.seed)
+        if not given:
+            splits = splits.lessened(recipe.data.fraction, recipe.data.per_class, recipe.train.seed)
+        evaluated = dict(splits.items())
+    warnings = [
+        *before_training.concerns(evaluated, looks),
+        *advice.find_leaks(recipe.model.base, splits, "base"),
+        *advice.find_leaks(recipe.train.teacher, splits, "teacher"),
+    ]
+    for sentence in warnings:
+        warn(sentence)
+    return dataclasses.replace(splits, made=splits.made or bool(given and given.made))
 
 
-def _probes(network: Network) -> bool:
-    """Whether a head can start from a logistic regression: it is a dense one, on weights that were all trained."""
-    return bool(
-        network.loaded and has_dense_head(network) and not any(words.startswith(GROWN) for words in network.loaded)
+def _check_folds(recipe: Recipe, splits: Splits):
+    """Raise `ValueError` if the pictures cannot be divided into that many folds."""
+    count, data = recipe.train.folds, recipe.data
+    if count == 1:
+        raise UnknownName("folds must be 2 or more, or 0 for a single run, not 1.")
+    if data.fraction < 1 or data.per_class:
+        raise UnknownName("--folds uses all pictures: drop --fraction and --per-class.")
+    if recipe.train.workers:
+        raise UnknownName(f"Several workers train a single run: drop folds {count}, or workers.")
+    pool = folds.pooled(splits)
+    held_out = folds.shared_out(pool, count, recipe.train.seed)
+    for rows in held_out:  # what would stop a later fold stops all of them now
+        folds.parts(pool, rows, data.validation, recipe.train.seed)
+    test = "; test is not touched" if splits.test else ""
+    say(f"{count} folds: the {len(pool):,} pictures of train and val are divided among them{test}.")
+    duplicate_groups.say_kept([pool.take(rows) for rows in held_out], "together in the folds")
+
+
+def _choose_base(recipe: Recipe, splits: Splits, audit: Audit) -> rules.Choice:
+    """The best base for `base` "auto"."""
+    fit = recipe.model.fit or ("squash" if rules.should_squash(audit.aspects) else None)
+    base, reason = base_selection.choose(splits.train, recipe.model.size, fit, recipe.train.seed)
+    return rules.Choice("base", base, reason)
+
+
+def _collect_facts(recipe: Recipe, splits: Splits, audit: Audit, network: Network, device: Device) -> rules.Facts:
+    can_fit_head = network_setup.can_fit_head(network)
+    return rules.Facts(
+        pictures=len(splits.train),
+        smallest_class=min(count for count in splits.train.counts().values() if count),
+        shorter_side=audit.side,
+        aspect_ratios=audit.aspects,
+        pixels=network.pixels,
+        minimum_size=network.minimum,
+        can_fit_head=can_fit_head and not network_setup.can_keep_head(network, splits.train.classes),
+        head_layers=network_setup.find_head_layers(network, recipe.model),
+        has_gpu=device.gpu,
+        replicas=device.replicas,
+        validation_drawn=splits.made,
     )
+
+
+def _choose_knobs(recipe: Recipe, facts: rules.Facts) -> tuple[Recipe, list[rules.Choice]]:
+    """The resolved recipe and the choices. Contradictions are errors now, not after the first phase."""
+    resolved, choices = rules.choose_knobs(recipe, facts)
+    # a saved recipe has no open knobs; its run warned when it was planned
+    for sentence in advice.find_ineffective_knobs(recipe.train, resolved.train) if choices else ():
+        warn(sentence)
+    schedules.parse_milestones(resolved.train.milestones)
+    make_phases(resolved)
+    check_averaging(resolved.train)
+    return resolved, choices
+
+
+def _complete(plan: Plan) -> Plan:
+    """The plan with its network in the device's precision, and with its phases and what is trainable in each.
+
+    If half precision would change the network's features, network and device stay in float32.
+    """
+    network = network_setup.convert_precision(plan.network, plan.device.policy, plan.splits.train.paths)
+    policy = "float32" if network is plan.network else plan.device.policy
+    phases = []
+    for phase in make_phases(plan.recipe):
+        layers = unfreeze(network, phase.name, bn=plan.recipe.train.bn)
+        phases.append(dataclasses.replace(phase, trainable=tuple(layers), parameters=_count_trainable(network.model)))
+    device = dataclasses.replace(plan.device, policy=policy)
+    return dataclasses.replace(plan, network=network, device=device, phases=tuple(phases))
+
+
+def _count_trainable(model: keras.Model) -> int:
+    return sum(math.prod(variable.shape) for variable in model.trainable_variables)

@@ -1,67 +1,78 @@
-"""A training that takes a given time: how many epochs that is, from epochs cut short that are measured and undone."""
+"""A training that takes a given time: the number of epochs follows from short epochs that are measured and undone."""
 
 import dataclasses
 import time
-from pathlib import Path
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from transferkit import recipe
+from transferkit import recipe as recipes
 from transferkit.atomic import write
 from transferkit.console import say, warn
+from transferkit.recipe import Recipe
 from transferkit.training.distributed import replicas
 from transferkit.training.fitting import checkpoints, fit_phase
 from transferkit.training.fitting.checkpoints import State
-from transferkit.training.fitting.fit_phase import Material
-from transferkit.training.planning.phases import Phase, seconds
-from transferkit.training.planning.planner import Plan
+from transferkit.training.fitting.fit_phase import PhaseData
+from transferkit.training.job import Plan, TrainingJob
+from transferkit.training.planning.phases import Phase, parse_seconds
 
-STEPS, CHECKS, EPOCHS = 4, 2, 50  # at most: steps and batches of validation in a short epoch, and such epochs
-ENOUGH = 2.0  # seconds of them, or a twentieth of what is left
-
-
-def unplanned(job: Plan) -> recipe.Recipe:
-    """The recipe as it is written before its epochs are planned: cut short until then, a run plans them anew."""
-    wanted = job.recipe
-    if not wanted.train.time:
-        return wanted
-    return wanted.override(epochs=None, **({"head_epochs": None} if wanted.train.unfreeze == "head" else {}))
+MAX_STEPS, MAX_CHECKS, MAX_EPOCHS = 4, 2, 50  # steps and validation batches of a short epoch, and such epochs
+ENOUGH = 2.0  # seconds of measuring, or a twentieth of the time left
 
 
-def planned(job: Plan, folder: Path, phase: Phase, material: Material) -> Phase:
-    """The last phase of a job with `--time`, with as many epochs as there is time for; any other phase as it is.
+@dataclass(frozen=True)
+class Speed:
+    """Seconds until the first step is done, of a step, of a whole epoch, and of a validation batch."""
 
-    The epochs are then fixed in the run's `recipe.toml`, which has no `time` any more.
+    first_step: float
+    step: float
+    epoch: float
+    check: float
+
+
+def leave_epochs_open(recipe: Recipe) -> Recipe:
+    """The recipe to save before its epochs are planned from `time`: a run that is cut before then plans them again."""
+    if not recipe.train.time:
+        return recipe
+    return recipe.override(epochs=None, **({"head_epochs": None} if recipe.train.unfreeze == "head" else {}))
+
+
+def plan_epochs(job: TrainingJob, phase: Phase, data: PhaseData) -> Phase:
+    """The last phase of a job with `time`, with as many epochs as there is time for; any other phase as it is.
+
+    The planned epochs replace `time` in the run's `recipe.toml`.
     """
-    knobs = job.recipe.train
+    knobs = job.knobs
     if not knobs.time or (phase.name == "head" and knobs.unfreeze != "head"):
         return phase
-    left = seconds(knobs.time) - job.elapsed()
-    first, step, epoch, check = fit_phase.in_parts(
-        job, folder, lambda state: _measured(job, state, phase, material, left)
-    )
-    spent = job.elapsed()
-    # the phase is compiled anew, and so is what evaluates the pictures of the end
-    end = 2 * first + check * len(job.splits.test or job.splits.val) / fit_phase.VALIDATION_BATCH
-    times = 2 if knobs.refit == "on" else 1  # the same steps again, and their start and end
-    epochs = max(1, int(((seconds(knobs.time) - spent) / times - end) / epoch))
+    total = parse_seconds(knobs.time)
+    left = total - job.plan.elapsed()
+    speed = fit_phase.run_within_memory(job, lambda state: _measure(job.plan, state, phase, data, left))
+    spent = job.plan.elapsed()
+    evaluated = job.splits.test or job.splits.val
+    # the phase is compiled again, and so is the model that evaluates at the end
+    end = 2 * speed.first_step + speed.check * len(evaluated) / fit_phase.VALIDATION_BATCH
+    trainings = 2 if knobs.refit == "on" else 1  # a refit repeats the steps, their start and their end
+    epochs = max(1, int(((total - spent) / trainings - end) / speed.epoch))
     say(
-        f"--time {knobs.time}: {spent:.0f} seconds are spent; a step takes {1000 * step:.0f} ms, an epoch "
-        f"{epoch:.1f} s and the end {end:.0f} s, so there is time for {epochs} epoch{'s' * (epochs > 1)}."
+        f"--time {knobs.time}: {spent:.0f} seconds are spent; a step takes {1000 * speed.step:.0f} ms, an epoch "
+        f"{speed.epoch:.1f} s and the end {end:.0f} s, so there is time for {epochs} epoch{'s' * (epochs > 1)}."
     )
-    if spent + end + epoch > seconds(knobs.time):
-        warn(f"Even one epoch takes longer than --time {knobs.time}: about {spent + end + epoch:.0f} seconds in all.")
-    head = epochs if knobs.unfreeze == "head" else knobs.head_epochs
-    total = epochs if knobs.unfreeze == "head" else head + epochs
-    fixed = job.recipe.override(time="", epochs=total, head_epochs=head)
-    write(folder / "recipe.toml", recipe.dumps(fixed))
+    minimum = spent + end + speed.epoch
+    if minimum > total:
+        warn(f"A single epoch takes longer than --time {knobs.time}: about {minimum:.0f} seconds in all.")
+    head_epochs = epochs if knobs.unfreeze == "head" else knobs.head_epochs
+    all_epochs = epochs if knobs.unfreeze == "head" else head_epochs + epochs
+    planned = job.plan.recipe.override(time="", epochs=all_epochs, head_epochs=head_epochs)
+    write(job.folder / "recipe.toml", recipes.dumps(planned))
     return dataclasses.replace(phase, epochs=epochs)
 
 
-class _Watch(keras.callbacks.Callback):
-    """When each step, batch of validation and epoch ended, by the clock."""
+class _Stopwatch(keras.callbacks.Callback):
+    """When each step, validation batch and epoch ended; it stops the training after `enough` seconds."""
 
     def __init__(self, enough: float):
         super().__init__()
@@ -78,33 +89,36 @@ class _Watch(keras.callbacks.Callback):
         self.model.stop_training = len(self.epochs) > 2 and self.epochs[-1] - self.epochs[0] > self.enough
 
 
-def _measured(job: Plan, state: State, phase: Phase, material: Material, left: float):
-    """Seconds until the first step is done, of a step, of a whole epoch and of a batch of validation."""
-    order, parts = fit_phase.ordered(job, state, material, EPOCHS), state.parts
-    steps, checks = min(order.steps, STEPS), min(material.steps, CHECKS)
-    model = fit_phase.compiled(job, state, phase, material)
-    batches, _ = material.batches(order)
-    again = tf.data.Dataset.from_tensors(next(iter(material.validation))).repeat()
-    watch, started = _Watch(min(ENOUGH, left / 20)), time.perf_counter()
-    with replicas.scope(job.device), checkpoints.unchanged(model):
+def _measure(plan: Plan, state: State, phase: Phase, data: PhaseData, left: float) -> Speed:
+    """Train short epochs, at most a twentieth of the seconds left, and undo them."""
+    order, parts = fit_phase.make_order(plan, state, data, MAX_EPOCHS), state.parts
+    steps, checks = min(order.steps, MAX_STEPS), min(data.validation_steps, MAX_CHECKS)
+    model = fit_phase.compile_model(plan, state, phase, data)
+    batches, _ = data.make_batches(order)
+    one_batch = tf.data.Dataset.from_tensors(next(iter(data.validation))).repeat()
+    stopwatch, started = _Stopwatch(min(ENOUGH, left / 20)), time.perf_counter()
+    with replicas.strategy_scope(plan.device), checkpoints.undo_training(model):
         model.fit(
-            replicas.spread(batches, job.device, order.batch),
-            epochs=EPOCHS,
+            replicas.distribute_batches(batches, plan.device, order.batch),
+            epochs=MAX_EPOCHS,
             steps_per_epoch=steps * parts,
-            # one batch again and again, for validation is decoded once, and then in memory
-            validation_data=replicas.spread(again, job.device, material.size),
+            # the same batch again and again, as validation pictures are only decoded once
+            validation_data=replicas.distribute_batches(one_batch, plan.device, data.validation_batch),
             validation_steps=checks,
-            callbacks=[watch],
+            callbacks=[stopwatch],
             shuffle=False,
             verbose=0,
         )
-    epoch = (watch.epochs[-1] - watch.epochs[0]) / (len(watch.epochs) - 1)
-    step = parts * _between(watch.steps, steps * parts)
-    check = _between(watch.checks, checks)
-    whole = epoch + (order.steps - steps) * step + (material.steps - checks) * check
-    return watch.steps[0] - started, step or epoch, whole, check or epoch
+    short_epoch = (stopwatch.epochs[-1] - stopwatch.epochs[0]) / (len(stopwatch.epochs) - 1)
+    step = parts * _mean_interval(stopwatch.steps, steps * parts)
+    check = _mean_interval(stopwatch.checks, checks)
+    epoch = short_epoch + (order.steps - steps) * step + (data.validation_steps - checks) * check
+    return Speed(stopwatch.steps[0] - started, step or short_epoch, epoch, check or short_epoch)
 
 
-def _between(ends: list[float], count: int) -> float:
-    """The mean time from one to the next in epochs of `count` each; 0 where that is one. The first epoch compiles."""
+def _mean_interval(ends: list[float], count: int) -> float:
+    """The mean time between the ends of steps, in epochs of `count` steps; 0 if that is one.
+
+    The first epoch, which includes the compilation, does not count.
+    """
     return float(np.diff(np.reshape(ends, (-1, count))[1:]).mean()) if count > 1 else 0.0

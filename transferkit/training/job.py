@@ -1,0 +1,93 @@
+"""The records of a training: the plan, and the job that carries it out in a run folder."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from transferkit import rules
+from transferkit.data.audit import before_training
+from transferkit.data.listing import Splits
+from transferkit.network import Network
+from transferkit.recipe import Recipe, Train
+from transferkit.training.distributed.devices import Device
+from transferkit.training.fitting.distillation import Teacher
+from transferkit.training.planning.phases import Phase
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is decided before training starts. Nothing of it is written yet.
+
+    Attributes:
+        recipe: resolved, that is with every knob chosen.
+        choices: the knobs that the rules chose, each with its reason.
+        splits: the readable pictures.
+        unreadable: (path, reason) of each picture that is skipped.
+        network: with the classes, size and precision of the training.
+        device: what computes.
+        phases: in their order, each with the layers that are trainable in it.
+        started: `time.perf_counter()` when planning began.
+        teacher: the network whose logits are learned too, if any.
+    """
+
+    recipe: Recipe
+    choices: list[rules.Choice]
+    splits: Splits
+    unreadable: tuple[tuple[str, str], ...]
+    network: Network
+    device: Device
+    phases: tuple[Phase, ...]
+    started: float
+    teacher: Teacher | None = None
+
+    def elapsed(self) -> float:
+        """Seconds since planning began."""
+        return time.perf_counter() - self.started
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A plan that is carried out in a run folder.
+
+    Attributes:
+        plan: what is trained.
+        folder: of the run.
+        unreadable: `{path: reason}` of the skipped pictures. Pictures that break during training are added.
+    """
+
+    plan: Plan
+    folder: Path
+    unreadable: dict[str, str]
+
+    @property
+    def knobs(self) -> Train:
+        return self.plan.recipe.train
+
+    @property
+    def network(self) -> Network:
+        return self.plan.network
+
+    @property
+    def splits(self) -> Splits:
+        return self.plan.splits
+
+    @property
+    def device(self) -> Device:
+        return self.plan.device
+
+    def checkpoint_path(self, name: str) -> Path:
+        """The path of a file among the run's checkpoints."""
+        return self.folder / "checkpoints" / name
+
+    def skip_unreadable(self, paths, readable_rows):
+        """Add the pictures that could not be read this time to `unreadable`, with a warning for each.
+
+        Args:
+            paths: the pictures that were read.
+            readable_rows: rows of `paths` that could be read.
+
+        Raises:
+            ValueError: more than one picture in five is unreadable.
+        """
+        before_training.note_lost(paths, readable_rows, self.unreadable)
+        before_training.check_lost(paths, self.unreadable)

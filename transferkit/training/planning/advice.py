@@ -1,0 +1,77 @@
+"""What a person should know about a plan before it is trained, one sentence each."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+from transferkit import runs
+from transferkit.data.audit.before_training import SPLITS
+from transferkit.data.listing import Splits
+from transferkit.recipe import Train
+
+UNEQUAL = 3  # times the pictures of the smallest class, from which on a balance is suggested
+
+# knob: whether it has an effect in a resolved recipe, and why it has none
+EFFECTS = {
+    "lr": (lambda knobs: knobs.epochs > knobs.head_epochs, "only the head is trained, at head_lr"),
+    "lr_per": (lambda knobs: knobs.epochs > knobs.head_epochs, "only the head is trained, at head_lr"),
+    "layer_decay": (lambda knobs: knobs.epochs > knobs.head_epochs, "only the head is trained"),
+    "head_lr": (lambda knobs: knobs.head_epochs, "the head has no epochs of its own; set head_epochs for some"),
+    "momentum": (lambda knobs: knobs.optimizer in ("sgd", "sgd_l2", "lars"), "only sgd, sgd_l2 and lars use it"),
+    "nesterov": (lambda knobs: knobs.optimizer in ("sgd", "sgd_l2", "lars"), "only sgd, sgd_l2 and lars use it"),
+    "milestones": (lambda knobs: knobs.schedule == "step", "only the schedule step uses it"),
+    "drop": (lambda knobs: knobs.schedule in ("step", "plateau"), "only the schedules step and plateau use it"),
+    "patience": (lambda knobs: knobs.schedule == "plateau", "only the schedule plateau uses it"),
+    "power": (lambda knobs: knobs.schedule == "polynomial", "only the schedule polynomial uses it"),
+    "teacher_share": (lambda knobs: knobs.teacher, "there is no teacher"),
+    "temperature": (lambda knobs: knobs.teacher, "there is no teacher"),
+}
+
+
+def find_ineffective_knobs(knobs: Train, resolved: Train) -> Iterator[str]:
+    """A sentence for each knob that was set but has no effect.
+
+    Args:
+        knobs: as the user gave them; a knob at its default was not set.
+        resolved: the same with every knob chosen.
+    """
+    defaults = {field.name: field.default for field in fields(Train)}
+    for name, (has_effect, reason) in EFFECTS.items():
+        value = getattr(knobs, name)
+        if value != defaults[name] and not has_effect(resolved):
+            yield f"{name} {value} has no effect: {reason}."
+
+
+def suggest_balance(class_counts: dict[str, int], knobs: Train) -> Iterator[str]:
+    """A sentence if the classes differ much in size and nothing balances them.
+
+    Args:
+        class_counts: training pictures of each class.
+    """
+    counts = {name: count for name, count in class_counts.items() if count}
+    smallest, largest = min(counts, key=counts.get), max(counts, key=counts.get)
+    if knobs.balance == "none" and counts[largest] >= UNEQUAL * counts[smallest]:
+        yield (
+            f"Class {largest} has {counts[largest]:,} pictures and class {smallest} {counts[smallest]:,}: with "
+            "--balance weights, all classes count equally in the loss."
+        )
+
+
+def find_leaks(run: str, splits: Splits, role: str) -> Iterator[str]:
+    """A sentence for each evaluation split with pictures that an earlier run was trained on.
+
+    Args:
+        run: folder of the run that this training builds on; other networks have no record of their pictures.
+        role: "base" or "teacher".
+    """
+    if not run or not (Path(run) / "split.csv").exists():
+        return
+    learned = runs.Run(Path(run)).learned
+    for name, listing in splits.items():
+        count = sum(path in learned for path in listing.paths)
+        if name != "train" and count:
+            yield (
+                f"The {role} was trained on {count:,} of the {len(listing):,} {SPLITS[name]} pictures, so figures on "
+                "them will be too good: give both runs the same --seed, --validation and pictures, and "
+                f"--refit off to the {role}'s."
+            )
