@@ -59,7 +59,7 @@ def test_candidates_are_here_and_the_fastest_is_first(monkeypatch):
 def shelf(finished, tmp_path, monkeypatch):
     """Public weights of two networks on this machine: `tiny`, which was trained, and `blind`, which sees nothing."""
     row, place = zoo.variants()["tiny"], tmp_path / "home" / "weights"
-    monkeypatch.setitem(zoo.variants(), "blind", row.__class__(**vars(row) | {"network": _blind}))
+    monkeypatch.setitem(zoo.variants(), "blind", row.__class__(**vars(row) | {"build_logits": _blind}))
     blind = zoo.build("blind", pixels=row.pixels, num_classes=2)
     networks = {"blind": replace(finished.network, model=blind), "tiny": finished.network}
     sets = {}
