@@ -78,19 +78,19 @@ def test_groups_and_shares(cli, pets, data):
     status, out, _ = cli(*WORDS, "--data", pets, "--per-class", 5, "--folds", 2)
     assert status == 0 and "2 folds of 10 pictures" in out
     status, _, err = cli(*WORDS, "--data", pets, "--per-class", 4)
-    assert status == 1 and "Class cat has 4 pictures, so 4 folds are the most; 5 were asked for." in err
+    assert status == 1 and "Class cat has 4 pictures: folds must be at most 4, not 5." in err
 
 
 def test_unreadable_pictures_are_named_and_left_out(cli, data):
     root = data({"cat/000b.jpg": b"none"})
     status, out, err = cli(*WORDS, "--data", root, "--folds", 2)
-    assert status == 0 and "000b.jpg cannot be read and is left out: no picture format that is known." in err
+    assert status == 0 and "000b.jpg is skipped: it cannot be read (no picture format that is known)." in err
     with pytest.raises(FileNotFoundError, match="There is no gone.h5"):
         leaderboard.compare([FeatureSpec("tiny", "none"), FeatureSpec("tiny", "gone.h5")], tk.list_images(root))
 
 
 def test_a_network_that_cannot_be_had_is_an_error_before_the_others_run(cli, pets, monkeypatch):
-    monkeypatch.setattr(feature_model, "features_of", lambda *_: pytest.fail("it ran"))
+    monkeypatch.setattr(feature_model, "compute_features", lambda *_: pytest.fail("it ran"))
     status, _, err = cli("probe", "--weights", "none", "--base", "tiny,resnet3", "--data", pets)
     assert status == 2 and "Did you mean 'resnet34'?" in err
 
@@ -112,4 +112,4 @@ def test_bad_words_are_one_sentence(cli, pets, words, sentence):
 
 def test_maps_are_no_vectors(cli, pets):
     status, _, err = cli(*WORDS, "--data", pets, "--layer", "stage1", "--pool", "none")
-    assert status == 1 and "A probe needs vectors: give --pool another value than none." in err
+    assert status == 1 and "A probe needs vectors, not maps: give another --pool than none." in err

@@ -113,7 +113,7 @@ def _explained(config: dict):
     try:
         yield
     except Exception as error:  # of any type, and of many lines
-        if atomic.full(error):
+        if atomic.disk_full_reason(error):
             raise NoRoom(
                 f"Keras unpacks models in {tempfile.gettempdir()}, which has no room: make room there, or name another "
                 "folder with TMPDIR."

@@ -58,9 +58,9 @@ def main(args: list[str] | None = None):
         sys.stdout.flush()
         sys.exit(status or 0)
     except click.ClickException as error:
-        from transferkit.console import plain
+        from transferkit.console import printable
 
-        error.message = "\n".join(map(plain, error.message.split("\n")))
+        error.message = "\n".join(map(printable, error.message.split("\n")))
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -70,9 +70,9 @@ def main(args: list[str] | None = None):
         if debug:
             raise
         usage = isinstance(error, (UnknownName, FileNotFoundError, NotADirectoryError))
-        from transferkit.console import plain
+        from transferkit.console import printable
 
-        click.echo(f"Error: {plain(sentence(error))}", err=True)
+        click.echo(f"Error: {printable(sentence(error))}", err=True)
         sys.exit(2 if usage else 1)
 
 
@@ -107,14 +107,14 @@ def _imported(args: list[str]) -> list[str]:
 
 def sentence(error: Exception) -> str:
     """What a person reads of an error: our own sentences as they are, others with what they are."""
-    from transferkit.atomic import full
+    from transferkit.atomic import disk_full_reason
 
     if isinstance(error, OSError) and error.errno is not None:
-        where, advice = (f"{error.filename}: ", "; make room there") if error.filename else ("", "")
-        return f"{where}{error.strerror}{advice if full(error) else ''}."
+        where, advice = (f"{error.filename}: ", "; free some space there") if error.filename else ("", "")
+        return f"{where}{error.strerror}{advice if disk_full_reason(error) else ''}."
     if isinstance(error, (ValueError, OSError, ModuleNotFoundError)) and str(error):
         return str(error)
-    if words := full(error):  # TensorFlow's way of saying it is long, and of the type below
+    if words := disk_full_reason(error):  # TensorFlow's way of saying it is long, and of the type below
         return f"{words}: make room; a run goes on with --resume."
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return "Out of memory: try a smaller --batch-size or --size, or fewer pictures."

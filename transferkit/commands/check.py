@@ -12,7 +12,7 @@ PER_CLASS = 60  # classes the table shows
 
 @click.command(short_help="Look for what is wrong with a folder of pictures.")
 @options.knob_options(*options.SOURCE)
-@click.argument("data", type=options.source)
+@click.argument("data", type=options.check_source)
 @click.option(
     "--html", type=click.Path(dir_okay=False), help="Write a page with thumbnails, the same ones side by side."
 )
@@ -66,7 +66,7 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
     if as_json:
         rows = [{"path": one.path, "problem": one.problem, "detail": one.detail} for one in found]
         classes = {name: sum(by_part.values()) for name, by_part in counts.items()}
-        options.answer({"images": len(paths), "classes": classes, "problems": rows})
+        options.print_json({"images": len(paths), "classes": classes, "problems": rows})
         return
     _show(data, found, counts, len(paths))
     if html:
@@ -78,10 +78,10 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
 def _show(data, found, counts, images):
     from collections import Counter
 
-    from transferkit.console import answers, say, table
+    from transferkit.console import say, stdout_console, table
     from transferkit.data.audit.problems import KINDS, total
 
-    on, root, kinds = answers(), os.path.join(os.path.abspath(data), ""), Counter(one.problem for one in found)
+    on, root, kinds = stdout_console(), os.path.join(os.path.abspath(data), ""), Counter(one.problem for one in found)
     rows = []
     for kind in kinds:
         every = [one for one in found if one.problem == kind]

@@ -22,7 +22,7 @@ def command():
 
 @command.command("preview", short_help="A sheet of what the network will see.")
 @source_options
-@click.argument("data", type=options.source)
+@click.argument("data", type=options.check_source)
 @options.recipe_options("augment")
 @click.option(
     "--size", type=options.TYPES["size"], default=224, show_default=True, help="Side of the pictures, or 192x320."
@@ -67,7 +67,7 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
     atomic.write(out, picture.save)
     steps = language.expanded(line)
     if as_json:
-        return options.answer(
+        return options.print_json(
             {"out": out, "augment": steps, "pictures": list(some.paths), "classes": list(some.classes)}
         )
     say(f"{out}: {len(some)} pictures at {size}, {views} views of each with {steps or 'no steps'}")
@@ -75,7 +75,7 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
 
 @command.command("pca", short_help="Fit the axes of colour for pca_jitter and pca_jitter_std.")
 @source_options
-@click.argument("data", type=options.source)
+@click.argument("data", type=options.check_source)
 @click.option(
     "--out", type=click.Path(dir_okay=False), default="pca.json", show_default=True, help="Where to write them."
 )
@@ -110,16 +110,16 @@ def pca(data, out, most, seed, as_json, **knobs):
             f"The pictures of {data} are all of one colour: pca_jitter and pca_jitter_std do nothing with {out}."
         )
     if as_json:
-        return options.answer({"out": str(out), **asdict(fitted)})
+        return options.print_json({"out": str(out), **asdict(fitted)})
     lines = [(value, *axis) for value, axis in zip(fitted.values, zip(*fitted.vectors, strict=True), strict=True)]
     lines = [[f"{figure:.4f}" for figure in line] for line in lines]
-    console.table(None, ("eigenvalue", "R", "G", "B"), lines, on=console.answers())
+    console.table(None, ("eigenvalue", "R", "G", "B"), lines, on=console.stdout_console())
     console.say(f"{out}: axes of {fitted.pictures:,} pictures; --pca {out} gives them to pca_jitter and pca_jitter_std")
 
 
 @command.command(short_help="Pack pictures into a few large files.")
 @source_options
-@click.argument("source", metavar="DATA", type=options.source)
+@click.argument("source", metavar="DATA", type=options.check_source)
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False), help="Folder of the shards; it must be new or empty."
 )
@@ -138,6 +138,6 @@ def pack(source, out, shard_mb, as_json, **knobs):
     parts = resolve.find_parts(options.build_recipe(None, knobs | {"data": source}).data)
     counts = shards.pack(parts, out, shard_mb=shard_mb)
     if as_json:
-        options.answer({"out": str(out), "pictures": counts})
+        options.print_json({"out": str(out), "pictures": counts})
     else:
         options.tell(f"{out}: " + ", ".join(f"{count:,} pictures of {name}" for name, count in counts.items()))

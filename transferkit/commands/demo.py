@@ -36,7 +36,7 @@ def command(out, as_json):
     say("")
     say(f"2. transferkit finetune --base efficientnet_lite0 --data {digits} {flags}")
     plan = planner.plan(Recipe().override(base="efficientnet_lite0", data=str(digits), **KNOBS))
-    plan_output.show(plan, console)
+    plan_output.print_plan(plan, console)
     run = run_job.run(plan, runs.new_folder(None, overwrite=False, name=str(Path(out) / "run")))
     pictures = sorted(str(path) for path in digits.glob("test/*/*.png"))[::40]
     say("")
@@ -44,10 +44,10 @@ def command(out, as_json):
     answers = run.predict(pictures, top=3)
     if as_json:
         figures = {name: run.metrics[name] for name in ("accuracy", "ci95", "n", "split", "seconds")}
-        options.answer({"run": str(run.folder), "predictions": answers} | figures)
+        options.print_json({"run": str(run.folder), "predictions": answers} | figures)
         return
-    prediction_output.show(answers)
-    training_command.show_result(run)
+    prediction_output.print_table(answers)
+    training_command.print_result(run)
     for name in sorted(path.name for path in run.folder.iterdir()):
         options.tell(f"  {run.folder / name}")
     options.tell("Next: transferkit finetune --base efficientnet_lite0 --data YOUR-FOLDER")

@@ -22,6 +22,6 @@ def command(as_json):
             options.tell(f"{name:14} {value}")
     facts["training"] = doctor.short_training()
     if as_json:
-        options.answer(facts)
+        options.print_json(facts)
     else:
         options.tell(f"{'training':14} {facts['training']}")

@@ -58,7 +58,7 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
         )
     figures, _ = evaluate(loaded, listing)
     if as_json:
-        options.answer({name: value for name, value in figures.items() if name != "confusion"} | {"split": split})
+        options.print_json({name: value for name, value in figures.items() if name != "confusion"} | {"split": split})
     else:
         show(figures, {"all": "pictures", "val": "validation pictures", "test": "test pictures"}[split])
 
@@ -77,16 +77,16 @@ def _named(network, wanted):
 
 
 def show(figures: dict, what: str):
-    from transferkit.console import answers, table
+    from transferkit.console import stdout_console, table
 
     scores = [
         (name, *(f"{score[key]:.3f}" for key in ("precision", "recall", "f1")), score["n"])
         for name, score in figures["per_class"].items()
         if score["n"]
     ]
-    table(None, ("class", "precision", "recall", "f1", "pictures"), scores, answers())
+    table(None, ("class", "precision", "recall", "f1", "pictures"), scores, stdout_console())
     options.tell(options.accuracy_line(figures, what))
-    top5 = f"top-5 {options.percent(figures['top5'])}, " if figures["top5"] is not None else ""
+    top5 = f"top-5 {options.format_percent(figures['top5'])}, " if figures["top5"] is not None else ""
     options.tell(f"{top5}loss {figures['loss']:.3f}, expected calibration error {figures['ece']:.3f}")
     if balanced := options.balanced_line(figures):
         options.tell(balanced)

@@ -53,20 +53,20 @@ def command(out, shard, workers, no_cache, overwrite, trusted, as_json, **knobs)
     flags = {"share": shard, "workers": workers, "cache": not no_cache, "overwrite": overwrite}
     told = extract_to(out, spec, listing, splits, **flags)
     if as_json:
-        return options.answer(told)
+        return options.print_json(told)
     show(told, spec)
 
 
 def show(told: dict, spec):
     """What was extracted, how much of it the cache had, and what is missing."""
-    from transferkit.console import answers, say
-    from transferkit.features.feature_files import errors_of
+    from transferkit.console import say, stdout_console
+    from transferkit.features.feature_files import errors_path
 
-    on, shape = answers(), "x".join(map(str, told["shape"]))
+    on, shape = stdout_console(), "x".join(map(str, told["shape"]))
     say(f"{told['out']}: {told['pictures']:,} pictures, {shape} features of {spec.base} {', '.join(spec.layer)}", on)
     rate = f", {told['computed'] / told['seconds']:.0f} pictures/s" if told["computed"] else ""
     say(f"{told['reused']:,} reused from the cache, {told['computed']:,} computed in {told['seconds']:.1f} s{rate}", on)
     if told["unreadable"]:
-        say(f"{told['unreadable']:,} cannot be read: {errors_of(Path(told['out']))} names them", on)
+        say(f"{told['unreadable']:,} cannot be read: {errors_path(Path(told['out']))} names them", on)
     if told["parts"]:
         say(f"{told['parts']:,} parts are still missing: other shards write them", on)

@@ -43,7 +43,7 @@ def command(network, other, size, every, cuts, as_json):
     found = [_examined(base, size) for base in (network, other) if base]
     if as_json:
         documents = [_document(*each, cuts_only=cuts) for each in found]
-        options.answer(documents if other else documents[0])
+        options.print_json(documents if other else documents[0])
     elif other:
         _show_both(*found)
     elif cuts:
@@ -92,7 +92,7 @@ def _document(name, network, layers, *, cuts_only: bool) -> dict:
 
 
 def _show(name, network, layers, every: bool):
-    from transferkit.console import answers, say, table
+    from transferkit.console import say, stdout_console, table
 
     hidden = [] if every else [layer for layer in layers if _is_quiet(layer)]
     rows = [
@@ -108,7 +108,7 @@ def _show(name, network, layers, every: bool):
         for layer in layers
         if layer not in hidden
     ]
-    on = answers()
+    on = stdout_console()
     table(None, ("layer", "kind", "output", "params", "mul-adds", "stride", "field"), rows, on)
     if hidden:
         kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(layer.kind for layer in hidden).items())
@@ -121,7 +121,7 @@ def _show(name, network, layers, every: bool):
 
 def _show_cuts(name, network, layers):
     """The cut points: what `extract --layer` may say, besides any layer or prefix of layers."""
-    from transferkit.console import answers, table
+    from transferkit.console import stdout_console, table
 
     width = {layer.name: layer.output[-1] for layer in layers}
     found = _at_cuts(network, layers).items()
@@ -129,7 +129,7 @@ def _show_cuts(name, network, layers):
         (cut, output, width[cut], f"{field:,}" if isinstance(field, int) else field, _count(products))
         for cut, (output, field, products, _) in found
     ]
-    table(None, ("cut point", "output", "features", "field", "mul-adds so far"), rows, answers())
+    table(None, ("cut point", "output", "features", "field", "mul-adds so far"), rows, stdout_console())
 
 
 def _facts(name, network, layers) -> list[tuple]:
@@ -189,10 +189,10 @@ def _choices(values) -> str:
 
 def _show_both(first, second):
     """Totals, then what holds at each cut point."""
-    from transferkit.console import answers, say, table
+    from transferkit.console import say, stdout_console, table
     from transferkit.explain import geometry
 
-    on, pair = answers(), (first, second)
+    on, pair = stdout_console(), (first, second)
     names = [name for name, _, _ in pair]
     sizes = [_times(layers[0].output[:2]) for _, _, layers in pair]
     totals = [geometry.totals(layers) for _, _, layers in pair]

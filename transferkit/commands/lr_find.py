@@ -48,7 +48,7 @@ def command(recipe_name, out, overwrite, as_json, **knobs):
     write(out, lambda path: plots.rates(found.rates, found.losses, marks, path))
     if as_json:
         more = {"flat": found.flat, "factor": found.factor, "plot": out}
-        return options.answer(dataclasses.asdict(found) | more)
+        return options.print_json(dataclasses.asdict(found) | more)
     for line in (*_advice(found), f"the plot is {out}"):
         options.tell(line)
 

@@ -20,12 +20,12 @@ def command(pattern, as_json):
     `--base` takes a network's name, `--weights` a tag.
     """
     from transferkit import zoo
-    from transferkit.console import answers, say, table
+    from transferkit.console import say, stdout_console, table
 
     found = _matching(zoo.variants(), pattern)
     document = [_document(name, row) for name, row in found.items()]
     if as_json:
-        options.answer(document)
+        options.print_json(document)
         return
     rows = [
         (
@@ -38,7 +38,7 @@ def command(pattern, as_json):
         )
         for net in document
     ]
-    on = answers()
+    on = stdout_console()
     table(None, ("network", "parameters", "multiply-adds", "size", "least", "features"), rows, on)
     tags = [
         (net["name"], ", ".join(each["tag"] + "*" * each["available"] for each in net["weights"]))

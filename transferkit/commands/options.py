@@ -23,7 +23,7 @@ trusted = click.option(
 )
 
 
-def source(value: str) -> str:
+def check_source(value: str) -> str:
     """The type of `--data`: what is not on the disk, or closed, is said before TensorFlow is loaded."""
     if value.startswith("tfds:"):
         return value
@@ -62,7 +62,7 @@ class Size(click.ParamType):
 
 SOURCE = ("image_col", "label_col", "split_col", "image_dir", "image_suffix", "data_dir")  # how a source is to be read
 # knobs that are more than text or a number
-TYPES = {"data": source, "data_dir": FOLDER, "pca": FILE, "classes": FILE, "size": Size(16, 2048)}
+TYPES = {"data": check_source, "data_dir": FOLDER, "pca": FILE, "classes": FILE, "size": Size(16, 2048)}
 
 
 def recipe_options(*parts: str):
@@ -122,7 +122,7 @@ def source_and_spec(knobs: dict, layers: tuple[str, ...] = ("pooled",)):
     if not wanted.data.data:
         raise click.UsageError("Missing option '--data': where your pictures are.")
     own |= {name: getattr(wanted.model, name) for name in ("base", "weights", "size", "channels", "fit", "pixels")}
-    return wanted.data, FeatureSpec(**own).anchored()
+    return wanted.data, FeatureSpec(**own).with_absolute_paths()
 
 
 def _type(knob):
@@ -165,7 +165,7 @@ def with_tensorflow(function):
 as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on standard output.")
 
 
-def answer(document):
+def print_json(document):
     """The one JSON document."""
     json.dump(document, sys.stdout, indent=1)  # ASCII alone: it is right in any terminal and file
     sys.stdout.write("\n")
@@ -173,20 +173,18 @@ def answer(document):
 
 def tell(text: str):
     """A line of an answer that people read; escape sequences and line breaks in names are shown as codes."""
-    from transferkit.console import plain
+    from transferkit.console import printable
 
-    sys.stdout.write(f"{plain(text)}\n")
+    sys.stdout.write(f"{printable(text)}\n")
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     return f"{share:.1%}"
 
 
 def accuracy_line(figures: dict, what: str) -> str:
-    low, high = figures["ci95"]
-    return (
-        f"accuracy {percent(figures['accuracy'])} (95%: {percent(low)} to {percent(high)}) on {figures['n']:,} {what}"
-    )
+    accuracy, low, high = map(format_percent, (figures["accuracy"], *figures["ci95"]))
+    return f"accuracy {accuracy} (95%: {low} to {high}) on {figures['n']:,} {what}"
 
 
 def balanced_line(figures: dict) -> str:
@@ -194,7 +192,7 @@ def balanced_line(figures: dict) -> str:
     counts = [one["n"] for one in figures["per_class"].values() if one["n"]]
     if max(counts) < 3 * min(counts):
         return ""
-    return f"balanced accuracy, the mean over the classes: {percent(figures['balanced_accuracy'])}"
+    return f"balanced accuracy, the mean over the classes: {format_percent(figures['balanced_accuracy'])}"
 
 
 def confused_line(figures: dict) -> str:
@@ -221,9 +219,9 @@ def show_folds(figures: dict, folder):
     """The closing lines of `--folds`."""
     tell(accuracy_line(figures, "pictures, each held out once"))
     tell(confused_line(figures))
-    each = ", ".join(percent(one["accuracy"]) for one in figures["folds"])
-    spread = f", standard deviation {percent(figures['deviation'])}" if figures["deviation"] is not None else ""
-    tell(f"the folds: {each}; mean {percent(figures['mean'])}{spread}")
+    each = ", ".join(format_percent(one["accuracy"]) for one in figures["folds"])
+    spread = f", standard deviation {format_percent(figures['deviation'])}" if figures["deviation"] is not None else ""
+    tell(f"the folds: {each}; mean {format_percent(figures['mean'])}{spread}")
     if figures["unreadable"]:
         tell(f"{figures['unreadable']} pictures could not be read and were left out")
     tell(f"{figures['seconds']:.0f} seconds; the runs are in {folder}")

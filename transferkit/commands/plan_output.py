@@ -3,7 +3,7 @@
 import math
 
 
-def document(plan) -> dict:
+def plan_to_dict(plan) -> dict:
     """The plan as `--dry-run --json` answers it."""
     import dataclasses
 
@@ -19,7 +19,7 @@ def document(plan) -> dict:
     }
 
 
-def show(plan, on):
+def print_plan(plan, on):
     """Pictures, network, knobs and why, phases and memory, on a console."""
     from transferkit.console import say, table
 

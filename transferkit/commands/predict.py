@@ -44,7 +44,7 @@ def command(network, sources, weights, pixels, fit, trusted, top, form, out, spr
     """
     if trusted:
         trust.allow(network)
-    form, sources = prediction_output.format_of(form, out, as_json), _sources(sources)
+    form, sources = prediction_output.choose_format(form, out, as_json), _sources(sources)
     if spreadsheet and form != "csv":
         raise click.UsageError("--spreadsheet is for CSV: give --format csv, or --out with the suffix .csv.")
     top = top or prediction_output.TOP[form]
@@ -55,7 +55,7 @@ def command(network, sources, weights, pixels, fit, trusted, top, form, out, spr
         rows = _by_pipeline(network, sources, top, knobs)
     else:
         rows = _by_network(network, sources, weights, pixels, fit, top, knobs)
-    prediction_output.give(rows, form, top, out, spreadsheet=spreadsheet)
+    prediction_output.write_predictions(rows, form, top, out, spreadsheet=spreadsheet)
     return int(strict and any(row["error"] for row in rows))
 
 
@@ -67,7 +67,7 @@ def _sources(words: tuple[str, ...]) -> list[str]:
     if not sources:
         raise click.UsageError("Standard input named no pictures: expected a path on each line.")
     if not any(map(_is_there, sources)):
-        options.source(sources[0])
+        options.check_source(sources[0])
     return sources
 
 
@@ -107,12 +107,12 @@ def _by_pipeline(path, sources, top, knobs) -> list[dict]:
     with silenced():
         from transferkit.features import feature_files, skops_file
     pipeline, rows = skops_file.load_pipeline(path), []
-    for are_features, some in itertools.groupby(sources, feature_files.is_features):
+    for are_features, some in itertools.groupby(sources, feature_files.is_feature_file):
         if are_features:
             for source in some:
-                rows += skops_file.classify_file(pipeline, feature_files.load_features(source), top=top)
+                rows += skops_file.classify_feature_file(pipeline, feature_files.load_features(source), top=top)
         else:
-            rows += skops_file.classify(pipeline, _pictures(list(some), knobs), top=top)
+            rows += skops_file.classify_pictures(pipeline, _pictures(list(some), knobs), top=top)
     return rows
 
 

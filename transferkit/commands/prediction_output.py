@@ -18,7 +18,7 @@ TOP = {"table": 3, "csv": 1, "parquet": 1, "jsonl": 5, "json": 5}  # labels of e
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
 
 
-def format_of(form: str | None, out: str | None, as_json: bool) -> str:
+def choose_format(form: str | None, out: str | None, as_json: bool) -> str:
     """The one format that --format, --out and --json mean.
 
     Raises:
@@ -38,17 +38,17 @@ def format_of(form: str | None, out: str | None, as_json: bool) -> str:
     return form
 
 
-def give(rows: list[dict], form: str, top: int, out: str | None, *, spreadsheet: bool = False):
+def write_predictions(rows: list[dict], form: str, top: int, out: str | None, *, spreadsheet: bool = False):
     """Print the rows of `evaluation.predict.predict`, or write them to a file.
 
     Args:
         spreadsheet: the cells of a CSV are made harmless; see `harmless`.
     """
-    change = harmless if spreadsheet else None
+    change = escape_formula if spreadsheet else None
     if form == "table":
-        show(rows)
+        print_table(rows)
     elif form == "json":
-        options.answer(rows)
+        options.print_json(rows)
     elif not out:
         sys.stdout.write(_text(rows, form, top, change))
     else:
@@ -63,9 +63,9 @@ def give(rows: list[dict], form: str, top: int, out: str | None, *, spreadsheet:
         say(f"{out}: {len(rows):,} pictures")
 
 
-def show(rows: list[dict]):
+def print_table(rows: list[dict]):
     """A table of the answers: the label, and the next ones."""
-    from transferkit.console import answers, table
+    from transferkit.console import stdout_console, table
 
     def cell(row):
         if row["error"]:
@@ -73,10 +73,10 @@ def show(rows: list[dict]):
         return ", ".join(f"{label} {percent(chance)}".rstrip() for label, chance in row["top"][1:])
 
     def percent(chance):
-        return "" if chance is None else options.percent(chance)
+        return "" if chance is None else options.format_percent(chance)
 
     cells = [(row["path"], row["label"], percent(row["probability"]), cell(row)) for row in rows]
-    table(None, ("picture", "label", "probability", "next"), cells, answers())
+    table(None, ("picture", "label", "probability", "next"), cells, stdout_console())
 
 
 def _flat(rows: list[dict], top: int) -> list[dict]:
@@ -91,7 +91,7 @@ def _flat(rows: list[dict], top: int) -> list[dict]:
     return lines
 
 
-def harmless(cell):
+def escape_formula(cell):
     """A cell that no spreadsheet takes for a formula, by an apostrophe before it, as OWASP advises."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell
 
@@ -115,5 +115,5 @@ def _write_parquet(lines: list[dict], path: Path):
 
     kinds = {"probability": pyarrow.float32()}  # the others are text, empty or not
     names = {name: kinds.get(name.partition("_")[0], pyarrow.string()) for name in lines[0]}
-    lines = [line | {"path": atomic.utf8(line["path"])} for line in lines]
+    lines = [line | {"path": atomic.utf8_text(line["path"])} for line in lines]
     parquet.write_table(pyarrow.Table.from_pylist(lines, schema=pyarrow.schema(names.items())), path)

@@ -35,12 +35,12 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
         )
     if out and Path(out).exists() and not overwrite:
         raise ValueError(f"{out} exists: give another --out, or --overwrite to replace it.")
-    from transferkit.features.base_selection import candidates
-    from transferkit.features.spec import probed_layers
+    from transferkit.features.base_selection import find_candidates
+    from transferkit.features.spec import probe_layers
 
     bases = list(dict.fromkeys(filter(None, re.split(r"\s*,\s*(?![^(]*\))", knobs["base"] or AUTO))))
-    bases = candidates() if bases == [AUTO] else bases
-    settled = [options.source_and_spec(knobs | {"base": base}, probed_layers(base)) for base in bases]
+    bases = find_candidates() if bases == [AUTO] else bases
+    settled = [options.source_and_spec(knobs | {"base": base}, probe_layers(base)) for base in bases]
     specs = [spec for _, spec in settled]
 
     from transferkit.console import say, silenced
@@ -56,13 +56,13 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
     if out or test:
         pipeline = leaderboard.fit_pipeline(best, listing, classifier=classifier, seed=seed, cache=cache)
         if test:
-            rows[0]["test"] = leaderboard.check_on(pipeline, test)
+            rows[0]["test"] = leaderboard.evaluate_pipeline(pipeline, test)
         if out:
             with silenced():  # importing skops loads Keras
                 from transferkit.features import skops_file
             skops_file.save_pipeline(pipeline, out)
     if as_json:
-        return options.answer(rows)
+        return options.print_json(rows)
     show(rows, f"{classifier}, {folds} folds of {len(listing):,} pictures in {len(listing.classes)} classes")
     if out:
         say(f"{out}: {best.base} and its {classifier}; transferkit predict {out} PICTURES")
@@ -70,41 +70,41 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
 
 def show(rows: list[dict], title: str):
     """The leaderboard, best first."""
-    from transferkit.console import answers, say, table
+    from transferkit.console import say, stdout_console, table
 
     cells = [
         (
             row["base"],
-            options.percent(row["accuracy"]),
+            options.format_percent(row["accuracy"]),
             _interval(row["ci95"]),
             row["features"],
             f"{row['seconds']:.1f}",
         )
         for row in rows
     ]
-    table(title, ("base", "accuracy", "95%", "features", "seconds"), cells, answers())
+    table(title, ("base", "accuracy", "95%", "features", "seconds"), cells, stdout_console())
     if "test" in rows[0]:
-        say(f"{rows[0]['base']}: {options.accuracy_line(rows[0]['test'], 'test pictures')}", answers())
+        say(f"{rows[0]['base']}: {options.accuracy_line(rows[0]['test'], 'test pictures')}", stdout_console())
 
 
 def show_ranks(rows: list[dict], as_json: bool):
     """The scores, best first."""
     if as_json:
-        return options.answer(rows)
-    from transferkit.console import answers, table
+        return options.print_json(rows)
+    from transferkit.console import stdout_console, table
 
     cells = [
         (
             row["base"],
             f"{row['logme']:.4f}",
-            options.percent(row["neighbours"]),
+            options.format_percent(row["neighbours"]),
             row["features"],
             f"{row['seconds']:.1f}",
         )
         for row in rows
     ]
-    table(None, ("base", "LogME", "neighbours", "features", "seconds"), cells, answers())
+    table(None, ("base", "LogME", "neighbours", "features", "seconds"), cells, stdout_console())
 
 
 def _interval(ends) -> str:
-    return " to ".join(map(options.percent, ends))
+    return " to ".join(map(options.format_percent, ends))

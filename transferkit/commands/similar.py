@@ -9,7 +9,7 @@ from transferkit.commands import options
 
 @click.command(short_help="The most similar pictures, by their features.")
 @click.argument("feats", type=click.Path(exists=True))
-@click.argument("queries", metavar="QUERY...", nargs=-1, required=True, type=options.source)
+@click.argument("queries", metavar="QUERY...", nargs=-1, required=True, type=options.check_source)
 @click.option("--top", default=5, type=click.IntRange(1), show_default=True, help="Neighbours of each query.")
 @click.option("--metric", default="cosine", show_default=True, help="cosine or euclidean.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Draw a contact sheet: PNG or JPEG.")
@@ -33,15 +33,17 @@ def command(feats, queries, top, metric, out, as_json):
     pictures = [path for query in queries for path in find_paths(Data(data=query))]
     if not pictures:
         raise ValueError(f"{', '.join(queries)}: no pictures are there.")
-    answers = neighbours.neighbours(load_features(feats), pictures, top=top, metric=metric)
+    answers = neighbours.find_neighbours(load_features(feats), pictures, top=top, metric=metric)
     if out:
-        sheet = neighbours.sheet(answers)
+        sheet = neighbours.draw_sheet(answers)
         atomic.write(out, sheet.save)
         console.say(f"{out}: {len(answers)} queries and up to {top} of the nearest of each")
     if as_json:
-        return options.answer(answers)
+        return options.print_json(answers)
     for answer in answers:
         rows = [(one["distance"], one["label"], one["path"]) for one in answer["neighbours"]]
         nothing = f"cannot be read: {answer['error']}" if answer["error"] else "no other picture is there"
         rows = rows or [("", "", nothing)]
-        console.table(console.plain(answer["query"]), ("distance", "label", "picture"), rows, console.answers())
+        console.table(
+            console.printable(answer["query"]), ("distance", "label", "picture"), rows, console.stdout_console()
+        )

@@ -11,7 +11,7 @@ SCRATCH = {"weights": "none", "start": "fresh"}
 
 
 @click.command(short_help="Train a network from scratch, by a paper's recipe or by rules.")
-@training_command.options
+@training_command.training_options
 def command(**given):
     """Train a network from fresh weights: all of it, from the first step on.
 
@@ -27,4 +27,4 @@ def command(**given):
             "trains it further."
         )
     alone = given["unfreeze"] == "head"
-    training_command.carry_out("train", given, SCRATCH | ({} if alone else {"head_epochs": 0}))
+    training_command.train_and_report("train", given, SCRATCH | ({} if alone else {"head_epochs": 0}))

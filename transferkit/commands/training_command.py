@@ -20,14 +20,14 @@ FLAGS = (
 )
 
 
-def options(function):
+def training_options(function):
     """All flags of a command that trains; `carry_out` takes them."""
     for flag in reversed(FLAGS):
         function = flag(function)
     return function
 
 
-def carry_out(command: str, given: dict, defaults: dict | None = None):
+def train_and_report(command: str, given: dict, defaults: dict | None = None):
     """Train by what a command was given, and answer.
 
     Args:
@@ -58,23 +58,23 @@ def carry_out(command: str, given: dict, defaults: dict | None = None):
         runs.check_free(out, overwrite=overwrite, base=wanted.model.base)  # before the pictures are read
         plan = planner.plan(wanted)
         if dry_run and as_json:
-            return shared.answer(plan_output.document(plan))
-        plan_output.show(plan, on=console.answers() if dry_run else console.console)
+            return shared.print_json(plan_output.plan_to_dict(plan))
+        plan_output.print_plan(plan, on=console.stdout_console() if dry_run else console.console)
         if dry_run:
             return
         run = run_job.run(plan, run_job.new_folder(plan, out, overwrite=overwrite, name=name))
     if as_json:
         names = ("accuracy", "ci95", "n", "split", "seconds", "folds")
         figures = {name: run.metrics[name] for name in names if name in run.metrics}
-        shared.answer({"run": str(run.folder)} | figures)
+        shared.print_json({"run": str(run.folder)} | figures)
     else:
-        show_result(run)
+        print_result(run)
     if run.metrics["interrupted"]:
         console.say(f"Interrupted: transferkit {command} --resume {run.folder} goes on.")
         sys.exit(130)
 
 
-def show_result(run):
+def print_result(run):
     """The closing lines."""
     figures = run.metrics
     if "folds" in figures:
@@ -89,7 +89,7 @@ def show_result(run):
     if figures["baseline"]:
         alone, added = figures["baseline"], [100 * share for share in figures["baseline"]["added_ci95"]]
         shared.tell(
-            f"a logistic regression on the frozen network's features: {shared.percent(alone['accuracy'])}; "
+            f"a logistic regression on the frozen network's features: {shared.format_percent(alone['accuracy'])}; "
             f"training added {100 * alone['added']:+.1f} points (95%: {added[0]:+.1f} to {added[1]:+.1f})"
         )
     if figures["mix"]:

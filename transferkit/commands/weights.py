@@ -25,7 +25,7 @@ def list_sets(network, as_json):
     Example: transferkit weights list resnet18
     """
     from transferkit import zoo
-    from transferkit.console import answers, say, table
+    from transferkit.console import say, stdout_console, table
     from transferkit.weights.catalogue import networks, sets
     from transferkit.weights.fetch import locate
 
@@ -48,10 +48,10 @@ def list_sets(network, as_json):
         for s in sets(name)
     ]
     if as_json:
-        options.answer(document)
+        options.print_json(document)
         return
     if not document:
-        say(f"No public weights are known for {network}.", answers())
+        say(f"No public weights are known for {network}.", stdout_console())
         return
     rows = [
         (
@@ -64,7 +64,7 @@ def list_sets(network, as_json):
         )
         for s in document
     ]
-    table(None, ("weights", "source", "MB", "licence", "top-1", "where"), rows, answers())
+    table(None, ("weights", "source", "MB", "licence", "top-1", "where"), rows, stdout_console())
 
 
 @command.command(short_help="Download sets and print their paths.")
@@ -86,7 +86,7 @@ def fetch(sets, as_json):
         if not as_json:
             options.tell(path)
     if as_json:
-        options.answer(document)
+        options.print_json(document)
 
 
 @command.command(short_help="Read what was downloaded again, and check its digests.")
@@ -98,7 +98,7 @@ def verify(sets, as_json):
     \b
     Example: transferkit weights verify resnet50
     """
-    from transferkit.console import answers, say, table
+    from transferkit.console import say, stdout_console, table
     from transferkit.weights import catalogue
     from transferkit.weights.fetch import locate, verify
 
@@ -110,12 +110,12 @@ def verify(sets, as_json):
         state, path = verify(chosen)
         document.append({"network": chosen.network, "tag": chosen.tag, "state": state, "path": _text(path)})
     if as_json:
-        options.answer(document)
+        options.print_json(document)
     elif document:
         rows = [(f"{one['network']}.{one['tag']}", one["state"], one["path"]) for one in document]
-        table(None, ("weights", "digest", "where"), rows, answers())
+        table(None, ("weights", "digest", "where"), rows, stdout_console())
     else:
-        say("No public weights are on this machine.", answers())
+        say("No public weights are on this machine.", stdout_console())
     return int(any(one["state"] == "wrong" for one in document))
 
 

@@ -20,8 +20,7 @@ from transferkit.data.audit import before_training
 from transferkit.data.listing import Listing
 from transferkit.data.sources.arrays import list_arrays, on_disk
 from transferkit.evaluation.predict import outputs_of
-from transferkit.features.inputs import pictures_of
-from transferkit.features.labels import groups_of, labels_of
+from transferkit.features.sklearn_inputs import check_groups, check_labels, check_pictures
 from transferkit.network import Network
 from transferkit.recipe import Recipe, knobs_of
 from transferkit.runs import check_free
@@ -119,12 +118,12 @@ class FineTuner(ClassifierMixin, BaseEstimator):
             ValueError: pictures, labels, groups or a parameter cannot be used.
             KeyboardInterrupt: training was interrupted; the best epoch so far is in `out`, where that is given.
         """
-        knobs, pictures = self._knobs(), pictures_of(X)
+        knobs, pictures = self._knobs(), check_pictures(X)
         if isinstance(X, Listing):
             y = [X.classes[label] for label in X.labels] if y is None else y
             groups = X.groups or None if groups is None else groups
-        groups = () if groups is None else groups_of(groups, len(pictures))
-        classes, rows = np.unique(labels_of(y, len(pictures)), return_inverse=True)
+        groups = () if groups is None else check_groups(groups, len(pictures))
+        classes, rows = np.unique(check_labels(y, len(pictures)), return_inverse=True)
         if len(classes) < 2:
             holds = f"one class, {classes[0].item()!r}" if len(classes) else "no labels"
             raise ValueError(f"y holds {holds}: two or more classes are needed to tell apart.")
@@ -156,7 +155,7 @@ class FineTuner(ClassifierMixin, BaseEstimator):
             ValueError: X is none of that, or a picture cannot be read.
         """
         check_is_fitted(self)
-        with self._talk(), _files(pictures_of(X)) as paths:
+        with self._talk(), _files(check_pictures(X)) as paths:
             logits, rows = outputs_of(self._folded, paths, self.network_.pixels)
             if lost := before_training.reasons(paths, rows):
                 path, reason = lost[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from transferkit.console import counted, say, warn
+from transferkit.console import progress_bar, say, warn
 from transferkit.data import pipeline, view_cache
 from transferkit.data.audit import before_training
 from transferkit.data.augment.augmentation import Augmentation
@@ -97,7 +97,7 @@ def computed(
 def _filled(part, batches: Iterable, batch_size: int, count: int, what: str, folder: Path, memory: float):
     """Arrays of all outputs, and which of their places were filled."""
     values, seen = None, np.zeros(count, bool)
-    with counted(count, what) as tick:
+    with progress_bar(count, what) as tick:
         for outputs, places in run(part, batches, batch_size):
             if values is None:
                 values = _room([(count, *output.shape[1:]) for output in outputs], what, folder, memory)

@@ -45,7 +45,7 @@ def start(job: Plan, folder: Path, lost: dict[str, str]):
     groups = np.array(job.splits.train.groups)[rows] if job.splits.train.groups else None
     knobs = job.recipe.train
     ways = {"seed": knobs.seed, "class_weight": "balanced" if knobs.balance in ("weights", "sampling") else None}
-    regression = classifiers.fitted("logreg", train, labels, groups, widths=widths, **ways)
+    regression = classifiers.fit_classifier("logreg", train, labels, groups, widths=widths, **ways)
     kernel, bias = linear(regression, train.shape[1], len(job.network.classes))
     job.network.model.get_layer(job.network.head).set_weights([kernel, bias])
     row = {"phase": "probe", "epoch": 0}
@@ -75,7 +75,7 @@ def _features(job: Plan, listing: Listing, what: str, lost: dict[str, str]):
     model, layers = job.recipe.model, layers_of(job.recipe.train.head_layers)
     own = {"size": model.size, "channels": model.channels, "fit": model.fit, "pixels": model.pixels}
     spec = FeatureSpec(model.base, model.weights, layers, **own)
-    found = extract(listing.paths, spec, what=f"features of {what}")
+    found = extract(listing.paths, spec, description=f"features of {what}")
     before_training.note_lost(listing.paths, found.rows, lost)
     before_training.check_lost(listing.paths, lost)
     return found.features, found.rows, found.widths

@@ -89,7 +89,7 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     chosen = []
     if network is None:
         fit = wanted.model.fit or ("squash" if rules.squashed(audits["train"].aspects) else None)
-        base, why = base_selection.choose(splits.train, wanted.model.size, fit, wanted.train.seed)
+        base, why = base_selection.choose_base(splits.train, wanted.model.size, fit, wanted.train.seed)
         chosen, wanted = [rules.Choice("base", base, why)], wanted.override(base=base)
         network = _loaded(wanted.model, splits.train.classes)
     counts = [count for count in splits.train.counts().values() if count]
