@@ -177,7 +177,7 @@ def test_a_quota_is_no_lack_of_memory():
     """TensorFlow has one type for both."""
     quota = os.strerror(errno.EDQUOT)
     said = sentence(tf.errors.ResourceExhaustedError(None, None, f"evaluation_0.data; {quota}"))
-    assert said == f"{quota}: make room; a run goes on with --resume."
+    assert said == f"{quota}: free some space; --resume continues a run."
     assert sentence(OSError(errno.EDQUOT, quota, "a.png")) == f"a.png: {quota}; free some space there."
 
 

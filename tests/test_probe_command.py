@@ -33,7 +33,7 @@ def test_a_leaderboard(cli, pets):
 @pytest.mark.parametrize("classifier", ["logreg", "svm", "knn", "ridge"])
 def test_what_is_saved_predicts(cli, pets, classifier, tmp_path):
     status, _, err = cli(*WORDS, "--data", pets, "--classifier", classifier, "--folds", 2, "--out", "p.skops")
-    assert status == 0 and "p.skops: tiny and its " + classifier in err
+    assert status == 0 and "p.skops: tiny with " + classifier in err
     listing = tk.list_images(pets)
     guesses = load_pipeline(tmp_path / "p.skops").predict(listing.paths)
     assert (guesses == np.array(listing.classes)[list(listing.labels)]).mean() > 0.9
@@ -99,8 +99,8 @@ def test_a_network_that_cannot_be_had_is_an_error_before_the_others_run(cli, pet
     ("words", "sentence"),
     [
         (("--classifier", "svn"), "No classifier is called 'svn'. Did you mean 'svm'?"),
-        (("--out", "p.pkl"), "--out is a file .skops of the best classifier"),
-        (("--out", "p.skops", "--rank"), "--rank has none"),
+        (("--out", "p.pkl"), "--out must be a .skops file, not p.pkl"),
+        (("--out", "p.skops", "--rank"), "--rank fits no classifier to save: omit --out"),
         (("--layer", "stage9"), "No layer of tiny is called 'stage9'."),
         (("--folds", "1"), "1 is not in the range x>=2"),
     ],

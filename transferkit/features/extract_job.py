@@ -63,13 +63,7 @@ def extract_to(
         if overwrite:
             part_files.remove_folder(path)
         shape, splits = feature_shape(spec, cache=cache), splits or ["train"] * len(listing)
-        try:
-            folder = part_files.create_folder(path, spec, shape, listing, splits)
-        except part_files.OtherFeaturesError:
-            if path == out:
-                raise
-            part_files.remove_folder(path)  # hidden parts of another job, which nobody will finish
-            folder = part_files.create_folder(path, spec, shape, listing, splits)
+        folder = _create_folder(path, spec, shape, listing, splits, is_hidden=path != out)
         written, reused = _write_missing_parts(folder, share, workers, cache)
         result = {
             "out": str(out),
@@ -99,6 +93,17 @@ def _find_parts_folder(out: Path, shard: tuple[int, int], overwrite: bool) -> Pa
     if is_file and out.exists() and not overwrite:
         raise ValueError(f"{out} exists: give another --out, or --overwrite to replace it.")
     return out.with_name(f".{out.name}.parts") if is_file else out
+
+
+def _create_folder(path: Path, *content, is_hidden: bool) -> FeatureFolder:
+    """Do `part_files.create_folder`; hidden parts of another job, which nobody will finish, are replaced."""
+    try:
+        return part_files.create_folder(path, *content)
+    except part_files.OtherFeaturesError:
+        if not is_hidden:
+            raise
+        part_files.remove_folder(path)
+        return part_files.create_folder(path, *content)
 
 
 @contextmanager
