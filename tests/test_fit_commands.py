@@ -142,7 +142,7 @@ def test_a_saved_classifier_keeps_its_fit(tiny, bordered, tmp_path, cli):
     rows = answered(cli, "predict", tmp_path / "f.skops", bordered)
     assert all(row["label"] in row["path"] for row in rows)
     status, _, err = cli("predict", tmp_path / "f.skops", bordered, "--fit", "pad")
-    assert status == 2 and "leave out --weights, --pixels, --fit and --classes" in " ".join(err.split())
+    assert status == 2 and "omit --weights, --pixels, --fit and --classes" in " ".join(err.split())
     answered(cli, "extract", *base[:-2], "--fit", "pad", "--out", tmp_path / "pad.npz")
     status, _, err = cli("predict", tmp_path / "f.skops", tmp_path / "pad.npz")
     assert status == 1 and "differ in fit (pad in place of squash)" in " ".join(err.split())
