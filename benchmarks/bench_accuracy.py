@@ -32,7 +32,7 @@ from transferkit.evaluation.metrics import wilson_interval
 from transferkit.evaluation.predict import evaluate
 from transferkit.features import classifiers
 from transferkit.features.extraction import extract
-from transferkit.features.spec import FeatureSpec, probed_layers
+from transferkit.features.spec import FeatureSpec, probe_layers
 from transferkit.recipe import Data, Recipe
 from transferkit.training import run_job
 from transferkit.training.planning import planner
@@ -53,7 +53,7 @@ SETTINGS = {
     | {"schedule": "one_cycle", "bn": "train", "keep": "last"},
 }
 PLAIN, PROBE = "plain regression", "probe"
-DEPTHS = probed_layers(BASE)
+DEPTHS = probe_layers(BASE)
 REGRESSIONS = {
     PLAIN: ("crop", ("pooled",)),
     "squashed": ("squash", ("pooled",)),
@@ -108,7 +108,7 @@ def regressed(folder: Path, given, test, seed: int, fit: str, layers: tuple[str,
     """A regression on all that is given: it needs nothing held out, for it chooses its strength by itself."""
     spec = FeatureSpec(BASE, layer=layers, fit=fit, size=SIZES.get(folder.name, SIZE))
     learnt, judged = extract(given.paths, spec), extract(test.paths, spec)
-    model = classifiers.fitted("logreg", learnt.features, given.labels, widths=learnt.widths, seed=seed)
+    model = classifiers.fit_classifier("logreg", learnt.features, given.labels, widths=learnt.widths, seed=seed)
     hits = int((model.predict(judged.features) == np.array(test.labels)).sum())
     return {"accuracy": hits / len(test), "n": len(test)}
 

@@ -123,12 +123,12 @@ def expected(tiny, listing):
 @pytest.fixture
 def small_parts(monkeypatch):
     """Parts of 5 pictures."""
-    begin = part_files.begin
+    begin = part_files.create_folder
 
     def smaller(*args):
         made = begin(*args)
         made.note["rows"] = 5
-        atomic.write(made.folder / part_files.NOTE, made.note)
+        atomic.write(made.path / part_files.NOTE, made.note)
         return made
 
-    monkeypatch.setattr(part_files, "begin", smaller)
+    monkeypatch.setattr(part_files, "create_folder", smaller)

@@ -74,7 +74,7 @@ def test_predict_in_every_form(cli, run, odd, monkeypatch):
     assert {row["label"] for row in rows} | {row["label_2"] for row in rows} == {"cat", "dog"}
     cli("predict", run.folder, place, "--out", "a.parquet")
     stored = parquet.read_table("a.parquet").to_pylist()
-    assert sorted(row["path"] for row in stored) == sorted(map(atomic.utf8, wanted))
+    assert sorted(row["path"] for row in stored) == sorted(map(atomic.utf8_text, wanted))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\0".join(map(os.fsencode, sorted(wanted))))))
     _, document, error = cli("predict", run.folder, "-", "--json")
     assert error == "" and [row["path"] for row in json.loads(document)] == sorted(wanted)

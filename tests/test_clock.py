@@ -36,7 +36,7 @@ def test_a_file_of_the_same_size_and_time_is_looked_at_again(cli, data):
     assert "all of which can be read" in cli("check", root)[1]
     (root / "cat/a.jpg").write_bytes(bytes(len(whole)))
     os.utime(root / "cat/a.jpg", ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert "1 of which cannot be read" in cli("check", root)[1]
+    assert "1 cannot be read" in cli("check", root)[1]
 
 
 def test_weights_of_the_same_size_and_time_are_others(tmp_path):
@@ -53,10 +53,14 @@ def test_weights_of_the_same_size_and_time_are_others(tmp_path):
 
 def test_a_copy_of_the_pictures_is_the_same_job(listing, tmp_path):
     """Machines that share an extraction may each have a copy, with its times, but made when it was made."""
-    begun = part_files.begin(tmp_path / "f", FeatureSpec("tiny", "none"), (16,), listing, ["train"] * len(listing))
+    begun = part_files.create_folder(
+        tmp_path / "f", FeatureSpec("tiny", "none"), (16,), listing, ["train"] * len(listing)
+    )
     for path in listing.paths:  # which changes when it was changed
         os.chmod(path, Path(path).stat().st_mode)
-    again = part_files.begin(tmp_path / "f", FeatureSpec("tiny", "none"), (16,), listing, ["train"] * len(listing))
+    again = part_files.create_folder(
+        tmp_path / "f", FeatureSpec("tiny", "none"), (16,), listing, ["train"] * len(listing)
+    )
     assert again.note == begun.note
 
 
@@ -64,13 +68,13 @@ def test_features_from_the_future_make_room_as_others_do(monkeypatch):
     features = np.zeros((100, 4), "float32")
     digests = [number.to_bytes(32, "big") for number in range(100)]
     for kind, time_of in (("future", time.time() + DECADE), ("used", time.time())):
-        with feature_cache.Vectors(kind) as store:
-            store.remember(digests, features)
+        with feature_cache.FeatureStore(kind) as store:
+            store.add_features(digests, features)
         os.utime(cache_folder() / "features" / f"{kind}.sqlite", (time_of, time_of))
-    monkeypatch.setattr(feature_cache, "MOST", 2.5 * (cache_folder() / "features" / "used.sqlite").stat().st_size)
-    with feature_cache.Vectors("new") as store:
-        store.remember(digests, features)
-    with feature_cache.Vectors("new"):
+    monkeypatch.setattr(feature_cache, "MAX_BYTES", 2.5 * (cache_folder() / "features" / "used.sqlite").stat().st_size)
+    with feature_cache.FeatureStore("new") as store:
+        store.add_features(digests, features)
+    with feature_cache.FeatureStore("new"):
         pass
     assert {path.stem for path in (cache_folder() / "features").glob("*.sqlite")} == {"used", "new"}
 

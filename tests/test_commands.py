@@ -99,7 +99,7 @@ def test_evaluate(cli, run, pets):
     assert document["n"] == 4
     status, out, err = cli("evaluate", run, "--data", pets)
     assert status == 0
-    assert "20 of the 24 pictures are ones the run was trained on" in err
+    assert "The run was trained on 20 of the 24 pictures" in err
     assert "on 24 pictures" in out
 
 

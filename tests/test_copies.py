@@ -202,19 +202,19 @@ def test_a_burst_of_less_than_half_of_a_class_is_whole(tmp_path):
 
 
 def test_the_folds_of_a_probe(doubled, cli, monkeypatch):
-    seen, judged = [], probe_scores.judged
-    monkeypatch.setattr(leaderboard, "judged", lambda *a, **k: seen.append(judged(*a, **k)) or seen[-1])
+    seen, judged = [], probe_scores.cross_validate
+    monkeypatch.setattr(leaderboard, "cross_validate", lambda *a, **k: seen.append(judged(*a, **k)) or seen[-1])
     words = ("probe", "--base", "tiny", "--weights", "none", "--data", doubled, "--folds", 3)
     status, out, err = cli(*words, "--json")
     assert status == 0 and json.loads(out)[0]["base"] == "tiny"
     assert err.count("16 pictures in 7 sets of copies or near copies stay together in the folds.") == 1
     listing = tk.list_images(doubled)
     for fold in range(3):
-        held = seen[0]["fold_of"] == fold
+        held = seen[0].fold_of == fold
         assert leaks({"train": listing.take(np.flatnonzero(~held)), "val": listing.take(np.flatnonzero(held))}) == 0
     with quiet():
         leaderboard.compare([FeatureSpec("tiny", "none")], listing, folds=3)
-    assert seen[1]["fold_of"].tolist() == seen[0]["fold_of"].tolist()
+    assert seen[1].fold_of.tolist() == seen[0].fold_of.tolist()
 
 
 def test_a_classifier_holds_out_no_copies(doubled, tiny, monkeypatch):

@@ -10,16 +10,16 @@ from transferkit.cache_folder import cache_folder
 from transferkit.data.audit import scan_cache
 from transferkit.data.audit.file_scan import look
 from transferkit.data.formats import decoders
-from transferkit.feature_cache import Vectors
+from transferkit.feature_cache import FeatureStore
 
-DAMAGE = [b"", b"x", "text", 1.5, None, -1, 2**62, b"\0" * 10_000]
+DATABASE_ERRORS = [b"", b"x", "text", 1.5, None, -1, 2**62, b"\0" * 10_000]
 
 
 @pytest.mark.parametrize("column", scan_cache.NAMES)
 def test_looks(pets, column):
     path = str(pets / "cat" / "000.jpg")
     found, key = look(path), scan_cache.key_of(path)
-    for value in DAMAGE:
+    for value in DATABASE_ERRORS:
         store = scan_cache.open_store()
         scan_cache.remember(store, [(key, found)])
         assert list(scan_cache.recall(store, [key])) == [found]
@@ -32,24 +32,24 @@ def test_looks(pets, column):
         )
 
 
-@pytest.mark.parametrize("value", DAMAGE)
+@pytest.mark.parametrize("value", DATABASE_ERRORS)
 def test_features(value):
     digests, features = [b"a" * 32, b"b" * 32], np.arange(6, dtype="float32").reshape(2, 3)
-    with Vectors("kind") as store:
-        store.remember(digests, features)
-        store.remember_reasons({b"c" * 32: "empty"}, decoders())
+    with FeatureStore("kind") as store:
+        store.add_features(digests, features)
+        store.add_errors({b"c" * 32: "empty"}, decoders())
     path = cache_folder() / "features" / "kind.sqlite"
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("UPDATE vectors SET vector = ? WHERE digest = ?", (value, digests[0]))
         raw.execute("UPDATE unreadable SET reason = ?", (value,))
-    with Vectors("kind") as store:
-        found = store.recall(digests)
+    with FeatureStore("kind") as store:
+        found = store.get_features(digests)
         assert list(found) == digests[1:] and found[digests[1]].tolist() == [3, 4, 5]
-        assert store.reasons([b"c" * 32], decoders()) in ({}, {b"c" * 32: str(value)})
-        assert store.reasons([b"c" * 32], "another version") == {}
+        assert store.get_errors([b"c" * 32], decoders()) in ({}, {b"c" * 32: str(value)})
+        assert store.get_errors([b"c" * 32], "another version") == {}
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("UPDATE facts SET shape = ?", (value,))
-    with Vectors("kind") as store:
-        assert store.shape() is None and store.recall(digests) == {}
-        store.remember(digests, features)
-        assert store.shape() == (3,) and len(store.recall(digests)) == 2
+    with FeatureStore("kind") as store:
+        assert store.shape() is None and store.get_features(digests) == {}
+        store.add_features(digests, features)
+        assert store.shape() == (3,) and len(store.get_features(digests)) == 2

@@ -117,7 +117,7 @@ def test_a_list_whose_columns_are_named(cli, list_csv, words):
 def test_a_number_is_finite(cli, pets, number):
     for words in (("data", "pack", pets, "--out", "new", "--shard-mb"), ("finetune", "--data", pets, "--lr")):
         status, _, err = cli(*words, number)
-        assert status == 2 and number in err and ("is no finite number" in err or "is not in the range" in err)
+        assert status == 2 and number in err and ("is not a finite number" in err or "is not in the range" in err)
 
 
 def test_pack_writes_over_no_file(cli, pets, tmp_path):
@@ -180,7 +180,7 @@ def test_axes_of_one_colour_are_told(cli, pets, tmp_path):
     for name in ("cat", "dog"):
         (tmp_path / "plain" / name).mkdir(parents=True)
         Image.new("RGB", (300, 200), (90, 120, 30)).save(tmp_path / "plain" / name / "0.png")
-    said = "are all of one colour: pca_jitter and pca_jitter_std do nothing with pca.json"
+    said = "are all of one colour, so pca_jitter and pca_jitter_std have no effect with pca.json"
     assert [said in " ".join(cli("data", "pca", data)[2].split()) for data in ("plain", pets)] == [True, False]
 
 

@@ -35,14 +35,14 @@ def _part(folder, number):
 def test_two_workers_a_part_done_again_and_an_error_in_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a-token-of-this-test-alone-0123456789")  # none is written to the home folder
     threads = str(max(1, available_cpus() // 2))
-    done = dict(ray_engine.run(functools.partial(_part, tmp_path), range(4), workers=2))
+    done = dict(ray_engine.run_tasks(functools.partial(_part, tmp_path), range(4), workers=2))
     assert done == {number: (number**2, threads) for number in range(4)}
     assert len(list(tmp_path.glob("1-*"))) == 2
     with pytest.raises(ValueError, match=r"^Part 9 is wrong\.$"):
-        list(ray_engine.run(functools.partial(_part, tmp_path), [9], workers=2))
+        list(ray_engine.run_tasks(functools.partial(_part, tmp_path), [9], workers=2))
 
 
 def test_a_cluster_that_does_not_answer(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
-    with pytest.raises(ConnectionError, match=r"^RAY_ADDRESS is 127\.0\.0\.1:9, and no Ray cluster answers there"):
-        next(ray_engine.run(abs, [1], workers=2))
+    with pytest.raises(ConnectionError, match=r"^RAY_ADDRESS is 127\.0\.0\.1:9, but no Ray cluster answers there"):
+        next(ray_engine.run_tasks(abs, [1], workers=2))

@@ -125,11 +125,11 @@ def test_a_folder_of_something_else_is_left_alone(cli, pets, listing, tmp_path):
     [
         (("--layer", "stage3"), "No layer of tiny is called 'stage3'. Did you mean 'stage2'?", 2),
         (("--pool", "avrg"), "No pooling is called 'avrg'. Did you mean 'avg'?", 2),
-        (("--shard", "3/2"), "'3/2' is no share: expected i/n with i from 1 to n, as 2/4.", 2),
-        (("--shard", "1/2"), "shard 1/2 writes a part of a folder: give one in place of x.npz.", 2),
+        (("--shard", "3/2"), "'3/2' is not a shard: expected i/n with i from 1 to n, as 2/4.", 2),
+        (("--shard", "1/2"), "shard 1/2 writes some parts of a folder: give a folder, not x.npz.", 2),
         (("--base", "tinny"), "No network, run folder or Keras file is called 'tinny'. Did you mean 'tiny'?", 2),
         (("--out", "x.csv"), "x.csv must end in .npz or .parquet, or be a folder without a suffix.", 2),
-        (("--pool", "none", "--layer", "stage1,stage2"), "pool 'none' leaves maps of several shapes", 1),
+        (("--pool", "none", "--layer", "stage1,stage2"), "pool 'none' takes one layer", 1),
         (("--data", "nowhere"), "There is no folder or file 'nowhere'.", 2),
     ],
 )

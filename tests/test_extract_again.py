@@ -45,7 +45,7 @@ def test_shares_of_many_machines_make_one_folder(listing, expected, small_parts,
         assert told["computed"] == pictures or told["pictures"] == 24
         if i == 2:
             assert told["parts"] == 3
-            with pytest.raises(ValueError, match="has 2 of 5 parts: the same `transferkit extract` goes on with it"):
+            with pytest.raises(ValueError, match="has 2 of 5 parts: the same `transferkit extract` writes the others"):
                 load_features(tmp_path / "f")
     np.testing.assert_allclose(load_features(tmp_path / "f").features, expected, rtol=1e-4, atol=1e-5)
 
@@ -73,7 +73,7 @@ KILLED = """
 import sys, time, pathlib
 sys.path.insert(0, {tests!r})
 import transferkit as tk
-from transferkit.features import job
+from transferkit.features import part_files as job
 from transferkit.features.spec import FeatureSpec
 write = job.write_part
 def slowly(todo, number, **words):
@@ -81,7 +81,7 @@ def slowly(todo, number, **words):
     pathlib.Path({mark!r}).write_text(str(number))
     time.sleep(0.5)
     return result
-job.write_part, job.ROOM = slowly, 1
+job.write_part, job.PART_BYTES = slowly, 1
 tk.extract_to({out!r}, FeatureSpec("resnet18", "none", size=32), tk.list_images({data!r}), cache=False)
 """
 
@@ -95,7 +95,7 @@ def test_killed_for_good_and_started_again(tmp_path, monkeypatch):
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    monkeypatch.setattr(part_files, "ROOM", 1)
+    monkeypatch.setattr(part_files, "PART_BYTES", 1)
     there = {path.name: path.stat().st_mtime_ns for path in (out / "parts").iterdir()}
     assert len(there) == 2
     spec, listing = FeatureSpec("resnet18", "none", size=32), tk.list_images(data)
@@ -109,7 +109,7 @@ def test_killed_for_good_and_started_again(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_two_workers_write_what_one_writes(tmp_path, monkeypatch):
     pytest.importorskip("ray")
-    monkeypatch.setattr(part_files, "ROOM", 1)
+    monkeypatch.setattr(part_files, "PART_BYTES", 1)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a-token-of-this-test-alone-0123456789")  # none is written to the home folder
     spec = FeatureSpec("resnet18", "none", size=32)
     listing = tk.list_images(folder(tmp_path / "d", {"a": 40, "b": 40}))
@@ -136,7 +136,7 @@ def test_a_beginning_is_gone_on_with(cli, pets, tmp_path):
     (part,) = (tmp_path / "k" / "parts").iterdir()
     part.write_bytes(part.read_bytes()[:100])
     status, _, err = cli(*WORDS, "--data", pets, "--out", "k")
-    assert status == 1 and f"{part.name} is damaged: delete it, and the same command writes it anew." in err
+    assert status == 1 and f"{part.name} is damaged: delete it, and the same command writes it again." in err
     (tmp_path / "k" / "features.json").write_text('{"cut": ')
     status, _, err = cli(*WORDS, "--data", pets, "--out", "k")
     assert status == 1 and "features.json cannot be read" in err and "--overwrite replaces the folder" in err
@@ -174,7 +174,9 @@ def test_errors_of_before_go(cli, data, tmp_path):
 def test_what_cannot_be_read_is_known_the_second_time(cli, data, monkeypatch):
     root = data({"cat/bad.png": b"none"})
     assert cli(*WORDS, "--data", root, "--out", "a.npz")[0] == 0
-    monkeypatch.setattr("transferkit.features.extraction._body", lambda: pytest.fail("the network is not needed"))
+    monkeypatch.setattr(
+        "transferkit.features.extraction._import_feature_model", lambda: pytest.fail("the network is not needed")
+    )
     status, out, _ = cli(*WORDS, "--data", root, "--out", "b.npz")
     assert status == 0 and "1 cannot be read" in out
 
@@ -184,5 +186,5 @@ def test_one_process_writes_a_file(cli, pets, tmp_path):
 
     with FileLock(tmp_path / ".f.npz.lock"):
         status, _, err = cli(*WORDS, "--data", pets, "--out", "f.npz")
-    assert status == 1 and "Another process is writing what .f.npz.parts becomes" in err
+    assert status == 1 and "Another process is writing .f.npz.parts: wait for it" in err
     assert cli(*WORDS, "--data", pets, "--out", "f.npz")[0] == 0 and not (tmp_path / ".f.npz.lock").exists()

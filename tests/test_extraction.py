@@ -11,10 +11,10 @@ from PIL import Image
 
 from transferkit import models
 from transferkit.data import geometry, pipeline
-from transferkit.features import extraction, feature_model, inputs
+from transferkit.features import extraction, feature_model, sklearn_inputs
 from transferkit.features.extraction import extract
-from transferkit.features.feature_model import body_of
-from transferkit.features.spec import FeatureSpec, identity, kind
+from transferkit.features.feature_model import load_feature_model
+from transferkit.features.spec import FeatureSpec, cache_key, identity
 from transferkit.lookup import UnknownName
 from transferkit.network import find_output
 from transferkit.zoo import variant
@@ -26,8 +26,8 @@ def spec(**words):
 
 def by_hand(listing, layer, pool):
     """The same from plain Keras and NumPy, batch norm and all."""
-    with feature_model._same_chance():
-        model = feature_model._network(spec()).model
+    with feature_model._fixed_random_state():
+        model = feature_model._load_network(spec()).model
     pictures = np.concatenate([np.asarray(batch) for batch, _ in views(listing)])
     maps = np.asarray(keras.Model(model.input, find_output(model, layer))(pictures, training=False))
     if maps.ndim == 2:
@@ -72,7 +72,7 @@ def test_l2_makes_the_features_of_each_layer_of_length_one(listing):
 
 def test_views_are_averaged(listing):
     """The mean over the corners, the centre and their mirror images of what each gives alone."""
-    whole = body_of(spec())
+    whole = load_feature_model(spec())
     batches = pipeline.several_views(listing.paths, whole.pixels, geometry.FIVE, batch_size=24)
     ((crops, _),) = batches.as_numpy_iterator()
     assert crops.shape == (24, 5, 32, 32, 3) and len({crop.tobytes() for crop in crops[0]}) == 5
@@ -88,7 +88,7 @@ def test_views_are_averaged(listing):
 def test_corners_are_torchvisions():
     """FiveCrop of the resized picture, on a picture whose resize changes nothing."""
     picture = np.random.default_rng(0).integers(0, 256, (37, 50, 3)).astype("uint8")
-    pixels = body_of(spec()).pixels
+    pixels = load_feature_model(spec()).pixels
     found = geometry.crops(Image.fromarray(picture), np.array([37, 50]), pixels, geometry.FIVE)
     corners = [(0, 0), (0, 18), (5, 0), (5, 18), (2, 9)]
     for crop, (top, left) in zip(found, corners, strict=True):
@@ -174,8 +174,8 @@ def test_blocks_are_joined_in_order(listing, monkeypatch, tmp_path):
 def test_a_kind_is_a_network_its_weights_a_layer_and_the_views():
     plain = spec()
     others = [spec(pool="max"), spec(crops=5), spec(flip=True), spec(size=48), FeatureSpec("resnet18", "none")]
-    assert len({kind(one, "pooled") for one in (plain, *others)} | {kind(plain, "stage1")}) == 7
-    assert kind(plain, "pooled") == kind(spec(l2=True, layer=("stage1", "pooled")), "pooled")
+    assert len({cache_key(one, "pooled") for one in (plain, *others)} | {cache_key(plain, "stage1")}) == 7
+    assert cache_key(plain, "pooled") == cache_key(spec(l2=True, layer=("stage1", "pooled")), "pooled")
 
 
 def test_identity_is_of_the_weights(tmp_path, finished):
@@ -202,12 +202,12 @@ def test_a_run_a_file_and_a_keras_model_are_bases(listing, finished):
 
 def test_fresh_weights_are_the_same_each_time_and_disturb_no_chance(listing):
     random.seed(5)
-    body_of(spec(pool="max"))
+    load_feature_model(spec(pool="max"))
     drawn = random.random()
     random.seed(5)
     assert random.random() == drawn
     first = extract(listing.paths[:3], spec(), cache=False).features
-    feature_model._body.cache_clear()
+    feature_model._build.cache_clear()
     np.testing.assert_allclose(extract(listing.paths[:3], spec(), cache=False).features, first, rtol=1e-6)
 
 
@@ -215,10 +215,10 @@ def test_fresh_weights_are_the_same_each_time_and_disturb_no_chance(listing):
     ("words", "sentence"),
     [
         ({"pool": "agv"}, "No pooling is called 'agv'. Did you mean 'avg'?"),
-        ({"crops": 3}, r"crops must be 1 \(the centre\) or 5"),
-        ({"layer": ()}, "layer must be the name of one layer or more"),
-        ({"layer": ("stage1", "stage1")}, "layer holds a name twice"),
-        ({"layer": ("stage1", "stage2"), "pool": "none"}, "leaves maps of several shapes"),
+        ({"crops": 3}, r"crops must be 1 \(centre\) or 5"),
+        ({"layer": ()}, "layer must be one or more names of layers"),
+        ({"layer": ("stage1", "stage1")}, "layer must not name a layer twice"),
+        ({"layer": ("stage1", "stage2"), "pool": "none"}, "as maps have several shapes"),
     ],
 )
 def test_bad_settings_are_one_sentence(words, sentence):
@@ -229,16 +229,16 @@ def test_bad_settings_are_one_sentence(words, sentence):
 def test_an_unknown_layer_lists_the_nearest(listing):
     with pytest.raises(UnknownName, match=r"No layer of tiny is called 'stage3'. Did you mean 'stage2'\?"):
         extract(listing.paths, spec(layer=("stage3",)))
-    with pytest.raises(ValueError, match="keeps the places of 'stage1', so views cannot be averaged"):
+    with pytest.raises(ValueError, match="keeps the positions of 'stage1', which differ between views"):
         extract(listing.paths, spec(layer=("stage1",), pool="flatten", flip=True))
 
 
 def test_what_x_may_be(listing):
-    assert inputs.pictures_of(listing) == list(listing.paths)
+    assert sklearn_inputs.check_pictures(listing) == list(listing.paths)
     column = np.array(listing.paths, object)[:, None]
-    assert inputs.pictures_of(column) == list(listing.paths)
-    assert type(inputs.pictures_of(np.array(["a"]))[0]) is str
-    assert [one.shape for one in inputs.pictures_of(np.zeros((2, 4, 5), "uint8"))] == [(4, 5, 1)] * 2
+    assert sklearn_inputs.check_pictures(column) == list(listing.paths)
+    assert type(sklearn_inputs.check_pictures(np.array(["a"]))[0]) is str
+    assert [one.shape for one in sklearn_inputs.check_pictures(np.zeros((2, 4, 5), "uint8"))] == [(4, 5, 1)] * 2
     for bad, words in (
         ("x.jpg", "X is one path, 'x.jpg'"),
         (7, "X is of type int"),
@@ -247,4 +247,4 @@ def test_what_x_may_be(listing):
         (np.zeros((2, 8, 8, 3)), r"Entry 0 of X is float64 \(8, 8, 3\)"),
     ):
         with pytest.raises(ValueError, match=words):
-            inputs.pictures_of(bad)
+            sklearn_inputs.check_pictures(bad)

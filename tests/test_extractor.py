@@ -66,9 +66,9 @@ def test_parameters_are_checked_in_fit():
     for words, error, sentence in (
         ({"base": "tinny"}, UnknownName, "Did you mean 'tiny'?"),
         ({"pool": "agv"}, UnknownName, "Did you mean 'avg'?"),
-        ({"pool": "none"}, ValueError, "'flatten' keeps all that 'none' does"),
+        ({"pool": "none"}, ValueError, "'flatten' keeps the same values"),
         ({"on_error": "drop"}, ValueError, "on_error must be 'raise' or 'nan', not 'drop'"),
-        ({"layer": []}, ValueError, "layer must be the name of one layer or more"),
+        ({"layer": []}, ValueError, "layer must be one or more names of layers"),
     ):
         with pytest.raises(error, match=sentence):
             tiny().set_params(**words).fit()
@@ -97,7 +97,7 @@ def test_paths_arrays_and_listings_are_x(listing, paths):
 def test_rows_are_never_dropped(paths, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"none")
     mixed = [paths[0], str(tmp_path / "bad.png"), paths[1]]
-    with pytest.raises(ValueError, match=r"bad.png cannot be read: .*; on_error='nan' makes it a row of NaN"):
+    with pytest.raises(ValueError, match=r"bad.png cannot be read: .*; on_error='nan' returns a row of NaN instead"):
         tiny().transform(mixed)
     found = tiny(on_error="nan").transform(mixed)
     assert np.isnan(found[1]).all() and np.array_equal(found[[0, 2]], tiny().transform(paths[:2]))
@@ -137,9 +137,11 @@ def test_pipelines_searches_and_scores(paths, names):
 
 def test_a_search_computes_each_picture_once(paths, names, monkeypatch):
     seen = []
-    features_of = feature_model.features_of
+    compute_features = feature_model.compute_features
     monkeypatch.setattr(
-        feature_model, "features_of", lambda pictures, spec: seen.extend(pictures) or features_of(pictures, spec)
+        feature_model,
+        "compute_features",
+        lambda pictures, spec: seen.extend(pictures) or compute_features(pictures, spec),
     )
     GridSearchCV(probe(), {"logisticregression__C": [0.01, 0.1, 1, 10]}, cv=3).fit(paths, names)
     assert sorted(seen) == sorted(paths)
@@ -190,7 +192,7 @@ def test_other_weights_in_their_place_are_refused(paths, tmp_path):
     made = tk.FeatureExtractor("tiny", weights=first).fit()
     made.transform(paths[:1])
     os.replace(second, first)
-    with pytest.raises(ValueError, match="The weights of tiny are others than when this extractor was fitted"):
+    with pytest.raises(ValueError, match="The weights of tiny have changed since this extractor was fitted"):
         made.transform(paths[:1])
     assert made.fit().transform(paths[:1]).shape == (1, 16)
 

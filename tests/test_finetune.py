@@ -154,7 +154,7 @@ def test_ctrl_c_saves_and_can_be_resumed(pets, tmp_path):
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert json.loads(out)["run"] == "run"
-    assert b"--resume run goes on" in err
+    assert b"--resume run continues" in err
     run = tk.load_run(tmp_path / "run")
     assert run.metrics["interrupted"]
     assert len(run.predict([str(next(pets.rglob("*.jpg")))])) == 1

@@ -247,7 +247,7 @@ def test_an_interrupt_goes_through(tiny, fitted, X, y, monkeypatch):
 @pytest.mark.parametrize(
     ("params", "change", "sentence"),
     [
-        ({}, lambda X, y: (X, y[:-1]), r"The labels are of shape \(23,\): expected 24 labels, one a picture"),
+        ({}, lambda X, y: (X, y[:-1]), r"The labels are of shape \(23,\): expected 24 labels, one for each picture"),
         ({}, lambda X, y: (X, None), "y is None: expected 24 labels"),
         ({}, lambda X, y: (X, y * 0), "y holds one class, 0: expected two or more classes"),
         ({}, lambda X, y: ([], []), "y holds no labels"),

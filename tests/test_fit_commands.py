@@ -15,7 +15,7 @@ import transferkit as tk
 from transferkit import models, rules
 from transferkit.data.audit import before_training, file_scan
 from transferkit.features import skops_file
-from transferkit.features.spec import FeatureSpec, kind
+from transferkit.features.spec import FeatureSpec, cache_key
 from transferkit.lookup import UnknownName
 from transferkit.network import with_fit
 from transferkit.pixels import Pixels
@@ -142,7 +142,7 @@ def test_a_saved_classifier_keeps_its_fit(tiny, bordered, tmp_path, cli):
     rows = answered(cli, "predict", tmp_path / "f.skops", bordered)
     assert all(row["label"] in row["path"] for row in rows)
     status, _, err = cli("predict", tmp_path / "f.skops", bordered, "--fit", "pad")
-    assert status == 2 and "leave out --weights, --pixels, --fit and --classes" in " ".join(err.split())
+    assert status == 2 and "omit --weights, --pixels, --fit and --classes" in " ".join(err.split())
     answered(cli, "extract", *base[:-2], "--fit", "pad", "--out", tmp_path / "pad.npz")
     status, _, err = cli("predict", tmp_path / "f.skops", tmp_path / "pad.npz")
     assert status == 1 and "differ in fit (pad in place of squash)" in " ".join(err.split())
@@ -157,10 +157,10 @@ def test_an_extractor_saved_before_there_was_a_fit(tiny, listing):
 
 def test_a_fit_is_another_kind_in_the_cache_unless_it_is_the_public_weights_own(tiny, finished):
     bare = FeatureSpec(tiny, "none")
-    kinds = {fit: kind(dataclasses.replace(bare, fit=fit), "pooled") for fit in (None, "crop", "squash", "pad")}
+    kinds = {fit: cache_key(dataclasses.replace(bare, fit=fit), "pooled") for fit in (None, "crop", "squash", "pad")}
     assert kinds[None] == kinds["crop"] and len(set(kinds.values())) == 3
     run = FeatureSpec(str(finished.folder))
-    assert len({kind(dataclasses.replace(run, fit=fit), "pooled") for fit in (None, "crop", "pad")}) == 3
+    assert len({cache_key(dataclasses.replace(run, fit=fit), "pooled") for fit in (None, "crop", "pad")}) == 3
 
 
 def test_a_preview_shows_the_fit(pets, cli, tmp_path):
@@ -182,7 +182,7 @@ def test_a_fit_that_is_not_known(finished, tiny, pets, cli):
         UnknownName, match=re.escape("fit must be one of crop, squash, pad, not 'squish'. Did you mean 'squash'?")
     ):
         Recipe().override(fit="squish")
-    with pytest.raises(UnknownName, match="fit must be one of crop, squash, pad, not 'pat'. Did you mean 'pad'"):
+    with pytest.raises(UnknownName, match="fit must be one of crop, squash, pad, not 'pat'. Did you mean 'pad'?"):
         tk.FeatureExtractor(tiny, fit_mode="pat").fit()
     with pytest.raises(UnknownName, match="No fit is called 'corp'. Did you mean 'crop'?"):
         with_fit(finished.network, "corp")

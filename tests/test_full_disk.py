@@ -57,7 +57,7 @@ def test_one_sentence_and_nothing_half_written(cli, pets, finished, tmp_path, mo
     with room(100):
         status, _, err = cli(*words)
     (line,) = err.splitlines()
-    assert status == 1 and "could not be written: File too large; make room there, or name another place." in line
+    assert status == 1 and "could not be written: File too large; free some space there, or give another path." in line
     assert words[-1] in line
     whole = tmp_path / words[-1]
     assert not whole.is_file() and not (whole.is_dir() and any(path.is_file() for path in whole.rglob("*")))
@@ -165,7 +165,7 @@ def test_a_training_without_room_is_begun_again_or_gone_on_with(cli, pets, tmp_p
     words = ("finetune", "--base", "tiny", "--data", pets, "--weights", "none", "--size", 32, "--out", "run")
     with room(0):
         status, _, err = cli(*words)
-    assert status == 1 and "run/recipe.toml could not be written: File too large; make room there" in err
+    assert status == 1 and "run/recipe.toml could not be written: File too large; free some space there" in err
     tk.runs.check_free("run", overwrite=False)
     for name in ("recipe.toml", "split.csv"):
         (tmp_path / "run" / name).write_text("")
@@ -177,8 +177,8 @@ def test_a_quota_is_no_lack_of_memory():
     """TensorFlow has one type for both."""
     quota = os.strerror(errno.EDQUOT)
     said = sentence(tf.errors.ResourceExhaustedError(None, None, f"evaluation_0.data; {quota}"))
-    assert said == f"{quota}: make room; a run goes on with --resume."
-    assert sentence(OSError(errno.EDQUOT, quota, "a.png")) == f"a.png: {quota}; make room there."
+    assert said == f"{quota}: free some space; --resume continues a run."
+    assert sentence(OSError(errno.EDQUOT, quota, "a.png")) == f"a.png: {quota}; free some space there."
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_at_write_at_close_and_at_rename(tmp_path, monkeypatch, error, moment):
     if moment != "write":
         monkeypatch.setattr(atomic.os, moment, fails)
     with pytest.raises(
-        OSError, match=r"note.json could not be written: [\w ]+; make room there, or name another place\."
+        OSError, match=r"note.json could not be written: [\w ]+; free some space there, or give another path\."
     ):
         atomic.write(path, fails if moment == "write" else "new")
     assert [one.name for one in tmp_path.iterdir()] == ["note.json"] and path.read_text() == "old"
@@ -210,7 +210,7 @@ def test_at_write_at_close_and_at_rename(tmp_path, monkeypatch, error, moment):
 def test_a_place_that_is_none_is_named_too(tmp_path):
     """What is cleared away afterwards is not there either, and must not be what is complained of."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"file/note.json could not be written: Not a directory; name another place\."):
+    with pytest.raises(OSError, match=r"file/note.json could not be written: Not a directory; give another path\."):
         atomic.write(tmp_path / "file" / "note.json", "new")
 
 
@@ -220,17 +220,17 @@ def test_a_folder_is_filled_whole_or_not_at_all(tmp_path):
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "folder could not be written: No space"),
         (OSError(errno.EIO, "Input/output error", "picture.jpg"), "picture.jpg"),
     ):
-        with pytest.raises(OSError, match=said), atomic.filled(folder) as partial:
+        with pytest.raises(OSError, match=said), atomic.new_folder(folder) as partial:
             (partial / "1").write_text("one")
             raise error
         assert not list(tmp_path.iterdir())
-    with pytest.raises(FileExistsError, match="by another process"), atomic.filled(folder) as partial:
+    with pytest.raises(FileExistsError, match="by another process"), atomic.new_folder(folder) as partial:
         (partial / "1").write_text("mine")
         folder.mkdir()
         (folder / "1").write_text("theirs")
     assert (folder / "1").read_text() == "theirs" and list(tmp_path.iterdir()) == [folder]
     shutil.rmtree(folder)
     folder.mkdir()
-    with atomic.filled(folder) as partial:
+    with atomic.new_folder(folder) as partial:
         (partial / "1").write_text("mine")
     assert (folder / "1").read_text() == "mine" and list(tmp_path.iterdir()) == [folder]

@@ -103,7 +103,7 @@ def test_a_model_whose_pixels_are_unknown(cli, tmp_path):
     name = "my.keras"
     model.save(tmp_path / name)
     status, out, _ = cli("inspect", name)
-    assert status == 0 and "does not show: what looks at pictures asks for --pixels" in " ".join(out.split())
+    assert status == 0 and "is unknown: commands that read pictures need --pixels" in " ".join(out.split())
     assert "3: their names are unknown" in out and "as told" not in out and "mean" not in out
     status, out, _ = cli("inspect", name, "--json")
     document = json.loads(out)
@@ -132,7 +132,7 @@ def test_two_side_by_side(cli):
 
 
 def test_cut_points_of_both_in_order():
-    assert inspect._merged(["stem", "stage1", "pooled"], ["stem", "conv2", "stage1", "stage2", "pooled"]) == [
+    assert inspect._merge(["stem", "stage1", "pooled"], ["stem", "conv2", "stage1", "stage2", "pooled"]) == [
         "stem",
         "conv2",
         "stage1",

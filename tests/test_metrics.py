@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, top_k_accuracy_score
 
-from transferkit.commands.options import balanced_line
+from transferkit.commands.result_output import balanced_line
 from transferkit.evaluation import metrics
 
 

@@ -50,7 +50,7 @@ def test_the_commands_do_their_work(nowhere, cli, pets, finished, expected):
 def test_what_has_to_be_stored_is_refused_in_one_sentence(nowhere, cli, pets):
     status, _, err = cli("finetune", "--base", "resnet18", "--data", pets)
     assert status == 1 and err.count("\n") == 1 and "TRANSFERKIT_HOME" in err and str(cache_folder()) in err
-    with pytest.raises(OSError, match="could not be written: .*; name another place"):
+    with pytest.raises(OSError, match="could not be written: .*; give another path"):
         arrays.list_arrays(np.zeros((1, 8, 8), "uint8"), ["a"])
 
 

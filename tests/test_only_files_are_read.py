@@ -10,7 +10,7 @@ import pytest
 import transferkit as tk
 from transferkit.data import file_ranges
 from transferkit.data.audit.file_scan import look
-from transferkit.features.feature_files import errors_of
+from transferkit.features.feature_files import errors_path
 
 WHY = {
     "pipe.jpg": "it is no file",
@@ -64,7 +64,7 @@ def test_extract_and_check(cli, places, tmp_path, pets):
     words = ("--base", "tiny", "--weights", "none", "--data", "list.csv")
     status, _, error = cli("extract", *words, "--out", "f.npz")
     assert status == 0, error
-    rows = errors_of(tmp_path / "f.npz").read_text().splitlines()[1:]
+    rows = errors_path(tmp_path / "f.npz").read_text().splitlines()[1:]
     assert len(rows) == len(WHY) and len(tk.load_features("f.npz").paths) == 41
     for name in ("pipe.jpg", "sparse.jpg"):
         os.replace(tmp_path / name, tmp_path / "folder" / name)

@@ -76,7 +76,7 @@ def test_what_is_no_source_is_told(cli, finished, pets, tmp_path):
         status, _, err = cli("predict", finished.folder, source, "--image-col", "x")
         assert (status, err) == (1, f"Error: --image-col is for a CSV file, and {source} is none.\n")
     (tmp_path / "empty").mkdir()
-    assert cli("predict", finished.folder, "empty")[2] == "Error: empty: no pictures are there.\n"
+    assert cli("predict", finished.folder, "empty")[2] == "Error: empty: there are no pictures.\n"
     (tmp_path / "empty" / shards.INDEX).write_text("{")
     assert "pack the pictures again" in cli("predict", finished.folder, "empty")[2]
     assert cli("predict", finished.folder, "tfds:minst")[0] == 2
@@ -99,9 +99,9 @@ def test_an_answer_that_cannot_be_written_is_said_first(cli, pets):
     words = ("predict", "gone-run", pets)
     for more, sentence in {
         ("--out", "no/folder/a.csv"): "a.csv cannot be written",
-        ("--out", "a.txt"): "none of .csv, .jsonl and .parquet",
+        ("--out", "a.txt"): "must end in .csv, .jsonl or .parquet",
         ("--format", "parquet"): "--format parquet needs --out",
-        ("--json", "--out", "a.csv"): "leave out --format and --out",
+        ("--json", "--out", "a.csv"): "omit --format and --out",
     }.items():
         status, _, error = cli(*words, *more)
         assert status == 2 and sentence in error

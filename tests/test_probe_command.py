@@ -33,7 +33,7 @@ def test_a_leaderboard(cli, pets):
 @pytest.mark.parametrize("classifier", ["logreg", "svm", "knn", "ridge"])
 def test_what_is_saved_predicts(cli, pets, classifier, tmp_path):
     status, _, err = cli(*WORDS, "--data", pets, "--classifier", classifier, "--folds", 2, "--out", "p.skops")
-    assert status == 0 and "p.skops: tiny and its " + classifier in err
+    assert status == 0 and "p.skops: tiny with " + classifier in err
     listing = tk.list_images(pets)
     guesses = load_pipeline(tmp_path / "p.skops").predict(listing.paths)
     assert (guesses == np.array(listing.classes)[list(listing.labels)]).mean() > 0.9
@@ -78,19 +78,19 @@ def test_groups_and_shares(cli, pets, data):
     status, out, _ = cli(*WORDS, "--data", pets, "--per-class", 5, "--folds", 2)
     assert status == 0 and "2 folds of 10 pictures" in out
     status, _, err = cli(*WORDS, "--data", pets, "--per-class", 4)
-    assert status == 1 and "Class cat has 4 pictures, so 4 folds are the most; 5 were asked for." in err
+    assert status == 1 and "Class cat has 4 pictures: folds must be at most 4, not 5." in err
 
 
 def test_unreadable_pictures_are_named_and_left_out(cli, data):
     root = data({"cat/000b.jpg": b"none"})
     status, out, err = cli(*WORDS, "--data", root, "--folds", 2)
-    assert status == 0 and "000b.jpg cannot be read and is left out: no picture format that is known." in err
+    assert status == 0 and "000b.jpg is skipped: it cannot be read (no picture format that is known)." in err
     with pytest.raises(FileNotFoundError, match="There is no gone.h5"):
         leaderboard.compare([FeatureSpec("tiny", "none"), FeatureSpec("tiny", "gone.h5")], tk.list_images(root))
 
 
 def test_a_network_that_cannot_be_had_is_an_error_before_the_others_run(cli, pets, monkeypatch):
-    monkeypatch.setattr(feature_model, "features_of", lambda *_: pytest.fail("it ran"))
+    monkeypatch.setattr(feature_model, "compute_features", lambda *_: pytest.fail("it ran"))
     status, _, err = cli("probe", "--weights", "none", "--base", "tiny,resnet3", "--data", pets)
     assert status == 2 and "Did you mean 'resnet34'?" in err
 
@@ -99,8 +99,8 @@ def test_a_network_that_cannot_be_had_is_an_error_before_the_others_run(cli, pet
     ("words", "sentence"),
     [
         (("--classifier", "svn"), "No classifier is called 'svn'. Did you mean 'svm'?"),
-        (("--out", "p.pkl"), "--out is a file .skops of the best classifier"),
-        (("--out", "p.skops", "--rank"), "--rank has none"),
+        (("--out", "p.pkl"), "--out must be a .skops file, not p.pkl"),
+        (("--out", "p.skops", "--rank"), "--rank fits no classifier to save: omit --out"),
         (("--layer", "stage9"), "No layer of tiny is called 'stage9'."),
         (("--folds", "1"), "1 is not in the range x>=2"),
     ],
@@ -112,4 +112,4 @@ def test_bad_words_are_one_sentence(cli, pets, words, sentence):
 
 def test_maps_are_no_vectors(cli, pets):
     status, _, err = cli(*WORDS, "--data", pets, "--layer", "stage1", "--pool", "none")
-    assert status == 1 and "A probe needs vectors: give --pool another value than none." in err
+    assert status == 1 and "A probe needs vectors, not maps: give another --pool than none." in err

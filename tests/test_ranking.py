@@ -8,7 +8,7 @@ from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from test_classifiers import features
 
-from transferkit.features.transferability import logme, neighbours
+from transferkit.features.transferability import logme, neighbour_accuracy
 
 
 def dense(X, y) -> float:
@@ -66,8 +66,8 @@ def test_names_are_labels_too_and_one_class_is_none():
 def test_neighbours_are_scikit_learns_with_each_left_out():
     X, y = features(60, 10, gap=1.5)
     one = cross_val_score(KNeighborsClassifier(1, metric="cosine"), X, y, cv=LeaveOneOut()).mean()
-    assert neighbours(X, y, 1) == pytest.approx(one)
-    assert neighbours(X, y) == neighbours(X * 1e-6, np.array(["ant", "bee", "cat"])[y])
-    scores = [neighbours(*features(60, 20, gap=gap)) for gap in (0, 2, 4)]
+    assert neighbour_accuracy(X, y, 1) == pytest.approx(one)
+    assert neighbour_accuracy(X, y) == neighbour_accuracy(X * 1e-6, np.array(["ant", "bee", "cat"])[y])
+    scores = [neighbour_accuracy(*features(60, 20, gap=gap)) for gap in (0, 2, 4)]
     assert scores == sorted(scores)
-    assert neighbours(X[:3], y[:3]) == 0
+    assert neighbour_accuracy(X[:3], y[:3]) == 0

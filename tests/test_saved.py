@@ -56,7 +56,7 @@ def test_features_in_a_file_are_classified_if_they_are_the_networks(cli, listing
     ):
         tk.extract_to(tmp_path / name, spec, listing)
         status, _, err = cli("predict", "pets.skops", name)
-        assert status == 1 and f"These features differ in {other} from those that the classifier learnt on" in err
+        assert status == 1 and f"These features differ in {other} from those that the classifier was fitted to" in err
 
 
 class Foreign:
@@ -71,7 +71,7 @@ def test_nothing_foreign_is_loaded(cli, listing, tmp_path):
     for name, content, named in (("a", Foreign(), "Foreign"), ("b", made, "getcwd")):
         io.dump(content, tmp_path / f"{name}.skops")
         status, _, err = cli("predict", f"{name}.skops", listing.paths[0])
-        assert status == 1 and f"{named}, which is no type of scikit-learn or transferkit." in err
+        assert status == 1 and f"{named}, which is not a type of scikit-learn or transferkit." in err
     io.dump(LogisticRegression(), tmp_path / "c.skops")
     status, _, err = cli("predict", "c.skops", listing.paths[0])
     assert status == 1 and "A LogisticRegression does not classify pictures: expected a fitted pipeline" in err
@@ -98,7 +98,7 @@ def test_damaged_and_missing_files(cli, listing, tmp_path):
         assert status == 1 and f"{name}.skops cannot be read" in err
     assert cli("predict", "gone.skops", listing.paths[0])[0] == 2
     status, _, err = cli("predict", "pets.skops", listing.paths[0], "--pixels", "tf")
-    assert status == 2 and "has a network of its own" in err
+    assert status == 2 and "names its network" in err
 
 
 def test_more_classes_than_two_and_top(listing):
@@ -107,7 +107,7 @@ def test_more_classes_than_two_and_top(listing):
     many.fit(listing.paths, [f"{label}{row % 2}" for row, label in enumerate(listing.labels)])
     for pipeline, classes in ((made, 2), (many, 4)):
         scores = pipeline.decision_function(listing.paths[:1])[0]
-        (row,) = skops_file.classify(pipeline, listing.paths[:1], top=3)
+        (row,) = skops_file.classify_pictures(pipeline, listing.paths[:1], top=3)
         assert len(row["top"]) == min(3, classes) and row["label"] == pipeline.predict(listing.paths[:1])[0]
         if classes == 4:
             assert [name for name, _ in row["top"]] == [pipeline.classes_[i] for i in np.argsort(-scores)[:3]]

@@ -22,7 +22,7 @@ def feats(listing, tmp_path):
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_they_are_the_nearest(feats, listing, metric):
-    (answer,) = neighbours.neighbours(feats, [listing.paths[7]], top=4, metric=metric)
+    (answer,) = neighbours.find_neighbours(feats, [listing.paths[7]], top=4, metric=metric)
     x = feats.features.astype("float64")
     far = np.linalg.norm(x - x[7], axis=1)
     if metric == "cosine":
@@ -56,15 +56,15 @@ def test_other_features_are_refused(cli, listing, tmp_path):
     tk.extract_to(tmp_path / "f.npz", FeatureSpec("tiny", weights), listing)
     tk.create("tiny", weights="none").save_weights(weights)
     status, _, err = cli("similar", "f.npz", listing.paths[0])
-    assert status == 1 and "tiny has other weights than when the features were extracted" in err
+    assert status == 1 and "The weights of tiny have changed since the features were extracted" in err
     tk.extract_to(tmp_path / "m.npz", FeatureSpec("tiny", "none", layer=("stage1",), pool="none"), listing)
     status, _, err = cli("similar", "m.npz", listing.paths[0])
-    assert status == 1 and "Maps have no distance" in err
+    assert status == 1 and "The features are maps: extract" in err
 
 
 def test_bad_words(cli, listing, feats):
     with pytest.raises(UnknownName, match="No metric is called 'cosin'. Did you mean 'cosine'?"):
-        neighbours.neighbours(feats, [listing.paths[0]], metric="cosin")
+        neighbours.find_neighbours(feats, [listing.paths[0]], metric="cosin")
     assert cli("similar", "pets.npz", listing.paths[0], "--out", "x.gif")[0] == 2
     assert cli("similar", "gone.npz", listing.paths[0])[0] == 2
     assert cli("similar", listing.paths[1], listing.paths[0])[0] == 1

@@ -1,4 +1,4 @@
-"""Files and folders written whole or not at all, and read back; file names in them may be of any bytes."""
+"""Write files and folders whole or not at all, and read them; file names in them may contain any bytes."""
 
 import csv
 import errno
@@ -13,33 +13,33 @@ from pathlib import Path
 from transferkit import bounded
 from transferkit.lookup import first_line
 
-ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a file name need not be UTF-8
-FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))  # a disk, a quota, a limit on one file
+ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a file name may not be UTF-8
+DISK_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))  # a disk, a quota, a limit on one file
 
 
-def read(path: str | os.PathLike, most: int = bounded.MOST_BYTES):
-    """What `write` wrote: the rows of a `.csv` as dicts, the content of a `.json`, the text of any other file.
+def read(path: str | os.PathLike, max_bytes: int = bounded.MOST_BYTES):
+    """Read a file that `write` wrote: the rows of a `.csv` as dicts, the content of a `.json`, or else the text.
 
     Args:
-        most: bytes that it may have.
+        max_bytes: maximum size of the file.
 
     Raises:
-        OSError: it cannot be read, or is larger.
-        ValueError: it is no JSON, or a row has other columns than the first line names.
+        OSError: the file cannot be read, or is larger.
+        ValueError: it is not JSON, or a row has more or fewer columns than the first line.
     """
-    kind, data = Path(path).suffix, bounded.read_bytes(path, most)
-    if kind == ".json":
+    suffix, data = Path(path).suffix, bounded.read_bytes(path, max_bytes)
+    if suffix == ".json":
         return bounded.from_json(data.decode(**ENCODING))
-    with io.TextIOWrapper(io.BytesIO(data), newline="" if kind == ".csv" else None, **ENCODING) as file:
-        return _rows(file, path) if kind == ".csv" else file.read()
+    with io.TextIOWrapper(io.BytesIO(data), newline="" if suffix == ".csv" else None, **ENCODING) as file:
+        return _read_rows(file, path) if suffix == ".csv" else file.read()
 
 
-def _rows(file, path) -> list[dict[str, str]]:
+def _read_rows(file, path) -> list[dict[str, str]]:
     lines, rows = csv.reader(file), []
     try:
         names = next(lines, [])
         for cells in filter(None, lines):
-            if len(cells) != len(names):  # said at once: each row would get a cell for every name
+            if len(cells) != len(names):  # before the dicts: each would get a cell for every name
                 raise ValueError(f"{path}, line {lines.line_num}: expected {len(names)} columns.")
             rows.append(dict(zip(names, cells, strict=True)))
     except csv.Error as error:
@@ -47,8 +47,8 @@ def _rows(file, path) -> list[dict[str, str]]:
     return rows
 
 
-def utf8(path: str) -> str:
-    """A path as text that is UTF-8, for files that hold nothing else: other bytes in it are spelled out, as `\\xe9`."""
+def utf8_text(path: str) -> str:
+    """A path as valid UTF-8, for files that hold nothing else: other bytes are escaped, as `\\xe9`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -56,11 +56,14 @@ def write(path: str | os.PathLike, content):
     """Write a file under a temporary name, flush it to the disk, and rename it.
 
     Args:
-        content: text; rows of a `.csv` (a list of dicts); a function that writes to the path it is given, which ends
-            in the file's own name; anything else is written as JSON.
+        content: text; rows of a `.csv` (a list of dicts); a function that writes to a given path, which ends with the
+            name of the file; anything else is written as JSON.
 
     Raises:
-        OSError: it could not be written, the disk being full perhaps; a file of that name is then as it was.
+        OSError: the file could not be written, because the disk is full for example; an existing file is kept.
+
+    Example:
+        >>> write("rows.csv", [{"path": "tabby.jpg", "label": "cat"}])
     """
     path = Path(path)
     partial = path.with_name(f".{os.getpid()}.{path.name}")
@@ -78,22 +81,22 @@ def write(path: str | os.PathLike, content):
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except (AttributeError, NameError, TypeError):  # a fault in what is written; who goes on without a disk must see it
+    except (AttributeError, NameError, TypeError):  # a bug, not a disk that callers may do without
         raise
     except Exception as error:
-        raise _unwritten(path, error) from error
+        raise _write_error(path, error) from error
     finally:
-        with suppress(OSError):  # of a folder that is no longer there, or can only be read
+        with suppress(OSError):  # the folder is gone or read-only
             partial.unlink()
 
 
 @contextmanager
-def filled(folder: Path) -> Iterator[Path]:
-    """A new folder under a temporary name, to write files into; at the end it is renamed, and before that deleted.
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Create a folder under a temporary name and rename it at the end; after an error it is deleted.
 
     Raises:
-        FileExistsError: another process has filled the folder meanwhile; what it wrote stays.
-        OSError: it could not be written.
+        FileExistsError: another process has written the folder meanwhile; its files are kept.
+        OSError: the folder could not be written.
     """
     partial = folder.with_name(f".{os.getpid()}.{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -101,15 +104,15 @@ def filled(folder: Path) -> Iterator[Path]:
         try:
             partial.mkdir(parents=True)
         except OSError as error:
-            raise _unwritten(folder, error) from error
+            raise _write_error(folder, error) from error
         try:
             yield partial
-        except Exception as error:  # most are of what is read, not of the disk
-            if full(error):
-                raise _unwritten(folder, error) from error
+        except Exception as error:  # most come from what is read, not from the disk
+            if disk_full_reason(error):
+                raise _write_error(folder, error) from error
             raise
         with suppress(OSError):
-            folder.rmdir()  # an empty one, which Windows replaces by none
+            folder.rmdir()  # Windows does not replace an empty folder
         try:
             os.replace(partial, folder)
         except OSError as error:
@@ -117,22 +120,22 @@ def filled(folder: Path) -> Iterator[Path]:
                 raise FileExistsError(
                     f"{folder} was written by another process meanwhile: give another name."
                 ) from None
-            raise _unwritten(folder, error) from error
+            raise _write_error(folder, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def full(error: Exception) -> str:
-    """What an error says of a disk without room, as "No space left on device"; nothing where it is another error.
+def disk_full_reason(error: Exception) -> str:
+    """The message of an error about a full disk, as "No space left on device"; "" for any other error.
 
-    It is looked for in the text, as h5py, safetensors, Arrow and TensorFlow have types of their own for it.
+    It is searched in the text, because h5py, safetensors, Arrow and TensorFlow raise errors of their own types.
     """
-    return next((words for words in FULL if words in str(error)), "")
+    return next((message for message in DISK_FULL if message in str(error)), "")
 
 
-def _unwritten(path: Path, error: Exception) -> OSError:
-    if words := full(error):
-        return OSError(f"{path} could not be written: {words}; make room there, or name another place.")
+def _write_error(path: Path, error: Exception) -> OSError:
+    if message := disk_full_reason(error):
+        return OSError(f"{path} could not be written: {message}; free some space there, or give another path.")
     reason = getattr(error, "strerror", None) or first_line(error)
-    advice = "; name another place" if isinstance(error, OSError) else ""
+    advice = "; give another path" if isinstance(error, OSError) else ""
     return OSError(f"{path} could not be written: {reason.rstrip('.')}{advice}.")

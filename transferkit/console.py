@@ -1,4 +1,4 @@
-"""What a person sees while a job runs: always on standard error, so that standard output is the answer alone."""
+"""Lines, tables and progress bars: on standard error, so that standard output has only the result of a command."""
 
 import logging
 import os
@@ -14,37 +14,37 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 console = Console(stderr=True, highlight=False)
-_quiets, _level, _lock = 0, 0, threading.Lock()  # contexts of `quiet` that are open, and what was before them
-WIDE = 500  # columns of a table that goes into a file or a pipe
+_quiet_count, _log_level, _lock = 0, 0, threading.Lock()  # open contexts of `quiet`, and TensorFlow's level before
+WIDTH = 500  # columns of a table in a file or pipe, so that nothing is folded
 
 
-def answers() -> Console:
-    """Standard output, for an answer that people read; nothing is folded in a file or a pipe."""
-    return Console(width=None if sys.stdout and sys.stdout.isatty() else WIDE, highlight=False)
+def stdout_console() -> Console:
+    """A console on standard output, for results that people read."""
+    return Console(width=None if sys.stdout and sys.stdout.isatty() else WIDTH, highlight=False)
 
 
-def plain(text: str) -> str:
-    """Any file name on a terminal: a line break, an escape sequence or a lone byte is shown as its code."""
+def printable(text: str) -> str:
+    """Escape what is not printable in a file name: line breaks, escape sequences and bytes that are not text."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def say(text: str, on: Console = console):
-    """One line."""
-    on.print(plain(text), markup=False, soft_wrap=True)
+    """Print a line."""
+    on.print(printable(text), markup=False, soft_wrap=True)
 
 
 def warn(text: str):
-    """One line that stands out; where lines are muted, a warning of Python's."""
+    """Print a warning; within `quiet`, raise a Python warning instead."""
     if console.quiet:
-        warnings.warn(plain(text), stacklevel=2)
-    console.print(f"Warning: {plain(text)}", markup=False, soft_wrap=True, style="yellow")
+        warnings.warn(printable(text), stacklevel=2)
+    console.print(f"Warning: {printable(text)}", markup=False, soft_wrap=True, style="yellow")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Around a job that is part of another's: no lines and no bars, and each `warn` is a warning of Python's.
+    """Print no lines and no bars, as a library does, and make each `warn` a Python warning.
 
-    TensorFlow's Python side says errors alone: of a search, it warns that much is compiled anew.
+    TensorFlow's logger shows errors only: during a grid search it warns of repeated compilation.
     """
     _count_quiet(1)
     try:
@@ -53,23 +53,23 @@ def quiet() -> Iterator[None]:
         _count_quiet(-1)
 
 
-def _count_quiet(more: int):
-    """Counted, and under a lock: a search may fit in several threads, and one that ends must not unmute the others."""
-    global _quiets, _level
+def _count_quiet(change: int):
+    """Count the open contexts, under a lock: a search may fit in several threads, and all must stay quiet."""
+    global _quiet_count, _log_level
     logger = logging.getLogger("tensorflow")
     with _lock:
-        if not _quiets:
-            _level = logger.level
-        _quiets += more
-        console.quiet = _quiets > 0
-        logger.setLevel(logging.ERROR if _quiets else _level)
+        if not _quiet_count:
+            _log_level = logger.level
+        _quiet_count += change
+        console.quiet = _quiet_count > 0
+        logger.setLevel(logging.ERROR if _quiet_count else _log_level)
 
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Around an import of TensorFlow: its C++ side prints lines whatever the log level."""
+    """Hide standard error while TensorFlow is imported: its C++ code prints lines at any log level."""
     try:
-        shown = os.dup(2)
+        stderr = os.dup(2)
     except OSError:  # closed
         yield
         return
@@ -80,28 +80,30 @@ def silenced() -> Iterator[None]:
             os.dup2(nowhere.fileno(), 2)
         yield
     finally:
-        os.dup2(shown, 2)
-        os.close(shown)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable], on: Console = console):
-    """A table; numbers to the right, and no lines."""
-    on.print(_sheet(title, columns, rows), markup=False)
+    """Print a table without lines; columns of numbers are aligned to the right."""
+    on.print(_build_table(title, columns, rows), markup=False)
 
 
-def _sheet(title: str | None, columns: Iterable[str], rows: Iterable[Iterable]) -> Table:
-    rows = [[_cell(value) for value in row] for row in rows]
-    sheet = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+def _build_table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable]) -> Table:
+    rows = [[_format_cell(value) for value in row] for row in rows]
+    result = Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
     for number, name in enumerate(columns):
         numeric = all(re.fullmatch(r"[-\d.,]*( ?[%GM])?", row[number]) for row in rows)
-        sheet.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        result.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        sheet.add_row(*row)
-    return sheet
+        result.add_row(*row)
+    return result
 
 
 def progress(*more: TextColumn) -> Progress:
-    """A progress display; it shows nothing where standard error is no terminal."""
+    """A progress display with more columns; it is hidden if standard error is not a terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(24),
@@ -113,20 +115,20 @@ def progress(*more: TextColumn) -> Progress:
 
 
 def track(items: Iterable, total: int, what: str) -> Iterator:
-    """Go through items behind a progress bar."""
+    """Iterate over items with a progress bar."""
     with progress() as bars:
         yield from bars.track(items, total=total, description=what)
 
 
 @contextmanager
-def counted(total: int, what: str) -> Iterator[Callable]:
-    """A bar that goes on by `count` with each call of what is given: tick(count)."""
+def progress_bar(total: int, what: str) -> Iterator[Callable]:
+    """Show a progress bar, and yield a function: advance(count) moves the bar on."""
     with progress() as bars:
         bar = bars.add_task(what, total=total)
         yield lambda count: bars.advance(bar, count)
 
 
-def _cell(value) -> str:
+def _format_cell(value) -> str:
     if value is None:
         return ""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else plain(str(value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable(str(value))

@@ -1,4 +1,4 @@
-"""How many processors this process may use."""
+"""The number of processors that this process may use."""
 
 import math
 import os
@@ -10,9 +10,9 @@ FILES = "cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"  # quota and period: 
 
 
 def available_cpus(root: Path = Path("/")) -> int:
-    """The processors that this process may run on, or the CPU quota of its control group where that is lower.
+    """Count the processors of the process' CPU affinity, or of the CPU quota of its control group if that is lower.
 
-    `os.cpu_count()` is what the machine has: a container, or a job of a scheduler, is often given less.
+    `os.cpu_count()` counts those of the machine; a container or a job of a scheduler often gets fewer.
 
     Args:
         root: of the file system, below which `proc` and `sys` are.
@@ -22,22 +22,22 @@ def available_cpus(root: Path = Path("/")) -> int:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """In processors: those of the control group that this process is in, and of the ones around it."""
-    for line in _words(root / "proc" / "self" / "cgroup"):
+    """The CPU quotas, in processors, of the control group of this process and of the groups around it."""
+    for line in _read_words(root / "proc" / "self" / "cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        # version 2 names no controller; in a container the path may be that of the host, whose groups are not there
+        # version 2 names no controller; in a container the path may be the host's, whose groups do not exist here
         folder = root / CGROUPS / ("cpu" if controllers else "")
         parts = [part for part in path.split("/") if part not in ("", "..")]
         for group in (folder.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)):
-            words = [word for name in FILES for word in _words(group / name)]
+            words = [word for name in FILES for word in _read_words(group / name)]
             if len(words) == 2 and all(word.isdecimal() and int(word) for word in words):  # "max" and -1: no limit
                 yield int(words[0]) / int(words[1])
 
 
-def _words(path: Path) -> list[str]:
-    """The words of a small file; none where there is no such file."""
+def _read_words(path: Path) -> list[str]:
+    """The words of a small file; none if there is no such file."""
     try:
         return path.read_text("utf-8").strip().split()
     except OSError:

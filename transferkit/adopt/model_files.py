@@ -124,7 +124,7 @@ def _explain_keras_errors(config: dict):
     try:
         yield
     except Exception as error:  # of any type, and of many lines
-        if atomic.full(error):
+        if atomic.disk_full_reason(error):
             raise NoRoom(
                 f"Keras unpacks models in {tempfile.gettempdir()}, which has no room: make room there, or name another "
                 "folder with TMPDIR."

@@ -4,49 +4,47 @@ import os
 
 import click
 
-from transferkit.commands import options
+from transferkit.commands import options, result_output
 
 EXAMPLES = 2  # of a problem, in the table
 PER_CLASS = 60  # classes the table shows
 
 
-@click.command(short_help="Look for what is wrong with a folder of pictures.")
-@options.knob_options(*options.SOURCE)
-@click.argument("data", type=options.source)
-@click.option(
-    "--html", type=click.Path(dir_okay=False), help="Write a page with thumbnails, the same ones side by side."
-)
+@click.command(short_help="Find what is wrong with a folder of pictures.")
+@options.knob_options(*options.SOURCE_KNOBS)
+@click.argument("data", type=options.Source())
+@click.option("--html", type=click.Path(dir_okay=False), help="Write a page with thumbnails, duplicates side by side.")
 @click.option(
     "--quarantine",
     type=click.Path(file_okay=False),
     metavar="DIR",
-    help="Move files that cannot be read there, under the same relative paths, and list them in DIR/moved.csv. "
+    help="Move files that cannot be read to DIR, under the same relative paths, and list them in DIR/moved.csv. "
     "Nothing is deleted or overwritten.",
 )
 @click.option(
     "--quarantine-what",
     type=click.Choice(("unreadable", "duplicates")),
     multiple=True,
-    help="What to move; may be given twice. duplicates: later copies, equal to the byte, in one class of one split.  "
+    help="What to move; may be given twice. duplicates: exact copies in one class and split, all but the first.  "
     "[default: unreadable]",
 )
-@options.as_json
+@options.json_option
 def command(data, html, quarantine, quarantine_what, as_json, **knobs):
-    """Look at every picture of a folder: unreadable ones, duplicates, leaks between splits, classes of unequal size.
+    """Check every picture of a folder: unreadable files, duplicates, leaks between splits, classes of unequal size.
 
     \b
     Example: transferkit check pets/ --html pets.html
-    Training does the same first. What was looked at once is not read again until it changes. The exit status is 0
-    whatever is found.
+
+    Training does the same first. A file is not read again until it changes. The exit status is 0 whatever is found.
     """
     from transferkit.data.audit import problems
     from transferkit.data.audit.scan import scan
     from transferkit.data.sources import resolve
 
     if quarantine_what and not quarantine:
-        raise click.UsageError("--quarantine-what says what --quarantine DIR moves: give both.")
+        raise click.UsageError("--quarantine-what needs --quarantine DIR: give both.")
     if quarantine and resolve.kind_of(data) != "folder":
-        raise click.UsageError(f"--quarantine moves files of a folder, and {data!r} is none.")
+        raise click.UsageError(f"--quarantine moves files of a folder, and {data!r} is not a folder.")
     parts = resolve.listed(options.build_recipe(None, knobs | {"data": data}).data)
     paths = [path for part in parts.values() for path in part.paths]
     looks = dict(zip(paths, scan(paths, what=data), strict=True))
@@ -61,48 +59,50 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
 
         kinds = {"unreadable": problems.UNREADABLE, "duplicates": ("duplicate",)}
         chosen = {kind for what in quarantine_what or ("unreadable",) for kind in kinds[what]}
-        moved = move([one for one in found if one.problem in chosen], data, quarantine, paths)
+        moved = move([problem for problem in found if problem.problem in chosen], data, quarantine, paths)
     counts = problems.counts(parts)
     if as_json:
-        rows = [{"path": one.path, "problem": one.problem, "detail": one.detail} for one in found]
+        rows = [{"path": row.path, "problem": row.problem, "detail": row.detail} for row in found]
         classes = {name: sum(by_part.values()) for name, by_part in counts.items()}
-        options.answer({"images": len(paths), "classes": classes, "problems": rows})
+        result_output.print_json({"images": len(paths), "classes": classes, "problems": rows})
         return
-    _show(data, found, counts, len(paths))
+    _print_problems(data, found, counts, len(paths))
     if html:
-        options.tell(f"the page is in {html}")
+        result_output.print_line(f"the page is in {html}")
     if quarantine:
-        options.tell(f"{len(moved):,} {'file was' if len(moved) == 1 else 'files were'} moved to {quarantine}")
+        result_output.print_line(
+            f"{len(moved):,} {'file was' if len(moved) == 1 else 'files were'} moved to {quarantine}"
+        )
 
 
-def _show(data, found, counts, images):
+def _print_problems(data, found, counts, images):
     from collections import Counter
 
-    from transferkit.console import answers, say, table
+    from transferkit.console import say, stdout_console, table
     from transferkit.data.audit.problems import KINDS, total
 
-    on, root, kinds = answers(), os.path.join(os.path.abspath(data), ""), Counter(one.problem for one in found)
+    on, root, kinds = stdout_console(), os.path.join(os.path.abspath(data), ""), Counter(row.problem for row in found)
     rows = []
     for kind in kinds:
-        every = [one for one in found if one.problem == kind]
-        few = every if kind == "ignored" else every[:EXAMPLES]  # each of those is another kind of file
-        heads = [(KINDS[kind], total(every)), *[("", None)] * len(few)]
-        rows += [(*head, _line(one, root)) for head, one in zip(heads, few, strict=False)]
+        same_kind = [row for row in found if row.problem == kind]
+        examples = same_kind if kind == "ignored" else same_kind[:EXAMPLES]  # each ignored row is one suffix
+        heads = [(KINDS[kind], total(same_kind)), *[("", None)] * len(examples)]
+        rows += [(*head, _describe(row, root)) for head, row in zip(heads, examples, strict=False)]
     if rows:
-        table(None, ("problem", "count", "such as"), rows, on)
+        table(None, ("problem", "count", "example"), rows, on)
         say("", on)
     parts = list(next(iter(counts.values())))
     shown = [(name, *(by_part[part] for part in parts)) for name, by_part in list(counts.items())[:PER_CLASS]]
     table(None, ("class", *(parts if len(parts) > 1 else ("pictures",))), shown, on)
     if len(counts) > PER_CLASS:
         say(f"and {len(counts) - PER_CLASS:,} more classes", on)
-    bad = sum(kinds[kind] for kind in ("unreadable", "truncated", "bomb"))
-    readable = f", {bad:,} of which cannot be read" if bad else ", all of which can be read"
+    unreadable = sum(kinds[kind] for kind in ("unreadable", "truncated", "bomb"))
+    readable = f"{unreadable:,} cannot be read" if unreadable else "all can be read"
     pictures, classes = "picture" if images == 1 else "pictures", "class" if len(counts) == 1 else "classes"
-    say(f"{images:,} {pictures} of {len(counts):,} {classes}{readable}", on)
+    say(f"{images:,} {pictures} of {len(counts):,} {classes}; {readable}", on)
 
 
-def _line(one, root: str) -> str:
-    """A problem's path and detail, short."""
-    detail = one.detail.replace(root, "")
-    return detail if os.path.join(one.path, "") == root else f"{one.path.removeprefix(root)}: {detail}"
+def _describe(row, root: str) -> str:
+    """The path and the detail of a problem, without the path of the folder."""
+    detail = row.detail.replace(root, "")
+    return detail if os.path.join(row.path, "") == root else f"{row.path.removeprefix(root)}: {detail}"

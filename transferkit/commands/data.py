@@ -5,45 +5,65 @@ from pathlib import Path
 import click
 
 from transferkit import recipe
-from transferkit.commands import options
+from transferkit.commands import options, result_output
 
-source_options = options.knob_options(*options.SOURCE)
+source_options = options.knob_options(*options.SOURCE_KNOBS)
 
 
-@click.group(short_help="Look at a folder of pictures and prepare it.")
+@click.group(short_help="Preview augmentation, fit colour axes, pack pictures.")
 def command():
-    """Tools around the pictures themselves.
+    """Prepare pictures for training.
 
     \b
     Example: transferkit data preview pets/
-    Each answers with one JSON document if --json is given.
+
+    Each command prints one JSON document with --json.
     """
 
 
-@command.command("preview", short_help="A sheet of what the network will see.")
+@command.command("preview", short_help="Draw what the network will see.")
 @source_options
-@click.argument("data", type=options.source)
+@click.argument("data", type=options.Source())
 @options.recipe_options("augment")
 @click.option(
-    "--size", type=options.TYPES["size"], default=224, show_default=True, help="Side of the pictures, or 192x320."
+    "--size",
+    type=options.TYPES["size"],
+    default=224,
+    show_default=True,
+    help="Size in pixels: 224, or 192x320 (height x width).",
 )
 @click.option(
     "--channels", type=click.Choice("134"), default="3", show_default=True, help="1 grey, 3 RGB, 4 with alpha."
 )
 @options.knob_options("fit")
 @click.option("--each", type=click.IntRange(1, 100), default=2, show_default=True, help="Pictures of each class.")
-@click.option("--views", type=click.IntRange(1, 100), default=6, show_default=True, help="Training views of each.")
-@click.option("--most", type=click.IntRange(1, 1000), default=24, show_default=True, help="Pictures at most.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of pictures and views.")
-@click.option("--out", type=click.Path(dir_okay=False), default="preview.png", show_default=True, help="PNG or JPEG.")
-@options.as_json
+@click.option(
+    "--views", type=click.IntRange(1, 100), default=6, show_default=True, help="Training views of each picture."
+)
+@click.option("--most", type=click.IntRange(1, 1000), default=24, show_default=True, help="Maximum number of pictures.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the choice of pictures and of the views.",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    default="preview.png",
+    show_default=True,
+    help="File to write, PNG or JPEG.",
+)
+@options.json_option
 @options.with_tensorflow
 def preview(data, augment, pca, size, channels, fit, each, views, most, seed, out, as_json, **knobs):
-    """Write a contact sheet: some pictures of each class as evaluation sees them, and as training does, epoch by epoch.
+    """Draw some pictures of each class as evaluation sees them, and as training does, epoch by epoch.
 
     \b
     Example: transferkit data preview pets/ --augment "crop(0.3) | flip | pca_jitter(0.1)"
-    With --channels and --fit as for finetune; what alpha leaves transparent is shown white.
+
+    --channels and --fit are those of finetune; transparent parts are shown white.
     """
     from dataclasses import replace
 
@@ -57,34 +77,34 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
 
     if Path(out).suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise click.UsageError(f"--out must end in .png, .jpg or .jpeg, not {out!r}.")
-    line = "light" if augment is recipe.BY_RULE else augment
-    augmentation = language.parse(line, pca_axes.of(pca or ""))
+    text = "light" if augment is recipe.BY_RULE else augment
+    augmentation = language.parse(text, pca_axes.of(pca or ""))
     listing = resolve.find_parts(options.build_recipe(None, knobs | {"data": data}).data)["train"]
-    some = sheet.chosen(listing, each, seed=seed)
-    some = some.take(range(min(most, len(some))))
-    pixels = replace(Pixels().with_size(size).with_channels(int(channels)), fit=fit or Pixels().fit)
-    picture = sheet.draw(some, pixels, augmentation, views=views, seed=seed)
+    chosen = sheet.chosen(listing, each, seed=seed)
+    chosen = chosen.take(range(min(most, len(chosen))))
+    pixels = replace(Pixels().at(size).of_channels(int(channels)), fit=fit or Pixels().fit)
+    picture = sheet.draw(chosen, pixels, augmentation, views=views, seed=seed)
     atomic.write(out, picture.save)
-    steps = language.expanded(line)
+    steps = language.expanded(text)
     if as_json:
-        return options.answer(
-            {"out": out, "augment": steps, "pictures": list(some.paths), "classes": list(some.classes)}
+        return result_output.print_json(
+            {"out": out, "augment": steps, "pictures": list(chosen.paths), "classes": list(chosen.classes)}
         )
-    say(f"{out}: {len(some)} pictures at {size}, {views} views of each with {steps or 'no steps'}")
+    say(f"{out}: {len(chosen)} pictures at {size}, {views} views of each with {steps or 'no steps'}")
 
 
-@command.command("pca", short_help="Fit the axes of colour for pca_jitter and pca_jitter_std.")
+@command.command("pca", short_help="Fit the colour axes of pca_jitter and pca_jitter_std.")
 @source_options
-@click.argument("data", type=options.source)
+@click.argument("data", type=options.Source())
+@click.option("--out", type=click.Path(dir_okay=False), default="pca.json", show_default=True, help="File to write.")
 @click.option(
-    "--out", type=click.Path(dir_okay=False), default="pca.json", show_default=True, help="Where to write them."
+    "--most", type=click.IntRange(1), default=2000, show_default=True, help="Maximum number of pictures to read."
 )
-@click.option("--most", type=click.IntRange(1), default=2000, show_default=True, help="Pictures to look at, at most.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of which.")
-@options.as_json
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the choice of pictures.")
+@options.json_option
 @options.with_tensorflow
 def pca(data, out, most, seed, as_json, **knobs):
-    """Find the principal axes of RGB over the training pictures, as they are at 224 pixels.
+    """Compute the principal axes of RGB over the training pictures, resized to 224 pixels.
 
     \b
     Example: transferkit data pca pets/ --out pets.json
@@ -107,37 +127,40 @@ def pca(data, out, most, seed, as_json, **knobs):
     pca_axes.save(fitted, out)
     if fitted.flat():
         console.warn(
-            f"The pictures of {data} are all of one colour: pca_jitter and pca_jitter_std do nothing with {out}."
+            f"The pictures of {data} are all of one colour, so pca_jitter and pca_jitter_std have no effect with {out}."
         )
     if as_json:
-        return options.answer({"out": str(out), **asdict(fitted)})
-    lines = [(value, *axis) for value, axis in zip(fitted.values, zip(*fitted.vectors, strict=True), strict=True)]
-    lines = [[f"{figure:.4f}" for figure in line] for line in lines]
-    console.table(None, ("eigenvalue", "R", "G", "B"), lines, on=console.answers())
-    console.say(f"{out}: axes of {fitted.pictures:,} pictures; --pca {out} gives them to pca_jitter and pca_jitter_std")
+        return result_output.print_json({"out": str(out), **asdict(fitted)})
+    axes = zip(fitted.values, zip(*fitted.vectors, strict=True), strict=True)
+    lines = [[f"{number:.4f}" for number in (value, *axis)] for value, axis in axes]
+    console.table(None, ("eigenvalue", "R", "G", "B"), lines, on=console.stdout_console())
+    console.say(f"{out}: colour axes of {fitted.pictures:,} pictures; use them with --pca {out}")
 
 
 @command.command(short_help="Pack pictures into a few large files.")
 @source_options
-@click.argument("source", metavar="DATA", type=options.source)
+@click.argument("source", metavar="DATA", type=options.Source())
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder for the shards, new or empty.")
 @click.option(
-    "--out", required=True, type=click.Path(file_okay=False), help="Folder of the shards; it must be new or empty."
+    "--shard-mb", default=100.0, type=options.FiniteNumber(0.001), help="Size of a shard in MB.  [default: 100]"
 )
-@click.option("--shard-mb", default=100.0, type=options.Number(0.001), help="Size of a shard in MB.  [default: 100]")
-@options.as_json
+@options.json_option
 @options.with_tensorflow
 def pack(source, out, shard_mb, as_json, **knobs):
-    """Write pictures as TFRecord shards with an index; `--data OUT` reads them where they lie.
+    """Pack pictures into TFRecord shards with an index, which `--data OUT` reads without unpacking.
 
     \b
     Example: transferkit data pack pets/ --out pets-packed
-    DATA: whatever finetune --data takes. The files' bytes are kept as they are.
+
+    DATA is what finetune --data takes. The bytes of the files are not changed.
     """
     from transferkit.data.sources import resolve, shards
 
     parts = resolve.find_parts(options.build_recipe(None, knobs | {"data": source}).data)
     counts = shards.pack(parts, out, shard_mb=shard_mb)
     if as_json:
-        options.answer({"out": str(out), "pictures": counts})
+        result_output.print_json({"out": str(out), "pictures": counts})
     else:
-        options.tell(f"{out}: " + ", ".join(f"{count:,} pictures of {name}" for name, count in counts.items()))
+        result_output.print_line(
+            f"{out}: " + ", ".join(f"{count:,} pictures of {name}" for name, count in counts.items())
+        )

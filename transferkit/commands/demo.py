@@ -5,22 +5,28 @@ from pathlib import Path
 
 import click
 
-from transferkit.commands import options, plan_output, prediction_output, training_command
+from transferkit.commands import options, plan_output, prediction_output, result_output
 
-# no flips: digits have a left and a right; the mix of weights and the refit are left out for time
+# no flips, as digits have a left and a right; no averaging of weights and no refit, to save time
 KNOBS = {"augment": "crop(0.7)", "epochs": 2, "lr": 0.0006, "keep": "last", "refit": "off"}
 
 
-@click.command(short_help="The whole tour on real pictures, in about a minute.")
-@click.option("--out", default="demo", type=click.Path(file_okay=False), help="Folder to work in.  [default: demo]")
-@options.as_json
+@click.command(short_help="Try everything on real pictures, in about a minute.")
+@click.option(
+    "--out",
+    default="demo",
+    type=click.Path(file_okay=False),
+    help="Folder for the pictures and the run.  [default: demo]",
+)
+@options.json_option
 @options.with_tensorflow
 def command(out, as_json):
-    """Fine-tune a network with ImageNet weights on handwritten digits, evaluate it, and classify a few.
+    """Fine-tune a network with ImageNet weights on handwritten digits, evaluate it, and classify some.
 
     \b
     Example: transferkit demo
-    Needs the extra `pretrained`, and no network.
+
+    It needs the extra `pretrained`, but no internet connection.
     """
     from transferkit import runs
     from transferkit.console import console, say
@@ -36,18 +42,18 @@ def command(out, as_json):
     say("")
     say(f"2. transferkit finetune --base efficientnet_lite0 --data {digits} {flags}")
     plan = planner.make_plan(Recipe().override(base="efficientnet_lite0", data=str(digits), **KNOBS))
-    plan_output.show(plan, console)
+    plan_output.print_plan(plan, console)
     run = run_job.train_plan(plan, runs.make_folder(None, overwrite=False, name=str(Path(out) / "run")))
     pictures = sorted(str(path) for path in digits.glob("test/*/*.png"))[::40]
     say("")
     say(f"3. transferkit predict {run.folder} ...")
-    answers = run.predict(pictures, top=3)
+    predictions = run.predict(pictures, top=3)
     if as_json:
         figures = {name: run.metrics[name] for name in ("accuracy", "ci95", "n", "split", "seconds")}
-        options.answer({"run": str(run.folder), "predictions": answers} | figures)
+        result_output.print_json({"run": str(run.folder), "predictions": predictions} | figures)
         return
-    prediction_output.show(answers)
-    training_command.show_result(run)
+    prediction_output.print_table(predictions)
+    result_output.print_run(run)
     for name in sorted(path.name for path in run.folder.iterdir()):
-        options.tell(f"  {run.folder / name}")
-    options.tell("Next: transferkit finetune --base efficientnet_lite0 --data YOUR-FOLDER")
+        result_output.print_line(f"  {run.folder / name}")
+    result_output.print_line("Next: transferkit finetune --base efficientnet_lite0 --data YOUR-FOLDER")

@@ -2,14 +2,14 @@
 
 import click
 
-from transferkit.commands import options
+from transferkit.commands import options, result_output
 
 
 @click.command(short_help="Check the installation, with a short training.")
-@options.as_json
+@options.json_option
 @options.with_tensorflow
 def command(as_json):
-    """Show versions, devices and the cache folder, and train a small network for some ten seconds.
+    """Show versions, devices and the cache folder, and train a small network for about ten seconds.
 
     \b
     Example: transferkit doctor
@@ -19,9 +19,9 @@ def command(as_json):
     facts = doctor.describe_installation()
     if not as_json:
         for name, value in facts.items():
-            options.tell(f"{name:14} {value}")
+            result_output.print_line(f"{name:14} {value}")
     facts["training"] = doctor.run_short_training()
     if as_json:
-        options.answer(facts)
+        result_output.print_json(facts)
     else:
-        options.tell(f"{'training':14} {facts['training']}")
+        result_output.print_line(f"{'training':14} {facts['training']}")

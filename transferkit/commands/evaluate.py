@@ -5,25 +5,28 @@ import os
 import click
 
 from transferkit import trust
-from transferkit.commands import options
+from transferkit.commands import options, result_output
 from transferkit.pixels import CONVENTIONS
 
 
-@click.command(short_help="Check a run or a network on labelled pictures.")
+@click.command(short_help="Measure a run or a network on labelled pictures.")
 @click.argument("network")
-@options.knob_options("data", *options.SOURCE, "classes", "class_order")
-@click.option("--weights", default="imagenet", help="Weights, where NETWORK is a network's name.  [default: imagenet]")
+@options.knob_options("data", *options.SOURCE_KNOBS, "classes", "class_order")
+@click.option(
+    "--weights", default="imagenet", help="Weights, if NETWORK is the name of a network.  [default: imagenet]"
+)
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
-@options.fit
-@options.trusted
-@options.as_json
+@options.fit_option
+@options.trust_option
+@options.json_option
 @options.with_tensorflow
 def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
-    """Compare a run folder or a network with labelled pictures, matched by the names of the classes.
+    """Measure a run folder or a network on labelled pictures; classes are matched by name.
 
     \b
     Example: transferkit evaluate runs/finetune-resnet34-pets-1 --data more-pets/
-    Without --data: on the pictures the run held out. Of sources with splits: on test, else val, else all.
+
+    Without --data, the pictures that the run held out are used; from a source with splits, test, else val.
     """
     from pathlib import Path
 
@@ -40,56 +43,59 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     run = runs.load_run(network) if is_run else None
     if not data and not run:
         raise click.UsageError("Missing option '--data': the labelled pictures.")
-    wanted = options.build_recipe(None, knobs | {"data": data})
-    loaded = _named(require_classifier(models.load(network, weights, pixels=pixels or "")), wanted)
+    recipe = options.build_recipe(None, knobs | {"data": data})
+    loaded = _name_classes(require_classifier(models.load(network, weights, pixels=pixels or "")), recipe)
     loaded = with_fit(loaded, fit) if fit else loaded
-    for change in loaded.loaded[1:]:
-        say(change)
+    for line in loaded.loaded[1:]:
+        say(line)
     if data:
-        listing, split = find_labelled(wanted.data, loaded.classes)
+        listing, split = find_labelled(recipe.data, loaded.classes)
     else:
         listing, split = (run.splits.test, "test") if run.splits.test else (run.splits.val, "val")
-    seen = set(map(os.path.realpath, run.learned)) if run else set()
-    trained = sum(os.path.realpath(path) in seen for path in listing.paths)
+    learned = set(map(os.path.realpath, run.learned)) if run else set()
+    trained = sum(os.path.realpath(path) in learned for path in listing.paths)
     if trained:
         warn(
-            f"{trained:,} of the {len(listing):,} pictures are ones the run was trained on: these figures are better "
-            f"than the network is; what it measured on others is in {Path(network) / 'metrics.json'}."
+            f"The run was trained on {trained:,} of the {len(listing):,} pictures, so these figures are too good; "
+            f"those of held-out pictures are in {Path(network) / 'metrics.json'}."
         )
     figures, _ = evaluate(loaded, listing)
     if as_json:
-        options.answer({name: value for name, value in figures.items() if name != "confusion"} | {"split": split})
+        result_output.print_json(
+            {name: value for name, value in figures.items() if name != "confusion"} | {"split": split}
+        )
     else:
-        show(figures, {"all": "pictures", "val": "validation pictures", "test": "test pictures"}[split])
+        print_figures(figures, {"all": "pictures", "val": "validation pictures", "test": "test pictures"}[split])
 
 
-def _named(network, wanted):
-    """The network with names for its classes, which are what it is compared by."""
+def _name_classes(network, recipe):
+    """The network with names for its outputs, which are needed to match the classes of the pictures."""
     from transferkit.data import class_names
     from transferkit.data.sources.resolve import find_classes
     from transferkit.lookup import UnknownName
 
-    classes = () if network.has_class_names else find_classes(wanted.data)
-    network = class_names.named(network, wanted.model, classes)
+    classes = () if network.has_class_names else find_classes(recipe.data)
+    network = class_names.named(network, recipe.model, classes)
     if not network.has_class_names:
         raise UnknownName(class_names.asked(network, classes))
     return network
 
 
-def show(figures: dict, what: str):
-    from transferkit.console import answers, table
+def print_figures(figures: dict, pictures: str):
+    """Print the figures; `pictures` says of which, as "test pictures"."""
+    from transferkit.console import stdout_console, table
 
     scores = [
         (name, *(f"{score[key]:.3f}" for key in ("precision", "recall", "f1")), score["n"])
         for name, score in figures["per_class"].items()
         if score["n"]
     ]
-    table(None, ("class", "precision", "recall", "f1", "pictures"), scores, answers())
-    options.tell(options.accuracy_line(figures, what))
-    top5 = f"top-5 {options.percent(figures['top5'])}, " if figures["top5"] is not None else ""
-    options.tell(f"{top5}loss {figures['loss']:.3f}, expected calibration error {figures['ece']:.3f}")
-    if balanced := options.balanced_line(figures):
-        options.tell(balanced)
-    options.tell(options.confused_line(figures))
+    table(None, ("class", "precision", "recall", "f1", "pictures"), scores, stdout_console())
+    result_output.print_line(result_output.accuracy_line(figures, pictures))
+    top5 = f"top-5 {result_output.format_percent(figures['top5'])}, " if figures["top5"] is not None else ""
+    result_output.print_line(f"{top5}loss {figures['loss']:.3f}, expected calibration error {figures['ece']:.3f}")
+    if balanced := result_output.balanced_line(figures):
+        result_output.print_line(balanced)
+    result_output.print_line(result_output.confusion_line(figures))
     if figures["unreadable"]:
-        options.tell(f"{figures['unreadable']} pictures could not be read and were left out")
+        result_output.print_line(result_output.unreadable_line(figures["unreadable"]))

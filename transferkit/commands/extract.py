@@ -6,39 +6,50 @@ from pathlib import Path
 import click
 
 from transferkit import trust
-from transferkit.commands import options
+from transferkit.commands import options, result_output
 
 
-class Share(click.ParamType):
-    """i/n, as two numbers."""
+class Shard(click.ParamType):
+    """i/n, converted to two numbers."""
 
     name = "i/n"
 
     def convert(self, value, param, ctx):
         found = re.fullmatch(r"(\d+)/(\d+)", value) if isinstance(value, str) else None
         if not found or not 1 <= int(found[1]) <= int(found[2]):
-            self.fail(f"{value!r} is no share: expected i/n with i from 1 to n, as 2/4.", param, ctx)
+            self.fail(f"{value!r} is not a shard: expected i/n with i from 1 to n, as 2/4.", param, ctx)
         return int(found[1]), int(found[2])
 
 
-@click.command(short_help="Features of pictures, for scikit-learn and others.")
+@click.command(short_help="Extract features of pictures, for scikit-learn and others.")
 @options.feature_options
-@options.trusted
-@click.option("--out", required=True, type=click.Path(), help="F.npz, F.parquet, or a folder of parts.")
-@click.option("--shard", type=Share(), default="1/1", help="Write only the i-th of n shares of a folder's parts.")
-@click.option("--workers", type=click.IntRange(1), default=1, help="Processes, by Ray; on the cluster at RAY_ADDRESS.")
-@click.option("--overwrite", is_flag=True, help="Replace what is there.")
-@options.as_json
+@options.trust_option
+@click.option("--out", required=True, type=click.Path(), help="FILE.npz, FILE.parquet, or a folder of parts.")
+@click.option(
+    "--shard",
+    type=Shard(),
+    default="1/1",
+    help="Write only the i-th of n shards of a folder, for one of several machines.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    help="Number of processes, run by Ray, on the cluster at RAY_ADDRESS if set.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing file or folder.")
+@options.json_option
 def command(out, shard, workers, no_cache, overwrite, trusted, as_json, **knobs):
-    """Write the features of all pictures of a source, in its order, with their paths, labels and splits.
+    """Extract the features of all pictures of a source, with their paths, labels and splits.
 
     \b
     Example: transferkit extract --base resnet34 --data pets/ --out pets.npz
     Example: transferkit extract --base vgg16 --layer fc6,fc7 --data list.csv --out feats/
-    What the cache has of a picture is not computed again; cut short, the same
-    command goes on. Layers are those of `transferkit inspect NAME`.
+
+    Features in the cache are not computed again. After an interruption, the same
+    command continues. `transferkit inspect NAME` lists the layers.
     """
-    source, spec = options.source_and_spec(knobs)
+    source, spec = options.parse_feature_options(knobs)
 
     from transferkit.console import say
     from transferkit.data.sources.resolve import find_all
@@ -48,25 +59,32 @@ def command(out, shard, workers, no_cache, overwrite, trusted, as_json, **knobs)
         trust.allow(spec.base)
     listing, splits = find_all(source)
     if listing.ignored:
-        few = ", ".join(f"{count} {suffix}" for suffix, count in sorted(listing.ignored.items()))
-        say(f"Passed over: {few}.")
-    flags = {"share": shard, "workers": workers, "cache": not no_cache, "overwrite": overwrite}
-    told = extract_to(out, spec, listing, splits, **flags)
+        ignored = ", ".join(f"{count} {suffix}" for suffix, count in sorted(listing.ignored.items()))
+        say(f"Skipped files that are not pictures: {ignored}.")
+    result = extract_to(
+        out, spec, listing, splits, share=shard, workers=workers, cache=not no_cache, overwrite=overwrite
+    )
     if as_json:
-        return options.answer(told)
-    show(told, spec)
+        return result_output.print_json(result)
+    print_summary(result, spec)
 
 
-def show(told: dict, spec):
-    """What was extracted, how much of it the cache had, and what is missing."""
-    from transferkit.console import answers, say
-    from transferkit.features.feature_files import errors_of
+def print_summary(result: dict, spec):
+    """Print what was extracted, how much of it came from the cache, and what is missing."""
+    from transferkit.console import say, stdout_console
+    from transferkit.features.feature_files import errors_path
 
-    on, shape = answers(), "x".join(map(str, told["shape"]))
-    say(f"{told['out']}: {told['pictures']:,} pictures, {shape} features of {spec.base} {', '.join(spec.layer)}", on)
-    rate = f", {told['computed'] / told['seconds']:.0f} pictures/s" if told["computed"] else ""
-    say(f"{told['reused']:,} reused from the cache, {told['computed']:,} computed in {told['seconds']:.1f} s{rate}", on)
-    if told["unreadable"]:
-        say(f"{told['unreadable']:,} cannot be read: {errors_of(Path(told['out']))} names them", on)
-    if told["parts"]:
-        say(f"{told['parts']:,} parts are still missing: other shards write them", on)
+    on, shape = stdout_console(), "x".join(map(str, result["shape"]))
+    say(
+        f"{result['out']}: {result['pictures']:,} pictures, {shape} features of {spec.base} {', '.join(spec.layer)}", on
+    )
+    rate = f", {result['computed'] / result['seconds']:.0f} pictures/s" if result["computed"] else ""
+    say(
+        f"{result['reused']:,} reused from the cache, "
+        f"{result['computed']:,} computed in {result['seconds']:.1f} s{rate}",
+        on,
+    )
+    if result["unreadable"]:
+        say(f"{result['unreadable']:,} cannot be read: {errors_path(Path(result['out']))} names them", on)
+    if result["parts"]:
+        say(f"{result['parts']:,} parts are missing: they belong to other shards", on)

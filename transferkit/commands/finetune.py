@@ -6,12 +6,14 @@ from transferkit.commands import training_command
 
 
 @click.command(short_help="Train a network on your own pictures.")
-@training_command.options
+@training_command.training_options
 def command(**given):
-    """Fit a new last layer on a frozen network's features, then train the network, and keep the best.
+    """Fine-tune a network on your own pictures.
 
     \b
     Example: transferkit finetune --base resnet34 --data pets/
-    pets/ holds a folder of pictures for each class, or train/, val/ and test/ folders that hold those.
+
+    pets/ has a folder of pictures for each class, or train/, val/ and test/ folders that have those.
+    A new last layer is fitted to the features of the frozen network, then the whole network is trained.
     """
-    training_command.carry_out("finetune", given)
+    training_command.train_and_report("finetune", given)

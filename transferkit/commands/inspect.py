@@ -6,11 +6,21 @@ from dataclasses import replace
 
 import click
 
-from transferkit.commands import options
+from transferkit.commands import options, result_output
 
-QUIET = ("InputLayer", "Rescaling", "BatchNormalization", "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax")
-UNKNOWN = "how pixels are scaled for it does not show: what looks at pictures asks for --pixels"
-SHORT = {  # so that a table is no wider than 80 columns
+HIDDEN_KINDS = (
+    "InputLayer",
+    "Rescaling",
+    "BatchNormalization",
+    "Activation",
+    "ReLU",
+    "LeakyReLU",
+    "PReLU",
+    "ELU",
+    "Softmax",
+)
+UNKNOWN_PIXELS = "the scaling of pixels is unknown: commands that read pictures need --pixels"
+SHORT_KINDS = {  # so that a table is at most 80 columns wide
     "Identity": "cut",
     "GlobalAveragePooling": "AvgPool",
     "GlobalMaxPooling": "MaxPool",
@@ -21,56 +31,59 @@ SHORT = {  # so that a table is no wider than 80 columns
 }
 
 
-@click.command(short_help="Show a network layer by layer, or two side by side.")
+@click.command(short_help="Show a network layer by layer, or compare two.")
 @click.argument("network", metavar="NAME|RUN|FILE")
 @click.argument("other", metavar="[NAME2]", required=False)
 @click.option(
-    "--size", type=options.Size(1, 99_999), help="Side of the picture, or height x width.  [default: the network's own]"
+    "--size", type=options.Size(1, 99_999), help="Size of the picture, 224 or 192x320.  [default: the network's own]"
 )
-@click.option("--all", "every", is_flag=True, help="Show the norms, activations, paddings and dropouts too.")
-@click.option("--cuts", is_flag=True, help="Show only where features can be taken, and how many there are.")
-@options.as_json
+@click.option("--all", "every", is_flag=True, help="Show norms, activations, paddings and dropouts too.")
+@click.option("--cuts", is_flag=True, help="Show only the cut points, and how many features they have.")
+@options.json_option
 @options.with_tensorflow
 def command(network, other, size, every, cuts, as_json):
-    """Show a network layer by layer: sizes, parameters, multiply-adds, and what part of the picture a place sees.
+    """Show a network layer by layer: sizes, parameters, multiply-adds and receptive fields.
 
     \b
     Example: transferkit inspect resnet34
              transferkit inspect resnet34 resnet50
-    NAME is a network of `transferkit models`, its knobs in brackets, and needs no
-    weights for this. A second one is set beside the first, stage by stage.
+
+    NAME is a network of `transferkit models`, with its knobs in brackets; no weights
+    are needed. A second network is compared with the first, stage by stage.
     """
-    found = [_examined(base, size) for base in (network, other) if base]
+    found = [_examine(base, size) for base in (network, other) if base]
     if as_json:
-        documents = [_document(*each, cuts_only=cuts) for each in found]
-        options.answer(documents if other else documents[0])
+        documents = [_to_dict(*each, cuts_only=cuts) for each in found]
+        result_output.print_json(documents if other else documents[0])
     elif other:
-        _show_both(*found)
+        _print_comparison(*found)
     elif cuts:
-        _show_cuts(*found[0])
+        _print_cuts(*found[0])
     else:
-        _show(*found[0], every)
+        _print_layers(*found[0], every)
 
 
-def _examined(base: str, size: int | str | None):
-    """(how it is called, the network, its layers)"""
+def _examine(base: str, size: int | str | None):
+    """(name, network, layers)"""
     from transferkit import adopt, models, zoo
     from transferkit.explain import geometry
     from transferkit.network import with_size
 
-    ours = zoo.is_network(base)
-    fresh = ours or base.startswith(adopt.PREFIX)  # no shape depends on what the weights hold
+    is_zoo = zoo.is_network(base)
+    fresh = is_zoo or base.startswith(adopt.PREFIX)  # shapes do not depend on the values of weights
     weights = "none" if fresh else "imagenet"
     try:
         network = models.load(base, weights)
-    except adopt.UnknownPixels:  # of which no shape depends either
+    except adopt.UnknownPixels:  # shapes do not depend on them either
         network = models.load(base, weights, pixels="raw")
-        network = replace(network, loaded=tuple(line for line in network.loaded if "as told" not in line) + (UNKNOWN,))
-    network = with_size(network, size or (zoo.variant(base).size if ours else network.pixels.size))
-    return zoo.spell(base) if ours else base, network, geometry.measure_layers(network.model, network.pixels.shape)
+        network = replace(
+            network, loaded=tuple(line for line in network.loaded if "as told" not in line) + (UNKNOWN_PIXELS,)
+        )
+    network = with_size(network, size or (zoo.variant(base).size if is_zoo else network.pixels.size))
+    return zoo.spell(base) if is_zoo else base, network, geometry.measure_layers(network.model, network.pixels.shape)
 
 
-def _document(name, network, layers, *, cuts_only: bool) -> dict:
+def _to_dict(name, network, layers, *, cuts_only: bool) -> dict:
     from transferkit.explain import geometry
     from transferkit.network import cut_points
 
@@ -91,24 +104,24 @@ def _document(name, network, layers, *, cuts_only: bool) -> dict:
     return {"name": name, "params": params, "multiply_adds": multiply_adds, "layers": rows}
 
 
-def _show(name, network, layers, every: bool):
-    from transferkit.console import answers, say, table
+def _print_layers(name, network, layers, every: bool):
+    from transferkit.console import say, stdout_console, table
 
-    hidden = [] if every else [layer for layer in layers if _is_quiet(layer)]
+    hidden = [] if every else [layer for layer in layers if _is_hidden(layer)]
     rows = [
         (
             layer.name,
             _kind(layer),
-            _times(layer.output),
-            _count(layer.params) if layer.params else "",
-            _count(layer.multiply_adds) if layer.multiply_adds else "",
+            _format_shape(layer.output),
+            _format_count(layer.params) if layer.params else "",
+            _format_count(layer.multiply_adds) if layer.multiply_adds else "",
             layer.stride,
-            _field(layer).rjust(5),
+            _format_field(layer).rjust(5),
         )
         for layer in layers
         if layer not in hidden
     ]
-    on = answers()
+    on = stdout_console()
     table(None, ("layer", "kind", "output", "params", "mul-adds", "stride", "field"), rows, on)
     if hidden:
         kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(layer.kind for layer in hidden).items())
@@ -116,24 +129,24 @@ def _show(name, network, layers, every: bool):
         say("", on)
         say(f"Not shown without --all: {kinds}; {params:,} parameters.", on)
     say("", on)
-    table(None, (name, f"at {_times(layers[0].output[:2])}"), _facts(name, network, layers), on)
+    table(None, (name, f"at {_format_shape(layers[0].output[:2])}"), _facts(name, network, layers), on)
 
 
-def _show_cuts(name, network, layers):
-    """The cut points: what `extract --layer` may say, besides any layer or prefix of layers."""
-    from transferkit.console import answers, table
+def _print_cuts(name, network, layers):
+    """Print the cut points, for `extract --layer`; any layer or prefix of layers is valid there too."""
+    from transferkit.console import stdout_console, table
 
     width = {layer.name: layer.output[-1] for layer in layers}
     found = _at_cuts(network, layers).items()
     rows = [
-        (cut, output, width[cut], f"{field:,}" if isinstance(field, int) else field, _count(products))
+        (cut, output, width[cut], f"{field:,}" if isinstance(field, int) else field, _format_count(products))
         for cut, (output, field, products, _) in found
     ]
-    table(None, ("cut point", "output", "features", "field", "mul-adds so far"), rows, answers())
+    table(None, ("cut point", "output", "features", "field", "mul-adds so far"), rows, stdout_console())
 
 
 def _facts(name, network, layers) -> list[tuple]:
-    """What there is to know of a network besides its layers."""
+    """What to show of a network besides its layers."""
     from transferkit import zoo
     from transferkit.explain import geometry
     from transferkit.network import cut_points
@@ -141,16 +154,19 @@ def _facts(name, network, layers) -> list[tuple]:
     params, multiply_adds = geometry.sum_costs(layers)
     last = next((layer for layer in reversed(layers) if layer.is_map), None)
     pixels = network.pixels
-    scaled = f"(0..255 - mean) / std, mean {_numbers(pixels.mean)}, std {_numbers(pixels.std)}"
+    scaled = f"(0..255 - mean) / std, mean {_format_numbers(pixels.mean)}, std {_format_numbers(pixels.std)}"
     rows = [
         ("parameters", f"{params:,} ({params * 4 / 1e6:,.1f} MB in float32)"),
         ("multiply-adds", f"{multiply_adds:,} for one picture"),
-        ("receptive field", f"{_field(last)} pixels, {last.stride} apart, at {last.name}" if last else "no map"),
-        ("cut points", f"{', '.join(cut_points(network.model)) or 'none'}; any layer or prefix of layers is one too"),
+        ("receptive field", f"{_format_field(last)} pixels, {last.stride} apart, at {last.name}" if last else "no map"),
+        (
+            "cut points",
+            f"{', '.join(cut_points(network.model)) or 'none'}; any layer or prefix of layers can be used too",
+        ),
         ("pictures", pixels.describe()),
-        ("pixels", UNKNOWN if UNKNOWN in network.loaded else scaled),
+        ("pixels", UNKNOWN_PIXELS if UNKNOWN_PIXELS in network.loaded else scaled),
         ("classes", _classes(network)),
-        ("weights", "; ".join((network.base, *(line for line in network.loaded if line != UNKNOWN)))),
+        ("weights", "; ".join((network.base, *(line for line in network.loaded if line != UNKNOWN_PIXELS)))),
     ]
     if name.partition("(")[0] not in zoo.variants():
         return rows
@@ -160,7 +176,7 @@ def _facts(name, network, layers) -> list[tuple]:
 
 
 def _classes(network) -> str:
-    """How many there are, and what is known of their names."""
+    """The number of classes, and their names if known."""
     classes = network.classes
     if not classes:
         return network.doubt or "none: it has no classifier"
@@ -169,7 +185,7 @@ def _classes(network) -> str:
 
 
 def _weights(name: str) -> str:
-    """The public sets, by who publishes them."""
+    """The public weights by publisher."""
     from transferkit.weights.catalogue import weight_sets
     from transferkit.weights.fetch import find_weights
 
@@ -178,7 +194,7 @@ def _weights(name: str) -> str:
         star = "*" if find_weights(each) else ""
         groups.setdefault(f"{each.source} ({each.licence})", []).append(each.tag + star)
     lines = [f"{source}: {', '.join(tags)}" for source, tags in groups.items()]
-    text = "; ".join(lines) or "no public ones known"
+    text = "; ".join(lines) or "no public ones"
     return f"{text} (* on this machine)" if "*" in text else text
 
 
@@ -187,14 +203,14 @@ def _choices(values) -> str:
     return "|".join(str(value).lower() for value in values) if isinstance(values, tuple) else f"{values} (0 to 1)"
 
 
-def _show_both(first, second):
-    """Totals, then what holds at each cut point."""
-    from transferkit.console import answers, say, table
+def _print_comparison(first, second):
+    """Print totals of two networks, then their values at each cut point."""
+    from transferkit.console import say, stdout_console, table
     from transferkit.explain import geometry
 
-    on, pair = answers(), (first, second)
+    on, pair = stdout_console(), (first, second)
     names = [name for name, _, _ in pair]
-    sizes = [_times(layers[0].output[:2]) for _, _, layers in pair]
+    sizes = [_format_shape(layers[0].output[:2]) for _, _, layers in pair]
     totals = [geometry.sum_costs(layers) for _, _, layers in pair]
     depths = [sum(layer.multiply_adds > 0 for layer in layers) for _, _, layers in pair]
     rows = [
@@ -206,7 +222,7 @@ def _show_both(first, second):
     columns, *rows = _aligned([("", *names, "difference"), *rows])
     table(None, columns, rows, on)
     cuts = [_at_cuts(network, layers) for _, network, layers in pair]
-    order = _merged(*cuts)
+    order = _merge(*cuts)
     for title, figure in (("Output", 0), ("Receptive field", 1), ("Multiply-adds so far", 2), ("Parameters so far", 3)):
         rows = [("cut point", *names, "difference")]
         for name in order:
@@ -218,19 +234,19 @@ def _show_both(first, second):
 
 
 def _at_cuts(network, layers) -> dict[str, tuple]:
-    """Output, receptive field, and the multiply-adds and parameters up to each cut point."""
+    """For each cut point: output, receptive field, and the multiply-adds and parameters up to it."""
     from transferkit.network import cut_points
 
     found, params, products = {}, 0, 0
     for layer in layers:
         params, products = params + layer.params, products + layer.multiply_adds
         if layer.name in cut_points(network.model):
-            found[layer.name] = _times(layer.output), layer.receptive_field or "all", products, params
+            found[layer.name] = _format_shape(layer.output), layer.receptive_field or "all", products, params
     return found
 
 
-def _merged(first, second) -> list[str]:
-    """The names of both in order; what only the second has follows what it follows there."""
+def _merge(first, second) -> list[str]:
+    """The names of both in order; a name of the second alone comes after its predecessor there."""
     order, at = list(first), 0
     for name in second:
         if name not in order:
@@ -240,44 +256,44 @@ def _merged(first, second) -> list[str]:
 
 
 def _compared(first, second) -> tuple[str, str, str]:
-    """Two figures and by how much the second is more."""
-    texts = [_count(value) if isinstance(value, int) else value or "" for value in (first, second)]
+    """Two values as text, and the difference."""
+    texts = [_format_count(value) if isinstance(value, int) else value or "" for value in (first, second)]
     if not isinstance(first, int) or not isinstance(second, int):
         return *texts, ""
-    return *texts, ("+" if second > first else "-" if second < first else "") + _count(abs(second - first))
+    return *texts, ("+" if second > first else "-" if second < first else "") + _format_count(abs(second - first))
 
 
 def _aligned(rows: list[tuple]) -> list[tuple]:
-    """All columns but the first to the right, the heading with them."""
+    """Align all columns but the first to the right, with their headings."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [(row[0], *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))) for row in rows]
 
 
-def _is_quiet(layer) -> bool:
-    """Whether a layer is one that goes with the convolution before or after it."""
-    return layer.kind in QUIET or layer.kind.startswith("ZeroPadding") or "Dropout" in layer.kind
+def _is_hidden(layer) -> bool:
+    """Whether a layer belongs to the convolution before or after it, and is shown with --all only."""
+    return layer.kind in HIDDEN_KINDS or layer.kind.startswith("ZeroPadding") or "Dropout" in layer.kind
 
 
 def _kind(layer) -> str:
-    """A kind short enough for a narrow terminal; --json has the class."""
+    """The kind of a layer, short enough for a narrow terminal; --json has the class."""
     kind = re.sub(r"\dD$", "", layer.kind)
-    return SHORT.get(kind, kind)
+    return SHORT_KINDS.get(kind, kind)
 
 
-def _field(layer) -> str:
+def _format_field(layer) -> str:
     return "all" if layer.receptive_field is None else f"{layer.receptive_field:,}"
 
 
-def _times(sides) -> str:
-    return "x".join(map(str, sides))
+def _format_shape(shape) -> str:
+    return "x".join(map(str, shape))
 
 
-def _count(number: int) -> str:
+def _format_count(number: int) -> str:
     """A whole number, or the first figures of a large one."""
     if number < 100_000:
         return f"{number:,}"
     return f"{number / 1e6:,.2f} M" if number < 1e9 else f"{number / 1e9:,.2f} G"
 
 
-def _numbers(values) -> str:
+def _format_numbers(values) -> str:
     return " ".join(f"{value:g}" for value in values)

@@ -4,28 +4,31 @@ import fnmatch
 
 import click
 
-from transferkit.commands import options
+from transferkit.commands import options, result_output
 from transferkit.lookup import UnknownName, list_known, suggest_nearest
 
 
 @click.command(short_help="List the networks and their public weights.")
-@click.option("--filter", "pattern", default="*", help="Only these, as 'resnet*'; a part of the name does too.")
-@options.as_json
+@click.option(
+    "--filter", "pattern", default="*", help="Only matching names: a pattern as 'resnet*', or a part of the name."
+)
+@options.json_option
 def command(pattern, as_json):
     """List the networks and the public weights that load into them.
 
     \b
     Example: transferkit models
              transferkit models --filter vgg
-    `--base` takes a network's name, `--weights` a tag.
+
+    Give the name of a network to --base, and a tag to --weights.
     """
     from transferkit import zoo
-    from transferkit.console import answers, say, table
+    from transferkit.console import say, stdout_console, table
 
     found = _matching(zoo.variants(), pattern)
     document = [_document(name, row) for name, row in found.items()]
     if as_json:
-        options.answer(document)
+        result_output.print_json(document)
         return
     rows = [
         (
@@ -38,8 +41,8 @@ def command(pattern, as_json):
         )
         for net in document
     ]
-    on = answers()
-    table(None, ("network", "parameters", "multiply-adds", "size", "least", "features"), rows, on)
+    on = stdout_console()
+    table(None, ("network", "parameters", "multiply-adds", "size", "minimum", "features"), rows, on)
     tags = [
         (net["name"], ", ".join(each["tag"] + "*" * each["available"] for each in net["weights"]))
         for net in document
@@ -56,9 +59,9 @@ def command(pattern, as_json):
 
 
 def _matching(table: dict, pattern: str) -> dict:
-    """The networks a shell pattern, or a part of a name, means in any case."""
-    wanted = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{pattern.lower()}*"
-    found = {name: row for name, row in table.items() if fnmatch.fnmatchcase(name, wanted)}
+    """The networks that match a shell pattern, or have it in their names; case is ignored."""
+    glob = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{pattern.lower()}*"
+    found = {name: row for name, row in table.items() if fnmatch.fnmatchcase(name, glob)}
     if not found:
         raise UnknownName(
             f"No network matches {pattern!r}.{suggest_nearest(table, pattern.strip('*?'))}{list_known(table)}"
@@ -91,7 +94,7 @@ def _document(name, row) -> dict:
 
 
 def _licences(document: list[dict]) -> list[tuple]:
-    """Each licence with the tags of the weights under it; with their network, where not all of a tag have the same."""
+    """Each licence with the tags of its weights, with the network if a tag has several licences."""
     pairs = [(net["name"], each) for net in document for each in net["weights"]]
     licences, rows = {}, {}
     for _, each in pairs:

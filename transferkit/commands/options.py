@@ -1,11 +1,9 @@
-"""What commands share: a flag for every knob of a recipe, and the ways to answer."""
+"""Options that commands share: a flag for each knob of a recipe, and those of features."""
 
 import functools
 import importlib
-import json
 import math
 import os
-import sys
 
 import click
 
@@ -14,36 +12,45 @@ from transferkit.pixels import FITS, format_size, parse_size
 
 FOLDER = click.Path(exists=True, file_okay=False)
 FILE = click.Path(exists=True, dir_okay=False)
-fit = click.option(
-    "--fit", type=click.Choice(tuple(FITS)), help="How pictures fill its input.  [default: the network's]"
+fit_option = click.option(
+    "--fit", type=click.Choice(tuple(FITS)), help="How pictures fill the network's input.  [default: the network's own]"
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+trust_option = click.option(
+    "--trust", "trusted", is_flag=True, help="Run the program in the SavedModel that you name: it may do anything."
 )
 
-trusted = click.option(
-    "--trust", "trusted", is_flag=True, help="Run the program in the SavedModel that is named: it may do anything."
-)
 
-
-def source(value: str) -> str:
-    """The type of `--data`: what is not on the disk, or closed, is said before TensorFlow is loaded."""
+def check_source(value: str) -> str:
+    """Return the value of `--data`; raise `BadParameter` if it does not exist or may not be read."""
     if value.startswith("tfds:"):
         return value
     if not os.path.exists(value):
         raise click.BadParameter(f"There is no folder or file {value!r}.")
     if not os.access(value, os.R_OK | (os.X_OK if os.path.isdir(value) else 0)):
-        raise click.BadParameter(f"{value!r} may not be read: its permissions are closed to you.")
+        raise click.BadParameter(f"{value!r} may not be read: you lack the permission.")
     return value
 
 
-class Number(click.FloatRange):
-    """A number within limits; nan, which no comparison refuses, and inf are none."""
+class Source(click.ParamType):
+    """The type of `--data`, checked before TensorFlow is loaded, which takes seconds."""
+
+    name = "source"
+
+    def convert(self, value, param, ctx):
+        return check_source(value)
+
+
+class FiniteNumber(click.FloatRange):
+    """A number within limits that is not NaN, which passes any comparison, and not infinite."""
 
     def convert(self, value, param, ctx):
         number = super().convert(value, param, ctx)
-        return number if math.isfinite(number) else self.fail(f"{value!r} is no finite number.", param, ctx)
+        return number if math.isfinite(number) else self.fail(f"{value!r} is not a finite number.", param, ctx)
 
 
 class Size(click.ParamType):
-    """224, or 192x320, within limits."""
+    """A size in pixels, 224 or 192x320, within limits."""
 
     name = "size"
 
@@ -60,29 +67,29 @@ class Size(click.ParamType):
         return format_size(shape)
 
 
-SOURCE = ("image_col", "label_col", "split_col", "image_dir", "image_suffix", "data_dir")  # how a source is to be read
-# knobs that are more than text or a number
-TYPES = {"data": source, "data_dir": FOLDER, "pca": FILE, "classes": FILE, "size": Size(16, 2048)}
+SOURCE_KNOBS = ("image_col", "label_col", "split_col", "image_dir", "image_suffix", "data_dir")  # how to read a source
+# types of the knobs that are not plain text or numbers
+TYPES = {"data": Source(), "data_dir": FOLDER, "pca": FILE, "classes": FILE, "size": Size(16, 2048)}
 
 
 def recipe_options(*parts: str):
-    """One flag for each knob of these parts. They arrive as keywords, None where not given."""
+    """Add an option for each knob of these parts of a recipe; the command gets None for those not given."""
     return knob_options(*(knob.name for knob in recipe.list_knobs(*parts)))
 
 
 def knob_options(*names: str):
-    """One flag for each of these knobs."""
+    """Add an option for each of these knobs."""
     knobs = {knob.name: knob for knob in recipe.list_knobs("data", "augment", "model", "train")}
 
     def decorate(function):
         for knob in reversed([knobs[name] for name in names]):
-            known = "" if knob.default in (None, "") else f"  [default: {knob.default}]"
-            chosen = "  [default: by rule]" if knob.default is recipe.BY_RULE else known
+            default = "" if knob.default in (None, "") else f"  [default: {knob.default}]"
+            default = "  [default: by rule]" if knob.default is recipe.BY_RULE else default
             option = click.option(
                 f"--{knob.name.replace('_', '-')}",
                 knob.name,
-                type=_type(knob),
-                help=knob.metadata["help"] + chosen,
+                type=_option_type(knob),
+                help=knob.metadata["help"] + default,
             )
             function = option(function)
         return function
@@ -91,61 +98,72 @@ def knob_options(*names: str):
 
 
 def feature_options(function):
-    """The flags that say which features of what network and pictures; `source_and_spec` takes them."""
-    flags = (
-        knob_options("data", *SOURCE, "base", "weights"),
-        click.option("--layer", help="Layers or cut points; commas between.  [default: pooled; of probe, several]"),
-        click.option("--pool", default="avg", show_default=True, help="Of maps: avg, max, gem, flatten or none."),
-        click.option("--crops", type=click.Choice(("1", "5")), default="1", help="5: average over the corners too."),
+    """Add the options of features: of which pictures and network; `parse_feature_options` takes them."""
+    options = (
+        knob_options("data", *SOURCE_KNOBS, "base", "weights"),
+        click.option(
+            "--layer", help="Layers or cut points, separated by commas.  [default: pooled; for probe, several]"
+        ),
+        click.option(
+            "--pool", default="avg", show_default=True, help="How maps become vectors: avg, max, gem, flatten or none."
+        ),
+        click.option("--crops", type=click.Choice(("1", "5")), default="1", help="5: average over centre and corners."),
         click.option("--flip", is_flag=True, help="Average over the mirrored views too."),
         click.option("--l2", is_flag=True, help="Divide the features of each layer by their length."),
         knob_options("size", "channels", "fit", "pixels"),
-        click.option("--no-cache", is_flag=True, help="Compute all features anew, and keep none in the cache folder."),
+        click.option("--no-cache", is_flag=True, help="Compute all features, without the cache folder."),
     )
-    for flag in reversed(flags):
-        function = flag(function)
+    for option in reversed(options):
+        function = option(function)
     return function
 
 
-def source_and_spec(knobs: dict, layers: tuple[str, ...] = ("pooled",)):
-    """The recipe's `Data`, and the `FeatureSpec` of features, of the flags of `feature_options`.
+def parse_feature_options(knobs: dict, layers: tuple[str, ...] = ("pooled",)):
+    """Parse the options of `feature_options` to a `recipe.Data` and a `FeatureSpec`.
 
     Args:
-        layers: where none are given.
+        layers: used if --layer is not given.
     """
     from transferkit.features.spec import FeatureSpec
 
-    own = {name: knobs.pop(name) for name in ("layer", "pool", "crops", "flip", "l2")}
-    named = layers if own["layer"] is None else tuple(filter(None, map(str.strip, own["layer"].split(","))))
-    own |= {"layer": named, "crops": int(own["crops"])}
-    wanted = build_recipe(None, knobs)
-    if not wanted.data.data:
+    fields = {name: knobs.pop(name) for name in ("layer", "pool", "crops", "flip", "l2")}
+    if fields["layer"] is not None:
+        layers = tuple(filter(None, map(str.strip, fields["layer"].split(","))))
+    fields |= {"layer": layers, "crops": int(fields["crops"])}
+    parts = build_recipe(None, knobs)
+    if not parts.data.data:
         raise click.UsageError("Missing option '--data': where your pictures are.")
-    own |= {name: getattr(wanted.model, name) for name in ("base", "weights", "size", "channels", "fit", "pixels")}
-    return wanted.data, FeatureSpec(**own).anchored()
+    fields |= {name: getattr(parts.model, name) for name in ("base", "weights", "size", "channels", "fit", "pixels")}
+    return parts.data, FeatureSpec(**fields).with_absolute_paths()
 
 
-def _type(knob):
-    facts, kind = knob.metadata, recipe.value_type(knob)
-    if facts["choices"]:
-        return click.Choice(facts["choices"])
+def _option_type(knob):
+    metadata, value_type = knob.metadata, recipe.value_type(knob)
+    if metadata["choices"]:
+        return click.Choice(metadata["choices"])
     if knob.name in TYPES:
         return TYPES[knob.name]
-    if kind in (int, float):
-        number = click.IntRange if kind is int else Number
-        return number(facts["low"], facts["high"])
+    if value_type in (int, float):
+        number = click.IntRange if value_type is int else FiniteNumber
+        return number(metadata["low"], metadata["high"])
     return click.STRING
 
 
 def build_recipe(name: str | None, knobs: dict, defaults: dict | None = None) -> recipe.Recipe:
-    """Defaults, those of the command too, then the recipe of that name or path, then the flags that were given."""
+    """Build a recipe from defaults, then the recipe of that name or path, then the options that were given.
+
+    Args:
+        name: of a recipe, or the path of its file.
+        knobs: {knob: value}; None means not given.
+        defaults: knobs with another default for this command.
+    """
     start = recipe.Recipe().override(**defaults or {})
-    wanted = recipe.load(recipe.find_recipe(name), start) if name else start
-    # a flag from which others follow goes before what the recipe says of those
-    follow = {"time": ("epochs", "head_epochs"), "lr_per": ("lr",)}
-    opened = [knob for flag, knobs_of_it in follow.items() if knobs.get(flag) for knob in knobs_of_it]
-    wanted = wanted.override(**dict.fromkeys(opened, recipe.BY_RULE))
-    return wanted.override(**{name: value for name, value in knobs.items() if value is not None})
+    result = recipe.load(recipe.find_recipe(name), start) if name else start
+    # an option that decides other knobs takes precedence over what the recipe says about those
+    decides = {"time": ("epochs", "head_epochs"), "lr_per": ("lr",)}
+    undecided = [knob for option, others in decides.items() if knobs.get(option) for knob in others]
+    result = result.override(**dict.fromkeys(undecided, recipe.BY_RULE))
+    return result.override(**{name: value for name, value in knobs.items() if value is not None})
 
 
 def with_tensorflow(function):
@@ -160,70 +178,3 @@ def with_tensorflow(function):
         return function(*args, **kwargs)
 
     return command
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document on standard output.")
-
-
-def answer(document):
-    """The one JSON document."""
-    json.dump(document, sys.stdout, indent=1)  # ASCII alone: it is right in any terminal and file
-    sys.stdout.write("\n")
-
-
-def tell(text: str):
-    """A line of an answer that people read; escape sequences and line breaks in names are shown as codes."""
-    from transferkit.console import plain
-
-    sys.stdout.write(f"{plain(text)}\n")
-
-
-def percent(share: float) -> str:
-    return f"{share:.1%}"
-
-
-def accuracy_line(figures: dict, what: str) -> str:
-    low, high = figures["ci95"]
-    return (
-        f"accuracy {percent(figures['accuracy'])} (95%: {percent(low)} to {percent(high)}) on {figures['n']:,} {what}"
-    )
-
-
-def balanced_line(figures: dict) -> str:
-    """The balanced accuracy, where the largest class is three times the smallest or more; else ""."""
-    counts = [one["n"] for one in figures["per_class"].values() if one["n"]]
-    if max(counts) < 3 * min(counts):
-        return ""
-    return f"balanced accuracy, the mean over the classes: {percent(figures['balanced_accuracy'])}"
-
-
-def confused_line(figures: dict) -> str:
-    pairs = "; ".join(f"{label} taken for {guess} ({count})" for label, guess, count in figures["confused"])
-    return f"most confused: {pairs or 'none'}"
-
-
-def soup_line(soup: dict) -> str:
-    """What `--soup` came to."""
-    more = [f"{epoch['epoch']} of {epoch['phase']!r}" for epoch in soup["epochs"][1:]]
-    if not more:
-        return "soup: no average with another epoch was better"
-    return f"soup: averaged with the weights of epoch {', '.join(more)}, as that is no worse on the validation pictures"
-
-
-def mix_line(mix: dict) -> str:
-    """Which interpolation of weights is kept."""
-    if mix["share"] in (0, 1):
-        return f"kept: the weights of the {'end of training' if mix['share'] else 'start, the logistic regression'}"
-    return f"kept: {mix['share']:.0%} of the trained weights, {1 - mix['share']:.0%} of those that training began with"
-
-
-def show_folds(figures: dict, folder):
-    """The closing lines of `--folds`."""
-    tell(accuracy_line(figures, "pictures, each held out once"))
-    tell(confused_line(figures))
-    each = ", ".join(percent(one["accuracy"]) for one in figures["folds"])
-    spread = f", standard deviation {percent(figures['deviation'])}" if figures["deviation"] is not None else ""
-    tell(f"the folds: {each}; mean {percent(figures['mean'])}{spread}")
-    if figures["unreadable"]:
-        tell(f"{figures['unreadable']} pictures could not be read and were left out")
-    tell(f"{figures['seconds']:.0f} seconds; the runs are in {folder}")

@@ -1,10 +1,10 @@
-"""What a training will do, before it does it: on the terminal, or as JSON for `--dry-run --json`."""
+"""Print the plan of a training, or convert it to a dict for `--dry-run --json`."""
 
 import math
 
 
-def document(plan) -> dict:
-    """The plan as `--dry-run --json` answers it."""
+def plan_to_dict(plan) -> dict:
+    """The plan as `--dry-run --json` prints it."""
     import dataclasses
 
     return {
@@ -15,29 +15,29 @@ def document(plan) -> dict:
         "weights": plan.network.loaded,
         "device": plan.device.name,
         "precision": plan.device.policy,
-        "phases": _phases(plan),
+        "phases": _describe_phases(plan),
     }
 
 
-def show(plan, on):
-    """Pictures, network, knobs and why, phases and memory, on a console."""
+def print_plan(plan, on):
+    """Print pictures, network, chosen knobs with reasons, phases and memory on a console."""
     from transferkit.console import say, table
 
-    splits, job = plan.splits, plan.recipe
+    splits = plan.splits
     counts = {name: part.counts() for name, part in splits.items()}
     rows = [[c, *(counts[name][c] for name in counts)] for c in splits.train.classes]
-    more = [["...", *("" for _ in counts)]] if len(rows) > 20 else []
+    ellipsis = [["...", *("" for _ in counts)]] if len(rows) > 20 else []
     total = [["all", *(len(part) for _, part in splits.items())]]
-    table("Pictures", ["class", *counts], rows[:20] + more + total, on)
+    table("Pictures", ["class", *counts], rows[:20] + ellipsis + total, on)
     for name, part in splits.items():
         if part.ignored:
             ignored = ", ".join(f"{count} {suffix}" for suffix, count in sorted(part.ignored.items()))
-            say(f"Passed over in {name}: {ignored}.", on)
+            say(f"Skipped files in {name} that are not pictures: {ignored}.", on)
     if splits.made:
-        held = f"{job.data.validation:.0%} of each class"
-        if splits.train.groups:  # of which no share can be promised
+        held = f"{plan.recipe.data.validation:.0%} of each class"
+        if splits.train.groups:  # whole groups may not add up to the fraction
             held = f"{len(splits.val):,} pictures, in whole groups nearest to {held},"
-        say(f"No validation pictures are given: {held} are held out.", on)
+        say(f"There is no validation split: {held} are held out.", on)
     pixels = plan.network.pixels
     say("", on)
     say(
@@ -48,14 +48,16 @@ def show(plan, on):
     say("", on)
     flags = [[f"--{c.knob.replace('_', '-')}", str(c.value), c.reason] for c in plan.choices]
     table("Chosen by rule", ["knob", "value", "because"], flags, on)
-    columns = ("phase", "epochs", "highest rate", "learns", "parameters", "memory, about")
-    phases = [one | {"lr": f"{one['lr']:.2g}", "memory_gb": f"{one['memory_gb']:.2f} GB"} for one in _phases(plan)]
+    columns = ("phase", "epochs", "peak rate", "trainable", "parameters", "memory, about")
+    phases = [
+        row | {"lr": f"{row['lr']:.2g}", "memory_gb": f"{row['memory_gb']:.2f} GB"} for row in _describe_phases(plan)
+    ]
     say("", on)
-    table("Phases", columns, [one.values() for one in phases], on)
+    table("Phases", columns, [row.values() for row in phases], on)
 
 
-def _phases(plan) -> list[dict]:
-    """What learns in each phase, the rest being frozen, and the memory that takes."""
+def _describe_phases(plan) -> list[dict]:
+    """The trainable layers of each phase, and the memory that it takes."""
     from transferkit.explain.geometry import measure_layers
 
     model, layers, rows = plan.network.model, measure_layers(plan.network.model, plan.network.pixels.shape), []
@@ -69,21 +71,21 @@ def _phases(plan) -> list[dict]:
                 "lr": phase.lr,
                 "learns": names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}",
                 "parameters": phase.parameters,
-                "memory_gb": round(_memory(plan, phase.parameters, layers[positions[names[0]] :]) / 1e9, 2),
+                "memory_gb": round(_estimate_memory(plan, phase.parameters, layers[positions[names[0]] :]) / 1e9, 2),
             }
         )
     return rows
 
 
-def _memory(plan, learnt: int, layers) -> float:
-    """Bytes on a device, about: weights, gradients and the optimizer's two moments in float32, and the outputs of the
-    layers that gradients go through, of a batch.
+def _estimate_memory(plan, trainable: int, layers) -> float:
+    """Estimate the bytes on a device: weights, gradients and two moments in float32, and the outputs for a batch.
 
     Args:
-        learnt: parameters that learn.
+        trainable: number of trainable parameters.
+        layers: that gradients pass through.
     """
     knobs = plan.recipe.train
     batch = knobs.batch_size / knobs.accumulate / plan.device.replicas
     width = 4 if plan.device.policy == "float32" else 2
     outputs = sum(math.prod(layer.output) for layer in layers)
-    return 4 * (plan.network.model.count_params() + 3 * learnt) + width * batch * outputs
+    return 4 * (plan.network.model.count_params() + 3 * trainable) + width * batch * outputs

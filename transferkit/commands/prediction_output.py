@@ -1,4 +1,4 @@
-"""The answer of `predict`: on the terminal, or in a file that other programs read."""
+"""Write the predictions of `predict`: a table on the terminal, or a file for other programs."""
 
 import csv
 import io
@@ -10,97 +10,103 @@ from pathlib import Path
 
 import click
 
-from transferkit.commands import options
+from transferkit.commands import result_output
 
 FORMATS = ("table", "csv", "jsonl", "parquet")
-TOP = {"table": 3, "csv": 1, "parquet": 1, "jsonl": 5, "json": 5}  # labels of each picture where --top is not given
+TOP = {"table": 3, "csv": 1, "parquet": 1, "jsonl": 5, "json": 5}  # classes for each picture if --top is not given
 
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # first characters of a cell that a spreadsheet computes
 
 
-def format_of(form: str | None, out: str | None, as_json: bool) -> str:
-    """The one format that --format, --out and --json mean.
+def choose_format(form: str | None, out: str | None, as_json: bool) -> str:
+    """Choose the format from --format, --out and --json.
 
     Raises:
-        UsageError: they contradict each other.
+        UsageError: the options contradict each other.
     """
     if as_json:
         if form or out:
-            raise click.UsageError("--json is one document on standard output: leave out --format and --out.")
+            raise click.UsageError("--json prints one document on standard output: omit --format and --out.")
         return "json"
     form = form or (Path(out).suffix[1:] if out else "table")
     if out and form not in FORMATS[1:]:
-        raise click.UsageError(f"--out {out} is none of .csv, .jsonl and .parquet: give it such a suffix, or --format.")
+        raise click.UsageError(
+            f"--out must end in .csv, .jsonl or .parquet, not {out}: give it such a suffix, or --format."
+        )
     if form == "parquet" and not out:
         raise click.UsageError("--format parquet needs --out FILE.")
-    if out and not os.access(folder := Path(out).absolute().parent, os.W_OK):  # before all is computed
-        raise click.UsageError(f"--out {out} cannot be written: {folder} is not there, or may not be written to.")
+    if out and not os.access(folder := Path(out).absolute().parent, os.W_OK):  # before anything is computed
+        raise click.UsageError(f"--out {out} cannot be written: {folder} does not exist or is not writable.")
     return form
 
 
-def give(rows: list[dict], form: str, top: int, out: str | None, *, spreadsheet: bool = False):
-    """Print the rows of `evaluation.predict.predict`, or write them to a file.
+def write_predictions(rows: list[dict], form: str, top: int, out: str | None, *, spreadsheet: bool = False):
+    """Print the predictions, or write them to a file.
 
     Args:
-        spreadsheet: the cells of a CSV are made harmless; see `harmless`.
+        rows: of `evaluation.predict.predict`.
+        form: "json" or one of `FORMATS`.
+        top: number of classes for each picture.
+        out: path of the file, or None for standard output.
+        spreadsheet: whether to escape the cells of a CSV with `escape_formula`.
     """
-    change = harmless if spreadsheet else None
+    change = escape_formula if spreadsheet else None
     if form == "table":
-        show(rows)
+        print_table(rows)
     elif form == "json":
-        options.answer(rows)
+        result_output.print_json(rows)
     elif not out:
-        sys.stdout.write(_text(rows, form, top, change))
+        sys.stdout.write(_to_text(rows, form, top, change))
     else:
         from transferkit import atomic
         from transferkit.console import say
 
         if form == "parquet":
-            atomic.write(out, lambda partial: _write_parquet(_flat(rows, top), partial))
+            atomic.write(out, lambda partial: _write_parquet(_to_columns(rows, top), partial))
         else:
-            text = _text(rows, form, top, change).encode(**atomic.ENCODING)
+            text = _to_text(rows, form, top, change).encode(**atomic.ENCODING)
             atomic.write(out, lambda partial: partial.write_bytes(text))
         say(f"{out}: {len(rows):,} pictures")
 
 
-def show(rows: list[dict]):
-    """A table of the answers: the label, and the next ones."""
-    from transferkit.console import answers, table
+def print_table(rows: list[dict]):
+    """Print a table: each picture with its most probable class, and the next ones."""
+    from transferkit.console import stdout_console, table
 
     def cell(row):
         if row["error"]:
             return f"cannot be read: {row['error']}"
-        return ", ".join(f"{label} {percent(chance)}".rstrip() for label, chance in row["top"][1:])
+        return ", ".join(f"{label} {percent(probability)}".rstrip() for label, probability in row["top"][1:])
 
-    def percent(chance):
-        return "" if chance is None else options.percent(chance)
+    def percent(probability):
+        return "" if probability is None else result_output.format_percent(probability)
 
     cells = [(row["path"], row["label"], percent(row["probability"]), cell(row)) for row in rows]
-    table(None, ("picture", "label", "probability", "next"), cells, answers())
+    table(None, ("picture", "label", "probability", "next"), cells, stdout_console())
 
 
-def _flat(rows: list[dict], top: int) -> list[dict]:
-    """Columns path, label, probability and error, then label_2, probability_2 and so on."""
+def _to_columns(rows: list[dict], top: int) -> list[dict]:
+    """Rows with columns path, label, probability and error, then label_2, probability_2 and so on."""
     lines = []
     for row in rows:
         line = {name: row[name] for name in ("path", "label", "probability", "error")}
         pairs = [*(row["top"] or ())[1:], *[(None, None)] * top]
-        for place, (label, chance) in enumerate(pairs[: top - 1], start=2):
-            line |= {f"label_{place}": label, f"probability_{place}": chance}
+        for place, (label, probability) in enumerate(pairs[: top - 1], start=2):
+            line |= {f"label_{place}": label, f"probability_{place}": probability}
         lines.append(line)
     return lines
 
 
-def harmless(cell):
-    """A cell that no spreadsheet takes for a formula, by an apostrophe before it, as OWASP advises."""
+def escape_formula(cell):
+    """Put an apostrophe before a cell that a spreadsheet would compute as a formula, as OWASP advises."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell
 
 
-def _text(rows: list[dict], form: str, top: int, change: Callable | None = None) -> str:
-    """The answer as CSV, each cell changed by a function perhaps, or as lines of JSON."""
+def _to_text(rows: list[dict], form: str, top: int, change: Callable | None = None) -> str:
+    """The predictions as CSV, with each cell passed through `change` if given, or as lines of JSON."""
     if form == "jsonl":
         return "".join(f"{json.dumps(row)}\n" for row in rows)
-    lines, file = _flat(rows, top), io.StringIO()
+    lines, file = _to_columns(rows, top), io.StringIO()
     writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: change(cell) for name, cell in line.items()} if change else line for line in lines)
@@ -115,5 +121,5 @@ def _write_parquet(lines: list[dict], path: Path):
 
     kinds = {"probability": pyarrow.float32()}  # the others are text, empty or not
     names = {name: kinds.get(name.partition("_")[0], pyarrow.string()) for name in lines[0]}
-    lines = [line | {"path": atomic.utf8(line["path"])} for line in lines]
+    lines = [line | {"path": atomic.utf8_text(line["path"])} for line in lines]
     parquet.write_table(pyarrow.Table.from_pylist(lines, schema=pyarrow.schema(names.items())), path)

@@ -4,22 +4,23 @@ from pathlib import Path
 
 import click
 
-from transferkit.commands import options
+from transferkit.commands import options, result_output
 
 
-@click.command(short_help="The most similar pictures, by their features.")
+@click.command(short_help="Find the most similar pictures by their features.")
 @click.argument("feats", type=click.Path(exists=True))
-@click.argument("queries", metavar="QUERY...", nargs=-1, required=True, type=options.source)
-@click.option("--top", default=5, type=click.IntRange(1), show_default=True, help="Neighbours of each query.")
+@click.argument("queries", metavar="QUERY...", nargs=-1, required=True, type=options.Source())
+@click.option("--top", default=5, type=click.IntRange(1), show_default=True, help="Number of neighbours of each query.")
 @click.option("--metric", default="cosine", show_default=True, help="cosine or euclidean.")
-@click.option("--out", type=click.Path(dir_okay=False), help="Draw a contact sheet: PNG or JPEG.")
-@options.as_json
+@click.option("--out", type=click.Path(dir_okay=False), help="Draw the neighbours: PNG or JPEG.")
+@options.json_option
 def command(feats, queries, top, metric, out, as_json):
-    """Find the pictures among FEATS whose features are nearest to those of each QUERY: by exact search.
+    """Find the pictures in FEATS whose features are nearest to those of each QUERY, by exact search.
 
     \b
     Example: transferkit similar pets.npz cat.jpg --out cats.png
-    FEATS is what `transferkit extract` wrote; QUERY a picture, or a folder of them.
+
+    FEATS is a file or folder that `transferkit extract` wrote, QUERY a picture or a folder.
     """
     if out and Path(out).suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise click.UsageError(f"--out must end in .png, .jpg or .jpeg, not {out!r}.")
@@ -32,16 +33,18 @@ def command(feats, queries, top, metric, out, as_json):
 
     pictures = [path for query in queries for path in find_paths(Data(data=query))]
     if not pictures:
-        raise ValueError(f"{', '.join(queries)}: no pictures are there.")
-    answers = neighbours.neighbours(load_features(feats), pictures, top=top, metric=metric)
+        raise ValueError(f"{', '.join(queries)}: there are no pictures.")
+    results = neighbours.find_neighbours(load_features(feats), pictures, top=top, metric=metric)
     if out:
-        sheet = neighbours.sheet(answers)
+        sheet = neighbours.draw_sheet(results)
         atomic.write(out, sheet.save)
-        console.say(f"{out}: {len(answers)} queries and up to {top} of the nearest of each")
+        console.say(f"{out}: {len(results)} queries with up to {top} neighbours each")
     if as_json:
-        return options.answer(answers)
-    for answer in answers:
-        rows = [(one["distance"], one["label"], one["path"]) for one in answer["neighbours"]]
-        nothing = f"cannot be read: {answer['error']}" if answer["error"] else "no other picture is there"
-        rows = rows or [("", "", nothing)]
-        console.table(console.plain(answer["query"]), ("distance", "label", "picture"), rows, console.answers())
+        return result_output.print_json(results)
+    for result in results:
+        rows = [(near["distance"], near["label"], near["path"]) for near in result["neighbours"]]
+        reason = f"cannot be read: {result['error']}" if result["error"] else "there is no other picture"
+        rows = rows or [("", "", reason)]
+        console.table(
+            console.printable(result["query"]), ("distance", "label", "picture"), rows, console.stdout_console()
+        )

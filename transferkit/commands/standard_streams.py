@@ -1,48 +1,48 @@
-"""Standard output and error that never end a job: closed, full, or a pipe that nobody reads any more."""
+"""Keep a job running if standard output or error is closed, full, or a pipe that nobody reads any more."""
 
 import errno
 import io
 import os
 import sys
 
-UNREAD = {errno.EPIPE, errno.EBADF, errno.EIO, errno.EINVAL}  # EINVAL is Windows' word for a closed pipe
+UNREAD = {errno.EPIPE, errno.EBADF, errno.EIO, errno.EINVAL}  # EINVAL: a closed pipe on Windows
 
 
-class _Lasting(io.FileIO):
-    """The file of a standard stream. From the first write on that nobody can read, all is dropped.
+class _UnbreakableFile(io.FileIO):
+    """The file of a standard stream, which discards everything once nobody can read it.
 
-    Of standard error, which is the progress alone, a full disk drops it too; of the answer it is an error.
+    A full disk is an error for standard output, which has the result, but not for standard error.
     """
 
     def write(self, data) -> int:
         try:
             return super().write(data)
         except OSError as error:
-            _drop(self.fileno())
+            _discard(self.fileno())
             if error.errno in UNREAD or self.fileno() == 2:
                 return len(data)
             raise
 
 
-def _drop(number: int, flags: int = os.O_WRONLY):
-    """Make a file descriptor lead nowhere, for the C++ side and child processes too."""
-    nowhere = os.open(os.devnull, flags)
-    if nowhere != number:
-        os.dup2(nowhere, number)
-        os.close(nowhere)
+def _discard(number: int, flags: int = os.O_WRONLY):
+    """Redirect a file descriptor to the null device, for C++ code and child processes too."""
+    null = os.open(os.devnull, flags)
+    if null != number:
+        os.dup2(null, number)
+        os.close(null)
 
 
 def protect():
-    """Put such streams in the place of Python's own; those of a terminal, or put there by a caller, stay.
+    """Replace standard output and error by such streams, unless they are terminals or a caller has replaced them.
 
-    Any file name may be printed: bytes of it that are no text come out as they are in UTF-8, else as codes.
+    Any file name can be printed: bytes that are not text are written unchanged in UTF-8, else as codes.
     """
     if sys.stdin is None:
-        _drop(0, os.O_RDONLY)  # or the next file that is opened is standard input
+        _discard(0, os.O_RDONLY)  # otherwise the next opened file becomes standard input
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
         if stream is None:
-            _drop(number)
+            _discard(number)
         elif stream is not getattr(sys, f"__{name}__"):
             continue
         encoding = getattr(stream, "encoding", "utf-8")
@@ -50,5 +50,5 @@ def protect():
         if stream is not None and stream.isatty():
             stream.reconfigure(errors=errors)
             continue
-        file = io.BufferedWriter(_Lasting(number, "w", closefd=False))
+        file = io.BufferedWriter(_UnbreakableFile(number, "w", closefd=False))
         setattr(sys, name, io.TextIOWrapper(file, encoding, errors, line_buffering=number == 2))

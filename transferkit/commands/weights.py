@@ -2,30 +2,31 @@
 
 import click
 
-from transferkit.commands import options
+from transferkit.commands import options, result_output
 
 
-@click.group(short_help="List, download and check the public weight sets.")
+@click.group(short_help="List, download and verify the public weights.")
 def command():
-    """List, download and check the public weight sets.
+    """List, download and verify the public weights.
 
     \b
     Example: transferkit weights fetch resnet50 resnet18.a1_in1k
-    NETWORK alone is its default set, NETWORK.TAG another. Each command takes --json.
+
+    NETWORK means its default weights, NETWORK.TAG other ones. Each command takes --json.
     """
 
 
-@command.command("list", short_help="The sets of a network, or all.")
+@command.command("list", short_help="List the weights of a network, or all.")
 @click.argument("network", required=False)
-@options.as_json
+@options.json_option
 def list_sets(network, as_json):
-    """List the public weight sets of a network, or all.
+    """List the public weights of a network, or all.
 
     \b
     Example: transferkit weights list resnet18
     """
     from transferkit import zoo
-    from transferkit.console import answers, say, table
+    from transferkit.console import say, stdout_console, table
     from transferkit.weights.catalogue import networks_with_weights, weight_sets
     from transferkit.weights.fetch import find_weights
 
@@ -41,17 +42,17 @@ def list_sets(network, as_json):
             "licence": s.licence,
             "top1": s.top1,
             "top5": s.top5,
-            "path": _text(find_weights(s)),
+            "path": _path_text(find_weights(s)),
             "url": s.url,
         }
         for name in ([network] if network else networks_with_weights())
         for s in weight_sets(name)
     ]
     if as_json:
-        options.answer(document)
+        result_output.print_json(document)
         return
     if not document:
-        say(f"No public weights are known for {network}.", answers())
+        say(f"No public weights are known for {network}.", stdout_console())
         return
     rows = [
         (
@@ -64,72 +65,73 @@ def list_sets(network, as_json):
         )
         for s in document
     ]
-    table(None, ("weights", "source", "MB", "licence", "top-1", "where"), rows, answers())
+    table(None, ("weights", "source", "MB", "licence", "top-1", "where"), rows, stdout_console())
 
 
-@command.command(short_help="Download sets and print their paths.")
+@command.command(short_help="Download weights and print their paths.")
 @click.argument("sets", nargs=-1, required=True, metavar="NETWORK[.TAG]...")
-@options.as_json
+@options.json_option
 def fetch(sets, as_json):
-    """Download weight sets, each checked by its digest, and print where they are.
+    """Download weights, verify their digests, and print their paths.
 
     \b
     Example: transferkit weights fetch resnet50 resnet18.a1_in1k
-    A download that was cut goes on where it stopped.
+
+    An interrupted download continues where it stopped.
     """
     from transferkit.weights.fetch import fetch_weights
 
-    wanted, document = [_named(word) for word in sets], []
-    for chosen in wanted:
+    chosen_sets, document = [_find_set(name) for name in sets], []
+    for chosen in chosen_sets:
         path = str(fetch_weights(chosen))
         document.append({"network": chosen.network, "tag": chosen.tag, "path": path})
         if not as_json:
-            options.tell(path)
+            result_output.print_line(path)
     if as_json:
-        options.answer(document)
+        result_output.print_json(document)
 
 
-@command.command(short_help="Read what was downloaded again, and check its digests.")
+@command.command(short_help="Verify the digests of downloaded weights.")
 @click.argument("sets", nargs=-1, metavar="[NETWORK.TAG]...")
-@options.as_json
+@options.json_option
 def verify(sets, as_json):
-    """Check the digests of weight sets on this machine, all of them by default; exit 1 when one is wrong.
+    """Verify the digests of weights on this machine, by default of all; the exit status is 1 if one is wrong.
 
     \b
     Example: transferkit weights verify resnet50
     """
-    from transferkit.console import answers, say, table
+    from transferkit.console import say, stdout_console, table
     from transferkit.weights import catalogue
     from transferkit.weights.fetch import find_weights, verify_weights
 
-    wanted = [_named(word) for word in sets]
+    chosen_sets = [_find_set(name) for name in sets]
     if not sets:
-        wanted = [
+        chosen_sets = [
             s for name in catalogue.networks_with_weights() for s in catalogue.weight_sets(name) if find_weights(s)
         ]
     document = []
-    for chosen in wanted:
+    for chosen in chosen_sets:
         state, path = verify_weights(chosen)
-        document.append({"network": chosen.network, "tag": chosen.tag, "state": state, "path": _text(path)})
+        document.append({"network": chosen.network, "tag": chosen.tag, "state": state, "path": _path_text(path)})
     if as_json:
-        options.answer(document)
+        result_output.print_json(document)
     elif document:
-        rows = [(f"{one['network']}.{one['tag']}", one["state"], one["path"]) for one in document]
-        table(None, ("weights", "digest", "where"), rows, answers())
+        rows = [(f"{row['network']}.{row['tag']}", row["state"], row["path"]) for row in document]
+        table(None, ("weights", "digest", "where"), rows, stdout_console())
     else:
-        say("No public weights are on this machine.", answers())
-    return int(any(one["state"] == "wrong" for one in document))
+        say("No public weights are on this machine.", stdout_console())
+    return int(any(row["state"] == "wrong" for row in document))
 
 
-def _named(word: str):
-    """The set of NETWORK or NETWORK.TAG."""
+def _find_set(name: str):
+    """The weight set that NETWORK or NETWORK.TAG names."""
     from transferkit import zoo
     from transferkit.weights.catalogue import find_weight_set
 
-    network, _, tag = word.partition(".")
+    network, _, tag = name.partition(".")
     zoo.variant(network)
     return find_weight_set(network, tag or "imagenet")
 
 
-def _text(path) -> str | None:
+def _path_text(path) -> str | None:
     return None if path is None else str(path)

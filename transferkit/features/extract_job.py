@@ -1,8 +1,8 @@
-"""`transferkit extract`: from a listing to a file of features, part by part."""
+"""`transferkit extract`: write the features of a listing to a file or folder, part by part."""
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -10,11 +10,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from transferkit import trust
-from transferkit.console import counted, say
+from transferkit.console import progress_bar, say
 from transferkit.data.audit.problems import check_classes
 from transferkit.data.listing import Listing
 from transferkit.features import feature_files, part_files, ray_engine
-from transferkit.features.extraction import shapes_of
+from transferkit.features.extraction import feature_shape
+from transferkit.features.part_files import FeatureFolder
 from transferkit.features.spec import FeatureSpec
 from transferkit.lookup import UnknownName
 
@@ -30,121 +31,139 @@ def extract_to(
     cache: bool = True,
     overwrite: bool = False,
 ) -> dict:
-    """Extract features into a file or folder; what an earlier, interrupted call has written is not done again.
+    """Extract features into a file or folder; parts that an interrupted call has written are kept.
 
     Args:
-        out: `.npz` or `.parquet`, or a folder.
-        splits: of each picture: "train", "val" or "test"; all "train" if not given.
-        share: (i, n): of the parts of a folder, write only the i-th of n shares, i from 1 on: the others are for other
-            machines.
-        workers: processes that write parts; more than one are Ray's (extra `ray`), of the cluster at `RAY_ADDRESS` if
-            there is one: all its machines must see `out` and the pictures under the same paths.
-        cache: whether features are taken from the cache folder (TRANSFERKIT_HOME) and kept there.
-        overwrite: replace what is there.
+        out: a file `.npz` or `.parquet`, or a folder.
+        splits: "train", "val" or "test" for each picture; by default all "train".
+        share: (i, n), i from 1 to n: write the i-th of n shares of a folder's parts; other machines write the others.
+        workers: number of processes. More than one are run by Ray (extra `ray`), on the cluster at `RAY_ADDRESS` if it
+            is set: all its machines must see `out` and the pictures under the same paths.
+        cache: whether features are read from the cache folder (TRANSFERKIT_HOME) and stored there.
+        overwrite: whether to replace what is at `out`.
 
     Returns:
-        `out`, `pictures` with features, `shape` of these, `reused` from the cache and `computed` by this call,
+        `out`, `pictures` with features, `shape` of the features, `reused` from the cache and `computed` by this call,
         `unreadable`, `parts` still missing, and `seconds`.
 
     Raises:
-        UnknownName, FileNotFoundError, ValueError: network, weights or layer cannot be had, or `out` is taken.
-        OSError: it could not be written; finished parts stay.
+        UnknownName, FileNotFoundError, ValueError: the network, its weights or a layer is not found, or `out` exists.
+        OSError: the features could not be written; finished parts are kept.
+
+    Example:
+        >>> spec = tk.FeatureSpec("resnet34", layer=("stage3", "pooled"))
+        >>> tk.extract_to("pets.npz", spec, tk.list_images("pets/"))["shape"]
+        [768]
     """
     out, started = Path(out), time.perf_counter()
-    folder = _check_out(out, share, overwrite)
+    path = _find_parts_folder(out, share, overwrite)
     if not len(listing):
         raise ValueError("There are no pictures to extract features of.")
-    with _alone(folder) if folder != out else nullcontext():
+    with _lock(path) if path != out else nullcontext():
         if overwrite:
-            part_files.remove(folder)
-        (shape, *more) = shapes_of(spec, cache=cache)
-        shape = (sum(width for (width,) in (shape, *more)),) if more else shape
-        todo = _begun(folder, out, spec, shape, listing, splits or ["train"] * len(listing))
-        written, reused = _written(todo, share, workers, cache)
-        missing, told = len(todo.missing()), {"out": str(out), "pictures": written, "shape": todo.note["shape"]}
-        told |= {"reused": reused, "computed": written - reused, "unreadable": None, "parts": missing}
-        if not missing:
-            told["pictures"], unreadable = part_files.finish(todo)
-            told["unreadable"] = len(unreadable)
-            if not told["pictures"]:
-                raise ValueError(
-                    f"None of the {len(listing):,} pictures can be read: {folder / part_files.ERRORS} says why."
-                )
-            check_classes(listing, unreadable, "the listing")
-            if folder != out:
-                feature_files.write_file(todo, out)
-                part_files.remove(folder)
-    return told | {"seconds": round(time.perf_counter() - started, 2)}
+            part_files.remove_folder(path)
+        shape, splits = feature_shape(spec, cache=cache), splits or ["train"] * len(listing)
+        folder = _create_folder(path, spec, shape, listing, splits, is_hidden=path != out)
+        written, reused = _write_missing_parts(folder, share, workers, cache)
+        result = {
+            "out": str(out),
+            "pictures": written,
+            "shape": folder.note["shape"],
+            "reused": reused,
+            "computed": written - reused,
+            "unreadable": None,
+            "parts": len(folder.missing_parts()),
+        }
+        if not result["parts"]:
+            result |= _finish(folder, out, listing)
+    return result | {"seconds": round(time.perf_counter() - started, 2)}
+
+
+def _find_parts_folder(out: Path, shard: tuple[int, int], overwrite: bool) -> Path:
+    """The folder of the parts: `out` itself, or a hidden folder beside a file; raise an error if `out` cannot be."""
+    is_file = out.suffix in feature_files.SUFFIXES
+    if out.suffix and not is_file and not out.is_dir():
+        raise UnknownName(f"{out} must end in {' or '.join(feature_files.SUFFIXES)}, or be a folder without a suffix.")
+    if not 1 <= shard[0] <= shard[1]:
+        raise UnknownName(f"shard must be i/n with i from 1 to n, not {shard[0]}/{shard[1]}.")
+    if is_file and shard[1] > 1:
+        raise UnknownName(f"shard {shard[0]}/{shard[1]} writes some parts of a folder: give a folder, not {out}.")
+    if overwrite and shard[1] > 1:
+        raise UnknownName(f"--overwrite would delete what the other shards have written: delete {out} by hand.")
+    if is_file and out.exists() and not overwrite:
+        raise ValueError(f"{out} exists: give another --out, or --overwrite to replace it.")
+    return out.with_name(f".{out.name}.parts") if is_file else out
+
+
+def _create_folder(path: Path, *content, is_hidden: bool) -> FeatureFolder:
+    """Do `part_files.create_folder`; hidden parts of another job, which nobody will finish, are replaced."""
+    try:
+        return part_files.create_folder(path, *content)
+    except part_files.OtherFeaturesError:
+        if not is_hidden:
+            raise
+        part_files.remove_folder(path)
+        return part_files.create_folder(path, *content)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Of several processes that write the same file, the first; the system lets go of the lock if it is killed."""
-    lock = folder.with_suffix(".lock")
+def _lock(path: Path) -> Iterator[None]:
+    """Let one process write a file; the system releases the lock if the process is killed."""
+    lock = path.with_suffix(".lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=0):
             try:
                 yield
             finally:
-                with suppress(PermissionError):  # Windows deletes it as it is let go of, not before
+                with suppress(PermissionError):  # Windows deletes it when the lock is released, not before
                     lock.unlink(missing_ok=True)
     except Timeout:
-        raise ValueError(
-            f"Another process is writing what {folder} becomes: wait for it, or give another --out."
-        ) from None
+        raise ValueError(f"Another process is writing {path}: wait for it, or give another --out.") from None
 
 
-def _check_out(out: Path, share: tuple[int, int], overwrite: bool) -> Path:
-    """The folder of the parts: `out` itself, or a hidden one beside a file."""
-    is_file = out.suffix in feature_files.SUFFIXES
-    if out.suffix and not is_file and not out.is_dir():
-        raise UnknownName(f"{out} must end in {' or '.join(feature_files.SUFFIXES)}, or be a folder without a suffix.")
-    if not 1 <= share[0] <= share[1]:
-        raise UnknownName(f"shard must be i/n with i from 1 to n, not {share[0]}/{share[1]}.")
-    if is_file and share[1] > 1:
-        raise UnknownName(f"shard {share[0]}/{share[1]} writes a part of a folder: give one in place of {out}.")
-    if overwrite and share[1] > 1:
-        raise UnknownName(f"--overwrite would delete what the other shards of {out} have written: delete it by hand.")
-    if is_file and out.exists() and not overwrite:
-        raise ValueError(f"{out} exists: give another --out, or --overwrite to replace it.")
-    return out.with_name(f".{out.name}.parts") if is_file else out
+def _write_missing_parts(folder: FeatureFolder, shard: tuple[int, int], workers: int, cache: bool) -> tuple[int, int]:
+    """Write the parts of a shard that are missing.
 
-
-def _begun(folder: Path, out: Path, *wanted) -> part_files.Job:
-    """The job in its folder; hidden parts of another job are nobody's, and go."""
+    Returns:
+        The number of features written, and how many of them came from the cache.
+    """
+    numbers, counts = folder.missing_parts(shard), []
+    present = len(folder.parts) - len(folder.missing_parts())
+    if present:
+        say(f"{present} of {len(folder.parts)} parts are there already.")
     try:
-        return part_files.begin(folder, *wanted)
-    except part_files.OtherJob:
-        if folder == out:
-            raise
-        part_files.remove(folder)
-        return part_files.begin(folder, *wanted)
-
-
-def _written(todo: part_files.Job, share: tuple[int, int], workers: int, cache: bool) -> tuple[int, int]:
-    """Write what is missing; how many pictures were extracted, and how many of them came from the cache."""
-    numbers, done = todo.missing(share), []
-    there = len(todo.parts) - len(todo.missing())
-    if there:
-        say(f"{there} of {len(todo.parts)} parts are there already.")
-    try:
-        with counted(sum(map(todo.size, numbers)), "features") as tick:
-            for one in (_by_engine if workers > 1 else _here)(todo, numbers, workers, cache, tick):
-                done.append(one)
+        with progress_bar(sum(len(folder.part_pictures(number)) for number in numbers), "features") as advance:
+            if workers > 1:
+                results = _write_with_ray(folder, numbers, workers, cache, advance)
+            else:
+                results = (part_files.write_part(folder, n, cache=cache, advance=advance) for n in numbers)
+            for result in results:
+                counts.append(result)
     except KeyboardInterrupt:
-        say(f"Interrupted: {there + len(done)} of {len(todo.parts)} parts are kept, and the same command goes on.")
+        done = present + len(counts)
+        say(f"Interrupted: {done} of {len(folder.parts)} parts are kept; the same command continues with the others.")
         raise
-    return sum(written for written, _ in done), sum(reused for _, reused in done)
+    return sum(written for written, _ in counts), sum(reused for _, reused in counts)
 
 
-def _here(todo: part_files.Job, numbers, _workers, cache, tick) -> Iterator[tuple[int, int]]:
-    for number in numbers:
-        yield part_files.write_part(todo, number, cache=cache, tick=tick)
-
-
-def _by_engine(todo: part_files.Job, numbers, workers, cache, tick) -> Iterator[tuple[int, int]]:
-    task = partial(part_files.write_part_in, str(todo.folder.absolute()), cache=cache, trusted=trust.export_state())
-    for number, result in ray_engine.run(task, numbers, workers=workers):
-        tick(todo.size(number))
+def _write_with_ray(
+    folder: FeatureFolder, numbers: list[int], workers: int, cache: bool, advance: Callable
+) -> Iterator[tuple[int, int]]:
+    task = partial(part_files.write_part_of, str(folder.path.absolute()), cache=cache, trusted=trust.export_state())
+    for number, result in ray_engine.run_tasks(task, numbers, workers=workers):
+        advance(len(folder.part_pictures(number)))
         yield result
+
+
+def _finish(folder: FeatureFolder, out: Path, listing: Listing) -> dict[str, int]:
+    """Check a complete folder and, if `out` is a file, put it together; the counts of pictures."""
+    pictures, unreadable = part_files.write_errors(folder)
+    if not pictures:
+        reasons = folder.path / part_files.ERRORS
+        raise ValueError(f"None of the {len(listing):,} pictures can be read: {reasons} says why.")
+    check_classes(listing, unreadable, "the listing")
+    if folder.path != out:
+        feature_files.write_feature_file(folder, out)
+        part_files.remove_folder(folder.path)
+    return {"pictures": pictures, "unreadable": len(unreadable)}

@@ -1,4 +1,4 @@
-"""Features of pictures, computed once: what the cache has of them is not computed again."""
+"""Compute the features of pictures once: those that the cache holds are not computed again."""
 
 import hashlib
 import importlib
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transferkit.console import counted, silenced
+from transferkit.console import progress_bar, silenced
 from transferkit.cpus import available_cpus
 from transferkit.data import pipeline_errors
 from transferkit.data.file_ranges import read_bytes
 from transferkit.data.formats import UNCERTAIN, decoders, reason
-from transferkit.feature_cache import Vectors
-from transferkit.features.spec import FeatureSpec, kind
+from transferkit.feature_cache import FeatureStore
+from transferkit.features.spec import FeatureSpec, cache_key
 
 BLOCK = 1024  # pictures at a time
 
@@ -25,11 +25,11 @@ class Extraction:
     """Features of some pictures.
 
     Attributes:
-        features: (m, width), or (m, h, w, maps) with `pool="none"`, float32.
-        rows: (m,) positions of their pictures, rising; those in `errors` are not among them.
-        errors: {position: why the picture cannot be read}.
-        reused: how many came from the cache.
-        widths: of the layers whose features stand side by side, `width` in all.
+        features: (m, width) or, with `pool="none"`, (m, h, w, maps), float32.
+        rows: (m,) positions of their pictures, ascending; positions in `errors` are not among them.
+        errors: {position: reason why the picture cannot be read}.
+        reused: number of features that came from the cache.
+        widths: of the layers whose features are concatenated, `width` in total.
     """
 
     features: np.ndarray
@@ -39,115 +39,136 @@ class Extraction:
     widths: tuple[int, ...]
 
 
-def extract(pictures: Sequence, spec: FeatureSpec, *, cache: bool = True, what: str = "features") -> Extraction:
-    """The features of pictures, all in memory, behind a progress bar.
+def extract(pictures: Sequence, spec: FeatureSpec, *, cache: bool = True, description: str = "features") -> Extraction:
+    """Extract the features of pictures, all in memory, with a progress bar.
 
     Args:
-        pictures: paths, or arrays (h, w, channels) of uint8.
-        cache: whether features are taken from the cache folder (TRANSFERKIT_HOME) and kept there.
+        pictures: paths, or uint8 arrays (h, w, channels).
+        cache: whether features are read from the cache folder (TRANSFERKIT_HOME) and stored there.
+        description: label of the progress bar.
 
     Raises:
-        UnknownName, FileNotFoundError, ValueError, OSError: the network, its weights or a layer cannot be had.
+        UnknownName, FileNotFoundError, ValueError, OSError: the network, its weights or a layer is not found.
+
+    Example:
+        >>> extract(["tabby.jpg", "rex.jpg"], FeatureSpec("resnet34")).features.shape
+        (2, 512)
     """
     starts = range(0, max(1, len(pictures)), BLOCK)
-    with counted(len(pictures), what) as tick:
-        blocks = [extract_block(pictures[at : at + BLOCK], spec, cache=cache, tick=tick) for at in starts]
+    with progress_bar(len(pictures), description) as advance:
+        blocks = [extract_block(pictures[at : at + BLOCK], spec, cache=cache, advance=advance) for at in starts]
     placed = list(zip(starts, blocks, strict=True))
     return Extraction(
         np.concatenate([block.features for block in blocks]),
-        np.concatenate([at + block.rows for at, block in placed]),
-        {at + row: why for at, block in placed for row, why in block.errors.items()},
+        np.concatenate([start + block.rows for start, block in placed]),
+        {start + row: why for start, block in placed for row, why in block.errors.items()},
         sum(block.reused for block in blocks),
         blocks[0].widths,
     )
 
 
 def extract_block(
-    pictures: Sequence, spec: FeatureSpec, *, cache: bool = True, tick: Callable = lambda _: None
+    pictures: Sequence, spec: FeatureSpec, *, cache: bool = True, advance: Callable = lambda _: None
 ) -> Extraction:
-    """`extract` in one piece; `tick(count)` is told of pictures that are done."""
-    digests, errors = _digests(pictures)
+    """Do `extract` in one piece; advance(count) is called as pictures are done."""
+    digests, errors = _digest_pictures(pictures)
+    distinct = list(set(digests.values()))
     with ExitStack() as stack:
-        stores = [stack.enter_context(Vectors(kind(spec, layer))) for layer in spec.layer] if cache else []
-        found = [store.recall(list(set(digests.values()))) for store in stores] or [{} for _ in spec.layer]
-        lost = stores[0].reasons(list(set(digests.values())), decoders()) if stores else {}
-        new = {}  # a picture that is there twice is computed once
+        stores = [stack.enter_context(FeatureStore(cache_key(spec, layer))) for layer in spec.layer] if cache else []
+        known = [store.get_features(distinct) for store in stores] or [{} for _ in spec.layer]
+        unreadable = stores[0].get_errors(distinct, decoders()) if stores else {}
+        new = {}  # the row of each digest; a picture that is there twice is computed once
         for row, digest in digests.items():
-            if digest not in lost and not all(digest in one for one in found):
+            if digest not in unreadable and not all(digest in features for features in known):
                 new.setdefault(digest, row)
-        reused = sum(digest not in new and digest not in lost for digest in digests.values())
-        tick(len(pictures) - len(new))
+        reused = sum(digest not in new and digest not in unreadable for digest in digests.values())
+        advance(len(pictures) - len(new))
         if new:
-            _compute(pictures, new, spec, found, stores, tick)
+            computed = _compute_new(pictures, new, spec, stores, advance)
+            known = [old | added for old, added in zip(known, computed, strict=True)]
             pipeline_errors.check()
-            fresh = {digest: _why(pictures[row], digest) for digest, row in new.items() if digest not in found[0]}
-            lost |= {digest: why for digest, (why, _) in fresh.items()}
+            failed = {digest: _explain(pictures[row], digest) for digest, row in new.items() if digest not in known[0]}
+            unreadable |= {digest: why for digest, (why, _) in failed.items()}
             for store in stores:
-                store.remember_reasons({digest: why for digest, (why, lasts) in fresh.items() if lasts}, decoders())
-    errors |= {row: lost[digest] for row, digest in digests.items() if digest in lost}
+                store.add_errors({digest: why for digest, (why, lasts) in failed.items() if lasts}, decoders())
+    errors |= {row: unreadable[digest] for row, digest in digests.items() if digest in unreadable}
     rows = [row for row in digests if row not in errors]
-    shapes = shapes_of(spec, cache=cache) if not rows else [None] * len(found)
+    shapes = _layer_shapes(spec, cache) if not rows else [None] * len(known)
     columns = [
-        _column([one[digests[row]] for row in rows], shape, spec.l2) for one, shape in zip(found, shapes, strict=True)
+        _stack([features[digests[row]] for row in rows], shape, spec.l2)
+        for features, shape in zip(known, shapes, strict=True)
     ]
     widths = tuple(column.shape[-1] for column in columns)
     return Extraction(np.concatenate(columns, axis=1), np.array(rows, "int64"), errors, reused, widths)
 
 
-def shapes_of(spec: FeatureSpec, *, cache: bool = True) -> list[tuple[int, ...]]:
-    """Of the features of each layer; the network is built where the cache does not know."""
+def feature_shape(spec: FeatureSpec, *, cache: bool = True) -> tuple[int, ...]:
+    """The shape of one picture's features; several layers are concatenated to one vector."""
+    shapes = _layer_shapes(spec, cache)
+    return shapes[0] if len(shapes) == 1 else (sum(width for (width,) in shapes),)
+
+
+def feature_widths(spec: FeatureSpec, *, cache: bool = True) -> list[int]:
+    """The number of features of each layer, where features are vectors."""
+    return [width for (width,) in _layer_shapes(spec, cache)]
+
+
+def _layer_shapes(spec: FeatureSpec, cache: bool) -> list[tuple[int, ...]]:
+    """The shape of each layer's features; the network is built if the cache does not know it."""
     shapes = []
     for layer in spec.layer if cache else ():
-        with Vectors(kind(spec, layer)) as store:
+        with FeatureStore(cache_key(spec, layer)) as store:
             shapes.append(store.shape())
     if shapes and all(shape is not None for shape in shapes):
         return shapes
-    return list(_body().body_of(spec).shapes)
+    return list(_import_feature_model().load_feature_model(spec).shapes)
 
 
-def _digests(pictures: Sequence) -> tuple[dict[int, bytes], dict[int, str]]:
-    """The digest of each picture's content, and why some have none, by position."""
+def _digest_pictures(pictures: Sequence) -> tuple[dict[int, bytes], dict[int, str]]:
+    """By position: the digest of each picture's content, and the reasons why some cannot be read."""
 
-    def digest(picture):
+    def digest(picture) -> bytes | str:
         if isinstance(picture, str):
             try:
                 return hashlib.sha256(read_bytes(picture)).digest()
             except (OSError, ValueError) as error:
                 return reason(error)
-        told = hashlib.sha256(repr(picture.shape).encode())
-        told.update(np.ascontiguousarray(picture))
-        return told.digest()
+        digest = hashlib.sha256(repr(picture.shape).encode())
+        digest.update(np.ascontiguousarray(picture))
+        return digest.digest()
 
     with ThreadPoolExecutor(available_cpus() + 4) as threads:
         found = dict(enumerate(threads.map(digest, pictures)))
     errors = {row: why for row, why in found.items() if isinstance(why, str)}
-    return {row: one for row, one in found.items() if row not in errors}, errors
+    return {row: digest for row, digest in found.items() if row not in errors}, errors
 
 
-def _compute(
-    pictures, new: dict[bytes, int], spec: FeatureSpec, found: list[dict], stores: list[Vectors], tick: Callable
-):
-    """Add the features of the new pictures to what is found, and to the stores."""
-    digests, done = list(new), 0
-    for outputs, rows in _body().features_of([pictures[row] for row in new.values()], spec):
+def _compute_new(
+    pictures: Sequence, new: dict[bytes, int], spec: FeatureSpec, stores: list[FeatureStore], advance: Callable
+) -> list[dict[bytes, np.ndarray]]:
+    """Compute the features of new pictures and store them; {digest: features} for each layer."""
+    digests, done, computed = list(new), 0, [{} for _ in spec.layer]
+    batches = _import_feature_model().compute_features([pictures[row] for row in new.values()], spec)
+    for outputs, rows in batches:
         batch = [digests[row] for row in rows]
         for layer, output in enumerate(outputs):
-            found[layer] |= zip(batch, output, strict=True)
+            computed[layer] |= zip(batch, output, strict=True)
             if stores:
-                stores[layer].remember(batch, output)
-        tick(int(rows[-1]) + 1 - done)
+                stores[layer].add_features(batch, output)
+        advance(int(rows[-1]) + 1 - done)
         done = int(rows[-1]) + 1
-    tick(len(new) - done)
+    advance(len(new) - done)
+    return computed
 
 
-def _body():
-    """The module that runs networks: it loads Keras, for seconds, which cached features do without."""
+def _import_feature_model():
+    """The module that runs networks. Importing it loads Keras, which takes seconds, and cached features do not need."""
     with silenced():
         return importlib.import_module("transferkit.features.feature_model")
 
 
-def _why(path: str, digest: bytes) -> tuple[str, bool]:
-    """Why a picture could not be read, and whether that is in its content: a file that has gone may come back."""
+def _explain(path: str, digest: bytes) -> tuple[str, bool]:
+    """Why a picture could not be read, and whether its content is the reason: a file that is gone may come back."""
     from transferkit.data.decode import why_undecodable
 
     try:
@@ -158,10 +179,10 @@ def _why(path: str, digest: bytes) -> tuple[str, bool]:
     return why or UNCERTAIN, bool(why) and hashlib.sha256(data).digest() == digest
 
 
-def _column(vectors: list[np.ndarray], shape, l2: bool) -> np.ndarray:
-    """The features (n, ...) of one layer; of no pictures, their shape must be told."""
-    column = np.stack(vectors) if vectors else np.zeros((0, *shape), "float32")
+def _stack(vectors: list[np.ndarray], shape: tuple[int, ...] | None, l2: bool) -> np.ndarray:
+    """The features (n, ...) of one layer, of length 1 if `l2`; `shape` is needed if there are no vectors."""
+    features = np.stack(vectors) if vectors else np.zeros((0, *shape), "float32")
     if l2:
-        length = np.sqrt(np.square(column.reshape(len(column), -1)).sum(1))
-        column = column / np.maximum(length, 1e-12).reshape(-1, *[1] * (column.ndim - 1))
-    return column
+        length = np.sqrt(np.square(features.reshape(len(features), -1)).sum(1))
+        features = features / np.maximum(length, 1e-12).reshape(-1, *[1] * (features.ndim - 1))
+    return features

@@ -1,4 +1,4 @@
-"""Features of pictures as a scikit-learn transformer."""
+"""`FeatureExtractor`: a scikit-learn transformer from pictures to features."""
 
 import os
 
@@ -6,46 +6,46 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from transferkit.console import quiet
-from transferkit.features.extraction import extract, shapes_of
-from transferkit.features.inputs import pictures_of
+from transferkit.features.extraction import extract, feature_widths
+from transferkit.features.sklearn_inputs import check_pictures
 from transferkit.features.spec import FeatureSpec, identity
 
 
 class FeatureExtractor(TransformerMixin, BaseEstimator):
-    """Pictures to the features of a pretrained network, a row each.
+    """Transform pictures to the features of a pretrained network, one row for each picture.
 
-    Nothing is learnt: `fit` looks at the parameters alone, and tells which network and weights they mean. Features are
-    kept in the cache folder (TRANSFERKIT_HOME) by the content of a picture, so a grid search computes each once; the
-    network is built when a picture is new, and shared within the process.
+    Nothing is learned: `fit` checks the parameters and identifies the network and its weights. Features are cached in
+    TRANSFERKIT_HOME by the content of a picture, so a grid search computes each once. The network is built when a
+    picture is not in the cache, and shared within the process.
 
     Args:
         base: a network of `transferkit models`, a run folder, `keras:NAME`, a Keras model or the file of one.
-        weights: "imagenet", a tag, "none" or a file.
-        layer: the name of a layer, a cut point or a prefix (`transferkit inspect` lists them), or several of them,
-            whose features are put side by side.
-        pool: what becomes of maps: "avg", "max", "gem" or "flatten".
-        crops: 1, or 5 to average over the corners too.
+        weights: of a network of `transferkit models`: "imagenet", a tag, "none" (fresh, from a fixed seed) or a file.
+        layer: the name of a layer, a cut point or a prefix (`transferkit inspect` lists them), or a list of them, whose
+            features are concatenated.
+        pool: how maps become vectors: "avg", "max", "gem" or "flatten".
+        crops: 1 (centre) or 5 (centre and corners), whose features are averaged.
         flip: whether to average over mirrored views too.
-        l2: whether the features of each layer are divided by their length.
-        size: side of the pictures in pixels, or "192x320", height x width; by default the network's own.
-        channels: of the pictures; by default the network's own.
-        fit_mode: how pictures fill that size, "crop", "squash" or "pad" (`--fit` of the commands: `fit` is a method
-            here); by default the network's own.
-        pixels: what a foreign Keras model expects of pixels, where it does not show.
-        cache: whether features are kept in the cache folder, and taken from it.
-        on_error: of a picture that cannot be read, "raise" an error or make a row of "nan".
+        l2: whether to divide the features of each layer by their Euclidean length.
+        size: of the pictures in pixels: 224, or "192x320" (height x width); by default the network's own.
+        channels: of the pictures, 1, 3 or 4; by default the network's own.
+        fit_mode: how pictures fill that size, "crop", "squash" or "pad" (`--fit` of the commands); by default the
+            network's own.
+        pixels: what a foreign Keras model expects of pixels, a key of `pixels.CONVENTIONS`; "" to find out.
+        cache: whether features are read from the cache folder and stored there.
+        on_error: for a picture that cannot be read, "raise" an error or return a row of "nan".
 
     Attributes:
-        identity_: the network and its weights, as a digest: `transform` refuses others that have come in their place.
+        identity_: identifies the network and its weights; `transform` raises an error if they have changed since `fit`.
 
     Example:
         >>> probe = make_pipeline(FeatureExtractor("resnet34", layer="layer3.5"), LogisticRegression())
-        >>> probe.fit(train.paths, train.labels).score(held.paths, held.labels)
+        >>> probe.fit(train.paths, train.labels).score(val.paths, val.labels)
     """
 
-    __module__ = "transferkit"  # its public name, which files and pickles hold
+    __module__ = "transferkit"  # its public name, which is in files and pickles
 
-    fit_mode = None  # of a file that was saved before this parameter was there
+    fit_mode = None  # for files that were saved before this parameter existed
 
     def __init__(
         self,
@@ -82,13 +82,13 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         """Check the parameters. X and y are not used.
 
         Raises:
-            UnknownName, FileNotFoundError, ValueError: there is no such network, weights or pooling.
+            UnknownName, FileNotFoundError, ValueError: the network, its weights or the pooling is not found.
         """
         self.identity_ = identity(self.spec())
         return self
 
     def transform(self, X) -> np.ndarray:
-        """The features of pictures.
+        """Extract the features of pictures.
 
         Args:
             X: paths, uint8 arrays (n, height, width, channels) of 0..255, or a `Listing`.
@@ -98,55 +98,55 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
 
         Raises:
             UnknownName: there is no such layer.
-            ValueError: X holds no pictures, one of them cannot be read, or the weights are others than at `fit`.
+            ValueError: X is not pictures, one of them cannot be read, or the weights have changed since `fit`.
         """
-        pictures = pictures_of(X)
+        pictures = check_pictures(X)
         with quiet():
-            found = extract(pictures, self.fitted_spec(), cache=self.cache)
-        for row, why in found.errors.items() if self.on_error == "raise" else ():
-            raise ValueError(f"{pictures[row]} cannot be read: {why}; on_error='nan' makes it a row of NaN.")
-        features = np.full((len(pictures), *found.features.shape[1:]), np.nan, "float32")
-        features[found.rows] = found.features
+            extraction = extract(pictures, self.fitted_spec(), cache=self.cache)
+        for row, why in extraction.errors.items() if self.on_error == "raise" else ():
+            raise ValueError(f"{pictures[row]} cannot be read: {why}; on_error='nan' returns a row of NaN instead.")
+        features = np.full((len(pictures), *extraction.features.shape[1:]), np.nan, "float32")
+        features[extraction.rows] = extraction.features
         return features
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """`pooled_0`, `pooled_1`... of each layer in turn; the argument is not used."""
+        """The names `pooled_0`, `pooled_1`... for each layer in order; `input_features` is not used."""
         spec = self.spec()
         names = [
             f"{layer}_{i}"
-            for layer, (width,) in zip(spec.layer, shapes_of(spec, cache=self.cache), strict=True)
+            for layer, width in zip(spec.layer, feature_widths(spec, cache=self.cache), strict=True)
             for i in range(width)
         ]
         return np.array(names, object)
 
     def spec(self) -> FeatureSpec:
-        """The parameters as the record that the rest of transferkit knows.
+        """The parameters as a `FeatureSpec`.
 
         Raises:
-            UnknownName, ValueError: one of them cannot be.
+            UnknownName, ValueError: a parameter is not valid.
         """
         if self.pool == "none":
-            raise ValueError("pool must make vectors of maps: 'flatten' keeps all that 'none' does.")
+            raise ValueError("pool must not be 'none', as rows are vectors: 'flatten' keeps the same values.")
         if self.on_error not in ("raise", "nan"):
             raise ValueError(f"on_error must be 'raise' or 'nan', not {self.on_error!r}.")
-        words = {name: value for name, value in self.get_params().items() if name not in ("cache", "on_error")}
-        # a grid of NumPy's has numbers of NumPy's
-        words = {name: value.item() if isinstance(value, np.generic) else value for name, value in words.items()}
-        words["fit"] = words.pop("fit_mode")
+        values = {name: value for name, value in self.get_params().items() if name not in ("cache", "on_error")}
+        # a grid search over a NumPy array sets NumPy scalars
+        values = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        values["fit"] = values.pop("fit_mode")
         layer = tuple(self.layer) if isinstance(self.layer, (list, tuple, np.ndarray)) else (self.layer,)
-        base, weights = (os.fspath(one) if isinstance(one, os.PathLike) else one for one in (self.base, self.weights))
-        return FeatureSpec(**words | {"layer": layer, "base": base, "weights": weights})
+        base, weights = (os.fspath(v) if isinstance(v, os.PathLike) else v for v in (self.base, self.weights))
+        return FeatureSpec(**values | {"layer": layer, "base": base, "weights": weights})
 
     def fitted_spec(self) -> FeatureSpec:
-        """`spec`, of the very weights that `fit` saw.
+        """The same as `spec`, checked to mean the weights that `fit` saw.
 
         Raises:
-            ValueError: others have come in their place.
+            ValueError: the weights have changed since `fit`.
         """
         spec = self.spec()
         if hasattr(self, "identity_") and identity(spec) != self.identity_:
             raise ValueError(
-                f"The weights of {spec.told()['base']} are others than when this extractor was fitted: fit it again."
+                f"The weights of {spec.to_dict()['base']} have changed since this extractor was fitted: fit it again."
             )
         return spec
 

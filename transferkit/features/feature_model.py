@@ -1,4 +1,4 @@
-"""The part of a network that gives features, ready to run."""
+"""Build the part of a network that computes features, and run it."""
 
 import functools
 import random
@@ -24,8 +24,15 @@ from transferkit.pixels import Pixels
 
 
 @dataclass(frozen=True)
-class Body:
-    """`model` goes from pictures, or several views of each, to the features of each layer; `shapes` are theirs."""
+class FeatureModel:
+    """A model from pictures to features.
+
+    Attributes:
+        model: from pictures (n, h, w, channels), or views of pictures (n, crops, h, w, channels), to the features of
+            each layer.
+        pixels: what the network expects of pictures.
+        shapes: of one picture's features, for each layer.
+    """
 
     model: keras.Model
     pixels: Pixels
@@ -33,8 +40,8 @@ class Body:
 
 
 @contextmanager
-def _same_chance():
-    """Fresh weights are the same each time: Keras draws the seeds of its initialisers from here."""
+def _fixed_random_state():
+    """Make fresh weights the same each time: Keras draws the seeds of its initialisers from `random`."""
     before = random.getstate()
     random.seed(0)
     try:
@@ -43,38 +50,38 @@ def _same_chance():
         random.setstate(before)
 
 
-def body_of(spec: FeatureSpec) -> Body:
-    """Build it, or take the one that was built last: it is shared by all that ask in this process.
+def load_feature_model(spec: FeatureSpec) -> FeatureModel:
+    """Build the model, or return the one that was built last in this process.
 
     Raises:
         UnknownName: there is no such layer, size or number of channels.
         ValueError, OSError: the weights cannot be used.
     """
-    return _body(replace(spec, l2=False), identity(spec))
+    return _build(replace(spec, l2=False), identity(spec))
 
 
 @functools.lru_cache(maxsize=2)
-@_same_chance()
-def _body(spec: FeatureSpec, _identity: str) -> Body:
-    network = _network(spec)
+@_fixed_random_state()
+def _build(spec: FeatureSpec, _identity: str) -> FeatureModel:
+    network = _load_network(spec)
     if network.doubt and "pooled" in spec.layer:
-        raise UnknownName(f"{network.doubt}: give --layer LAYER, whose features are wanted.")
+        raise UnknownName(f"{network.doubt}: give --layer LAYER to say which features to extract.")
     cuts = [find_output(network.model, layer) for layer in spec.layer]
     for layer, cut in zip(spec.layer, cuts, strict=True):
         if spec.views > 1 and len(cut.shape) > 2 and spec.pool in ("flatten", "none"):
             raise ValueError(
-                f"pool {spec.pool!r} keeps the places of {layer!r}, so views cannot be averaged: take avg."
+                f"pool {spec.pool!r} keeps the positions of {layer!r}, which differ between views: take avg."
             )
-    bare = fold_batchnorm(keras.Model(network.model.input, cuts))
-    model = keras.Model(bare.input, [_pooled(cut, spec.pool) for cut in keras.tree.flatten(bare.output)])
-    seen = *network.pixels.shape, network.pixels.channels
-    shapes = [tuple(shape[1:]) for shape in _shapes(model, (1, *seen))]
+    folded_model = fold_batchnorm(keras.Model(network.model.input, cuts))
+    model = keras.Model(folded_model.input, [_pool(cut, spec.pool) for cut in keras.tree.flatten(folded_model.output)])
+    picture = *network.pixels.shape, network.pixels.channels
+    shapes = [tuple(shape[1:]) for shape in _output_shapes(model, (1, *picture))]
     if spec.pool == "flatten":
         shapes = [(int(np.prod(shape)),) for shape in shapes]
-    return Body(_of_views(model, network.pixels, spec), network.pixels, tuple(shapes))
+    return FeatureModel(_average_views(model, network.pixels, spec), network.pixels, tuple(shapes))
 
 
-def _network(spec: FeatureSpec) -> Network:
+def _load_network(spec: FeatureSpec) -> Network:
     if isinstance(spec.base, str):
         network = models.load(spec.base, spec.weights, pixels=spec.pixels)
     else:
@@ -84,23 +91,23 @@ def _network(spec: FeatureSpec) -> Network:
     return with_size(network, spec.size) if spec.size else network
 
 
-def _shapes(model, shape) -> list[tuple]:
+def _output_shapes(model, shape) -> list[tuple]:
     shapes = model.compute_output_shape(shape)
     return list(shapes) if isinstance(shapes, list) else [shapes]
 
 
-def _pooled(cut, pool: str):
-    """What becomes of a map (n, h, w, maps), or of a row of tokens (n, tokens, width); a vector stays as it is."""
-    places = tuple(range(1, len(cut.shape) - 1))
-    if not places or pool in ("flatten", "none"):
+def _pool(cut, pool: str):
+    """Pool a map (n, h, w, maps), or tokens (n, tokens, width), to a vector; a vector is not changed."""
+    positions = tuple(range(1, len(cut.shape) - 1))
+    if not positions or pool in ("flatten", "none"):
         return cut
-    if pool == "gem":  # of rectified values, as the paper has it: negative ones count as nothing
-        return ops.power(ops.mean(ops.power(ops.maximum(cut, 1e-6), 3.0), axis=places), 1 / 3)
-    return {"avg": ops.mean, "max": ops.max}[pool](cut, axis=places)
+    if pool == "gem":  # of rectified values, as in the paper
+        return ops.power(ops.mean(ops.power(ops.maximum(cut, 1e-6), 3.0), axis=positions), 1 / 3)
+    return {"avg": ops.mean, "max": ops.max}[pool](cut, axis=positions)
 
 
-def _of_views(model, pixels: Pixels, spec: FeatureSpec) -> keras.Model:
-    """The same for (n, crops, height, width, channels): features are averaged over the crops, and mirrored ones too."""
+def _average_views(model, pixels: Pixels, spec: FeatureSpec) -> keras.Model:
+    """A model of (n, crops, h, w, channels) that averages the features over the crops and, if asked, mirror images."""
     if spec.views == 1:
         return model
     shape = (*pixels.shape, pixels.channels)
@@ -111,35 +118,39 @@ def _of_views(model, pixels: Pixels, spec: FeatureSpec) -> keras.Model:
     return keras.Model(pictures, averaged)
 
 
-def features_of(pictures: Sequence, spec: FeatureSpec) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
-    """The features of each layer, (m, ...) float32, and the rows (m,) they belong to, batch by batch.
-
-    Pictures that cannot be read have none.
+def compute_features(pictures: Sequence, spec: FeatureSpec) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+    """Compute features batch by batch; pictures that cannot be read are skipped.
 
     Args:
-        pictures: paths, or arrays (h, w, channels) of uint8.
+        pictures: paths, or uint8 arrays (h, w, channels).
+
+    Yields:
+        The features of each layer, (m, ...) float32, and the positions (m,) of their pictures.
     """
-    body = body_of(spec)
+    feature_model = load_feature_model(spec)
     batch_size = choose_batch_size(len(pictures), largest=max(1, BATCH // spec.views))
-    places = geometry.FIVE if spec.crops > 1 else geometry.CENTRE
-    source = pipeline.several_views if isinstance(pictures[0], str) else _of_arrays
-    batches = source(pictures, body.pixels, places, batch_size=batch_size)
+    positions = geometry.FIVE if spec.crops > 1 else geometry.CENTRE
+    source = pipeline.several_views if isinstance(pictures[0], str) else _views_of_arrays
+    batches = source(pictures, feature_model.pixels, positions, batch_size=batch_size)
     if spec.views == 1:
         batches = ((views[:, 0], rows) for views, rows in batches)
-    for outputs, rows in run_batches(body.model, batches, batch_size):
-        yield [output.reshape(len(rows), *shape) for output, shape in zip(outputs, body.shapes, strict=True)], rows
+    for outputs, rows in run_batches(feature_model.model, batches, batch_size):
+        yield (
+            [output.reshape(len(rows), *shape) for output, shape in zip(outputs, feature_model.shapes, strict=True)],
+            rows,
+        )
 
 
-def _of_arrays(pictures, pixels: Pixels, places, *, batch_size: int):
-    """As `pipeline.several_views`, of pictures in memory."""
+def _views_of_arrays(pictures, pixels: Pixels, positions, *, batch_size: int):
+    """Do what `pipeline.several_views` does for pictures in memory."""
 
     def view(picture):
         image = pillow_reader.as_image(
             Image.fromarray(picture.squeeze(-1) if picture.shape[2] == 1 else picture), pixels.channels
         )
-        return geometry.crops(image, np.array(picture.shape[:2]), pixels, places)
+        return geometry.crops(image, np.array(picture.shape[:2]), pixels, positions)
 
     with ThreadPoolExecutor(available_cpus() + 4) as threads:
         for at in range(0, len(pictures), batch_size):
-            some = pictures[at : at + batch_size]
-            yield np.stack(list(threads.map(view, some))), np.arange(at, at + len(some))
+            batch = pictures[at : at + batch_size]
+            yield np.stack(list(threads.map(view, batch))), np.arange(at, at + len(batch))

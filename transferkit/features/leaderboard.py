@@ -1,7 +1,7 @@
-"""Networks compared by what a classifier makes of their features."""
+"""Compare networks by a classifier on their features, and fit that classifier."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -12,99 +12,121 @@ from transferkit.data.audit.problems import check_classes
 from transferkit.data.listing import Listing
 from transferkit.evaluation.metrics import wilson_interval
 from transferkit.features import classifiers, transferability
-from transferkit.features.extraction import extract
+from transferkit.features.extraction import Extraction, extract
 from transferkit.features.extractor import FeatureExtractor
-from transferkit.features.probe_scores import judged
+from transferkit.features.probe_scores import LabelledFeatures, cross_validate
 from transferkit.features.spec import SETTINGS, FeatureSpec, identity
 
 
 def compare(
-    specs: Sequence[FeatureSpec], listing: Listing, *, classifier="logreg", folds=5, seed=0, cache=True
+    specs: Sequence[FeatureSpec],
+    listing: Listing,
+    *,
+    classifier: str = "logreg",
+    folds: int = 5,
+    seed: int = 0,
+    cache: bool = True,
 ) -> list[dict]:
     """Cross-validate a classifier on the features of each network (Kornblith et al. 2019).
 
-    Copies and near copies are in one fold, and a line says so.
+    Duplicates and near-duplicates are in one fold; a line on standard error says how many there are.
+
+    Args:
+        classifier: a key of `classifiers.CLASSIFIERS`.
+        folds: number of folds, 2 or more.
+        seed: of the folds and of the classifier.
+        cache: as in `extraction.extract`.
 
     Returns:
-        Best first: `base`, `accuracy` over all pictures, each judged by a classifier that has not seen it, `ci95`,
-        `folds` (the accuracy of each), `features` (how many), `seconds` (features and all).
+        A dict for each network, the best first: `base`, `accuracy` over all pictures, each predicted by a classifier
+        that was not fitted to it, `ci95`, `folds` (the accuracy of each), `features` (their number) and `seconds`
+        (with the extraction).
 
     Raises:
-        UnknownName, FileNotFoundError, ValueError, OSError: a network cannot be had, or the pictures cannot be probed.
+        UnknownName, FileNotFoundError, ValueError, OSError: a network is not found, or the pictures cannot be probed.
     """
-    classifiers.check(classifier)
+    classifiers.check_name(classifier)
     listing = duplicate_groups.mark(listing)
 
-    def row(extracted, part, spec):
-        words = {"copies": part.copies, "classifier": classifier, "folds": folds, "widths": extracted.widths}
-        found = judged(extracted.features, *_labels(part), **words, seed=seed)
+    def score(extraction: Extraction, readable: Listing, spec: FeatureSpec) -> dict:
+        labels, groups = _labels_and_groups(readable)
+        data = LabelledFeatures(extraction.features, labels, groups, readable.copies, extraction.widths)
+        result = cross_validate(data, classifier=classifier, folds=folds, seed=seed)
         if spec is specs[0]:
             duplicate_groups.say_kept(
-                [part.take(np.flatnonzero(found["fold_of"] == fold)) for fold in range(folds)], "together in the folds"
+                [readable.take(np.flatnonzero(result.fold_of == fold)) for fold in range(folds)],
+                "together in the folds",
             )
-        return {name: found[name] for name in ("accuracy", "ci95", "folds")}
+        return {"accuracy": result.accuracy, "ci95": result.ci95, "folds": result.folds}
 
-    return sorted(_rows(specs, listing, row, cache), key=lambda row: -row["accuracy"])
+    return sorted(_score_networks(specs, listing, score, cache), key=lambda row: -row["accuracy"])
 
 
 def rank(specs: Sequence[FeatureSpec], listing: Listing, *, cache: bool = True) -> list[dict]:
     """Score the features of each network without training.
 
     Returns:
-        Best first: `base`, `logme`, `neighbours` (see `ranking`), `features`, `seconds`.
+        A dict for each network, the best first: `base`, `logme`, `neighbours` (see `transferability`), `features` and
+        `seconds`.
     """
 
-    def row(found, part, _):
-        labels, _ = _labels(part)
+    def score(extraction: Extraction, readable: Listing, _) -> dict:
+        labels, _ = _labels_and_groups(readable)
         return {
-            "logme": transferability.logme(found.features, labels),
-            "neighbours": transferability.neighbours(found.features, labels),
+            "logme": transferability.logme(extraction.features, labels),
+            "neighbours": transferability.neighbour_accuracy(extraction.features, labels),
         }
 
-    return sorted(_rows(specs, listing, row, cache), key=lambda row: -row["logme"])
+    return sorted(_score_networks(specs, listing, score, cache), key=lambda row: -row["logme"])
 
 
-def fit_pipeline(spec: FeatureSpec, listing: Listing, *, classifier="logreg", seed=0, cache=True) -> Pipeline:
-    """A fitted pipeline from pictures to class names, of types that skops loads; see `saved`."""
-    found = extract(listing.paths, spec, cache=cache)
-    known = _labels(listing.take(found.rows))
-    learnt = classifiers.fitted(classifier, found.features, *known, widths=found.widths, seed=seed)
-    words = {name: getattr(spec, name) for name in ("base", "weights", "pixels", *SETTINGS)}
-    words["fit_mode"] = words.pop("fit")
-    words["layer"] = spec.layer[0] if len(spec.layer) == 1 else list(spec.layer)
-    return Pipeline([("features", FeatureExtractor(**words).fit()), ("classifier", learnt)])
+def fit_pipeline(
+    spec: FeatureSpec, listing: Listing, *, classifier: str = "logreg", seed: int = 0, cache: bool = True
+) -> Pipeline:
+    """Fit a pipeline from pictures to class names, of types that skops loads (see `skops_file`)."""
+    extraction = extract(listing.paths, spec, cache=cache)
+    labels, groups = _labels_and_groups(listing.take(extraction.rows))
+    fitted = classifiers.fit_classifier(
+        classifier, extraction.features, labels, groups, widths=extraction.widths, seed=seed
+    )
+    parameters = {name: getattr(spec, name) for name in ("base", "weights", "pixels", *SETTINGS)}
+    parameters["fit_mode"] = parameters.pop("fit")
+    parameters["layer"] = spec.layer[0] if len(spec.layer) == 1 else list(spec.layer)
+    return Pipeline([("features", FeatureExtractor(**parameters).fit()), ("classifier", fitted)])
 
 
-def check_on(pipeline: Pipeline, listing: Listing) -> dict:
-    """`accuracy`, `ci95` and `n` on pictures it has not seen."""
+def evaluate_pipeline(pipeline: Pipeline, listing: Listing) -> dict:
+    """Compute `accuracy`, `ci95` and `n` of a fitted pipeline on other pictures."""
     extractor = pipeline[0]
-    found = extract(listing.paths, extractor.spec(), cache=extractor.cache)
-    labels, _ = _labels(listing.take(found.rows))
-    hits = int((pipeline[1:].predict(found.features) == labels).sum())
+    extraction = extract(listing.paths, extractor.spec(), cache=extractor.cache)
+    labels, _ = _labels_and_groups(listing.take(extraction.rows))
+    hits = int((pipeline[1:].predict(extraction.features) == labels).sum())
     return {"accuracy": hits / len(labels), "ci95": list(wilson_interval(hits, len(labels))), "n": len(labels)}
 
 
-def _rows(specs, listing: Listing, row, cache: bool) -> list[dict]:
+def _score_networks(specs: Sequence[FeatureSpec], listing: Listing, score: Callable, cache: bool) -> list[dict]:
+    """A row for each network, with what score(extraction, readable pictures, spec) returns."""
     for spec in specs:
-        identity(spec)  # a network that cannot be had is an error now, not after the others are done
+        identity(spec)  # raises the error of a missing network now, not after the others are done
     rows = []
     for spec in specs:
         started = time.perf_counter()
-        found = extract(listing.paths, spec, cache=cache, what=f"features of {spec.base}")
-        if not len(found.rows):
+        extraction = extract(listing.paths, spec, cache=cache, description=f"features of {spec.base}")
+        if not len(extraction.rows):
             raise ValueError(f"None of the {len(listing):,} pictures can be read.")
-        check_classes(listing, {listing.paths[place]: why for place, why in found.errors.items()}, "the listing")
-        if found.features.ndim > 2:
-            raise ValueError(f"A probe needs vectors: give --pool another value than {spec.pool}.")
-        for place, why in found.errors.items() if spec is specs[0] else ():
-            warn(f"{listing.paths[place]} cannot be read and is left out: {why}.")
-        figures = row(found, listing.take(found.rows), spec)
-        seconds = round(time.perf_counter() - started, 2)
-        rows.append({"base": spec.base, **figures, "features": found.features.shape[1], "seconds": seconds})
-        say(f"{spec.base}: {seconds:.1f} s, {found.reused:,} of {len(found.rows):,} pictures from the cache")
+        unreadable = {listing.paths[row]: why for row, why in extraction.errors.items()}
+        check_classes(listing, unreadable, "the listing")
+        if extraction.features.ndim > 2:
+            raise ValueError(f"A probe needs vectors, not maps: give another --pool than {spec.pool}.")
+        for path, why in unreadable.items() if spec is specs[0] else ():
+            warn(f"{path} is skipped: it cannot be read ({why}).")
+        figures = score(extraction, listing.take(extraction.rows), spec)
+        count, seconds = len(extraction.rows), round(time.perf_counter() - started, 2)
+        rows.append({"base": spec.base, **figures, "features": extraction.features.shape[1], "seconds": seconds})
+        say(f"{spec.base}: {seconds:.1f} s, {extraction.reused:,} of {count:,} pictures from the cache")
     return rows
 
 
-def _labels(listing: Listing) -> tuple[np.ndarray, np.ndarray | None]:
-    """Class names, and the groups if there are any."""
+def _labels_and_groups(listing: Listing) -> tuple[np.ndarray, np.ndarray | None]:
+    """The class name and the group of each picture; None if there are no groups."""
     return np.array(listing.classes, str)[list(listing.labels)], np.array(listing.groups) if listing.groups else None

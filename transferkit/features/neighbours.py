@@ -1,4 +1,4 @@
-"""The pictures whose features are nearest to those of a query: exact, and shown."""
+"""Find the pictures whose features are nearest to those of a query, by exact search, and draw them."""
 
 import os
 from collections.abc import Sequence
@@ -13,76 +13,78 @@ from transferkit.features.feature_files import Features
 from transferkit.features.spec import identity
 from transferkit.lookup import pick
 
-METRICS = {"cosine": "the angle between features", "euclidean": "their distance"}
-CELL = 128  # pixels of a picture on the sheet
+METRICS = {"cosine": "1 minus the cosine of the angle", "euclidean": "the Euclidean distance"}
+CELL = 128  # pixels, size of a picture on the sheet
 
 
-def neighbours(among: Features, queries: Sequence[str], *, top: int = 5, metric: str = "cosine") -> list[dict]:
-    """The nearest pictures to each query, by exhaustive search (scikit-learn's `NearestNeighbors`).
+def find_neighbours(features: Features, queries: Sequence[str], *, top: int = 5, metric: str = "cosine") -> list[dict]:
+    """Find the nearest pictures to each query by exhaustive search (scikit-learn's `NearestNeighbors`).
 
     Args:
-        among: features to search in.
-        queries: paths of pictures; their features are extracted as those of `among` were.
-        top: how many neighbours; a query that is among the pictures is not its own.
+        features: to search in.
+        queries: paths of pictures; their features are extracted with the same network and settings.
+        top: number of neighbours; a query is not its own neighbour.
         metric: a key of `METRICS`.
 
     Returns:
-        One dict a query: `query`, `neighbours` (dicts of path, label and distance, nearest first) and `error` (None, or
-        why the picture could not be read).
+        A dict for each query: `query`, `neighbours` (dicts of path, label and distance, nearest first) and `error` (the
+        reason why the picture cannot be read, or None).
 
     Raises:
         UnknownName: there is no such metric.
-        ValueError: the features are maps, or of a network whose weights are others today.
+        ValueError: the features are maps, or the weights of their network have changed.
+
+    Example:
+        >>> find_neighbours(load_features("pets.npz"), ["tabby.jpg"], top=3)[0]["neighbours"][0]["label"]
+        'cat'
     """
     pick(METRICS, metric, "metric")
-    spec = among.spec
-    if not len(among):
+    spec = features.spec
+    if not len(features):
         raise ValueError("There are no features to search in.")
-    if among.features.ndim != 2:
-        raise ValueError(f"Maps have no distance: extract {', '.join(spec.layer)} with a --pool that makes vectors.")
-    if identity(spec) != among.note["identity"]:
-        raise ValueError(f"{spec.base} has other weights than when the features were extracted: extract them again.")
-    found = extract(list(queries), spec, what="queries")
-    places = {path: place for place, path in enumerate(map(_place, among.paths))}
-    search = NearestNeighbors(n_neighbors=min(top + 1, len(among)), metric=metric, algorithm="brute")
-    search.fit(among.features)
-    answers = [{"query": query, "neighbours": [], "error": found.errors.get(row)} for row, query in enumerate(queries)]
-    if len(found.rows):
-        for row, far, near in zip(found.rows, *search.kneighbors(found.features), strict=True):
-            itself = places.get(_place(queries[row]))
-            pairs = [
-                (int(place), float(distance)) for place, distance in zip(near, far, strict=True) if place != itself
-            ]
-            answers[row]["neighbours"] = [_told(among, place, distance) for place, distance in pairs[:top]]
-    return answers
+    if features.features.ndim != 2:
+        raise ValueError(f"The features are maps: extract {', '.join(spec.layer)} with another --pool than none.")
+    if identity(spec) != features.note["identity"]:
+        raise ValueError(f"The weights of {spec.base} have changed since the features were extracted: extract again.")
+    extraction = extract(list(queries), spec, description="queries")
+    positions = {os.path.abspath(path): position for position, path in enumerate(features.paths)}
+    search = NearestNeighbors(n_neighbors=min(top + 1, len(features)), metric=metric, algorithm="brute")
+    search.fit(features.features)
+    results = [
+        {"query": query, "neighbours": [], "error": extraction.errors.get(row)} for row, query in enumerate(queries)
+    ]
+    if len(extraction.rows):
+        for row, distances, nearest in zip(extraction.rows, *search.kneighbors(extraction.features), strict=True):
+            itself = positions.get(os.path.abspath(queries[row]))
+            pairs = zip(nearest.tolist(), distances.tolist(), strict=True)
+            others = [(position, distance) for position, distance in pairs if position != itself]
+            results[row]["neighbours"] = [_describe(features, *pair) for pair in others[:top]]
+    return results
 
 
-def _place(path: str) -> str:
-    return os.path.abspath(path)
+def _describe(features: Features, position: int, distance: float) -> dict:
+    label = features.labels[position]
+    name = features.classes[label] if label >= 0 else None
+    return {"path": str(features.paths[position]), "label": name, "distance": round(distance, 6)}
 
 
-def _told(among: Features, place: int, distance: float) -> dict:
-    label = among.classes[among.labels[place]] if among.labels[place] >= 0 else None
-    return {"path": str(among.paths[place]), "label": label, "distance": round(distance, 6)}
-
-
-def sheet(answers: list[dict]) -> Image.Image:
-    """A row a query: the picture, then its neighbours, with class and distance below each."""
+def draw_sheet(results: list[dict]) -> Image.Image:
+    """Draw a row for each query: the picture, then its neighbours, with class and distance below each."""
     rows = [
         [
-            (_thumbnail(answer["query"]), os.path.basename(name_of(answer["query"]))),
+            (_thumbnail(result["query"]), os.path.basename(name_of(result["query"]))),
             *[
-                (_thumbnail(one["path"]), f"{one['label'] or ''} at {one['distance']:.3f}".strip())
-                for one in answer["neighbours"]
+                (_thumbnail(near["path"]), f"{near['label'] or ''} at {near['distance']:.3f}".strip())
+                for near in result["neighbours"]
             ],
         ]
-        for answer in answers
+        for result in results
     ]
     return grid.draw(rows, CELL, ("query", "nearest"))
 
 
 def _thumbnail(path: str) -> Image.Image:
-    """A picture within a square; grey where it cannot be read."""
+    """A picture padded to a square; a grey square if it cannot be read."""
     try:
         return ImageOps.pad(pillow_reader.thumbnail(read_bytes(path), CELL), (CELL, CELL), color="white")
     except Exception:  # whatever Pillow raises on damaged files

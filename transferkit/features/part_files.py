@@ -1,7 +1,10 @@
-"""A folder of features in the making: parts, each written whole, so that a job cut short goes on where it was.
+"""A folder of features, written in parts: each part is written whole, so an interrupted job continues where it stopped.
 
-`features.json` says what is extracted, `pictures.csv` of which pictures, `parts/` holds the features, a Parquet file
-for so many pictures in order, and `errors.csv` names those that cannot be read.
+`features.json` says which features they are, `pictures.csv` lists the pictures, `parts/` holds the features as Parquet
+files of `rows` pictures each, in order, and `errors.csv` names the pictures that cannot be read.
+
+A part depends on the folder and its number alone. So resuming, shards on several machines and the workers of Ray
+(`ray_engine`) all do the same thing: they ask which parts are missing, and write those.
 """
 
 import functools
@@ -22,203 +25,215 @@ from transferkit import atomic, trust
 from transferkit.data.audit.scan_cache import key_of
 from transferkit.data.listing import Listing
 from transferkit.features.extraction import extract_block
-from transferkit.features.spec import FeatureSpec, other_features
+from transferkit.features.spec import FeatureSpec, find_differences
 
 NOTE, PICTURES, ERRORS, FORMAT = "features.json", "pictures.csv", "errors.csv", 1
 LAYOUT = {"compression": "none", "use_dictionary": ["label", "split"], "write_statistics": False}  # floats are as noise
-ROOM = 64e6  # bytes of features in a part, about
+PART_BYTES = 64e6  # of features in a part, about
 
 
-class OtherJob(ValueError):
-    """A folder is of another job."""
+class OtherFeaturesError(ValueError):
+    """The folder holds features of another network, of other pictures or with other settings."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is extracted, of which pictures, into which parts.
+class FeatureFolder:
+    """Which features of which pictures go into which part files.
 
     Attributes:
-        folder: of the job.
-        note: what `features.json` says.
-        pictures: path, label (empty where there is none) and split of each.
+        path: of the folder.
+        note: the content of `features.json`.
+        pictures: a dict for each picture: path, label (empty if it has none) and split.
     """
 
-    folder: Path
+    path: Path
     note: dict
     pictures: list[dict]
 
     @property
+    def spec(self) -> FeatureSpec:
+        return FeatureSpec.from_dict(self.note)
+
+    @property
     def parts(self) -> list[Path]:
-        """The files of all parts, written or not."""
+        """The files of all parts, whether they are written or not."""
         count = -(-len(self.pictures) // self.note["rows"])
-        return [self.folder / "parts" / f"{number:05d}-of-{count:05d}.parquet" for number in range(count)]
+        return [self.path / "parts" / f"{number:05d}-of-{count:05d}.parquet" for number in range(count)]
 
-    def size(self, number: int) -> int:
-        """Pictures of a part."""
+    def part_pictures(self, number: int) -> list[dict]:
+        """The pictures of one part."""
         rows = self.note["rows"]
-        return min(rows, len(self.pictures) - number * rows)
+        return self.pictures[number * rows : (number + 1) * rows]
 
-    def missing(self, share: tuple[int, int] = (1, 1)) -> list[int]:
-        """Numbers of the parts that are not written yet, of the i-th of n shares."""
-        (i, n), parts = share, self.parts
+    def missing_parts(self, shard: tuple[int, int] = (1, 1)) -> list[int]:
+        """The numbers of the parts of shard i of n, (i, n), that are not written yet."""
+        (i, n), parts = shard, self.parts
         return [number for number in range(i - 1, len(parts), n) if not parts[number].exists()]
 
 
-def begin(folder: Path, spec: FeatureSpec, shape: tuple[int, ...], listing: Listing, splits: Sequence[str]) -> Job:
-    """Write down what there is to do, or find it there from before.
+def create_folder(
+    path: Path, spec: FeatureSpec, shape: tuple[int, ...], listing: Listing, splits: Sequence[str]
+) -> FeatureFolder:
+    """Create a folder for these features, or open the one that an interrupted job left.
 
     Args:
         shape: of the features of one picture.
-        splits: of each picture of the listing: "train", "val" or "test".
+        splits: "train", "val" or "test" for each picture of the listing.
 
     Raises:
-        ValueError: the folder holds something else.
+        OtherFeaturesError: the folder holds other features.
+        ValueError: the folder holds something that is not features.
     """
-    classes = [atomic.utf8(name) for name in listing.classes]
-    names = [classes[label] if classes else "" for label in listing.labels]
-    columns = zip(listing.paths, names, splits, strict=True)
+    classes = [atomic.utf8_text(name) for name in listing.classes]
+    labels = [classes[label] if classes else "" for label in listing.labels]
+    columns = zip(listing.paths, labels, splits, strict=True)
     pictures = [{"path": path, "label": label, "split": split} for path, label, split in columns]
     note = {
         "format": FORMAT,
-        **spec.told(),
+        **spec.to_dict(),
         "shape": list(shape),
         "classes": classes,
         "count": len(pictures),
-        "listing": _digest(pictures),
-        "rows": 1 << min(10, max(5, int(math.log2(ROOM / 4 / math.prod(shape))))),
+        "listing": _digest_pictures(pictures),
+        "rows": 1 << min(10, max(5, int(math.log2(PART_BYTES / 4 / math.prod(shape))))),
     }
-    if (folder / NOTE).is_file():
-        _check_same(folder, _read_note(folder), note)
-    elif not _is_ours(folder):
-        raise ValueError(f"{folder} exists and holds no features: give another --out.")
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / NOTE).is_file():  # before all else: by it a folder is known to be a job's
-        atomic.write(folder / NOTE, note)
-    if not (folder / PICTURES).is_file():
-        atomic.write(folder / PICTURES, pictures)
-    (folder / "parts").mkdir(exist_ok=True)
-    return Job(folder, note, pictures)
+    if (path / NOTE).is_file():
+        _check_same(path, _read_note(path), note)
+    elif not _is_replaceable(path):
+        raise ValueError(f"{path} exists and holds no features: give another --out.")
+    path.mkdir(parents=True, exist_ok=True)
+    if not (path / NOTE).is_file():  # first of all: a folder with this file is known to be ours
+        atomic.write(path / NOTE, note)
+    if not (path / PICTURES).is_file():
+        atomic.write(path / PICTURES, pictures)
+    (path / "parts").mkdir(exist_ok=True)
+    return FeatureFolder(path, note, pictures)
 
 
-def _digest(pictures: list[dict]) -> str:
-    """Of what is extracted: a file that is changed or replaced makes it another job; that of a copy is the same."""
+def _digest_pictures(pictures: list[dict]) -> str:
+    """A digest that changes with the names, labels, splits, sizes and times of the files."""
     facts = [key and key[1:3] for key in (key_of(picture["path"]) for picture in pictures)]
     return hashlib.sha256(json.dumps([pictures, facts]).encode()).hexdigest()
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether a folder is a job's, or nothing but what a kill left of its note, or not there."""
-    names = (
-        [path.name for path in folder.iterdir()] if folder.is_dir() else [] if not folder.exists() else [folder.name]
-    )
+def _is_replaceable(path: Path) -> bool:
+    """Whether a folder has our note, has nothing but a partial note of a killed process, or does not exist."""
+    names = [file.name for file in path.iterdir()] if path.is_dir() else [] if not path.exists() else [path.name]
     return NOTE in names or all(re.fullmatch(rf"\.\d+\.{re.escape(NOTE)}", name) for name in names)
 
 
-def _check_same(folder: Path, there: dict, wanted: dict):
-    """Raise `OtherJob` if the folder is of another job."""
-    other = other_features(there, wanted) or ("" if there.get("listing") == wanted["listing"] else "its pictures")
+def _check_same(path: Path, found: dict, expected: dict):
+    """Raise `OtherFeaturesError` if the note in the folder is not the expected one."""
+    other = find_differences(found, expected)
+    other = other or ("" if found.get("listing") == expected["listing"] else "its pictures")
     if other:
-        raise OtherJob(
-            f"{folder} holds features that differ in {other}: give another --out, or --overwrite to replace it."
+        raise OtherFeaturesError(
+            f"{path} holds features that differ in {other}: give another --out, or --overwrite to replace it."
         )
 
 
-def _read_note(folder: Path) -> dict:
+def _read_note(path: Path) -> dict:
     try:
-        note = atomic.read(folder / NOTE)
+        note = atomic.read(path / NOTE)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder / NOTE} cannot be read ({error}): --overwrite replaces the folder.") from None
+        raise ValueError(f"{path / NOTE} cannot be read ({error}): --overwrite replaces the folder.") from None
     if note.get("format") != FORMAT:
         raise ValueError(
-            f"{folder / NOTE} has format {note.get('format')}, not {FORMAT}: another transferkit wrote it."
+            f"{path / NOTE} has format {note.get('format')}, not {FORMAT}: another version of transferkit wrote it."
         )
     return note
 
 
-def open_job(folder: str | os.PathLike) -> Job:
-    """Read a job back from its folder.
+def open_folder(path: str | os.PathLike) -> FeatureFolder:
+    """Read the note and the list of pictures of a folder.
 
     Raises:
-        ValueError: it is no such folder.
+        ValueError: it is not a folder of features.
     """
-    folder = Path(folder)
+    path = Path(path)
     try:
-        return Job(folder, _read_note(folder), atomic.read(folder / PICTURES))
+        return FeatureFolder(path, _read_note(path), atomic.read(path / PICTURES))
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{folder} holds no features that can be read: {error}.") from None
+        raise ValueError(f"{path} holds no features that can be read: {error}.") from None
 
 
-def write_part_in(folder: str, number: int, *, cache: bool = True, trusted: tuple = ()) -> tuple[int, int]:
-    """`write_part` in a process that knows the folder alone, and the `trust.export_state` of the process that began."""
+def write_part(
+    folder: FeatureFolder, number: int, *, cache: bool = True, advance: Callable = lambda _: None
+) -> tuple[int, int]:
+    """Extract the features of one part and write its file, whole or not at all.
+
+    Args:
+        number: of the part, from 0.
+        cache: as in `extraction.extract`.
+        advance: advance(count) is called as pictures are done.
+
+    Returns:
+        The number of features in the part, and how many of them came from the cache.
+
+    Raises:
+        OSError: the file could not be written.
+    """
+    pictures = folder.part_pictures(number)
+    block = extract_block([picture["path"] for picture in pictures], folder.spec, cache=cache, advance=advance)
+    errors = [{"path": pictures[row]["path"], "reason": reason} for row, reason in sorted(block.errors.items())]
+    readable = [pictures[row] for row in block.rows]
+    table = pa.table(
+        {
+            "path": pa.array([atomic.utf8_text(picture["path"]) for picture in readable], pa.string()),
+            "label": pa.array([picture["label"] or None for picture in readable], pa.string()).dictionary_encode(),
+            "split": pa.array([picture["split"] for picture in readable], pa.string()).dictionary_encode(),
+            "features": pa.FixedSizeListArray.from_arrays(block.features.ravel(), math.prod(folder.note["shape"])),
+        }
+    )
+    table = table.replace_schema_metadata({"transferkit": json.dumps(folder.note), "errors": json.dumps(errors)})
+    atomic.write(folder.parts[number], lambda path: parquet.write_table(table, path, **LAYOUT))
+    return len(readable), block.reused
+
+
+def write_part_of(path: str, number: int, *, cache: bool = True, trusted: tuple = ()) -> tuple[int, int]:
+    """Do `write_part` in another process, which gets the path of the folder and the first process' `trust.state`."""
     if trusted:
         trust.restore_state(trusted)
-    facts = os.stat(Path(folder) / NOTE)
-    return write_part(_job(folder, (facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)), number, cache=cache)
+    facts = os.stat(Path(path) / NOTE)
+    return write_part(_open_cached(path, (facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)), number, cache=cache)
 
 
 @functools.lru_cache(maxsize=1)
-def _job(folder: str, _facts: tuple[int, ...]) -> Job:
-    """Opened once for many parts, and again if another job comes in its place."""
-    return open_job(folder)
+def _open_cached(path: str, _stamp: tuple[int, ...]) -> FeatureFolder:
+    """Open a folder once for many parts, and again if its note is replaced."""
+    return open_folder(path)
 
 
-def write_part(job: Job, number: int, *, cache: bool = True, tick: Callable = lambda _: None) -> tuple[int, int]:
-    """Extract one part of a job and write it, whole or not at all.
-
-    Returns:
-        How many features it holds, and how many of them came from the cache.
-
-    Raises:
-        OSError: it could not be written.
-    """
-    start = number * job.note["rows"]
-    pictures = job.pictures[start : start + job.note["rows"]]
-    found = extract_block([picture["path"] for picture in pictures], FeatureSpec.of(job.note), cache=cache, tick=tick)
-    errors = [{"path": pictures[row]["path"], "reason": why} for row, why in sorted(found.errors.items())]
-    kept = [pictures[row] for row in found.rows]
-    table = pa.table(
-        {
-            "path": pa.array([atomic.utf8(picture["path"]) for picture in kept], pa.string()),
-            "label": pa.array([picture["label"] or None for picture in kept], pa.string()).dictionary_encode(),
-            "split": pa.array([picture["split"] for picture in kept], pa.string()).dictionary_encode(),
-            "features": pa.FixedSizeListArray.from_arrays(found.features.ravel(), math.prod(job.note["shape"])),
-        }
-    )
-    table = table.replace_schema_metadata({"transferkit": json.dumps(job.note), "errors": json.dumps(errors)})
-    atomic.write(job.parts[number], lambda path: parquet.write_table(table, path, **LAYOUT))
-    return len(kept), found.reused
-
-
-def finish(job: Job) -> tuple[int, dict[str, str]]:
-    """Write `errors.csv` of a job whose parts are all there, where pictures could not be read.
+def write_errors(folder: FeatureFolder) -> tuple[int, dict[str, str]]:
+    """Write `errors.csv` of a complete folder, if pictures could not be read.
 
     Returns:
-        How many pictures have features, and {path: why} of those that could not be read.
+        The number of pictures with features, and {path: reason} of those that could not be read.
 
     Raises:
         ValueError: a part is damaged.
     """
-    facts = [_facts(part) for part in job.parts]
-    errors = [error for fact in facts for error in json.loads(fact.metadata[b"errors"])]
-    (job.folder / ERRORS).unlink(missing_ok=True)
+    metadata = [_read_metadata(part) for part in folder.parts]
+    errors = [error for one in metadata for error in json.loads(one.metadata[b"errors"])]
+    (folder.path / ERRORS).unlink(missing_ok=True)
     if errors:
-        atomic.write(job.folder / ERRORS, errors)
-    return sum(fact.num_rows for fact in facts), {error["path"]: error["reason"] for error in errors}
+        atomic.write(folder.path / ERRORS, errors)
+    return sum(one.num_rows for one in metadata), {error["path"]: error["reason"] for error in errors}
 
 
-def _facts(part: Path) -> parquet.FileMetaData:
+def _read_metadata(part: Path) -> parquet.FileMetaData:
     try:
         return parquet.read_metadata(part)
     except (OSError, pa.ArrowException):
-        raise ValueError(f"{part} is damaged: delete it, and the same command writes it anew.") from None
+        raise ValueError(f"{part} is damaged: delete it, and the same command writes it again.") from None
 
 
-def remove(folder: Path):
-    """Delete a job's folder, and nothing that is not one.
+def remove_folder(path: Path):
+    """Delete a folder of features, and nothing else.
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: the folder holds something else.
     """
-    if not _is_ours(folder):
-        raise ValueError(f"{folder} is not replaced: it holds no {NOTE}, so it may be something else.")
-    shutil.rmtree(folder, ignore_errors=True)
+    if not _is_replaceable(path):
+        raise ValueError(f"{path} is not replaced: it has no {NOTE}, so it may hold something else.")
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,8 @@
-"""A scikit-learn pipeline from pictures to labels in a file, by skops: read without running anything it holds."""
+"""Save a scikit-learn pipeline from pictures to labels with skops, and load it without running code from the file.
+
+The file has the settings of the `FeatureExtractor` and the digest of its network and weights, but not the network.
+Other weights under the same name are refused, and so are files of features of another network.
+"""
 
 import json
 import os
@@ -17,62 +21,63 @@ from transferkit.console import warn
 from transferkit.features.extraction import extract
 from transferkit.features.extractor import FeatureExtractor
 from transferkit.features.feature_files import Features
-from transferkit.features.spec import other_features
+from transferkit.features.spec import find_differences
 from transferkit.lookup import first_line, quote
 
-TRUSTED = ["transferkit.FeatureExtractor", "transferkit.FineTuner"]  # public names: files outlive where a class is
+TRUSTED = ["transferkit.FeatureExtractor", "transferkit.FineTuner"]  # public names, as modules may move
 MODULES_OF_0_1 = ("transferkit.features.extractor", "transferkit.training.classifier")
 
-TIMES_UNPACKED, MORE_UNPACKED = 20, 2**26  # what a file may unpack to: so many times its size, and so many bytes
-LEARNT = {
+MAX_COMPRESSION, UNPACKED_BYTES = 20, 2**26  # a file may unpack to 20 times its size, plus these bytes
+FITTED_ATTRIBUTES = {
     "FeatureExtractor": {"identity_": str},
     "FineTuner": {"classes_": np.ndarray, "metrics_": dict, "_saved": bytes},
 }
 
 
 def save_pipeline(pipeline: Pipeline, path: str | os.PathLike):
-    """Write a fitted pipeline; a crash leaves what was there before.
+    """Save a fitted pipeline; if that fails, the previous file is kept.
 
     Raises:
-        OSError: it could not be written.
+        OSError: the file could not be written.
     """
     atomic.write(path, lambda partial: io.dump(pipeline, partial))
 
 
 def load_pipeline(path: str | os.PathLike):
-    """Read a fitted pipeline or estimator of scikit-learn, or a `FineTuner`.
+    """Load a fitted pipeline or estimator of scikit-learn, or a `FineTuner`.
 
-    No pickle is run, and no type is made but those of NumPy, SciPy, scikit-learn and the two of transferkit.
+    No pickle is run, and only types of NumPy, SciPy, scikit-learn and the two estimators of transferkit are created.
 
     Raises:
-        FileNotFoundError: no file is there.
-        ValueError: it is damaged, or holds another type, which is named.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or contains another type, which the message names.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no {path}: expected a file of `transferkit probe --out`.")
+        raise FileNotFoundError(f"There is no {path}: expected a file that `transferkit probe --out` wrote.")
     try:
-        bounded.check_unpacked(path, TIMES_UNPACKED, MORE_UNPACKED)
+        bounded.check_unpacked(path, MAX_COMPRESSION, UNPACKED_BYTES)
         data = _with_public_names(path.read_bytes())
-        others = sorted(set(io.get_untrusted_types(data=data)) - set(TRUSTED))
-        if not others:
+        untrusted = sorted(set(io.get_untrusted_types(data=data)) - set(TRUSTED))
+        if not untrusted:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 pipeline = io.loads(data, trusted=TRUSTED)
                 _check_attributes(pipeline)
     except Exception as error:  # whatever zipfile, json and skops raise on a damaged file
-        raise ValueError(f"{path} cannot be read: {first_line(error)}.") from error
-    if others:
+        reason = first_line(error)
+        raise ValueError(f"{path} cannot be read: {reason}.") from error
+    if untrusted:
         raise ValueError(
-            f"{path} is not loaded: it holds {others[0]}, which is no type of scikit-learn or transferkit."
+            f"{path} is not loaded: it contains {untrusted[0]}, which is not a type of scikit-learn or transferkit."
         )
-    for message in dict.fromkeys(first_line(one.message) for one in caught):
-        warn(f"{path}: {message}")  # of another version of scikit-learn
+    for message in dict.fromkeys(first_line(str(warning.message)) for warning in caught):
+        warn(f"{path}: {message}")  # another version of scikit-learn wrote it
     return pipeline
 
 
 def _with_public_names(data: bytes) -> bytes:
-    """A file of version 0.1, which named the modules of our classes, as this version writes it; others as they are."""
+    """Replace the module names that version 0.1 wrote for our classes; other files are not changed."""
 
     def public(node: dict) -> dict:
         return node | {"__module__": "transferkit"} if node.get("__module__") in MODULES_OF_0_1 else node
@@ -81,95 +86,107 @@ def _with_public_names(data: bytes) -> bytes:
         schema = old.read("schema.json")
         if not any(name.encode() in schema for name in MODULES_OF_0_1):
             return data
-        made = BytesIO()
-        with zipfile.ZipFile(made, "w") as new:
+        result = BytesIO()
+        with zipfile.ZipFile(result, "w") as new:
             for member in old.namelist():
                 renamed = json.dumps(json.loads(schema, object_hook=public))
                 new.writestr(member, renamed if member == "schema.json" else old.read(member))
-    return made.getvalue()
+    return result.getvalue()
 
 
 def _check_attributes(pipeline):
-    """Raise `ValueError` if an estimator of ours has what we never give it: an attribute may hide a method."""
+    """Raise `ValueError` if an estimator of ours has an attribute we never set: it might replace a method."""
     steps = [step for _, step in pipeline.steps] if isinstance(pipeline, Pipeline) else [pipeline]
-    for one in steps:
-        name = type(one).__name__
-        if f"{type(one).__module__}.{name}" not in TRUSTED:
+    for step in steps:
+        name = type(step).__name__
+        if f"{type(step).__module__}.{name}" not in TRUSTED:
             continue
-        found, learnt, words = vars(one), LEARNT[name], one.get_params(deep=False)
-        strange = sorted(set(found) - set(learnt) - set(words))
-        if strange:
-            raise ValueError(f"its {name} has an attribute {quote(strange[0])}, which is none of ours")
-        for attribute, kind in (learnt | {"base": str, "weights": str}).items():
-            if attribute in found and not isinstance(found[attribute], kind):
-                raise ValueError(f"the {attribute} of its {name} is of type {type(found[attribute]).__name__}")
+        attributes, fitted = vars(step), FITTED_ATTRIBUTES[name]
+        unknown = sorted(set(attributes) - set(fitted) - set(step.get_params(deep=False)))
+        if unknown:
+            raise ValueError(f"its {name} has an unknown attribute {quote(unknown[0])}")
+        for attribute, expected in (fitted | {"base": str, "weights": str}).items():
+            if attribute in attributes and not isinstance(attributes[attribute], expected):
+                raise ValueError(f"the {attribute} of its {name} is of type {type(attributes[attribute]).__name__}")
         if name == "FeatureExtractor":
-            one.spec()
+            step.spec()
 
 
-def classify(pipeline: Pipeline, paths: Sequence[str], *, top: int = 5) -> list[dict]:
-    """As `evaluation.predict.predict`; probabilities are None of a classifier that has none. A `FineTuner` will do too.
+def classify_pictures(pipeline: Pipeline, paths: Sequence[str], *, top: int = 5) -> list[dict]:
+    """Classify pictures with a fitted pipeline or `FineTuner`.
+
+    Args:
+        paths: of pictures.
+        top: number of classes in `top` of each prediction.
+
+    Returns:
+        What `evaluation.predict.predict` returns; probabilities are None if the classifier has none.
 
     Raises:
-        ValueError: the pipeline does not go from pictures to classes.
+        ValueError: the pipeline does not classify pictures.
+
+    Example:
+        >>> classify_pictures(load_pipeline("pets.skops"), ["tabby.jpg"])[0]["label"]
+        'cat'
     """
     if network := getattr(pipeline, "network_", None):  # of a fitted FineTuner
-        from transferkit.evaluation.predict import predict  # Keras, which a pipeline may do without
+        from transferkit.evaluation.predict import predict  # loads Keras, which a pipeline may not need
 
         return predict(network, paths, top=top)
-    extractor, paths = _checked(pipeline)[0], [str(path) for path in paths]
-    found = extract(paths, extractor.fitted_spec(), cache=extractor.cache)
-    answers = {row: _answer(path, None, found.errors.get(row)) for row, path in enumerate(paths)}
-    told = classify_features(pipeline, found.features, [paths[row] for row in found.rows], top=top)
-    return list((answers | dict(zip(found.rows.tolist(), told, strict=True))).values())
+    extractor, paths = _check_pipeline(pipeline)[0], [str(path) for path in paths]
+    extraction = extract(paths, extractor.fitted_spec(), cache=extractor.cache)
+    unread = {row: _prediction(path, None, extraction.errors.get(row)) for row, path in enumerate(paths)}
+    readable = [paths[row] for row in extraction.rows]
+    predictions = classify_features(pipeline, extraction.features, readable, top=top)
+    return list((unread | dict(zip(extraction.rows.tolist(), predictions, strict=True))).values())
 
 
-def classify_file(pipeline: Pipeline, features: Features, *, top: int = 5) -> list[dict]:
-    """`classify` of pictures whose features are in a file.
+def classify_feature_file(pipeline: Pipeline, features: Features, *, top: int = 5) -> list[dict]:
+    """Do `classify_pictures` for features that `load_features` read.
 
     Raises:
-        ValueError: they are not those the pipeline learnt on.
+        ValueError: the classifier was fitted to other features.
     """
-    extractor = _checked(pipeline)[0]
-    if other := other_features(features.note, extractor.fitted_spec().told()):
+    extractor = _check_pipeline(pipeline)[0]
+    if differences := find_differences(features.note, extractor.fitted_spec().to_dict()):
         raise ValueError(
-            f"These features differ in {other} from those that the classifier learnt on, which are of "
-            f"{extractor.base}: extract them so, or give the pictures."
+            f"These features differ in {differences} from those that the classifier was fitted to, which are of "
+            f"{extractor.base}: extract them with its settings, or give the pictures."
         )
     return classify_features(pipeline, features.features, features.paths, top=top)
 
 
 def classify_features(pipeline: Pipeline, features: np.ndarray, paths: Sequence[str], *, top: int) -> list[dict]:
-    """An answer for each row of features (n, width)."""
+    """Predict a class for each row of features (n, width)."""
     if not len(features):
         return []
     classes = [str(name) for name in pipeline.classes_]
     try:
-        chances, scores = _scores(pipeline[1:], features)
-    except Exception as error:  # of a file that was tampered with: whatever scikit-learn and NumPy raise
+        probabilities, scores = _compute_scores(pipeline[1:], features)
+    except Exception as error:  # whatever scikit-learn and NumPy raise on a file that was manipulated
         raise ValueError(f"The classifier is damaged: {first_line(error)}.") from error
     best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     ranked = [
-        [[classes[i], None if chances is None else round(float(chances[row, i]), 6)] for i in order]
+        [[classes[i], None if probabilities is None else round(float(probabilities[row, i]), 6)] for i in order]
         for row, order in enumerate(best)
     ]
-    return [_answer(str(path), pairs, None) for path, pairs in zip(paths, ranked, strict=True)]
+    return [_prediction(str(path), pairs, None) for path, pairs in zip(paths, ranked, strict=True)]
 
 
-def _scores(rest: Pipeline, features: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-    """Probabilities (n, classes), None where there are none, and what orders the classes."""
-    if hasattr(rest, "predict_proba"):
-        chances = rest.predict_proba(features)
-        return chances, chances
-    scores = rest.decision_function(features)
+def _compute_scores(classifier: Pipeline, features: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """Probabilities (n, classes), or None, and the scores (n, classes) that order the classes."""
+    if hasattr(classifier, "predict_proba"):
+        probabilities = classifier.predict_proba(features)
+        return probabilities, probabilities
+    scores = classifier.decision_function(features)
     return None, np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
 
 
-def _checked(pipeline) -> Pipeline:
-    """The pipeline itself; `ValueError` if it does not go from pictures to classes."""
-    begins = isinstance(pipeline, Pipeline) and isinstance(pipeline[0], FeatureExtractor)
-    fitted = begins and hasattr(pipeline[0], "identity_") and hasattr(pipeline[-1], "classes_")
-    if not fitted or len(pipeline) < 2:
+def _check_pipeline(pipeline) -> Pipeline:
+    """Return the pipeline; raise `ValueError` if it does not classify pictures."""
+    has_extractor = isinstance(pipeline, Pipeline) and isinstance(pipeline[0], FeatureExtractor)
+    is_fitted = has_extractor and hasattr(pipeline[0], "identity_") and hasattr(pipeline[-1], "classes_")
+    if not is_fitted or len(pipeline) < 2:
         raise ValueError(
             f"A {type(pipeline).__name__} does not classify pictures: expected a fitted pipeline that begins with a "
             "FeatureExtractor and ends with a classifier."
@@ -177,6 +194,6 @@ def _checked(pipeline) -> Pipeline:
     return pipeline
 
 
-def _answer(path: str, pairs: list | None, error: str | None) -> dict:
-    label, chance = pairs[0] if pairs else (None, None)
-    return {"path": path, "label": label, "probability": chance, "top": pairs, "error": error}
+def _prediction(path: str, pairs: list | None, error: str | None) -> dict:
+    label, probability = pairs[0] if pairs else (None, None)
+    return {"path": path, "label": label, "probability": probability, "top": pairs, "error": error}

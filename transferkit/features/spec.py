@@ -1,6 +1,6 @@
-"""Which features of which network: the record that names them, and what tells them from all others.
+"""Which features of which network: the record, and the keys by which files and the cache tell features apart.
 
-Nothing here loads Keras: features that are in the cache come without it.
+Nothing here loads Keras, so that features in the cache are found without it.
 """
 
 import functools
@@ -19,12 +19,12 @@ from transferkit.lookup import UnknownName, list_known, suggest_nearest
 from transferkit.weights.catalogue import find_weight_set, is_path
 from transferkit.weights.fetch import fetch_weights
 
-FORMAT = 3  # grows whenever the same words come to mean other features
+FORMAT = 3  # increased whenever the same settings give other features than before
 POOLS = {
     "avg": "the mean of each map",
-    "max": "its greatest value",
-    "gem": "its generalised mean, p = 3 (Radenovic et al. 2018, section 3.2)",
-    "flatten": "all values in a row",
+    "max": "the maximum of each map",
+    "gem": "the generalised mean of each map, p = 3 (Radenovic et al. 2018, section 3.2)",
+    "flatten": "all values as one vector",
     "none": "the map itself",
 }
 
@@ -33,23 +33,26 @@ SETTINGS = ("layer", "pool", "crops", "flip", "l2", "size", "channels", "fit")
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """Features of a network.
+    """Which features of which network to extract.
 
     Attributes:
         base: a network of `transferkit models`, a run folder, `keras:NAME`, a Keras model or the file of one.
-        weights: of a network's name: "imagenet", a tag, "none" (fresh ones, always the same) or a file.
-        layer: names of layers, cut points or prefixes of layers, in the order their features are put side by side.
-        pool: a key of `POOLS`, what becomes of a map; vectors stay as they are.
-        crops: 1 is the centre, 5 the corners too; their features are averaged (Krizhevsky et al. 2012, section 4.1).
-        flip: whether the mirrored views are averaged in as well.
-        l2: whether the features of each layer are divided by their Euclidean length.
-        size: side of the pictures in pixels, or "192x320", height x width; the network's own if None.
-        channels: of the pictures; the network's own if None.
-        fit: how pictures fill that size, a key of `pixels.FITS`; the network's own if None.
-        pixels: what a foreign Keras model expects of pixels, where it does not show.
+        weights: of a network of `transferkit models`: "imagenet", a tag, "none" (fresh, from a fixed seed) or a file.
+        layer: names of layers, cut points or prefixes of layers; their features are concatenated in this order.
+        pool: a key of `POOLS`, how a map becomes a vector; vectors are not changed.
+        crops: 1 (centre) or 5 (centre and corners); their features are averaged (Krizhevsky et al. 2012, section 4.1).
+        flip: whether to average over the mirrored views too.
+        l2: whether to divide the features of each layer by their Euclidean length.
+        size: of the pictures in pixels: 224, or "192x320" (height x width); None for the network's own.
+        channels: of the pictures, 1, 3 or 4; None for the network's own.
+        fit: how pictures fill that size, a key of `pixels.FITS`; None for the network's own.
+        pixels: what a foreign Keras model expects of pixels, a key of `pixels.CONVENTIONS`; "" to find out.
+
+    Example:
+        >>> FeatureSpec("vgg16", layer=("fc6", "fc7"), l2=True)
     """
 
-    base: "str | keras.Model" = "resnet34"  # noqa: F821, Keras is not imported for a word
+    base: "str | keras.Model" = "resnet34"  # noqa: F821, Keras is not imported for an annotation
     weights: str = "imagenet"
     layer: tuple[str, ...] = ("pooled",)
     pool: str = "avg"
@@ -63,88 +66,93 @@ class FeatureSpec:
 
     def __post_init__(self):
         if not self.layer or not all(isinstance(name, str) and name for name in self.layer):
-            raise ValueError(f"layer must be the name of one layer or more, not {self.layer!r}.")
+            raise ValueError(f"layer must be one or more names of layers, not {self.layer!r}.")
         if len(set(self.layer)) < len(self.layer):
-            raise ValueError(f"layer holds a name twice: {', '.join(self.layer)}.")
+            raise ValueError(f"layer must not name a layer twice: {', '.join(self.layer)}.")
         if not isinstance(self.pool, str) or self.pool not in POOLS:
             raise UnknownName(
                 f"No pooling is called {self.pool!r}.{suggest_nearest(POOLS, str(self.pool))}{list_known(POOLS)}"
             )
         if self.pool == "none" and len(self.layer) > 1:
-            raise ValueError("pool 'none' leaves maps of several shapes: name one layer, or take 'flatten'.")
+            raise ValueError(
+                "pool 'none' takes one layer, as maps have several shapes: name one layer, or take 'flatten'."
+            )
         if self.crops not in (1, 5):
-            raise ValueError(f"crops must be 1 (the centre) or 5 (the corners too), not {self.crops!r}.")
+            raise ValueError(f"crops must be 1 (centre) or 5 (centre and corners), not {self.crops!r}.")
         for name in ("size", "channels", "fit"):
             recipe.check_value(name, getattr(self, name))
 
     @property
     def views(self) -> int:
-        """Of each picture."""
+        """The number of views of each picture."""
         return self.crops * (2 if self.flip else 1)
 
-    def anchored(self) -> "FeatureSpec":
-        """The same, its files by absolute paths: it means them from any folder."""
+    def with_absolute_paths(self) -> "FeatureSpec":
+        """The same with absolute paths, which are valid in any working directory."""
         base = os.path.abspath(self.base) if _is_path(self.base) else self.base
         return replace(
             self, base=base, weights=os.path.abspath(self.weights) if is_path(self.weights) else self.weights
         )
 
-    def told(self) -> dict:
-        """All that is to be known of it, for a file."""
-        words = {field.name: getattr(self, field.name) for field in fields(self)}
+    def to_dict(self) -> dict:
+        """The fields and the identity, as a file of features stores them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         base = self.base if isinstance(self.base, str) else self.base.name
-        return words | {"base": base, "layer": list(self.layer), "identity": identity(self)}
+        return values | {"base": base, "layer": list(self.layer), "identity": identity(self)}
 
     @classmethod
-    def of(cls, told: dict) -> "FeatureSpec":
-        """The record that `told` describes."""
+    def from_dict(cls, values: dict) -> "FeatureSpec":
+        """The record that `to_dict` made into a dict."""
         names = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in told.items() if name in names} | {"layer": tuple(told["layer"])})
+        known = {name: value for name, value in values.items() if name in names}
+        return cls(**known | {"layer": tuple(values["layer"])})
 
 
-def probed_layers(base) -> tuple[str, ...]:
-    """The layers whose features a probe sees side by side: of a network of the zoo those that a new head sees too."""
-    several = isinstance(base, str) and zoo.is_network(base)
-    return (*zoo.variant(base).head_layers, "pooled") if several else ("pooled",)
+def probe_layers(base) -> tuple[str, ...]:
+    """The layers whose features a probe concatenates; for a network of the zoo, those that a new head sees."""
+    is_ours = isinstance(base, str) and zoo.is_network(base)
+    return (*zoo.variant(base).head_layers, "pooled") if is_ours else ("pooled",)
 
 
-def other_features(there: dict, wanted: dict) -> str:
-    """What of two notes is not the same, in words, for features that must be comparable; "" if all is."""
-    other = [] if there.get("identity") == wanted["identity"] else ["network or weights"]
-    other += [
-        f"{name} ({there.get(name)} in place of {wanted[name]})" for name in SETTINGS if there.get(name) != wanted[name]
+def find_differences(found: dict, expected: dict) -> str:
+    """In which settings two notes of features differ, as text; "" if the features can be compared."""
+    differences = [] if found.get("identity") == expected["identity"] else ["network or weights"]
+    differences += [
+        f"{name} ({found.get(name)} in place of {expected[name]})"
+        for name in SETTINGS
+        if found.get(name) != expected[name]
     ]
-    return ", ".join(other)
+    return ", ".join(differences)
 
 
-def kind(spec: FeatureSpec, layer: str) -> str:
-    """The name under which the cache keeps one layer's features. What is done after pooling is not in it."""
-    told = [FORMAT, identity(spec), layer, spec.pool, spec.crops, spec.flip, spec.size, spec.channels]
-    told += [spec.fit] if spec.fit not in (None, _public_fit(spec)) else []
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+def cache_key(spec: FeatureSpec, layer: str) -> str:
+    """The key of one layer's features in the cache. What happens after pooling is not part of it."""
+    settings = [FORMAT, identity(spec), layer, spec.pool, spec.crops, spec.flip, spec.size, spec.channels]
+    settings += [spec.fit] if spec.fit not in (None, _known_fit(spec)) else []
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
 
 
-def _public_fit(spec: FeatureSpec) -> str | None:
-    """The network's own fit where it needs no file to be known: all public weights were trained on crops."""
+def _known_fit(spec: FeatureSpec) -> str | None:
+    """The network's own fit, if no file is needed to know it: all public weights were trained on crops."""
     public = isinstance(spec.base, str) and not _is_path(spec.base) and not is_path(spec.weights)
     return "crop" if public else None
 
 
 def identity(spec: FeatureSpec) -> str:
-    """Which network with which weights: equal for those that give the same features.
+    """Identify the network and its weights: equal texts mean equal features.
 
     Raises:
-        UnknownName, FileNotFoundError, ValueError, OSError: there is no such network, or no such weights.
+        UnknownName, FileNotFoundError, ValueError, OSError: the network or its weights are not found.
     """
     if not isinstance(spec.base, str):
-        return _of_model(spec.base)
-    weights = _files(spec.weights) if is_path(spec.weights) else []
-    base = _files(spec.base) if _is_path(spec.base) else []
-    return _identity(spec.base, spec.weights, spec.pixels, tuple(map(_stamp, (*base, *weights))))
+        return _digest_model(spec.base)
+    weights = _list_files(spec.weights) if is_path(spec.weights) else []
+    base = _list_files(spec.base) if _is_path(spec.base) else []
+    return _identify(spec.base, spec.weights, spec.pixels, tuple(map(_stamp_file, (*base, *weights))))
 
 
-def _of_model(model) -> str:
-    """A model in memory, by what it does now: it may be trained further."""
+def _digest_model(model) -> str:
+    """A digest of a model in memory as it is now: it may be trained further."""
     digest = hashlib.sha256(model.to_json().encode())
     for array in model.get_weights():
         digest.update(np.ascontiguousarray(array).view(np.uint8))
@@ -152,37 +160,38 @@ def _of_model(model) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _identity(base: str, weights: str, pixels: str, stamps) -> str:
+def _identify(base: str, weights: str, pixels: str, _stamps) -> str:
     if zoo.is_network(base):
         name = zoo.spell(base)
-        return f"{name} {_fresh() if weights == 'none' else _of_weights(name.partition('(')[0], weights)}"
+        return f"{name} {_identify_fresh() if weights == 'none' else _digest_weights(name.partition('(')[0], weights)}"
     if base.startswith("keras:"):
-        words = [base.lower(), _digest(Path(weights)) if os.path.isfile(weights) else weights, pixels]
-        return " ".join([*filter(None, words), _fresh() if weights == "none" else f"keras {_keras()}"])
+        parts = [base.lower(), _digest_path(Path(weights)) if os.path.isfile(weights) else weights, pixels]
+        version = _identify_fresh() if weights == "none" else f"keras {_keras_version()}"
+        return " ".join([*filter(None, parts), version])
     path = Path(base)
     if not path.exists():
         with silenced():
             from transferkit import models
-        models.load(base, weights, pixels=pixels)  # says what is wrong with it
+        models.load(base, weights, pixels=pixels)  # raises the error that says what is wrong
     if weights != "imagenet":
-        raise UnknownName(f"{base} has weights of its own: leave out --weights {weights}.")
-    return " ".join(filter(None, [_digest(path), pixels]))
+        raise UnknownName(f"{base} contains its weights: omit --weights {weights}.")
+    return " ".join(filter(None, [_digest_path(path), pixels]))
 
 
-def _of_weights(network: str, weights: str) -> str:
+def _digest_weights(network: str, weights: str) -> str:
     if is_path(weights):
         if not os.path.isfile(weights):
-            raise FileNotFoundError(f"There is no {weights}: expected the weights of {network}, a tag or none.")
-        return _digest(Path(weights))
+            raise FileNotFoundError(f"There is no {weights}: expected a file of weights of {network}, a tag or none.")
+        return _digest_path(Path(weights))
     chosen = find_weight_set(network, weights)
-    return chosen.sha256 or chosen.md5 or _digest(fetch_weights(chosen))
+    return chosen.sha256 or chosen.md5 or _digest_path(fetch_weights(chosen))
 
 
-def _fresh() -> str:
-    return f"fresh, keras {_keras()}"
+def _identify_fresh() -> str:
+    return f"fresh, keras {_keras_version()}"
 
 
-def _keras() -> str:
+def _keras_version() -> str:
     return importlib.metadata.version("keras")
 
 
@@ -190,22 +199,22 @@ def _is_path(base: str) -> bool:
     return not zoo.is_network(base) and not base.startswith("keras:") and os.path.exists(base)
 
 
-def _stamp(file: Path) -> tuple:
-    """Its size, times and number: a digest is known as long as they stay."""
+def _stamp_file(file: Path) -> tuple:
+    """The size, times and inode of a file: its digest is cached as long as they do not change."""
     facts = file.stat()
     return str(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino
 
 
-def _digest(path: Path) -> str:
+def _digest_path(path: Path) -> str:
     """SHA-256 of a file, of the model of a run, or of all files of a folder."""
     digest = hashlib.sha256()
-    for file in _files(path):
+    for file in _list_files(path):
         with file.open("rb") as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()
 
 
-def _files(path: str | Path) -> list[Path]:
+def _list_files(path: str | Path) -> list[Path]:
     path = Path(path)
     if (path / "model.keras").is_file():
         return [path / "model.keras"]

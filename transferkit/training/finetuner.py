@@ -20,8 +20,7 @@ from transferkit.data.audit import before_training
 from transferkit.data.listing import Listing
 from transferkit.data.sources.arrays import list_arrays, on_disk
 from transferkit.evaluation.predict import predict_outputs
-from transferkit.features.inputs import pictures_of
-from transferkit.features.labels import groups_of, labels_of
+from transferkit.features.sklearn_inputs import check_groups, check_labels, check_pictures
 from transferkit.network import Network
 from transferkit.recipe import Recipe, list_knobs
 from transferkit.runs import check_output
@@ -128,12 +127,12 @@ class FineTuner(ClassifierMixin, BaseEstimator):
             ValueError: pictures, labels, groups or a parameter cannot be used.
             KeyboardInterrupt: training was interrupted; the best epoch so far is in `out`, if that is given.
         """
-        knobs, pictures = self._collect_knobs(), pictures_of(X)
+        knobs, pictures = self._collect_knobs(), check_pictures(X)
         if isinstance(X, Listing):
             y = [X.classes[label] for label in X.labels] if y is None else y
             groups = X.groups or None if groups is None else groups
-        groups = () if groups is None else groups_of(groups, len(pictures))
-        classes, rows = np.unique(labels_of(y, len(pictures)), return_inverse=True)
+        groups = () if groups is None else check_groups(groups, len(pictures))
+        classes, rows = np.unique(check_labels(y, len(pictures)), return_inverse=True)
         if len(classes) < 2:
             found = f"one class, {classes[0].item()!r}" if len(classes) else "no labels"
             raise ValueError(f"y holds {found}: expected two or more classes.")
@@ -170,7 +169,7 @@ class FineTuner(ClassifierMixin, BaseEstimator):
             ValueError: X is something else, or a picture cannot be read.
         """
         check_is_fitted(self)
-        with self._verbosity(), _files(pictures_of(X)) as paths:
+        with self._verbosity(), _files(check_pictures(X)) as paths:
             logits, rows = predict_outputs(self._folded, paths, self.network_.pixels)
             if unreadable := before_training.reasons(paths, rows):
                 path, reason = unreadable[0]

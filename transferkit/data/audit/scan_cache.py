@@ -14,7 +14,7 @@ from transferkit.cache_folder import cache_folder
 from transferkit.data.audit.file_scan import PRINT, Look
 from transferkit.data.file_ranges import file_of
 from transferkit.data.formats import decoders
-from transferkit.feature_cache import CHUNK, DAMAGE, opened
+from transferkit.feature_cache import CHUNK, DATABASE_ERRORS, open_database
 
 FILE = "looks-5.sqlite"  # the number grows whenever a look finds something else
 NAMES = [field.name for field in fields(Look)]
@@ -39,7 +39,7 @@ def key_of(path: str) -> Key | None:
 
 def open_store() -> sqlite3.Connection | None:
     """The store, begun anew if it is damaged; None where there can be none."""
-    return opened(cache_folder() / FILE, _make_table)
+    return open_database(cache_folder() / FILE, _make_table)
 
 
 def _make_table(store: sqlite3.Connection):
@@ -67,7 +67,7 @@ def _rows(store, keys: list[Key]) -> dict[Key, Look]:
             (decoders(), *(key[0] for key in keys)),
         ).fetchall()
         return {row[:4]: Look(*row[4:]) for row in rows if _is_look(row[4:])}
-    except DAMAGE:
+    except DATABASE_ERRORS:
         return {}
 
 
@@ -82,5 +82,5 @@ def remember(store: sqlite3.Connection | None, found: Iterable[tuple[Key | None,
     rows = [(*key, decoders(), *astuple(one)) for key, one in found if key and one.digest]
     if store is not None and rows:
         marks = ", ".join("?" * len(rows[0]))
-        with suppress(*DAMAGE), store:
+        with suppress(*DATABASE_ERRORS), store:
             store.executemany(f"INSERT OR REPLACE INTO looks VALUES ({marks})", rows)

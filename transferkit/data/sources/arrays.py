@@ -47,7 +47,7 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
         digest.update(np.ascontiguousarray(picture))
     folder = cache_folder() / "data" / "arrays" / digest.hexdigest()[:20]
     if not os.path.isdir(folder):
-        with suppress(FileExistsError), atomic.filled(folder) as partial:
+        with suppress(FileExistsError), atomic.new_folder(folder) as partial:
             _fill(partial, pictures)
     return Listing(tuple(str(folder / f"{number:07d}.png") for number in range(len(rows))), rows, names)
 

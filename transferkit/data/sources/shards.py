@@ -39,7 +39,7 @@ def pack(parts: dict[str, Listing], out: str | os.PathLike, *, shard_mb: float =
     out = Path(out).absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not empty: give another --out.")
-    with atomic.filled(out) as partial:
+    with atomic.new_folder(out) as partial:
         index = {"format": FORMAT, "parts": {}}
         for name, part in parts.items():
             index["parts"][name] = _write_part(name, part, partial, shard_mb * 1e6)

@@ -182,7 +182,7 @@ def _copy(builder, split: str, image: str, label: str, place: Path, tfds):
     if why := tfds_checks.wrong_records(builder, [term.split("[")[0] for term in split.split("+")]):
         raise _damaged(Path(builder.data_dir), why)
     try:
-        with suppress(FileExistsError), atomic.filled(place) as partial:
+        with suppress(FileExistsError), atomic.new_folder(place) as partial:
             # of the others none is decoded: they may be of any kind and size
             wanted = tfds.decode.PartialDecoding([image, label], {image: tfds.decode.SkipDecoding()})
             examples = builder.as_dataset(split=split, decoders=wanted, shuffle_files=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from transferkit.console import counted, say, warn
+from transferkit.console import progress_bar, say, warn
 from transferkit.data import pipeline, view_cache
 from transferkit.data.augment.augmentation import Augmentation
 from transferkit.evaluation.predict import BATCH, choose_batch_size, run_batches
@@ -97,7 +97,7 @@ def compute_features(
 def _fill(outputs: Iterable, count: int, name: str, allocate: Callable):
     """Arrays of all outputs, and which of their `count` rows were filled; None if `allocate` has no room."""
     values, is_filled = (), np.zeros(count, bool)
-    with counted(count, name) as tick:
+    with progress_bar(count, name) as tick:
         for batch, places in outputs:
             if not values:
                 values = allocate([(count, *output.shape[1:]) for output in batch])

@@ -57,7 +57,7 @@ def _extract_features(job: TrainingJob, listing: Listing, split: str) -> Extract
     model, layers = job.plan.recipe.model, parse_layers(job.knobs.head_layers)
     geometry = {"size": model.size, "channels": model.channels, "fit": model.fit, "pixels": model.pixels}
     spec = FeatureSpec(model.base, model.weights, layers, **geometry)
-    extraction = extract(listing.paths, spec, what=f"features of {split}")
+    extraction = extract(listing.paths, spec, description=f"features of {split}")
     job.skip_unreadable(listing.paths, extraction.rows)
     return extraction
 
@@ -65,7 +65,7 @@ def _extract_features(job: TrainingJob, listing: Listing, split: str) -> Extract
 def _fit_regression(job: TrainingJob, extraction: Extraction) -> tuple[np.ndarray, np.ndarray]:
     """Kernel and bias of the regression that is fitted on the training pictures."""
     knobs, train, rows = job.knobs, job.splits.train, extraction.rows
-    regression = classifiers.fitted(
+    regression = classifiers.fit_classifier(
         "logreg",
         extraction.features,
         np.array(train.labels)[rows],

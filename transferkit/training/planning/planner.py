@@ -191,7 +191,7 @@ def _check_folds(recipe: Recipe, splits: Splits):
 def _choose_base(recipe: Recipe, splits: Splits, audit: Audit) -> rules.Choice:
     """The best base for `base` "auto"."""
     fit = recipe.model.fit or ("squash" if rules.should_squash(audit.aspects) else None)
-    base, reason = base_selection.choose(splits.train, recipe.model.size, fit, recipe.train.seed)
+    base, reason = base_selection.choose_base(splits.train, recipe.model.size, fit, recipe.train.seed)
     return rules.Choice("base", base, reason)
 
 

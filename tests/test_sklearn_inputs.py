@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transferkit.features.labels import groups_of, labels_of
+from transferkit.features.sklearn_inputs import check_groups, check_labels
 
 NAN = float("nan")
 
@@ -22,7 +22,7 @@ NAN = float("nan")
     ],
 )
 def test_labels_keep_their_dtype(y, dtype):
-    labels = labels_of(y, 3)
+    labels = check_labels(y, 3)
     assert labels.dtype == dtype and labels.shape == (3,)
     assert labels.tolist() == np.ravel(y).tolist()
 
@@ -30,9 +30,9 @@ def test_labels_keep_their_dtype(y, dtype):
 @pytest.mark.parametrize(
     ("y", "sentence"),
     [
-        (None, "y is None: expected 3 labels, one a picture"),
-        ([1, 2], r"The labels are of shape \(2,\): expected 3 labels, one a picture"),
-        (np.eye(3), "of one-hot rows take argmax"),
+        (None, "y is None: expected 3 labels, one for each picture"),
+        ([1, 2], r"The labels are of shape \(2,\): expected 3 labels, one for each picture"),
+        (np.eye(3), "convert one-hot rows with argmax"),
         ("abc", r"The labels are of shape \(\)"),
         ([1, 2, NAN], "The label of picture 2 is nan: expected all names or all whole numbers"),
         (["a", "b", NAN], "The label of picture 2 is nan"),
@@ -46,12 +46,12 @@ def test_labels_keep_their_dtype(y, dtype):
 )
 def test_labels_that_are_none(y, sentence):
     with pytest.raises(ValueError, match=sentence):
-        labels_of(y, 3)
+        check_labels(y, 3)
 
 
 def test_groups():
-    assert groups_of(np.array([3, 1, 3]), 3) == ("3", "1", "3")
+    assert check_groups(np.array([3, 1, 3]), 3) == ("3", "1", "3")
     with pytest.raises(ValueError, match="The group of picture 1 is nan"):
-        groups_of(["a", NAN, "b"], 3)
+        check_groups(["a", NAN, "b"], 3)
     with pytest.raises(ValueError, match="groups is None"):
-        groups_of(None, 3)
+        check_groups(None, 3)

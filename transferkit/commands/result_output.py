@@ -1,0 +1,114 @@
+"""Print results on standard output: JSON, lines, and the closing lines of a training."""
+
+import json
+import sys
+
+
+def print_json(document):
+    """Print one JSON document, in ASCII so that it is valid in any terminal and file."""
+    json.dump(document, sys.stdout, indent=1)
+    sys.stdout.write("\n")
+
+
+def print_line(text: str):
+    """Print a line of a result; line breaks and escape sequences in names are shown as codes."""
+    from transferkit.console import printable
+
+    sys.stdout.write(f"{printable(text)}\n")
+
+
+def format_percent(fraction: float) -> str:
+    return f"{fraction:.1%}"
+
+
+def accuracy_line(figures: dict, pictures: str) -> str:
+    """The accuracy with its interval; `pictures` says of which, as "test pictures"."""
+    accuracy, low, high = map(format_percent, (figures["accuracy"], *figures["ci95"]))
+    return f"accuracy {accuracy} (95%: {low} to {high}) on {figures['n']:,} {pictures}"
+
+
+def balanced_line(figures: dict) -> str:
+    """The balanced accuracy, if the largest class has at least three times the pictures of the smallest; else ""."""
+    counts = [scores["n"] for scores in figures["per_class"].values() if scores["n"]]
+    if max(counts) < 3 * min(counts):
+        return ""
+    return f"balanced accuracy, the mean over the classes: {format_percent(figures['balanced_accuracy'])}"
+
+
+def confusion_line(figures: dict) -> str:
+    """The most frequent pairs of a true and another predicted class."""
+    pairs = "; ".join(f"{label} as {predicted} ({count})" for label, predicted, count in figures["confused"])
+    return f"most confused: {pairs or 'none'}"
+
+
+def unreadable_line(count: int) -> str:
+    return f"{count:,} pictures could not be read and were skipped"
+
+
+def print_run(run):
+    """Print the closing lines of a training."""
+    figures = run.metrics
+    if "folds" in figures:
+        return print_folds(figures, run.folder)
+    pictures = "test pictures"
+    if figures["split"] != "test":
+        chosen = "the checkpoint"
+        if figures["mix"]:
+            chosen = "how the weights are averaged (the interval allows for that)"
+        pictures = f"validation pictures, which also chose {chosen}"
+    print_line(accuracy_line(figures, pictures))
+    if balanced := balanced_line(figures):
+        print_line(balanced)
+    print_line(confusion_line(figures))
+    if figures["baseline"]:
+        print_line(_baseline_line(figures["baseline"]))
+    print_line(f"kept: {_describe_kept(figures)}")
+    if figures["soup"]:
+        print_line(_soup_line(figures["soup"]))
+    if figures["refit"]:
+        print_line(f"saved: the network trained again on all {figures['refit']:,} pictures")
+    if figures["unreadable"]:
+        print_line(unreadable_line(figures["unreadable"]))
+    print_line(f"{figures['seconds']:.0f} seconds; the run is in {run.folder}")
+
+
+def print_folds(figures: dict, folder):
+    """Print the closing lines of `--folds`."""
+    print_line(accuracy_line(figures, "pictures, each held out once"))
+    print_line(confusion_line(figures))
+    each = ", ".join(format_percent(fold["accuracy"]) for fold in figures["folds"])
+    deviation = figures["deviation"]
+    spread = f", standard deviation {format_percent(deviation)}" if deviation is not None else ""
+    print_line(f"accuracy of each fold: {each}; mean {format_percent(figures['mean'])}{spread}")
+    if figures["unreadable"]:
+        print_line(unreadable_line(figures["unreadable"]))
+    print_line(f"{figures['seconds']:.0f} seconds; the runs are in {folder}")
+
+
+def _baseline_line(baseline: dict) -> str:
+    low, high = (100 * fraction for fraction in baseline["added_ci95"])
+    return (
+        f"a logistic regression on the frozen network's features: {format_percent(baseline['accuracy'])}; "
+        f"training added {100 * baseline['added']:+.1f} points (95%: {low:+.1f} to {high:+.1f})"
+    )
+
+
+def _describe_kept(figures: dict) -> str:
+    """Which weights are kept."""
+    kept, mix = figures["kept"], figures["mix"]
+    if mix:
+        trained = mix["share"]
+        if trained in (0, 1):
+            return "the trained weights" if trained else "the weights before training, the logistic regression"
+        return f"an average of {trained:.0%} of the trained weights and {1 - trained:.0%} of those before training"
+    if kept["phase"] == "probe":
+        return "the logistic regression; no epoch beat it"
+    return f"the weights of epoch {kept['epoch']} of phase {kept['phase']!r}"
+
+
+def _soup_line(soup: dict) -> str:
+    """Which epochs `--soup` averaged."""
+    added = [f"{epoch['epoch']} of {epoch['phase']!r}" for epoch in soup["epochs"][1:]]
+    if not added:
+        return "soup: no average with another epoch was better"
+    return f"soup: averaged with epoch {', '.join(added)}, which is not worse on the validation pictures"
