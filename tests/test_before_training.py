@@ -7,7 +7,7 @@ import pytest
 
 import transferkit as tk
 from transferkit import zoo
-from transferkit.data.audit.before_training import scan
+from transferkit.data.audit import duplicate_groups
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def unread(monkeypatch):
     def scanned(*_, **__):
         raise AssertionError("the pictures were read")
 
-    monkeypatch.setattr(scan, "scan", scanned)
-    monkeypatch.setattr("transferkit.data.audit.before_training.scan", scanned)
+    monkeypatch.setattr(duplicate_groups, "scan_files", scanned)
+    monkeypatch.setattr("transferkit.data.audit.before_training.scan_files", scanned)
 
 
 def test_the_plan_says_what_learns_in_each_phase(cli, tiny, pets):

@@ -43,7 +43,7 @@ def by_hand(listing, layer, pool):
 
 
 def views(listing):
-    return pipeline.evaluation(listing.paths, variant("tiny").pixels, batch_size=8)
+    return pipeline.evaluation_dataset(listing.paths, variant("tiny").pixels, batch_size=8)
 
 
 @pytest.mark.parametrize("pool", ["avg", "max", "gem", "flatten", "none"])
@@ -73,7 +73,7 @@ def test_l2_makes_the_features_of_each_layer_of_length_one(listing):
 def test_views_are_averaged(listing):
     """The mean over the corners, the centre and their mirror images of what each gives alone."""
     whole = body_of(spec())
-    batches = pipeline.several_views(listing.paths, whole.pixels, geometry.FIVE, batch_size=24)
+    batches = pipeline.multi_crop_dataset(listing.paths, whole.pixels, geometry.FIVE, batch_size=24)
     ((crops, _),) = batches.as_numpy_iterator()
     assert crops.shape == (24, 5, 32, 32, 3) and len({crop.tobytes() for crop in crops[0]}) == 5
     both = np.concatenate([crops, crops[:, :, :, ::-1]], axis=1)

@@ -203,7 +203,7 @@ def test_the_square_that_windows_are_drawn_in(fit):
 @lru_cache
 def windows(wanted: Pixels, step: str):
     """(y, x, height, width) = windows(...)(shape, seed), as training draws it."""
-    draw, pair = augmentation.parse(step).window, tf.TensorSpec((2,), tf.int32)
+    draw, pair = augmentation.parse_augmentation(step).window, tf.TensorSpec((2,), tf.int32)
     return tf.function(
         lambda shape, seed: geometry._window(lambda other: draw(other, seed), wanted)(shape),
         input_signature=(pair, pair),

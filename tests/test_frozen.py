@@ -198,7 +198,7 @@ def test_views_that_cannot_be_read_are_left_out(tiny, tmp_path, pets, capsys):
     lost = {}
     maps = frozen_features.computed(
         part, gone, Pixels().at(32), what="train", lost=lost, folder=tmp_path, memory=1.0, views=2,
-        augmentation=augmentation.parse("light"),
+        augmentation=augmentation.parse_augmentation("light"),
     )  # fmt: skip
     assert list(lost) == [str(tmp_path / "gone.jpg")] and "gone.jpg" in capsys.readouterr().err
     assert maps.rows.tolist() == list(range(len(listing))) and len(maps.values[0]) == 2 * len(gone)

@@ -15,7 +15,7 @@ HUGE = 10**30
 
 @pytest.fixture
 def packed(data, tmp_path):
-    shards.pack(find_parts(Data(str(data({})))), tmp_path / "packed")
+    shards.pack_shards(find_parts(Data(str(data({})))), tmp_path / "packed")
     (tmp_path / "secret.tfrecord").write_bytes(b"something else")
     return tmp_path / "packed"
 

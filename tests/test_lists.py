@@ -216,7 +216,7 @@ def test_labels_that_look_the_same_are_warned_of(found, capsys):
 
 def test_one_hot_columns_are_labels_of_extracted_features(found, tmp_path):
     found(lines("{n},{other},{one}", "image,a,b"))
-    listing, _ = resolve.find_all(Data(str(tmp_path / "list.csv")))
+    listing, _ = resolve.find_all_pictures(Data(str(tmp_path / "list.csv")))
     assert listing.classes == ("a", "b")
     (tmp_path / "list.csv").write_text(lines("{n},{one},{one}", "image,cropped,sharp"))
-    assert resolve.find_all(Data(str(tmp_path / "list.csv")))[0].classes == ()
+    assert resolve.find_all_pictures(Data(str(tmp_path / "list.csv")))[0].classes == ()

@@ -75,7 +75,7 @@ def test_one_split_is_all_for_training(root):
     assert len(parts_of("tfds:tiny_pets:extra", root)["train"]) == 6
     assert len(parts_of("tfds:tiny_pets:1.0.0:train[:50%]", root)["train"]) == 6
     splits = tk.find_splits("tfds:tiny_pets:train+extra", data_dir=str(root), validation=0.5)
-    assert splits.made and len(splits.val) == 9
+    assert splits.val_from_train and len(splits.val) == 9
 
 
 def test_slices_whose_names_read_alike_are_kept_apart(root):

@@ -39,7 +39,7 @@ def test_every_recipe_names_a_network_and_its_source(name):
     path = recipe.find(name)
     job, text = recipe.load(path), path.read_text("utf-8")
     assert job.model.base == recipe.AUTO or zoo.spell(job.model.base) == job.model.base
-    augmentation.parse(job.augment.augment or "none")
+    augmentation.parse_augmentation(job.augment.augment or "none")
     about = text.partition("\n[")[0]
     assert all(line.startswith("#") for line in about.splitlines())
     assert f"--recipe {name} " in about or f"--quality {name} " in about

@@ -40,31 +40,31 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
     whatever is found.
     """
     from transferkit.data.audit import problems
-    from transferkit.data.audit.scan import scan
+    from transferkit.data.audit.scan import scan_files
     from transferkit.data.sources import resolve
 
     if quarantine_what and not quarantine:
         raise click.UsageError("--quarantine-what says what --quarantine DIR moves: give both.")
-    if quarantine and resolve.kind_of(data) != "folder":
+    if quarantine and resolve.source_kind(data) != "folder":
         raise click.UsageError(f"--quarantine moves files of a folder, and {data!r} is none.")
-    parts = resolve.listed(options.build_recipe(None, knobs | {"data": data}).data)
+    parts = resolve.list_parts(options.build_recipe(None, knobs | {"data": data}).data)
     paths = [path for part in parts.values() for path in part.paths]
-    looks = dict(zip(paths, scan(paths, what=data), strict=True))
-    found = problems.find(parts, looks, source=data if os.path.isfile(data) else "")
+    looks = dict(zip(paths, scan_files(paths, what=data), strict=True))
+    found = problems.find_problems(parts, looks, source=data if os.path.isfile(data) else "")
     moved = []
     if html:
         from transferkit.data.audit.html_page import write_page
 
         write_page(html, data, parts, found)
     if quarantine:
-        from transferkit.data.audit.quarantine import move
+        from transferkit.data.audit.quarantine import move_files
 
         kinds = {"unreadable": problems.UNREADABLE, "duplicates": ("duplicate",)}
         chosen = {kind for what in quarantine_what or ("unreadable",) for kind in kinds[what]}
-        moved = move([one for one in found if one.problem in chosen], data, quarantine, paths)
-    counts = problems.counts(parts)
+        moved = move_files([one for one in found if one.kind in chosen], data, quarantine, paths)
+    counts = problems.count_classes(parts)
     if as_json:
-        rows = [{"path": one.path, "problem": one.problem, "detail": one.detail} for one in found]
+        rows = [{"path": one.path, "problem": one.kind, "detail": one.detail} for one in found]
         classes = {name: sum(by_part.values()) for name, by_part in counts.items()}
         options.answer({"images": len(paths), "classes": classes, "problems": rows})
         return
@@ -79,14 +79,14 @@ def _show(data, found, counts, images):
     from collections import Counter
 
     from transferkit.console import answers, say, table
-    from transferkit.data.audit.problems import KINDS, total
+    from transferkit.data.audit.problems import KINDS, count_files
 
-    on, root, kinds = answers(), os.path.join(os.path.abspath(data), ""), Counter(one.problem for one in found)
+    on, root, kinds = answers(), os.path.join(os.path.abspath(data), ""), Counter(one.kind for one in found)
     rows = []
     for kind in kinds:
-        every = [one for one in found if one.problem == kind]
+        every = [one for one in found if one.kind == kind]
         few = every if kind == "ignored" else every[:EXAMPLES]  # each of those is another kind of file
-        heads = [(KINDS[kind], total(every)), *[("", None)] * len(few)]
+        heads = [(KINDS[kind], count_files(every)), *[("", None)] * len(few)]
         rows += [(*head, _line(one, root)) for head, one in zip(heads, few, strict=False)]
     if rows:
         table(None, ("problem", "count", "such as"), rows, on)

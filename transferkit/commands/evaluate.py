@@ -70,9 +70,9 @@ def _named(network, wanted):
     from transferkit.lookup import UnknownName
 
     classes = () if network.named else find_classes(wanted.data)
-    network = class_names.named(network, wanted.model, classes)
+    network = class_names.name_outputs(network, wanted.model, classes)
     if not network.named:
-        raise UnknownName(class_names.asked(network, classes))
+        raise UnknownName(class_names.missing_names_message(network, classes))
     return network
 
 

@@ -33,7 +33,7 @@ def show(plan, on):
         if part.ignored:
             ignored = ", ".join(f"{count} {suffix}" for suffix, count in sorted(part.ignored.items()))
             say(f"Passed over in {name}: {ignored}.", on)
-    if splits.made:
+    if splits.val_from_train:
         held = f"{job.data.validation:.0%} of each class"
         if splits.train.groups:  # of which no share can be promised
             held = f"{len(splits.val):,} pictures, in whole groups nearest to {held},"

@@ -93,7 +93,7 @@ def _by_network(network, sources, weights, pixels, fit, top, knobs) -> list[dict
     from transferkit.network import with_fit
 
     pictures, wanted = _pictures(sources, knobs), options.build_recipe(None, knobs)
-    loaded = class_names.named(models.load(network, weights, pixels=pixels or ""), wanted.model)
+    loaded = class_names.name_outputs(models.load(network, weights, pixels=pixels or ""), wanted.model)
     loaded = with_fit(loaded, fit) if fit else loaded
     for change in loaded.loaded[1:]:
         say(change)

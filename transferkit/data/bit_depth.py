@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from transferkit.data import file_segments
-from transferkit.data.formats import opened
+from transferkit.data.formats import open_image
 
 BITS = (8, 10, 12, 14, 16)  # of cameras, scanners and microscopes
 TOLERANCE = 0.01  # of the range: what resampling and rounding add to floats
@@ -40,7 +40,7 @@ def to_8_bits(image: Image.Image, data: bytes) -> tuple[Image.Image, int]:
     return image, 0
 
 
-def white(values: np.ndarray, said: int = 0) -> int:
+def find_white_level(values: np.ndarray, said: int = 0) -> int:
     """The value that stands for white: 1, or 2**n - 1.
 
     Args:
@@ -78,10 +78,10 @@ def as_uint8(array: np.ndarray) -> np.ndarray | None:
     return array.astype(np.uint8)
 
 
-def advice(array: np.ndarray) -> str:
+def scaling_advice(array: np.ndarray) -> str:
     """How to bring an array that `as_uint8` refuses to 0..255; the end of a sentence."""
     try:
-        top = white(array)
+        top = find_white_level(array)
     except (ValueError, TypeError):
         return ""
     return f"; if 0..{top:,} is black to white, (x * {255 / top:.6g}).round().clip(0, 255).astype('uint8') makes it so"
@@ -96,7 +96,7 @@ def _grey(image: Image.Image, data: bytes) -> tuple[Image.Image, int]:
     values, tags = np.asarray(image), getattr(image, "tag_v2", {})
     stored = STORED.get((_first(tags, BITS_PER_SAMPLE), _first(tags, SAMPLE_FORMAT, 1)))
     values = values.astype(stored) if stored else values  # Pillow has int32 alone for these
-    top = white(values, _said(image, data, tags))
+    top = find_white_level(values, _said(image, data, tags))
     scaled = Image.fromarray(_scaled(values, top))
     if _first(tags, PHOTOMETRIC, 1) == WHITE_IS_ZERO:
         scaled = scaled.point(lambda value: 255 - value)
@@ -129,13 +129,13 @@ def _colours(image: Image.Image, data: bytes, raw: str) -> tuple[Image.Image, in
     colours = upper.shape[2] if image.mode == "RGB" else upper.shape[2] - 1
     if upper[..., :colours].max() >= BRIGHT:
         return image, 65535
-    with opened(data) as again:
+    with open_image(data) as again:
         again.tile = [tile._replace(args=_with_raw_mode(tile.args, LOWER.get(raw, "RGBA"))) for tile in again.tile]
         lower = np.asarray(again)
     if raw not in LOWER:  # grey and alpha, each of two bytes, read as if they were four channels
         lower = lower[..., (1, 1, 1, 3)]
     values = upper.astype(np.uint16) << 8 | lower
-    top = white(values[..., :colours], _said(image, data, getattr(image, "tag_v2", {})))
+    top = find_white_level(values[..., :colours], _said(image, data, getattr(image, "tag_v2", {})))
     return Image.fromarray(_scaled(values, top)), top
 
 

@@ -5,19 +5,22 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from transferkit import bounded
-from transferkit.data.sources.folder_walk import natural
+from transferkit.data.sources.folder_walk import natural_sort_key
 from transferkit.lookup import UnknownName
 from transferkit.network import Network
 from transferkit.recipe import Model
 
-ORDERS = {"keras": str, "natural": natural}  # sort keys; Keras' image_dataset_from_directory sorts folders as text
+ORDERS = {
+    "keras": str,
+    "natural": natural_sort_key,
+}  # sort keys; Keras' image_dataset_from_directory sorts folders as text
 FILE = "--classes FILE, the name of each output on a line of its own"
 MOST = 12
 MOST_BYTES = 10_000_000  # of a list of classes
 NUMBERED = re.compile(r"(\d+)(?:\s*[:,;]\s*|\s+)(\S.*)")  # a line of Teachable Machine's labels.txt: `0 cat`
 
 
-def named(network: Network, which: Model, classes: tuple[str, ...] = ()) -> Network:
+def name_outputs(network: Network, which: Model, classes: tuple[str, ...] = ()) -> Network:
     """The network with the names that `--classes` or `--class-order` give its outputs; else as it is.
 
     Args:
@@ -38,7 +41,7 @@ def named(network: Network, which: Model, classes: tuple[str, ...] = ()) -> Netw
     if not network.classes:
         raise UnknownName(f"{network.base} has no classifier whose classes could be named: leave out {flag}.")
     if which.classes:
-        names = read(which.classes)
+        names = read_class_names(which.classes)
         if len(names) != len(network.classes):
             raise ValueError(
                 f"{which.classes} names {len(names):,} classes, and {network.base} has {len(network.classes):,} "
@@ -48,16 +51,16 @@ def named(network: Network, which: Model, classes: tuple[str, ...] = ()) -> Netw
     if network.named:
         raise UnknownName(f"{network.base} says what its classes are, {_few(network.classes)}: leave out {flag}.")
     if len(classes) != len(network.classes):
-        raise UnknownName(_unequal(network, classes))
-    return replace(network, classes=in_order(which.class_order, classes))
+        raise UnknownName(_wrong_count_message(network, classes))
+    return replace(network, classes=sort_classes(which.class_order, classes))
 
 
-def in_order(order: str, classes) -> tuple[str, ...]:
+def sort_classes(order: str, classes) -> tuple[str, ...]:
     """Class names as one of `ORDERS` has them."""
     return tuple(sorted(classes, key=ORDERS[order]))
 
 
-def read(path: str) -> tuple[str, ...]:
+def read_class_names(path: str) -> tuple[str, ...]:
     """The names in a text file, one a line; where each has its number before it, as `0 cat`, that is their order.
 
     Raises:
@@ -71,7 +74,7 @@ def read(path: str) -> tuple[str, ...]:
         raise ValueError(f"{path} is not a text file in UTF-8: expected the name of a class on each line.") from None
     if "" in names:
         raise ValueError(f"{path}, line {names.index('') + 1}: expected the name of a class, not an empty line.")
-    names = _numbered(names) or names
+    names = _sort_numbered_lines(names) or names
     seen = set()
     for number, name in enumerate(names, start=1):
         if name in seen:
@@ -80,7 +83,7 @@ def read(path: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _numbered(lines: list[str]) -> list[str]:
+def _sort_numbered_lines(lines: list[str]) -> list[str]:
     """The names in the order of the numbers before them, which count the lines from 0 or 1; none where they do not."""
     found = [NUMBERED.fullmatch(line) for line in lines]
     if not all(found):
@@ -92,15 +95,15 @@ def _numbered(lines: list[str]) -> list[str]:
     return [by_number[number] for number in sorted(by_number)]
 
 
-def asked(network: Network, classes: tuple[str, ...]) -> str:
+def missing_names_message(network: Network, classes: tuple[str, ...]) -> str:
     """The sentence that asks what the outputs of a network without names are.
 
     Args:
         classes: of the pictures they are to be compared with.
     """
     if len(classes) != len(network.classes):
-        return _unequal(network, classes)
-    keras, other = (in_order(order, classes) for order in ORDERS)
+        return _wrong_count_message(network, classes)
+    keras, other = (sort_classes(order, classes) for order in ORDERS)
     differ = next((at for at, pair in enumerate(zip_longest(keras, other)) if pair[0] != pair[1]), None)
     lead = f"{network.base} does not say which class each of its {len(classes):,} outputs is: give"
     if differ is None:
@@ -111,7 +114,7 @@ def asked(network: Network, classes: tuple[str, ...]) -> str:
     )
 
 
-def _unequal(network: Network, classes) -> str:
+def _wrong_count_message(network: Network, classes) -> str:
     return (
         f"{network.base} has {len(network.classes):,} outputs and does not say what they are, and the pictures have "
         f"{len(classes):,} classes, so no order of these matches them: give {FILE}."

@@ -17,31 +17,31 @@ from transferkit.data.file_ranges import is_range, read_bytes
 BY_PILLOW = 0  # in place of an orientation
 
 
-def orientation(data):
+def read_orientation(data):
     """Of a JPEG that TensorFlow is to decode, the flips and turns 1..8 that set it upright; of other bytes 0."""
     turn = tf.numpy_function(_orientation, (data,), tf.int32, stateful=False)
     return tf.ensure_shape(turn, ())
 
 
 def _orientation(data: bytes) -> np.int32:
-    data = bytes_of(data)
+    data = as_bytes(data)
     if not data.startswith(file_segments.JPEG) or not file_segments.is_ordinary(data):
         return np.int32(BY_PILLOW)
     if not file_segments.has_metadata(data):
         return np.int32(1)
     try:
-        with formats.opened(data) as image:
-            return np.int32(pillow_reader.orientation(image))
+        with formats.open_image(data) as image:
+            return np.int32(pillow_reader.read_orientation(image))
     except Exception:  # of an error TensorFlow would print the traceback; Pillow's reader says it again
         return np.int32(BY_PILLOW)
 
 
-def bytes_of(data) -> bytes:
+def as_bytes(data) -> bytes:
     """A string of a graph: bytes there, an array around them outside."""
     return np.asarray(data, object).item()
 
 
-def upright(picture, turn):
+def apply_orientation(picture, turn):
     """Apply an Exif orientation to a stored picture (h, w, c): a transposition, then the flips."""
     picture = tf.cond(turn >= 5, lambda: tf.transpose(picture, (1, 0, 2)), lambda: picture)
     picture = tf.cond(_in(turn, 2, 3, 6, 7), lambda: tf.reverse(picture, (1,)), lambda: picture)
@@ -60,7 +60,7 @@ def _in(turn, *turns):
     return tf.reduce_any(tf.equal(turn, turns))
 
 
-def jpeg_window(data, window, scale, channels):
+def decode_jpeg_window(data, window, scale, channels):
     """Decode a window (y, x, height, width) of a JPEG at 1/1, 1/2, 1/4 or 1/8: `scale` is the exponent 0..3.
 
     The accurate DCT gives Pillow's very pixels; the fast one differs in two of three.
@@ -80,13 +80,13 @@ def covering_scale(side, target):
     return tf.reduce_sum(tf.cast(tf.reduce_all(covers, 0), tf.int32))
 
 
-def within(window, shape):
+def clip_window(window, shape):
     """The part of a window (y, x, height, width) that lies in a picture of `shape` (h, w)."""
     corner = tf.clip_by_value(window[:2], 0, shape)
     return tf.concat((corner, tf.clip_by_value(window[:2] + window[2:], 0, shape) - corner), 0)
 
 
-class Opened(NamedTuple):
+class OpenedPicture(NamedTuple):
     """A file before a part of its picture is chosen.
 
     Attributes:
@@ -96,11 +96,11 @@ class Opened(NamedTuple):
     """
 
     shape: tf.Tensor
-    turn: tf.Tensor
+    orientation: tf.Tensor
     picture: tf.Tensor
 
 
-def open_picture(data, channels: int) -> Opened:
+def open_picture(data, channels: int) -> OpenedPicture:
     """Read the header of a JPEG, and all of any other file.
 
     Args:
@@ -117,12 +117,12 @@ def open_picture(data, channels: int) -> Opened:
         picture = tf.ensure_shape(picture, (None, None, channels))
         return tf.shape(picture)[:2], picture
 
-    turn = tf.constant(BY_PILLOW) if channels == 4 else orientation(data)
+    turn = tf.constant(BY_PILLOW) if channels == 4 else read_orientation(data)
     shape, picture = other() if channels == 4 else tf.cond(turn != BY_PILLOW, jpeg, other)
-    return Opened(tf.ensure_shape(shape, (2,)), turn, tf.ensure_shape(picture, (None, None, channels)))
+    return OpenedPicture(tf.ensure_shape(shape, (2,)), turn, tf.ensure_shape(picture, (None, None, channels)))
 
 
-def cut(data, opened: Opened, window, cover):
+def decode_window(data, opened: OpenedPicture, window, cover):
     """Decode a part of a picture.
 
     Args:
@@ -137,7 +137,7 @@ def cut(data, opened: Opened, window, cover):
         divided by 2, 4 or 8 and rounded up.
     """
     shape, turn, picture = opened
-    channels, seen = picture.shape[2], within(window, shape)
+    channels, seen = picture.shape[2], clip_window(window, shape)
     seen = tf.cond(tf.reduce_all(seen[2:] > 0), lambda: seen, lambda: tf.constant((0, 0, 1, 1)))
 
     def jpeg():
@@ -146,9 +146,9 @@ def cut(data, opened: Opened, window, cover):
         def turned():
             # scaled, the last pixels of an uneven side lie outside in part; here they would be first and shift the rest
             exact = tf.where(tf.reduce_all(shape % 8 == 0), scale, 0)
-            return upright(jpeg_window(data, stored_window(seen, shape, turn), exact, channels), turn)
+            return apply_orientation(decode_jpeg_window(data, stored_window(seen, shape, turn), exact, channels), turn)
 
-        return tf.cond(turn == 1, lambda: jpeg_window(data, seen, scale, channels), turned)
+        return tf.cond(turn == 1, lambda: decode_jpeg_window(data, seen, scale, channels), turned)
 
     def other():
         y, x, height, width = tf.unstack(seen)
@@ -158,10 +158,10 @@ def cut(data, opened: Opened, window, cover):
     return tf.ensure_shape(part, (None, None, channels))
 
 
-def whole(data, channels, cover=2**20):
+def decode_whole(data, channels, cover=2**20):
     """A whole picture, and its (height, width) before it shrank to no less than `cover`, as of `cut`."""
     opened = open_picture(data, channels)
-    return cut(data, opened, tf.concat(((0, 0), opened.shape), 0), cover), opened.shape
+    return decode_window(data, opened, tf.concat(((0, 0), opened.shape), 0), cover), opened.shape
 
 
 def _pillow(data: bytes, channels: int) -> np.ndarray:
@@ -170,38 +170,38 @@ def _pillow(data: bytes, channels: int) -> np.ndarray:
     Of an error TensorFlow would print the traceback.
     """
     try:
-        return pillow_reader.read(bytes_of(data), int(channels))
+        return pillow_reader.read_picture(as_bytes(data), int(channels))
     except Exception:
         return np.zeros(0, np.uint8)
 
 
-def why_unreadable(path: str) -> str:
+def explain_unreadable(path: str) -> str:
     """One line on why a picture that could not be decoded could not."""
     try:
         data = read_bytes(path)
     except (OSError, ValueError) as error:
-        return formats.reason(error)
-    return why_undecodable(data) or formats.UNCERTAIN
+        return formats.error_reason(error)
+    return explain_undecodable(data) or formats.UNCERTAIN
 
 
-def why_undecodable(data: bytes) -> str:
+def explain_undecodable(data: bytes) -> str:
     """One line on why the bytes of a file are no picture; "" where they are one."""
     if not data:
         return "the file is empty"
     try:
-        pillow_reader.read(data, 3)
+        pillow_reader.read_picture(data, 3)
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
-        return formats.reason(error)
+        return formats.error_reason(error)
     return ""
 
 
-def reader(paths):
+def choose_reader(paths):
     """The op from a path to the bytes of its file, of pictures that were looked at before: for plain files TensorFlow's
     own, for a call of Python in each step of training costs a fifth of the pictures."""
-    return read if any(map(is_range, paths)) else tf.io.read_file
+    return read_file if any(map(is_range, paths)) else tf.io.read_file
 
 
-def read(path):
+def read_file(path):
     """The op from any path to the bytes of its file."""
     return tf.ensure_shape(tf.numpy_function(_bytes_or_none, (path,), tf.string, stateful=False), ())
 
@@ -209,11 +209,11 @@ def read(path):
 def _bytes_or_none(path) -> bytes:
     """Empty, which no decoder takes, where it cannot be read: of an error TensorFlow would print the traceback."""
     try:
-        return bytes_at(path)
+        return read_path(path)
     except (OSError, ValueError):
         return b""
 
 
-def bytes_at(path) -> bytes:
+def read_path(path) -> bytes:
     """What `file_ranges.read_bytes` reads, of a path in a graph."""
-    return read_bytes(os.fsdecode(bytes_of(path)))
+    return read_bytes(os.fsdecode(as_bytes(path)))

@@ -13,7 +13,7 @@ SUFFIX = ".tfrecord"
 _RANGE = re.compile(rf"(?s)(.*?{re.escape(SUFFIX)})#(\d+)\+(\d+)(?::(.*))?")
 
 
-def spell(shard: str, offset: int, length: int, name: str) -> str:
+def range_path(shard: str, offset: int, length: int, name: str) -> str:
     """The path of a range."""
     return f"{shard}#{offset}+{length}:{name}"
 
@@ -27,13 +27,13 @@ def is_shard(name: str) -> bool:
     return name.endswith(SUFFIX) and name.count(SUFFIX) == 1
 
 
-def file_of(path: str) -> str:
+def container_file(path: str) -> str:
     """The file that holds a picture: the shard of a range, else the path itself."""
     found = _RANGE.fullmatch(path)
     return found[1] if found else path
 
 
-def name_of(path: str) -> str:
+def original_name(path: str) -> str:
     """The name a picture had before it was packed; the path itself of one that is a file, or has none."""
     found = _RANGE.fullmatch(path)
     return found[4] if found and found[4] else path

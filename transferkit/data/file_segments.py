@@ -9,8 +9,8 @@ OTHER_FRAMES = frozenset({*range(0xC3, 0xD0)} - {0xC4, 0xC8})  # lossless, hiera
 START_OF_SCAN, APP0, APP1, APP14 = 0xDA, 0xE0, 0xE1, 0xEE
 END_OF_IMAGE = b"\xff\xd9"
 SEQUENTIAL = b"\x00\x3f\x00"  # a scan of all 64 coefficients, of all their bits
-MOST_PIXELS = 64_000_000  # that are decoded: 4 bytes each, and several copies; JPEGs are decoded smaller, and may have
-MOST_OF_JPEG = 100_000_000
+MAX_PIXELS = 64_000_000  # that are decoded: 4 bytes each, and several copies; JPEGs are decoded smaller, and may have
+MAX_JPEG_PIXELS = 100_000_000
 
 
 def is_ordinary(data: bytes) -> bool:
@@ -40,7 +40,7 @@ def _has_common_pixels(frame: bytes) -> bool:
     if len(frame) < 6:
         return False
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
-    return frame[0] == 8 and frame[5] in (1, 3) and 0 < height * width <= MOST_OF_JPEG
+    return frame[0] == 8 and frame[5] in (1, 3) and 0 < height * width <= MAX_JPEG_PIXELS
 
 
 def has_metadata(data: bytes) -> bool:
@@ -94,7 +94,7 @@ def significant_bits(data: bytes) -> int:
     return next((max(data[at + 8 : end - 4], default=0) for kind, at, end in chunks(data) if kind == b"sBIT"), 0)
 
 
-def pixels_alone(data: bytes) -> bytes:
+def strip_metadata(data: bytes) -> bytes:
     """A JPEG or PNG without what its pixels do not need, but with an orientation; any other file as it is."""
     if data.startswith(JPEG):
         parts = list(segments(data))

@@ -11,7 +11,7 @@ BOX = "\N{WHITE SQUARE}"  # in place of a character that no font has
 PLACEHOLDERS = ("Last Resort", ".Last")  # have a box for every character
 
 
-def covering(text: str) -> list[font_manager.FontEntry]:
+def find_fonts(text: str) -> list[font_manager.FontEntry]:
     """Matplotlib's first font, and of the others as many as have what it lacks, where there are any."""
     found, missing = [], set(map(ord, text)) - {10, 32}
     for font in _fonts():
@@ -24,17 +24,17 @@ def covering(text: str) -> list[font_manager.FontEntry]:
     return found
 
 
-def drawable(texts: Iterable[str]) -> tuple[list[str], list[str]]:
+def make_drawable(texts: Iterable[str]) -> tuple[list[str], list[str]]:
     """Texts as matplotlib can draw them, and the families to draw them with, without a warning."""
     texts = list(texts)
-    fonts = covering("".join(texts))
+    fonts = find_fonts("".join(texts))
     known = frozenset({10, 32}).union(*(_characters(font.fname) for font in fonts))
     return ["".join(c if ord(c) in known else BOX for c in text) for text in texts], [font.name for font in fonts]
 
 
-def best(text: str) -> str:
+def find_best_font(text: str) -> str:
     """The file of the font that has most of a text's characters."""
-    return max(covering(text), key=lambda font: len(set(map(ord, text)) & _characters(font.fname))).fname
+    return max(find_fonts(text), key=lambda font: len(set(map(ord, text)) & _characters(font.fname))).fname
 
 
 def _fonts() -> list[font_manager.FontEntry]:

@@ -77,7 +77,7 @@ def _opens(file) -> bool:
     return True
 
 
-def opened(data: bytes) -> Image.Image:
+def open_image(data: bytes) -> Image.Image:
     """A picture as Pillow opens it, its pixels not read yet. Only `FORMATS` are tried: others may start a program.
 
     Raises:
@@ -94,7 +94,7 @@ def opened(data: bytes) -> Image.Image:
 
 
 def _check_size(width: int, height: int, form: str):
-    most = file_segments.MOST_OF_JPEG if form in ("JPEG", "MPO") else file_segments.MOST_PIXELS
+    most = file_segments.MAX_JPEG_PIXELS if form in ("JPEG", "MPO") else file_segments.MAX_PIXELS
     if width * height > most:
         raise ValueError(
             f"a decompression bomb, or {width:,} x {height:,} pixels: {most // 10**6} million are the most of {form}"
@@ -102,7 +102,7 @@ def _check_size(width: int, height: int, form: str):
 
 
 def _open(file) -> Image.Image:
-    without_warnings()
+    silence_pillow()
     return Image.open(file, formats=_formats())
 
 
@@ -118,13 +118,13 @@ def _formats() -> tuple[str, ...]:
 
 
 @cache
-def decoders() -> str:
+def decoder_versions() -> str:
     """What decodes pictures here: what one version refuses another may read."""
     heif = f", pillow-heif {version('pillow-heif')}" if "HEIF" in _formats() else ""
     return f"pillow {pillow_version}{heif}"
 
 
-def without_warnings():
+def silence_pillow():
     """Pillow's warnings, which name no file, are not shown; nor do they become errors where warnings are.
 
     The filter stays: filters are the process's, and many threads read at once.
@@ -151,7 +151,7 @@ def _unknown(data: bytes) -> str:
     return f"it is {what}, not a picture" if what else UNKNOWN
 
 
-def reason(error: Exception) -> str:
+def error_reason(error: Exception) -> str:
     """One line on why bytes could not be decoded."""
     said = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
     return said.rstrip(".")  # it goes into a sentence

@@ -115,7 +115,7 @@ FITS = {
 }
 
 
-def evaluation_view(source, pixels: Pixels, load=decode.bytes_of):
+def evaluation_view(source, pixels: Pixels, load=decode.as_bytes):
     """The one view of a picture outside training, as `pixels.fit` has it, antialiased.
 
     By default: shorter side to `pixels.resize`, centre `pixels.crop`. Pillow decodes and resizes, as for torchvision:
@@ -132,7 +132,7 @@ def evaluation_view(source, pixels: Pixels, load=decode.bytes_of):
     return evaluation_views(source, pixels, CENTRE, load)[0]
 
 
-def evaluation_views(source, pixels: Pixels, places, load=decode.bytes_of):
+def evaluation_views(source, pixels: Pixels, places, load=decode.as_bytes):
     """Several crops of a resized picture, at `places`: `CENTRE`, or `FIVE` as torchvision's FiveCrop has them.
 
     Returns:
@@ -154,13 +154,13 @@ def _views(source, pixels: Pixels, places, load) -> np.ndarray:
         return 2 * FITS[pixels.fit].resized(size, target)[0]
 
     try:
-        picture, size = pillow_reader.shrunk(load(source), pixels.channels, least)
+        picture, size = pillow_reader.read_shrunk(load(source), pixels.channels, least)
     except Exception:  # Pillow's readers raise nearly anything on damaged files
         return np.zeros(0, np.uint8)
     return crops(picture, size, pixels, places)
 
 
-@pipeline_errors.noted
+@pipeline_errors.record_errors
 def crops(image: Image.Image, size, pixels: Pixels, places):
     """Crops of a picture, whose (height, width) was `size` before a DCT scale of 1 to 1/8."""
     sides, shape = np.array(image.size[::-1]), np.array(pixels.shape)
@@ -187,7 +187,7 @@ def _target(pixels: Pixels, places) -> np.ndarray:
     return np.array(pixels.uncropped if larger else pixels.shape)
 
 
-def training_window(opened: decode.Opened, pixels: Pixels, choose):
+def training_window(opened: decode.OpenedPicture, pixels: Pixels, choose):
     """The window (y, x, height, width) of a picture that `choose` picks, by `pixels.fit`.
 
     Args:
@@ -196,7 +196,7 @@ def training_window(opened: decode.Opened, pixels: Pixels, choose):
     return _window(choose, pixels)(opened.shape)
 
 
-def training_view(picture, window, opened: decode.Opened, pixels: Pixels):
+def training_view(picture, window, opened: decode.OpenedPicture, pixels: Pixels):
     """A window of a picture, resized to what is seen.
 
     It was decoded at a scale that leaves less than a factor of two, so a plain bilinear resize does not alias; what
@@ -212,10 +212,10 @@ def training_view(picture, window, opened: decode.Opened, pixels: Pixels):
         InvalidArgumentError: in the graph, where the window lies beside the picture.
     """
     fit, shape, size = FITS[pixels.fit], pixels.shape, opened.shape
-    beside = tf.debugging.assert_positive(decode.within(window, size)[2:], "A window lies beside its picture.")
+    beside = tf.debugging.assert_positive(decode.clip_window(window, size)[2:], "A window lies beside its picture.")
     with tf.control_dependencies([beside] if beside is not None else []):
         picture = tf.identity(picture)
-    reaches_beyond = tf.reduce_any(decode.within(window, size) != window)
+    reaches_beyond = tf.reduce_any(decode.clip_window(window, size) != window)
     picture = tf.cond(reaches_beyond, lambda: _padded(picture, window, size, pixels), lambda: picture)
     shrinks = tf.shape(picture)[:2] > 2 * np.array(shape)
     view = tf.cond(
@@ -229,7 +229,7 @@ def training_view(picture, window, opened: decode.Opened, pixels: Pixels):
 
 def _padded(picture, window, size, pixels: Pixels):
     """The part of a window that lies in a picture, with the background where it reaches beyond."""
-    seen = decode.within(window, size)
+    seen = decode.clip_window(window, size)
     scale = tf.cast(tf.shape(picture)[:2], tf.float32) / tf.cast(seen[2:], tf.float32)
     beyond = (seen[:2] - window[:2], window[:2] + window[2:] - seen[:2] - seen[2:])  # above and left, below and right
     margins = [tf.cast(tf.round(tf.cast(pair, tf.float32) * scale), tf.int32) for pair in beyond]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from transferkit.data import file_segments
 from transferkit.data.bit_depth import to_8_bits
-from transferkit.data.formats import opened
+from transferkit.data.formats import open_image
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 JPEGS = ("JPEG", "MPO")
@@ -29,7 +29,7 @@ _one_large = Lock()
 Result = TypeVar("Result")
 
 
-def read(data: bytes, channels: int) -> np.ndarray:
+def read_picture(data: bytes, channels: int) -> np.ndarray:
     """Any format of `formats.FORMATS`: first frame, upright, alpha kept as a channel or composited on white, 8 bits.
 
     Returns:
@@ -42,12 +42,14 @@ def read(data: bytes, channels: int) -> np.ndarray:
     def pixels(image, data):
         if channels == 1:
             image.draft("L", image.size)  # of a JPEG the luminance that is stored, not that of its colours
-        return as_array(as_image(upright(image, data)[0], channels))
+        return image_to_array(convert_image(load_upright(image, data)[0], channels))
 
     return with_image(data, pixels)
 
 
-def shrunk(data: bytes, channels: int, least: Callable[[np.ndarray], np.ndarray]) -> tuple[Image.Image, np.ndarray]:
+def read_shrunk(
+    data: bytes, channels: int, least: Callable[[np.ndarray], np.ndarray]
+) -> tuple[Image.Image, np.ndarray]:
     """The picture of `read`, a JPEG decoded at 1/2, 1/4 or 1/8 where that is large enough.
 
     Args:
@@ -58,13 +60,13 @@ def shrunk(data: bytes, channels: int, least: Callable[[np.ndarray], np.ndarray]
     """
 
     def decoded(image, data):
-        turn = orientation(image) if image.format in JPEGS else 0
+        turn = read_orientation(image) if image.format in JPEGS else 0
         size = np.array(image.size if turn >= 5 else image.size[::-1])
         # of another size, a turned picture's last pixels would lie outside in part
         if turn == 1 or (turn and not (size % 8).any()):
             sides = least(size) if turn >= 5 else least(size)[::-1]
             image.draft("L" if channels == 1 else None, tuple(map(int, sides)))
-        picture = as_image(upright(image, data)[0], channels)
+        picture = convert_image(load_upright(image, data)[0], channels)
         return picture, size if turn else np.array(picture.size[::-1])
 
     return with_image(data, decoded)
@@ -73,14 +75,14 @@ def shrunk(data: bytes, channels: int, least: Callable[[np.ndarray], np.ndarray]
 def with_image(data: bytes, use: Callable[[Image.Image, bytes], Result]) -> Result:
     """use(image, data) of an opened picture; of one that cannot be read so, once more without what is not pixels."""
     try:
-        with opened(data) as image, _room_for(image):
+        with open_image(data) as image, _room_for(image):
             return use(image, data)
     except Exception as error:
-        without = file_segments.pixels_alone(data)
+        without = file_segments.strip_metadata(data)
         if without == data:
             raise
         try:
-            with opened(without) as image, _room_for(image):
+            with open_image(without) as image, _room_for(image):
                 return use(image, without)
         except Exception:
             raise error from None
@@ -91,19 +93,19 @@ def _room_for(image: Image.Image):
     return _one_large if image.width * image.height > LARGE else nullcontext()
 
 
-def upright(image: Image.Image, data: bytes) -> tuple[Image.Image, int, int]:
+def load_upright(image: Image.Image, data: bytes) -> tuple[Image.Image, int, int]:
     """An opened picture as it is to be seen, in 8 bits.
 
     Returns:
         The picture; the orientation it was stored with, 1 to 8; the value that became white, see `bit_depth.to_8_bits`.
     """
-    stored = orientation(image) if image.format == "TIFF" else 1  # a TIFF is set upright by Pillow as it is loaded
+    stored = read_orientation(image) if image.format == "TIFF" else 1  # a TIFF is set upright by Pillow as it is loaded
     picture, white = to_8_bits(image, data)
-    turn = orientation(image)  # other formats may have it behind their pixels
+    turn = read_orientation(image)  # other formats may have it behind their pixels
     return (picture if turn == 1 else picture.transpose(TRANSPOSED[turn])), max(stored, turn), white
 
 
-def orientation(image: Image.Image) -> int:
+def read_orientation(image: Image.Image) -> int:
     """1 to 8, by Exif, or by XMP where Exif has none; 1 where neither can be read."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
@@ -112,7 +114,7 @@ def orientation(image: Image.Image) -> int:
         return 1
 
 
-def as_image(image: Image.Image, channels: int) -> Image.Image:
+def convert_image(image: Image.Image, channels: int) -> Image.Image:
     """A picture in 8 bits in grey, RGB or RGBA; alpha is kept as a channel, or composited on white."""
     if image.mode.endswith("a"):  # colours multiplied by alpha
         image = image.convert(f"{image.mode[:-1]}A")
@@ -122,7 +124,7 @@ def as_image(image: Image.Image, channels: int) -> Image.Image:
     return image if image.mode == MODES[channels] else image.convert(MODES[channels])
 
 
-def as_array(image: Image.Image) -> np.ndarray:
+def image_to_array(image: Image.Image) -> np.ndarray:
     """uint8 (height, width, channels) of a picture in one of `MODES`."""
     pixels = np.asarray(image)
     return pixels.reshape(*pixels.shape[:2], -1)
@@ -133,7 +135,7 @@ def thumbnail(data: bytes, side: int) -> Image.Image:
 
     def small(image, data):
         image.draft("RGB", (side, side))  # JPEGs are decoded no larger than they are shown
-        picture = as_image(upright(image, data)[0], 3)
+        picture = convert_image(load_upright(image, data)[0], 3)
         picture.thumbnail((side, side))
         return picture
 

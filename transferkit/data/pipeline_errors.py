@@ -8,7 +8,7 @@ import functools
 _found: list[Exception] = []
 
 
-def noted(function):
+def record_errors(function):
     """A Python function of a graph whose errors are remembered."""
 
     @functools.wraps(function)
@@ -22,7 +22,7 @@ def noted(function):
     return call
 
 
-def check():
+def raise_recorded():
     """Raise the first error that was noted, if there is one.
 
     Raises:

@@ -40,7 +40,7 @@ def confusion(matrix, classes, path, most: int = 40):
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="label", title=f"{int(np.trace(matrix))} of {int(matrix.sum())} right")
     if len(classes) <= most:
-        names, families = fonts.drawable([shortened(name) for name in classes])
+        names, families = fonts.make_drawable([shortened(name) for name in classes])
         axes.set_xticks(range(len(classes)), names, rotation=90, parse_math=False, fontfamily=families)
         axes.set_yticks(range(len(classes)), names, parse_math=False, fontfamily=families)
         for row, column in zip(*np.nonzero(matrix), strict=True):

@@ -36,7 +36,7 @@ def outputs_of(model, paths, pixels: Pixels, *, what: str = "pictures") -> tuple
     """
     model, batch_size = folded(model), batch_for(len(paths))
     outputs, kept = [], [np.zeros(0, "int64")]
-    batches = pipeline.evaluation(paths, pixels, batch_size=batch_size)
+    batches = pipeline.evaluation_dataset(paths, pixels, batch_size=batch_size)
     for (output,), rows in track(run(model, batches, batch_size), -(-len(paths) // batch_size), what):
         outputs.append(output)
         kept.append(rows)
@@ -100,7 +100,7 @@ def predict(network: Network, paths, *, top: int = 5) -> list[dict]:
     """
     paths = [str(path) for path in paths]
     logits, rows = outputs_of(classified(network).model, paths, network.pixels)
-    errors = dict(before_training.reasons(paths, rows))
+    errors = dict(before_training.explain_missing_rows(paths, rows))
     answers = {
         path: {"path": path, "label": None, "probability": None, "top": None, "error": why}
         for path, why in errors.items()

@@ -59,7 +59,7 @@ def _other_weights(saved, measured) -> str:
 
 def _other_answers(saved: Network, answers: list[dict], allowed: float) -> str:
     paths = [answer["path"] for answer in answers]
-    pictures, rows = next(iter(pipeline.evaluation(paths, saved.pixels, batch_size=len(paths))), (None, ()))
+    pictures, rows = next(iter(pipeline.evaluation_dataset(paths, saved.pixels, batch_size=len(paths))), (None, ()))
     if not len(rows):  # they have gone meanwhile
         return ""
     chances = softmax(classified(saved).model.predict_on_batch(pictures).astype("float64"), axis=1)

@@ -76,7 +76,7 @@ def _tried(base: str, listing: Listing, size: int | str | None, fit: str | None,
     spec = FeatureSpec(base, layer=probed_layers(base), fit=fit, size=size)
     found = extract(listing.paths, spec, what=f"features of {base}")
     part = listing.take(found.rows)
-    labels, words = np.array(part.labels), {"copies": part.copies, "widths": found.widths, "seed": seed}
+    labels, words = np.array(part.labels), {"copies": part.duplicate_sets, "widths": found.widths, "seed": seed}
     least = np.bincount(labels, minlength=len(part.classes)).min()
     groups = np.array(part.groups) if part.groups else None
     guesses = judged(found.features, labels, groups, folds=max(2, min(FOLDS, int(least))), **words)["guesses"]

@@ -13,7 +13,7 @@ from transferkit.console import counted, silenced
 from transferkit.cpus import available_cpus
 from transferkit.data import pipeline_errors
 from transferkit.data.file_ranges import read_bytes
-from transferkit.data.formats import UNCERTAIN, decoders, reason
+from transferkit.data.formats import UNCERTAIN, decoder_versions, error_reason
 from transferkit.feature_cache import Vectors
 from transferkit.features.spec import FeatureSpec, kind
 
@@ -70,7 +70,7 @@ def extract_block(
     with ExitStack() as stack:
         stores = [stack.enter_context(Vectors(kind(spec, layer))) for layer in spec.layer] if cache else []
         found = [store.recall(list(set(digests.values()))) for store in stores] or [{} for _ in spec.layer]
-        lost = stores[0].reasons(list(set(digests.values())), decoders()) if stores else {}
+        lost = stores[0].reasons(list(set(digests.values())), decoder_versions()) if stores else {}
         new = {}  # a picture that is there twice is computed once
         for row, digest in digests.items():
             if digest not in lost and not all(digest in one for one in found):
@@ -79,11 +79,13 @@ def extract_block(
         tick(len(pictures) - len(new))
         if new:
             _compute(pictures, new, spec, found, stores, tick)
-            pipeline_errors.check()
+            pipeline_errors.raise_recorded()
             fresh = {digest: _why(pictures[row], digest) for digest, row in new.items() if digest not in found[0]}
             lost |= {digest: why for digest, (why, _) in fresh.items()}
             for store in stores:
-                store.remember_reasons({digest: why for digest, (why, lasts) in fresh.items() if lasts}, decoders())
+                store.remember_reasons(
+                    {digest: why for digest, (why, lasts) in fresh.items() if lasts}, decoder_versions()
+                )
     errors |= {row: lost[digest] for row, digest in digests.items() if digest in lost}
     rows = [row for row in digests if row not in errors]
     shapes = shapes_of(spec, cache=cache) if not rows else [None] * len(found)
@@ -113,7 +115,7 @@ def _digests(pictures: Sequence) -> tuple[dict[int, bytes], dict[int, str]]:
             try:
                 return hashlib.sha256(read_bytes(picture)).digest()
             except (OSError, ValueError) as error:
-                return reason(error)
+                return error_reason(error)
         told = hashlib.sha256(repr(picture.shape).encode())
         told.update(np.ascontiguousarray(picture))
         return told.digest()
@@ -148,13 +150,13 @@ def _body():
 
 def _why(path: str, digest: bytes) -> tuple[str, bool]:
     """Why a picture could not be read, and whether that is in its content: a file that has gone may come back."""
-    from transferkit.data.decode import why_undecodable
+    from transferkit.data.decode import explain_undecodable
 
     try:
         data = read_bytes(path)
     except (OSError, ValueError) as error:
-        return reason(error), False
-    why = why_undecodable(data)
+        return error_reason(error), False
+    why = explain_undecodable(data)
     return why or UNCERTAIN, bool(why) and hashlib.sha256(data).digest() == digest
 
 

@@ -122,7 +122,7 @@ def features_of(pictures: Sequence, spec: FeatureSpec) -> Iterator[tuple[list[np
     body = body_of(spec)
     batch_size = batch_for(len(pictures), most=max(1, BATCH // spec.views))
     places = geometry.FIVE if spec.crops > 1 else geometry.CENTRE
-    source = pipeline.several_views if isinstance(pictures[0], str) else _of_arrays
+    source = pipeline.multi_crop_dataset if isinstance(pictures[0], str) else _of_arrays
     batches = source(pictures, body.pixels, places, batch_size=batch_size)
     if spec.views == 1:
         batches = ((views[:, 0], rows) for views, rows in batches)
@@ -134,7 +134,7 @@ def _of_arrays(pictures, pixels: Pixels, places, *, batch_size: int):
     """As `pipeline.several_views`, of pictures in memory."""
 
     def view(picture):
-        image = pillow_reader.as_image(
+        image = pillow_reader.convert_image(
             Image.fromarray(picture.squeeze(-1) if picture.shape[2] == 1 else picture), pixels.channels
         )
         return geometry.crops(image, np.array(picture.shape[:2]), pixels, places)

@@ -33,13 +33,13 @@ def compare(
         UnknownName, FileNotFoundError, ValueError, OSError: a network cannot be had, or the pictures cannot be probed.
     """
     classifiers.check(classifier)
-    listing = duplicate_groups.mark(listing)
+    listing = duplicate_groups.mark_duplicates(listing)
 
     def row(extracted, part, spec):
-        words = {"copies": part.copies, "classifier": classifier, "folds": folds, "widths": extracted.widths}
+        words = {"copies": part.duplicate_sets, "classifier": classifier, "folds": folds, "widths": extracted.widths}
         found = judged(extracted.features, *_labels(part), **words, seed=seed)
         if spec is specs[0]:
-            duplicate_groups.say_kept(
+            duplicate_groups.report_kept_together(
                 [part.take(np.flatnonzero(found["fold_of"] == fold)) for fold in range(folds)], "together in the folds"
             )
         return {name: found[name] for name in ("accuracy", "ci95", "folds")}

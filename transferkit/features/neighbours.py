@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from PIL import Image, ImageOps
 from sklearn.neighbors import NearestNeighbors
 
-from transferkit.data import grid, pillow_reader
-from transferkit.data.file_ranges import name_of, read_bytes
+from transferkit.data import contact_sheet, pillow_reader
+from transferkit.data.file_ranges import original_name, read_bytes
 from transferkit.features.extraction import extract
 from transferkit.features.feature_files import Features
 from transferkit.features.spec import identity
@@ -70,7 +70,7 @@ def sheet(answers: list[dict]) -> Image.Image:
     """A row a query: the picture, then its neighbours, with class and distance below each."""
     rows = [
         [
-            (_thumbnail(answer["query"]), os.path.basename(name_of(answer["query"]))),
+            (_thumbnail(answer["query"]), os.path.basename(original_name(answer["query"]))),
             *[
                 (_thumbnail(one["path"]), f"{one['label'] or ''} at {one['distance']:.3f}".strip())
                 for one in answer["neighbours"]
@@ -78,7 +78,7 @@ def sheet(answers: list[dict]) -> Image.Image:
         ]
         for answer in answers
     ]
-    return grid.draw(rows, CELL, ("query", "nearest"))
+    return contact_sheet.draw_grid(rows, CELL, ("query", "nearest"))
 
 
 def _thumbnail(path: str) -> Image.Image:

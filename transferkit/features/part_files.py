@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from transferkit import atomic, trust
-from transferkit.data.audit.scan_cache import key_of
+from transferkit.data.audit.scan import file_key
 from transferkit.data.listing import Listing
 from transferkit.features.extraction import extract_block
 from transferkit.features.spec import FeatureSpec, other_features
@@ -102,7 +102,7 @@ def begin(folder: Path, spec: FeatureSpec, shape: tuple[int, ...], listing: List
 
 def _digest(pictures: list[dict]) -> str:
     """Of what is extracted: a file that is changed or replaced makes it another job; that of a copy is the same."""
-    facts = [key and key[1:3] for key in (key_of(picture["path"]) for picture in pictures)]
+    facts = [key and key[1:3] for key in (file_key(picture["path"]) for picture in pictures)]
     return hashlib.sha256(json.dumps([pictures, facts]).encode()).hexdigest()
 
 

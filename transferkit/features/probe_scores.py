@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from transferkit.data.folds import drawn
+from transferkit.data.splitting import draw_folds
 from transferkit.evaluation.metrics import wilson
 from transferkit.features import classifiers
 
@@ -79,4 +79,4 @@ def _fold_of(labels, groups, copies, folds: int, seed: int) -> np.ndarray:
         )
         raise ValueError(f"{has}, {most}; {folds} were asked for.")
     numbers = np.unique(labels, return_inverse=True)[1]
-    return drawn(numbers, () if groups is None else groups, copies, folds, seed, left=1)
+    return draw_folds(numbers, () if groups is None else groups, copies, folds, seed, min_left=1)

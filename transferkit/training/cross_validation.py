@@ -32,8 +32,8 @@ def run(job: Plan, folder: Path, start: Callable, go_on: Callable) -> runs.Run:
     Raises:
         KeyboardInterrupt: Ctrl-C, before a fold was whole.
     """
-    knobs, pool, whole = job.recipe.train, folds.pooled(runs.Run(folder).splits), []
-    for number, held in enumerate(folds.shared_out(pool, knobs.folds, knobs.seed), start=1):
+    knobs, pool, whole = job.recipe.train, folds.pool_train_and_val(runs.Run(folder).splits), []
+    for number, held in enumerate(folds.hold_out_folds(pool, knobs.folds, knobs.seed), start=1):
         place = folder / f"fold-{number}"
         if not _is_whole(place):
             say(f"Fold {number} of {knobs.folds}: {len(held):,} of {len(pool):,} pictures are held out.")
@@ -41,7 +41,7 @@ def run(job: Plan, folder: Path, start: Callable, go_on: Callable) -> runs.Run:
                 go_on(place)
             else:
                 place.mkdir(exist_ok=True)
-                split = folds.parts(pool, held, job.recipe.data.validation, knobs.seed)
+                split = folds.fold_splits(pool, held, job.recipe.data.validation, knobs.seed)
                 start(plan(_of_one(job, knobs.folds - number + 1), split), place)
         if not _is_whole(place):
             break

@@ -18,7 +18,7 @@ from transferkit.batchnorm_folding import folded
 from transferkit.console import quiet
 from transferkit.data.audit import before_training
 from transferkit.data.listing import Listing
-from transferkit.data.sources.arrays import list_arrays, on_disk
+from transferkit.data.sources.arrays import list_arrays, write_arrays
 from transferkit.evaluation.predict import outputs_of
 from transferkit.features.inputs import pictures_of
 from transferkit.features.labels import groups_of, labels_of
@@ -158,7 +158,7 @@ class FineTuner(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         with self._talk(), _files(pictures_of(X)) as paths:
             logits, rows = outputs_of(self._folded, paths, self.network_.pixels)
-            if lost := before_training.reasons(paths, rows):
+            if lost := before_training.explain_missing_rows(paths, rows):
                 path, reason = lost[0]
                 raise ValueError(f"{len(lost)} of {len(paths)} pictures cannot be read, the first: {path}: {reason}.")
         columns = [self.network_.classes.index(str(label)) for label in self.classes_.tolist()]  # a base's own order
@@ -237,4 +237,4 @@ def _are_paths(pictures) -> bool:
 
 def _files(pictures):
     """A context of files of the pictures."""
-    return nullcontext(pictures) if _are_paths(pictures) else on_disk(pictures)
+    return nullcontext(pictures) if _are_paths(pictures) else write_arrays(pictures)

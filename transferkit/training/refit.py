@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transferkit import recipe, runs
 from transferkit.console import say
-from transferkit.data.folds import pooled
+from transferkit.data.folds import pool_train_and_val
 from transferkit.data.listing import Splits
 from transferkit.network import Network
 from transferkit.recipe import Train
@@ -31,7 +31,7 @@ def refitted(job: Plan, folder: Path, share: float, lost: dict[str, str], begin:
     Raises:
         KeyboardInterrupt: Ctrl-C; the state was saved.
     """
-    place, whole = folder / FOLDER, pooled(job.splits)
+    place, whole = folder / FOLDER, pool_train_and_val(job.splits)
     place.mkdir(exist_ok=True)
     say(
         f"The same training again, on all {len(whole):,} pictures, is what is saved. It learns from the validation "

@@ -69,8 +69,8 @@ def finetune(
     given = Splits(train, train if val is None else val, test)  # which says what is no listing
     if val is None:
         parts = {"train": train} | ({"test": test} if test else {})
-        given = duplicate_groups.split(parts, validation=wanted.data.validation, seed=wanted.train.seed)
-    given = given.lessened(wanted.data.fraction, wanted.data.per_class, wanted.train.seed)
+        given = duplicate_groups.make_splits(parts, validation=wanted.data.validation, seed=wanted.train.seed)
+    given = given.subsample(wanted.data.fraction, wanted.data.per_class, wanted.train.seed)
     job = plan(wanted, given)
     return run(job, new_folder(job, out, overwrite=overwrite, name=f"runs/finetune-{runs.slug(str(base))}"))
 
@@ -197,7 +197,9 @@ def _finish(job: Plan, folder: Path, lost: dict[str, str], averaged: dict, known
     if split == "val" and averaged["mix"]:
         figures["ci95"] = list(metrics.corrected(figures, averaged["mix"]["optimism"]))
     answered = {row["path"] for row in answers}
-    before_training.note_lost(part.paths, [row for row, path in enumerate(part.paths) if path in answered], lost)
+    lost |= before_training.report_unreadable(
+        part.paths, [row for row, path in enumerate(part.paths) if path in answered], lost
+    )
     runs.write_unreadable(folder, lost)
     baseline = folder / "checkpoints" / head_init.BASELINE
     figures |= {

@@ -7,7 +7,7 @@ import os
 
 from transferkit import atomic
 from transferkit.data import formats, pillow_reader
-from transferkit.data.audit.problems import KINDS, UNREADABLE, Problem, counts, total
+from transferkit.data.audit.problems import KINDS, UNREADABLE, Problem, count_classes, count_files
 from transferkit.data.file_ranges import read_bytes
 from transferkit.data.listing import Listing
 
@@ -31,10 +31,12 @@ figcaption { font-size: .78rem; overflow-wrap: anywhere; margin-top: .3rem; } .l
 def write_page(path: str | os.PathLike, data: str, parts: dict[str, Listing], found: list[Problem]):
     """Write the page: classes, then each kind of problem with thumbnails, equal pictures side by side."""
     root = os.path.join(os.path.abspath(data), "")
-    groups = {kind: [one for one in found if one.problem == kind] for kind in KINDS}
+    groups = {kind: [one for one in found if one.kind == kind] for kind in KINDS}
     groups = {kind: some for kind, some in groups.items() if some}
     sections = [_section(kind, some, root) for kind, some in groups.items()]
-    rows = "".join(f'<tr><td><a href="#{k}">{KINDS[k]}</a><td class=n>{total(some):,}' for k, some in groups.items())
+    rows = "".join(
+        f'<tr><td><a href="#{k}">{KINDS[k]}</a><td class=n>{count_files(some):,}' for k, some in groups.items()
+    )
     name = _text(os.path.basename(os.path.abspath(data)))
     images = sum(map(len, parts.values()))
     atomic.write(
@@ -50,7 +52,7 @@ def _classes(parts: dict[str, Listing]) -> str:
     head = "".join(f"<th class=n>{name}" for name in names)
     rows = "".join(
         f"<tr><td>{_text(one)}" + "".join(f"<td class=n>{count:,}" for count in by_part.values())
-        for one, by_part in counts(parts).items()
+        for one, by_part in count_classes(parts).items()
     )
     return f"<h2>Classes</h2>\n<table><tr><th>class{head}{rows}</table>\n"
 
@@ -60,7 +62,7 @@ def _section(kind: str, some: list[Problem], root: str) -> str:
     more = f"<p>and {len(some) - PER_KIND:,} more</p>" if len(some) > PER_KIND else ""
     title = KINDS[kind][0].upper() + KINDS[kind][1:]
     return (
-        f"<section class={kind} id={kind}><h2>{title}: {total(some):,}</h2>"
+        f"<section class={kind} id={kind}><h2>{title}: {count_files(some):,}</h2>"
         f"<div class=grid>{figures}</div>{more}</section>\n"
     )
 
@@ -73,7 +75,7 @@ def _figure(one: Problem, root: str) -> str:
 
 
 def _shown(one: Problem) -> bool:
-    return one.problem not in (*UNREADABLE, "missing-class", "imbalance", "ignored")
+    return one.kind not in (*UNREADABLE, "missing-class", "imbalance", "ignored")
 
 
 def _picture(path: str, root: str) -> str:
@@ -86,7 +88,7 @@ def thumbnail(path: str) -> str:
     """A small picture as a data URI; empty where there can be none."""
     try:
         data = read_bytes(path)
-        with formats.opened(data) as image:
+        with formats.open_image(data) as image:
             if image.width * image.height > LARGEST:
                 return ""
         small = pillow_reader.thumbnail(data, SIDE)

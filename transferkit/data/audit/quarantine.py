@@ -16,7 +16,7 @@ from transferkit.data.audit.problems import Problem
 LIST, COLUMNS = "moved.csv", ("from", "to", "problem", "detail")
 
 
-def move(
+def move_files(
     found: list[Problem], root: str | os.PathLike, folder: str | os.PathLike, listed: Iterable[str] = ()
 ) -> list[dict]:
     """Move the files of these problems from below `root` to the same relative paths below `folder`.
@@ -40,8 +40,8 @@ def move(
         if not begun:
             _append(file, dict(zip(COLUMNS, COLUMNS, strict=True)))
         for one in paths.values():
-            target = free(folder / os.path.relpath(one.path, root))
-            row = {"from": one.path, "to": str(target), "problem": one.problem, "detail": one.detail}
+            target = find_free_path(folder / os.path.relpath(one.path, root))
+            row = {"from": one.path, "to": str(target), "problem": one.kind, "detail": one.detail}
             before = _append(file, row)  # first: what is not written down is not found again
             try:
                 _move(one.path, target)
@@ -121,7 +121,7 @@ def _place(path: str) -> str:
     return os.path.join(os.path.realpath(folder), name)
 
 
-def free(path: Path) -> Path:
+def find_free_path(path: Path) -> Path:
     """The path, or where it is taken the same with a number that is not: `cat-2.jpg`."""
     names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
     while os.path.lexists(path) or path.name == LIST:

@@ -15,7 +15,7 @@ from functools import partial
 
 from transferkit.data.augment import color, geometric, policies
 from transferkit.data.augment.crops import WINDOWS
-from transferkit.data.augment.mixing import BATCHES
+from transferkit.data.augment.mixing import BATCH_STEPS
 from transferkit.data.augment.pca_axes import IMAGENET, Axes
 from transferkit.lookup import UnknownName, pick, shown
 
@@ -51,10 +51,10 @@ class Augmentation:
 
     window: Callable | None
     ops: tuple[Callable, ...]
-    batches: tuple[Callable, ...] = ()
+    batch_steps: tuple[Callable, ...] = ()
 
 
-def parse(text: str, axes: Axes = IMAGENET) -> Augmentation:
+def parse_augmentation(text: str, axes: Axes = IMAGENET) -> Augmentation:
     """Read a line of steps and levels' names.
 
     Args:
@@ -69,23 +69,23 @@ def parse(text: str, axes: Axes = IMAGENET) -> Augmentation:
     window, ops, batches = None, [], []
     for place, step in enumerate(steps, start=1):
         name, arguments = _call(step)
-        function = pick(WINDOWS | OPS | BATCHES | LEVELS, name, "augmentation")
+        function = pick(WINDOWS | OPS | BATCH_STEPS | LEVELS, name, "augmentation")
         if name in LEVELS:
             raise UnknownName(f"{shown(step)}: {name} takes no numbers; write {name}, or its steps: {LEVELS[name]!r}.")
         if name in WINDOWS and place > 1:
             one = f"{name} picks what is decoded: a line has one such step, its first"
             raise UnknownName(f"{one}, but in {line} {name} is step {place}.")
-        if name not in BATCHES and batches:
+        if name not in BATCH_STEPS and batches:
             raise UnknownName(f"{name} changes single pictures, so it must come before what mixes batches in {line}.")
         bound = partial(function, **_numbers(function, step, arguments), **_constants(function, axes))
         if name in WINDOWS:
             window = bound
         else:
-            (batches if name in BATCHES else ops).append(bound)
+            (batches if name in BATCH_STEPS else ops).append(bound)
     return Augmentation(window, tuple(ops), tuple(batches))
 
 
-def expanded(text: str) -> str:
+def expand_levels(text: str) -> str:
     """A line with the steps of its levels in place of their names: `"cifar | mixup"` is `"pad_crop(4) | flip | mixup"`.
 
     What is no level's name stays as it is; "none" leaves nothing.
@@ -111,7 +111,7 @@ def _call(step: str) -> tuple[str, list[float]]:
 
 def _numbers(function, step: str, arguments: list) -> dict:
     """The numbers of a step by name, within their limits."""
-    known = parameters(function)
+    known = step_parameters(function)
     if len(arguments) > len(known):
         form = f"{function.__name__}({', '.join(f'{p.name}={p.default:.3g}' for p in known)})"
         raise UnknownName(f"{shown(step)}: {len(arguments)} numbers are too many; expected {form}.")
@@ -130,7 +130,7 @@ def _numbers(function, step: str, arguments: list) -> dict:
     return given
 
 
-def parameters(function) -> list[inspect.Parameter]:
+def step_parameters(function) -> list[inspect.Parameter]:
     """The numbers that a step takes, after its subject and its seed."""
     known = list(inspect.signature(function).parameters.values())[2:]
     return [parameter for parameter in known if parameter.kind is not parameter.KEYWORD_ONLY]

@@ -3,7 +3,15 @@
 import tensorflow as tf
 
 from transferkit.data.augment.pca_axes import IMAGENET
-from transferkit.data.augment.pixel_math import LUMA, as_rows, finished, floats, on_colour, per_channel, tiled
+from transferkit.data.augment.pixel_math import (
+    LUMA,
+    apply_to_colour,
+    flatten_rows,
+    reduce_channels,
+    tile_channels,
+    to_float,
+    to_picture,
+)
 
 
 def pca_jitter(picture, seed, sigma: (0, 10) = 0.1, *, axes=IMAGENET):
@@ -34,20 +42,20 @@ def pca_jitter_std(picture, seed, sigma: (0, 10) = 0.1, *, axes=IMAGENET):
 def _moved(picture, seed, sigma, columns):
     """All pixels moved along three columns (R, G, B), each a normal draw of sigma times its length."""
     shift = tf.linalg.matvec(tf.constant(columns, tf.float32), tf.random.stateless_normal((3,), seed) * sigma)
-    return on_colour(lambda colours: _shifted(colours, shift), picture)
+    return apply_to_colour(lambda colours: _shifted(colours, shift), picture)
 
 
 def _shifted(picture, shift):
     if picture.shape[-1] == 1:
         shift = tf.reduce_sum(shift * LUMA, keepdims=True)  # the grey of the picture in colours that was shifted
     if picture.dtype != tf.uint8:
-        return finished(floats(picture) + shift, picture)
+        return to_picture(to_float(picture) + shift, picture)
     # a whole number plus a shift, rounded, is the number plus the rounded shift: bytes do, cut first so that the sum
     # cannot wrap, and are several times as fast as floats
     shift = tf.round(shift)
-    up = tiled(tf.saturate_cast(shift, tf.uint8), picture)
-    down = tiled(tf.saturate_cast(-shift, tf.uint8), picture)
-    rows = tf.minimum(tf.maximum(as_rows(picture), down), 255 - up) + (up - down)
+    up = tile_channels(tf.saturate_cast(shift, tf.uint8), picture)
+    down = tile_channels(tf.saturate_cast(-shift, tf.uint8), picture)
+    rows = tf.minimum(tf.maximum(flatten_rows(picture), down), 255 - up) + (up - down)
     return tf.reshape(rows, picture.shape)
 
 
@@ -58,24 +66,24 @@ def jitter(picture, seed, brightness: (0, 1) = 0.4, contrast: (0, 1) = 0.4, satu
     no order to draw.
     """
     factors = tf.random.stateless_uniform((3,), seed, -1.0, 1.0) * (brightness, contrast, saturation) + 1.0
-    return enhanced(picture, *tf.unstack(factors))
+    return adjust_color(picture, *tf.unstack(factors))
 
 
-def enhanced(picture, brightness=1.0, contrast=1.0, saturation=1.0):
+def adjust_color(picture, brightness=1.0, contrast=1.0, saturation=1.0):
     """Brightness about black, contrast about the picture's mean luma, saturation about each pixel's: 1 keeps all."""
-    return on_colour(lambda colours: _enhanced(colours, brightness, contrast, saturation), picture)
+    return apply_to_colour(lambda colours: _enhanced(colours, brightness, contrast, saturation), picture)
 
 
 def _enhanced(picture, brightness, contrast, saturation):
-    values = floats(picture)
+    values = to_float(picture)
     weights = LUMA if picture.shape[-1] == 3 else (1.0,)
-    mean = tf.reduce_sum(per_channel(tf.reduce_mean, values) * weights)
+    mean = tf.reduce_sum(reduce_channels(tf.reduce_mean, values) * weights)
     offset = brightness * (1 - contrast) * mean
     if picture.shape[-1] == 3:
         towards_luma = (1 - saturation) * tf.tile(tf.constant(LUMA)[:, None], (1, 3))
         values = tf.matmul(tf.reshape(values, (-1, 3)), saturation * tf.eye(3) + towards_luma)
-    rows = tf.reshape(values, as_rows(picture).shape) * (brightness * contrast) + offset
-    return tf.reshape(finished(rows, picture), picture.shape)
+    rows = tf.reshape(values, flatten_rows(picture).shape) * (brightness * contrast) + offset
+    return tf.reshape(to_picture(rows, picture), picture.shape)
 
 
 def hue(picture, seed, amount: (0, 0.5) = 0.1):
@@ -83,7 +91,7 @@ def hue(picture, seed, amount: (0, 0.5) = 0.1):
     turn = tf.random.stateless_uniform((), seed, -1.0, 1.0) * amount
     if picture.shape[-1] == 1:
         return picture
-    return on_colour(lambda p: finished(tf.raw_ops.AdjustHue(images=floats(p), delta=turn), p), picture)
+    return apply_to_colour(lambda p: to_picture(tf.raw_ops.AdjustHue(images=to_float(p), delta=turn), p), picture)
 
 
 OPS = {step.__name__: step for step in (pca_jitter, pca_jitter_std, jitter, hue)}

@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from transferkit.data.augment.pixel_math import GREY, warped
+from transferkit.data.augment.pixel_math import GREY, affine_transform
 
 
 def flip(picture, seed, probability: (0, 1) = 0.5):
@@ -33,14 +33,14 @@ def pad_crop(picture, seed, pixels: range(1, 513) = 4):
 
 def rotate(picture, seed, degrees: (0, 180) = 15):
     """Turned about its centre by up to so many degrees either way, bilinear, grey where nothing is."""
-    return turned(picture, tf.random.stateless_uniform((), seed, -1.0, 1.0) * degrees)
+    return rotate_by(picture, tf.random.stateless_uniform((), seed, -1.0, 1.0) * degrees)
 
 
-def turned(picture, degrees):
+def rotate_by(picture, degrees):
     """Turned anticlockwise about the centre."""
     angle = degrees * (math.pi / 180)
     cosine, sine = tf.cos(angle), tf.sin(angle)
-    return warped(picture, (cosine, -sine, 0.0), (sine, cosine, 0.0))
+    return affine_transform(picture, (cosine, -sine, 0.0), (sine, cosine, 0.0))
 
 
 def erase(picture, seed, probability: (0, 1) = 0.5, low: (0, 1) = 0.02, high: (0, 1) = 0.33):

@@ -6,7 +6,7 @@ of the losses; `accuracy` while training counts the class with the greater share
 
 import tensorflow as tf
 
-from transferkit.data.augment.pixel_math import finished, floats
+from transferkit.data.augment.pixel_math import to_float, to_picture
 
 
 def mixup(batch, seed, alpha: (0.05, 10) = 0.2):
@@ -19,9 +19,9 @@ def mixup(batch, seed, alpha: (0.05, 10) = 0.2):
     keys = tf.random.split(seed, 2)
     others, shares = _partners(pictures, keys[0]), _shares(pictures, keys[1], alpha)
     weights = shares[:, None, None, None]
-    values = tf.gather(floats(pictures), others)
-    values += weights * (floats(pictures) - values)
-    return finished(values, pictures), _blend(labels, others, shares)
+    values = tf.gather(to_float(pictures), others)
+    values += weights * (to_float(pictures) - values)
+    return to_picture(values, pictures), _blend(labels, others, shares)
 
 
 def cutmix(batch, seed, alpha: (0.05, 10) = 1.0):
@@ -68,4 +68,4 @@ def _blend(labels, others, shares):
     return weights * labels + (1 - weights) * tf.gather(labels, others)
 
 
-BATCHES = {step.__name__: step for step in (mixup, cutmix)}
+BATCH_STEPS = {step.__name__: step for step in (mixup, cutmix)}

@@ -38,7 +38,7 @@ class Axes:
         """(3, 3): as `shifts`, but by the roots of the eigenvalues, which are standard deviations of the pixels."""
         return 255 * np.array(self.vectors) * np.sqrt(self.values)
 
-    def flat(self) -> bool:
+    def is_flat(self) -> bool:
         """Whether pixels stray by less than one of 255 steps, so that there are no colours to have axes."""
         return max(self.values) < 1 / 255**2
 
@@ -50,7 +50,7 @@ IMAGENET = Axes(
 )
 
 
-def fit(batches: Iterable[np.ndarray]) -> Axes:
+def fit_axes(batches: Iterable[np.ndarray]) -> Axes:
     """The axes of all pixels of batches of pictures (n, height, width, 3), uint8.
 
     Raises:
@@ -70,17 +70,17 @@ def fit(batches: Iterable[np.ndarray]) -> Axes:
     return Axes(tuple(values.tolist()), tuple(map(tuple, vectors.tolist())), pictures)
 
 
-def save(axes: Axes, path: str | os.PathLike):
+def save_axes(axes: Axes, path: str | os.PathLike):
     """Write the axes as JSON."""
     atomic.write(path, asdict(axes))
 
 
-def of(path: str) -> Axes:
+def load_or_imagenet(path: str) -> Axes:
     """Those of a file of `save`, or ImageNet's where none is given."""
-    return load(path) if path else IMAGENET
+    return load_axes(path) if path else IMAGENET
 
 
-def load(path: str | os.PathLike) -> Axes:
+def load_axes(path: str | os.PathLike) -> Axes:
     """Read what `save` wrote.
 
     Raises:

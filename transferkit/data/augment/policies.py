@@ -4,86 +4,94 @@ from functools import partial
 
 import tensorflow as tf
 
-from transferkit.data.augment.color import enhanced
-from transferkit.data.augment.geometric import turned
-from transferkit.data.augment.pixel_math import as_rows, finished, floats, on_colour, per_channel, tiled, warped
+from transferkit.data.augment.color import adjust_color
+from transferkit.data.augment.geometric import rotate_by
+from transferkit.data.augment.pixel_math import (
+    affine_transform,
+    apply_to_colour,
+    flatten_rows,
+    reduce_channels,
+    tile_channels,
+    to_float,
+    to_picture,
+)
 
 
 def shear_across(picture, level):
-    return warped(picture, (1.0, level, 0.0), (0.0, 1.0, 0.0))
+    return affine_transform(picture, (1.0, level, 0.0), (0.0, 1.0, 0.0))
 
 
 def shear_down(picture, level):
-    return warped(picture, (1.0, 0.0, 0.0), (level, 1.0, 0.0))
+    return affine_transform(picture, (1.0, 0.0, 0.0), (level, 1.0, 0.0))
 
 
 def shift_across(picture, level):
-    return warped(picture, (1.0, 0.0, level * picture.shape[1]), (0.0, 1.0, 0.0))
+    return affine_transform(picture, (1.0, 0.0, level * picture.shape[1]), (0.0, 1.0, 0.0))
 
 
 def shift_down(picture, level):
-    return warped(picture, (1.0, 0.0, 0.0), (0.0, 1.0, level * picture.shape[0]))
+    return affine_transform(picture, (1.0, 0.0, 0.0), (0.0, 1.0, level * picture.shape[0]))
 
 
 def brightness(picture, level):
-    return on_colour(lambda colours: finished(floats(colours) * (1.0 + level), colours), picture)
+    return apply_to_colour(lambda colours: to_picture(to_float(colours) * (1.0 + level), colours), picture)
 
 
 def contrast(picture, level):
-    return enhanced(picture, contrast=1.0 + level)
+    return adjust_color(picture, contrast=1.0 + level)
 
 
 def saturation(picture, level):
-    return enhanced(picture, saturation=1.0 + level)
+    return adjust_color(picture, saturation=1.0 + level)
 
 
 def sharpness(picture, level):
     """Away from the picture smoothed by (1 1 1, 1 5 1, 1 1 1) / 13, or towards it; the border keeps."""
-    values = floats(picture)
+    values = to_float(picture)
     rows = values[:-2] + values[1:-1] + values[2:]
     inner = values[1:-1, 1:-1]
     smooth = (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] + 4 * inner) / 13
     change = tf.pad(level * (inner - smooth), ((1, 1), (1, 1), (0, 0)))
-    return finished(values + change, picture)
+    return to_picture(values + change, picture)
 
 
 def posterize(picture, level):
     """The lowest bits cleared: |level| of them."""
     step = tf.cast(tf.bitwise.left_shift(1, tf.cast(tf.round(tf.abs(level)), tf.int32)), tf.float32)
-    return on_colour(lambda p: finished(tf.floor(floats(p) / step) * step, p), picture)
+    return apply_to_colour(lambda p: to_picture(tf.floor(to_float(p) / step) * step, p), picture)
 
 
 def solarize(picture, level):
     """What is at or above 255 * (1 - |level|) inverted."""
 
     def inverted(colours):
-        values = floats(colours)
-        return finished(tf.where(values >= 255 * (1 - tf.abs(level)), 255 - values, values), colours)
+        values = to_float(colours)
+        return to_picture(tf.where(values >= 255 * (1 - tf.abs(level)), 255 - values, values), colours)
 
-    return on_colour(inverted, picture)
+    return apply_to_colour(inverted, picture)
 
 
 def autocontrast(picture, level=0.0):
     """Each channel stretched to 0..255."""
 
     def stretched(colours):
-        low, high = per_channel(tf.reduce_min, floats(colours)), per_channel(tf.reduce_max, floats(colours))
+        low, high = reduce_channels(tf.reduce_min, to_float(colours)), reduce_channels(tf.reduce_max, to_float(colours))
         scale = tf.where(high > low, 255 / tf.maximum(high - low, 1e-3), 1.0)
         low = tf.where(high > low, low, 0.0)
-        rows = (floats(as_rows(colours)) - tiled(low, colours)) * tiled(scale, colours)
-        return tf.reshape(finished(rows, colours), colours.shape)
+        rows = (to_float(flatten_rows(colours)) - tile_channels(low, colours)) * tile_channels(scale, colours)
+        return tf.reshape(to_picture(rows, colours), colours.shape)
 
-    return on_colour(stretched, picture)
+    return apply_to_colour(stretched, picture)
 
 
 def equalize(picture, level=0.0):
     """Each channel's levels made equally frequent, by Pillow's rule for whole pixels."""
-    return on_colour(_equalized, picture)
+    return apply_to_colour(_equalized, picture)
 
 
 def _equalized(picture):
     channels = picture.shape[-1]
-    places = tf.cast(finished(floats(picture), tf.zeros((), tf.uint8)), tf.int32) + 256 * tf.range(channels)
+    places = tf.cast(to_picture(to_float(picture), tf.zeros((), tf.uint8)), tf.int32) + 256 * tf.range(channels)
     counts = tf.raw_ops.Bincount(arr=tf.reshape(places, (-1,)), size=256 * channels, weights=tf.zeros(0, tf.int32))
     counts = tf.reshape(counts, (channels, 256))
     last = tf.reduce_max(tf.where(counts > 0, tf.range(256), 0), 1, keepdims=True)
@@ -103,7 +111,7 @@ CHANGES = (
     (_keep, 0, 0),
     (autocontrast, 0, 0),
     (equalize, 0, 0),
-    (turned, 30, 135),
+    (rotate_by, 30, 135),
     (solarize, 1, 1),
     (posterize, 4, 6),
     (saturation, 0.9, 0.99),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from transferkit import atomic
 from transferkit.data import bit_depth
-from transferkit.data.listing import Listing, natural
+from transferkit.data.listing import Listing, natural_sort_key
 from transferkit.data.pillow_reader import MODES
 from transferkit.weights.fetch import home
 
@@ -53,7 +53,7 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
 
 
 @contextmanager
-def on_disk(images) -> Iterator[list[str]]:
+def write_arrays(images) -> Iterator[list[str]]:
     """Paths of files that hold the pictures of `list_arrays` without loss, until the context ends."""
     with TemporaryDirectory(prefix="transferkit-") as folder:
         yield _fill(Path(folder), [_picture(np.asarray(image), number) for number, image in enumerate(images)])
@@ -83,7 +83,7 @@ def _numbered(labels, classes) -> tuple[tuple[int, ...], tuple[str, ...]]:
         odd = next(label for label in labels if not isinstance(label, int) or isinstance(label, bool))
         raise ValueError(f"Labels must be all names or all whole numbers, not {odd!r}; of one-hot rows take argmax(1).")
     if classes is None:
-        values = sorted(set(labels), key=natural) if by_name else sorted(set(labels))
+        values = sorted(set(labels), key=natural_sort_key) if by_name else sorted(set(labels))
         return tuple(values.index(label) for label in labels), tuple(map(str, values))
     names = tuple(map(str, classes))
     if len(set(names)) < len(names):
@@ -104,7 +104,7 @@ def _picture(array: np.ndarray, number: int) -> np.ndarray:
     if picture is None:
         raise ValueError(
             f"Picture {number} is {array.dtype} {array.shape}: expected uint8 (height, width) or (height, width, 1, 3 "
-            f"or 4), of 0..255{bit_depth.advice(array) if fits else ''}."
+            f"or 4), of 0..255{bit_depth.scaling_advice(array) if fits else ''}."
         )
     return picture
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from transferkit.console import say
 from transferkit.data.sources import imagenet_lists, one_hot
-from transferkit.data.sources.csv_text import Rows, is_picture, unnamed
-from transferkit.data.sources.folder_layout import SPLIT_NAMES, split_of
+from transferkit.data.sources.csv_text import Rows, has_no_header, is_picture_name
+from transferkit.data.sources.folder_layout import SPLIT_NAMES, split_from_name
 from transferkit.lookup import nearest, pick
 
 # what columns are usually called, the likeliest first; case, spaces, dashes and underscores do not count
@@ -36,19 +36,19 @@ class Columns:
     suffix: str = ""
 
 
-def are_labelled(header: list[str], rows: Rows) -> bool:
+def has_label_columns(header: list[str], rows: Rows) -> bool:
     """Whether a table has columns of classes that are known as such."""
     image = _known(header, IMAGE_NAMES, set())
     rest = [name for name in header if name != image]
-    known = _known(rest, LABEL_NAMES, set()) or (unnamed(header) and len(rest) == 1)
-    return bool(known) or one_hot.are_classes(one_hot.one_hot(rest, rows), rows)
+    known = _known(rest, LABEL_NAMES, set()) or (has_no_header(header) and len(rest) == 1)
+    return bool(known) or one_hot.is_one_hot(one_hot.find_one_hot_columns(rest, rows), rows)
 
 
-def settled(path: Path, header: list[str], rows: Rows, wanted: Columns, kinds=tuple(USUAL)):
+def resolve_columns(path: Path, header: list[str], rows: Rows, wanted: Columns, kinds=tuple(USUAL)):
     """The columns of these kinds, of which "split" need not be there, and the table, which may have got a label."""
     if "," in wanted.label and wanted.label not in header and "label" in kinds:
         classes = [_asked(path, header, "label", name.strip()) for name in wanted.label.split(",")]
-        header, rows, label = one_hot.joined(path, header, rows, classes)
+        header, rows, label = one_hot.add_label_column(path, header, rows, classes)
         wanted = replace(wanted, label=label)
     named = {kind: _asked(path, header, kind, getattr(wanted, kind)) for kind in kinds}
     taken, guessed = {name for name in named.values() if name}, []
@@ -57,8 +57,10 @@ def settled(path: Path, header: list[str], rows: Rows, wanted: Columns, kinds=tu
             continue
         named[kind] = _guessed(path, header, rows, kind, taken)
         if not named[kind] and kind == "label":
-            classes = one_hot.one_hot([name for name in header if name not in taken], rows)
-            header, rows, named[kind] = one_hot.joined(path, header, rows, classes) if classes else (header, rows, "")
+            classes = one_hot.find_one_hot_columns([name for name in header if name not in taken], rows)
+            header, rows, named[kind] = (
+                one_hot.add_label_column(path, header, rows, classes) if classes else (header, rows, "")
+            )
         if named[kind]:
             taken.add(named[kind])
             guessed.append(f"{kind} is {named[kind]!r}")
@@ -68,8 +70,8 @@ def settled(path: Path, header: list[str], rows: Rows, wanted: Columns, kinds=tu
         ending = "; no split" if named.get("split") == "" else ""
         say(f"{path.name}, columns by their names: {', '.join(guessed)}{ending}.")
     if "label" in kinds:
-        rows = imagenet_lists.with_names(path, rows, named["image"], named["label"])
-        one_hot.check(path, rows, named["label"])
+        rows = imagenet_lists.replace_labels(path, rows, named["image"], named["label"])
+        one_hot.check_single_labels(path, rows, named["label"])
     return replace(wanted, **named), header, rows
 
 
@@ -87,10 +89,10 @@ def _asked(path: Path, header: list[str], kind: str, name: str) -> str:
 def _guessed(path: Path, header: list[str], rows: Rows, kind: str, taken: set[str]) -> str:
     """The column of a kind by its usual names, or, in a table without names, by what is in it."""
     if kind == "image":
-        pictures = [name for name in header if name not in taken and any(is_picture(row[name]) for _, row in rows)]
+        pictures = [name for name in header if name not in taken and any(is_picture_name(row[name]) for _, row in rows)]
         return _known([name for name in header if name in pictures], IMAGE_NAMES, taken) or _known(
             header, IMAGE_NAMES, taken) or (pictures[0] if len(pictures) == 1 else "")  # fmt: skip
-    if unnamed(header):
+    if has_no_header(header):
         return _by_content(header, rows, kind, taken)
     name = _known(header, USUAL[kind], taken)
     if kind == "split" and name and not _says_splits(name, given := {row[name].strip() for _, row in rows} - {""}):
@@ -103,7 +105,7 @@ def _guessed(path: Path, header: list[str], rows: Rows, kind: str, taken: set[st
 def _by_content(header: list[str], rows: Rows, kind: str, taken: set[str]) -> str:
     """The column of labels or splits of a table without names: all its cells are splits, or it alone is left."""
     rest = [name for name in header if name not in taken]
-    splits = [name for name in rest if all(split_of(row[name]) for _, row in rows)]
+    splits = [name for name in rest if all(split_from_name(row[name]) for _, row in rows)]
     if kind == "split":
         return splits[0] if splits else ""
     rest = [name for name in rest if name not in splits]
@@ -113,7 +115,7 @@ def _by_content(header: list[str], rows: Rows, kind: str, taken: set[str]) -> st
 
 def _says_splits(column: str, given: set[str]) -> bool:
     """Whether cells are meant as splits: some are, or look like misspelt ones; numbers of folds are not."""
-    if not given or any(map(split_of, given)):
+    if not given or any(map(split_from_name, given)):
         return True
     named = _plain(column) == "split" or any(nearest(SPLIT_NAMES, one) for one in given)
     return named and not all(one.replace(".", "").isdecimal() for one in given)

@@ -5,13 +5,13 @@ from collections import Counter
 from pathlib import Path
 
 from transferkit.console import say, warn
-from transferkit.data.grouping import by_pattern
-from transferkit.data.listing import Listing, from_names
+from transferkit.data.grouping import groups_from_pattern
+from transferkit.data.listing import Listing, listing_from_names
 from transferkit.data.sources import imagenet_lists
-from transferkit.data.sources.csv_columns import NO_SPLIT, Columns, are_labelled, settled
-from transferkit.data.sources.csv_paths import find_places, why_lost
+from transferkit.data.sources.csv_columns import NO_SPLIT, Columns, has_label_columns, resolve_columns
+from transferkit.data.sources.csv_paths import explain_missing, find_picture_paths
 from transferkit.data.sources.csv_text import Rows, read_table
-from transferkit.data.sources.folder_layout import SPLIT_NAMES, split_of
+from transferkit.data.sources.folder_layout import SPLIT_NAMES, split_from_name
 from transferkit.lookup import nearest
 
 MOST_MISSING = 0.2  # as of unreadable pictures
@@ -31,7 +31,7 @@ def read_parts(path: str | os.PathLike, wanted: Columns = Columns()) -> dict[str
     """
     path = Path(path).absolute()
     header, rows = _opened(path, wanted)
-    columns, header, rows = settled(path, header, rows, wanted)
+    columns, header, rows = resolve_columns(path, header, rows, wanted)
     places = _places(path, rows, columns)
     kept, ignored = _checked(path, rows, places, columns)
     groups = None
@@ -41,12 +41,12 @@ def read_parts(path: str | os.PathLike, wanted: Columns = Columns()) -> dict[str
             _no_empty_group(path, kept, groups, wanted.group_by)
         else:
             names = [row[columns.image].replace("\\", "/") for _, row, _ in kept]
-            groups = by_pattern(names, wanted.group_by, columns=header)
+            groups = groups_from_pattern(names, wanted.group_by, columns=header)
     parts = {}
     for name in ("train", "val", "test"):
         chosen = [i for i, (_, row, _) in enumerate(kept) if _split_of(row, columns) == name]
         if chosen:
-            parts[name] = from_names(
+            parts[name] = listing_from_names(
                 [kept[i][2] for i in chosen],
                 [kept[i][1][columns.label].strip() for i in chosen],
                 groups=[groups[i] for i in chosen] if groups else (),
@@ -67,7 +67,7 @@ def read_paths(path: str | os.PathLike, wanted: Columns = Columns()) -> list[str
     """
     path = Path(path).absolute()
     header, rows = _opened(path, wanted)
-    columns, _, rows = settled(path, header, rows, wanted, ("image",))
+    columns, _, rows = resolve_columns(path, header, rows, wanted, ("image",))
     places = _places(path, rows, columns)
     missing = [(line, row[columns.image]) for (line, row), place in zip(rows, places, strict=True)
                if not os.path.isfile(place)]  # fmt: skip
@@ -77,19 +77,19 @@ def read_paths(path: str | os.PathLike, wanted: Columns = Columns()) -> list[str
 
 def has_labels(path: str | os.PathLike, wanted: Columns = Columns()) -> bool:  # noqa: B008, it is frozen
     """Whether a list has a column of classes: the one that is asked for, or one that is known as such."""
-    return bool(wanted.label) or are_labelled(*_opened(Path(path).absolute(), wanted))
+    return bool(wanted.label) or has_label_columns(*_opened(Path(path).absolute(), wanted))
 
 
 def _opened(path: Path, wanted: Columns) -> tuple[list[str], Rows]:
     """The table of a list; the ground truth of ILSVRC2012 has no pictures of its own, so they are put beside it."""
     header, rows = read_table(path)
-    return imagenet_lists.with_pictures(path, header, rows, wanted.folder) or (header, rows)
+    return imagenet_lists.add_pictures(path, header, rows, wanted.folder) or (header, rows)
 
 
 def _places(path: Path, rows: Rows, columns: Columns) -> list[str]:
     """The path of each row's picture; how they were found is said where it is not as they stand in the list."""
     names = [row[columns.image].strip() for _, row in rows]
-    places, words = find_places(names, path, columns.folder, columns.suffix)
+    places, words = find_picture_paths(names, path, columns.folder, columns.suffix)
     if words:
         say(f"{path.name}: {words}.")
     return places
@@ -97,7 +97,7 @@ def _places(path: Path, rows: Rows, columns: Columns) -> list[str]:
 
 def _split_of(row: dict, columns: Columns) -> str:
     """ "" if the column says nothing that is known."""
-    return split_of(row[columns.split]) if columns.split else "train"
+    return split_from_name(row[columns.split]) if columns.split else "train"
 
 
 def _checked(path: Path, rows: Rows, places: list[str], columns: Columns) -> tuple[list[tuple], Counter]:
@@ -154,7 +154,7 @@ def _most_are_there(path: Path, missing: list[tuple[int, str]], total: int, colu
     if len(missing) <= MOST_MISSING * total:
         return
     (line, name), count = missing[0], len(missing)
-    why = why_lost(name.strip(), path, columns.folder)
+    why = explain_missing(name.strip(), path, columns.folder)
     folder = columns.folder or path.parent
     raise ValueError(
         f"{count} of {total} pictures of {path} are missing, the first {name[:80]!r} in line {line}"
@@ -168,7 +168,7 @@ def _complain(path: Path, left: dict, total: int, columns: Columns):
     for kind, found in left.items():
         if found:
             line, name = found[0]
-            why = why_lost(name, path, columns.folder) if kind == "missing picture" else ""
+            why = explain_missing(name, path, columns.folder) if kind == "missing picture" else ""
             warn(
                 f"{path.name}: {len(found)} of {total} rows left out, {kind}; the first: line {line}, {name[:80]!r}"
                 f"{f', {why}' if why else ''}."

@@ -10,16 +10,16 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 
-from transferkit.data.class_matching import normal
+from transferkit.data.class_matching import normalize_unicode
 from transferkit.data.formats import SUFFIXES
-from transferkit.data.sources.folder_layout import read_split
+from transferkit.data.sources.folder_layout import parse_split_name
 from transferkit.data.sources.folder_walk import find_pictures
 from transferkit.lookup import nearest
 
 Parts = tuple[str, ...]
 
 
-def find_places(names: Sequence[str], path: Path, folder: str = "", suffix: str = "") -> tuple[list[str], str]:
+def find_picture_paths(names: Sequence[str], path: Path, folder: str = "", suffix: str = "") -> tuple[list[str], str]:
     """The path of each name, which is no file's where it was not found, and a few words on those found by search.
 
     Args:
@@ -31,7 +31,7 @@ def find_places(names: Sequence[str], path: Path, folder: str = "", suffix: str 
         FileNotFoundError: there is no such folder.
     """
     suffix = f".{suffix}" if suffix and not suffix.startswith(".") else suffix
-    base, split = folder_of(path.parent, folder), read_split(path.stem)[0]
+    base, split = find_picture_folder(path.parent, folder), parse_split_name(path.stem)[0]
     paths = [os.path.join(base, name + suffix * (not name.endswith(suffix))) for name in names]
     lost = [row for row, path in enumerate(paths) if names[row] and not os.path.isfile(path)]
     if not lost:
@@ -49,9 +49,9 @@ def find_places(names: Sequence[str], path: Path, folder: str = "", suffix: str 
     return paths, f"{len(found):,} pictures found by name: {names[first]!r} is {os.path.join(*found[first])}"
 
 
-def why_lost(name: str, path: Path, folder: str = "") -> str:
+def explain_missing(name: str, path: Path, folder: str = "") -> str:
     """Why a name of the list at this path is no picture's, in a few words; "" if there is no more to say."""
-    base = folder_of(path.parent, folder)
+    base = find_picture_folder(path.parent, folder)
     if name and os.path.isdir(os.path.join(base, name)):
         return "a folder"
     if "://" in name:
@@ -60,7 +60,7 @@ def why_lost(name: str, path: Path, folder: str = "") -> str:
     return f"which {' and '.join(fitting[:2])} fit" if len(fitting) > 1 else ""
 
 
-def folder_of(root: Path, folder: str) -> Path:
+def find_picture_folder(root: Path, folder: str) -> Path:
     """The folder of a list's pictures; a relative one is looked for in the working folder, then beside the list."""
     places = [Path(folder).absolute(), root / folder] if folder else [root]
     found = next((place for place in places if place.is_dir()), None)
@@ -84,7 +84,7 @@ def _parts(name: str) -> Parts:
 
 @lru_cache(maxsize=100_000)
 def _folded(part: str) -> str:
-    return normal(part).casefold()
+    return normalize_unicode(part).casefold()
 
 
 def _searched(files: list[Parts], wanted: dict[int, Parts], split: str) -> dict[int, Parts]:
@@ -116,10 +116,10 @@ def _nearest(fit: list[Parts], wanted: Parts, split: str) -> list[Parts]:
     all of them, where that is not one alone."""
     whole = _is_whole(wanted)
     names = {parts: (*parts[:-1], parts[-1] if whole else os.path.splitext(parts[-1])[0]) for parts in fit}
-    plain = tuple(map(normal, wanted))
-    fit = [parts for parts in fit if tuple(map(normal, names[parts]))[-len(wanted) :] == plain] or fit
+    plain = tuple(map(normalize_unicode, wanted))
+    fit = [parts for parts in fit if tuple(map(normalize_unicode, names[parts]))[-len(wanted) :] == plain] or fit
     there = [parts for parts in fit if len(parts) == len(wanted)]
-    inside = [parts for parts in fit if split and split in [read_split(part)[0] for part in parts[:-1]]]
+    inside = [parts for parts in fit if split and split in [parse_split_name(part)[0] for part in parts[:-1]]]
     return next((some for some in (fit, there, inside) if len(some) == 1), fit)
 
 

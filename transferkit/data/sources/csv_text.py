@@ -53,12 +53,12 @@ def read_table(path: Path) -> tuple[list[str], Rows]:
     return [names[place] for place in kept], table
 
 
-def is_picture(cell: str) -> bool:
+def is_picture_name(cell: str) -> bool:
     """Whether a cell is the name of a picture, by its suffix."""
     return cell.strip().lower().endswith(tuple(SUFFIXES))
 
 
-def unnamed(header: list[str]) -> bool:
+def has_no_header(header: list[str]) -> bool:
     """Whether a table has no line of column names."""
     return all(re.fullmatch(rf"{UNNAMED} \d+", name) for name in header)
 
@@ -109,7 +109,7 @@ def _start(lines: list[str]) -> tuple[int, str]:
     if said:
         return skipped + 1, said[1]
     first = [line for line in lines[skipped : skipped + LOOKED_AT] if line.strip()]
-    spaced = first and all(PAIR.fullmatch(line) and not is_picture(line) for line in first)
+    spaced = first and all(PAIR.fullmatch(line) and not is_picture_name(line) for line in first)
     if spaced and not any(delimiter in line for line in first for delimiter in DELIMITERS):
         return skipped, ""
     # one that is in every line, else the commonest of the first line
@@ -165,7 +165,7 @@ def _header(path: Path, records: list[tuple[int, list[str]]]) -> tuple[list[str]
     """The names in the first record and the other records; no names where it is a picture's already."""
     first = [cell.strip() for cell in records[0][1]]
     numbers = len(first) == 1 and all(re.fullmatch(r"\d+|n\d{8}", "".join(cells).strip()) for _, cells in records)
-    if any(map(is_picture, first)) or numbers:
+    if any(map(is_picture_name, first)) or numbers:
         say(f"{path.name} has no line of column names.")
         return [], records
     return first, records[1:]

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from transferkit.console import say
-from transferkit.data.sources.csv_paths import folder_of
+from transferkit.data.sources.csv_paths import find_picture_folder
 from transferkit.data.sources.csv_text import Rows
 from transferkit.data.sources.folder_walk import find_pictures
 from transferkit.weights.imagenet import challenge_numbers, synsets
@@ -16,7 +16,7 @@ BOXES = re.compile(r"(n\d{8})(?: -?\d+){4}(?: \1(?: -?\d+){4})*\s*")  # Kaggle's
 IMAGE, LABEL = "picture", "label"
 
 
-def with_pictures(path: Path, header: list[str], rows: Rows, folder: str) -> tuple[list[str], Rows] | None:
+def add_pictures(path: Path, header: list[str], rows: Rows, folder: str) -> tuple[list[str], Rows] | None:
     """The table of a ground truth, line n of which is the class of `ILSVRC2012_val_0000000n.JPEG`; None for others.
 
     Raises:
@@ -25,7 +25,7 @@ def with_pictures(path: Path, header: list[str], rows: Rows, folder: str) -> tup
     """
     if len(header) != 1 or not all(re.fullmatch(r"\d+|n\d{8}", row[header[0]].strip()) for _, row in rows):
         return None
-    base = folder_of(path.parent, folder)
+    base = find_picture_folder(path.parent, folder)
     found = [(int(match[1]), place) for place in find_pictures(base, Counter())
              if (match := NAMED.match(os.path.basename(place)))]  # fmt: skip
     if not found:
@@ -44,7 +44,7 @@ def with_pictures(path: Path, header: list[str], rows: Rows, folder: str) -> tup
     return [IMAGE, LABEL], table
 
 
-def with_names(path: Path, rows: Rows, image: str, label: str) -> Rows:
+def replace_labels(path: Path, rows: Rows, image: str, label: str) -> Rows:
     """The rows with ids of classes where ILSVRC2012's pictures have numbers, or ids with boxes; others as they are.
 
     Raises:

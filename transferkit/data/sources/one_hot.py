@@ -14,13 +14,13 @@ SEPARATORS = "|;, "
 PLURAL = re.compile(r"(labels|tags|classes|categories|targets)$", re.I)
 
 
-def one_hot(header: Iterable[str], rows: Rows) -> list[str]:
+def find_one_hot_columns(header: Iterable[str], rows: Rows) -> list[str]:
     """The columns, two or more, that hold 0 and 1 alone: one a class."""
     found = [name for name in header if {row[name].strip().lower() for _, row in rows} <= VALUES.keys()]
     return found if len(found) > 1 else []
 
 
-def are_classes(columns: list[str], rows: Rows) -> bool:
+def is_one_hot(columns: list[str], rows: Rows) -> bool:
     """Whether one of the columns is set in each row."""
     return bool(columns) and all(len(names) == 1 for names in _set(columns, rows))
 
@@ -29,7 +29,7 @@ def _set(columns: list[str], rows: Rows) -> list[list[str]]:
     return [[name for name in columns if VALUES.get(row[name].strip().lower())] for _, row in rows]
 
 
-def joined(path: Path, header: list[str], rows: Rows, classes: list[str]) -> tuple[list[str], Rows, str]:
+def add_label_column(path: Path, header: list[str], rows: Rows, classes: list[str]) -> tuple[list[str], Rows, str]:
     """The table with a column of the one class that is set in each row, and its name.
 
     Args:
@@ -52,7 +52,7 @@ def joined(path: Path, header: list[str], rows: Rows, classes: list[str]) -> tup
     return [*header, COLUMN], rows, COLUMN
 
 
-def check(path: Path, rows: Rows, column: str):
+def check_single_labels(path: Path, rows: Rows, column: str):
     """Raise `ValueError` if cells hold several labels: their parts are labels by themselves, or combined anew."""
     lines = {}
     for line, row in rows:

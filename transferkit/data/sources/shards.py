@@ -10,9 +10,9 @@ import numpy as np
 from transferkit import atomic
 from transferkit.console import track
 from transferkit.data import file_ranges
-from transferkit.data.grouping import by_pattern
-from transferkit.data.listing import Listing, from_names
-from transferkit.data.sources.folder_walk import below, common_folder
+from transferkit.data.grouping import groups_from_pattern
+from transferkit.data.listing import Listing, listing_from_names
+from transferkit.data.sources.folder_walk import common_folder, relative_path
 from transferkit.lookup import shown
 
 INDEX = "shards.json"
@@ -20,7 +20,7 @@ FORMAT = "transferkit shards 1"
 HEAD, FOOT = 12, 4  # bytes of a TFRecord around the record: its length and two checksums
 
 
-def pack(parts: dict[str, Listing], out: str | os.PathLike, *, shard_mb: float = 100) -> dict[str, int]:
+def pack_shards(parts: dict[str, Listing], out: str | os.PathLike, *, shard_mb: float = 100) -> dict[str, int]:
     """Write listings as TFRecord shards `train-00000-of-00003.tfrecord` and their index, whole or not at all.
 
     A record is a `tf.train.Example` of `image/encoded`, the file as it was, `image/class/label`, `image/class/text` and
@@ -93,9 +93,9 @@ def _write_part(name: str, part: Listing, folder: Path, most: float) -> dict:
 def _names(paths) -> list[str]:
     """Names below the folder that all lie in; of pictures packed before, those they had then."""
     if any(map(file_ranges.is_range, paths)):
-        return [file_ranges.name_of(path) for path in paths]
+        return [file_ranges.original_name(path) for path in paths]
     root = common_folder(os.path.dirname(path) for path in paths)
-    return [below(path, root) for path in paths]
+    return [relative_path(path, root) for path in paths]
 
 
 def _example(tf, data: bytes, part: Listing, row: int, name: str) -> bytes:
@@ -138,7 +138,7 @@ def find_parts(folder: str | os.PathLike, group_by: str = "") -> dict[str, Listi
     if not group_by:
         return parts
     return {
-        name: replace(part, groups=by_pattern(columns[name]["name"], group_by)) for name, part in parts.items()
+        name: replace(part, groups=groups_from_pattern(columns[name]["name"], group_by)) for name, part in parts.items()
     }  # fmt: skip
 
 
@@ -146,7 +146,9 @@ def _listing(folder: Path, columns: dict, sizes: dict[str, int]) -> Listing:
     """The pictures of a part; `ValueError` unless each lies in a shard of the folder: an index may say anything."""
     _check_columns(columns, sizes)
     places = zip(columns["shard"], columns["offset"], columns["length"], columns["name"], strict=True)
-    return from_names([file_ranges.spell(str(folder / shard), *place) for shard, *place in places], columns["class"])
+    return listing_from_names(
+        [file_ranges.range_path(str(folder / shard), *place) for shard, *place in places], columns["class"]
+    )
 
 
 def _check_columns(columns: dict, sizes: dict[str, int]):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transferkit import atomic
 from transferkit.console import say, silenced, track
-from transferkit.data.listing import Listing, from_names
+from transferkit.data.listing import Listing, listing_from_names
 from transferkit.data.sources import tfds_checks
 from transferkit.data.sources.folder_layout import SPLIT_NAMES
 from transferkit.lookup import UnknownName, nearest
@@ -53,11 +53,11 @@ def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
         if not os.path.isfile(place / "pictures.csv"):
             _copy(builder, split, image, label, place, tfds)
         if rows := atomic.read(place / "pictures.csv"):
-            parts[name] = from_names([str(place / row["path"]) for row in rows], [row["label"] for row in rows])
+            parts[name] = listing_from_names([str(place / row["path"]) for row in rows], [row["label"] for row in rows])
     return parts
 
 
-def spell(builder) -> tuple[str, str]:
+def source_from_builder(builder) -> tuple[str, str]:
     """The source that a builder of TFDS reads, and its folder of prepared data."""
     import tensorflow_datasets as tfds
 
@@ -100,7 +100,7 @@ def _opened(folder: Path, tfds):
     Raises:
         ValueError: one of its files of facts is missing, damaged, or names a class that is none of TFDS's.
     """
-    if why := tfds_checks.wrong_facts(folder, tfds):
+    if why := tfds_checks.find_bad_metadata(folder, tfds):
         raise _damaged(folder, why)
     try:
         return tfds.builder_from_directory(str(folder))
@@ -179,7 +179,7 @@ def _copy(builder, split: str, image: str, label: str, place: Path, tfds):
     """Write a split's pictures and `pictures.csv`, all of them or no folder."""
     from tensorflow import errors
 
-    if why := tfds_checks.wrong_records(builder, [term.split("[")[0] for term in split.split("+")]):
+    if why := tfds_checks.find_bad_records(builder, [term.split("[")[0] for term in split.split("+")]):
         raise _damaged(Path(builder.data_dir), why)
     try:
         with suppress(FileExistsError), atomic.filled(place) as partial:

@@ -20,7 +20,7 @@ LENGTH = struct.Struct("<Q4x")  # of a record, and the checksum of that
 FOOT = 4  # bytes behind a record: its own checksum
 
 
-def wrong_facts(folder: Path, tfds) -> str:
+def find_bad_metadata(folder: Path, tfds) -> str:
     """What is wrong with the files of facts of a prepared folder, in a few words; "" if nothing is."""
     for entry in sorted(folder.iterdir()):
         is_facts = "-of-" not in entry.name
@@ -36,7 +36,7 @@ def wrong_facts(folder: Path, tfds) -> str:
     return f"its features.json names the class {foreign!r}, which is none of TFDS's features" if foreign else ""
 
 
-def wrong_records(builder, splits: list[str]) -> str:
+def find_bad_records(builder, splits: list[str]) -> str:
     """What is wrong with the records of some splits of a builder, in a few words; "" if nothing is."""
     form = builder.info.file_format
     if form is None or form.value != "tfrecord":

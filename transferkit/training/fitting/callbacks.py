@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from transferkit.console import say, warn
 from transferkit.data.audit import before_training
-from transferkit.data.epoch_order import Order
+from transferkit.data.epoch_order import EpochOrder
 from transferkit.recipe import Train
 from transferkit.training.fitting import checkpoints, schedules, weight_averaging
 from transferkit.training.fitting.checkpoints import State
@@ -234,18 +234,20 @@ class Watch(keras.callbacks.Callback):
         lost: `{path: reason}`, to which those are added.
     """
 
-    def __init__(self, paths, delivered, order: Order, lost: dict[str, str]):
+    def __init__(self, paths, delivered, order: EpochOrder, lost: dict[str, str]):
         super().__init__()
         self.paths, self.delivered, self.order, self.lost = paths, delivered, order, lost
         self.due = np.zeros(len(paths), int)
 
     def on_epoch_end(self, epoch, logs=None):
-        skipped = self.order.skip if epoch == self.order.epochs.start else 0
-        self.due += np.bincount(self.order.once(epoch, skipped), minlength=len(self.paths))
+        skipped = self.order.skip_steps if epoch == self.order.epochs.start else 0
+        self.due += np.bincount(self.order.worker_rows(epoch, skipped), minlength=len(self.paths))
         # where classes are sampled, a lost picture moves the others, so that some come once less
         due = self.due if self.order.sampling == "all" else self.due // 2
-        before_training.note_lost(self.paths, np.flatnonzero(self.delivered.numpy() >= due), self.lost)
-        before_training.check_lost(self.paths, self.lost)
+        self.lost |= before_training.report_unreadable(
+            self.paths, np.flatnonzero(self.delivered.numpy() >= due), self.lost
+        )
+        before_training.check_unreadable_fraction(self.paths, self.lost)
 
 
 class Interruptible:

@@ -22,7 +22,8 @@ from transferkit.batchnorm_folding import folded
 from transferkit.console import progress, warn
 from transferkit.data import pipeline
 from transferkit.data.augment import augmentation, pca_axes
-from transferkit.data.epoch_order import Order
+from transferkit.data.epoch_order import EpochOrder
+from transferkit.data.view_cache import CacheSpace
 from transferkit.runs import temporary
 from transferkit.training.distributed import devices, replicas
 from transferkit.training.fitting import callbacks, checkpoints, frozen_features, losses, optimizers
@@ -118,19 +119,20 @@ def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Mat
     """Pictures for the whole network; or for what follows the frozen part, what that makes of them."""
     knobs, pixels = job.recipe.train, job.network.pixels
     line = "none" if phase.views == 1 else job.recipe.augment.augment
-    views = augmentation.parse(line, pca_axes.of(job.recipe.augment.pca))
+    views = augmentation.parse_augmentation(line, pca_axes.load_or_imagenet(job.recipe.augment.pca))
     room = {"memory": knobs.memory, "folder": place}
     size = -(-VALIDATION_BATCH // job.device.replicas) * job.device.replicas
-    if phase.views and knobs.frozen == "once" and not views.batches and not job.teacher:
+    if phase.views and knobs.frozen == "once" and not views.batch_steps and not job.teacher:
         parts = divided(job.network.model)
         if parts and (maps := _maps(job, parts[0], phase, views, lost, room)):
             return _stored(parts[1], *maps, job.splits.train.paths, size)
-    train = job.splits.train
+    train, space = job.splits.train, CacheSpace(**room)
+    source = pipeline.ViewSource(train, pixels, views)
 
     def batches(order):
         with tf.device("CPU:0"):
             delivered = tf.Variable(tf.zeros(len(train), tf.int32), trainable=False)
-        given = pipeline.training(train, pixels, views, order, views=phase.views, delivered=delivered, **room)
+        given = pipeline.training_dataset(source, order, views=phase.views, space=space, delivered=delivered)
         return given, [callbacks.Watch(train.paths, delivered, order, lost)]
 
     return Material(
@@ -139,8 +141,8 @@ def _material(job: Plan, phase: Phase, place: Path, lost: dict[str, str]) -> Mat
         train.labels,
         train.paths,
         batches,
-        pipeline.validation(job.splits.val, pixels, batch_size=size, **room),
-        pipeline.steps(job.splits.val, size),
+        pipeline.validation_dataset(job.splits.val, pixels, batch_size=size, space=space),
+        pipeline.steps_per_epoch(job.splits.val, size),
         size,
     )
 
@@ -149,7 +151,7 @@ def _stored(model: keras.Model, learnt: frozen_features.Maps, held: frozen_featu
     """What follows a frozen part, and what that made of the training and the validation pictures."""
 
     def batches(order):
-        return pipeline.stored(learnt.values, learnt.rows, learnt.labels, order, views=learnt.views), []
+        return pipeline.training_from_features(learnt.values, learnt.rows, learnt.labels, order, views=learnt.views), []
 
     return Material(
         losses.side_by_side(model),
@@ -157,7 +159,7 @@ def _stored(model: keras.Model, learnt: frozen_features.Maps, held: frozen_featu
         tuple(learnt.labels.argmax(1).tolist()),
         tuple(paths[row] for row in learnt.rows),
         batches,
-        pipeline.stored_validation(held.values, held.rows, held.labels, batch_size=size),
+        pipeline.validation_from_features(held.values, held.rows, held.labels, batch_size=size),
         -(-len(held) // size),
         size,
         partial(held.answers, model) if held.in_memory else None,
@@ -199,10 +201,10 @@ def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Materi
         while not callbacks.ended(state, phase, knobs):
             order = ordered(job, state, material, 2 * phase.epochs)  # in reserve, for pictures that break are missing
             batches, watches = material.batches(order)
-            batches, waited = pipeline.clocked(batches)
-            show = callbacks.Show(bars, phase, order.batch, waited)
+            batches, waited = pipeline.measure_wait(batches)
+            show = callbacks.Show(bars, phase, order.worker_batch_size, waited)
             model.fit(
-                replicas.spread(batches, device, order.batch),
+                replicas.spread(batches, device, order.worker_batch_size),
                 initial_epoch=state.epoch,
                 # an epoch that was begun has fewer steps, which is a `fit` of its own
                 epochs=state.epoch + 1 if state.step else phase.epochs,
@@ -215,16 +217,16 @@ def _go_on(job: Plan, folder: Path, state: State, phase: Phase, material: Materi
             )
 
 
-def ordered(job: Plan, state: State, material: Material, epochs: int) -> Order:
+def ordered(job: Plan, state: State, material: Material, epochs: int) -> EpochOrder:
     """From a state on, to so many epochs of a phase."""
     knobs = job.recipe.train
-    return Order(
+    return EpochOrder(
         material.labels,
         knobs.batch_size // state.divisor,
         knobs.seed,
         range(state.epoch, epochs),
-        skip=state.step,
-        parts=state.parts,
+        skip_steps=state.step,
+        micro_batches=state.parts,
         shard=job.device.shard,
         sampling="balanced" if knobs.balance == "sampling" else "all",
     )
@@ -246,7 +248,7 @@ def compiled(job: Plan, state: State, phase: Phase, material: Material) -> keras
 def _return(job: Plan, folder: Path, phase: Phase, material: Material, error: callbacks.Diverged):
     """To the last checkpoint, with half the rate."""
     state = checkpoints.load(folder)
-    rows = ordered(job, state, material, phase.epochs).rows(error.epoch).numpy()[error.step - 1]
+    rows = ordered(job, state, material, phase.epochs).epoch_rows(error.epoch).numpy()[error.step - 1]
     shown = ", ".join(material.paths[row] for row in rows)
     state.returns, state.factor = state.returns + 1, state.factor / 2
     if state.returns > RETURNS:

@@ -29,7 +29,7 @@ class Maps:
         views: of each picture.
     """
 
-    values: tuple[np.ndarray | view_cache.OnDisk, ...]
+    values: tuple[np.ndarray | view_cache.DiskArray, ...]
     rows: np.ndarray
     labels: np.ndarray
     views: int
@@ -39,7 +39,7 @@ class Maps:
 
     @property
     def in_memory(self) -> bool:
-        return not any(isinstance(value, view_cache.OnDisk) for value in self.values)
+        return not any(isinstance(value, view_cache.DiskArray) for value in self.values)
 
     def answers(self, model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
         """Logits of what follows the frozen part, and their rows: as `predict.outputs_of` gives those of the whole."""
@@ -80,15 +80,16 @@ def computed(
     started = time.perf_counter()
     batch_size = batch_for(len(listing), BATCH)
     if views == 1:
-        batches = pipeline.evaluation(listing.paths, pixels, batch_size=batch_size)
+        batches = pipeline.evaluation_dataset(listing.paths, pixels, batch_size=batch_size)
     else:
-        batches = pipeline.each_view(listing, pixels, augmentation, views=views, seed=seed, batch_size=batch_size)
+        source = pipeline.ViewSource(listing, pixels, augmentation)
+        batches = pipeline.fixed_views(source, views=views, seed=seed, batch_size=batch_size)
     values, seen = _filled(part, batches, batch_size, views * len(listing), what, folder, memory)
     if values is None:
         return None
     rows = np.flatnonzero(seen.reshape(views, -1).all(0))
-    before_training.note_lost(listing.paths, rows, lost)
-    before_training.check_lost(listing.paths, lost)
+    lost |= before_training.report_unreadable(listing.paths, rows, lost)
+    before_training.check_unreadable_fraction(listing.paths, lost)
     say(f"{what} through the frozen part: {seen.sum() / (time.perf_counter() - started):.0f} pictures/s")
     labels = np.eye(len(listing.classes), dtype="float32")[np.array(listing.labels)[rows]]
     return Maps(values, rows, labels, views)
@@ -112,7 +113,8 @@ def _filled(part, batches: Iterable, batch_size: int, count: int, what: str, fol
 
 def _room(shapes, what: str, folder: Path, memory: float):
     """Empty arrays in memory, or files where they are larger, or None."""
-    room = view_cache.arrays(shapes, np.float32, memory=memory, folder=folder, name=what.replace(" ", "-"))
+    space = view_cache.CacheSpace(memory, folder)
+    room = view_cache.allocate_arrays(shapes, np.float32, space, name=what.replace(" ", "-"))
     if room is None:
         size = 4e-9 * sum(map(math.prod, shapes))
         warn(f"The frozen part runs in every epoch: for {size:.1f} GB of {what} {folder} has no room.")

@@ -76,8 +76,8 @@ def _features(job: Plan, listing: Listing, what: str, lost: dict[str, str]):
     own = {"size": model.size, "channels": model.channels, "fit": model.fit, "pixels": model.pixels}
     spec = FeatureSpec(model.base, model.weights, layers, **own)
     found = extract(listing.paths, spec, what=f"features of {what}")
-    before_training.note_lost(listing.paths, found.rows, lost)
-    before_training.check_lost(listing.paths, lost)
+    lost |= before_training.report_unreadable(listing.paths, found.rows, lost)
+    before_training.check_unreadable_fraction(listing.paths, lost)
     return found.features, found.rows, found.widths
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from transferkit.console import say
 from transferkit.data import pipeline
+from transferkit.data.view_cache import CacheSpace
 from transferkit.evaluation.predict import BATCH
 from transferkit.runs import temporary
 from transferkit.training.fitting import checkpoints, losses, schedules
@@ -86,9 +87,10 @@ def _figures(job: Plan, place: Path):
         logits = logits[next(iter(LOSS_WEIGHTS))]
     model = keras.Model(job.network.model.input, logits)
     losses.compile_for(model, keras.optimizers.SGD(), knobs, list(job.splits.train.counts().values()))
-    room = {"memory": knobs.memory, "folder": place}
-    batches = pipeline.validation(part, job.network.pixels, batch_size=BATCH, **room)
-    steps = pipeline.steps(part, BATCH)
+    batches = pipeline.validation_dataset(
+        part, job.network.pixels, batch_size=BATCH, space=CacheSpace(knobs.memory, place)
+    )
+    steps = pipeline.steps_per_epoch(part, BATCH)
 
     def figures() -> dict:
         found = model.evaluate(batches, steps=steps, return_dict=True, verbose=0)

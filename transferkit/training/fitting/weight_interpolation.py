@@ -14,6 +14,7 @@ from scipy.special import log_softmax
 
 from transferkit.console import say
 from transferkit.data import pipeline
+from transferkit.data.view_cache import CacheSpace
 from transferkit.evaluation.predict import BATCH, run
 from transferkit.network import for_use
 from transferkit.runs import temporary
@@ -116,8 +117,8 @@ def _logits(job: Plan, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     bare = for_use(job.network).model
     model = keras.Model(bare.input, bare.output)
     with temporary(folder) as place:
-        batches = pipeline.cached_evaluation(
-            part.paths, job.network.pixels, batch_size=BATCH, memory=knobs.memory, folder=place
+        batches = pipeline.cached_evaluation_dataset(
+            part.paths, job.network.pixels, batch_size=BATCH, space=CacheSpace(knobs.memory, place)
         )
         for share in SHARES:
             assign_share(job, folder, share)

@@ -20,7 +20,7 @@ def in_policy(network: Network, policy: str, paths) -> Network:
     if policy == "float32":
         return network
     half = with_policy(network, policy)
-    pictures, _ = next(iter(pipeline.evaluation(paths[:PICTURES], network.pixels, batch_size=PICTURES)))
+    pictures, _ = next(iter(pipeline.evaluation_dataset(paths[:PICTURES], network.pixels, batch_size=PICTURES)))
     apart = difference(network, half, pictures)
     if apart <= TOLERANCE:
         return half

@@ -13,8 +13,8 @@ from transferkit.console import say, warn
 from transferkit.data import class_names, folds
 from transferkit.data.audit import before_training, duplicate_groups
 from transferkit.data.augment import augmentation, pca_axes
-from transferkit.data.class_matching import matched
-from transferkit.data.listing import Listing, Splits, complete
+from transferkit.data.class_matching import match_classes
+from transferkit.data.listing import Listing, Splits, complete_splits
 from transferkit.data.sources import resolve
 from transferkit.features import base_selection
 from transferkit.lookup import UnknownName
@@ -62,7 +62,7 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     """
     started = time.perf_counter()
     if wanted.augment.augment is not None:
-        augmentation.parse(wanted.augment.augment, pca_axes.of(wanted.augment.pca))
+        augmentation.parse_augmentation(wanted.augment.augment, pca_axes.load_or_imagenet(wanted.augment.pca))
     check_time(wanted.train)
     if wanted.model.base == AUTO:
         _check_auto(wanted.model)
@@ -76,19 +76,19 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     network = None if wanted.model.base == AUTO else _loaded(wanted.model, parts["train"].classes)
     if network:
         parts = _matched(parts, network)
-    audits = {name: before_training.audit(part, what=name) for name, part in parts.items()}
+    audits = {name: before_training.audit_listing(part, what=name) for name, part in parts.items()}
     unreadable = tuple(pair for found in audits.values() for pair in found.unreadable)
     for path, reason in unreadable:
         warn(f"{path} cannot be read and is left out: {reason}.")
     fewer = () if splits else (wanted.data.fraction, wanted.data.per_class, wanted.train.seed)  # those given are final
-    drawn = splits.made if splits else False
+    drawn = splits.val_from_train if splits else False
     splits = _split(wanted, audits, fewer)
-    splits = dataclasses.replace(splits, made=splits.made or drawn)
+    splits = dataclasses.replace(splits, val_from_train=splits.val_from_train or drawn)
     for suggestion in suggestions(splits.train.counts(), wanted.train):
         say(suggestion)
     chosen = []
     if network is None:
-        fit = wanted.model.fit or ("squash" if rules.squashed(audits["train"].aspects) else None)
+        fit = wanted.model.fit or ("squash" if rules.squashed(audits["train"].aspect_quartiles) else None)
         base, why = base_selection.choose(splits.train, wanted.model.size, fit, wanted.train.seed)
         chosen, wanted = [rules.Choice("base", base, why)], wanted.override(base=base)
         network = _loaded(wanted.model, splits.train.classes)
@@ -96,15 +96,15 @@ def plan(wanted: Recipe, splits: Splits | None = None) -> Plan:
     facts = rules.Facts(
         len(splits.train),
         min(counts),
-        audits["train"].side,
+        audits["train"].median_side,
         network.pixels,
         network.minimum,
         device.gpu,
         _probes(network) and not _keeps_head(network, splits.train.classes),
         _layers(network, wanted.model),
         device.replicas,
-        splits.made,
-        audits["train"].aspects,
+        splits.val_from_train,
+        audits["train"].aspect_quartiles,
     )
     settled, choices = _chosen(wanted, facts, network, device)
     network = _fitted(network, splits.train.classes, settled)
@@ -138,7 +138,7 @@ def _loaded(which: Model, classes: tuple[str, ...]) -> Network:
         classes: of the pictures.
     """
     network = models.to_train(which.base, which.weights, pixels=which.pixels, size=which.size)
-    network = class_names.named(cut_at(network, which.cut) if which.cut else network, which, classes)
+    network = class_names.name_outputs(cut_at(network, which.cut) if which.cut else network, which, classes)
     if network.doubt:
         with_head(network, classes)  # words the sentence, before the pictures are read
     return with_channels(network, which.channels) if which.channels else network
@@ -149,10 +149,11 @@ def _matched(parts: dict[str, Listing], network: Network) -> dict[str, Listing]:
     the same, that is said."""
     classes = parts["train"].classes
     if network.loaded and not network.named and len(network.classes) == len(classes):
-        say(f"{class_names.asked(network, classes)} Without that, its classifier is replaced by a new one.")
-    if len(classes) != len(network.classes) or matched(classes, network.classes).keys() != set(classes):
+        question = class_names.missing_names_message(network, classes)
+        say(f"{question} Without that, its classifier is replaced by a new one.")
+    if len(classes) != len(network.classes) or match_classes(classes, network.classes).keys() != set(classes):
         return parts
-    return parts | {"train": parts["train"].under(network.classes, "train")}  # whose order the others take
+    return parts | {"train": parts["train"].relabel(network.classes, "train")}  # whose order the others take
 
 
 def _keeps_head(network: Network, classes: tuple[str, ...]) -> bool:
@@ -203,17 +204,17 @@ def suggestions(counts: dict[str, int], knobs: Train) -> Iterator[str]:
 def _split(wanted: Recipe, audits: dict[str, before_training.Audit], fewer: tuple) -> Splits:
     """The splits of what can be read, of their training pictures a share if `fewer` says so; copies stay together where
     splits or folds are drawn here. What would spoil figures is said."""
-    parts, looks = {name: found.listing for name, found in audits.items()}, before_training.looks_of(audits)
+    parts, looks = {name: found.listing for name, found in audits.items()}, before_training.scans_by_path(audits)
     ways = {"validation": wanted.data.validation, "seed": wanted.train.seed}
     if not wanted.train.folds:
-        splits = duplicate_groups.split(parts, audits["train"].looks, **ways)
-        splits = splits.lessened(*fewer) if fewer else splits
+        splits = duplicate_groups.make_splits(parts, audits["train"].scans, **ways)
+        splits = splits.subsample(*fewer) if fewer else splits
         apart = dict(splits.items())
     else:
-        splits = folds.marked(complete(parts, **ways), looks)
+        splits = folds.mark_duplicates(complete_splits(parts, **ways), looks)
         _check_folds(wanted, splits)
-        apart = {"train": folds.pooled(splits)} | ({"test": splits.test} if splits.test else {})
-    for concern in before_training.concerns(apart, looks):
+        apart = {"train": folds.pool_train_and_val(splits)} | ({"test": splits.test} if splits.test else {})
+    for concern in before_training.find_concerns(apart, looks):
         warn(concern)
     for role, run in (("base", wanted.model.base), ("teacher", wanted.train.teacher)):
         for concern in distillation.concerns(run, splits, role):
@@ -230,13 +231,13 @@ def _check_folds(wanted: Recipe, splits: Splits):
         raise UnknownName("folds share out all pictures: leave out fraction and per_class.")
     if wanted.train.workers:
         raise UnknownName(f"Several workers train one run: leave out folds {count}, or workers.")
-    pool = folds.pooled(splits)
-    held = folds.shared_out(pool, count, wanted.train.seed)
+    pool = folds.pool_train_and_val(splits)
+    held = folds.hold_out_folds(pool, count, wanted.train.seed)
     for rows in held:  # what would end a later fold ends all of them now
-        folds.parts(pool, rows, data.validation, wanted.train.seed)
+        folds.fold_splits(pool, rows, data.validation, wanted.train.seed)
     apart = "; those of test are not touched" if splits.test else ""
     say(f"{count} folds: the {len(pool):,} pictures of train and val are shared out{apart}.")
-    duplicate_groups.say_kept([pool.take(rows) for rows in held], "together in the folds")
+    duplicate_groups.report_kept_together([pool.take(rows) for rows in held], "together in the folds")
 
 
 def _check_names(classes: tuple[str, ...]):

@@ -88,7 +88,7 @@ def _measured(job: Plan, state: State, phase: Phase, material: Material, left: f
     watch, started = _Watch(min(ENOUGH, left / 20)), time.perf_counter()
     with replicas.scope(job.device), checkpoints.unchanged(model):
         model.fit(
-            replicas.spread(batches, job.device, order.batch),
+            replicas.spread(batches, job.device, order.worker_batch_size),
             epochs=EPOCHS,
             steps_per_epoch=steps * parts,
             # one batch again and again, for validation is decoded once, and then in memory
