@@ -42,7 +42,7 @@ def test_the_audit_leaves_out_what_cannot_be_read(tmp_path):
     assert found.listing.ignored == {".txt": 1}
     assert found.unreadable == (
         (listing.paths[1], "the file is empty"),
-        (listing.paths[2], "no picture format that is known"),
+        (listing.paths[2], "not a known picture format"),
     )
 
 

@@ -84,12 +84,12 @@ def test_a_level_may_stand_after_others():
         ),
         ("light | crop", "a line has one such step, its first, but in 'crop(0.5) | flip | crop' crop is step 3."),
         ("crop|crop", "crop picks what is decoded: a line has one such step, its first, but in 'crop | crop' crop is"),
-        ("none |", "'' is no augmentation step"),
+        ("none |", "'' is not an augmentation step"),
         (
             "mixup | cifar",
             "pad_crop changes single pictures, so it must come before what mixes batches in 'mixup | pad_",
         ),
-        ("light |", "'' is no augmentation step"),
+        ("light |", "'' is not an augmentation step"),
         (
             "flip | crop",
             "crop picks what is decoded: a line has one such step, its first, but in 'flip | crop' crop is",
@@ -107,13 +107,13 @@ def test_a_level_may_stand_after_others():
             (f"crop({number})", "plain numbers in their order")
             for number in ("True", "nan", "'1'", "1_0", "(1)", "1,,1")
         ),
-        ("crop(0.5)#x", "'crop(0.5)#x' is no augmentation step"),
+        ("crop(0.5)#x", "'crop(0.5)#x' is not an augmentation step"),
         ("crop(1" + "0" * 400 + ")", "area must be from 0.01 to 1, not inf:"),
-        ("crop(area=0.5)", "'crop(area=0.5)' is no augmentation step: expected a name and plain numbers"),
-        ("crop(x)", "is no augmentation step"),
-        ("crop(0.5", "is no augmentation step"),
-        ("crop |", "'' is no augmentation step"),
-        ("os.system('ls')", "is no augmentation step"),
+        ("crop(area=0.5)", "'crop(area=0.5)' is not an augmentation step: expected a name and plain numbers"),
+        ("crop(x)", "is not an augmentation step"),
+        ("crop(0.5", "is not an augmentation step"),
+        ("crop |", "'' is not an augmentation step"),
+        ("os.system('ls')", "is not an augmentation step"),
     ],
 )
 def test_what_cannot_be_read_is_told(text, sentence):

@@ -266,7 +266,7 @@ def test_scale_crops_show_224_of_the_drawn_side():
         ("mixup | flip", "flip changes single pictures, so it must come before what mixes batches in 'mixup | flip'."),
         ("mixup(0)", "alpha must be from 0.05 to 10, not 0."),
         ("pca_jiter", "Did you mean 'pca_jitter'?"),
-        ("flip(nan)", "is no augmentation step"),
+        ("flip(nan)", "is not an augmentation step"),
     ],
 )
 def test_what_a_step_does_not_take_is_told(line, sentence):

@@ -103,7 +103,7 @@ LISTS = {
 def test_lists(tmp_path, monkeypatch, name):
     text, said = LISTS[name]
     if "5,000" in said:
-        monkeypatch.setattr(csv_text, "MOST_CELLS", 5_000)
+        monkeypatch.setattr(csv_text, "MAX_CELLS", 5_000)
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(ValueError, match=re.escape(said)) as error:
         csv_text.read_table(tmp_path / "list.csv")

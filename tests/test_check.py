@@ -50,7 +50,7 @@ def test_what_cannot_be_read(data):
         )
     )
     assert found["cat/empty.jpg", "unreadable"] == "the file is empty"
-    assert found["cat/text.jpg", "unreadable"] == "no picture format that is known"
+    assert found["cat/text.jpg", "unreadable"] == "not a known picture format"
     assert {("cat/cut.jpg", "truncated"), ("cat/cut.png", "truncated"), ("cat/tail.jpg", "truncated")} <= set(found)
     assert len(found) == 5
 

@@ -189,7 +189,7 @@ def test_fitted_axes_go_into_training(cli, pets, tiny, tmp_path):
 def test_what_holds_no_axes_is_told(cli, pets, tmp_path, content):
     (tmp_path / "bad.json").write_text(content)
     status, _, err = cli("data", "preview", pets, "--pca", "bad.json")
-    sentence = "bad.json holds no axes of colours: expected the file that `transferkit data pca` writes."
+    sentence = "bad.json does not hold axes of colour: expected the file that `transferkit data pca` writes."
     assert (status, err) == (1, f"Error: {sentence}\n")
 
 

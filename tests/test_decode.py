@@ -229,11 +229,11 @@ def damaged():
     flipped[60] ^= 255
     return {
         "empty": (b"", "the file is empty"),
-        "garbage": (b"hello, world", "no picture format that is known"),
+        "garbage": (b"hello, world", "not a known picture format"),
         "page": (b"<html><body>404</body></html>", "it is an HTML page, not a picture"),
         "cut": (jpeg[: len(jpeg) // 2], "image file is truncated"),
         "endless": (jpeg[:-2], "image file is truncated"),
-        "head": (b"\xff\xd8\xff", "no picture format that is known"),
+        "head": (b"\xff\xd8\xff", "not a known picture format"),
         "cut-png": (whole[: len(whole) // 2], "."),
         "flipped-png": (bytes(flipped), "broken"),
         "bomb": (png(struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0), bytes(100)), "decompression bomb"),

@@ -42,7 +42,7 @@ def test_an_error_of_a_step_ends_the_job(pets, line):
 
 
 def test_a_window_beside_the_picture_ends_the_job(pets):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="A window lies beside its picture"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="A window is outside its picture"):
         given(list_images(pets), dataclasses.replace(augmentation.parse_augmentation("none"), window=nan))
 
 
@@ -57,7 +57,7 @@ def test_an_error_in_the_view_is_no_damaged_picture(cli, finished, pets, monkeyp
     def fail(*_):
         raise ZeroDivisionError("of ours")
 
-    monkeypatch.setattr(geometry, "crops", pipeline_errors.record_errors(fail))
+    monkeypatch.setattr(geometry, "cut_crops", pipeline_errors.record_errors(fail))
     with pytest.raises(RuntimeError, match="its view failed: ZeroDivisionError: of ours"):
         finished.predict([str(pets / "cat" / "000.jpg")])
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):

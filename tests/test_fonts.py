@@ -41,9 +41,14 @@ def dream(tmp_path, monkeypatch):
 
 def test_each_character_has_a_font_or_is_a_box(dream):
     texts, families = dream
-    assert texts == ["cat", "chien é", "собака", fonts.BOX, fonts.BOX] and families == [fonts.FIRST]
+    assert texts == ["cat", "chien é", "собака", fonts.MISSING_CHARACTER, fonts.MISSING_CHARACTER] and families == [
+        fonts.DEFAULT_FONT
+    ]
     texts, families = fonts.make_drawable(NAMES)
-    assert texts == ["cat", "chien é", "собака", "夢", fonts.BOX] and families == [fonts.FIRST, "Dream"]
+    assert texts == ["cat", "chien é", "собака", "夢", fonts.MISSING_CHARACTER] and families == [
+        fonts.DEFAULT_FONT,
+        "Dream",
+    ]
     assert (
         fonts.find_best_font("夢").endswith("dream.ttf")
         and "DejaVu" in fonts.find_best_font("собака")

@@ -72,7 +72,7 @@ def test_content_decides_in_a_folder(tmp_path):
 
 def test_heic_names_the_package_that_reads_it(tmp_path, monkeypatch):
     path = write(tmp_path / "a.heic", HEIC)
-    if "HEIF" not in formats._formats():
+    if "HEIF" not in formats._readable_formats():
         assert scan_file(path).reason == "HEIC is read where pillow-heif is installed"
     monkeypatch.setitem(sys.modules, "pillow_heif", fake_heif())
     monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
@@ -169,7 +169,7 @@ def test_pillows_warnings_are_neither_shown_nor_errors(tmp_path, capfd):
         warnings.simplefilter("always")
         for path in paths:
             scan_file(path)
-            pillow_reader.thumbnail(Path(path).read_bytes(), 20) if "a.tif" not in path else None
+            pillow_reader.make_thumbnail(Path(path).read_bytes(), 20) if "a.tif" not in path else None
     assert heard == [] and capfd.readouterr() == ("", "")
 
 

@@ -227,17 +227,17 @@ def test_a_folder_is_filled_whole_or_not_at_all(tmp_path):
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "folder could not be written: No space"),
         (OSError(errno.EIO, "Input/output error", "picture.jpg"), "picture.jpg"),
     ):
-        with pytest.raises(OSError, match=said), atomic.filled(folder) as partial:
+        with pytest.raises(OSError, match=said), atomic.write_folder(folder) as partial:
             (partial / "1").write_text("one")
             raise error
         assert not list(tmp_path.iterdir())
-    with pytest.raises(FileExistsError, match="by another process"), atomic.filled(folder) as partial:
+    with pytest.raises(FileExistsError, match="by another process"), atomic.write_folder(folder) as partial:
         (partial / "1").write_text("mine")
         folder.mkdir()
         (folder / "1").write_text("theirs")
     assert (folder / "1").read_text() == "theirs" and list(tmp_path.iterdir()) == [folder]
     shutil.rmtree(folder)
     folder.mkdir()
-    with atomic.filled(folder) as partial:
+    with atomic.write_folder(folder) as partial:
         (partial / "1").write_text("mine")
     assert (folder / "1").read_text() == "mine" and list(tmp_path.iterdir()) == [folder]

@@ -74,7 +74,7 @@ def test_a_ground_truth_elsewhere(labels, tmp_path):
     with pytest.raises(ValueError, match="devkit has none: give their folder as --image-dir"):
         labels(text, "devkit/truth.txt")
     assert labels(text, "devkit/truth.txt", image_dir=str(tmp_path / "val")) == NAMES
-    with pytest.raises(ValueError, match="line 1: '1001' is no class of ILSVRC2012: expected 1 to 1000"):
+    with pytest.raises(ValueError, match="line 1: '1001' is not a class of ILSVRC2012: expected 1 to 1000"):
         labels("1001\n2\n3\n4\n5\n6\n")
 
 

@@ -292,7 +292,7 @@ def test_pictures_that_break_in_mid_run_are_named_once(plain, tmp_path, capsys):
     paths[2].unlink()
     for _ in range(8):  # some batches are ready before they are asked for
         train()
-    assert lost == {str(paths[1]): "no picture format that is known", str(paths[2]): "No such file or directory"}
+    assert lost == {str(paths[1]): "not a known picture format", str(paths[2]): "No such file or directory"}
     assert capsys.readouterr().err.count("is skipped from here on") == 2
     paths[3].unlink()
     with pytest.raises(ValueError, match="3 of 10 pictures can no longer be read.*--resume"):

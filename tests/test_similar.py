@@ -40,7 +40,7 @@ def test_the_command_and_its_sheet(cli, listing, feats, tmp_path, pets):
     status, out, err = cli(*words)
     first, second = json.loads(out)
     assert status == 0 and len(first["neighbours"]) == 3 and first["error"] is None
-    assert second == {"query": "bad.png", "neighbours": [], "error": "no picture format that is known"}
+    assert second == {"query": "bad.png", "neighbours": [], "error": "not a known picture format"}
     sheet = Image.open(tmp_path / "sheet.png")
     height = neighbours.CELL + contact_sheet.LINE_HEIGHT + contact_sheet.GAP
     assert sheet.size == (

@@ -57,7 +57,7 @@ def test_lists_of_any_delimiter_and_encoding(lists, delimiter, encoding, capfd):
     assert found.counts() == {"a": 10, "é": 10} and all(path.endswith(".jpg") for path in found.paths)
     said = capfd.readouterr().err
     assert "image is 'Image Path', label is 'Class'; no split" in said
-    assert ("is no UTF-8 (line 12)" in said) == (encoding == "cp1252")
+    assert ("is not UTF-8 (line 12)" in said) == (encoding == "cp1252")
 
 
 def test_a_list_with_splits_and_named_columns(lists):
@@ -81,7 +81,7 @@ def test_rows_that_cannot_be_used_are_counted(lists, capfd):
         and len(found) == 20
     )
     said = capfd.readouterr().err
-    assert "1 of 24 rows left out, missing picture; the first: line 2, 'pictures/gone.jpg'" in said
+    assert "1 of 24 rows skipped, missing picture; the first: line 2, 'pictures/gone.jpg'" in said
     assert "duplicate row; the first: line 25, 'pictures/a/0.jpg'" in said
 
 
@@ -120,7 +120,7 @@ def test_what_is_no_source_is_told(tmp_path, pets):
         parts_of(str(pets), image_col="x")
     wanted = Data(str(pets), data_dir=str(tmp_path))
     for find in (resolve.find_parts, resolve.find_paths, lambda one: resolve.find_labelled(one, ("cat", "dog"))):
-        with pytest.raises(ValueError, match="--data-dir is for tfds:NAME, and .*pets is none"):
+        with pytest.raises(ValueError, match="--data-dir is for tfds:NAME, and .*pets is not"):
             find(wanted)
 
 

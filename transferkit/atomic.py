@@ -87,11 +87,14 @@ def write(path: str | os.PathLike, content):
 
 
 @contextmanager
-def filled(folder: Path) -> Iterator[Path]:
-    """A new folder under a temporary name, to write files into; at the end it is renamed, and before that deleted.
+def write_folder(folder: Path) -> Iterator[Path]:
+    """Write a folder whole or not at all: its files go into a temporary folder, which is renamed at the end.
+
+    Yields:
+        The temporary folder. If an error occurs, it is deleted.
 
     Raises:
-        FileExistsError: another process has filled the folder meanwhile; what it wrote stays.
+        FileExistsError: another process has written the folder meanwhile; its files stay.
         OSError: it could not be written.
     """
     partial = folder.with_name(f".{os.getpid()}.{folder.name}")

@@ -121,7 +121,7 @@ def features_of(pictures: Sequence, spec: FeatureSpec) -> Iterator[tuple[list[np
     """
     body = body_of(spec)
     batch_size = batch_for(len(pictures), most=max(1, BATCH // spec.views))
-    places = geometry.FIVE if spec.crops > 1 else geometry.CENTRE
+    places = geometry.FIVE_CROPS if spec.crops > 1 else geometry.CENTRE_CROP
     source = pipeline.multi_crop_dataset if isinstance(pictures[0], str) else _of_arrays
     batches = source(pictures, body.pixels, places, batch_size=batch_size)
     if spec.views == 1:
@@ -137,7 +137,7 @@ def _of_arrays(pictures, pixels: Pixels, places, *, batch_size: int):
         image = pillow_reader.convert_image(
             Image.fromarray(picture.squeeze(-1) if picture.shape[2] == 1 else picture), pixels.channels
         )
-        return geometry.crops(image, np.array(picture.shape[:2]), pixels, places)
+        return geometry.cut_crops(image, np.array(picture.shape[:2]), pixels, places)
 
     with ThreadPoolExecutor(available_cpus() + 4) as threads:
         for at in range(0, len(pictures), batch_size):

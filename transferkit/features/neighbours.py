@@ -84,6 +84,6 @@ def sheet(answers: list[dict]) -> Image.Image:
 def _thumbnail(path: str) -> Image.Image:
     """A picture within a square; grey where it cannot be read."""
     try:
-        return ImageOps.pad(pillow_reader.thumbnail(read_bytes(path), CELL), (CELL, CELL), color="white")
+        return ImageOps.pad(pillow_reader.make_thumbnail(read_bytes(path), CELL), (CELL, CELL), color="white")
     except Exception:  # whatever Pillow raises on damaged files
         return Image.new("RGB", (CELL, CELL), "lightgrey")
