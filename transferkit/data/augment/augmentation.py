@@ -36,7 +36,7 @@ LEVELS = {
 STEP = re.compile(r"([a-z_]\w*)\s*(?:\(([^()]*)\))?", re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 HINTS = {
-    "area": ": a share of the picture's, as in crop(0.08); the side in pixels is --size"
+    "area": ": a fraction of the picture's, as in crop(0.08); the side in pixels is --size"
 }  # at the end of a message about the number
 
 

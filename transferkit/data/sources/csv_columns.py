@@ -47,11 +47,11 @@ def has_label_columns(table: Table) -> bool:
     return bool(known) or one_hot.is_one_hot(table, one_hot.find_one_hot_columns(table, rest))
 
 
-def resolve_columns(table: Table, asked: Columns, kinds=tuple(USUAL_NAMES)) -> tuple[Table, Columns]:
+def resolve_columns(table: Table, requested: Columns, kinds=tuple(USUAL_NAMES)) -> tuple[Table, Columns]:
     """Find the columns of these kinds, and report those that were found by their names.
 
     Args:
-        asked: what the user asked for.
+        requested: what the user asked for.
         kinds: "image", "label" and "split", of which only "split" may be missing.
 
     Returns:
@@ -61,15 +61,15 @@ def resolve_columns(table: Table, asked: Columns, kinds=tuple(USUAL_NAMES)) -> t
         UnknownName: a column that was asked for does not exist.
         ValueError: a column is missing, or cells hold several labels.
     """
-    if "," in asked.label and asked.label not in table.header and "label" in kinds:
+    if "," in requested.label and requested.label not in table.header and "label" in kinds:
         table = one_hot.add_label_column(
-            table, [_pick(table, "label", name.strip()) for name in asked.label.split(",")]
+            table, [_pick(table, "label", name.strip()) for name in requested.label.split(",")]
         )
-        asked = replace(asked, label=one_hot.COLUMN)
-    found = {kind: _pick(table, kind, getattr(asked, kind)) for kind in kinds}
+        requested = replace(requested, label=one_hot.COLUMN)
+    found = {kind: _pick(table, kind, getattr(requested, kind)) for kind in kinds}
     taken, guessed = {name for name in found.values() if name}, []
     for kind in kinds:
-        if found[kind] or (kind == "split" and asked.split):
+        if found[kind] or (kind == "split" and requested.split):
             continue
         found[kind] = _guess(table, kind, taken)
         if not found[kind] and kind == "label":
@@ -87,7 +87,7 @@ def resolve_columns(table: Table, asked: Columns, kinds=tuple(USUAL_NAMES)) -> t
     if "label" in kinds:
         table = imagenet_lists.replace_labels(table, found["image"], found["label"])
         one_hot.check_single_labels(table, found["label"])
-    return table, replace(asked, **found)
+    return table, replace(requested, **found)
 
 
 def _pick(table: Table, kind: str, name: str) -> str:

@@ -28,14 +28,14 @@ class Row:
     path: str
 
 
-def read_parts(path: str | os.PathLike, asked: Columns = Columns()) -> dict[str, Listing]:  # noqa: B008, it is frozen
+def read_parts(path: str | os.PathLike, requested: Columns = Columns()) -> dict[str, Listing]:  # noqa: B008, it is frozen
     """The listings of a list by its split column; without one, all is "train".
 
     Paths are relative to the list's folder, or found below it by their names; see `csv_paths`. Missing pictures, rows
     without a label and duplicate rows are counted, reported and skipped.
 
     Args:
-        asked: the columns that the user asked for.
+        requested: the columns that the user asked for.
 
     Raises:
         FileNotFoundError: the file or folder does not exist.
@@ -43,9 +43,9 @@ def read_parts(path: str | os.PathLike, asked: Columns = Columns()) -> dict[str,
         ValueError: there are no rows, or no column of pictures or labels; a row is damaged or contradicts another one;
             or more than one picture in five is missing.
     """
-    table, columns = resolve_columns(_open_table(path, asked), asked)
+    table, columns = resolve_columns(_open_table(path, requested), requested)
     rows, ignored = _select_rows(table, _find_paths(table, columns), columns)
-    groups = _find_groups(table, rows, columns) if asked.group_by else ()
+    groups = _find_groups(table, rows, columns) if requested.group_by else ()
     parts = {}
     for name in ("train", "val", "test"):
         chosen = [i for i, row in enumerate(rows) if _split_of(row.cells, columns) == name]
@@ -59,7 +59,7 @@ def read_parts(path: str | os.PathLike, asked: Columns = Columns()) -> dict[str,
     return parts
 
 
-def read_paths(path: str | os.PathLike, asked: Columns = Columns()) -> list[str]:  # noqa: B008, it is frozen
+def read_paths(path: str | os.PathLike, requested: Columns = Columns()) -> list[str]:  # noqa: B008, it is frozen
     """The paths of all pictures of a list, one a row, in order, missing pictures too. No other column is needed.
 
     Raises:
@@ -67,7 +67,7 @@ def read_paths(path: str | os.PathLike, asked: Columns = Columns()) -> list[str]
         UnknownName: a column that was asked for does not exist.
         ValueError: there are no rows or no column of pictures, or more than one picture in five is missing.
     """
-    table, columns = resolve_columns(_open_table(path, asked), asked, ("image",))
+    table, columns = resolve_columns(_open_table(path, requested), requested, ("image",))
     paths = _find_paths(table, columns)
     missing = [(line, row[columns.image]) for (line, row), found in zip(table.rows, paths, strict=True)
                if not os.path.isfile(found)]  # fmt: skip
@@ -75,13 +75,13 @@ def read_paths(path: str | os.PathLike, asked: Columns = Columns()) -> list[str]
     return paths
 
 
-def has_labels(path: str | os.PathLike, asked: Columns = Columns()) -> bool:  # noqa: B008, it is frozen
+def has_labels(path: str | os.PathLike, requested: Columns = Columns()) -> bool:  # noqa: B008, it is frozen
     """Whether a list has a column of classes: the one that is asked for, or one that looks like it."""
-    return bool(asked.label) or has_label_columns(_open_table(path, asked))
+    return bool(requested.label) or has_label_columns(_open_table(path, requested))
 
 
-def _open_table(path: str | os.PathLike, asked: Columns) -> Table:
-    return imagenet_lists.add_pictures(read_table(Path(path).absolute()), asked.folder)
+def _open_table(path: str | os.PathLike, requested: Columns) -> Table:
+    return imagenet_lists.add_pictures(read_table(Path(path).absolute()), requested.folder)
 
 
 def _find_paths(table: Table, columns: Columns) -> list[str]:

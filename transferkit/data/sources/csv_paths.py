@@ -44,11 +44,11 @@ def find_picture_paths(
     if not missing:
         return paths, ""
     files = _list_files(base)
-    wanted = {row: _path_parts(names[row]) for row in missing}
-    found = _search(files, wanted, split)
+    parts_by_row = {row: _path_parts(names[row]) for row in missing}
+    found = _search(files, parts_by_row, split)
     if len(missing) == len(names) and not found:
         is_foreign = bool(PureWindowsPath(names[missing[0]]).anchor) or bool(folder)
-        found = _search(files, _strip_common_start(wanted, base, is_foreign=is_foreign), split)
+        found = _search(files, _strip_common_start(parts_by_row, base, is_foreign=is_foreign), split)
     for row, parts in found.items():
         paths[row] = os.path.join(base, *parts)
     if not found:
@@ -103,23 +103,23 @@ def _fold(part: str) -> str:
     return normalize_unicode(part).casefold()
 
 
-def _search(files: list[Parts], wanted: dict[int, Parts], split: str) -> dict[int, Parts]:
+def _search(files: list[Parts], parts_by_row: dict[int, Parts], split: str) -> dict[int, Parts]:
     """The file of each row for which exactly one fits."""
-    fitting = _find_fitting(files, wanted, split)
+    fitting = _find_fitting(files, parts_by_row, split)
     return {row: fit[0] for row, fit in fitting.items() if len(fit) == 1}
 
 
-def _find_fitting(files: list[Parts], wanted: dict[int, Parts], split: str) -> dict[int, list[Parts]]:
+def _find_fitting(files: list[Parts], parts_by_row: dict[int, Parts], split: str) -> dict[int, list[Parts]]:
     """The files whose paths end with the parts of each row, in any case; with or without the suffix."""
     by_end = defaultdict(list)
-    for length in {len(parts) for parts in wanted.values()} - {0}:
+    for length in {len(parts) for parts in parts_by_row.values()} - {0}:
         for parts in files:
             if len(parts) >= length:
                 *folders, name = map(_fold, parts[-length:])
                 by_end[(*folders, name), True].append(parts)
                 by_end[(*folders, os.path.splitext(name)[0]), False].append(parts)
-    found = {row: by_end.get((tuple(map(_fold, parts)), _has_suffix(parts)), []) for row, parts in wanted.items()}
-    return {row: _prefer(fit, wanted[row], split) if len(fit) > 1 else fit for row, fit in found.items()}
+    found = {row: by_end.get((tuple(map(_fold, parts)), _has_suffix(parts)), []) for row, parts in parts_by_row.items()}
+    return {row: _prefer(fit, parts_by_row[row], split) if len(fit) > 1 else fit for row, fit in found.items()}
 
 
 def _has_suffix(parts: Parts) -> bool:
@@ -140,17 +140,17 @@ def _prefer(fitting: list[Parts], wanted: Parts, split: str) -> list[Parts]:
     return next((some for some in (fitting, same_place, in_split) if len(some) == 1), fitting)
 
 
-def _strip_common_start(wanted: dict[int, Parts], base: Path, *, is_foreign: bool) -> dict[int, Parts]:
+def _strip_common_start(parts_by_row: dict[int, Parts], base: Path, *, is_foreign: bool) -> dict[int, Parts]:
     """The names without their common first folders: all of them, or those up to the list's own folder.
 
     Args:
         is_foreign: whether the paths are of another machine, or the user named the folder of the pictures.
     """
-    common = _common_start(parts[:-1] for parts in wanted.values())
+    common = _common_start(parts[:-1] for parts in parts_by_row.values())
     if not is_foreign:
         own = [count for count, part in enumerate(common, start=1) if _fold(part) == _fold(base.name)]
         common = common[: own[-1]] if own else ()
-    return {row: parts[len(common) :] for row, parts in wanted.items()} if common else {}
+    return {row: parts[len(common) :] for row, parts in parts_by_row.items()} if common else {}
 
 
 def _common_start(folders: Iterable[Parts]) -> Parts:
