@@ -97,8 +97,8 @@ def test_a_level_may_stand_after_others():
         ("crop(0.5, 1, 3)", "'crop(0.5, 1, 3)': 3 numbers are too many; expected crop(area=0.08, aspect=1.33)."),
         (
             "crop(224) | flip",
-            "'crop(224)': area must be from 0.01 to 1, not 224: a fraction of the picture's, as in crop(0.08); the side "
-            "in pixels is --size.",
+            "'crop(224)': area must be from 0.01 to 1, not 224: a fraction of the picture's, as in crop(0.08); the "
+            "side in pixels is --size.",
         ),
         ("crop(0.5, 0.5)", "aspect must be from 1 to 10, not 0.5."),
         ("flip(-1)", "probability must be from 0 to 1, not -1."),

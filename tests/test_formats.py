@@ -77,13 +77,13 @@ def test_heic_names_the_package_that_reads_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", fake_heif())
     monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
     monkeypatch.setattr(Image, "ID", list(Image.ID))
-    formats._formats.cache_clear()
+    formats._readable_formats.cache_clear()
     try:
         assert scan_file(path).format == "HEIF" and scan_file(path).reason == ""
         assert (pillow_reader.read_picture(HEIC, 3) == (10, 20, 30)).all()
         assert scan_file(write(tmp_path / "b.heic", HEIC[:24])).reason == "a HEIC picture that is damaged"
     finally:
-        formats._formats.cache_clear()
+        formats._readable_formats.cache_clear()
 
 
 def fake_heif():
