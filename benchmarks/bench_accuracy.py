@@ -25,9 +25,9 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from transferkit.console import say
-from transferkit.data.listing import from_names
+from transferkit.data.listing import listing_from_names
 from transferkit.data.sources.digits import write_digits
-from transferkit.data.sources.resolve import find_all
+from transferkit.data.sources.resolve import find_all_pictures
 from transferkit.evaluation.metrics import wilson_interval
 from transferkit.evaluation.predict import evaluate
 from transferkit.features import classifiers
@@ -64,7 +64,7 @@ REGRESSIONS = {
 
 def draw(folder: Path, per_class: int, seed: int):
     """The listing to learn from and the one to judge by."""
-    pool, _ = find_all(Data(str(folder)))
+    pool, _ = find_all_pictures(Data(str(folder)))
     pattern = GROUPS.get(folder.name)
     groups = np.array([re.search(pattern, path)[1] for path in pool.paths] if pattern else pool.paths)
     labels = np.array(pool.labels)
@@ -90,7 +90,7 @@ def fine_tuned(folder: Path, given, test, groups, seed: int, knobs: dict) -> dic
             planner.make_plan(wanted), run_job.runs.make_folder(Path(place) / "run", overwrite=False, name="")
         )
         told = run.metrics
-        judged = evaluate(run.network, from_names(test.paths, [test.classes[one] for one in test.labels]))[0]
+        judged = evaluate(run.network, listing_from_names(test.paths, [test.classes[one] for one in test.labels]))[0]
     return {
         "accuracy": judged["accuracy"],
         "balanced": statistics.mean(one["recall"] for one in judged["per_class"].values() if one["n"]),

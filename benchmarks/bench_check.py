@@ -15,8 +15,8 @@ from pathlib import Path
 from photos import table, write_photos
 from PIL import Image
 
-from transferkit.data.audit import problems, scan_cache
-from transferkit.data.audit.scan import scan
+from transferkit.data.audit import problems, scan
+from transferkit.data.audit.scan import scan_files
 from transferkit.data.listing import list_images
 
 PICTURES, ROUNDS = 2000, 5
@@ -30,8 +30,8 @@ def plain(paths):
 
 
 def check(listing):
-    looks = scan(listing.paths)
-    return problems.find({"train": listing}, dict(zip(listing.paths, looks, strict=True)))
+    looks = scan_files(listing.paths)
+    return problems.find_problems({"train": listing}, dict(zip(listing.paths, looks, strict=True)))
 
 
 def timed(call) -> tuple[float, float]:
@@ -46,7 +46,7 @@ def main(pictures: int = PICTURES):
         listing = list_images(write_photos(Path(place) / "photos", pictures))
         rounds = []
         for number in range(ROUNDS):
-            scan_cache.cache_folder = lambda number=number: Path(place) / f"home{number}"  # nothing is known yet
+            scan.cache_folder = lambda number=number: Path(place) / f"home{number}"  # nothing is known yet
             of_plain = timed(lambda: plain(listing.paths))
             of_check = timed(lambda: check(listing))
             rounds.append((of_plain, of_check, timed(lambda: check(listing))))

@@ -33,7 +33,7 @@ def main(name: str = "resnet34"):
     with tempfile.TemporaryDirectory() as place:
         listing = list_images(write_photos(Path(place), PICTURES))
         network = models.with_head(models.load(name, "none"), listing.classes)
-        batches = pipeline.evaluation(listing.paths, network.pixels, batch_size=32)
+        batches = pipeline.evaluation_dataset(listing.paths, network.pixels, batch_size=32)
         decoded = np.concatenate([pictures for pictures, _ in batches.as_numpy_iterator()])
         ours, bare = [], []
         for round_ in range(-1, ROUNDS):

@@ -34,7 +34,7 @@ def rate(dataset) -> float:
 def main():
     with tempfile.TemporaryDirectory() as place:
         folder = write_photos(Path(place), PICTURES)
-        ours = pipeline.evaluation(list_images(folder).paths, Pixels(), batch_size=BATCH)
+        ours = pipeline.evaluation_dataset(list_images(folder).paths, Pixels(), batch_size=BATCH)
         theirs = keras.utils.image_dataset_from_directory(
             folder, image_size=(224, 224), crop_to_aspect_ratio=True, batch_size=BATCH, shuffle=False, verbose=False
         ).prefetch(2)

@@ -32,7 +32,8 @@ import transferkit as tk
 from transferkit import models, network
 from transferkit.data import pipeline
 from transferkit.data.augment import augmentation
-from transferkit.data.epoch_order import Order
+from transferkit.data.epoch_order import EpochOrder
+from transferkit.data.view_cache import CacheSpace
 from transferkit.recipe import Train
 from transferkit.training.fitting import callbacks, freezing, losses, optimizers
 
@@ -144,18 +145,20 @@ def overhead(photos: Path, place: Path):
     bare, clock = network.with_head(models.load("resnet18", "none"), ("a", "b")), Epochs()
     freezing.unfreeze(bare, "all", bn="train")
     train, held = tk.list_images(photos).split(0.2, seed=0)
-    order = Order(train.labels, 32, 0, range(5))
+    order = EpochOrder(train.labels, 32, 0, range(5))
     with tempfile.TemporaryDirectory() as room:
-        kept = {"memory": 1.0, "folder": Path(room)}
-        batches = pipeline.training(train, bare.pixels, augmentation.parse("none"), order, **kept)
-        pictures = pipeline.validation(held, bare.pixels, batch_size=32, **kept)
+        space = CacheSpace(1.0, Path(room))
+        batches = pipeline.training_dataset(
+            pipeline.ViewSource(train, bare.pixels, augmentation.parse_augmentation("none")), order, space=space
+        )
+        pictures = pipeline.validation_dataset(held, bare.pixels, batch_size=32, space=space)
         bare.model.compile(keras.optimizers.AdamW(1e-4), keras.losses.CategoricalCrossentropy(from_logits=True))
         bare.model.fit(
             batches,
             epochs=5,
             steps_per_epoch=order.steps,
             validation_data=pictures,
-            validation_steps=pipeline.steps(held, 32),
+            validation_steps=pipeline.steps_per_epoch(held, 32),
             callbacks=[clock],
             verbose=0,
         )

@@ -24,7 +24,7 @@ from photos import table, write_photos
 
 from transferkit.data import pipeline
 from transferkit.data.augment import augmentation
-from transferkit.data.epoch_order import Order
+from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.listing import list_images
 from transferkit.pixels import Pixels
 
@@ -39,8 +39,9 @@ LINES = (
 
 def ours(pictures, line, **kept):
     listing = list_images(pictures)
-    order = Order(listing.labels, BATCH, 0, range(1000))
-    return pipeline.training(listing, Pixels(), augmentation.parse(line), order, **kept).as_numpy_iterator()
+    order = EpochOrder(listing.labels, BATCH, 0, range(1000))
+    source = pipeline.ViewSource(listing, Pixels(), augmentation.parse_augmentation(line))
+    return pipeline.training_dataset(source, order, **kept).as_numpy_iterator()
 
 
 def of_keras(folder):

@@ -36,7 +36,7 @@ def training_view(data, pixels, choose):
 
     opened = decode.open_picture(data, pixels.channels)
     window = geometry.training_window(opened, pixels, choose)
-    return geometry.training_view(decode.cut(data, opened, window, pixels.shape), window, opened, pixels)
+    return geometry.training_view(decode.decode_window(data, opened, window, pixels.shape), window, opened, pixels)
 
 
 def encoded(picture: Image.Image, form="JPEG", **options) -> bytes:

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 import transferkit as tk
 from transferkit import zoo
-from transferkit.data.epoch_order import Order
+from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.sources.resolve import find_splits
 from transferkit.recipe import Recipe
 from transferkit.training import run_job
@@ -203,8 +203,8 @@ def test_pictures_that_spoil_the_loss_are_named(poisoned, tmp_path, monkeypatch,
     assert (state.returns, state.factor) == (3, 1 / 8)
     train = find_splits(poisoned).train
     sampling = "balanced" if "balance" in knobs else "all"
-    order = Order(train.labels, 4, knobs.get("seed", STILL["seed"]), range(1), sampling=sampling)
-    batches = [[train.paths[row] for row in rows] for rows in order.rows(0).numpy()]
+    order = EpochOrder(train.labels, 4, knobs.get("seed", STILL["seed"]), range(1), sampling=sampling)
+    batches = [[train.paths[row] for row in rows] for rows in order.epoch_rows(0).numpy()]
     bad = next(number for number, batch in enumerate(batches) if any("black" in path for path in batch))
     assert bad > 0  # so that what is returned to is within an epoch
     assert state.step == (bad if knobs.get("checkpoint_minutes") is None else 0)

@@ -44,7 +44,7 @@ def test_arrays(tiny, tmp_path):
         (np.zeros((2, 8, 8), "uint8"), np.int64(3), None, "^labels must be an array or a list, .* not of type ndarray"),
         (np.zeros((2, 8, 8), "uint8"), [0, "a"], None, "all names or all whole numbers, not 'a'"),
         (np.zeros((2, 8, 8), "uint8"), np.eye(2), None, "argmax"),
-        (np.zeros((2, 8, 8), "uint8"), [0, 2], ["a", "b"], "Label 2 of picture 1 is none of the 2 classes"),
+        (np.zeros((2, 8, 8), "uint8"), [0, 2], ["a", "b"], "Label 2 of picture 1 is not one of the 2 classes"),
         (np.zeros((2, 8, 8), "uint8"), ["a", "b"], ["a", "a"], "holds a name twice"),
     ],
 )

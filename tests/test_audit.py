@@ -1,11 +1,17 @@
-"""What cannot be read is left out and named; too much of it stops the job."""
+"""What cannot be read is skipped and named; too much of it stops the job."""
 
 import pytest
 from pictures import encoded, folder, photo
 
 from transferkit.data.audit import scan
-from transferkit.data.audit.before_training import audit, check_lost, concerns, looks_of, note_lost
-from transferkit.data.audit.file_scan import look
+from transferkit.data.audit.before_training import (
+    audit_listing,
+    check_unreadable_fraction,
+    find_concerns,
+    report_unreadable,
+    scans_by_path,
+)
+from transferkit.data.audit.file_scan import scan_file
 from transferkit.data.listing import Listing, Splits
 from transferkit.data.sources.resolve import find_splits
 from transferkit.recipe import Recipe
@@ -25,41 +31,41 @@ def pictures(tmp_path, *bad, good=8) -> Listing:
 
 def test_the_audit_of_good_pictures_leaves_the_listing_as_it_is(tmp_path):
     listing = pictures(tmp_path, good=7)
-    found = audit(listing)
-    assert found.listing is listing and found.unreadable == () and found.side == 23
+    found = audit_listing(listing)
+    assert found.listing is listing and found.unreadable == () and found.median_side == 23
 
 
 def test_the_audit_leaves_out_what_cannot_be_read(tmp_path):
     listing = pictures(tmp_path, encoded(WIDE), b"", b"text", good=8)
-    found = audit(listing)
+    found = audit_listing(listing)
     assert found.listing.paths == listing.paths[:1] + listing.paths[3:] and found.listing.labels == (0, *[1] * 8)
     assert found.listing.ignored == {".txt": 1}
     assert found.unreadable == (
         (listing.paths[1], "the file is empty"),
-        (listing.paths[2], "no picture format that is known"),
+        (listing.paths[2], "not a known picture format"),
     )
 
 
 def test_the_audit_stops_at_more_than_one_in_five(tmp_path, capsys):
-    assert len(audit(pictures(tmp_path, encoded(WIDE), b"", good=3)).unreadable) == 1  # one in five is borne
+    assert len(audit_listing(pictures(tmp_path, encoded(WIDE), b"", good=3)).unreadable) == 1  # one in five is borne
     listing = pictures(tmp_path, encoded(WIDE), *[b""] * 12, good=2)
     with pytest.raises(ValueError, match="12 of 15 pictures in train cannot be read, more than one in five: "):
-        audit(listing, what="train")
+        audit_listing(listing, what="train")
     assert capsys.readouterr().err.splitlines() == [f"{path}: the file is empty" for path in listing.paths[1:13]]
 
 
 def test_the_audit_stops_where_a_class_is_left_empty(tmp_path):
     with pytest.raises(ValueError, match="No picture of class 'a' in the listing can be read"):
-        audit(pictures(tmp_path, b"", good=8))
-    listing = pictures(tmp_path, encoded(WIDE)).under(("a", "b", "c"), "here")
-    assert audit(listing).listing is listing  # c had none before
+        audit_listing(pictures(tmp_path, b"", good=8))
+    listing = pictures(tmp_path, encoded(WIDE)).relabel(("a", "b", "c"), "here")
+    assert audit_listing(listing).listing is listing  # c had none before
 
 
 def test_the_audit_looks_again_at_what_changed_alone(tmp_path, monkeypatch):
     listing, read = pictures(tmp_path, encoded(WIDE), b"text"), []
-    monkeypatch.setattr(scan, "look", lambda path: read.append(path) or look(path))
-    first = audit(listing)
-    assert len(read) == 10 and audit(listing) == first and len(read) == 10
+    monkeypatch.setattr(scan, "scan_file", lambda path: read.append(path) or scan_file(path))
+    first = audit_listing(listing)
+    assert len(read) == 10 and audit_listing(listing) == first and len(read) == 10
 
 
 def leaking(tmp_path) -> Splits:
@@ -73,26 +79,31 @@ def leaking(tmp_path) -> Splits:
 
 def test_a_whole_folder_that_goes_is_a_few_lines(tmp_path, capsys):
     paths, lost = [str(tmp_path / f"{number}.jpg") for number in range(40)], {}
-    note_lost(paths, range(10), lost)
+    lost |= report_unreadable(paths, range(10), lost)
     assert list(lost) == paths[10:]
     told = capsys.readouterr().err
-    assert told.count("is left out from here on: No such file") == 10 and "20 more pictures are left out" in told
+    assert told.count("is skipped from here on: No such file") == 10 and "20 more pictures are skipped" in told
     with pytest.raises(ValueError, match=r"^30 of 40 pictures can no longer be read.*10.jpg \(No such file") as caught:
-        check_lost(paths, lost)
-    assert str(caught.value).endswith("bring them back, and go on with --resume.")
+        check_unreadable_fraction(paths, lost)
+    assert str(caught.value).endswith("restore them, and continue with --resume.")
 
 
 def test_concerns_are_told_once_each(tmp_path):
     splits = leaking(tmp_path)
-    leak, twice = concerns(dict(splits.items()), looks_of({name: audit(part) for name, part in splits.items()}))
-    assert leak.startswith("1 of the 2 validation pictures is in another split too, so figures on them will be better")
+    leak, twice = find_concerns(
+        dict(splits.items()), scans_by_path({name: audit_listing(part) for name, part in splits.items()})
+    )
+    assert leak.startswith("1 of the 2 validation pictures is in another split too, so metrics on them are too good")
     assert leak.endswith("val/a/0.jpg is the same as " + splits.train.paths[0] + ", train and val.")
     assert twice.startswith("1 picture is in two classes: ")
 
 
 def test_no_concern_about_good_pictures(tmp_path):
     splits = find_splits(folder(tmp_path / "data", {"a": 4, "b": 4}))
-    assert concerns(dict(splits.items()), looks_of({name: audit(part) for name, part in splits.items()})) == []
+    assert (
+        find_concerns(dict(splits.items()), scans_by_path({name: audit_listing(part) for name, part in splits.items()}))
+        == []
+    )
 
 
 def test_a_warning_is_one_line_whatever_a_file_is_called(tmp_path, tiny, capsys):

@@ -31,7 +31,7 @@ def _windows(arguments):
 
 @pytest.mark.parametrize("level", augmentation.LEVELS)
 def test_every_level_can_be_read(level):
-    steps = augmentation.parse(level)
+    steps = augmentation.parse_augmentation(level)
     assert (steps.window is None) == (level in ("none", "cifar")) and len(steps.ops) == max(
         0, augmentation.LEVELS[level].count("|") + (level == "cifar")
     )
@@ -41,7 +41,7 @@ def test_every_level_can_be_read(level):
     "text, window, ops", [("", 0, 0), (" light ", 1, 1), ("flip|flip(0.1)", 0, 2), ("crop(1, 1)", 1, 0), ("none", 0, 0)]
 )
 def test_a_line_is_steps(text, window, ops):
-    steps = augmentation.parse(text)
+    steps = augmentation.parse_augmentation(text)
     assert (steps.window is not None, len(steps.ops)) == (window, ops)
 
 
@@ -53,16 +53,16 @@ def test_a_level_in_a_line_is_its_steps(level, form):
     """The same functions with the same numbers, as those of the steps written out."""
 
     def told(steps):
-        return [(step.func, step.keywords) for step in (*filter(None, [steps.window]), *steps.ops, *steps.batches)]
+        return [(step.func, step.keywords) for step in (*filter(None, [steps.window]), *steps.ops, *steps.batch_steps)]
 
     wanted = " | ".join(filter(None, [augmentation.LEVELS[level], "flip(0.3) | mixup(0.5)"]))
-    assert told(augmentation.parse(form.format(level))) == told(augmentation.parse(wanted))
-    assert augmentation.expanded(form.format(level)) == wanted
+    assert told(augmentation.parse_augmentation(form.format(level))) == told(augmentation.parse_augmentation(wanted))
+    assert augmentation.expand_levels(form.format(level)) == wanted
 
 
 def test_a_level_may_stand_after_others():
-    steps = augmentation.parse("crop(0.7) | cifar | none | cutmix")
-    assert [step.func.__name__ for step in (steps.window, *steps.ops, *steps.batches)] == [
+    steps = augmentation.parse_augmentation("crop(0.7) | cifar | none | cutmix")
+    assert [step.func.__name__ for step in (steps.window, *steps.ops, *steps.batch_steps)] == [
         "crop", "pad_crop", "flip", "cutmix"
     ]  # fmt: skip
 
@@ -84,12 +84,12 @@ def test_a_level_may_stand_after_others():
         ),
         ("light | crop", "a line has one such step, its first, but in 'crop(0.5) | flip | crop' crop is step 3."),
         ("crop|crop", "crop picks what is decoded: a line has one such step, its first, but in 'crop | crop' crop is"),
-        ("none |", "'' is no augmentation step"),
+        ("none |", "'' is not an augmentation step"),
         (
             "mixup | cifar",
             "pad_crop changes single pictures, so it must come before what mixes batches in 'mixup | pad_",
         ),
-        ("light |", "'' is no augmentation step"),
+        ("light |", "'' is not an augmentation step"),
         (
             "flip | crop",
             "crop picks what is decoded: a line has one such step, its first, but in 'flip | crop' crop is",
@@ -97,8 +97,8 @@ def test_a_level_may_stand_after_others():
         ("crop(0.5, 1, 3)", "'crop(0.5, 1, 3)': 3 numbers are too many; expected crop(area=0.08, aspect=1.33)."),
         (
             "crop(224) | flip",
-            "'crop(224)': area must be from 0.01 to 1, not 224: a share of the picture's, as in crop(0.08); the side "
-            "in pixels is --size.",
+            "'crop(224)': area must be from 0.01 to 1, not 224: a fraction of the picture's, as in crop(0.08); the "
+            "side in pixels is --size.",
         ),
         ("crop(0.5, 0.5)", "aspect must be from 1 to 10, not 0.5."),
         ("flip(-1)", "probability must be from 0 to 1, not -1."),
@@ -107,18 +107,18 @@ def test_a_level_may_stand_after_others():
             (f"crop({number})", "plain numbers in their order")
             for number in ("True", "nan", "'1'", "1_0", "(1)", "1,,1")
         ),
-        ("crop(0.5)#x", "'crop(0.5)#x' is no augmentation step"),
+        ("crop(0.5)#x", "'crop(0.5)#x' is not an augmentation step"),
         ("crop(1" + "0" * 400 + ")", "area must be from 0.01 to 1, not inf:"),
-        ("crop(area=0.5)", "'crop(area=0.5)' is no augmentation step: expected a name and plain numbers"),
-        ("crop(x)", "is no augmentation step"),
-        ("crop(0.5", "is no augmentation step"),
-        ("crop |", "'' is no augmentation step"),
-        ("os.system('ls')", "is no augmentation step"),
+        ("crop(area=0.5)", "'crop(area=0.5)' is not an augmentation step: expected a name and plain numbers"),
+        ("crop(x)", "is not an augmentation step"),
+        ("crop(0.5", "is not an augmentation step"),
+        ("crop |", "'' is not an augmentation step"),
+        ("os.system('ls')", "is not an augmentation step"),
     ],
 )
 def test_what_cannot_be_read_is_told(text, sentence):
     with pytest.raises(UnknownName, match=re.escape(sentence)):
-        augmentation.parse(text)
+        augmentation.parse_augmentation(text)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_cannot_be_read_is_told(text, sentence):
 )
 def test_names_of_other_libraries_find_ours(name, near):
     with pytest.raises(UnknownName, match=f"{name!r}. Did you mean {near!r}"):
-        augmentation.parse(f"{name}(0.5)")
+        augmentation.parse_augmentation(f"{name}(0.5)")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_names_of_other_libraries_find_ours(name, near):
 )
 def test_what_is_long_is_told_in_short(text):
     with pytest.raises(UnknownName) as told:
-        augmentation.parse(text)
+        augmentation.parse_augmentation(text)
     assert len(str(told.value)) < 600
 
 
@@ -188,13 +188,13 @@ def test_a_flip_happens_in_about_half():
 @pytest.mark.parametrize("probability, swapped", [(0.0, False), (1.0, True)])
 def test_a_flip_may_be_certain(probability, swapped):
     picture = tf.constant(np.arange(24, dtype="uint8").reshape(2, 4, 3))
-    (flip,) = augmentation.parse(f"flip({probability})").ops
+    (flip,) = augmentation.parse_augmentation(f"flip({probability})").ops
     found = [flip(picture, seed).numpy() for seed in SEEDS[:10]]
     assert all(np.array_equal(each, picture[:, ::-1] if swapped else picture) for each in found)
 
 
 def test_a_step_is_the_same_eagerly_and_in_a_pipeline():
-    steps = augmentation.parse("crop(0.1) | flip")
+    steps = augmentation.parse_augmentation("crop(0.1) | flip")
     picture = tf.constant(np.arange(24, dtype="uint8").reshape(2, 4, 3))
 
     def both(seed):

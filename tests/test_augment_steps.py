@@ -29,7 +29,7 @@ def off(found, wanted) -> np.ndarray:
 @pytest.mark.parametrize("name", augmentation.OPS)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_every_step_is_the_same_eagerly_and_in_a_pipeline(name, channels):
-    (step,) = augmentation.parse(name).ops
+    (step,) = augmentation.parse_augmentation(name).ops
     picture = tf.concat((PICTURE, PICTURE[..., :1]), -1)[..., :channels] if channels != 3 else PICTURE
     found = drawn(lambda seed: step(picture, seed), SEEDS[:30])
     assert found.dtype == np.uint8 and found.shape[1:] == picture.shape
@@ -45,9 +45,9 @@ def test_every_step_is_the_same_eagerly_and_in_a_pipeline(name, channels):
 @pytest.mark.parametrize("value", [0.0, 255.0])
 def test_half_precision_does_not_overflow(name, value):
     """The brightest and the darkest picture, in float16, through the strongest form of each step."""
-    limits = [parameter.annotation[-1] for parameter in augmentation.parameters(augmentation.OPS[name])]
+    limits = [parameter.annotation[-1] for parameter in augmentation.step_parameters(augmentation.OPS[name])]
     limits = {"erase": [1, 0.5, 0.5], "rand_augment": [2, 30]}.get(name, limits)
-    (step,) = augmentation.parse(f"{name}({', '.join(map(str, limits))})").ops
+    (step,) = augmentation.parse_augmentation(f"{name}({', '.join(map(str, limits))})").ops
     picture = tf.fill((16, 16, 3), tf.constant(value, tf.float16))
     found = drawn(lambda seed: step(picture, seed), SEEDS[:40])
     assert found.dtype == np.float16 and np.isfinite(found).all() and found.min() >= 0 and found.max() <= 255
@@ -97,14 +97,14 @@ def test_pca_jitter_of_grey_is_the_grey_of_pca_jitter():
 def test_enhancement_is_pillows(place, enhancer, factor):
     factors = [1.0, 1.0, 1.0]
     factors[place] = factor
-    assert off(color.enhanced(PICTURE, *factors), enhancer(PHOTO).enhance(factor)).max() <= 1
+    assert off(color.adjust_color(PICTURE, *factors), enhancer(PHOTO).enhance(factor)).max() <= 1
 
 
 def test_jitter_is_pillows_in_any_order():
     """Where nothing is cut at 0 or 255 on the way."""
     soft = Image.fromarray((np.asarray(PHOTO) // 3 + 80).astype("uint8"))
     steps = {ImageEnhance.Brightness: 1.2, ImageEnhance.Contrast: 0.7, ImageEnhance.Color: 1.3}
-    found = color.enhanced(tf.constant(np.asarray(soft)), 1.2, 0.7, 1.3)
+    found = color.adjust_color(tf.constant(np.asarray(soft)), 1.2, 0.7, 1.3)
     for order in (list(steps.items()), list(steps.items())[::-1]):
         image = soft
         for enhancer, factor in order:
@@ -131,7 +131,7 @@ def test_hue_is_that_of_colorsys():
 @pytest.mark.parametrize("degrees", [0, 90, -90, 180, 17, -33.5])
 def test_turns_are_pillows(degrees):
     wanted = PHOTO.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=(GREY,) * 3)
-    found = geometric.turned(PICTURE, tf.constant(float(degrees)))
+    found = geometric.rotate_by(PICTURE, tf.constant(float(degrees)))
     covered = Image.new("L", PHOTO.size, 255).rotate(degrees, Image.Resampling.BILINEAR)
     inside = np.asarray(covered.filter(ImageFilter.MinFilter(5))) == 255  # the seam of the border differs
     outside = np.asarray(covered.filter(ImageFilter.MaxFilter(5))) == 0
@@ -266,9 +266,9 @@ def test_scale_crops_show_224_of_the_drawn_side():
         ("mixup | flip", "flip changes single pictures, so it must come before what mixes batches in 'mixup | flip'."),
         ("mixup(0)", "alpha must be from 0.05 to 10, not 0."),
         ("pca_jiter", "Did you mean 'pca_jitter'?"),
-        ("flip(nan)", "is no augmentation step"),
+        ("flip(nan)", "is not an augmentation step"),
     ],
 )
 def test_what_a_step_does_not_take_is_told(line, sentence):
     with pytest.raises(ValueError, match=sentence.replace("(", r"\(").replace("?", r"\?").replace("|", r"\|")):
-        augmentation.parse(line)
+        augmentation.parse_augmentation(line)

@@ -7,7 +7,7 @@ import pytest
 from pictures import folder
 from scipy.special import softmax
 
-from transferkit.data.epoch_order import Order
+from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.predict import predict_outputs
 from transferkit.recipe import Recipe, Train
@@ -17,8 +17,8 @@ from transferkit.training.planning import advice, planner
 
 
 def drawn(labels, *, epoch=0, **more):
-    order = Order(labels, 6, 0, range(4), sampling="balanced", **more)
-    return [int(row) for row in order.rows(epoch).numpy().ravel()]
+    order = EpochOrder(labels, 6, 0, range(4), sampling="balanced", **more)
+    return [int(row) for row in order.epoch_rows(epoch).numpy().ravel()]
 
 
 def test_sampling_gives_as_many_of_each_class():
@@ -39,8 +39,8 @@ def test_a_class_without_pictures_is_passed_over():
 
 def test_every_batch_is_balanced_and_so_is_each_part():
     labels = (0,) * 8 + (1,) * 4
-    order = Order(labels, 4, 0, range(1), parts=2, sampling="balanced")
-    for batch in order.rows(0).numpy():
+    order = EpochOrder(labels, 4, 0, range(1), micro_batches=2, sampling="balanced")
+    for batch in order.epoch_rows(0).numpy():
         assert [sum(labels[row] for row in part) for part in batch.reshape(2, 2)] == [1, 1]
 
 

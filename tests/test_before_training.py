@@ -17,7 +17,7 @@ def unread(monkeypatch):
         raise AssertionError("the pictures were read")
 
     monkeypatch.setattr("transferkit.data.audit.scan.scan", scanned)
-    monkeypatch.setattr("transferkit.data.audit.before_training.scan", scanned)
+    monkeypatch.setattr("transferkit.data.audit.before_training.scan_files", scanned)
 
 
 def test_the_plan_says_what_learns_in_each_phase(cli, tiny, pets):

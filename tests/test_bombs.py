@@ -13,7 +13,7 @@ from pictures import encoded, photo
 from PIL import Image
 
 from transferkit.data import decode, file_segments, pillow_reader
-from transferkit.data.audit.file_scan import look
+from transferkit.data.audit.file_scan import scan_file
 
 
 def webp(width: int, height: int) -> bytes:
@@ -52,8 +52,8 @@ def test_a_bomb_is_refused_alike(name, tmp_path):
     path = tmp_path / "bomb.jpg"
     path.write_bytes(BOMBS[name])
     assert len(BOMBS[name]) < 3000
-    found = look(str(path))
-    assert "decompression bomb" in found.reason and found.reason == decode.why_unreadable(str(path))
+    found = scan_file(str(path))
+    assert "decompression bomb" in found.reason and found.reason == decode.explain_unreadable(str(path))
     assert not file_segments.is_ordinary(BOMBS[name])
 
 
@@ -85,9 +85,9 @@ def test_large_pictures_are_decoded_one_at_a_time(monkeypatch):
     counted = Counted()
     monkeypatch.setattr(pillow_reader, "_one_large", counted)
     monkeypatch.setattr(pillow_reader, "LARGE", 1000)
-    pillow_reader.read(encoded(photo(20, 20)), 3)
+    pillow_reader.read_picture(encoded(photo(20, 20)), 3)
     assert counted.most == 0
-    pillow_reader.read(encoded(photo(50, 34)), 3)
+    pillow_reader.read_picture(encoded(photo(50, 34)), 3)
     assert counted.most == 1
 
 

@@ -33,8 +33,8 @@ def terabyte(tmp_path):
 READERS = {
     "list.csv": csv_text.read_table,
     "recipe.toml": recipe.load,
-    "classes.txt": class_names.read,
-    "axes.json": pca_axes.load,
+    "classes.txt": class_names.read_class_names,
+    "axes.json": pca_axes.load_axes,
     "history.csv": atomic.read,
     "metrics.json": atomic.read,
 }
@@ -72,7 +72,7 @@ def test_a_pipe_that_somebody_writes_to(tmp_path):
     """As the shell's <(ls): read to its end, or to the bound."""
     words = [sys.executable, "-c", "import time; print('cat', flush=True); time.sleep(0.3); print('dog')"]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as child:
-        assert class_names.read(f"/dev/fd/{child.stdout.fileno()}") == ("cat", "dog")
+        assert class_names.read_class_names(f"/dev/fd/{child.stdout.fileno()}") == ("cat", "dog")
     with subprocess.Popen([*words[:2], "print('x' * 10**6)"], stdout=subprocess.PIPE) as child:
         path = f"/dev/fd/{child.stdout.fileno()}"
         with pytest.raises(OSError, match=re.escape(f"{path} cannot be read: it has more than 999 bytes")):
@@ -103,7 +103,7 @@ LISTS = {
 def test_lists(tmp_path, monkeypatch, name):
     text, said = LISTS[name]
     if "5,000" in said:
-        monkeypatch.setattr(csv_text, "MOST_CELLS", 5_000)
+        monkeypatch.setattr(csv_text, "MAX_CELLS", 5_000)
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(ValueError, match=re.escape(said)) as error:
         csv_text.read_table(tmp_path / "list.csv")
@@ -134,7 +134,7 @@ def test_recipes(tmp_path, text, said):
 def test_as_many_classes_as_a_list_may_have(tmp_path):
     """Within the time that the suite has: each name was once compared with all before it."""
     (tmp_path / "names").write_text("\n".join(f"class {i}" for i in range(300_000)))
-    assert len(class_names.read(tmp_path / "names")) == 300_000
+    assert len(class_names.read_class_names(tmp_path / "names")) == 300_000
 
 
 @pytest.mark.parametrize("text", ["[" * DEEP, '{"a":' * DEEP])

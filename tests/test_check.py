@@ -13,8 +13,8 @@ from pictures import encoded, exif, folder, photo
 from PIL import Image, ImageEnhance
 
 from transferkit.data import pipeline
-from transferkit.data.audit import problems, scan, scan_cache
-from transferkit.data.audit.file_scan import look
+from transferkit.data.audit import problems, scan
+from transferkit.data.audit.file_scan import scan_file
 from transferkit.data.listing import find_parts
 
 WIDE = photo(120, 90, seed=1)
@@ -24,8 +24,8 @@ def check(root):
     """{(relative path, problem): detail} of a folder."""
     parts = find_parts(root)
     paths = [path for part in parts.values() for path in part.paths]
-    looks = dict(zip(paths, scan.scan(paths), strict=True))
-    return {(os.path.relpath(one.path, root), one.problem): one.detail for one in problems.find(parts, looks)}
+    looks = dict(zip(paths, scan.scan_files(paths), strict=True))
+    return {(os.path.relpath(one.path, root), one.kind): one.detail for one in problems.find_problems(parts, looks)}
 
 
 def kinds(root):
@@ -50,7 +50,7 @@ def test_what_cannot_be_read(data):
         )
     )
     assert found["cat/empty.jpg", "unreadable"] == "the file is empty"
-    assert found["cat/text.jpg", "unreadable"] == "no picture format that is known"
+    assert found["cat/text.jpg", "unreadable"] == "not a known picture format"
     assert {("cat/cut.jpg", "truncated"), ("cat/cut.png", "truncated"), ("cat/tail.jpg", "truncated")} <= set(found)
     assert len(found) == 5
 
@@ -65,7 +65,7 @@ def test_a_bomb_is_not_decoded(data):
 def test_a_jpeg_may_have_something_behind_its_end(data):
     root = data({"cat/whole.jpg": encoded(WIDE) + b"tail"})
     assert kinds(root) == set()
-    assert list(pipeline.readable([str(root / "cat/whole.jpg")], 3)) == [(0, 90)]
+    assert list(pipeline.find_readable([str(root / "cat/whole.jpg")], 3)) == [(0, 90)]
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def test_files_passed_over_are_counted(data):
     found = check(data({"cat/a.txt": b"", "dog/b.txt": b"", "dog/.hidden": b"", "loose.jpg": b""}))
     assert found[".", "ignored"]
     parts = find_parts(data({}))
-    details = {one.detail for one in problems.find(parts, _looks(parts)) if one.problem == "ignored"}
+    details = {one.detail for one in problems.find_problems(parts, _looks(parts)) if one.kind == "ignored"}
     assert details == {"2 .txt", "1 hidden", "1 outside the class folders"}
 
 
 def _looks(parts):
     paths = [path for part in parts.values() for path in part.paths]
-    return dict(zip(paths, scan.scan(paths), strict=True))
+    return dict(zip(paths, scan.scan_files(paths), strict=True))
 
 
 def changed(picture):
@@ -167,7 +167,7 @@ def test_leaks_and_classes_missing_from_a_split(tmp_path):
 
 def test_a_file_is_read_once_until_it_changes(data, monkeypatch):
     root, read = data({"cat/cut.jpg": encoded(WIDE)[:-400]}), []
-    monkeypatch.setattr(scan, "look", lambda path: read.append(path) or look(path))
+    monkeypatch.setattr(scan, "scan_file", lambda path: read.append(path) or scan_file(path))
     before = check(root)
     assert len(read) == 7
     assert check(root) == before and len(read) == 7
@@ -178,7 +178,7 @@ def test_a_file_is_read_once_until_it_changes(data, monkeypatch):
 def test_a_damaged_cache_is_done_without(data, monkeypatch, home):
     root = data({"cat/empty.jpg": b""})
     before = check(root)
-    store = scan_cache.cache_folder() / scan_cache.FILE
+    store = scan.cache_folder() / scan.FILE
     whole = store.read_bytes()
     for content in (
         b"no database at all, but long enough to be looked at" * 100,
@@ -188,7 +188,7 @@ def test_a_damaged_cache_is_done_without(data, monkeypatch, home):
         store.write_bytes(content)
         assert check(root) == before
     assert check(root) == before
-    monkeypatch.setattr(scan_cache, "cache_folder", lambda: root / "cat/empty.jpg")  # no folder can be made there
+    monkeypatch.setattr(scan, "cache_folder", lambda: root / "cat/empty.jpg")  # no folder can be made there
     assert check(root) == before
 
 
@@ -239,10 +239,10 @@ def test_a_leak_through_a_link_is_told_of_the_later_split(tmp_path):
 
 def test_all_that_is_passed_over_is_shown_and_counted(data, cli, tmp_path):
     _, out, _ = cli("check", data({"cat/a.txt": b"", "dog/b.txt": b"", "dog/.hidden": b"", "loose.jpg": b""}))
-    assert "passed over      4  2 .txt" in out and "1 hidden" in out and "1 outside the class folders" in out
+    assert "skipped      4  2 .txt" in out and "1 hidden" in out and "1 outside the class folders" in out
     rows = [f"data/{name}/00{n}.jpg,{name}" for name in ("cat", "dog") for n in range(3)]
     (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows, "data/gone.jpg,cat"]))
-    assert "passed over      1  1 missing picture" in cli("check", "list.csv")[1]
+    assert "skipped      1  1 missing picture" in cli("check", "list.csv")[1]
 
 
 def test_one_class_is_enough_in_a_folder_and_in_a_list(cli, tmp_path):

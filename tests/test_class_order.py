@@ -54,8 +54,8 @@ def test_orders(names, tmp_path):
     for name in names:
         (tmp_path / name).mkdir()
         Image.fromarray(np.zeros((16, 16, 3), "uint8")).save(tmp_path / name / "a.png")
-    assert class_names.in_order("keras", names) == tuple(by_keras(tmp_path))
-    assert class_names.in_order("natural", names) == tk.list_images(tmp_path).classes
+    assert class_names.sort_classes("keras", names) == tuple(by_keras(tmp_path))
+    assert class_names.sort_classes("natural", names) == tk.list_images(tmp_path).classes
 
 
 def test_evaluate_asks_for_the_order(cli, greys, numbers, tmp_path):
@@ -105,7 +105,7 @@ def test_fine_tuning_keeps_the_head_only_where_the_order_is_said(greys, numbers,
         plan = planned(greys, numbers, class_order=order)
         assert kept(plan) and plan.network.loaded[0] == "2/2 tensors loaded"
         assert plan.network.classes == plan.splits.train.classes == plan.splits.val.classes
-        assert plan.network.classes == class_names.in_order(order, GREY)
+        assert plan.network.classes == class_names.sort_classes(order, GREY)
         folder = [path.split("/")[-2] for path in plan.splits.val.paths]
         assert [plan.network.classes[label] for label in plan.splits.val.labels] == folder
         assert kept(planner.renew_plan(plan))
@@ -165,24 +165,24 @@ def test_sentences(cli, greys, numbers, pets, tmp_path, words, status, sentence)
 )
 def test_numbers_before_names_are_their_order(tmp_path, text, names):
     (tmp_path / "labels.txt").write_text(text)
-    assert class_names.read(str(tmp_path / "labels.txt")) == names
+    assert class_names.read_class_names(str(tmp_path / "labels.txt")) == names
 
 
 def test_a_network_with_names_takes_no_order(tiny):
     network = with_head(models.load(tiny, "none"), ["cat", "dog"])
     with pytest.raises(UnknownName, match="says what its classes are, cat, dog: leave out --class-order"):
-        class_names.named(network, Model(class_order="natural"), ("cat", "dog"))
+        class_names.name_outputs(network, Model(class_order="natural"), ("cat", "dog"))
     with pytest.raises(UnknownName, match="has no classifier whose classes could be named: leave out --classes"):
-        class_names.named(cut_network(network, "stage1"), Model(classes="names.txt"))
+        class_names.name_outputs(cut_network(network, "stage1"), Model(classes="names.txt"))
 
 
 def test_one_order_is_shown_where_there_is_one(greys):
     network = models.load(greys)
     letters = tuple("abcdefghijkl")
-    assert "--class-order keras if they are a, b, c" in class_names.asked(network, letters)
-    assert "natural" not in class_names.asked(network, letters)
+    assert "--class-order keras if they are a, b, c" in class_names.missing_names_message(network, letters)
+    assert "natural" not in class_names.missing_names_message(network, letters)
     many = with_head(network, [f"output {i}" for i in range(1200)])
-    shown = class_names.asked(many, tuple(f"{i:03}" for i in range(1200)))
+    shown = class_names.missing_names_message(many, tuple(f"{i:03}" for i in range(1200)))
     assert "(..., 09" not in shown and "099, 100, 1000, 1001, " in shown and "099, 100, 101, 102, " in shown
 
 

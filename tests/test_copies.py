@@ -16,8 +16,8 @@ import transferkit as tk
 from transferkit.console import quiet
 from transferkit.data import folds as shares
 from transferkit.data.audit import duplicate_groups, problems
-from transferkit.data.audit.file_scan import Look
-from transferkit.data.audit.scan import scan
+from transferkit.data.audit.file_scan import FileScan
+from transferkit.data.audit.scan import scan_files
 from transferkit.features import leaderboard, probe_scores
 from transferkit.features.spec import FeatureSpec
 from transferkit.recipe import Recipe
@@ -56,33 +56,37 @@ def doubled(tmp_path_factory):
 
 def leaks(parts) -> int:
     parts = dict(parts)
-    looks = {path: one for part in parts.values() for path, one in zip(part.paths, scan(part.paths), strict=True)}
-    return sum(one.problem == "leak" for one in problems.find(parts, looks))
+    looks = {path: one for part in parts.values() for path, one in zip(part.paths, scan_files(part.paths), strict=True)}
+    return sum(one.kind == "leak" for one in problems.find_problems(parts, looks))
 
 
 def test_pictures_of_folders_are_large_enough(doubled):
     """Below 32 pixels nothing is a near copy, and the tests here would say nothing."""
-    listing = duplicate_groups.mark(tk.list_images(doubled))
-    sets = [name for name in listing.copies if name]
-    assert len(sets) == 16 and len(set(sets)) == 7 and sets.count(listing.copies[-1]) == 4
-    assert {name for name, path in zip(listing.copies, listing.paths, strict=True) if "/x" in path} == set("123456")
+    listing = duplicate_groups.mark_duplicates(tk.list_images(doubled))
+    sets = [name for name in listing.duplicate_sets if name]
+    assert len(sets) == 16 and len(set(sets)) == 7 and sets.count(listing.duplicate_sets[-1]) == 4
+    assert {name for name, path in zip(listing.duplicate_sets, listing.paths, strict=True) if "/x" in path} == set(
+        "123456"
+    )
 
 
 def test_what_is_a_set():
     def look(digest, print_=b"", **facts):
-        return Look(digest, "JPEG", "RGB", 64, 48, fingerprint=print_, **facts)
+        return FileScan(digest, "JPEG", "RGB", 64, 48, fingerprint=print_, **facts)
 
     flat = bytes(288)
     looks = [look(b"a"), look(b""), look(b"b", flat), look(b"a"), look(b""), look(b"c", flat), look(b"d"), look(b"d")]
-    assert duplicate_groups.found(looks, [0, 0, 0, 1, 1, 1, 1, 1]) == ("1", "", "", "1", "", "", "2", "2")
+    assert duplicate_groups.find_duplicate_sets(looks, [0, 0, 0, 1, 1, 1, 1, 1]) == ("1", "", "", "1", "", "", "2", "2")
     damaged = [look(b"a", reason="cut short"), look(b"a", reason="cut short"), look(b"b")]
-    assert duplicate_groups.found(damaged, [0, 0, 0]) == ("", "", "")
-    assert duplicate_groups.found([], []) == ()
+    assert duplicate_groups.find_duplicate_sets(damaged, [0, 0, 0]) == ("", "", "")
+    assert duplicate_groups.find_duplicate_sets([], []) == ()
 
 
 def test_a_listing_without_copies_stays_as_it_is(listing):
-    assert duplicate_groups.mark(listing) == listing
-    assert duplicate_groups.mark(replace(listing, copies=("1",) * 24)) == listing, "what was found before is forgotten"
+    assert duplicate_groups.mark_duplicates(listing) == listing
+    assert duplicate_groups.mark_duplicates(replace(listing, duplicate_sets=("1",) * 24)) == listing, (
+        "what was found before is forgotten"
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -91,23 +95,23 @@ def test_a_split_that_is_drawn_has_no_leaks(doubled, seed, capsys):
     splits = tk.find_splits(doubled, seed=seed)
     assert leaks(splits.items()) == 0 < leaks({"train": train, "val": val}.items())
     assert splits.val.counts() == val.counts() == {"a": 6, "b": 6}
-    assert capsys.readouterr().err.count(f"16 pictures in 7 sets of copies or near copies stay {SIDE}.") == 1
+    assert capsys.readouterr().err.count(f"16 pictures in 7 sets of duplicates or near-duplicates stay {SIDE}.") == 1
 
 
 def test_without_copies_nothing_is_said_and_nothing_changes(pets, capsys):
     splits = tk.find_splits(pets, seed=4)
     assert (splits.train, splits.val) == tk.list_images(pets).split(0.2, seed=4)
-    assert "copies" not in capsys.readouterr().err
+    assert "duplicates" not in capsys.readouterr().err
 
 
 def test_training_says_it_and_warns_no_more(doubled, tiny, capsys):
     wanted = Recipe().override(base=tiny, weights="none", data=str(doubled), size=32)
     plan = planner.make_plan(wanted)
     said = capsys.readouterr().err
-    assert said.count(f"16 pictures in 7 sets of copies or near copies stay {SIDE}.") == 1
+    assert said.count(f"16 pictures in 7 sets of duplicates or near-duplicates stay {SIDE}.") == 1
     assert "in another split too" not in said and leaks(plan.splits.items()) == 0
     planner.make_plan(wanted, plan.splits)
-    assert "copies" not in capsys.readouterr().err, "a split that is given was not drawn here"
+    assert "duplicates" not in capsys.readouterr().err, "a split that is given was not drawn here"
 
 
 def test_a_split_that_is_given_is_not_touched(doubled, tiny, tmp_path, capsys):
@@ -124,7 +128,7 @@ def test_a_split_that_is_given_is_not_touched(doubled, tiny, tmp_path, capsys):
     assert len(plan.splits.train) == 6 and len(plan.splits.val) == 4
     planner.make_plan(wanted.override(folds=2))  # which shares out train and val anew
     said = capsys.readouterr().err
-    assert "8 pictures in 4 sets of copies or near copies stay together in the folds." in said
+    assert "8 pictures in 4 sets of duplicates or near-duplicates stay together in the folds." in said
     assert "in another split too" not in said
 
 
@@ -140,16 +144,18 @@ def test_folds_and_their_own_splits(doubled, tiny, tmp_path, capsys, monkeypatch
             if not met:
                 tk.finetune(tiny, given.train, given.val, out=tmp_path / "run", **QUICK, folds=3)
             else:  # what the folds are made of is read, not found again
-                monkeypatch.setattr(shares.duplicate_groups, "mark", lambda *_: pytest.fail("it looked again"))
-                monkeypatch.setattr(planner.folds, "marked", lambda splits, _: splits)
+                monkeypatch.setattr(
+                    shares.duplicate_groups, "find_duplicate_sets", lambda *_: pytest.fail("it looked again")
+                )
+                monkeypatch.setattr(planner.folds, "mark_duplicates", lambda splits, _: splits)
                 run_job.resume(tmp_path / "run")
     assert met[0] == met[1] and leaks(met[0].items()) == 0
     said = capsys.readouterr().err
-    assert "16 pictures in 7 sets of copies or near copies stay together in the folds." in said
+    assert "16 pictures in 7 sets of duplicates or near-duplicates stay together in the folds." in said
     assert "in another split too" not in said
-    pool = shares.pooled(tk.load_run(tmp_path / "run").splits)
-    for held in shares.shared_out(pool, 3, QUICK["seed"]):
-        assert leaks(shares.parts(pool, held, 0.2, QUICK["seed"]).items()) == 0
+    pool = shares.pool_train_and_val(tk.load_run(tmp_path / "run").splits)
+    for held in shares.hold_out_folds(pool, 3, QUICK["seed"]):
+        assert leaks(shares.fold_splits(pool, held, 0.2, QUICK["seed"]).items()) == 0
 
 
 def test_the_column_of_a_run(doubled, tiny, tmp_path):
@@ -159,7 +165,7 @@ def test_the_column_of_a_run(doubled, tiny, tmp_path):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "label", "split", "copies"]
     assert {row["path"]: row["copies"] for row in rows} == {
-        path: name for _, part in splits.items() for path, name in zip(part.paths, part.copies, strict=True)
+        path: name for _, part in splits.items() for path, name in zip(part.paths, part.duplicate_sets, strict=True)
     }
     again = tk.load_run(run.folder).splits
     assert (again.train, again.val) == (splits.train, splits.val)
@@ -182,8 +188,8 @@ def test_a_burst_of_most_of_a_class(tmp_path, rest):
     for number, data in enumerate(burst(40)):
         (root / "a" / f"burst{number}.jpg").write_bytes(data)
     listing = tk.list_images(root)
-    marked = duplicate_groups.mark(listing)
-    sizes = sorted(marked.copies.count(name) for name in set(marked.copies) if name)
+    marked = duplicate_groups.mark_duplicates(listing)
+    sizes = sorted(marked.duplicate_sets.count(name) for name in set(marked.duplicate_sets) if name)
     assert len(sizes) >= 7 and sizes[-1] <= (40 + rest) // 10
     for seed in range(4):
         plain, splits = dict(zip(("train", "val"), listing.split(0.2, seed=seed), strict=True)), {}
@@ -207,7 +213,7 @@ def test_the_folds_of_a_probe(doubled, cli, monkeypatch):
     words = ("probe", "--base", "tiny", "--weights", "none", "--data", doubled, "--folds", 3)
     status, out, err = cli(*words, "--json")
     assert status == 0 and json.loads(out)[0]["base"] == "tiny"
-    assert err.count("16 pictures in 7 sets of copies or near copies stay together in the folds.") == 1
+    assert err.count("16 pictures in 7 sets of duplicates or near-duplicates stay together in the folds.") == 1
     listing = tk.list_images(doubled)
     for fold in range(3):
         held = seen[0].fold_of == fold
@@ -231,5 +237,7 @@ def test_a_classifier_holds_out_no_copies(doubled, tiny, monkeypatch):
         with pytest.raises(MemoryError):
             tk.FineTuner(tiny, weights="none").fit(pictures, listing.labels)
     for parts in seen:
-        assert not set(parts["train"].copies) & set(parts["val"].copies) - {""} and any(parts["train"].copies)
+        assert not set(parts["train"].duplicate_sets) & set(parts["val"].duplicate_sets) - {""} and any(
+            parts["train"].duplicate_sets
+        )
     assert leaks(seen[0].items()) == 0

@@ -2,34 +2,33 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 
 from transferkit.cache_folder import cache_folder
-from transferkit.data.audit import scan_cache
-from transferkit.data.audit.file_scan import look
-from transferkit.data.formats import decoders
+from transferkit.data.audit import scan
+from transferkit.data.audit.file_scan import scan_file
+from transferkit.data.formats import decoder_versions
 from transferkit.feature_cache import FeatureStore
 
 DATABASE_ERRORS = [b"", b"x", "text", 1.5, None, -1, 2**62, b"\0" * 10_000]
 
 
-@pytest.mark.parametrize("column", scan_cache.NAMES)
+@pytest.mark.parametrize("column", scan.COLUMNS)
 def test_looks(pets, column):
     path = str(pets / "cat" / "000.jpg")
-    found, key = look(path), scan_cache.key_of(path)
+    found, key = scan_file(path), scan.file_key(path)
     for value in DATABASE_ERRORS:
-        store = scan_cache.open_store()
-        scan_cache.remember(store, [(key, found)])
-        assert list(scan_cache.recall(store, [key])) == [found]
+        store = scan.open_store()
+        scan.save_scans(store, [(key, found)])
+        assert list(scan.load_scans(store, [key])) == [found]
         with store:
             store.execute(f"UPDATE looks SET {column} = ?", (value,))
-        (again,) = scan_cache.recall(store, [key])
+        (again,) = scan.load_scans(store, [key])
         store.close()
-        assert again is None or all(
-            isinstance(getattr(again, name), type(getattr(found, name))) for name in scan_cache.NAMES
-        )
+        assert again is None or list(map(type, astuple(again))) == list(map(type, astuple(found)))
 
 
 @pytest.mark.parametrize("value", DATABASE_ERRORS)
@@ -37,7 +36,7 @@ def test_features(value):
     digests, features = [b"a" * 32, b"b" * 32], np.arange(6, dtype="float32").reshape(2, 3)
     with FeatureStore("kind") as store:
         store.add_features(digests, features)
-        store.add_errors({b"c" * 32: "empty"}, decoders())
+        store.add_errors({b"c" * 32: "empty"}, decoder_versions())
     path = cache_folder() / "features" / "kind.sqlite"
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("UPDATE vectors SET vector = ? WHERE digest = ?", (value, digests[0]))
@@ -45,7 +44,7 @@ def test_features(value):
     with FeatureStore("kind") as store:
         found = store.get_features(digests)
         assert list(found) == digests[1:] and found[digests[1]].tolist() == [3, 4, 5]
-        assert store.get_errors([b"c" * 32], decoders()) in ({}, {b"c" * 32: str(value)})
+        assert store.get_errors([b"c" * 32], decoder_versions()) in ({}, {b"c" * 32: str(value)})
         assert store.get_errors([b"c" * 32], "another version") == {}
     with closing(sqlite3.connect(path)) as raw, raw:
         raw.execute("UPDATE facts SET shape = ?", (value,))

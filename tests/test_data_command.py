@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 import transferkit as tk
-from transferkit.data import grid, pipeline, sheet
+from transferkit.data import contact_sheet, pipeline
 from transferkit.data.augment import augmentation, pca_axes
-from transferkit.data.epoch_order import Order
+from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.listing import list_images
 from transferkit.data.sources.resolve import find_splits
 from transferkit.pixels import Pixels
@@ -20,13 +20,21 @@ def test_a_preview_shows_evaluation_then_training(cli, pets, tmp_path):
     status, out, err = cli("data", "preview", pets, "--augment", "crop(0.3) | flip", "--size", 96, "--views", 3)
     assert (status, out) == (0, "") and "4 pictures at 96, 3 views of each with crop(0.3) | flip" in err
     found = np.asarray(Image.open(tmp_path / "preview.png"))
-    assert found.shape == (4 * (96 + grid.LINE + grid.GAP) + grid.LINE + grid.GAP, 4 * 102 + grid.GAP, 3)
-    some, pixels = sheet.chosen(list_images(pets), 2), Pixels().with_size(96)
-    ((plain, _),) = pipeline.evaluation(some.paths, pixels, batch_size=4).as_numpy_iterator()
-    columns = pipeline.preview(some, pixels, augmentation.parse("crop(0.3) | flip"), seed=0, epochs=range(3))
+    assert found.shape == (
+        4 * (96 + contact_sheet.LINE_HEIGHT + contact_sheet.GAP) + contact_sheet.LINE_HEIGHT + contact_sheet.GAP,
+        4 * 102 + contact_sheet.GAP,
+        3,
+    )
+    some, pixels = contact_sheet.sample_per_class(list_images(pets), 2), Pixels().at(96)
+    ((plain, _),) = pipeline.evaluation_dataset(some.paths, pixels, batch_size=4).as_numpy_iterator()
+    source = pipeline.ViewSource(some, pixels, augmentation.parse_augmentation("crop(0.3) | flip"))
+    columns = pipeline.preview_dataset(source, seed=0, epochs=range(3))
     for column, pictures in enumerate([plain, *(pictures for pictures, _ in columns.as_numpy_iterator())]):
         for row in range(4):
-            top, left = grid.LINE + row * (96 + grid.LINE + grid.GAP), grid.GAP + column * (96 + grid.GAP)
+            top, left = (
+                contact_sheet.LINE_HEIGHT + row * (96 + contact_sheet.LINE_HEIGHT + contact_sheet.GAP),
+                contact_sheet.GAP + column * (96 + contact_sheet.GAP),
+            )
             assert np.array_equal(found[top : top + 96, left : left + 96], pictures[row])
 
 
@@ -42,13 +50,17 @@ def test_a_preview_of_other_channels(cli, tmp_path, channels):
     words = ("--size", 96, "--views", 2, "--augment", "jitter", "--channels", channels)
     assert cli("data", "preview", "shapes", *words)[0] == 0
     found = np.asarray(Image.open(tmp_path / "preview.png"))
-    some, wanted = list_images(tmp_path / "shapes"), Pixels().with_size(96).with_channels(channels)
-    ((plain, _),) = pipeline.evaluation(some.paths, wanted, batch_size=2).as_numpy_iterator()
-    columns = pipeline.preview(some, wanted, augmentation.parse("jitter"), seed=0, epochs=range(2))
+    some, wanted = list_images(tmp_path / "shapes"), Pixels().at(96).of_channels(channels)
+    ((plain, _),) = pipeline.evaluation_dataset(some.paths, wanted, batch_size=2).as_numpy_iterator()
+    source = pipeline.ViewSource(some, wanted, augmentation.parse_augmentation("jitter"))
+    columns = pipeline.preview_dataset(source, seed=0, epochs=range(2))
     assert plain.shape[-1] == channels and (channels == 1 or plain[..., 3].min() == 0)
     for column, pictures in enumerate([plain, *(pictures for pictures, _ in columns.as_numpy_iterator())]):
         for row in range(2):
-            top, left = grid.LINE + row * (96 + grid.LINE + grid.GAP), grid.GAP + column * (96 + grid.GAP)
+            top, left = (
+                contact_sheet.LINE_HEIGHT + row * (96 + contact_sheet.LINE_HEIGHT + contact_sheet.GAP),
+                contact_sheet.GAP + column * (96 + contact_sheet.GAP),
+            )
             cell = found[top : top + 96, left : left + 96]
             if channels == 1:
                 assert np.array_equal(cell, np.repeat(pictures[row], 3, 2))
@@ -60,9 +72,14 @@ def test_a_preview_of_other_channels(cli, tmp_path, channels):
 
 def test_a_preview_is_what_training_shows(pets):
     """Picture by picture, epoch by epoch, but for the order."""
-    listing, pixels, steps = list_images(pets), Pixels().with_size(32), augmentation.parse("crop(0.3) | flip | jitter")
-    shown = pipeline.preview(listing, pixels, steps, seed=5, epochs=range(2))
-    trained = pipeline.training(listing, pixels, steps, Order(listing.labels, len(listing), 5, range(2)))
+    listing, pixels, steps = (
+        list_images(pets),
+        Pixels().at(32),
+        augmentation.parse_augmentation("crop(0.3) | flip | jitter"),
+    )
+    source, order = pipeline.ViewSource(listing, pixels, steps), EpochOrder(listing.labels, len(listing), 5, range(2))
+    shown = pipeline.preview_dataset(source, seed=5, epochs=range(2))
+    trained = pipeline.training_dataset(source, order)
     for (ours, _), (theirs, _) in zip(shown, trained, strict=True):
         assert {p.tobytes() for p in ours.numpy()} == {p.tobytes() for p in theirs.numpy()}
 
@@ -75,7 +92,7 @@ def test_a_preview_passes_over_what_cannot_be_read(cli, pets, tmp_path):
         (folder / name / "1.jpg").write_text("no picture")
     status, _, _ = cli("data", "preview", folder, "--size", 32, "--augment", "crop | mixup(1)", "--out", "a.jpg")
     with Image.open(tmp_path / "a.jpg") as image:
-        assert status == 0 and image.height == 2 * (96 + grid.LINE + grid.GAP) + 22
+        assert status == 0 and image.height == 2 * (96 + contact_sheet.LINE_HEIGHT + contact_sheet.GAP) + 22
     for name in ("cat", "dog"):
         (folder / name / "0.jpg").write_text("no picture")
     status, _, err = cli("data", "preview", folder)
@@ -110,7 +127,7 @@ def test_a_list_whose_columns_are_named(cli, list_csv, words):
     status, out, _ = cli("data", *words, list_csv, *columns, "--json")
     assert status == 0 and json.loads(out)["pictures"]
     status, _, err = cli("data", *words, list_csv, *columns, "--data-dir", ".")
-    assert status == 1 and err == "Error: --data-dir is for tfds:NAME, and list.csv is none.\n"
+    assert status == 1 and err == "Error: --data-dir is for tfds:NAME, and list.csv is not.\n"
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
@@ -131,7 +148,7 @@ def test_axes_are_those_of_the_covariance():
     pixels = (
         (np.random.default_rng(0).normal(size=(4, 50, 50, 3)) @ mixing.T + 128).round().clip(0, 255).astype("uint8")
     )
-    found = pca_axes.fit([pixels[:1], pixels[1:]])
+    found = pca_axes.fit_axes([pixels[:1], pixels[1:]])
     covariance = np.cov(pixels.reshape(-1, 3).T / 255, ddof=0)
     vectors, values = np.array(found.vectors), np.array(found.values)
     assert np.allclose(vectors @ np.diag(values) @ vectors.T, covariance, atol=1e-9)
@@ -153,11 +170,11 @@ def test_fitted_axes_go_into_training(cli, pets, tiny, tmp_path):
     status, out, _ = cli("data", "pca", pets, "--json", "--out", "again.json")
     answer = json.loads(out)
     assert (tmp_path / "pca.json").read_text() == (tmp_path / "again.json").read_text()
-    fitted = pca_axes.load("again.json")
+    fitted = pca_axes.load_axes("again.json")
     assert fitted.values == tuple(answer["values"]) and answer["pictures"] == 24
-    ours = augmentation.parse("pca_jitter", fitted).ops[0].keywords["axes"]
-    assert ours == fitted != pca_axes.IMAGENET == augmentation.parse("pca_jitter").ops[0].keywords["axes"]
-    assert augmentation.parse("pca_jitter_std", fitted).ops[0].keywords["axes"] == fitted
+    ours = augmentation.parse_augmentation("pca_jitter", fitted).ops[0].keywords["axes"]
+    assert ours == fitted != pca_axes.IMAGENET == augmentation.parse_augmentation("pca_jitter").ops[0].keywords["axes"]
+    assert augmentation.parse_augmentation("pca_jitter_std", fitted).ops[0].keywords["axes"] == fitted
     parts = find_splits(pets)
     knobs = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 1, "head_epochs": 0, "lr": 0.01}
     steps = "crop | flip | pca_jitter(0.1) | rand_augment | mixup | cutmix"
@@ -172,7 +189,7 @@ def test_fitted_axes_go_into_training(cli, pets, tiny, tmp_path):
 def test_what_holds_no_axes_is_told(cli, pets, tmp_path, content):
     (tmp_path / "bad.json").write_text(content)
     status, _, err = cli("data", "preview", pets, "--pca", "bad.json")
-    sentence = "bad.json holds no axes of colours: expected the file that `transferkit data pca` writes."
+    sentence = "bad.json does not hold axes of colour: expected the file that `transferkit data pca` writes."
     assert (status, err) == (1, f"Error: {sentence}\n")
 
 
@@ -186,4 +203,4 @@ def test_axes_of_one_colour_are_told(cli, pets, tmp_path):
 
 def test_no_picture_has_no_axes():
     with pytest.raises(ValueError, match="no picture that can be read"):
-        pca_axes.fit([])
+        pca_axes.fit_axes([])

@@ -21,17 +21,17 @@ STRING, BOX, NUMBER = (tf.TensorSpec(shape, kind) for shape, kind in (((), "stri
 
 @tf.function(input_signature=(STRING,))
 def rgb(data):
-    return decode.whole(data, 3)[0]
+    return decode.decode_whole(data, 3)[0]
 
 
 @tf.function(input_signature=(STRING,))
 def grey(data):
-    return decode.whole(data, 1)[0]
+    return decode.decode_whole(data, 1)[0]
 
 
 @tf.function(input_signature=(STRING, BOX, NUMBER))
 def part(data, window, cover):
-    return decode.cut(data, decode.open_picture(data, 3), window, cover), window[2:]
+    return decode.decode_window(data, decode.open_picture(data, 3), window, cover), window[2:]
 
 
 def pixels(picture: Image.Image, mode="RGB") -> np.ndarray:
@@ -167,13 +167,15 @@ def test_other_formats_are_set_upright(form, turn):
 def test_a_thumbnails_orientation_is_not_the_pictures(big_endian):
     for turn in (None, 6):
         data = encoded(turned(WIDE, turn or 1), exif=exif(turn, big_endian=big_endian, thumbnail_turn=3))
-        assert int(decode.orientation(data)) == (turn or 1)
+        assert int(decode.read_orientation(data)) == (turn or 1)
         assert np.array_equal(rgb(data), pixels(reopened(data)))
 
 
 @pytest.mark.parametrize("turn", [0, 9])
 def test_an_orientation_that_does_not_exist_is_none(turn):
-    assert int(decode.orientation(encoded(WIDE, exif=exif(turn or None).replace(b"\1\0\x09\0", b"\1\0\x0a\0")))) == 1
+    assert (
+        int(decode.read_orientation(encoded(WIDE, exif=exif(turn or None).replace(b"\1\0\x09\0", b"\1\0\x0a\0")))) == 1
+    )
 
 
 def test_the_format_is_told_by_content(tmp_path):
@@ -181,7 +183,7 @@ def test_the_format_is_told_by_content(tmp_path):
     for form, suffix in (("PNG", "jpg"), ("JPEG", "png"), ("WEBP", "jpg"), ("BMP", "gif")):
         paths.append(str(tmp_path / f"{form}.{suffix}"))
         (tmp_path / f"{form}.{suffix}").write_bytes(encoded(WIDE, form))
-    assert list(pipeline.readable(paths, 3)) == [(0, 34), (1, 34), (2, 34), (3, 34)]
+    assert list(pipeline.find_readable(paths, 3)) == [(0, 34), (1, 34), (2, 34), (3, 34)]
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
@@ -227,11 +229,11 @@ def damaged():
     flipped[60] ^= 255
     return {
         "empty": (b"", "the file is empty"),
-        "garbage": (b"hello, world", "no picture format that is known"),
+        "garbage": (b"hello, world", "not a known picture format"),
         "page": (b"<html><body>404</body></html>", "it is an HTML page, not a picture"),
         "cut": (jpeg[: len(jpeg) // 2], "image file is truncated"),
         "endless": (jpeg[:-2], "image file is truncated"),
-        "head": (b"\xff\xd8\xff", "no picture format that is known"),
+        "head": (b"\xff\xd8\xff", "not a known picture format"),
         "cut-png": (whole[: len(whole) // 2], "."),
         "flipped-png": (bytes(flipped), "broken"),
         "bomb": (png(struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0), bytes(100)), "decompression bomb"),
@@ -250,7 +252,7 @@ def test_what_is_no_picture_is_an_error_and_a_sentence(tmp_path, capfd, name):
             decoded(data)
     path = tmp_path / "picture.jpg"
     path.write_bytes(data)
-    said = decode.why_unreadable(str(path))
+    said = decode.explain_unreadable(str(path))
     assert re.search(reason, said) and "\n" not in said and "object at" not in said
     # libjpeg's own word, of a JPEG cut in its head; TensorFlow has no way to silence it
     assert set(capfd.readouterr().err.splitlines()) <= {"Improper call to JPEG library in state 201"}
@@ -260,16 +262,16 @@ def test_what_is_no_picture_is_left_out(tmp_path, capfd):
     for name, (data, _) in damaged().items():
         (tmp_path / name).write_bytes(data)
     (tmp_path / "fine").write_bytes(encoded(WIDE))
-    assert list(pipeline.readable([str(tmp_path / name) for name in (*damaged(), "fine")], 3)) == [(13, 34)]
+    assert list(pipeline.find_readable([str(tmp_path / name) for name in (*damaged(), "fine")], 3)) == [(13, 34)]
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_file_that_is_gone_is_told(tmp_path):
-    assert decode.why_unreadable(str(tmp_path / "gone.jpg")) == "No such file or directory"
-    assert decode.why_unreadable(str(tmp_path)) == "it is a folder"
+    assert decode.explain_unreadable(str(tmp_path / "gone.jpg")) == "No such file or directory"
+    assert decode.explain_unreadable(str(tmp_path)) == "it is a folder"
 
 
 def test_what_only_pillow_reads_is_damaged(tmp_path):
     path = tmp_path / "fine.png"
     path.write_bytes(encoded(WIDE, "PNG"))
-    assert decode.why_unreadable(str(path)) == "damaged"
+    assert decode.explain_unreadable(str(path)) == "damaged"

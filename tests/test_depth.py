@@ -68,10 +68,10 @@ def test_the_range_is_that_of_the_values(tmp_path, name):
     data, top = grey_files()[name]
     right = RAMP * (51 if name.startswith("dim") else 255)
     for channels in (1, 3, 4):
-        picture = pillow_reader.read(data, channels).astype(float)
+        picture = pillow_reader.read_picture(data, channels).astype(float)
         assert np.abs(picture[..., : min(channels, 3)] - right[..., None]).max() <= (3 if "2000" in name else 1)
     (tmp_path / "ramp.jpg").write_bytes(data)
-    assert file_scan.look(str(tmp_path / "ramp.jpg")).white == top
+    assert file_scan.scan_file(str(tmp_path / "ramp.jpg")).white_level == top
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
@@ -86,19 +86,19 @@ def test_colours(bits, channels):
     if channels == 3:
         files.append(tiff(whole(values, top, np.uint16)))
     for data in files:
-        found = pillow_reader.read(data, 4 if channels != 3 else 3).astype(float)
+        found = pillow_reader.read_picture(data, 4 if channels != 3 else 3).astype(float)
         assert np.abs(found - right).max() <= 1
 
 
 def test_white_may_be_zero():
     for values in (whole(RAMP, 65535, np.uint16), whole(RAMP, 4095, np.uint16), RAMP.astype(np.float32)):
-        found = pillow_reader.read(tiff(values, photometric=0), 1)[..., 0]
+        found = pillow_reader.read_picture(tiff(values, photometric=0), 1)[..., 0]
         assert np.abs(found - 255 * (1 - RAMP)).max() <= 1
 
 
 def test_a_transparent_value_of_16_bits_is_white():
     values = whole(RAMP, 65535, np.uint16)
-    found = pillow_reader.read(png16(values, chunk(b"tRNS", struct.pack(">H", int(values[3, 4])))), 1)[..., 0]
+    found = pillow_reader.read_picture(png16(values, chunk(b"tRNS", struct.pack(">H", int(values[3, 4])))), 1)[..., 0]
     assert found[3, 4] == 255 and np.abs(found - 255 * RAMP)[values != values[3, 4]].max() <= 1
 
 
@@ -117,14 +117,14 @@ UNKNOWN = {
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_cannot_be_told_is_refused_in_a_sentence(tmp_path, name):
     (tmp_path / "a.tif").write_bytes(tiff(UNKNOWN[name]))
-    said = file_scan.look(str(tmp_path / "a.tif")).reason
+    said = file_scan.scan_file(str(tmp_path / "a.tif")).reason
     assert said.startswith("its values ") and "expected 0..1, 0..255 or 0..65,535" in said
 
 
 def test_floats_may_be_a_little_beyond_and_small_ones_whole():
-    assert bit_depth.white(np.array([-0.004, 1.006])) == 1
-    assert bit_depth.white(np.array([0.0, 3.0, 7.0])) == 255
-    assert bit_depth.white(np.zeros((2, 2), np.uint16)) == 255
+    assert bit_depth.find_white_level(np.array([-0.004, 1.006])) == 1
+    assert bit_depth.find_white_level(np.array([0.0, 3.0, 7.0])) == 255
+    assert bit_depth.find_white_level(np.zeros((2, 2), np.uint16)) == 255
 
 
 def test_arrays_of_other_types():

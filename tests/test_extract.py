@@ -93,7 +93,7 @@ def test_unreadable_pictures_go_into_a_file_of_errors(cli, data, small_parts, tm
         assert status == 0 and f"2 cannot be read: {errors} names them" in said
         with open(tmp_path / errors, newline="") as file:
             rows = {os.path.basename(row["path"]): row["reason"] for row in csv.DictReader(file)}
-        assert rows == {"000b.jpg": "no picture format that is known", "zz.png": "the file is empty"}
+        assert rows == {"000b.jpg": "not a known picture format", "zz.png": "the file is empty"}
         found = load_features(tmp_path / out)
         names = ["000.jpg", "001.jpg", "002.jpg"] * 2
         assert [os.path.basename(path) for path in found.paths] == names and list(found.labels) == [0] * 3 + [1] * 3

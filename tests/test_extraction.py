@@ -43,7 +43,7 @@ def by_hand(listing, layer, pool):
 
 
 def views(listing):
-    return pipeline.evaluation(listing.paths, variant("tiny").pixels, batch_size=8)
+    return pipeline.evaluation_dataset(listing.paths, variant("tiny").pixels, batch_size=8)
 
 
 @pytest.mark.parametrize("pool", ["avg", "max", "gem", "flatten", "none"])
@@ -73,7 +73,7 @@ def test_l2_makes_the_features_of_each_layer_of_length_one(listing):
 def test_views_are_averaged(listing):
     """The mean over the corners, the centre and their mirror images of what each gives alone."""
     whole = load_feature_model(spec())
-    batches = pipeline.several_views(listing.paths, whole.pixels, geometry.FIVE, batch_size=24)
+    batches = pipeline.multi_crop_dataset(listing.paths, whole.pixels, geometry.FIVE_CROPS, batch_size=24)
     ((crops, _),) = batches.as_numpy_iterator()
     assert crops.shape == (24, 5, 32, 32, 3) and len({crop.tobytes() for crop in crops[0]}) == 5
     both = np.concatenate([crops, crops[:, :, :, ::-1]], axis=1)
@@ -89,7 +89,7 @@ def test_corners_are_torchvisions():
     """FiveCrop of the resized picture, on a picture whose resize changes nothing."""
     picture = np.random.default_rng(0).integers(0, 256, (37, 50, 3)).astype("uint8")
     pixels = load_feature_model(spec()).pixels
-    found = geometry.crops(Image.fromarray(picture), np.array([37, 50]), pixels, geometry.FIVE)
+    found = geometry.cut_crops(Image.fromarray(picture), np.array([37, 50]), pixels, geometry.FIVE_CROPS)
     corners = [(0, 0), (0, 18), (5, 0), (5, 18), (2, 9)]
     for crop, (top, left) in zip(found, corners, strict=True):
         assert np.array_equal(crop, picture[top : top + 32, left : left + 32])
@@ -153,7 +153,7 @@ def test_unreadable_pictures_shift_nothing(listing, tmp_path):
         assert list(found.rows) == [1, 3, 4, 6]
         np.testing.assert_allclose(found.features, whole, rtol=1e-4, atol=1e-5)
         assert found.errors.keys() == {0, 2, 5}
-        assert found.errors[0] == "no picture format that is known" and "No such file" in found.errors[2]
+        assert found.errors[0] == "not a known picture format" and "No such file" in found.errors[2]
 
 
 def test_no_picture_can_be_read(tmp_path):

@@ -9,7 +9,7 @@ import tensorflow as tf
 import transferkit as tk
 from transferkit.data import geometry, pillow_reader, pipeline, pipeline_errors, view_cache
 from transferkit.data.augment import augmentation
-from transferkit.data.epoch_order import Order
+from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.listing import list_images
 from transferkit.features.extraction import extract
 from transferkit.features.spec import FeatureSpec
@@ -28,36 +28,36 @@ def nan(shape, stream):
 
 
 def given(listing, steps, **more):
-    order = Order(listing.labels, 4, seed=0, epochs=range(1))
-    return list(pipeline.training(listing, PIXELS, steps, order, **more))
+    order = EpochOrder(listing.labels, 4, seed=0, epochs=range(1))
+    return list(pipeline.training_dataset(pipeline.ViewSource(listing, PIXELS, steps), order, **more))
 
 
 @pytest.mark.parametrize("line", ["none", "crop(0.5)"])
 def test_an_error_of_a_step_ends_the_job(pets, line):
     listing = list_images(pets)
-    plain = augmentation.parse(line)
+    plain = augmentation.parse_augmentation(line)
     assert len(given(listing, plain)) == 6
     with pytest.raises(tf.errors.InvalidArgumentError, match="assertion failed"):
         given(listing, dataclasses.replace(plain, ops=(broken,)))
 
 
 def test_a_window_beside_the_picture_ends_the_job(pets):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="A window lies beside its picture"):
-        given(list_images(pets), dataclasses.replace(augmentation.parse("none"), window=nan))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="A window is outside its picture"):
+        given(list_images(pets), dataclasses.replace(augmentation.parse_augmentation("none"), window=nan))
 
 
 def test_a_damaged_picture_ends_nothing(data):
     root = data({"cat/broken.jpg": b"\xff\xd8\xff\xe0broken", "dog/empty.png": b"", "dog/text.png": b"text"})
     listing = list_images(root)
     for line in ("none", "crop(0.5)"):
-        assert given(listing, augmentation.parse(line))
+        assert given(listing, augmentation.parse_augmentation(line))
 
 
 def test_an_error_in_the_view_is_no_damaged_picture(cli, finished, pets, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("of ours")
 
-    monkeypatch.setattr(geometry, "crops", pipeline_errors.noted(fail))
+    monkeypatch.setattr(geometry, "cut_crops", pipeline_errors.record_errors(fail))
     with pytest.raises(RuntimeError, match="its view failed: ZeroDivisionError: of ours"):
         finished.predict([str(pets / "cat" / "000.jpg")])
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
@@ -70,10 +70,10 @@ def test_an_error_in_what_is_kept_is_no_damaged_picture(pets, tmp_path, monkeypa
     def fail(*_):
         raise OSError("the disk has gone")
 
-    monkeypatch.setattr(view_cache.OnDisk, "__setitem__", fail)
-    given(list_images(pets), augmentation.parse("none"), memory=0, folder=tmp_path)
+    monkeypatch.setattr(view_cache.DiskArray, "__setitem__", fail)
+    given(list_images(pets), augmentation.parse_augmentation("none"), space=view_cache.CacheSpace(0, tmp_path))
     with pytest.raises(RuntimeError, match="its view failed: OSError: the disk has gone"):
-        pipeline_errors.check()
+        pipeline_errors.raise_recorded()
 
 
 def test_why_a_picture_was_missing_is_remembered_of_its_content_alone(data, monkeypatch):
@@ -86,7 +86,7 @@ def test_why_a_picture_was_missing_is_remembered_of_its_content_alone(data, monk
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:  # it goes between its digest and its pixels
-        patch.setattr(pillow_reader, "shrunk", gone)
+        patch.setattr(pillow_reader, "read_shrunk", gone)
         first = extract(listing.paths, spec)
     assert reads and len(first.rows) == 0
     again = extract(listing.paths, spec)

@@ -198,7 +198,7 @@ def test_of_equal_accuracies_the_lower_loss_is_kept():
 
 
 def test_other_orders_of_classes_are_brought_together(tiny, pets, splits, tmp_path):
-    turned = splits.val.under(splits.val.classes[::-1], "val")
+    turned = splits.val.relabel(splits.val.classes[::-1], "val")
     run = tk.finetune(tiny, splits.train, turned, out=tmp_path / "run", **QUICK)
     assert run.splits.val == splits.val
 

@@ -40,7 +40,7 @@ def padded(picture: Image.Image, side: int, interpolation="bilinear", colour=(12
 WAYS = {"squash": squashed, "pad": padded}
 
 
-def evaluated(data: bytes, wanted: Pixels, places=geometry.CENTRE) -> np.ndarray:
+def evaluated(data: bytes, wanted: Pixels, places=geometry.CENTRE_CROP) -> np.ndarray:
     return _evaluation(wanted, places)(tf.constant(data)).numpy().astype(float)
 
 
@@ -92,11 +92,11 @@ def test_five_crops_are_cut_out_of_the_larger_square(fit):
         large = WAYS[fit](picture, 64)
         boxes = [(0, 0), (8, 0), (0, 8), (8, 8), (4, 4)]
         crops = [np.asarray(large.crop((x, y, x + 56, y + 56)), float) for x, y in boxes]
-        assert apart(evaluated(encoded(picture, "PNG"), wanted, geometry.FIVE), np.stack(crops)) < 0.2
+        assert apart(evaluated(encoded(picture, "PNG"), wanted, geometry.FIVE_CROPS), np.stack(crops)) < 0.2
 
 
 def test_a_corner_may_be_all_background():
-    found = evaluated(encoded(photo(300, 20), "PNG"), Pixels(crop=32, resize=256, fit="pad"), geometry.FIVE)
+    found = evaluated(encoded(photo(300, 20), "PNG"), Pixels(crop=32, resize=256, fit="pad"), geometry.FIVE_CROPS)
     assert (found[:4] == (124, 116, 104)).all() and np.ptp(found[4]) > 0
 
 
@@ -125,9 +125,9 @@ def test_a_turned_jpeg_is_set_upright_first(fit, turn):
     ],
 )
 def test_a_large_jpeg_is_decoded_at_the_scale_that_is_enough(fit, size, decoded, monkeypatch):
-    seen, crops = [], geometry.crops
+    seen, crops = [], geometry.cut_crops
     monkeypatch.setattr(
-        geometry, "crops", lambda image, *rest, **more: seen.append(image.size) or crops(image, *rest, **more)
+        geometry, "cut_crops", lambda image, *rest, **more: seen.append(image.size) or crops(image, *rest, **more)
     )
     geometry.evaluation_view(tf.constant(encoded(photo(*size))), Pixels(crop=56, resize=56, fit=fit))
     assert seen == [decoded[::-1]]
@@ -194,7 +194,7 @@ def test_the_square_that_windows_are_drawn_in(fit):
         Pixels(crop=16, fit=fit),
         lambda shape: shapes.append(shape.shape) or tf.concat(((0, 0), shape), 0),
     )
-    window = geometry.FITS[fit].window(lambda shape: tf.concat((shape // 5, shape // 2), 0))
+    window = geometry.FITS[fit].adapt_window(lambda shape: tf.concat((shape // 5, shape // 2), 0))
     # drawn in 50 x 50 at (10, 10), 25 x 25; the picture begins in row 10 of the padded square
     assert window(tf.constant((30, 50))).numpy().tolist() == {"squash": [6, 10, 15, 25], "pad": [0, 10, 25, 25]}[fit]
     assert window(tf.constant((50, 30))).numpy().tolist() == {"squash": [10, 6, 25, 15], "pad": [10, 0, 25, 25]}[fit]
@@ -203,9 +203,9 @@ def test_the_square_that_windows_are_drawn_in(fit):
 @lru_cache
 def windows(wanted: Pixels, step: str):
     """(y, x, height, width) = windows(...)(shape, seed), as training draws it."""
-    draw, pair = augmentation.parse(step).window, tf.TensorSpec((2,), tf.int32)
+    draw, pair = augmentation.parse_augmentation(step).window, tf.TensorSpec((2,), tf.int32)
     return tf.function(
-        lambda shape, seed: geometry._window(lambda other: draw(other, seed), wanted)(shape),
+        lambda shape, seed: geometry._window_function(lambda other: draw(other, seed), wanted)(shape),
         input_signature=(pair, pair),
     )
 

@@ -217,9 +217,9 @@ def test_the_rule_squashes_long_pictures_where_a_new_head_is_fitted(own, aspect,
 
 
 def test_the_audit_knows_the_pictures_shapes(pets, bordered):
-    assert before_training.audit(tk.list_images(pets)).aspects == pytest.approx((4 / 3,) * 3)
-    assert before_training.audit(tk.list_images(bordered)).aspects == (4, 4, 4)
+    assert before_training.audit_listing(tk.list_images(pets)).aspect_quartiles == pytest.approx((4 / 3,) * 3)
+    assert before_training.audit_listing(tk.list_images(bordered)).aspect_quartiles == (4, 4, 4)
     looks = tuple(
-        file_scan.Look(width=width, height=height) for width, height in ((9, 9), (8, 4), (3, 9), (16, 4), (5, 25))
+        file_scan.FileScan(width=width, height=height) for width, height in ((9, 9), (8, 4), (3, 9), (16, 4), (5, 25))
     )
-    assert before_training.Audit(tk.list_images(pets), (), looks).aspects == (2, 3, 4)
+    assert before_training.Audit(tk.list_images(pets), (), looks).aspect_quartiles == (2, 3, 4)

@@ -35,19 +35,19 @@ def read(path):
 
 def test_every_picture_once_and_classes_in_proportion():
     pool = listing((12, 6))
-    held = shares.shared_out(pool, 3, 0)
+    held = shares.hold_out_folds(pool, 3, 0)
     assert sorted(np.concatenate(held)) == list(range(18))
     for rows in held:
         assert Counter(pool.labels[row] for row in rows) == {0: 4, 1: 2}
-        parts = shares.parts(pool, rows, 0.25, 0)
+        parts = shares.fold_splits(pool, rows, 0.25, 0)
         assert len({*parts.train.paths, *parts.val.paths, *parts.test.paths}) == 18
         assert set(parts.test.paths) == {pool.paths[row] for row in rows}
 
 
 def test_groups_stay_together():
     pool = listing((12, 12), [str(i // 2) for i in range(24)])
-    for rows in shares.shared_out(pool, 3, 0):
-        parts = shares.parts(pool, rows, 0.25, 0)
+    for rows in shares.hold_out_folds(pool, 3, 0):
+        parts = shares.fold_splits(pool, rows, 0.25, 0)
         sides = [set(part.groups) for _, part in parts.items()]
         assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
 
@@ -65,7 +65,7 @@ def test_groups_stay_together():
 )
 def test_classes_too_small(pool, count, sentence):
     with pytest.raises(ValueError, match=sentence):
-        shares.shared_out(pool, count, 0)
+        shares.hold_out_folds(pool, count, 0)
 
 
 def test_a_fold_that_could_not_be_split_ends_the_job_before_it_begins(tiny, tmp_path):
@@ -76,9 +76,9 @@ def test_a_fold_that_could_not_be_split_ends_the_job_before_it_begins(tiny, tmp_
         paths.append(str(tmp_path / f"{row}.png"))
         photo(40, 40, seed=row).save(paths[-1])
     pool = Listing(tuple(paths), tuple(map(int, labels)), ("a", "b", "c"), groups=tuple(groups))
-    assert shares.shared_out(pool, 2, 0)
+    assert shares.hold_out_folds(pool, 2, 0)
     train, val = pool.take(range(1, 19)), pool.take([0])
-    with pytest.raises(ValueError, match="groups cannot be shared out so that each of the 3 classes is on both sides"):
+    with pytest.raises(ValueError, match="groups cannot be divided so that each of the 3 classes is on both sides"):
         tk.finetune(tiny, train, val, out=tmp_path / "run", **KNOBS | {"folds": 2, "seed": 0})
     assert not (tmp_path / "run").exists()
 

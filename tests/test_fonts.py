@@ -7,7 +7,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 from PIL import Image
 
-from transferkit.data import fonts, grid
+from transferkit.data import contact_sheet, fonts
 from transferkit.evaluation import plots
 
 NAMES = ("cat", "chien é", "собака", "夢", "犬")  # the last one is in no font of these tests
@@ -34,17 +34,26 @@ def dream(tmp_path, monkeypatch):
     font.save(tmp_path / "dream.ttf")
     bundled = [one for one in font_manager.fontManager.ttflist if "mpl-data" in one.fname]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", bundled)
-    without = fonts.drawable(NAMES)
+    without = fonts.make_drawable(NAMES)
     font_manager.fontManager.addfont(tmp_path / "dream.ttf")
     return without
 
 
 def test_each_character_has_a_font_or_is_a_box(dream):
     texts, families = dream
-    assert texts == ["cat", "chien é", "собака", fonts.BOX, fonts.BOX] and families == [fonts.FIRST]
-    texts, families = fonts.drawable(NAMES)
-    assert texts == ["cat", "chien é", "собака", "夢", fonts.BOX] and families == [fonts.FIRST, "Dream"]
-    assert fonts.best("夢").endswith("dream.ttf") and "DejaVu" in fonts.best("собака") and "DejaVu" in fonts.best("犬")
+    assert texts == ["cat", "chien é", "собака", fonts.MISSING_CHARACTER, fonts.MISSING_CHARACTER] and families == [
+        fonts.DEFAULT_FONT
+    ]
+    texts, families = fonts.make_drawable(NAMES)
+    assert texts == ["cat", "chien é", "собака", "夢", fonts.MISSING_CHARACTER] and families == [
+        fonts.DEFAULT_FONT,
+        "Dream",
+    ]
+    assert (
+        fonts.find_best_font("夢").endswith("dream.ttf")
+        and "DejaVu" in fonts.find_best_font("собака")
+        and "DejaVu" in fonts.find_best_font("犬")
+    )
 
 
 def test_confusion_of_any_names(dream, tmp_path, capfd):
@@ -58,7 +67,9 @@ def test_confusion_of_any_names(dream, tmp_path, capfd):
 
 def test_the_sheet_draws_them_too(dream):
     def ink(text):
-        return (255 - np.asarray(grid.draw([[(Image.new("RGB", (20, 20), "white"), text)]], 96).convert("L"))).sum()
+        return (
+            255 - np.asarray(contact_sheet.draw_grid([[(Image.new("RGB", (20, 20), "white"), text)]], 96).convert("L"))
+        ).sum()
 
     assert ink("") == 0 < ink("cat")
     assert ink("夢") > 2 * ink("犬")  # a full square against an empty one

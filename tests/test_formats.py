@@ -17,8 +17,8 @@ from pictures import encoded, folder, photo
 from PIL import EpsImagePlugin, Image, ImageOps, features
 
 from transferkit.data import decode, formats, pillow_reader
-from transferkit.data.audit.file_scan import look
-from transferkit.data.decode import why_unreadable
+from transferkit.data.audit.file_scan import scan_file
+from transferkit.data.decode import explain_unreadable
 from transferkit.data.listing import find_parts, list_images
 
 WIDE = photo(50, 34, seed=1)
@@ -41,7 +41,7 @@ def test_pillow_opens_files_in_one_place():
 def test_postscript_never_starts_a_program(tmp_path, monkeypatch):
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("it was started"))
     path = write(tmp_path / "a.png", EPS)
-    assert look(path).reason == why_unreadable(path) == "it is PostScript, not a picture"
+    assert scan_file(path).reason == explain_unreadable(path) == "it is PostScript, not a picture"
     assert not formats.is_picture(write(tmp_path / "a.eps", EPS))
 
 
@@ -66,24 +66,24 @@ def test_content_decides_in_a_folder(tmp_path):
     found = list_images(tmp_path)
     assert set(found.paths) == taken | {str(tmp_path / "b" / "1.jpg")}
     assert found.ignored == {".txt": 1, ".csv": 1, ".xml": 1, "no suffix": 3}
-    reasons = {os.path.basename(path): look(path).reason for path in found.paths}
+    reasons = {os.path.basename(path): scan_file(path).reason for path in found.paths}
     assert {name for name, why in reasons.items() if why} == {"photo.HEIC", "phone", "1.jpg"}
 
 
 def test_heic_names_the_package_that_reads_it(tmp_path, monkeypatch):
     path = write(tmp_path / "a.heic", HEIC)
-    if "HEIF" not in formats._formats():
-        assert look(path).reason == "HEIC is read where pillow-heif is installed"
+    if "HEIF" not in formats._readable_formats():
+        assert scan_file(path).reason == "HEIC is read where pillow-heif is installed"
     monkeypatch.setitem(sys.modules, "pillow_heif", fake_heif())
     monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
     monkeypatch.setattr(Image, "ID", list(Image.ID))
-    formats._formats.cache_clear()
+    formats._readable_formats.cache_clear()
     try:
-        assert look(path).form == "HEIF" and look(path).reason == ""
-        assert (pillow_reader.read(HEIC, 3) == (10, 20, 30)).all()
-        assert look(write(tmp_path / "b.heic", HEIC[:24])).reason == "a HEIC picture that is damaged"
+        assert scan_file(path).format == "HEIF" and scan_file(path).reason == ""
+        assert (pillow_reader.read_picture(HEIC, 3) == (10, 20, 30)).all()
+        assert scan_file(write(tmp_path / "b.heic", HEIC[:24])).reason == "a HEIC picture that is damaged"
     finally:
-        formats._formats.cache_clear()
+        formats._readable_formats.cache_clear()
 
 
 def fake_heif():
@@ -124,9 +124,9 @@ def odd_metadata() -> dict[str, bytes]:
 @pytest.mark.parametrize("name", odd_metadata())
 def test_damage_beside_the_pixels_does_not_matter(tmp_path, name):
     data = odd_metadata()[name]
-    seen = look(write(tmp_path / "a.png", data))
-    assert (seen.reason, seen.turn, seen.width) == ("", 1, 50)
-    assert np.array_equal(pillow_reader.read(data, 3), np.asarray(WIDE))
+    seen = scan_file(write(tmp_path / "a.png", data))
+    assert (seen.reason, seen.orientation, seen.width) == ("", 1, 50)
+    assert np.array_equal(pillow_reader.read_picture(data, 3), np.asarray(WIDE))
 
 
 @pytest.mark.parametrize(
@@ -137,20 +137,22 @@ def test_damage_beside_the_pixels_does_not_matter(tmp_path, name):
 def test_damage_in_segments_of_a_jpeg_does_not_matter(tmp_path, odd):
     right = ImageOps.exif_transpose(Image.open(io.BytesIO(behind_start(plain(), exif(6)))))
     data = behind_start(plain(), odd, exif(6))
-    assert look(write(tmp_path / "a.jpg", data)).turn == 6
-    assert np.array_equal(pillow_reader.read(data, 3), np.asarray(right))
-    assert np.array_equal(decode.whole(tf.constant(data), 3)[0], np.asarray(right))
+    assert scan_file(write(tmp_path / "a.jpg", data)).orientation == 6
+    assert np.array_equal(pillow_reader.read_picture(data, 3), np.asarray(right))
+    assert np.array_equal(decode.decode_whole(tf.constant(data), 3)[0], np.asarray(right))
 
 
 def test_what_turns_a_picture_is_kept_when_text_is_left_out():
     text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"x" * 2_000_000))
     data = before_chunk(encoded(WIDE, "PNG"), b"IDAT", text, chunk(b"eXIf", tiff_block(6)))
-    assert np.array_equal(pillow_reader.read(data, 3), np.asarray(WIDE.transpose(Image.Transpose.ROTATE_270)))
+    assert np.array_equal(pillow_reader.read_picture(data, 3), np.asarray(WIDE.transpose(Image.Transpose.ROTATE_270)))
     clear = encoded(WIDE.convert("P"), "PNG", transparency=WIDE.convert("P").getpixel((0, 0)))
-    assert np.array_equal(pillow_reader.read(before_chunk(clear, b"IDAT", text), 4), pillow_reader.read(clear, 4))
+    assert np.array_equal(
+        pillow_reader.read_picture(before_chunk(clear, b"IDAT", text), 4), pillow_reader.read_picture(clear, 4)
+    )
     damaged = before_chunk(encoded(WIDE, "PNG")[:-200], b"IDAT", text)
     with pytest.raises(Exception, match="MAX_TEXT_CHUNK|truncated|broken"):
-        pillow_reader.read(damaged, 3)
+        pillow_reader.read_picture(damaged, 3)
 
 
 def test_pillows_warnings_are_neither_shown_nor_errors(tmp_path, capfd):
@@ -166,8 +168,8 @@ def test_pillows_warnings_are_neither_shown_nor_errors(tmp_path, capfd):
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         for path in paths:
-            look(path)
-            pillow_reader.thumbnail(Path(path).read_bytes(), 20) if "a.tif" not in path else None
+            scan_file(path)
+            pillow_reader.make_thumbnail(Path(path).read_bytes(), 20) if "a.tif" not in path else None
     assert heard == [] and capfd.readouterr() == ("", "")
 
 
@@ -198,4 +200,4 @@ def test_an_empty_folder_is_not_a_class(tmp_path):
     root = folder(tmp_path / "pets", {"cat": 2, "dog": 2})
     (root / "owl").mkdir()
     (parts,) = find_parts(root).values()
-    assert parts.without_pictures == () and parts.ignored == {"empty folder 'owl'": 1}
+    assert parts.empty_classes == () and parts.ignored == {"empty folder 'owl'": 1}

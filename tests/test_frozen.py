@@ -208,7 +208,7 @@ def test_views_that_cannot_be_read_are_left_out(tiny, tmp_path, pets, capsys):
     gone = tk.Listing((*listing.paths, str(tmp_path / "gone.jpg")), (*listing.labels, 0), listing.classes)
     job = job_of(gone)
     maps = frozen_features.compute_features(
-        job, part, "train", tmp_path, views=2, augmentation=augmentation.parse("light")
+        job, part, "train", tmp_path, views=2, augmentation=augmentation.parse_augmentation("light")
     )
     assert list(job.unreadable) == [str(tmp_path / "gone.jpg")] and "gone.jpg" in capsys.readouterr().err
     assert maps.rows.tolist() == list(range(len(listing))) and len(maps.values[0]) == 2 * len(gone)

@@ -112,7 +112,7 @@ def test_the_names_of_unreadable_pictures_come_first(cli, data, tmp_path, monkey
 
 
 def test_rows_on_disk_are_whole_or_an_error(tmp_path):
-    rows = view_cache.OnDisk(tmp_path, "rows", (4, 1000), np.uint8)
+    rows = view_cache.DiskArray(tmp_path, "rows", (4, 1000), np.uint8)
     with room(2500):
         rows[0] = np.full(1000, 7, np.uint8)
         with pytest.raises(OSError, match="File too large"):  # half of it fits, which is no error of the first write
@@ -127,10 +127,17 @@ def test_rows_on_disk_are_whole_or_an_error(tmp_path):
 def test_what_finds_no_room_is_not_kept(pets, tmp_path, monkeypatch, capsys):
     paths, pixels = sorted(map(str, pets.rglob("*.jpg"))), Pixels(crop=32, resize=37)
     with room(10_000):  # a quota: the disk itself has room
-        assert view_cache.arrays([(2, 3000), (9, 3000)], np.uint8, memory=0, folder=tmp_path, name="maps") is None
+        assert (
+            view_cache.allocate_arrays(
+                [(2, 3000), (9, 3000)], np.uint8, view_cache.CacheSpace(0, tmp_path), name="maps"
+            )
+            is None
+        )
     assert not list(tmp_path.iterdir())
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9 - 100, 100))
-    batches = pipeline.cached_evaluation(paths, pixels, batch_size=8, memory=0.0, folder=tmp_path)
+    batches = pipeline.cached_evaluation_dataset(
+        paths, pixels, batch_size=8, space=view_cache.CacheSpace(0.0, tmp_path)
+    )
     assert [len(rows) for _, rows in batches] == [8, 8, 8] and not list(tmp_path.iterdir())
     assert "has no room" in capsys.readouterr().err
 

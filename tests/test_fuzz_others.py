@@ -13,9 +13,9 @@ from test_fuzz import damaged
 import transferkit as tk
 from transferkit.cache_folder import cache_folder
 from transferkit.data import decode
-from transferkit.data.audit import scan_cache
-from transferkit.data.audit.file_scan import look
-from transferkit.data.audit.scan import scan
+from transferkit.data.audit import scan
+from transferkit.data.audit.file_scan import scan_file
+from transferkit.data.audit.scan import scan_files
 from transferkit.data.sources import csv_list, shards
 from transferkit.data.sources.resolve import find_parts
 from transferkit.features.extract_job import extract_to
@@ -64,7 +64,7 @@ def test_pictures(tmp_path, kind, count):
     for _ in range(count):
         path.write_bytes(damaged(content, random))
         started = time.perf_counter()
-        found, why = look(str(path)), decode.why_unreadable(str(path))
+        found, why = scan_file(str(path)), decode.explain_unreadable(str(path))
         assert time.perf_counter() - started < SLOWEST
         assert "\n" not in found.reason + why
         assert bool(found.reason) == (why not in ("", "damaged")), (found.reason, why)
@@ -98,7 +98,7 @@ def test_lists(data, name, count):
 @pytest.mark.parametrize("count", COUNTS)
 def test_shards(data, tmp_path, count):
     root, random = data({}), np.random.default_rng(count)
-    shards.pack(find_parts(Data(str(root))), tmp_path / "packed")
+    shards.pack_shards(find_parts(Data(str(root))), tmp_path / "packed")
     index = tmp_path / "packed" / shards.INDEX
     content = index.read_bytes()
     for _ in range(count):
@@ -110,7 +110,7 @@ def test_shards(data, tmp_path, count):
             continue
         for part in parts.values():
             for path in part.paths:
-                look(path)
+                scan_file(path)
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -151,15 +151,15 @@ def test_feature_files(tiny, listing, tmp_path, suffix, count):
 def test_caches(tiny, listing, count):
     """Whatever is in them, what comes out is what the pictures hold."""
     random, spec = np.random.default_rng(count), FeatureSpec(tiny, "none", size=32)
-    looks, expected = scan(listing.paths), extract(listing.paths, spec)
-    files = [cache_folder() / scan_cache.FILE, *(cache_folder() / "features").glob("*.sqlite")]
+    looks, expected = scan_files(listing.paths), extract(listing.paths, spec)
+    files = [cache_folder() / scan.FILE, *(cache_folder() / "features").glob("*.sqlite")]
     assert len(files) == 2
     for file in files:
         content = file.read_bytes()
         for _ in range(count // 10):
             file.write_bytes(damaged(content, random))
             if file == files[0]:
-                assert len(scan(listing.paths)) == len(looks)
+                assert len(scan_files(listing.paths)) == len(looks)
             else:
                 again = extract(listing.paths, spec)
                 assert again.features.shape == expected.features.shape

@@ -15,7 +15,7 @@ HUGE = 10**30
 
 @pytest.fixture
 def packed(data, tmp_path):
-    shards.pack(find_parts(Data(str(data({})))), tmp_path / "packed")
+    shards.pack_shards(find_parts(Data(str(data({})))), tmp_path / "packed")
     (tmp_path / "secret.tfrecord").write_bytes(b"something else")
     return tmp_path / "packed"
 
@@ -114,4 +114,4 @@ def test_damaged_records_are_pictures_that_cannot_be_read(packed, cli):
     (packed / NAME).write_bytes(content)
     status, out, _ = cli("check", packed, "--json")
     (problem,) = [one for one in json.loads(out)["problems"] if one["problem"] == "unreadable"]
-    assert status == 0 and problem["detail"].startswith("no picture format that is known")
+    assert status == 0 and problem["detail"].startswith("not a known picture format")

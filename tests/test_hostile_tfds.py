@@ -85,12 +85,15 @@ CASES = {
         edited("features.json", lambda one: one.update(pythonClassName=FOREIGN)),
         f"{FOREIGN!r}, which",
     ),
-    "the class of one": (feature(pythonClassName=FOREIGN), f"names the class {FOREIGN!r}, which is none of TFDS's"),
+    "the class of one": (feature(pythonClassName=FOREIGN), f"names the class {FOREIGN!r}, which is not one of TFDS's"),
     "the old form": (
         edited("features.json", lambda _: {"type": FOREIGN, "content": {}}),
         f"the class {FOREIGN!r}, which",
     ),
-    "a module of TFDS": (feature(pythonClassName="tensorflow_datasets.scripts.cli.main.X"), "none of TFDS's features"),
+    "a module of TFDS": (
+        feature(pythonClassName="tensorflow_datasets.scripts.cli.main.X"),
+        "not one of TFDS's features",
+    ),
     "deep features": (
         lambda folder: (folder / "features.json").write_text("[" * 100_000),
         "its features.json is missing",
@@ -107,11 +110,11 @@ CASES = {
     "records without end": (replaced(RECORDS, zeros), "tfrecord-00000-of-00001: it is no file"),
     "a record of a petabyte": (first_record(10**15), "tfrecord-00000-of-00001: it is cut short or damaged"),
     "the longest record": (first_record(2**64 - 1), "it is cut short or damaged"),
-    "records elsewhere": (split(filepathTemplate="../../{SPLIT}-{SHARD_X_OF_Y}"), "lie in another folder"),
-    "records anywhere": (split(filepathTemplate="/dev/zero"), "its records of train lie in another folder"),
+    "records elsewhere": (split(filepathTemplate="../../{SPLIT}-{SHARD_X_OF_Y}"), "are in another folder"),
+    "records anywhere": (split(filepathTemplate="/dev/zero"), "its records of train are in another folder"),
     "a name that is a path": (
         edited("dataset_info.json", lambda one: one.update(name="../x")),
-        "lie in another folder",
+        "are in another folder",
     ),
     "many shards": (split(shardLengths=["1"] * 20_000), "No such file or directory"),
     "many pictures": (split(shardLengths=[str(10**15)]), "its records or classes of train are missing or damaged"),
@@ -141,9 +144,9 @@ def test_a_folder_of_a_stranger(good, tmp_path, monkeypatch, name):
 def test_a_long_record(good, monkeypatch):
     """One that is all there, but no picture is as large."""
     path = next((good / "tiny_pets" / "1.0.0").glob(RECORDS))
-    monkeypatch.setattr(tfds_checks, "MOST_BYTES", 100)
-    monkeypatch.setattr(tfds_checks, "MOST_BESIDE", 100)
-    assert re.fullmatch("it has a record of [0-9,]+ bytes", tfds_checks._wrong_lengths(path))
+    monkeypatch.setattr(tfds_checks, "MAX_BYTES", 100)
+    monkeypatch.setattr(tfds_checks, "MAX_OTHER_BYTES", 100)
+    assert re.fullmatch("it has a record of [0-9,]+ bytes", tfds_checks._check_lengths(path))
 
 
 def test_other_features_are_not_decoded(good, tmp_path):

@@ -74,7 +74,7 @@ def test_a_ground_truth_elsewhere(labels, tmp_path):
     with pytest.raises(ValueError, match="devkit has none: give their folder as --image-dir"):
         labels(text, "devkit/truth.txt")
     assert labels(text, "devkit/truth.txt", image_dir=str(tmp_path / "val")) == NAMES
-    with pytest.raises(ValueError, match="line 1: '1001' is no class of ILSVRC2012: expected 1 to 1000"):
+    with pytest.raises(ValueError, match="line 1: '1001' is not a class of ILSVRC2012: expected 1 to 1000"):
         labels("1001\n2\n3\n4\n5\n6\n")
 
 
@@ -93,25 +93,25 @@ def test_folders_of_ids(tmp_path, capsys):
 
 
 def test_ids_of_a_dog_and_a_jacket_do_not_look_the_same(capsys):
-    class_matching.warn_alike(imagenet.synsets(), "imagenet")
+    class_matching.warn_similar_classes(imagenet.synsets(), "imagenet")
     assert not capsys.readouterr().err
     ids = {"n02113186": "Cardigan", "n02963159": "cardigan"}
-    assert class_matching.matched(ids, imagenet.class_names(1000)) == ids
+    assert class_matching.match_classes(ids, imagenet.class_names(1000)) == ids
 
 
 def test_a_run_on_ids_knows_names_and_the_other_way_round():
-    assert class_matching.matched(["tench", "goldfish"], ["n01443537", "n01440764"]) == {
+    assert class_matching.match_classes(["tench", "goldfish"], ["n01443537", "n01440764"]) == {
         "tench": "n01440764",
         "goldfish": "n01443537",
     }
-    assert class_matching.matched(["n99999999", "n0144"], ["tench"]) == {}
+    assert class_matching.match_classes(["n99999999", "n0144"], ["tench"]) == {}
 
 
 def test_the_thousand_folders_of_imagenetv2():
     names = sorted(map(str, range(1000)))
-    found = class_matching.matched(names, imagenet.class_names(1000))
+    found = class_matching.match_classes(names, imagenet.class_names(1000))
     assert found["0"] == "tench" and found["2"] == "great white shark" and len(set(found.values())) == 1000
-    assert class_matching.matched(names[:999], imagenet.class_names(1000)) == {}  # digits of another kind
+    assert class_matching.match_classes(names[:999], imagenet.class_names(1000)) == {}  # digits of another kind
 
 
 def test_evaluate_on_folders_of_ids(cli, tmp_path):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from transferkit import models
-from transferkit.data.listing import find_labelled, has_classes, list_images
+from transferkit.data.listing import find_labelled, has_class_folders, list_images
 from transferkit.data.sources import folder_layout
-from transferkit.data.sources.resolve import find_parts, listed
+from transferkit.data.sources.resolve import find_parts, list_parts
 from transferkit.network import with_head
 from transferkit.recipe import Data
 from transferkit.training.planning import network_setup
@@ -51,11 +51,11 @@ def each(*splits, classes="ab"):
         (each("train", "VAL"), "train val", ""),
         (each("pets/pets"), "train", "classes are looked for in pets/pets/."),
         ([*each("images"), "annotations/a.txt"], "train", "classes are looked for in images/."),
-        ([*each("train"), "test"], "train", "test holds pictures but no class folders, which would say their classes"),
+        ([*each("train"), "test"], "train", "test holds pictures but no class folders, which would name their classes"),
         ([*each("train"), "test/images"], "train", "test holds pictures but no class folders, which"),
         ([*each("train", "test"), "test1"], "train test", "test1 holds pictures but no class folders, which"),
         ([*each("x_train", "x_test"), "x_pred/x_pred"], "train test", "x_pred holds pictures but no class folders, so"),
-        ([*each("train"), "val/notes.txt"], "train", "val holds no pictures: it is left out."),
+        ([*each("train"), "val/notes.txt"], "train", "val holds no pictures: it is skipped."),
     ],
 )
 def test_splits_of_any_name_are_told_and_said(tmp_path, capsys, folders, found, said):
@@ -124,7 +124,7 @@ def test_what_systems_leave_is_no_class(tmp_path):
     found = list_images(made(tmp_path, "cat", "dog", *names))
     assert found.classes == ("cat", "dog") and len(found) == 4
     assert found.ignored == {"system folder": 4}
-    assert not has_classes(made(tmp_path / "flat", ".", "@eaDir"))
+    assert not has_class_folders(made(tmp_path / "flat", ".", "@eaDir"))
 
 
 def test_names_that_look_the_same_match_between_splits(tmp_path, capsys):
@@ -179,7 +179,7 @@ def test_links_in_circles_are_no_folders_around_others(tmp_path):
 
 
 def test_check_needs_no_train(tmp_path):
-    assert list(listed(Data(str(made(tmp_path, *each("val", "test")))))) == ["val", "test"]
+    assert list(list_parts(Data(str(made(tmp_path, *each("val", "test")))))) == ["val", "test"]
 
 
 @pytest.mark.parametrize(
@@ -188,4 +188,4 @@ def test_check_needs_no_train(tmp_path):
      ("contest", ""), ("latest", ""), ("freight train", ""), ("", ""), ("データ", "")],
 )  # fmt: skip
 def test_names_of_splits(name, split):
-    assert folder_layout.split_of(name) == split
+    assert folder_layout.split_from_name(name) == split

@@ -16,7 +16,7 @@ from transferkit.data.listing import (
     find_labelled,
     find_pictures,
     list_images,
-    natural,
+    natural_sort_key,
     read_splits,
     split_rows,
 )
@@ -49,7 +49,7 @@ def below(folder, found):
 
 
 def test_order_is_that_of_people(tmp_path):
-    assert sorted(["b", "a10", "a2", "10", "9", "a2b1", "a2b", "B"], key=natural) == [
+    assert sorted(["b", "a10", "a2", "10", "9", "a2b1", "a2b", "B"], key=natural_sort_key) == [
         *("9", "10", "B", "a2", "a2b", "a2b1", "a10", "b")
     ]
     touch(tmp_path, "class10/x10.jpg", "class10/x9.jpg", "class2/a.jpg", "class02/a.jpg")
@@ -60,7 +60,7 @@ def test_order_is_that_of_people(tmp_path):
 
 @pytest.mark.parametrize("one, other", [("01", "1"), ("A", "a"), ("3", "٣")])
 def test_names_that_count_the_same_have_one_order(one, other):
-    assert natural(one) < natural(other)
+    assert natural_sort_key(one) < natural_sort_key(other)
 
 
 def test_what_is_no_picture_is_counted(tmp_path):
@@ -115,7 +115,7 @@ def test_a_folder_that_may_not_be_read_is_counted_and_named(tmp_path, monkeypatc
     ignored = Counter()
     assert below(tmp_path, find_pictures(tmp_path / "a", ignored)) == ["a/1.jpg"]
     assert ignored == {"closed folder": 1}
-    assert f"The folder {tmp_path}/a/closed is left out: Permission denied." in capsys.readouterr().err
+    assert f"The folder {tmp_path}/a/closed is skipped: Permission denied." in capsys.readouterr().err
     touch(tmp_path, "b/1.jpg", "c/1.jpg", "closed/1.jpg")
     assert list_images(tmp_path).ignored == {"closed folder": 2}  # and no empty folder
 
@@ -150,7 +150,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 @pytest.mark.parametrize("name", ["val", "valid", "validation", "Val", "dev"])
 def test_split_folders_by_any_usual_name(tmp_path, name):
     splits = find_splits(tree(tmp_path, train="ab", Testing="ab", **{name: "ab"}))
-    assert not splits.made and [len(part) for _, part in splits.items()] == [4, 4, 4]
+    assert not splits.val_from_train and [len(part) for _, part in splits.items()] == [4, 4, 4]
     assert all(f"/{name}/" in path for path in splits.val.paths)
 
 
@@ -174,7 +174,7 @@ def test_val_may_lack_classes_and_keeps_their_numbers(tmp_path):
 
 def test_without_val_a_share_of_train_is_held_out(tmp_path):
     splits = find_splits(tree(tmp_path, training="ab", test="b"), validation=0.5)
-    assert splits.made and len(splits.train) == len(splits.val) == 2 and splits.test.labels == (1, 1)
+    assert splits.val_from_train and len(splits.train) == len(splits.val) == 2 and splits.test.labels == (1, 1)
 
 
 def test_a_class_may_be_called_like_a_split(tmp_path):
@@ -196,13 +196,13 @@ def test_labelled_pictures_are_those_of_test_then_val_then_all(tmp_path):
 
 
 def test_under_another_order_of_classes():
-    found = many(a=1, b=2).under(("c", "b", "a"), "here")
+    found = many(a=1, b=2).relabel(("c", "b", "a"), "here")
     assert found.labels == (2, 1, 1) and found.classes == ("c", "b", "a")
     assert found.counts() == {"c": 0, "b": 2, "a": 1}
     with pytest.raises(ValueError, match="here holds pictures of b"):
-        many(a=1, b=1).under(("a",), "here")
+        many(a=1, b=1).relabel(("a",), "here")
     with pytest.raises(ValueError, match=r"19, \.\.\.\.$"):
-        many(a=1).under(tuple(map(str, range(30))), "here")
+        many(a=1).relabel(tuple(map(str, range(30))), "here")
 
 
 @pytest.mark.parametrize("fraction", [0.001, 0.01, 0.2, 0.5, 0.99, 0.999])
@@ -213,7 +213,7 @@ def test_a_split_is_stratified_disjoint_and_whole(fraction, seed):
     assert sorted(train.paths + val.paths) == sorted(whole.paths)
     label = dict(zip(whole.paths, whole.labels, strict=True))
     for part in (train, val):
-        assert list(part.paths) == sorted(part.paths, key=natural) and part.classes == whole.classes
+        assert list(part.paths) == sorted(part.paths, key=natural_sort_key) and part.classes == whole.classes
         assert [label[path] for path in part.paths] == list(part.labels)
         assert min(part.counts().values()) >= 1
     for name, count in whole.counts().items():

@@ -88,8 +88,8 @@ def test_files_written_by_pandas_and_csv(found, tmp_path):
     assert found(frame.to_csv(quoting=csv.QUOTE_ALL, sep="\t")) == LABELS
     assert found(pd.get_dummies(frame, columns=["label"], prefix="", prefix_sep="").to_csv(index=False)) == LABELS
     (tmp_path / "odd.csv").write_text('a,"b ""c"", d",e\n1,"x\ny",\n', "utf-8")
-    header, rows = csv_text.read_table(tmp_path / "odd.csv")
-    assert [header, *(list(row.values()) for _, row in rows)] == list(
+    table = csv_text.read_table(tmp_path / "odd.csv")
+    assert [table.header, *(list(row.values()) for _, row in table.rows)] == list(
         csv.reader(io.StringIO('a,"b ""c"", d",e\n1,"x\ny",\n'))
     )
 
@@ -133,7 +133,7 @@ def test_of_two_files_that_fit_none_is_guessed(found, tmp_path):
 
 @pytest.mark.parametrize("name", ["dogs/{n}.jpg", "x/{n}.jpg/1.jpg", "{n}.png", "https://host/x/{n}.jpg", "{n}x"])
 def test_a_picture_is_never_taken_for_another(found, name):
-    with pytest.raises(ValueError, match="8 of 8 pictures of .* are missing, the first .* --image-dir says another"):
+    with pytest.raises(ValueError, match="8 of 8 pictures of .* are missing, the first .* --image-dir names another"):
         found(lines(name + ",{c}", "image,label"))
 
 
@@ -150,7 +150,7 @@ def test_names_in_another_unicode_form_and_case(tmp_path):
     ("text", "sentence"),
     [
         (lines("images/x/{n}.jpg"), "has one column alone, 'column 1', so nothing says the classes"),
-        (lines("{n},{c}"), "If its first line is no line of column names, put one above it"),
+        (lines("{n},{c}"), "If its first line does not name columns, put a line above it"),
         (lines("{n},{c},{i},{i}.5"), "columns are p00, a, 0, 0.5"),
         (lines("{n},a b", "id,label") + "p00,a\np01,b\n", "line 2: 'a b' in column 'label' looks like several labels"),
         (lines("{n},A|{c}", "id,label"), r"'A\|a' in column 'label' looks like several labels"),
@@ -216,7 +216,7 @@ def test_labels_that_look_the_same_are_warned_of(found, capsys):
 
 def test_one_hot_columns_are_labels_of_extracted_features(found, tmp_path):
     found(lines("{n},{other},{one}", "image,a,b"))
-    listing, _ = resolve.find_all(Data(str(tmp_path / "list.csv")))
+    listing, _ = resolve.find_all_pictures(Data(str(tmp_path / "list.csv")))
     assert listing.classes == ("a", "b")
     (tmp_path / "list.csv").write_text(lines("{n},{one},{one}", "image,cropped,sharp"))
-    assert resolve.find_all(Data(str(tmp_path / "list.csv")))[0].classes == ()
+    assert resolve.find_all_pictures(Data(str(tmp_path / "list.csv")))[0].classes == ()

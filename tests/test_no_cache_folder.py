@@ -72,7 +72,7 @@ def test_a_place_for_the_cache_has_so_much_room():
 
 def test_two_processes_write_the_same_arrays(monkeypatch):
     """The second finds the folder full that it has just filled under another name."""
-    fill, again = arrays._fill, []
+    fill, again = arrays._write_pngs, []
 
     def slowly(folder, pictures):
         paths = fill(folder, pictures)
@@ -84,7 +84,7 @@ def test_two_processes_write_the_same_arrays(monkeypatch):
                 arrays.list_arrays(np.zeros((2, 8, 8), "uint8"), ["a", "b"])
         return paths
 
-    monkeypatch.setattr(arrays, "_fill", slowly)
+    monkeypatch.setattr(arrays, "_write_pngs", slowly)
     listing = arrays.list_arrays(np.zeros((2, 8, 8), "uint8"), ["a", "b"])
     assert again and all(map(os.path.isfile, listing.paths))
     (folder,) = (cache_folder() / "data" / "arrays").iterdir()

@@ -16,7 +16,7 @@ from transferkit.pixels import Pixels
 FILES = odd_pictures.every()
 STRING = tf.TensorSpec((), tf.string)
 DECODED = {
-    n: tf.function(lambda data, n=n: decode.whole(data, n)[0], input_signature=(STRING,), autograph=False)
+    n: tf.function(lambda data, n=n: decode.decode_whole(data, n)[0], input_signature=(STRING,), autograph=False)
     for n in (1, 3, 4)
 }
 
@@ -30,10 +30,10 @@ def expected(data: bytes) -> dict[int, np.ndarray]:
     return {1: grey, 3: np.asarray(white), 4: np.asarray(clear)}
 
 
-def far(seen: file_scan.Look, picture: np.ndarray) -> float:
+def far(seen: file_scan.FileScan, picture: np.ndarray) -> float:
     """How far a fingerprint is from that of a picture, in levels of luminance."""
-    prints = (seen.fingerprint, file_scan.fingerprint(Image.fromarray(picture)))
-    first, second = (np.frombuffer(one, np.uint8)[: file_scan.LUMA].astype(float) for one in prints)
+    prints = (seen.fingerprint, file_scan.compute_fingerprint(Image.fromarray(picture)))
+    first, second = (np.frombuffer(one, np.uint8)[: file_scan.LUMA_SIZE].astype(float) for one in prints)
     return np.abs(first - second).mean()
 
 
@@ -52,7 +52,7 @@ def test_decoders_and_check_agree_with_pillow(tmp_path, capfd):
             if picture.shape != wanted.shape or np.abs(picture.astype(float) - wanted).mean() > most:
                 odd[name, channels] = (picture.shape, wanted.shape)
         path.write_bytes(data)
-        seen = file_scan.look(str(path))
+        seen = file_scan.scan_file(str(path))
         if seen.reason or {seen.width, seen.height} != {*right[3].shape[:2]} or far(seen, right[3]) > 4:
             odd[name, "look"] = seen
     assert not odd
@@ -64,6 +64,6 @@ def test_damage_that_libjpeg_reads_over_is_not_said_without_a_name(tmp_path, cap
     (tmp_path / "a.jpg").write_bytes(whole[:-2] + bytes(9) + whole[-2:])  # extraneous bytes before the end marker
     (tmp_path / "b.jpg").write_bytes(whole[:1500] + b"\0" + whole[1500:])
     paths = [str(tmp_path / name) for name in ("a.jpg", "b.jpg")]
-    ((_, rows),) = pipeline.evaluation(paths, Pixels(crop=32, resize=37), batch_size=4).as_numpy_iterator()
-    assert rows.tolist() == [0, 1] and not any(file_scan.look(path).reason for path in paths)
+    ((_, rows),) = pipeline.evaluation_dataset(paths, Pixels(crop=32, resize=37), batch_size=4).as_numpy_iterator()
+    assert rows.tolist() == [0, 1] and not any(file_scan.scan_file(path).reason for path in paths)
     assert capfd.readouterr().err == ""

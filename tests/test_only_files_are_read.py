@@ -9,7 +9,7 @@ import pytest
 
 import transferkit as tk
 from transferkit.data import file_ranges
-from transferkit.data.audit.file_scan import look
+from transferkit.data.audit.file_scan import scan_file
 from transferkit.features.feature_files import errors_path
 
 WHY = {
@@ -43,7 +43,7 @@ def test_one_reader(places):
         if why and why != "the file is empty":
             with pytest.raises(OSError, match=why):
                 file_ranges.read_bytes(path)
-        assert look(path).reason == (why or "")
+        assert scan_file(path).reason == (why or "")
 
 
 def test_predict(cli, finished, places, tmp_path):

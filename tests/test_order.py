@@ -6,15 +6,15 @@ import numpy as np
 import tensorflow as tf
 
 from transferkit.data import pipeline
-from transferkit.data.epoch_order import Order
+from transferkit.data.epoch_order import EpochOrder
 
 COUNT, BATCH = 10, 4
 
 
 def test_classes_are_sampled_alike():
     labels = (0,) * 9 + (1,) * 2 + (3,) * 4
-    order = Order(labels, 6, 0, range(3), sampling="balanced")
-    epochs = [order.rows(epoch).numpy() for epoch in order.epochs]
+    order = EpochOrder(labels, 6, 0, range(3), sampling="balanced")
+    epochs = [order.epoch_rows(epoch).numpy() for epoch in order.epochs]
     for rows in epochs:
         assert np.bincount(np.array(labels)[rows.ravel()], minlength=4).tolist() == [6, 6, 0, 6]
         assert all(len(set(np.array(labels)[batch])) == 3 for batch in rows)
@@ -25,15 +25,15 @@ def test_classes_are_sampled_alike():
 def test_maps_come_as_their_pictures_do():
     rows, labels = np.array([0, 1, 3, 4, 6, 9]), np.eye(3, dtype="float32")[[0, 1, 0, 1, 0, 0]]
     maps = [np.arange(2 * COUNT, dtype="float32")[:, None], np.ones((2 * COUNT, 2, 2, 1), "float32")]
-    order = Order(tuple(labels.argmax(1).tolist()), BATCH, 7, range(3))
-    found = list(pipeline.stored(maps, rows, labels, order, views=2))
+    order = EpochOrder(tuple(labels.argmax(1).tolist()), BATCH, 7, range(3))
+    found = list(pipeline.training_from_features(maps, rows, labels, order, views=2))
     for (vectors, squares), targets in found:
         assert vectors.shape == (BATCH, 1) and squares.shape == (BATCH, 2, 2, 1) and targets.shape == (BATCH, 3)
     for epoch in range(3):
         values = np.concatenate([vectors[:, 0] for (vectors, _), _ in found[2 * epoch : 2 * epoch + 2]])
-        wanted = rows[order.rows(epoch).numpy().ravel()] + epoch % 2 * COUNT
+        wanted = rows[order.epoch_rows(epoch).numpy().ravel()] + epoch % 2 * COUNT
         assert values.tolist() == wanted.tolist()
-    (values, _), targets, weights = next(iter(pipeline.stored_validation(maps, rows, labels, batch_size=8)))
+    (values, _), targets, weights = next(iter(pipeline.validation_from_features(maps, rows, labels, batch_size=8)))
     assert values[:6, 0].numpy().tolist() == rows.tolist() and weights.numpy().tolist() == [1.0] * 6 + [0.0] * 2
     np.testing.assert_array_equal(targets[:6], labels)
 
@@ -44,13 +44,13 @@ def test_the_wait_for_a_slow_dataset_is_clocked():
         return number
 
     source = tf.data.Dataset.range(10).map(lambda n: tf.numpy_function(slow, (n,), tf.int64))
-    dataset, waited = pipeline.clocked(source)
+    dataset, waited = pipeline.measure_wait(source)
     assert [int(number) for number in dataset] == list(range(10))
     assert 0.28 < float(waited) < 1.5
 
 
 def test_no_wait_for_a_fast_dataset_is_clocked():
-    dataset, waited = pipeline.clocked(tf.data.Dataset.range(10))
+    dataset, waited = pipeline.measure_wait(tf.data.Dataset.range(10))
     for _ in dataset:
         time.sleep(0.02)
     assert float(waited) < 0.1

@@ -10,7 +10,7 @@ import pytest
 from pictures import encoded, photo
 
 from transferkit.data import decode, formats
-from transferkit.data.audit.file_scan import look
+from transferkit.data.audit.file_scan import scan_file
 
 
 def archive() -> bytes:
@@ -50,14 +50,14 @@ OTHERS = {
 def test_what_it_is(tmp_path, name):
     content, said = OTHERS[name]
     (tmp_path / "a.jpg").write_bytes(content)
-    found = look(str(tmp_path / "a.jpg")).reason
-    assert found.startswith(said) and found == decode.why_unreadable(str(tmp_path / "a.jpg"))
+    found = scan_file(str(tmp_path / "a.jpg")).reason
+    assert found.startswith(said) and found == decode.explain_unreadable(str(tmp_path / "a.jpg"))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
 def test_a_damaged_picture_is_none_of_them(tmp_path, form):
     (tmp_path / "a.jpg").write_bytes(encoded(photo(40, 30), form)[:60])
-    assert "it is" not in look(str(tmp_path / "a.jpg")).reason
+    assert "it is" not in scan_file(str(tmp_path / "a.jpg")).reason
 
 
 def test_every_command(cli, data, finished, pets):

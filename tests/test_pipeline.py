@@ -13,11 +13,11 @@ from PIL import Image
 
 from transferkit.data import pipeline
 from transferkit.data.augment import augmentation
-from transferkit.data.epoch_order import Order
+from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.listing import Listing
+from transferkit.data.view_cache import CacheSpace
 from transferkit.pixels import Pixels
 from transferkit.training.fitting.callbacks import FindUnreadable
-from transferkit.training.job import TrainingJob
 
 PIXELS = Pixels(crop=16, resize=16)
 MIXED = f"{augmentation.LEVELS['heavy']} | mixup | cutmix"
@@ -44,12 +44,16 @@ def equal(tmp_path_factory):
 
 
 def ordered(listing, *, epochs=range(1), batch_size=BATCH, seed=0, **more):
-    return Order(listing.labels, batch_size, seed, epochs, **more)
+    return EpochOrder(listing.labels, batch_size, seed, epochs, **more)
+
+
+def source(listing, line):
+    return pipeline.ViewSource(listing, PIXELS, augmentation.parse_augmentation(line))
 
 
 def batches(listing, level="none", *, seed=0, epochs=range(1), batch_size=BATCH, views=0, **more):
     order = ordered(listing, epochs=epochs, batch_size=batch_size, seed=seed, **more)
-    dataset = pipeline.training(listing, PIXELS, augmentation.parse(level), order, views=views)
+    dataset = pipeline.training_dataset(source(listing, level), order, views=views)
     return [(pictures.numpy(), labels.numpy()) for pictures, labels in dataset]
 
 
@@ -66,7 +70,7 @@ def same(one, other):
 
 def test_an_epoch_is_every_picture_in_full_batches(plain):
     found = batches(plain, "light", epochs=range(3))
-    assert len(found) == 3 * pipeline.steps(plain, BATCH) == 9
+    assert len(found) == 3 * pipeline.steps_per_epoch(plain, BATCH) == 9
     assert {pictures.shape for pictures, _ in found} == {(BATCH, 16, 16, 3)}
     orders = [numbers(found[start : start + 3]) for start in (0, 3, 6)]
     for order in orders:
@@ -94,7 +98,7 @@ def test_equal_pictures_get_different_crops_and_others_in_the_next_epoch(equal):
 
 def test_without_augmentation_training_sees_what_evaluation_sees(equal):
     (pictures, _), *_ = batches(equal)
-    (evaluated, _), *_ = pipeline.evaluation(equal.paths, PIXELS, batch_size=4)
+    (evaluated, _), *_ = pipeline.evaluation_dataset(equal.paths, PIXELS, batch_size=4)
     assert np.array_equal(pictures, evaluated)
 
 
@@ -113,7 +117,7 @@ def test_the_same_whatever_the_parallelism(equal, monkeypatch):
 
 def test_a_later_start_gives_the_tail(plain, equal):
     for listing in (plain, equal):
-        steps = pipeline.steps(listing, BATCH)
+        steps = pipeline.steps_per_epoch(listing, BATCH)
         whole = batches(listing, MIXED, epochs=range(4))
         assert same(whole[2 * steps :], batches(listing, MIXED, epochs=range(2, 4)))
 
@@ -126,28 +130,28 @@ def test_any_seed_will_do(plain, seed):
 @pytest.mark.slow
 def test_steps_that_were_done_are_left_out(plain, equal):
     for listing in (plain, equal):
-        steps = pipeline.steps(listing, BATCH)
+        steps = pipeline.steps_per_epoch(listing, BATCH)
         whole = batches(listing, MIXED, epochs=range(1, 3))
-        assert same(whole[steps - 1 :], batches(listing, MIXED, epochs=range(1, 3), skip=steps - 1))
+        assert same(whole[steps - 1 :], batches(listing, MIXED, epochs=range(1, 3), skip_steps=steps - 1))
 
 
 def test_parts_of_a_batch_make_it_up(plain):
-    whole, parts = batches(plain, "light"), batches(plain, "light", parts=2)
+    whole, parts = batches(plain, "light"), batches(plain, "light", micro_batches=2)
     assert [len(pictures) for pictures, _ in parts] == [2] * 6
     together = [tuple(map(np.concatenate, zip(*parts[at : at + 2], strict=True))) for at in (0, 2, 4)]
     assert same(whole, together)
     with pytest.raises(ValueError, match="cannot be shared by 1 workers in 3 parts"):
-        ordered(plain, parts=3)
+        ordered(plain, micro_batches=3)
 
 
 def test_views_come_in_turn(plain):
     shown = batches(plain, "light", epochs=range(5), views=2)
-    steps = pipeline.steps(plain, BATCH)
+    steps = pipeline.steps_per_epoch(plain, BATCH)
     for number, row in enumerate(numbers(shown)):
         same_view = [n for n, other in enumerate(numbers(shown)) if other == row and n // 12 % 2 == number // 12 % 2]
         pictures = [shown[n // BATCH][0][n % BATCH] for n in same_view]
         assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
-    each = pipeline.each_view(plain, PIXELS, augmentation.parse("light"), views=2, seed=0, batch_size=BATCH)
+    each = pipeline.fixed_views(source(plain, "light"), views=2, seed=0, batch_size=BATCH)
     places = {int(place): picture for pictures, places in each for picture, place in zip(pictures, places, strict=True)}
     assert sorted(places) == list(range(2 * COUNT))
     for at, (pictures, _) in enumerate(shown):
@@ -156,7 +160,7 @@ def test_views_come_in_turn(plain):
 
 
 def test_evaluation_keeps_the_order_and_drops_no_remainder(plain):
-    found = list(pipeline.evaluation(plain.paths, PIXELS, batch_size=BATCH))
+    found = list(pipeline.evaluation_dataset(plain.paths, PIXELS, batch_size=BATCH))
     assert [len(pictures) for pictures, _ in found] == [4, 4, 2]
     assert (
         [int(row) for _, rows in found for row in rows] == numbers((p.numpy(), r) for p, r in found) == [*range(COUNT)]
@@ -166,15 +170,19 @@ def test_evaluation_keeps_the_order_and_drops_no_remainder(plain):
 def test_evaluation_leaves_out_what_cannot_be_read(plain, tmp_path):
     (tmp_path / "text.jpg").write_text("text")
     paths = [str(tmp_path / "gone.jpg"), *plain.paths[:3], str(tmp_path / "text.jpg"), *plain.paths[3:5]]
-    found = list(pipeline.evaluation(paths, PIXELS, batch_size=BATCH))
+    found = list(pipeline.evaluation_dataset(paths, PIXELS, batch_size=BATCH))
     assert [int(row) for _, rows in found for row in rows] == [1, 2, 3, 5, 6]
     assert numbers((p.numpy(), r) for p, r in found) == [0, 1, 2, 3, 4]
-    assert list(pipeline.readable(paths, 3)) == [(row, 20) for row in (1, 2, 3, 5, 6)]
+    assert list(pipeline.find_readable(paths, 3)) == [(row, 20) for row in (1, 2, 3, 5, 6)]
 
 
 @pytest.mark.parametrize("paths", [(), ("gone.jpg",)])
 def test_evaluation_of_nothing(paths):
-    assert list(pipeline.evaluation(paths, PIXELS, batch_size=BATCH)) == list(pipeline.readable(paths, 3)) == []
+    assert (
+        list(pipeline.evaluation_dataset(paths, PIXELS, batch_size=BATCH))
+        == list(pipeline.find_readable(paths, 3))
+        == []
+    )
 
 
 def test_any_file_name_will_do(plain, tmp_path):
@@ -182,7 +190,7 @@ def test_any_file_name_will_do(plain, tmp_path):
     for name in (b"new\nline.png", "ünï ☃.png".encode(), b"latin \xe9.png", b"a,b;'\"$(ls)*?.png"):
         paths.append(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
         Path(paths[-1]).write_bytes(data)
-    assert list(pipeline.readable(paths, 3)) == [(row, 20) for row in range(4)]
+    assert list(pipeline.find_readable(paths, 3)) == [(row, 20) for row in range(4)]
     assert numbers(batches(Listing(tuple(paths), (0, 1, 0, 1), ("a", "b")))) == [4] * 4
 
 
@@ -193,7 +201,7 @@ def test_a_picture_lost_in_mid_run_is_left_out(plain):
 
 
 def test_validation_repeats_with_labels(plain, tmp_path):
-    found = list(pipeline.validation(plain, PIXELS, batch_size=BATCH, memory=1.0, folder=tmp_path).take(6))
+    found = list(pipeline.validation_dataset(plain, PIXELS, batch_size=BATCH, space=CacheSpace(1.0, tmp_path)).take(6))
     passed = [
         (int(p[0, 0, 0]) // 20, int(label))
         for pictures, labels, weights in found
@@ -209,7 +217,8 @@ def test_validation_pictures_are_decoded_once(tmp_path, memory):
     Image.new("RGB", (20, 20), (200, 10, 10)).save(tmp_path / "a.png")
     listing = Listing((str(tmp_path / "a.png"),), (0,), ("a",))
     (tmp_path / "kept").mkdir()
-    passes = iter(pipeline.validation(listing, PIXELS, batch_size=1, memory=memory, folder=tmp_path / "kept"))
+    space = CacheSpace(memory, tmp_path / "kept")
+    passes = iter(pipeline.validation_dataset(listing, PIXELS, batch_size=1, space=space))
     first = next(passes)[0].numpy()
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     for _ in range(3):
@@ -220,11 +229,11 @@ def test_validation_pictures_are_decoded_once(tmp_path, memory):
 @pytest.mark.parametrize("memory", [1.0, 0.0])
 @pytest.mark.parametrize("line", ["none", "pad_crop(2) | flip | pca_jitter(0.5)"])
 def test_what_is_kept_is_what_comes_before_chance(plain, tmp_path, line, memory):
-    def views(**kept):
+    def views(space):
         order = ordered(plain, seed=3, epochs=range(3))
-        return pipeline.training(plain, PIXELS, augmentation.parse(line), order, **kept).as_numpy_iterator()
+        return pipeline.training_dataset(source(plain, line), order, space=space).as_numpy_iterator()
 
-    for kept, decoded in zip(views(memory=memory, folder=tmp_path), views(), strict=True):
+    for kept, decoded in zip(views(CacheSpace(memory, tmp_path)), views(None), strict=True):
         np.testing.assert_array_equal(kept[0], decoded[0])
         np.testing.assert_array_equal(kept[1], decoded[1])
     assert bool(list(tmp_path.glob("views-*"))) == (memory == 0)
@@ -232,7 +241,7 @@ def test_what_is_kept_is_what_comes_before_chance(plain, tmp_path, line, memory)
 
 def test_views_are_not_kept_on_a_full_disk(plain, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9 - 100, 100))
-    batches = pipeline.training(plain, PIXELS, augmentation.parse("none"), ordered(plain), memory=0.0, folder=tmp_path)
+    batches = pipeline.training_dataset(source(plain, "none"), ordered(plain), space=CacheSpace(0.0, tmp_path))
     assert len(list(batches)) == 3 and not list(tmp_path.iterdir())
     assert "has no room" in capsys.readouterr().err
 
@@ -242,7 +251,7 @@ def test_kept_views_are_decoded_once(tmp_path):
     listing = Listing((str(tmp_path / "a.png"),), (0,), ("a",))
     (tmp_path / "kept").mkdir()
     order = ordered(listing, batch_size=1, epochs=range(50))
-    passes = pipeline.training(listing, PIXELS, augmentation.parse("none"), order, folder=tmp_path / "kept")
+    passes = pipeline.training_dataset(source(listing, "none"), order, space=CacheSpace(0.0, tmp_path / "kept"))
     passes = passes.as_numpy_iterator()
     first = next(passes)[0]
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
@@ -268,10 +277,9 @@ def test_pictures_that_break_in_mid_run_are_named_once(plain, tmp_path, capsys):
         Image.new("RGB", (40, 40), (9, 99, 199)).save(path)
     listing, lost, delivered = Listing(tuple(map(str, paths)), (0, 1) * 5, ("a", "b")), {}, tf.Variable([0] * 10)
     order, epochs = ordered(listing, batch_size=2, epochs=range(40)), iter(range(40))
-    batches = pipeline.training(
-        listing, PIXELS, augmentation.parse("none"), order, delivered=delivered
-    ).as_numpy_iterator()
-    watch = FindUnreadable(TrainingJob(None, tmp_path, lost), listing.paths, delivered, order)
+    dataset = pipeline.training_dataset(source(listing, "none"), order, delivered=delivered)
+    batches = dataset.as_numpy_iterator()
+    watch = FindUnreadable(listing.paths, delivered, order, lost)
 
     def train():
         for _ in range(5):
@@ -284,8 +292,8 @@ def test_pictures_that_break_in_mid_run_are_named_once(plain, tmp_path, capsys):
     paths[2].unlink()
     for _ in range(8):  # some batches are ready before they are asked for
         train()
-    assert lost == {str(paths[1]): "no picture format that is known", str(paths[2]): "No such file or directory"}
-    assert capsys.readouterr().err.count("is left out from here on") == 2
+    assert lost == {str(paths[1]): "not a known picture format", str(paths[2]): "No such file or directory"}
+    assert capsys.readouterr().err.count("is skipped from here on") == 2
     paths[3].unlink()
     with pytest.raises(ValueError, match="3 of 10 pictures can no longer be read.*--resume"):
         for _ in range(12):

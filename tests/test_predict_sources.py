@@ -22,7 +22,7 @@ def listed(pets, tmp_path):
 
 
 def test_sources_of_every_kind_are_answered_in_order(cli, finished, pets, listed, tmp_path):
-    shards.pack(resolve.find_parts(Data(str(pets))), tmp_path / "packed")
+    shards.pack_shards(resolve.find_parts(Data(str(pets))), tmp_path / "packed")
     path = listed("path\n{pets}/dog/003.jpg\n{pets}/cat/005.jpg\n")
     picture = str(pets / "cat" / "001.jpg")
     status, out, err = cli("predict", finished.folder, picture, path, "packed", pets, "--json")
@@ -74,7 +74,7 @@ def test_what_is_no_source_is_told(cli, finished, pets, tmp_path):
     picture = pets / "cat" / "000.jpg"
     for source in (pets, picture):
         status, _, err = cli("predict", finished.folder, source, "--image-col", "x")
-        assert (status, err) == (1, f"Error: --image-col is for a CSV file, and {source} is none.\n")
+        assert (status, err) == (1, f"Error: --image-col is for a CSV file, and {source} is not.\n")
     (tmp_path / "empty").mkdir()
     assert cli("predict", finished.folder, "empty")[2] == "Error: empty: there are no pictures.\n"
     (tmp_path / "empty" / shards.INDEX).write_text("{")

@@ -7,7 +7,7 @@ import pytest
 from pictures import folder
 
 import transferkit as tk
-from transferkit.data.sources.resolve import find_probed
+from transferkit.data.sources.resolve import find_probe_listing
 from transferkit.features import feature_model, leaderboard
 from transferkit.features.skops_file import load_pipeline
 from transferkit.features.spec import FeatureSpec
@@ -57,7 +57,7 @@ def test_test_pictures_are_for_the_end(cli, tmp_path, monkeypatch):
     folder(tmp_path / "d" / "train", {"cat": 6, "dog": 6})
     folder(tmp_path / "d" / "val", {"dog": 3})
     folder(tmp_path / "d" / "test", {"cat": 4, "dog": 4})
-    listing, test = find_probed(Data(data=str(tmp_path / "d")))
+    listing, test = find_probe_listing(Data(data=str(tmp_path / "d")))
     assert len(listing) == 15 and len(test) == 8 and test.classes == listing.classes == ("cat", "dog")
     seen, compare = [], leaderboard.compare
     monkeypatch.setattr(

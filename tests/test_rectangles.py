@@ -83,7 +83,7 @@ def test_five_crops():
     boxes = [(0, 0), (20, 0), (0, 12), (20, 12), (10, 6)]
     crops = np.stack([np.asarray(large.crop((x, y, x + 80, y + 48)), float) for x, y in boxes])
     pixels = Pixels(crop=(48, 80), resize=60, fit="squash")
-    assert apart(evaluated(encoded(picture, "PNG"), pixels, geometry.FIVE), crops) < 0.2
+    assert apart(evaluated(encoded(picture, "PNG"), pixels, geometry.FIVE_CROPS), crops) < 0.2
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -27,9 +27,7 @@ def test_predict_uses_it(cli, listing, tmp_path):
     status, out, _ = cli("predict", "pets.skops", *words, "--json")
     rows = json.loads(out)
     assert status == 0 and [row["path"] for row in rows] == [str(word) for word in words]
-    assert [row["label"] for row in rows] == ["dog", None, "cat"] and rows[1][
-        "error"
-    ] == "no picture format that is known"
+    assert [row["label"] for row in rows] == ["dog", None, "cat"] and rows[1]["error"] == "not a known picture format"
     chances = made.predict_proba([listing.paths[20]])[0]
     assert rows[0]["top"] == [["dog", round(chances[1], 6)], ["cat", round(chances[0], 6)]]
     status, out, _ = cli("predict", "pets.skops", *words)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import transferkit as tk
-from transferkit.data import grid
+from transferkit.data import contact_sheet
 from transferkit.features import neighbours
 from transferkit.features.feature_files import load_features
 from transferkit.features.spec import FeatureSpec
@@ -40,11 +40,16 @@ def test_the_command_and_its_sheet(cli, listing, feats, tmp_path, pets):
     status, out, err = cli(*words)
     first, second = json.loads(out)
     assert status == 0 and len(first["neighbours"]) == 3 and first["error"] is None
-    assert second == {"query": "bad.png", "neighbours": [], "error": "no picture format that is known"}
+    assert second == {"query": "bad.png", "neighbours": [], "error": "not a known picture format"}
     sheet = Image.open(tmp_path / "sheet.png")
-    height = neighbours.CELL + grid.LINE + grid.GAP
-    assert sheet.size == (4 * (neighbours.CELL + grid.GAP) + grid.GAP, 2 * height + grid.LINE + grid.GAP)
-    cell = np.asarray(sheet)[grid.LINE : grid.LINE + 128, grid.GAP : grid.GAP + 128]
+    height = neighbours.CELL + contact_sheet.LINE_HEIGHT + contact_sheet.GAP
+    assert sheet.size == (
+        4 * (neighbours.CELL + contact_sheet.GAP) + contact_sheet.GAP,
+        2 * height + contact_sheet.LINE_HEIGHT + contact_sheet.GAP,
+    )
+    cell = np.asarray(sheet)[
+        contact_sheet.LINE_HEIGHT : contact_sheet.LINE_HEIGHT + 128, contact_sheet.GAP : contact_sheet.GAP + 128
+    ]
     assert cell[64, 64, 0] > 150 > cell[64, 64, 2], "the red cat"
     status, out, _ = cli("similar", "pets.npz", pets / "dog", "--top", 1)
     assert status == 0 and out.count("dog/") >= 12

@@ -15,7 +15,7 @@ from pictures import folder
 import transferkit as tk
 from transferkit.data import file_ranges, grouping, pipeline
 from transferkit.data.audit import problems
-from transferkit.data.listing import Listing, complete
+from transferkit.data.listing import Listing, complete_splits
 from transferkit.data.sources import folder_walk, resolve, shards
 from transferkit.lookup import UnknownName
 from transferkit.pixels import Pixels
@@ -57,7 +57,7 @@ def test_lists_of_any_delimiter_and_encoding(lists, delimiter, encoding, capfd):
     assert found.counts() == {"a": 10, "é": 10} and all(path.endswith(".jpg") for path in found.paths)
     said = capfd.readouterr().err
     assert "image is 'Image Path', label is 'Class'; no split" in said
-    assert ("is no UTF-8 (line 12)" in said) == (encoding == "cp1252")
+    assert ("is not UTF-8 (line 12)" in said) == (encoding == "cp1252")
 
 
 def test_a_list_with_splits_and_named_columns(lists):
@@ -68,7 +68,7 @@ def test_a_list_with_splits_and_named_columns(lists):
     assert {name: len(part) for name, part in found.items()} == {"train": 18, "val": 1, "test": 1}
     assert resolve.find_labelled(Data(path, "x", "y", "z"), ("b", "a"))[0].labels == (0,)
     splits = tk.find_splits(path, image_col="x", label_col="y", split_col="z")
-    assert not splits.made and splits.val.labels == (0,)
+    assert not splits.val_from_train and splits.val.labels == (0,)
     with pytest.raises(UnknownName, match="No column of list.csv is called 'q'"):
         parts_of(path, image_col="q")
 
@@ -81,7 +81,7 @@ def test_rows_that_cannot_be_used_are_counted(lists, capfd):
         and len(found) == 20
     )
     said = capfd.readouterr().err
-    assert "1 of 24 rows left out, missing picture; the first: line 2, 'pictures/gone.jpg'" in said
+    assert "1 of 24 rows skipped, missing picture; the first: line 2, 'pictures/gone.jpg'" in said
     assert "duplicate row; the first: line 25, 'pictures/a/0.jpg'" in said
 
 
@@ -112,7 +112,7 @@ def test_a_list_that_cannot_be_used_is_told_why(lists, text, sentence):
 
 def test_what_is_no_source_is_told(tmp_path, pets):
     (tmp_path / "notes.pdf").touch()
-    with pytest.raises(ValueError, match="is a file, but no .csv"):
+    with pytest.raises(ValueError, match="is a file, but not .csv"):
         parts_of(str(tmp_path / "notes.pdf"))
     with pytest.raises(FileNotFoundError, match="Did you mean 'notes.pdf'"):
         parts_of(str(tmp_path / "note.pdf"))
@@ -120,7 +120,7 @@ def test_what_is_no_source_is_told(tmp_path, pets):
         parts_of(str(pets), image_col="x")
     wanted = Data(str(pets), data_dir=str(tmp_path))
     for find in (resolve.find_parts, resolve.find_paths, lambda one: resolve.find_labelled(one, ("cat", "dog"))):
-        with pytest.raises(ValueError, match="--data-dir is for tfds:NAME, and .*pets is none"):
+        with pytest.raises(ValueError, match="--data-dir is for tfds:NAME, and .*pets is not"):
             find(wanted)
 
 
@@ -133,7 +133,11 @@ def test_groups_by_column_or_pattern_stay_on_one_side(lists):
             assert not set(splits.train.groups) & set(splits.val.groups)
             assert min(splits.val.counts().values()) >= 2 and 4 <= len(splits.val) <= 8
         assert splits == tk.find_splits(path, validation=0.3, seed=4, **knobs)
-    for pattern, sentence in (("patent", "none of the columns"), ("(", "no regular expression"), ("/a/", "10 of 20")):
+    for pattern, sentence in (
+        ("patent", "not one of the columns"),
+        ("(", "not a regular expression"),
+        ("/a/", "10 of 20"),
+    ):
         with pytest.raises(ValueError, match=sentence):
             tk.find_splits(path, group_by=pattern)
     with pytest.raises(ValueError, match="All 10 pictures of class 'a' are of one group, 'a'"):
@@ -145,7 +149,7 @@ def grouped(groups, labels):
 
 
 def test_groups_that_cannot_be_shared_out():
-    with pytest.raises(ValueError, match="cannot be shared out so that each of the 3 classes"):
+    with pytest.raises(ValueError, match="cannot be divided so that each of the 3 classes"):
         grouped("xyyzxz", [0, 0, 1, 1, 2, 2]).split(0.3)
 
 
@@ -168,47 +172,52 @@ def test_a_group_in_two_given_splits_is_an_error(tmp_path):
 
 def test_a_share_of_the_training_pictures():
     whole = Listing(tuple(map(str, range(110))), (0,) * 100 + (1,) * 10, ("a", "b"))
-    splits = complete({"train": whole}, validation=0.1, seed=1)
-    half, fifth = (splits.lessened(share, 0, 1) for share in (0.5, 0.2))
+    splits = complete_splits({"train": whole}, validation=0.1, seed=1)
+    half, fifth = (splits.subsample(share, 0, 1) for share in (0.5, 0.2))
     assert half.train.counts() == {"a": 45, "b": 4} and half.val == splits.val
     assert set(fifth.train.paths) < set(half.train.paths)
-    assert splits.lessened(1.0, 7, 1).train.counts() == {"a": 7, "b": 7}
-    assert splits.lessened(0.0001, 0, 1).train.counts() == {"a": 1, "b": 1}
-    assert splits.lessened(1.0, 0, 1) == splits
+    assert splits.subsample(1.0, 7, 1).train.counts() == {"a": 7, "b": 7}
+    assert splits.subsample(0.0001, 0, 1).train.counts() == {"a": 1, "b": 1}
+    assert splits.subsample(1.0, 0, 1) == splits
 
 
 def pictures(listing):
-    return np.concatenate([np.asarray(b) for b, _ in pipeline.evaluation(listing.paths, Pixels(crop=32), batch_size=5)])
+    return np.concatenate(
+        [np.asarray(b) for b, _ in pipeline.evaluation_dataset(listing.paths, Pixels(crop=32), batch_size=5)]
+    )
 
 
 def test_packed_pictures_are_the_same(pets, tmp_path):
     plain = parts_of(str(pets))["train"]
-    assert shards.pack({"train": plain}, tmp_path / "packed", shard_mb=0.01) == {"train": 24}
+    assert shards.pack_shards({"train": plain}, tmp_path / "packed", shard_mb=0.01) == {"train": 24}
     found = parts_of(str(tmp_path / "packed"), group_by=r"(\d)\.jpg")["train"]
     assert (found.labels, found.classes) == (plain.labels, plain.classes) and set(found.groups) == set("0123456789")
     names = sorted(path.name for path in (tmp_path / "packed").glob("*.tfrecord"))
     assert len(names) > 2 and names[0] == f"train-00000-of-{len(names):05d}.tfrecord"
     for there, here in zip(found.paths, plain.paths, strict=True):
-        assert file_ranges.name_of(there) == "/".join(here.split("/")[-2:]) and file_ranges.name_of(here) == here
-        assert file_ranges.file_of(there).endswith(".tfrecord") and file_ranges.file_of(here) == here
+        assert (
+            file_ranges.original_name(there) == "/".join(here.split("/")[-2:])
+            and file_ranges.original_name(here) == here
+        )
+        assert file_ranges.container_file(there).endswith(".tfrecord") and file_ranges.container_file(here) == here
         assert file_ranges.read_bytes(there) == file_ranges.read_bytes(here)
     assert np.array_equal(pictures(found), pictures(plain))
     again = tmp_path / "again"
-    shards.pack({"train": found}, again)
+    shards.pack_shards({"train": found}, again)
     twice = parts_of(str(again))["train"].paths
     assert file_ranges.read_bytes(twice[3]) == file_ranges.read_bytes(plain.paths[3])
-    assert list(map(file_ranges.name_of, twice)) == list(map(file_ranges.name_of, found.paths))
-    assert problems.place(found) == str(tmp_path / "packed")
+    assert list(map(file_ranges.original_name, twice)) == list(map(file_ranges.original_name, found.paths))
+    assert problems.find_listing_folder(found) == str(tmp_path / "packed")
 
 
 @pytest.mark.parametrize("name", ["a b/1.jpg", "x.tfrecord#1+2:y.png", "a\n#7+8.tfrecord", "\udcff:é/2", "0"])
 def test_a_range_carries_a_name_of_any_kind(tmp_path, name):
     (tmp_path / "x.tfrecord").write_bytes(b"0123456789")
-    path = file_ranges.spell(str(tmp_path / "x.tfrecord"), 3, 4, name)
-    assert (file_ranges.file_of(path), file_ranges.name_of(path)) == (str(tmp_path / "x.tfrecord"), name)
+    path = file_ranges.range_path(str(tmp_path / "x.tfrecord"), 3, 4, name)
+    assert (file_ranges.container_file(path), file_ranges.original_name(path)) == (str(tmp_path / "x.tfrecord"), name)
     assert file_ranges.read_bytes(path) == b"3456"
     bare = path.removesuffix(f":{name}")  # as runs wrote it before names were kept
-    assert file_ranges.read_bytes(bare) == b"3456" and file_ranges.name_of(bare) == bare
+    assert file_ranges.read_bytes(bare) == b"3456" and file_ranges.original_name(bare) == bare
 
 
 def test_packed_pictures_are_checked_under_their_names(cli, pets, tmp_path):
@@ -219,14 +228,14 @@ def test_packed_pictures_are_checked_under_their_names(cli, pets, tmp_path):
     assert cli("data", "pack", "odd", "--out", "packed")[0] == 0
     found = json.loads(cli("check", "packed", "--json")[1])["problems"]
     odd = [row for row in found if row["problem"] == "wrong-extension"]
-    assert [(file_ranges.name_of(row["path"]), row["detail"]) for row in odd] == [
+    assert [(file_ranges.original_name(row["path"]), row["detail"]) for row in odd] == [
         ("cat/000.png", ".png, but the content is JPEG")
     ]
 
 
 def test_check_says_what_is_wrong_with_a_damaged_pack(cli, pets, tmp_path):
     packed = tmp_path / "packed"
-    shards.pack({"train": parts_of(str(pets))["train"]}, packed)
+    shards.pack_shards({"train": parts_of(str(pets))["train"]}, packed)
     next(packed.glob("*.tfrecord")).unlink()
     status, _, err = cli("check", "packed")
     assert status == 1 and "is missing: copy the whole folder again" in err
@@ -237,7 +246,7 @@ def test_check_says_what_is_wrong_with_a_damaged_pack(cli, pets, tmp_path):
 
 def test_shards_are_records_that_tensorflow_reads(pets, tmp_path):
     plain = parts_of(str(pets))["train"]
-    shards.pack({"train": plain}, tmp_path / "packed", shard_mb=0.01)
+    shards.pack_shards({"train": plain}, tmp_path / "packed", shard_mb=0.01)
     kinds = {"image/encoded": tf.string, "image/class/text": tf.string, "image/filename": tf.string}
     kinds["image/class/label"] = tf.int64
     features = {name: tf.io.FixedLenFeature((), kind) for name, kind in kinds.items()}
@@ -253,9 +262,9 @@ def test_shards_are_records_that_tensorflow_reads(pets, tmp_path):
 
 def test_shards_that_cannot_be_used(pets, tmp_path):
     packed = tmp_path / "packed"
-    shards.pack({"train": parts_of(str(pets))["train"]}, packed)
+    shards.pack_shards({"train": parts_of(str(pets))["train"]}, packed)
     with pytest.raises(ValueError, match="exists and is not empty"):
-        shards.pack({}, packed)
+        shards.pack_shards({}, packed)
     shard = next(packed.glob("*.tfrecord"))
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(ValueError, match="bytes, not"):
@@ -305,7 +314,7 @@ def test_files_of_any_name_are_trained_on_listed_and_packed(cli, tiny, tmp_path)
 
 def test_patterns_have_slashes_on_any_system(monkeypatch):
     monkeypatch.setattr(grouping, "PurePath", PureWindowsPath)
-    assert grouping.by_pattern(["ann\\1.jpg", "bob\\2.jpg"], "^(.+)/") == ("ann", "bob")
+    assert grouping.groups_from_pattern(["ann\\1.jpg", "bob\\2.jpg"], "^(.+)/") == ("ann", "bob")
 
 
 def test_folders_on_two_drives(monkeypatch):
@@ -313,9 +322,13 @@ def test_folders_on_two_drives(monkeypatch):
     there = ["C:\\pets\\cat\\1.jpg", "D:\\more\\cat\\2.jpg"]
     assert (
         folder_walk.common_folder(there) == ""
-        and folder_walk.below(there[1], "") == folder_walk.below(there[1], "C:\\pets") == there[1]
+        and folder_walk.relative_path(there[1], "") == folder_walk.relative_path(there[1], "C:\\pets") == there[1]
     )
     assert (
-        folder_walk.common_folder(there[:1] * 2) == there[0] and folder_walk.below(there[0], "C:\\pets") == "cat\\1.jpg"
+        folder_walk.common_folder(there[:1] * 2) == there[0]
+        and folder_walk.relative_path(there[0], "C:\\pets") == "cat\\1.jpg"
     )
-    assert shards._names(there) == there and problems.place(Listing(tuple(there), (0, 0), ("cat",))) == ""
+    assert (
+        shards._original_names(there) == there
+        and problems.find_listing_folder(Listing(tuple(there), (0, 0), ("cat",))) == ""
+    )

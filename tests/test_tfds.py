@@ -59,7 +59,7 @@ def parts_of(data, root):
 def test_splits_and_bytes_are_those_of_the_data_set(root, tmp_path, capfd):
     parts = parts_of("tfds:tiny_pets", root)
     assert {name: len(part) for name, part in parts.items()} == {"train": 12, "val": 6, "test": 3}
-    assert "its splits extra are left out; tfds:tiny_pets:extra takes one" in capfd.readouterr().err
+    assert "its splits extra are skipped; tfds:tiny_pets:extra takes one" in capfd.readouterr().err
     for name, split in (("train", "train"), ("val", "validation"), ("test", "test")):
         part = parts[name]
         for row, path in enumerate(part.paths):
@@ -75,7 +75,7 @@ def test_one_split_is_all_for_training(root):
     assert len(parts_of("tfds:tiny_pets:extra", root)["train"]) == 6
     assert len(parts_of("tfds:tiny_pets:1.0.0:train[:50%]", root)["train"]) == 6
     splits = tk.find_splits("tfds:tiny_pets:train+extra", data_dir=str(root), validation=0.5)
-    assert splits.made and len(splits.val) == 9
+    assert splits.val_from_train and len(splits.val) == 9
 
 
 def test_slices_whose_names_read_alike_are_kept_apart(root):
@@ -131,7 +131,7 @@ def test_damaged_data_is_told_in_a_sentence_and_leaves_nothing(tmp_path, pattern
 @pytest.mark.parametrize(
     ("data", "kind", "sentence"),
     [
-        ("tfds:", ValueError, "'tfds:' is no TFDS name: expected tfds:NAME"),
+        ("tfds:", ValueError, "'tfds:' is not a TFDS name: expected tfds:NAME"),
         ("tfds:tiny_pest", UnknownName, "no data set called 'tiny_pest'. Did you mean 'tiny_pets'?"),
         ("tfds:minst", UnknownName, "Did you mean 'mnist'?"),
         (

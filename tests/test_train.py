@@ -40,7 +40,7 @@ def test_every_recipe_names_a_network_and_its_source(name):
     path = recipe.find_recipe(name)
     loaded, text = recipe.load(path), path.read_text("utf-8")
     assert loaded.model.base == recipe.AUTO or zoo.spell(loaded.model.base) == loaded.model.base
-    augmentation.parse(loaded.augment.augment or "none")
+    augmentation.parse_augmentation(loaded.augment.augment or "none")
     about = text.partition("\n[")[0]
     assert all(line.startswith("#") for line in about.splitlines())
     assert f"--recipe {name} " in about or f"--quality {name} " in about

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from transferkit.data import folds, whole_groups
+from transferkit.data import folds, splitting, whole_groups
 from transferkit.data.listing import Listing
 
 
-def listing(labels, copies=(), groups=()):
+def listing(labels, duplicate_sets=(), groups=()):
     names = tuple("abcdefgh"[: max(labels) + 1])
     paths = tuple(map(str, range(len(labels))))
-    return Listing(paths, tuple(labels), names, groups=tuple(groups), copies=tuple(copies))
+    return Listing(paths, tuple(labels), names, groups=tuple(groups), duplicate_sets=tuple(duplicate_sets))
 
 
 def sides(names, part_of):
@@ -35,7 +35,7 @@ def test_without_copies_a_draw_is_what_it_was():
         pool = listing(labels, copies)
         assert pool.split(0.25, seed=3)[1].paths == ("2", "9", "11", "14", "19", "22")
         assert pool.split(0.4)[1].paths == ("0", "2", "3", "4", "10", "11", "15", "19", "20", "23")
-        assert [rows.tolist() for rows in folds.shared_out(pool, 3, 1)] == [
+        assert [rows.tolist() for rows in folds.hold_out_folds(pool, 3, 1)] == [
             [0, 3, 5, 6, 8, 15, 17, 20],
             [1, 2, 10, 11, 14, 18, 21, 23],
             [4, 7, 9, 12, 13, 16, 19, 22],
@@ -49,18 +49,18 @@ def test_mostly_single_pictures_keep_every_share(seed):
     copies = [str(rng.integers(0, 12)) if rng.random() < 0.2 else "" for _ in labels]  # some in several classes
     pool, plain = listing(labels.tolist(), copies), listing(labels.tolist())
     train, val = pool.split(0.2, seed=seed)
-    assert not set(train.copies) & set(val.copies) - {""}
+    assert not set(train.duplicate_sets) & set(val.duplicate_sets) - {""}
     assert val.counts() == plain.split(0.2, seed=seed)[1].counts()
     assert pool.split(0.2, seed=seed) == (train, val)
-    fold_of = folds.drawn(labels, (), copies, 5, seed, left=2)
+    fold_of = splitting.draw_folds(labels, (), copies, 5, seed, min_left=2)
     assert all(len(parts) == 1 for parts in sides(copies, fold_of).values())
-    plain_of = folds.drawn(labels, (), (), 5, seed, left=2)
+    plain_of = splitting.draw_folds(labels, (), (), 5, seed, min_left=2)
     assert abs(counts(fold_of, labels) - counts(plain_of, labels)).max() <= 4  # a set may be larger than its share
 
 
 def test_a_set_is_held_out_as_often_as_a_picture():
     labels, copies = [0] * 50 + [1] * 50, ["a", "a", "b", "b", "b"] + [""] * 95
-    held = [set(listing(labels, copies).split(0.2, seed=seed)[1].copies) for seed in range(300)]
+    held = [set(listing(labels, copies).split(0.2, seed=seed)[1].duplicate_sets) for seed in range(300)]
     for name in "ab":
         assert 0.12 < np.mean([name in one for one in held]) < 0.28
 
@@ -79,7 +79,7 @@ def test_each_class_is_on_both_sides(labels, copies):
     for seed in range(20):
         train, val = listing(labels, copies).split(0.2, seed=seed)
         assert min(train.counts().values()) > 0 and min(val.counts().values()) > 0
-        assert not set(train.copies) & set(val.copies) - {""}
+        assert not set(train.duplicate_sets) & set(val.duplicate_sets) - {""}
 
 
 @pytest.mark.parametrize(
@@ -96,37 +96,42 @@ def test_a_class_that_could_not_be_split_gives_its_sets_up(labels, copies, kept)
     for seed in range(20):
         train, val = listing(labels, copies).split(0.2, seed=seed)
         assert min(train.counts().values()) > 0 and min(val.counts().values()) > 0
-        assert not (set(train.copies) & set(val.copies)) & kept
+        assert not (set(train.duplicate_sets) & set(val.duplicate_sets)) & kept
 
 
 def test_a_large_set_is_for_training():
     labels, copies = [0] * 20 + [1] * 20, ["x"] * 9 + [""] * 31
     for seed in range(20):
         train, val = listing(labels, copies).split(0.2, seed=seed)
-        assert train.copies.count("x") == 9 and val.counts() == {"a": 4, "b": 4}
+        assert train.duplicate_sets.count("x") == 9 and val.counts() == {"a": 4, "b": 4}
 
 
 def test_folds_leave_enough_of_each_class():
     labels = np.array([0] * 5 + [1] * 12)
     for copies in (["x"] * 4 + [""] * 13, ["x", "x", "y", "y", ""] + [""] * 12):
         for seed in range(20):
-            found = counts(folds.drawn(labels, (), copies, 2, seed, left=2), labels)
+            found = counts(splitting.draw_folds(labels, (), copies, 2, seed, min_left=2), labels)
             assert found.min() > 0 and (found.sum(0) - found).min() >= 2
-    assert all(len(one) == 1 for one in sides("xxyy", folds.drawn(labels, (), copies, 2, 0, left=2)[:4]).values())
+    assert all(
+        len(one) == 1 for one in sides("xxyy", splitting.draw_folds(labels, (), copies, 2, 0, min_left=2)[:4]).values()
+    )
 
 
 def test_copies_join_groups():
     groups = [f"g{row // 2}" for row in range(40)]
     copies = ["", "1", "1", "", "2", *[""] * 34, "2"]  # g0 and g1; g2 and g19
     labels = [row // 20 for row in range(40)]
-    assert whole_groups.joined(groups, copies, np.array(labels))[:6] == ("g0", "g0", "g0", "g0", "g2", "g2")
+    assert whole_groups.merge_groups(groups, copies, np.array(labels))[:6] == ("g0", "g0", "g0", "g0", "g2", "g2")
     for seed in range(10):
         train, val = listing(labels, copies, groups).split(0.2, seed=seed)
-        assert not set(train.groups) & set(val.groups) and not set(train.copies) & set(val.copies) - {""}
+        assert not set(train.groups) & set(val.groups) and not set(train.duplicate_sets) & set(val.duplicate_sets) - {
+            ""
+        }
         assert {"g0", "g1"} <= set(train.groups) or {"g0", "g1"} <= set(val.groups)
         assert set(train.groups) | set(val.groups) == set(groups), "the groups are still the user's own"
         assert all(
-            len(one) == 1 for one in sides(copies, folds.drawn(labels, groups, copies, 4, seed, left=2)).values()
+            len(one) == 1
+            for one in sides(copies, splitting.draw_folds(labels, groups, copies, 4, seed, min_left=2)).values()
         )
 
 
@@ -138,7 +143,9 @@ def test_groups_that_copies_join_too_far_count_alone():
     singles, cyclic = [f"g{row}" for row in range(6)], "xyyzxz"  # of three classes, no way to share them out
     plain, joined = (listing([0, 0, 1, 1, 2, 2], sets, singles).split(0.5) for sets in ((), cyclic))
     assert [part.paths for part in joined] == [part.paths for part in plain]
-    found = whole_groups.joined(tuple("aabbccddee"), [*"1111", "", "2", "2", "", "", ""], np.array([0] * 4 + [1] * 6))
+    found = whole_groups.merge_groups(
+        tuple("aabbccddee"), [*"1111", "", "2", "2", "", "", ""], np.array([0] * 4 + [1] * 6)
+    )
     assert found == tuple("aabbccccee"), "the other class keeps what joins its groups"
     copies = ["1", "", "1", "", "2", "", "2", ""]
     with pytest.raises(ValueError, match="pictures of class 'a' are of one group, 'a'"):

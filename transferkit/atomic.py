@@ -92,7 +92,7 @@ def write(path: str | os.PathLike, content):
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Create a folder under a temporary name and rename it at the end; after an error it is deleted.
+    """Create a folder under a temporary folder and rename it at the end; after an error it is deleted.
 
     Raises:
         FileExistsError: another process has written the folder meanwhile; its files are kept.

@@ -38,31 +38,31 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
     Training does the same first. A file is not read again until it changes. The exit status is 0 whatever is found.
     """
     from transferkit.data.audit import problems
-    from transferkit.data.audit.scan import scan
+    from transferkit.data.audit.scan import scan_files
     from transferkit.data.sources import resolve
 
     if quarantine_what and not quarantine:
         raise click.UsageError("--quarantine-what needs --quarantine DIR: give both.")
-    if quarantine and resolve.kind_of(data) != "folder":
+    if quarantine and resolve.source_kind(data) != "folder":
         raise click.UsageError(f"--quarantine moves files of a folder, and {data!r} is not a folder.")
-    parts = resolve.listed(options.build_recipe(None, knobs | {"data": data}).data)
+    parts = resolve.list_parts(options.build_recipe(None, knobs | {"data": data}).data)
     paths = [path for part in parts.values() for path in part.paths]
-    looks = dict(zip(paths, scan(paths, what=data), strict=True))
-    found = problems.find(parts, looks, source=data if os.path.isfile(data) else "")
+    scans = dict(zip(paths, scan_files(paths, what=data), strict=True))
+    found = problems.find_problems(parts, scans, source=data if os.path.isfile(data) else "")
     moved = []
     if html:
         from transferkit.data.audit.html_page import write_page
 
         write_page(html, data, parts, found)
     if quarantine:
-        from transferkit.data.audit.quarantine import move
+        from transferkit.data.audit.quarantine import move_files
 
         kinds = {"unreadable": problems.UNREADABLE, "duplicates": ("duplicate",)}
         chosen = {kind for what in quarantine_what or ("unreadable",) for kind in kinds[what]}
-        moved = move([problem for problem in found if problem.problem in chosen], data, quarantine, paths)
-    counts = problems.counts(parts)
+        moved = move_files([problem for problem in found if problem.kind in chosen], data, quarantine, paths)
+    counts = problems.count_classes(parts)
     if as_json:
-        rows = [{"path": row.path, "problem": row.problem, "detail": row.detail} for row in found]
+        rows = [{"path": row.path, "problem": row.kind, "detail": row.detail} for row in found]
         classes = {name: sum(by_part.values()) for name, by_part in counts.items()}
         result_output.print_json({"images": len(paths), "classes": classes, "problems": rows})
         return
@@ -79,14 +79,14 @@ def _print_problems(data, found, counts, images):
     from collections import Counter
 
     from transferkit.console import say, stdout_console, table
-    from transferkit.data.audit.problems import KINDS, total
+    from transferkit.data.audit.problems import KINDS, count_files
 
-    on, root, kinds = stdout_console(), os.path.join(os.path.abspath(data), ""), Counter(row.problem for row in found)
+    on, root, kinds = stdout_console(), os.path.join(os.path.abspath(data), ""), Counter(row.kind for row in found)
     rows = []
     for kind in kinds:
-        same_kind = [row for row in found if row.problem == kind]
+        same_kind = [row for row in found if row.kind == kind]
         examples = same_kind if kind == "ignored" else same_kind[:EXAMPLES]  # each ignored row is one suffix
-        heads = [(KINDS[kind], total(same_kind)), *[("", None)] * len(examples)]
+        heads = [(KINDS[kind], count_files(same_kind)), *[("", None)] * len(examples)]
         rows += [(*head, _describe(row, root)) for head, row in zip(heads, examples, strict=False)]
     if rows:
         table(None, ("problem", "count", "example"), rows, on)

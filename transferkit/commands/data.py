@@ -69,7 +69,7 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
 
     from transferkit import atomic
     from transferkit.console import say
-    from transferkit.data import sheet
+    from transferkit.data import contact_sheet
     from transferkit.data.augment import augmentation as language
     from transferkit.data.augment import pca_axes
     from transferkit.data.sources import resolve
@@ -78,14 +78,14 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
     if Path(out).suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise click.UsageError(f"--out must end in .png, .jpg or .jpeg, not {out!r}.")
     text = "light" if augment is recipe.BY_RULE else augment
-    augmentation = language.parse(text, pca_axes.of(pca or ""))
+    augmentation = language.parse_augmentation(text, pca_axes.load_or_imagenet(pca or ""))
     listing = resolve.find_parts(options.build_recipe(None, knobs | {"data": data}).data)["train"]
-    chosen = sheet.chosen(listing, each, seed=seed)
+    chosen = contact_sheet.sample_per_class(listing, each, seed=seed)
     chosen = chosen.take(range(min(most, len(chosen))))
     pixels = replace(Pixels().at(size).of_channels(int(channels)), fit=fit or Pixels().fit)
-    picture = sheet.draw(chosen, pixels, augmentation, views=views, seed=seed)
+    picture = contact_sheet.draw_views(chosen, pixels, augmentation, views=views, seed=seed)
     atomic.write(out, picture.save)
-    steps = language.expanded(text)
+    steps = language.expand_levels(text)
     if as_json:
         return result_output.print_json(
             {"out": out, "augment": steps, "pictures": list(chosen.paths), "classes": list(chosen.classes)}
@@ -122,10 +122,10 @@ def pca(data, out, most, seed, as_json, **knobs):
 
     paths = resolve.find_parts(options.build_recipe(None, knobs | {"data": data}).data)["train"].paths
     rows = sorted(np.random.default_rng(seed).permutation(len(paths))[:most])
-    batches = pipeline.evaluation([paths[row] for row in rows], Pixels(), batch_size=32)
-    fitted = pca_axes.fit(pictures for pictures, _ in batches.as_numpy_iterator())
-    pca_axes.save(fitted, out)
-    if fitted.flat():
+    batches = pipeline.evaluation_dataset([paths[row] for row in rows], Pixels(), batch_size=32)
+    fitted = pca_axes.fit_axes(pictures for pictures, _ in batches.as_numpy_iterator())
+    pca_axes.save_axes(fitted, out)
+    if fitted.is_flat():
         console.warn(
             f"The pictures of {data} are all of one colour, so pca_jitter and pca_jitter_std have no effect with {out}."
         )
@@ -157,7 +157,7 @@ def pack(source, out, shard_mb, as_json, **knobs):
     from transferkit.data.sources import resolve, shards
 
     parts = resolve.find_parts(options.build_recipe(None, knobs | {"data": source}).data)
-    counts = shards.pack(parts, out, shard_mb=shard_mb)
+    counts = shards.pack_shards(parts, out, shard_mb=shard_mb)
     if as_json:
         result_output.print_json({"out": str(out), "pictures": counts})
     else:

@@ -75,9 +75,9 @@ def _name_classes(network, recipe):
     from transferkit.lookup import UnknownName
 
     classes = () if network.has_class_names else find_classes(recipe.data)
-    network = class_names.named(network, recipe.model, classes)
+    network = class_names.name_outputs(network, recipe.model, classes)
     if not network.has_class_names:
-        raise UnknownName(class_names.asked(network, classes))
+        raise UnknownName(class_names.missing_names_message(network, classes))
     return network
 
 

@@ -52,12 +52,12 @@ def command(out, shard, workers, no_cache, overwrite, trusted, as_json, **knobs)
     source, spec = options.parse_feature_options(knobs)
 
     from transferkit.console import say
-    from transferkit.data.sources.resolve import find_all
+    from transferkit.data.sources.resolve import find_all_pictures
     from transferkit.features.extract_job import extract_to
 
     if trusted:
         trust.allow(spec.base)
-    listing, splits = find_all(source)
+    listing, splits = find_all_pictures(source)
     if listing.ignored:
         ignored = ", ".join(f"{count} {suffix}" for suffix, count in sorted(listing.ignored.items()))
         say(f"Skipped files that are not pictures: {ignored}.")

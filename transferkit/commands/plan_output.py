@@ -33,7 +33,7 @@ def print_plan(plan, on):
         if part.ignored:
             ignored = ", ".join(f"{count} {suffix}" for suffix, count in sorted(part.ignored.items()))
             say(f"Skipped files in {name} that are not pictures: {ignored}.", on)
-    if splits.made:
+    if splits.val_from_train:
         held = f"{plan.recipe.data.validation:.0%} of each class"
         if splits.train.groups:  # whole groups may not add up to the fraction
             held = f"{len(splits.val):,} pictures, in whole groups nearest to {held},"

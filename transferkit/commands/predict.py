@@ -100,7 +100,7 @@ def _predict_with_network(network, sources, weights, pixels, fit, top, knobs) ->
     from transferkit.network import with_fit
 
     pictures, recipe = _find_pictures(sources, knobs), options.build_recipe(None, knobs)
-    loaded = class_names.named(models.load(network, weights, pixels=pixels or ""), recipe.model)
+    loaded = class_names.name_outputs(models.load(network, weights, pixels=pixels or ""), recipe.model)
     loaded = with_fit(loaded, fit) if fit else loaded
     for line in loaded.loaded[1:]:
         say(line)

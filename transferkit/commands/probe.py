@@ -47,11 +47,11 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
     specs = [spec for _, spec in parsed]
 
     from transferkit.console import say, silenced
-    from transferkit.data.sources.resolve import find_probed
+    from transferkit.data.sources.resolve import find_probe_listing
     from transferkit.features import leaderboard
 
     seed, cache = knobs["seed"] or 0, not no_cache
-    listing, test = find_probed(parsed[0][0], seed=seed)
+    listing, test = find_probe_listing(parsed[0][0], seed=seed)
     if rank:
         return print_ranks(leaderboard.rank(specs, listing, cache=cache), as_json)
     rows = leaderboard.compare(specs, listing, classifier=classifier, folds=folds, seed=seed, cache=cache)

@@ -1,77 +1,80 @@
-"""Which class each output of a network is, where the network does not say: by a file, or by an order of the classes."""
+"""Name the outputs of a network that has no class names: by a file, or by an order of the classes."""
 
 import re
 from dataclasses import replace
 from itertools import zip_longest
 
 from transferkit import bounded
-from transferkit.data.sources.folder_walk import natural
+from transferkit.data.sources.folder_walk import natural_sort_key
 from transferkit.lookup import UnknownName
 from transferkit.network import Network
 from transferkit.recipe import Model
 
-ORDERS = {"keras": str, "natural": natural}  # sort keys; Keras' image_dataset_from_directory sorts folders as text
-FILE = "--classes FILE, the name of each output on a line of its own"
-MOST = 12
-MOST_BYTES = 10_000_000  # of a list of classes
-NUMBERED = re.compile(r"(\d+)(?:\s*[:,;]\s*|\s+)(\S.*)")  # a line of Teachable Machine's labels.txt: `0 cat`
+ORDERS = {
+    "keras": str,
+    "natural": natural_sort_key,
+}  # sort keys; Keras' image_dataset_from_directory sorts folders as text
+FILE_HINT = "--classes FILE, the name of each output on a line of its own"
+MAX_SHOWN = 12  # names in a message
+MAX_BYTES = 10_000_000  # of a list of classes
+NUMBERED_LINE = re.compile(r"(\d+)(?:\s*[:,;]\s*|\s+)(\S.*)")  # a line of Teachable Machine's labels.txt: `0 cat`
 
 
-def named(network: Network, which: Model, classes: tuple[str, ...] = ()) -> Network:
-    """The network with the names that `--classes` or `--class-order` give its outputs; else as it is.
+def name_outputs(network: Network, options: Model, classes: tuple[str, ...] = ()) -> Network:
+    """Name a network's outputs as `--classes` or `--class-order` says; without them the network is unchanged.
 
     Args:
-        which: with the path of a file of names, or an order.
+        options: the recipe's [model], with the path of a file of names, or an order.
         classes: of the pictures, in any order.
 
     Raises:
-        UnknownName: the network has no classes to be named, has names, or another number of them than `classes`.
-        ValueError: the file cannot be used, or holds another number of names.
+        UnknownName: the network has no classifier, already has names, or not as many outputs as `classes`.
+        ValueError: the file cannot be used, or has another number of names.
     """
-    if not which.classes and not which.class_order:
+    if not options.classes and not options.class_order:
         return network
-    flag = "--classes" if which.classes else "--class-order"
-    if which.classes and which.class_order:
+    flag = "--classes" if options.classes else "--class-order"
+    if options.classes and options.class_order:
         raise UnknownName(
-            f"--classes {which.classes} gives the order too: leave out --class-order {which.class_order}."
+            f"--classes {options.classes} gives the order too: leave out --class-order {options.class_order}."
         )
     if not network.classes:
         raise UnknownName(f"{network.base} has no classifier whose classes could be named: leave out {flag}.")
-    if which.classes:
-        names = read(which.classes)
+    if options.classes:
+        names = read_class_names(options.classes)
         if len(names) != len(network.classes):
             raise ValueError(
-                f"{which.classes} names {len(names):,} classes, and {network.base} has {len(network.classes):,} "
+                f"{options.classes} names {len(names):,} classes, and {network.base} has {len(network.classes):,} "
                 "outputs: expected a line for each, in their order."
             )
         return replace(network, classes=names)
     if network.has_class_names:
-        raise UnknownName(f"{network.base} says what its classes are, {_few(network.classes)}: leave out {flag}.")
+        raise UnknownName(f"{network.base} says what its classes are, {_shorten(network.classes)}: leave out {flag}.")
     if len(classes) != len(network.classes):
-        raise UnknownName(_unequal(network, classes))
-    return replace(network, classes=in_order(which.class_order, classes))
+        raise UnknownName(_wrong_count_message(network, classes))
+    return replace(network, classes=sort_classes(options.class_order, classes))
 
 
-def in_order(order: str, classes) -> tuple[str, ...]:
-    """Class names as one of `ORDERS` has them."""
+def sort_classes(order: str, classes) -> tuple[str, ...]:
+    """Sort class names by one of `ORDERS`."""
     return tuple(sorted(classes, key=ORDERS[order]))
 
 
-def read(path: str) -> tuple[str, ...]:
-    """The names in a text file, one a line; where each has its number before it, as `0 cat`, that is their order.
+def read_class_names(path: str) -> tuple[str, ...]:
+    """Read the names in a text file, one a line; if each has a number before it, as `0 cat`, they are sorted by it.
 
     Raises:
-        OSError: it cannot be read, or is larger than a list of classes.
-        ValueError: it is not text, a line between others is empty, or a name is there twice.
+        OSError: it cannot be read, or is too large.
+        ValueError: it is not text, has an empty line between others, or has a name twice.
     """
     try:
-        text = bounded.read_bytes(path, MOST_BYTES).decode("utf-8-sig")
+        text = bounded.read_bytes(path, MAX_BYTES).decode("utf-8-sig")
         names = [line.strip() for line in text.rstrip().split("\n")]
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a text file in UTF-8: expected the name of a class on each line.") from None
     if "" in names:
         raise ValueError(f"{path}, line {names.index('') + 1}: expected the name of a class, not an empty line.")
-    names = _numbered(names) or names
+    names = _sort_numbered_lines(names) or names
     seen = set()
     for number, name in enumerate(names, start=1):
         if name in seen:
@@ -80,46 +83,46 @@ def read(path: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _numbered(lines: list[str]) -> list[str]:
-    """The names in the order of the numbers before them, which count the lines from 0 or 1; none where they do not."""
-    found = [NUMBERED.fullmatch(line) for line in lines]
-    if not all(found):
+def _sort_numbered_lines(lines: list[str]) -> list[str]:
+    """The names sorted by the numbers before them, which count from 0 or 1; empty if they do not."""
+    matches = [NUMBERED_LINE.fullmatch(line) for line in lines]
+    if not all(matches):
         return []
-    by_number = {int(one[1]): one[2] for one in found}
+    by_number = {int(match[1]): match[2] for match in matches}
     start = min(by_number)
     if start > 1 or len(by_number) < len(lines) or max(by_number) != start + len(lines) - 1:
         return []
     return [by_number[number] for number in sorted(by_number)]
 
 
-def asked(network: Network, classes: tuple[str, ...]) -> str:
-    """The sentence that asks what the outputs of a network without names are.
+def missing_names_message(network: Network, classes: tuple[str, ...]) -> str:
+    """The message that asks for the names of a network's outputs.
 
     Args:
-        classes: of the pictures they are to be compared with.
+        classes: of the pictures to compare them with.
     """
     if len(classes) != len(network.classes):
-        return _unequal(network, classes)
-    keras, other = (in_order(order, classes) for order in ORDERS)
-    differ = next((at for at, pair in enumerate(zip_longest(keras, other)) if pair[0] != pair[1]), None)
+        return _wrong_count_message(network, classes)
+    keras, natural = (sort_classes(order, classes) for order in ORDERS)
+    differ = next((at for at, pair in enumerate(zip_longest(keras, natural)) if pair[0] != pair[1]), None)
     lead = f"{network.base} does not say which class each of its {len(classes):,} outputs is: give"
     if differ is None:
-        return f"{lead} --class-order keras if they are {_few(keras)}, in this order, or {FILE}."
+        return f"{lead} --class-order keras if they are {_shorten(keras)}, in this order, or {FILE_HINT}."
     return (
-        f"{lead} --class-order keras if they are {_few(keras, differ)}, the alphabetical order of "
-        f"image_dataset_from_directory, --class-order natural if they are {_few(other, differ)}, or {FILE}."
+        f"{lead} --class-order keras if they are {_shorten(keras, differ)}, the alphabetical order of "
+        f"image_dataset_from_directory, --class-order natural if they are {_shorten(natural, differ)}, or {FILE_HINT}."
     )
 
 
-def _unequal(network: Network, classes) -> str:
+def _wrong_count_message(network: Network, classes) -> str:
     return (
         f"{network.base} has {len(network.classes):,} outputs and does not say what they are, and the pictures have "
-        f"{len(classes):,} classes, so no order of these matches them: give {FILE}."
+        f"{len(classes):,} classes, so no order of these matches them: give {FILE_HINT}."
     )
 
 
-def _few(names, differ: int = 0) -> str:
-    """Some of the names, those among them at which two orders begin to differ."""
-    first = max(0, differ - MOST + 3) if differ >= MOST else 0
-    shown = ", ".join(names[first : first + MOST])
-    return ("..., " if first else "") + shown + (", ..." if first + MOST < len(names) else "")
+def _shorten(names, differ: int = 0) -> str:
+    """Join some of the names, among them the one at index `differ`, where two orders differ first."""
+    first = max(0, differ - MAX_SHOWN + 3) if differ >= MAX_SHOWN else 0
+    shown = ", ".join(names[first : first + MAX_SHOWN])
+    return ("..., " if first else "") + shown + (", ..." if first + MAX_SHOWN < len(names) else "")

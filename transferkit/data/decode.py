@@ -1,8 +1,8 @@
-"""A file's bytes to a picture: uint8 (height, width, channels), upright, RGB, grey, or RGB with alpha.
+"""Decode a file's bytes in a graph: uint8 (height, width, channels), upright, grey, RGB or RGB with alpha.
 
-An ordinary JPEG is decoded by TensorFlow, inside the graph, all of it or a window, at the smallest of libjpeg's DCT
-scales that still covers what is asked. Everything else goes through Pillow: other formats, JPEGs that not every decoder
-reads alike, and all that is asked for with alpha. The format is told by content.
+Ordinary JPEGs are decoded by TensorFlow, whole or a window, at the smallest of libjpeg's DCT scales that is large
+enough. Pillow decodes everything else: other formats, JPEGs that decoders read differently, and pictures with alpha.
+The format is found by content.
 """
 
 import os
@@ -17,203 +17,207 @@ from transferkit.data.file_ranges import is_range, read_bytes
 BY_PILLOW = 0  # in place of an orientation
 
 
-def orientation(data):
-    """Of a JPEG that TensorFlow is to decode, the flips and turns 1..8 that set it upright; of other bytes 0."""
-    turn = tf.numpy_function(_orientation, (data,), tf.int32, stateful=False)
-    return tf.ensure_shape(turn, ())
+def read_orientation(data):
+    """The Exif orientation 1..8 of a JPEG that TensorFlow decodes; `BY_PILLOW` for other bytes."""
+    return tf.ensure_shape(tf.numpy_function(_read_orientation, (data,), tf.int32, stateful=False), ())
 
 
-def _orientation(data: bytes) -> np.int32:
-    data = bytes_of(data)
+def _read_orientation(data: bytes) -> np.int32:
+    data = as_bytes(data)
     if not data.startswith(file_segments.JPEG) or not file_segments.is_ordinary(data):
         return np.int32(BY_PILLOW)
     if not file_segments.has_metadata(data):
         return np.int32(1)
     try:
-        with formats.opened(data) as image:
-            return np.int32(pillow_reader.orientation(image))
-    except Exception:  # of an error TensorFlow would print the traceback; Pillow's reader says it again
+        with formats.open_image(data) as image:
+            return np.int32(pillow_reader.read_orientation(image))
+    except Exception:  # TensorFlow would print the traceback; Pillow will raise it again
         return np.int32(BY_PILLOW)
 
 
-def bytes_of(data) -> bytes:
-    """A string of a graph: bytes there, an array around them outside."""
+def as_bytes(data) -> bytes:
+    """The bytes of a string tensor: in a graph they are bytes, in eager mode an array around them."""
     return np.asarray(data, object).item()
 
 
-def upright(picture, turn):
-    """Apply an Exif orientation to a stored picture (h, w, c): a transposition, then the flips."""
-    picture = tf.cond(turn >= 5, lambda: tf.transpose(picture, (1, 0, 2)), lambda: picture)
-    picture = tf.cond(_in(turn, 2, 3, 6, 7), lambda: tf.reverse(picture, (1,)), lambda: picture)
-    return tf.cond(_in(turn, 3, 4, 7, 8), lambda: tf.reverse(picture, (0,)), lambda: picture)
+def apply_orientation(picture, orientation):
+    """Set a stored picture (height, width, channels) upright: transpose it, then flip it."""
+    picture = tf.cond(orientation >= 5, lambda: tf.transpose(picture, (1, 0, 2)), lambda: picture)
+    picture = tf.cond(_is_one_of(orientation, 2, 3, 6, 7), lambda: tf.reverse(picture, (1,)), lambda: picture)
+    return tf.cond(_is_one_of(orientation, 3, 4, 7, 8), lambda: tf.reverse(picture, (0,)), lambda: picture)
 
 
-def stored_window(window, shape, turn):
-    """Where a window (y, x, height, width) of the upright picture of `shape` (h, w) lies in the stored one."""
+def stored_window(window, shape, orientation):
+    """Map a window (y, x, height, width) of the upright picture of `shape` (height, width) to the stored picture."""
     y, x, height, width = tf.unstack(window)
-    y = tf.where(_in(turn, 3, 4, 7, 8), shape[0] - y - height, y)
-    x = tf.where(_in(turn, 2, 3, 6, 7), shape[1] - x - width, x)
-    return tf.where(turn >= 5, tf.stack((x, y, width, height)), tf.stack((y, x, height, width)))
+    y = tf.where(_is_one_of(orientation, 3, 4, 7, 8), shape[0] - y - height, y)
+    x = tf.where(_is_one_of(orientation, 2, 3, 6, 7), shape[1] - x - width, x)
+    return tf.where(orientation >= 5, tf.stack((x, y, width, height)), tf.stack((y, x, height, width)))
 
 
-def _in(turn, *turns):
-    return tf.reduce_any(tf.equal(turn, turns))
+def _is_one_of(orientation, *values):
+    return tf.reduce_any(tf.equal(orientation, values))
 
 
-def jpeg_window(data, window, scale, channels):
-    """Decode a window (y, x, height, width) of a JPEG at 1/1, 1/2, 1/4 or 1/8: `scale` is the exponent 0..3.
+def decode_jpeg_window(data, window, scale, channels):
+    """Decode a window (y, x, height, width) of a JPEG at the scale 1 / 2**`scale`, for a scale of 0 to 3.
 
-    The accurate DCT gives Pillow's very pixels; the fast one differs in two of three.
+    The accurate DCT gives exactly Pillow's pixels; the fast one differs in two of three.
     """
 
-    def at(exponent):
+    def decode_at(exponent):
         ratio = 2**exponent
         box = tf.concat((window[:2] // ratio, -(-window[2:] // ratio)), 0)
         return tf.io.decode_and_crop_jpeg(data, box, channels=channels, ratio=ratio, dct_method="INTEGER_ACCURATE")
 
-    return tf.switch_case(scale, [lambda e=e: at(e) for e in range(4)])
+    return tf.switch_case(scale, [lambda e=e: decode_at(e) for e in range(4)])
 
 
-def covering_scale(side, target):
-    """The largest exponent 0..3 at which `side` / 2**exponent is still at least `target`: numbers, or pairs of them."""
-    covers = tf.reshape(side, (-1, 1)) // (2, 4, 8) >= tf.reshape(tf.cast(target, tf.int32), (-1, 1))
+def covering_scale(size, target):
+    """The largest exponent 0..3 at which `size` / 2**exponent is at least `target`: numbers, or pairs of them."""
+    covers = tf.reshape(size, (-1, 1)) // (2, 4, 8) >= tf.reshape(tf.cast(target, tf.int32), (-1, 1))
     return tf.reduce_sum(tf.cast(tf.reduce_all(covers, 0), tf.int32))
 
 
-def within(window, shape):
-    """The part of a window (y, x, height, width) that lies in a picture of `shape` (h, w)."""
+def clip_window(window, shape):
+    """The part of a window (y, x, height, width) that is inside a picture of `shape` (height, width)."""
     corner = tf.clip_by_value(window[:2], 0, shape)
     return tf.concat((corner, tf.clip_by_value(window[:2] + window[2:], 0, shape) - corner), 0)
 
 
-class Opened(NamedTuple):
-    """A file before a part of its picture is chosen.
+class OpenedPicture(NamedTuple):
+    """An opened file, before a window of its picture is chosen.
 
     Attributes:
         shape: (height, width) of the upright picture, int32.
-        turn: orientation of a JPEG that TensorFlow is to decode, else `BY_PILLOW`.
-        picture: (height, width, channels), uint8, of what Pillow has decoded; of others it is empty.
+        turn: 1 to 8 for a JPEG that TensorFlow will decode, else `BY_PILLOW`.
+        picture: uint8 (height, width, channels) if Pillow has decoded it, else empty.
     """
 
     shape: tf.Tensor
-    turn: tf.Tensor
+    orientation: tf.Tensor
     picture: tf.Tensor
 
 
-def open_picture(data, channels: int) -> Opened:
-    """Read the header of a JPEG, and all of any other file.
+def open_picture(data, channels: int) -> OpenedPicture:
+    """Open a file: read the header of a JPEG, decode any other file.
 
     Args:
-        data: scalar string, the file.
+        data: scalar string, the content of the file.
         channels: 1, 3 or 4.
     """
 
-    def jpeg():
+    def read_header():
         stored = tf.io.extract_jpeg_shape(data)[:2]
-        return tf.where(turn >= 5, stored[::-1], stored), tf.zeros((0, 0, channels), tf.uint8)
+        return tf.where(orientation >= 5, stored[::-1], stored), tf.zeros((0, 0, channels), tf.uint8)
 
-    def other():
-        picture = tf.numpy_function(_pillow, (data, channels), tf.uint8, stateful=False)
+    def decode_by_pillow():
+        picture = tf.numpy_function(_decode_by_pillow, (data, channels), tf.uint8, stateful=False)
         picture = tf.ensure_shape(picture, (None, None, channels))
         return tf.shape(picture)[:2], picture
 
-    turn = tf.constant(BY_PILLOW) if channels == 4 else orientation(data)
-    shape, picture = other() if channels == 4 else tf.cond(turn != BY_PILLOW, jpeg, other)
-    return Opened(tf.ensure_shape(shape, (2,)), turn, tf.ensure_shape(picture, (None, None, channels)))
+    orientation = tf.constant(BY_PILLOW) if channels == 4 else read_orientation(data)
+    is_jpeg = orientation != BY_PILLOW
+    shape, picture = decode_by_pillow() if channels == 4 else tf.cond(is_jpeg, read_header, decode_by_pillow)
+    return OpenedPicture(tf.ensure_shape(shape, (2,)), orientation, tf.ensure_shape(picture, (None, None, channels)))
 
 
-def cut(data, opened: Opened, window, cover):
-    """Decode a part of a picture.
+def decode_window(data, opened: OpenedPicture, window, cover):
+    """Decode a window of a picture.
 
     Args:
-        data: scalar string, the file.
-        opened: of it, by `open_picture`.
-        window: (y, x, height, width) of the upright picture, int32. It may reach beyond; of one that lies beside, a
-            single pixel is decoded.
-        cover: (height, width), or one number for both, that the window may not shrink below while it is decoded.
+        data: scalar string, the content of the file.
+        opened: the same file, by `open_picture`.
+        window: int32 (y, x, height, width) in the upright picture. It may reach beyond the picture; if it is outside,
+            a single pixel is decoded.
+        cover: (height, width), or one number for both: the decoded window is not smaller than this, unless the window
+            itself is.
 
     Returns:
-        uint8 (h, w, channels), upright: what lies within the picture of the window. It is h high and w wide, or
-        divided by 2, 4 or 8 and rounded up.
+        uint8 (height, width, channels), upright: the part of the window inside the picture, at full size or divided by
+        2, 4 or 8 and rounded up.
     """
-    shape, turn, picture = opened
-    channels, seen = picture.shape[2], within(window, shape)
-    seen = tf.cond(tf.reduce_all(seen[2:] > 0), lambda: seen, lambda: tf.constant((0, 0, 1, 1)))
+    shape, orientation, picture = opened
+    channels, inside = picture.shape[2], clip_window(window, shape)
+    inside = tf.cond(tf.reduce_all(inside[2:] > 0), lambda: inside, lambda: tf.constant((0, 0, 1, 1)))
 
-    def jpeg():
+    def decode_jpeg():
         scale = covering_scale(window[2:], cover)
 
-        def turned():
-            # scaled, the last pixels of an uneven side lie outside in part; here they would be first and shift the rest
+        def decode_upright():
+            # the last scaled pixel of a size not divisible by 8 is partly outside; flipped, it would shift the others
             exact = tf.where(tf.reduce_all(shape % 8 == 0), scale, 0)
-            return upright(jpeg_window(data, stored_window(seen, shape, turn), exact, channels), turn)
+            stored = stored_window(inside, shape, orientation)
+            return apply_orientation(decode_jpeg_window(data, stored, exact, channels), orientation)
 
-        return tf.cond(turn == 1, lambda: jpeg_window(data, seen, scale, channels), turned)
+        return tf.cond(orientation == 1, lambda: decode_jpeg_window(data, inside, scale, channels), decode_upright)
 
-    def other():
-        y, x, height, width = tf.unstack(seen)
+    def crop_decoded():
+        y, x, height, width = tf.unstack(inside)
         return picture[y : y + height, x : x + width]
 
-    part = other() if channels == 4 else tf.cond(turn != BY_PILLOW, jpeg, other)
+    part = crop_decoded() if channels == 4 else tf.cond(orientation != BY_PILLOW, decode_jpeg, crop_decoded)
     return tf.ensure_shape(part, (None, None, channels))
 
 
-def whole(data, channels, cover=2**20):
-    """A whole picture, and its (height, width) before it shrank to no less than `cover`, as of `cut`."""
+def decode_whole(data, channels, cover=2**20):
+    """Decode a whole picture, scaled down to no less than `cover`; returns it and its (height, width) at full size."""
     opened = open_picture(data, channels)
-    return cut(data, opened, tf.concat(((0, 0), opened.shape), 0), cover), opened.shape
+    return decode_window(data, opened, tf.concat(((0, 0), opened.shape), 0), cover), opened.shape
 
 
-def _pillow(data: bytes, channels: int) -> np.ndarray:
-    """`pillow_reader.read`, but of what it does not read an empty vector, which the graph refuses.
+def _decode_by_pillow(data: bytes, channels: int) -> np.ndarray:
+    """`pillow_reader.read`, but an empty vector for an unreadable file, which fails in the graph.
 
-    Of an error TensorFlow would print the traceback.
+    TensorFlow would print the traceback of an error.
     """
     try:
-        return pillow_reader.read(bytes_of(data), int(channels))
+        return pillow_reader.read_picture(as_bytes(data), int(channels))
     except Exception:
         return np.zeros(0, np.uint8)
 
 
-def why_unreadable(path: str) -> str:
-    """One line on why a picture that could not be decoded could not."""
+def explain_unreadable(path: str) -> str:
+    """Explain in one line why a picture could not be decoded."""
     try:
         data = read_bytes(path)
     except (OSError, ValueError) as error:
-        return formats.reason(error)
-    return why_undecodable(data) or formats.UNCERTAIN
+        return formats.error_reason(error)
+    return explain_undecodable(data) or formats.UNCERTAIN
 
 
-def why_undecodable(data: bytes) -> str:
-    """One line on why the bytes of a file are no picture; "" where they are one."""
+def explain_undecodable(data: bytes) -> str:
+    """Explain in one line why the bytes of a file cannot be decoded; "" if they can."""
     if not data:
         return "the file is empty"
     try:
-        pillow_reader.read(data, 3)
+        pillow_reader.read_picture(data, 3)
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
-        return formats.reason(error)
+        return formats.error_reason(error)
     return ""
 
 
-def reader(paths):
-    """The op from a path to the bytes of its file, of pictures that were looked at before: for plain files TensorFlow's
-    own, for a call of Python in each step of training costs a fifth of the pictures."""
-    return read if any(map(is_range, paths)) else tf.io.read_file
+def choose_reader(paths):
+    """Choose the op from a path to the bytes of its file, for pictures that were scanned before.
+
+    TensorFlow's own op is used for plain files: a Python call for each picture makes training a fifth slower.
+    """
+    return read_file if any(map(is_range, paths)) else tf.io.read_file
 
 
-def read(path):
-    """The op from any path to the bytes of its file."""
-    return tf.ensure_shape(tf.numpy_function(_bytes_or_none, (path,), tf.string, stateful=False), ())
+def read_file(path):
+    """Op from a path to the bytes of its file or range; empty if it cannot be read."""
+    return tf.ensure_shape(tf.numpy_function(_read_or_empty, (path,), tf.string, stateful=False), ())
 
 
-def _bytes_or_none(path) -> bytes:
-    """Empty, which no decoder takes, where it cannot be read: of an error TensorFlow would print the traceback."""
+def _read_or_empty(path) -> bytes:
+    """No bytes, which no decoder accepts, if it cannot be read: TensorFlow would print the traceback of an error."""
     try:
-        return bytes_at(path)
+        return read_path(path)
     except (OSError, ValueError):
         return b""
 
 
-def bytes_at(path) -> bytes:
-    """What `file_ranges.read_bytes` reads, of a path in a graph."""
-    return read_bytes(os.fsdecode(bytes_of(path)))
+def read_path(path) -> bytes:
+    """`file_ranges.read_bytes` for a string tensor."""
+    return read_bytes(os.fsdecode(as_bytes(path)))

@@ -1,4 +1,4 @@
-"""What the parts of a JPEG, PNG or WebP file say before anything is decoded. Standard library alone."""
+"""Parse the segments of JPEG, PNG and WebP files without decoding pixels. Standard library only."""
 
 import zlib
 from collections.abc import Iterator
@@ -9,14 +9,16 @@ OTHER_FRAMES = frozenset({*range(0xC3, 0xD0)} - {0xC4, 0xC8})  # lossless, hiera
 START_OF_SCAN, APP0, APP1, APP14 = 0xDA, 0xE0, 0xE1, 0xEE
 END_OF_IMAGE = b"\xff\xd9"
 SEQUENTIAL = b"\x00\x3f\x00"  # a scan of all 64 coefficients, of all their bits
-MOST_PIXELS = 64_000_000  # that are decoded: 4 bytes each, and several copies; JPEGs are decoded smaller, and may have
-MOST_OF_JPEG = 100_000_000
+MAX_PIXELS = (
+    64_000_000  # that are decoded, at 4 bytes and several times; JPEGs may have more, as they are decoded smaller
+)
+MAX_JPEG_PIXELS = 100_000_000
 
 
 def is_ordinary(data: bytes) -> bool:
-    """Whether a JPEG is one that all decoders read alike: grey or three colours of 8 bits, and no part is unusual.
+    """Whether all decoders read a JPEG alike: grey or three colours of 8 bits, and no unusual segment.
 
-    What libjpeg would complain of on standard error is unusual, and so is a file without an end marker.
+    Unusual is whatever libjpeg warns of on standard error, and a missing end marker.
     """
     frame = progressive = None
     for marker, start, end in segments(data):
@@ -27,7 +29,7 @@ def is_ordinary(data: bytes) -> bool:
         elif marker == APP0 and data.startswith(b"JFIF\0", start) and data[start + 5] != 1:
             return False  # of an unknown version
         elif marker == APP14 and data.startswith(b"Adobe", start) and (end < start + 12 or data[start + 11] > 1):
-            return False  # of an unknown colour transform, or of one for four colours
+            return False  # of an unknown colour transform, or one for four colours
         elif marker == START_OF_SCAN:
             if frame is None or not _has_common_pixels(frame) or data.rfind(END_OF_IMAGE, end) < 0:
                 return False
@@ -36,20 +38,20 @@ def is_ordinary(data: bytes) -> bool:
 
 
 def _has_common_pixels(frame: bytes) -> bool:
-    """Of the first six bytes of a frame's header: precision, height, width, and the number of components."""
+    """Check precision, size and number of components, the first six bytes of a frame's header."""
     if len(frame) < 6:
         return False
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
-    return frame[0] == 8 and frame[5] in (1, 3) and 0 < height * width <= MOST_OF_JPEG
+    return frame[0] == 8 and frame[5] in (1, 3) and 0 < height * width <= MAX_JPEG_PIXELS
 
 
 def has_metadata(data: bytes) -> bool:
-    """Whether a JPEG has Exif or XMP, one of which may tell its orientation."""
+    """Whether a JPEG has Exif or XMP, which may hold its orientation."""
     return any(marker == APP1 for marker, _, _ in segments(data))
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(marker, start, end) of each segment's content in a JPEG, to its first scan, or to anything else between them."""
+    """(marker, start, end) of each segment's content in a JPEG, up to its first scan or the first invalid segment."""
     at = 2
     while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
         marker = data[at + 1]
@@ -63,7 +65,7 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """(width, height) that a WebP declares: the canvas of an extended one; (0, 0) of other files.
+    """The declared (width, height) of a WebP file, the canvas of an extended one; (0, 0) for other files.
 
     Source: RFC 9649, sections 2.5 to 2.7 and 3.4; RFC 6386, section 9.1.
     """
@@ -79,7 +81,7 @@ def webp_size(data: bytes) -> tuple[int, int]:
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, start, end) of each chunk in a PNG with its length, kind and checksum, as far as they are whole."""
+    """(type, start, end) of each complete chunk in a PNG, with its length, type and checksum."""
     at = len(PNG) if data.startswith(PNG) else len(data)
     while at + 12 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
@@ -90,12 +92,12 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def significant_bits(data: bytes) -> int:
-    """How many bits of its values a PNG says it uses (sBIT), of the channel with most; 0 where it says nothing."""
+    """The number of significant bits that a PNG declares (sBIT), the largest of its channels; 0 if it declares none."""
     return next((max(data[at + 8 : end - 4], default=0) for kind, at, end in chunks(data) if kind == b"sBIT"), 0)
 
 
-def pixels_alone(data: bytes) -> bytes:
-    """A JPEG or PNG without what its pixels do not need, but with an orientation; any other file as it is."""
+def strip_metadata(data: bytes) -> bytes:
+    """A JPEG or PNG with nothing but its pixels and orientation; any other file unchanged."""
     if data.startswith(JPEG):
         parts = list(segments(data))
         needed = [data[start - 4 : end] for marker, start, end in parts if _is_needed(marker, data[start:end])]
@@ -109,7 +111,7 @@ def pixels_alone(data: bytes) -> bytes:
 
 
 def _is_needed(marker: int, content: bytes) -> bool:
-    """Whether a JPEG is decoded by a segment, or has its orientation there."""
+    """Whether a JPEG segment is needed for decoding, or holds the orientation."""
     if marker == APP14:
         return len(content) >= 12
     return marker <= APP0 or (marker == APP1 and content.startswith(b"Exif\0\0"))

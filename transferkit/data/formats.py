@@ -1,4 +1,4 @@
-"""Which files are pictures, and the one place where Pillow opens them."""
+"""Picture formats: which files are pictures, and the one place where Pillow opens them."""
 
 import io
 import os
@@ -12,10 +12,9 @@ from PIL import Image, UnidentifiedImageError
 from PIL import __version__ as pillow_version
 
 from transferkit.data import file_segments
-from transferkit.data.file_ranges import MOST_BYTES
-from transferkit.lookup import first_line
+from transferkit.data.file_ranges import MAX_BYTES
 
-# by Pillow's name, the usual suffix first; a format that is not here is not read, whatever a file calls itself
+# by Pillow's name, the usual suffix first; other formats are not read, whatever the suffix of a file
 FORMATS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "MPO": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),  # a JPEG with more of them behind it
@@ -31,12 +30,12 @@ FORMATS = {
     "HEIF": (".heic", ".heif", ".hif"),  # by the package pillow-heif, where it is installed
 }
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-UNKNOWN = "no picture format that is known"
-LOOKED_AT = 1000  # bytes of what is no picture
-UNCERTAIN = "damaged"  # of what one decoder refuses and another reads, or what could be read again later
+UNKNOWN = "not a known picture format"
+SAMPLE_SIZE = 1000  # first bytes of a file that is not a picture
+UNCERTAIN = "damaged"  # of a file that one decoder refuses and another reads, or that may be readable later
 HEIF = re.compile(rb"(?s)....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)")  # the beginnings of HEIC and HEIF files
-# what files that are called pictures hold in their place, by their beginnings
-OTHERS = {
+# contents of files that are not pictures, by their first bytes
+OTHER_CONTENTS = {
     rb"%PDF-": "a PDF",
     rb"PK\x03\x04|PK\x05\x06": "a zip archive",
     rb"\x7fELF|MZ": "a program",
@@ -55,22 +54,22 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def is_picture(path: str | os.PathLike) -> bool:
-    """Whether a file is to be read as a picture: by its suffix, else by whether Pillow can open it.
+    """Whether a file is a picture: it has a picture's suffix, or Pillow can open it.
 
-    One with a picture's suffix may be damaged or hold something else, which is said when it is read.
+    A file with such a suffix may still be damaged or hold something else, which is reported when it is read.
     """
     if os.path.splitext(path)[1].lower() in SUFFIXES:
         return True
     try:
-        if not os.path.isfile(path) or os.path.getsize(path) > MOST_BYTES:  # opening a pipe would wait for ever
+        if not os.path.isfile(path) or os.path.getsize(path) > MAX_BYTES:  # opening a pipe would block
             return False
         with open(path, "rb") as file:
-            return _is_heif(file.read(16)) or _opens(file)
+            return _is_heif(file.read(16)) or _can_open(file)
     except OSError:
         return False
 
 
-def _opens(file) -> bool:
+def _can_open(file) -> bool:
     try:
         _open(file).close()
     except Exception:  # Pillow's readers raise nearly anything
@@ -78,38 +77,38 @@ def _opens(file) -> bool:
     return True
 
 
-def opened(data: bytes) -> Image.Image:
-    """A picture as Pillow opens it, its pixels not read yet. Only `FORMATS` are tried: others may start a program.
+def open_image(data: bytes) -> Image.Image:
+    """Open a picture with Pillow, without decoding it. Only `FORMATS` are tried: other readers may start a program.
 
     Raises:
-        ValueError: it has none of these formats, or more pixels than are decoded.
+        ValueError: it has another format, or too many pixels.
         Exception: whatever Pillow's readers raise on damaged files.
     """
-    _check_size(*file_segments.webp_size(data), "WEBP")  # which Pillow makes room for as it opens it
+    _check_size(*file_segments.webp_size(data), "WEBP")  # Pillow allocates it at opening
     try:
         image = _open(io.BytesIO(data))
         _check_size(*image.size, image.format)
         return image
     except UnidentifiedImageError:
-        raise ValueError(_unknown(data)) from None
+        raise ValueError(_describe_content(data)) from None
 
 
-def _check_size(width: int, height: int, form: str):
-    most = file_segments.MOST_OF_JPEG if form in ("JPEG", "MPO") else file_segments.MOST_PIXELS
-    if width * height > most:
+def _check_size(width: int, height: int, format: str):
+    limit = file_segments.MAX_JPEG_PIXELS if format in ("JPEG", "MPO") else file_segments.MAX_PIXELS
+    if width * height > limit:
         raise ValueError(
-            f"a decompression bomb, or {width:,} x {height:,} pixels: {most // 10**6} million are the most of {form}"
+            f"a decompression bomb, or {width:,} x {height:,} pixels: {limit // 10**6} million are the most of {format}"
         )
 
 
 def _open(file) -> Image.Image:
-    without_warnings()
-    return Image.open(file, formats=_formats())
+    silence_pillow()
+    return Image.open(file, formats=_readable_formats())
 
 
 @cache
-def _formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that this installation reads."""
+def _readable_formats() -> tuple[str, ...]:
+    """The `FORMATS` that this installation reads."""
     Image.init()
     if find_spec("pillow_heif"):
         import pillow_heif
@@ -119,19 +118,19 @@ def _formats() -> tuple[str, ...]:
 
 
 @cache
-def decoders() -> str:
-    """What decodes pictures here: what one version refuses another may read."""
-    heif = f", pillow-heif {version('pillow-heif')}" if "HEIF" in _formats() else ""
+def decoder_versions() -> str:
+    """The versions of the decoders: one may read what another refuses."""
+    heif = f", pillow-heif {version('pillow-heif')}" if "HEIF" in _readable_formats() else ""
     return f"pillow {pillow_version}{heif}"
 
 
-def without_warnings():
-    """Pillow's warnings, which name no file, are not shown; nor do they become errors where warnings are.
+def silence_pillow():
+    """Ignore Pillow's warnings, which do not name the file, and must not become errors where warnings do.
 
-    The filter stays: filters are the process's, and many threads read at once.
+    The filter stays installed: filters belong to the process, and many threads read at once.
     """
-    mine = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-    if warnings.filters[:1] != [mine]:
+    own_filter = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+    if warnings.filters[:1] != [own_filter]:
         warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -139,20 +138,22 @@ def _is_heif(head: bytes) -> bool:
     return HEIF.match(head) is not None
 
 
-def _unknown(data: bytes) -> str:
-    """What to say of bytes that Pillow does not identify."""
+def _describe_content(data: bytes) -> str:
+    """Describe bytes that Pillow does not identify."""
     if _is_heif(data[:16]):
         return (
-            "a HEIC picture that is damaged" if "HEIF" in _formats() else "HEIC is read where pillow-heif is installed"
+            "a HEIC picture that is damaged"
+            if "HEIF" in _readable_formats()
+            else "HEIC is read where pillow-heif is installed"
         )
     if data.startswith(TIFF):
-        return "a TIFF picture that is damaged, or whose kind of pixels is not read"
-    head = data[:LOOKED_AT].removeprefix(b"\xef\xbb\xbf")
-    what = next((what for beginning, what in OTHERS.items() if re.match(beginning, head)), "")
-    return f"it is {what}, not a picture" if what else UNKNOWN
+        return "a TIFF picture that is damaged, or has an unsupported pixel type"
+    head = data[:SAMPLE_SIZE].removeprefix(b"\xef\xbb\xbf")
+    content = next((content for beginning, content in OTHER_CONTENTS.items() if re.match(beginning, head)), "")
+    return f"it is {content}, not a picture" if content else UNKNOWN
 
 
-def reason(error: Exception) -> str:
-    """One line on why bytes could not be decoded."""
-    said = getattr(error, "strerror", None) or first_line(error)
-    return said.rstrip(".")  # it goes into a sentence
+def error_reason(error: Exception) -> str:
+    """The first line of an error message, without its full stop, as it becomes part of a sentence."""
+    text = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+    return text.rstrip(".")

@@ -1,4 +1,4 @@
-"""From decoded pictures to what a network sees."""
+"""Fit pictures to the size that a network sees: evaluation views, crops and training windows."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,166 +13,173 @@ from transferkit.pixels import Pixels
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
-CENTRE = ((0.5, 0.5),)  # shares of the room above and to the left of a crop
-FIVE = ((0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5))
+CENTRE_CROP = ((0.5, 0.5),)  # crop positions: fractions of the free space above and to the left
+FIVE_CROPS = ((0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5))
 
 
-def _covering(size, target):
-    """As torchvision resizes for a centre crop: the longer side is truncated."""
+def _resize_to_cover(size, target):
+    """As torchvision resizes for a centre crop: the longer side is rounded down."""
     axis = np.argmax(target / size)
     resized = size * target[axis] // size[axis]
     return resized, resized
 
 
-def _stretched(size, target):
+def _resize_to_fill(size, target):
     return target, target
 
 
-def _contained(size, target):
-    """As `ImageOps.pad` of Pillow has it: rounded, half to even."""
+def _resize_to_fit(size, target):
+    """As Pillow's `ImageOps.pad` resizes: rounded, half to even."""
     axis = np.argmin(target / size)
     return np.maximum(np.round(size / size[axis] * target[axis]), 1).astype(int), target
 
 
-def _as_drawn(choose):
-    return choose
+def _draw_in_picture(draw_window):
+    return draw_window
 
 
-def _drawn_in_its_shape(choose):
-    """A window drawn in a square, which the picture is stretched from: of all of it, all of the picture."""
+def _draw_in_stretched_square(draw_window):
+    """Draw a window in a square, and stretch both to the shape of the picture."""
 
     def window(shape):
         square = tf.repeat(tf.reduce_max(shape), 2)
-        return _scaled(choose(square), square, shape)
+        return _scale_window(draw_window(square), square, shape)
 
     return window
 
 
-def _drawn_on_its_canvas(choose):
-    """A window drawn in the square that the picture is padded to, moved where it shows more padding than it must."""
+def _draw_in_padded_square(draw_window):
+    """Draw a window in the square that the picture is padded to, moved so that it shows no more padding than needed."""
 
     def window(shape):
         square = tf.repeat(tf.reduce_max(shape), 2)
-        drawn = choose(square)
-        return _moved(tf.concat((drawn[:2] - (square - shape) // 2, drawn[2:]), 0), shape)
+        drawn = draw_window(square)
+        return _move_inside(tf.concat((drawn[:2] - (square - shape) // 2, drawn[2:]), 0), shape)
 
     return window
 
 
-def _window(choose, pixels: Pixels):
-    """The window of a picture that is drawn by `choose`, as its fit has it.
+def _window_function(draw_window, pixels: Pixels):
+    """Adapt `draw_window` to the fit, and to a network that does not see squares.
 
-    What is no square is seen as if it were stretched to one, and the picture with it.
+    For a rectangle, the window is drawn as if it and the picture were stretched to a square.
     """
-    drawn, (height, width) = FITS[pixels.fit].window(choose), pixels.shape
+    draw, (height, width) = FITS[pixels.fit].adapt_window(draw_window), pixels.shape
     if height == width:
-        return drawn
+        return draw
 
     def window(shape):
         square = tf.stack((shape[0], tf.maximum(shape[1] * height // width, 1)))
-        return _moved(_scaled(drawn(square), square, shape), shape)
+        return _move_inside(_scale_window(draw(square), square, shape), shape)
 
     return window
 
 
-def _moved(window, shape):
-    """The same window, moved where it reaches further beyond the picture than it must."""
+def _move_inside(window, shape):
+    """Move a window so that it reaches beyond the picture no further than its size requires."""
     free = shape - window[2:]
     corner = tf.clip_by_value(window[:2], tf.minimum(free, 0), tf.maximum(free, 0))
     return tf.concat((corner, window[2:]), 0)
 
 
-def _scaled(window, shape, other):
-    """The same window of a picture that has another shape."""
-    start, size = (tf.cast(pair, tf.int64) * tf.cast(other, tf.int64) for pair in (window[:2], window[2:]))
+def _scale_window(window, shape, new_shape):
+    """Scale a window of a picture of `shape` to one of `new_shape`."""
+    start, size = (tf.cast(pair, tf.int64) * tf.cast(new_shape, tf.int64) for pair in (window[:2], window[2:]))
     start, size = (tf.cast(pair // tf.cast(shape, tf.int64), tf.int32) for pair in (start, size))
     return tf.concat((start, tf.maximum(size, 1)), 0)
 
 
 class Fit(NamedTuple):
-    """One way to fill what the network sees.
+    """One way to fit a picture of any shape to the size that the network sees.
 
     Attributes:
-        resized: (resized, canvas) = resized(size, target), all (height, width) in whole pixels: from a picture's size
-            to the one it is resized to, and that of the canvas in whose centre it then lies. Crops are cut out of the
-            canvas.
-        centre_cut: whether a single view, too, is cut out of a larger canvas.
-        window: window = window(choose): from a function that draws a window (y, x, height, width) in a rectangle
-            (height, width) to one that draws it in a picture of that size. It may reach beyond the picture.
-        uneven: whether such a window may have any shape, so that one side may shrink much more than the other.
+        resize: (resized, canvas) = resize(size, target), all (height, width) in pixels: the size to which a picture is
+            resized, and that of the canvas it is centred on. Crops are cut out of the canvas.
+        crops_centre: whether a single view is cut out of a larger canvas.
+        adapt_window: from a function that draws a window (y, x, height, width) in a rectangle (height, width) to one
+            that draws it in a picture of that size. The window may reach beyond the picture.
+        any_aspect: whether the window may have any shape, so that one side may shrink much more than the other.
     """
 
-    resized: Callable
-    centre_cut: bool
-    window: Callable
-    uneven: bool
+    resize: Callable
+    crops_centre: bool
+    adapt_window: Callable
+    any_aspect: bool
 
 
 FITS = {
-    "crop": Fit(_covering, True, _as_drawn, False),
-    "squash": Fit(_stretched, False, _drawn_in_its_shape, True),
-    "pad": Fit(_contained, False, _drawn_on_its_canvas, False),
+    "crop": Fit(_resize_to_cover, True, _draw_in_picture, False),
+    "squash": Fit(_resize_to_fill, False, _draw_in_stretched_square, True),
+    "pad": Fit(_resize_to_fit, False, _draw_in_padded_square, False),
 }
 
 
-def evaluation_view(source, pixels: Pixels, load=decode.bytes_of):
-    """The one view of a picture outside training, as `pixels.fit` has it, antialiased.
+def evaluation_view(source, pixels: Pixels, load=decode.as_bytes):
+    """Make the view of a picture for evaluation and prediction, by `pixels.fit`, antialiased.
 
-    By default: shorter side to `pixels.resize`, centre `pixels.crop`. Pillow decodes and resizes, as for torchvision:
-    to the same bytes but for one in a thousand, which differ by 1, and in about the time of TensorFlow. Large JPEGs
-    are decoded at a DCT scale that leaves at least twice what is needed.
+    By default the shorter side is resized to `pixels.resize` and the centre `pixels.crop` is cut out. Pillow decodes
+    and resizes, which gives torchvision's bytes except for one in a thousand, which differ by 1, and takes about as
+    long as TensorFlow. Large JPEGs are decoded at a DCT scale that is at least twice the size needed.
 
     Args:
-        source: a scalar string, the file's content.
-        load: of another source, the Python function from it to the content, as `decode.bytes_at` of a path.
+        source: scalar string, the content of the file, or what `load` takes.
+        load: Python function from `source` to the content, such as `decode.read_path` for a path.
 
     Returns:
         uint8 (height, width, channels).
     """
-    return evaluation_views(source, pixels, CENTRE, load)[0]
+    return evaluation_views(source, pixels, CENTRE_CROP, load)[0]
 
 
-def evaluation_views(source, pixels: Pixels, places, load=decode.bytes_of):
-    """Several crops of a resized picture, at `places`: `CENTRE`, or `FIVE` as torchvision's FiveCrop has them.
+def evaluation_views(source, pixels: Pixels, positions, load=decode.as_bytes):
+    """Make several crops of a resized picture.
+
+    Args:
+        positions: `CENTRE_CROP`, or `FIVE_CROPS` as torchvision's FiveCrop.
+        source, pixels, load: as of `evaluation_view`.
 
     Returns:
-        uint8 (places, height, width, channels).
+        uint8 (crops, height, width, channels).
     """
-    view = partial(_views, pixels=pixels, places=places, load=load)
+    view = partial(_load_views, pixels=pixels, positions=positions, load=load)
     views = tf.numpy_function(view, (source,), tf.uint8, stateful=False)
-    return tf.ensure_shape(views, (len(places), *pixels.shape, pixels.channels))
+    return tf.ensure_shape(views, (len(positions), *pixels.shape, pixels.channels))
 
 
-def _views(source, pixels: Pixels, places, load) -> np.ndarray:
-    """`evaluation_views`; of what cannot be read an empty vector, which the graph refuses.
+def _load_views(source, pixels: Pixels, positions, load) -> np.ndarray:
+    """`evaluation_views`, but an empty vector for an unreadable file, which fails in the graph.
 
-    Of an error TensorFlow would print the traceback.
+    TensorFlow would print the traceback of an error.
     """
-    target = _target(pixels, places)
+    target = _target_size(pixels, positions)
 
-    def least(size):
-        return 2 * FITS[pixels.fit].resized(size, target)[0]
+    def min_size(size):
+        return 2 * FITS[pixels.fit].resize(size, target)[0]
 
     try:
-        picture, size = pillow_reader.shrunk(load(source), pixels.channels, least)
+        picture, size = pillow_reader.read_shrunk(load(source), pixels.channels, min_size)
     except Exception:  # Pillow's readers raise nearly anything on damaged files
         return np.zeros(0, np.uint8)
-    return crops(picture, size, pixels, places)
+    return cut_crops(picture, size, pixels, positions)
 
 
-@pipeline_errors.noted
-def crops(image: Image.Image, size, pixels: Pixels, places):
-    """Crops of a picture, whose (height, width) was `size` before a DCT scale of 1 to 1/8."""
+@pipeline_errors.record_errors
+def cut_crops(image: Image.Image, size, pixels: Pixels, positions):
+    """Resize and crop a decoded picture.
+
+    Args:
+        size: its (height, width) at full size; it may have been decoded at a DCT scale down to 1/8.
+    """
     sides, shape = np.array(image.size[::-1]), np.array(pixels.shape)
-    resized, canvas = FITS[pixels.fit].resized(size, _target(pixels, places))
-    step = size / -(-size // sides) / resized  # pixels of the picture for one of the view
-    views = np.empty((len(places), *shape, pixels.channels), np.uint8)
+    resized, canvas = FITS[pixels.fit].resize(size, _target_size(pixels, positions))
+    step = size / -(-size // sides) / resized  # pixels of the picture per pixel of the view
+    views = np.empty((len(positions), *shape, pixels.channels), np.uint8)
     views[:] = pixels.background
-    for view, place in zip(views, places, strict=True):
-        # as torchvision and Pillow: corners are rounded half to even
-        corner = np.round((canvas - shape) * np.array(place)) - np.round((canvas - resized) / 2)
+    for view, position in zip(views, positions, strict=True):
+        # corners are rounded half to even, as in torchvision and Pillow
+        corner = np.round((canvas - shape) * np.array(position)) - np.round((canvas - resized) / 2)
         start, end = np.maximum(corner, 0), np.minimum(corner + shape, resized)
-        if (end <= start).any():  # a corner of much background
+        if (end <= start).any():  # a corner that is all background
             continue
         (top, left), (bottom, right) = start * step, np.minimum(end * step, sides)
         (y, x), (height, width) = (start - corner).astype(int), (end - start).astype(int)
@@ -181,58 +188,64 @@ def crops(image: Image.Image, size, pixels: Pixels, places):
     return views
 
 
-def _target(pixels: Pixels, places) -> np.ndarray:
-    """(height, width) that the whole picture is fitted to: what the network sees, or what that is cut out of."""
-    larger = FITS[pixels.fit].centre_cut or len(places) > 1
+def _target_size(pixels: Pixels, positions) -> np.ndarray:
+    """The (height, width) to which the whole picture is fitted: the network's, or the larger one that is cropped."""
+    larger = FITS[pixels.fit].crops_centre or len(positions) > 1
     return np.array(pixels.uncropped if larger else pixels.shape)
 
 
-def training_window(opened: decode.Opened, pixels: Pixels, choose):
-    """The window (y, x, height, width) of a picture that `choose` picks, by `pixels.fit`.
+def training_window(opened: decode.OpenedPicture, pixels: Pixels, draw_window):
+    """Draw a window of a picture, adapted to `pixels.fit`.
 
     Args:
-        choose: window = choose(shape), from the upright (height, width), all int32. It may reach beyond the picture.
+        draw_window: from the upright (height, width), int32, to a window.
+
+    Returns:
+        int32 (y, x, height, width); it may reach beyond the picture.
     """
-    return _window(choose, pixels)(opened.shape)
+    return _window_function(draw_window, pixels)(opened.shape)
 
 
-def training_view(picture, window, opened: decode.Opened, pixels: Pixels):
-    """A window of a picture, resized to what is seen.
+def training_view(picture, window, opened: decode.OpenedPicture, pixels: Pixels):
+    """Resize a decoded window to the size that the network sees.
 
-    It was decoded at a scale that leaves less than a factor of two, so a plain bilinear resize does not alias; what
-    cannot be decoded smaller and shrinks more is antialiased.
+    Its DCT scale leaves a factor below two, so a plain bilinear resize does not alias. A picture that cannot be decoded
+    at such a scale, and shrinks by more, is antialiased.
 
     Args:
-        picture: what lies within the picture of the window, by `decode.cut`.
+        picture: the part of the window inside the picture, by `decode.decode_window`.
 
     Returns:
         uint8 (height, width, channels).
 
     Raises:
-        InvalidArgumentError: in the graph, where the window lies beside the picture.
+        InvalidArgumentError: in the graph, if the window is outside the picture.
     """
     fit, shape, size = FITS[pixels.fit], pixels.shape, opened.shape
-    beside = tf.debugging.assert_positive(decode.within(window, size)[2:], "A window lies beside its picture.")
-    with tf.control_dependencies([beside] if beside is not None else []):
+    assertion = tf.debugging.assert_positive(decode.clip_window(window, size)[2:], "A window is outside its picture.")
+    with tf.control_dependencies([assertion] if assertion is not None else []):
         picture = tf.identity(picture)
-    reaches_beyond = tf.reduce_any(decode.within(window, size) != window)
-    picture = tf.cond(reaches_beyond, lambda: _padded(picture, window, size, pixels), lambda: picture)
+    reaches_beyond = tf.reduce_any(decode.clip_window(window, size) != window)
+    picture = tf.cond(reaches_beyond, lambda: _pad(picture, window, size, pixels), lambda: picture)
     shrinks = tf.shape(picture)[:2] > 2 * np.array(shape)
     view = tf.cond(
-        tf.reduce_any(shrinks) if fit.uneven else tf.reduce_all(shrinks),
+        tf.reduce_any(shrinks) if fit.any_aspect else tf.reduce_all(shrinks),
         lambda: tf.image.resize(picture, shape, antialias=True),
         lambda: tf.image.resize(picture, shape),
     )
-    # rounded by the cast; bilinear values stay within 0..255, so there is nothing to cut, which would take as long
+    # the cast rounds; bilinear values stay in 0..255, so they need no clipping, which would take as long
     return tf.ensure_shape(tf.cast(view + 0.5, tf.uint8), (*shape, pixels.channels))
 
 
-def _padded(picture, window, size, pixels: Pixels):
-    """The part of a window that lies in a picture, with the background where it reaches beyond."""
-    seen = decode.within(window, size)
-    scale = tf.cast(tf.shape(picture)[:2], tf.float32) / tf.cast(seen[2:], tf.float32)
-    beyond = (seen[:2] - window[:2], window[:2] + window[2:] - seen[:2] - seen[2:])  # above and left, below and right
+def _pad(picture, window, size, pixels: Pixels):
+    """Pad the part of a window inside the picture with the background."""
+    inside = decode.clip_window(window, size)
+    scale = tf.cast(tf.shape(picture)[:2], tf.float32) / tf.cast(inside[2:], tf.float32)
+    beyond = (
+        inside[:2] - window[:2],
+        window[:2] + window[2:] - inside[:2] - inside[2:],
+    )  # above and left, below and right
     margins = [tf.cast(tf.round(tf.cast(pair, tf.float32) * scale), tf.int32) for pair in beyond]
     margins = tf.concat((tf.stack(margins, 1), tf.zeros((1, 2), tf.int32)), 0)
     background = tf.constant(pixels.background, tf.uint8)
-    return tf.pad(picture - background, margins) + background  # bytes wrap around, so what is subtracted comes back
+    return tf.pad(picture - background, margins) + background  # bytes wrap around, so the subtraction is undone

@@ -1,4 +1,4 @@
-"""Which pictures there are, and which of them train, validate and test."""
+"""Listings: which pictures there are, with their classes, and which of them train, validate and test."""
 
 import os
 from collections import Counter
@@ -9,15 +9,21 @@ import numpy as np
 
 from transferkit import atomic
 from transferkit.console import warn
-from transferkit.data.class_matching import matched, say_matched
-from transferkit.data.grouping import hold_out, lessened
+from transferkit.data.class_matching import match_classes, report_matches
 from transferkit.data.sources import folder_layout
 from transferkit.data.sources.folder_layout import TREE
-from transferkit.data.sources.folder_walk import find_pictures, folders_of, is_circle, is_hidden, natural
+from transferkit.data.sources.folder_walk import (
+    find_picture_folders,
+    find_pictures,
+    is_hidden,
+    is_link_cycle,
+    natural_sort_key,
+)
+from transferkit.data.splitting import hold_out, subsample
 
-NOT_FILES = ("hidden", "system folder", "closed folder")  # what find_pictures counts besides files of people
-LISTS = (".csv", ".tsv", ".txt")  # suffixes of lists of pictures
-NO_LISTS = ("readme", "license", "licence", "classes", "requirements", "attribution")
+SYSTEM_KINDS = ("hidden", "system folder", "closed folder")  # kinds of skipped files that a user did not make
+LIST_SUFFIXES = (".csv", ".tsv", ".txt")  # of lists of pictures
+NOT_LISTS = ("readme", "license", "licence", "classes", "requirements", "attribution")
 
 
 @dataclass(frozen=True)
@@ -26,13 +32,13 @@ class Listing:
 
     Attributes:
         paths: of the pictures.
-        labels: index into `classes`, one a path.
+        labels: index into `classes` of each picture.
         classes: names in index order.
-        ignored: how many files of each suffix were passed over.
-        groups: what each picture belongs together with, one a path, where that is asked for.
-        copies: the set of copies and near copies that each picture is in, one a path, "" for none; see
-            `duplicate_groups.mark`. Empty where no picture has any, or nobody looked.
-        without_pictures: names of class folders that hold files, none of which is a picture.
+        ignored: number of skipped files by suffix or kind.
+        groups: group of each picture, which no split divides; empty unless groups were asked for.
+        duplicate_sets: set of duplicates of each picture, "" for none; see `duplicate_groups.mark_duplicates`. Empty
+            if no picture has a duplicate, or duplicates were not searched for.
+        empty_classes: names of class folders that hold files, none of which is a picture.
     """
 
     paths: tuple[str, ...]
@@ -40,60 +46,76 @@ class Listing:
     classes: tuple[str, ...]
     ignored: dict[str, int] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
-    copies: tuple[str, ...] = ()
-    without_pictures: tuple[str, ...] = ()
+    duplicate_sets: tuple[str, ...] = ()
+    empty_classes: tuple[str, ...] = ()
 
     def __len__(self):
         return len(self.paths)
 
     def counts(self) -> dict[str, int]:
-        """Pictures of each class."""
+        """Number of pictures of each class."""
         by_label = Counter(self.labels)
         return {name: by_label[label] for label, name in enumerate(self.classes)}
 
-    def under(self, classes: tuple[str, ...], where: str) -> "Listing":
-        """The same pictures, labelled by another order of classes that holds theirs; see `class_matching.matched`.
+    def relabel(self, classes: tuple[str, ...], where: str) -> "Listing":
+        """The same pictures with labels into `classes`, matched by name; see `class_matching.match_classes`.
+
+        Args:
+            classes: names in index order, among them all classes of this listing.
+            where: the name of this listing, for messages.
 
         Raises:
-            ValueError: it does not hold one of theirs; `where` says whose it is.
+            ValueError: `classes` lacks a class of this listing.
         """
-        found = matched(self.classes, classes)
-        extra = [name for name in self.classes if name not in found]
-        if extra:
-            raise ValueError(f"{where} holds pictures of {_few(extra)}; the classes known are {_few(classes)}.")
-        say_matched(found, where)
-        place = {name: number for number, name in enumerate(classes)}
-        index = [place[found[name]] for name in self.classes]
-        return replace(self, labels=tuple(index[label] for label in self.labels), classes=tuple(classes))
+        matches = match_classes(self.classes, classes)
+        unknown = [name for name in self.classes if name not in matches]
+        if unknown:
+            raise ValueError(
+                f"{where} holds pictures of {_join_names(unknown)}; the classes known are {_join_names(classes)}."
+            )
+        report_matches(matches, where)
+        index_of = {name: index for index, name in enumerate(classes)}
+        new_labels = [index_of[matches[name]] for name in self.classes]
+        return replace(self, labels=tuple(new_labels[label] for label in self.labels), classes=tuple(classes))
 
     def take(self, rows) -> "Listing":
-        """The pictures at these positions."""
+        """The pictures at these rows, in their order."""
         rows = [int(row) for row in rows]
-        columns = {name: getattr(self, name) for name in ("paths", "labels", "groups", "copies")}
-        return replace(self, **{name: tuple(all_[i] for i in rows) if all_ else () for name, all_ in columns.items()})
+        columns = {name: getattr(self, name) for name in ("paths", "labels", "groups", "duplicate_sets")}
+        return replace(
+            self, **{name: tuple(values[i] for i in rows) if values else () for name, values in columns.items()}
+        )
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple["Listing", "Listing"]:
-        """Two listings: the rest, and about `fraction` of each class, at least one picture on both sides.
+        """Hold out about `fraction` of each class, at least one picture on both sides.
 
-        A listing with groups is split between them: no group is on both sides. Nor is a set of copies, where that can
-        be: `list_images` has not looked at the pictures, so it knows of none.
+        No group is divided, nor any set of duplicates if that is possible; `list_images` does not read pictures, so a
+        listing of it has no such sets.
+
+        Returns:
+            The rest, and the held-out pictures.
 
         Raises:
             ValueError: `fraction` is not between 0 and 1, or a class has a single picture, or a single group.
         """
-        held = hold_out(self, fraction, seed)
-        kept = np.setdiff1d(np.arange(len(self)), held)
-        return self.take(kept), replace(self.take(sorted(held)), ignored={})
+        held_out = hold_out(self, fraction, seed)
+        rest = np.setdiff1d(np.arange(len(self)), held_out)
+        return self.take(rest), replace(self.take(sorted(held_out)), ignored={})
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The listings of a job. `made` says that `val` was split off `train` here."""
+    """The listings of a job.
+
+    Attributes:
+        train, val, test: the listings; a job may have no test pictures.
+        val_from_train: whether `val` was split off `train` here.
+    """
 
     train: Listing
     val: Listing
     test: Listing | None = None
-    made: bool = False
+    val_from_train: bool = False
 
     def __post_init__(self):
         for name in ("train", "val", "test"):
@@ -107,64 +129,70 @@ class Splits:
     def items(self):
         return [(name, part) for name in ("train", "val", "test") if (part := getattr(self, name)) is not None]
 
-    def lessened(self, fraction: float, per_class: int, seed: int) -> "Splits":
-        """The same with fewer training pictures; see `grouping.lessened`."""
-        return replace(self, train=lessened(self.train, fraction, per_class, seed))
+    def subsample(self, fraction: float, per_class: int, seed: int) -> "Splits":
+        """The same with fewer training pictures; see `splitting.subsample`."""
+        return replace(self, train=subsample(self.train, fraction, per_class, seed))
 
 
-def list_images(folder: str | os.PathLike, *, least: int = 2) -> Listing:
+def list_images(folder: str | os.PathLike, *, min_classes: int = 2) -> Listing:
     """List a folder of class folders.
 
-    Hidden files, files that are not pictures, and pictures beside the class folders are counted and passed
-    over. Pictures in folders below a class folder belong to that class.
+    Pictures in folders below a class folder belong to that class. Hidden files, files that are not pictures, and
+    pictures beside the class folders are counted and skipped.
 
     Args:
-        least: how many classes there must be.
+        min_classes: how many classes there must be.
 
     Raises:
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError: the folder does not exist.
         ValueError: it holds no class folders, or too few.
+
+    Example:
+        >>> pets = list_images("pets/")
+        >>> train, val = pets.split(0.2)
     """
     folder = Path(folder).absolute()
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}: {TREE}.")
-    paths, labels, classes, ignored, without = [], [], [], Counter(), []
-    entries = sorted((entry for entry in folder.iterdir() if _is_class_folder(entry)), key=natural)
-    loose = find_pictures(folder, ignored, deep=False)
-    nested = {}
-    for below in entries:
-        circle, others = is_circle(below), Counter()
-        pictures = [] if circle else find_pictures(below, others)
-        ignored += others
-        if circle:
+    paths, labels, classes, ignored, empty_classes = [], [], [], Counter(), []
+    entries = sorted((entry for entry in folder.iterdir() if _is_class_folder(entry)), key=natural_sort_key)
+    beside = find_pictures(folder, ignored, deep=False)
+    subfolders = {}
+    for entry in entries:
+        is_cycle, skipped = is_link_cycle(entry), Counter()
+        pictures = [] if is_cycle else find_pictures(entry, skipped)
+        ignored += skipped
+        if is_cycle:
             ignored["link in a circle"] += 1
         elif pictures:
             labels += [len(classes)] * len(pictures)
             paths += pictures
-            classes.append(below.name)
-            nested[below.name] = {os.path.relpath(place, below) for place in set(map(os.path.dirname, pictures))}
-        elif others - Counter({kind: others[kind] for kind in NOT_FILES}):
-            ignored[f"folder {below.name!r} without a picture"] += 1
-            without.append(below.name)
-        elif not others["closed folder"]:
-            ignored[f"empty folder {below.name!r}"] += 1
+            classes.append(entry.name)
+            subfolders[entry.name] = {os.path.relpath(path, entry) for path in set(map(os.path.dirname, pictures))}
+        elif skipped - Counter({kind: skipped[kind] for kind in SYSTEM_KINDS}):
+            ignored[f"folder {entry.name!r} without a picture"] += 1
+            empty_classes.append(entry.name)
+        elif not skipped["closed folder"]:
+            ignored[f"empty folder {entry.name!r}"] += 1
     if not classes:
-        found = f"{_count(loose)} but no class folders" if loose else "no pictures"
-        raise ValueError(f"{folder} holds {found}: {TREE}{_list_beside(folder)}.")
-    if len(classes) < least:
+        found = f"{_count(beside)} but no class folders" if beside else "no pictures"
+        raise ValueError(f"{folder} holds {found}: {TREE}{_suggest_list(folder)}.")
+    if len(classes) < min_classes:
         raise ValueError(f"{folder} holds one class, {classes[0]!r}: two or more are needed to tell apart.")
-    _warn_nested(folder, nested)
-    ignored["outside the class folders"] += len(loose)
-    return Listing(tuple(paths), tuple(labels), tuple(classes), dict(+ignored), without_pictures=tuple(without))
+    _warn_nested(folder, subfolders)
+    ignored["outside the class folders"] += len(beside)
+    return Listing(tuple(paths), tuple(labels), tuple(classes), dict(+ignored), empty_classes=tuple(empty_classes))
 
 
-def _warn_nested(folder: Path, nested: dict[str, set[str]]):
-    """Warn of class folders with several places of pictures.
+def _warn_nested(folder: Path, subfolders: dict[str, set[str]]):
+    """Warn of class folders whose pictures are in several folders.
 
     Args:
-        nested: for each class the folders of its pictures, below its own.
+        subfolders: the folders of each class's pictures, relative to its own folder.
     """
-    several = {name: sorted(inside - {"."}, key=natural) for name, inside in nested.items() if len(inside) > 1}
+    several = {
+        name: sorted(inside - {"."}, key=natural_sort_key) for name, inside in subfolders.items() if len(inside) > 1
+    }
     if several:
         name, inside = next(iter(several.items()))
         others = "another class" if len(several) == 2 else f"{len(several) - 1:,} more classes"
@@ -175,14 +203,14 @@ def _warn_nested(folder: Path, nested: dict[str, set[str]]):
         )
 
 
-def _list_beside(folder: Path) -> str:
-    """The sentence's ending where a list of the pictures may lie in the folder, or beside train/ or images/."""
-    is_part = not folder_layout.read_split(folder.name)[1] and os.access(folder.parent, os.R_OK | os.X_OK)
-    places = (folder, folder.parent) if is_part else (folder,)
-    entries = [entry for place in places for entry in sorted(place.iterdir())]
-    lists = [entry for entry in entries if entry.suffix.lower() in LISTS and entry.is_file()]
-    lists = [entry for entry in lists if entry.stem.lower() not in NO_LISTS]
-    found = min(lists, key=lambda entry: LISTS.index(entry.suffix.lower()), default=None)
+def _suggest_list(folder: Path) -> str:
+    """The end of a message: a list of pictures in the folder, or beside train/ or images/; "" if there is none."""
+    has_outer = not folder_layout.parse_split_name(folder.name)[1] and os.access(folder.parent, os.R_OK | os.X_OK)
+    folders = (folder, folder.parent) if has_outer else (folder,)
+    entries = [entry for where in folders for entry in sorted(where.iterdir())]
+    lists = [entry for entry in entries if entry.suffix.lower() in LIST_SUFFIXES and entry.is_file()]
+    lists = [entry for entry in lists if entry.stem.lower() not in NOT_LISTS]
+    found = min(lists, key=lambda entry: LIST_SUFFIXES.index(entry.suffix.lower()), default=None)
     return f"; if {found.name} lists them with their classes, give --data {found}" if found else ""
 
 
@@ -190,71 +218,74 @@ def _count(paths) -> str:
     return f"{len(paths):,} picture{'s' * (len(paths) != 1)}"
 
 
-def from_names(paths, names, *, groups=(), ignored=None) -> Listing:
-    """A listing of pictures whose classes are given by name, in natural order of the names."""
-    classes = tuple(sorted(set(names), key=natural))
-    index = {name: label for label, name in enumerate(classes)}
-    return Listing(tuple(paths), tuple(index[name] for name in names), classes, dict(ignored or {}), tuple(groups))
+def listing_from_names(paths, names, *, groups=(), ignored=None) -> Listing:
+    """Make a listing of pictures and the names of their classes, which are put in natural order."""
+    classes = tuple(sorted(set(names), key=natural_sort_key))
+    index_of = {name: index for index, name in enumerate(classes)}
+    labels = tuple(index_of[name] for name in names)
+    return Listing(tuple(paths), labels, classes, dict(ignored or {}), tuple(groups))
 
 
 def find_parts(folder: str | os.PathLike) -> dict[str, Listing]:
-    """The listings of a folder's `train/`, `val/` and `test/`; a folder of class folders is all "train".
+    """List a folder's `train/`, `val/` and `test/`; a folder of class folders is all "train".
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: as `list_images` and `folder_layout.find`; or another folder of pictures lies beside the splits.
+        FileNotFoundError: the folder does not exist.
+        ValueError: as `list_images` and `folder_layout.find_layout`; or another folder of pictures is beside the
+            splits.
     """
-    found = folder_layout.find(Path(folder).absolute())
-    if found.beside:
-        found.check_beside()
-    return _listed(found)
+    layout = folder_layout.find_layout(Path(folder).absolute())
+    if layout.beside:
+        layout.check_beside()
+    return _list_layout(layout)
 
 
-def find_some(folder: str | os.PathLike) -> dict[str, Listing]:
-    """The same, whatever lies beside the splits."""
-    return _listed(folder_layout.find(Path(folder).absolute()))
+def find_parts_unchecked(folder: str | os.PathLike) -> dict[str, Listing]:
+    """`find_parts`, whatever is beside the splits."""
+    return _list_layout(folder_layout.find_layout(Path(folder).absolute()))
 
 
-def _listed(found: folder_layout.Layout) -> dict[str, Listing]:
-    return {"train" if name == "all" else name: list_images(place, least=1) for name, place in found.places.items()}
+def _list_layout(layout: folder_layout.FolderLayout) -> dict[str, Listing]:
+    folders = layout.split_folders.items()
+    return {"train" if name == "all" else name: list_images(folder, min_classes=1) for name, folder in folders}
 
 
-def complete(parts: dict[str, Listing], *, validation: float, seed: int) -> Splits:
-    """Splits under the classes of "train"; where "val" is missing, a share of "train" is split off.
+def complete_splits(parts: dict[str, Listing], *, validation: float, seed: int) -> Splits:
+    """Make splits with the classes of "train"; if "val" is missing, a fraction of "train" is split off.
 
     Raises:
-        ValueError: a part holds a class that "train" has not, or a class is too small to be split.
+        ValueError: a part holds a class that "train" does not have, or a class is too small to be split.
     """
     train = parts["train"]
-    others = {name: part.under(train.classes, f"{name}/") for name, part in parts.items() if name != "train"}
+    others = {name: part.relabel(train.classes, f"{name}/") for name, part in parts.items() if name != "train"}
     if "val" in others:
         return Splits(train, **others)
-    kept, held = train.split(validation, seed=seed)
-    return Splits(kept, held, **others, made=True)
+    rest, held_out = train.split(validation, seed=seed)
+    return Splits(rest, held_out, **others, val_from_train=True)
 
 
 def find_labelled(folder: str | os.PathLike, classes: tuple[str, ...]) -> tuple[Listing, str]:
-    """The pictures of a folder to check a network with: those of its `test/`, else of `val/`, else all.
+    """List the pictures of a folder to evaluate a network on: those of its `test/`, else of `val/`, else all.
 
     Returns:
-        A listing under the network's classes, and "test", "val" or "all".
+        A listing with labels into the network's classes, and "test", "val" or "all".
 
     Raises:
-        FileNotFoundError, ValueError: as `list_images`; or a class is none of the network's.
+        FileNotFoundError, ValueError: as `list_images`; or the network does not have one of the classes.
     """
-    places = folder_layout.find(Path(folder).absolute(), classes).places
-    name = next(name for name in ("test", "val", "all", "train") if name in places)
-    listing = list_images(places[name], least=1).under(classes, str(places[name]))
+    folders = folder_layout.find_layout(Path(folder).absolute(), classes).split_folders
+    name = next(name for name in ("test", "val", "all", "train") if name in folders)
+    listing = list_images(folders[name], min_classes=1).relabel(classes, str(folders[name]))
     return listing, "all" if name == "train" else name
 
 
-def _few(names, most: int = 20) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+def _join_names(names, limit: int = 20) -> str:
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 
-def has_classes(folder: str | os.PathLike) -> bool:
+def has_class_folders(folder: str | os.PathLike) -> bool:
     """Whether a folder holds folders of pictures, which may be classes or splits."""
-    return bool(folders_of(Path(folder)))
+    return bool(find_picture_folders(Path(folder)))
 
 
 def _is_class_folder(entry: Path) -> bool:
@@ -262,12 +293,12 @@ def _is_class_folder(entry: Path) -> bool:
 
 
 def split_rows(splits: Splits) -> list[dict]:
-    """The rows of `split.csv`: path, label, split, and the group and the set of copies where there are any."""
+    """The rows of `split.csv`: path, label, split, and the group and the duplicate set if there are any."""
     rows = []
     for name, part in splits.items():
-        more = {"group": part.groups, "copies": part.copies}
+        optional = {"group": part.groups, "copies": part.duplicate_sets}
         columns = {"path": part.paths, "label": [part.classes[label] for label in part.labels]}
-        columns |= {"split": [name] * len(part)} | {column: values for column, values in more.items() if values}
+        columns |= {"split": [name] * len(part)} | {column: values for column, values in optional.items() if values}
         rows += [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return rows
 
@@ -276,7 +307,7 @@ def read_splits(path: Path, classes: tuple[str, ...]) -> Splits:
     """Read a `split.csv`.
 
     Raises:
-        ValueError: a row is damaged, or its label is none of the classes.
+        ValueError: a row is damaged, or its label is not one of the classes.
     """
     rows = {"train": [], "val": [], "test": []}
     for number, row in enumerate(atomic.read(path), start=2):
@@ -287,7 +318,7 @@ def read_splits(path: Path, classes: tuple[str, ...]) -> Splits:
     parts = {}
     for name, part in rows.items():
         if part:
-            paths, labels, groups, copies = zip(*part, strict=True)
-            known = {"groups": () if None in groups else groups, "copies": copies if any(copies) else ()}
-            parts[name] = Listing(paths, labels, classes, **known)
+            paths, labels, groups, sets = zip(*part, strict=True)
+            groups, sets = () if None in groups else groups, sets if any(sets) else ()
+            parts[name] = Listing(paths, labels, classes, groups=groups, duplicate_sets=sets)
     return Splits(parts["train"], parts["val"], parts.get("test"))

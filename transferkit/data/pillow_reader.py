@@ -1,4 +1,4 @@
-"""A file's bytes to a picture by Pillow alone: upright, 8 bits, as many channels as are wanted."""
+"""Decode a file's bytes with Pillow: upright, 8 bits, and the given number of channels."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -10,7 +10,7 @@ from PIL import Image
 
 from transferkit.data import file_segments
 from transferkit.data.bit_depth import to_8_bits
-from transferkit.data.formats import opened
+from transferkit.data.formats import open_image
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 JPEGS = ("JPEG", "MPO")
@@ -29,92 +29,95 @@ _one_large = Lock()
 Result = TypeVar("Result")
 
 
-def read(data: bytes, channels: int) -> np.ndarray:
-    """Any format of `formats.FORMATS`: first frame, upright, alpha kept as a channel or composited on white, 8 bits.
+def read_picture(data: bytes, channels: int) -> np.ndarray:
+    """Decode any of `formats.FORMATS`: first frame, upright, 8 bits, alpha as a channel or composited on white.
 
     Returns:
         uint8 (height, width, channels).
 
     Raises:
-        Exception: whatever Pillow's readers raise on damaged files; `formats.reason` words it.
+        Exception: whatever Pillow's readers raise on damaged files; see `formats.error_reason`.
     """
 
-    def pixels(image, data):
+    def decode(image, data):
         if channels == 1:
-            image.draft("L", image.size)  # of a JPEG the luminance that is stored, not that of its colours
-        return as_array(as_image(upright(image, data)[0], channels))
+            image.draft("L", image.size)  # the stored luminance of a JPEG, not that of its colours
+        return image_to_array(convert_image(load_upright(image, data)[0], channels))
 
-    return with_image(data, pixels)
+    return with_image(data, decode)
 
 
-def shrunk(data: bytes, channels: int, least: Callable[[np.ndarray], np.ndarray]) -> tuple[Image.Image, np.ndarray]:
-    """The picture of `read`, a JPEG decoded at 1/2, 1/4 or 1/8 where that is large enough.
+def read_shrunk(
+    data: bytes, channels: int, min_size: Callable[[np.ndarray], np.ndarray]
+) -> tuple[Image.Image, np.ndarray]:
+    """`read_picture`, but a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if that is large enough.
 
     Args:
-        least: least(size), both (height, width): what a picture of a size must not be smaller than.
+        min_size: min_size(size), both (height, width): the smallest size to which a picture of a size may be decoded.
 
     Returns:
-        The picture, and its (height, width) at full size.
+        The picture and its (height, width) at full size.
     """
 
-    def decoded(image, data):
-        turn = orientation(image) if image.format in JPEGS else 0
-        size = np.array(image.size if turn >= 5 else image.size[::-1])
-        # of another size, a turned picture's last pixels would lie outside in part
-        if turn == 1 or (turn and not (size % 8).any()):
-            sides = least(size) if turn >= 5 else least(size)[::-1]
+    def decode(image, data):
+        orientation = read_orientation(image) if image.format in JPEGS else 0
+        size = np.array(image.size if orientation >= 5 else image.size[::-1])
+        # if the size is not divisible by 8, the last scaled pixels are partly outside, and flipped they come first
+        if orientation == 1 or (orientation and not (size % 8).any()):
+            sides = min_size(size) if orientation >= 5 else min_size(size)[::-1]
             image.draft("L" if channels == 1 else None, tuple(map(int, sides)))
-        picture = as_image(upright(image, data)[0], channels)
-        return picture, size if turn else np.array(picture.size[::-1])
+        picture = convert_image(load_upright(image, data)[0], channels)
+        return picture, size if orientation else np.array(picture.size[::-1])
 
-    return with_image(data, decoded)
+    return with_image(data, decode)
 
 
 def with_image(data: bytes, use: Callable[[Image.Image, bytes], Result]) -> Result:
-    """use(image, data) of an opened picture; of one that cannot be read so, once more without what is not pixels."""
+    """Return use(image, data) for an opened picture; if that fails, try again without the file's metadata."""
     try:
-        with opened(data) as image, _room_for(image):
+        with open_image(data) as image, _memory_for(image):
             return use(image, data)
     except Exception as error:
-        without = file_segments.pixels_alone(data)
-        if without == data:
+        stripped = file_segments.strip_metadata(data)
+        if stripped == data:
             raise
         try:
-            with opened(without) as image, _room_for(image):
-                return use(image, without)
+            with open_image(stripped) as image, _memory_for(image):
+                return use(image, stripped)
         except Exception:
             raise error from None
 
 
-def _room_for(image: Image.Image):
-    """A context in which a large picture is decoded: one at a time, for each may take a gigabyte."""
+def _memory_for(image: Image.Image):
+    """A context for decoding: large pictures are decoded one at a time, as each may take a gigabyte."""
     return _one_large if image.width * image.height > LARGE else nullcontext()
 
 
-def upright(image: Image.Image, data: bytes) -> tuple[Image.Image, int, int]:
-    """An opened picture as it is to be seen, in 8 bits.
+def load_upright(image: Image.Image, data: bytes) -> tuple[Image.Image, int, int]:
+    """Load an opened picture upright, in 8 bits.
 
     Returns:
-        The picture; the orientation it was stored with, 1 to 8; the value that became white, see `bit_depth.to_8_bits`.
+        The picture; its stored orientation, 1 to 8; its white level, see `bit_depth.to_8_bits`.
     """
-    stored = orientation(image) if image.format == "TIFF" else 1  # a TIFF is set upright by Pillow as it is loaded
-    picture, white = to_8_bits(image, data)
-    turn = orientation(image)  # other formats may have it behind their pixels
-    return (picture if turn == 1 else picture.transpose(TRANSPOSED[turn])), max(stored, turn), white
+    stored = read_orientation(image) if image.format == "TIFF" else 1  # Pillow sets a TIFF upright as it loads it
+    picture, white_level = to_8_bits(image, data)
+    orientation = read_orientation(image)  # other formats may have it behind their pixels
+    upright = picture if orientation == 1 else picture.transpose(TRANSPOSED[orientation])
+    return upright, max(stored, orientation), white_level
 
 
-def orientation(image: Image.Image) -> int:
-    """1 to 8, by Exif, or by XMP where Exif has none; 1 where neither can be read."""
+def read_orientation(image: Image.Image) -> int:
+    """The orientation, 1 to 8, from Exif or else from XMP; 1 if neither can be read."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
         return int(value) if value in TRANSPOSED else 1
-    except Exception:  # of a damaged block
+    except Exception:  # a damaged block
         return 1
 
 
-def as_image(image: Image.Image, channels: int) -> Image.Image:
-    """A picture in 8 bits in grey, RGB or RGBA; alpha is kept as a channel, or composited on white."""
-    if image.mode.endswith("a"):  # colours multiplied by alpha
+def convert_image(image: Image.Image, channels: int) -> Image.Image:
+    """Convert a picture of 8 bits to grey, RGB or RGBA; alpha is kept as a channel, or composited on white."""
+    if image.mode.endswith("a"):  # premultiplied alpha
         image = image.convert(f"{image.mode[:-1]}A")
     if channels != 4 and image.has_transparency_data:
         image = image.convert("RGBA")
@@ -122,19 +125,19 @@ def as_image(image: Image.Image, channels: int) -> Image.Image:
     return image if image.mode == MODES[channels] else image.convert(MODES[channels])
 
 
-def as_array(image: Image.Image) -> np.ndarray:
-    """uint8 (height, width, channels) of a picture in one of `MODES`."""
+def image_to_array(image: Image.Image) -> np.ndarray:
+    """Convert a picture in one of `MODES` to uint8 (height, width, channels)."""
     pixels = np.asarray(image)
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def thumbnail(data: bytes, side: int) -> Image.Image:
-    """A small picture in RGB, of at most `side` pixels a side, and its orientation."""
+def make_thumbnail(data: bytes, side: int) -> Image.Image:
+    """Decode an upright thumbnail in RGB, at most `side` pixels on its longer side."""
 
-    def small(image, data):
+    def decode(image, data):
         image.draft("RGB", (side, side))  # JPEGs are decoded no larger than they are shown
-        picture = as_image(upright(image, data)[0], 3)
+        picture = convert_image(load_upright(image, data)[0], 3)
         picture.thumbnail((side, side))
         return picture
 
-    return with_image(data, small)
+    return with_image(data, decode)

@@ -3,287 +3,302 @@
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from transferkit.data import decode, view_cache
 from transferkit.data.augment.augmentation import Augmentation
-from transferkit.data.decode import bytes_at, reader
-from transferkit.data.epoch_order import Order
+from transferkit.data.decode import choose_reader, read_path
+from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.geometry import evaluation_view, evaluation_views, training_view, training_window
 from transferkit.data.listing import Listing
+from transferkit.data.view_cache import CacheSpace
 from transferkit.pixels import Pixels
 
 
-def training(
-    listing: Listing,
-    pixels: Pixels,
-    augmentation: Augmentation,
-    order: Order,
+@dataclass(frozen=True)
+class ViewSource:
+    """Pictures, and how training views are made of them.
+
+    Attributes:
+        listing: the pictures.
+        pixels: size and fit of a view.
+        augmentation: the steps that change it.
+    """
+
+    listing: Listing
+    pixels: Pixels
+    augmentation: Augmentation
+
+
+def training_dataset(
+    source: ViewSource,
+    order: EpochOrder,
     *,
     views: int = 0,
-    memory: float = 0.0,
-    folder: Path | None = None,
+    space: CacheSpace | None = None,
     delivered: tf.Variable | None = None,
 ):
-    """Batches to learn from: in the order's order, augmented, and the same for the same seed.
+    """Batches of augmented views, in the order of `order`.
 
-    A view depends on the seed, the epoch and the picture's place in the listing alone, so a run that is resumed sees
-    what it would have seen.
+    A view depends on the seed, the epoch and the picture's row alone, so a resumed run continues with the views that
+    an uninterrupted run would have had.
 
     Args:
-        views: so many views of each picture are shown in turn; 0 is a new one in each epoch.
-        memory: GB of views without a window, which are the same in every epoch until they are augmented, to keep in
-            memory once they are decoded; more go to a file.
-        folder: where that file is, an empty folder; None keeps nothing.
-        delivered: int32, one for each picture: counts how often it was given.
+        views: number of fixed views of each picture, shown in turn; 0 makes a new view in each epoch.
+        space: where decoded pictures are cached, if the augmentation has no window: they are the same in every epoch.
+        delivered: int32 (pictures,), counts how often each picture was given.
 
     Returns:
-        A `tf.data.Dataset` of pictures (order.batch, crop, crop, channels), uint8, and one-hot labels (order.batch,
-        classes), soft where the augmentation mixes batches.
+        A `tf.data.Dataset` of pictures (order.worker_batch_size, height, width, channels), uint8, and one-hot labels
+        (order.worker_batch_size, classes), soft if the augmentation mixes batches.
     """
 
-    def in_turn(epoch, row):
+    def select_view(epoch, row):
         return (epoch % views if views else epoch), row
 
-    def counted(pictures, labels, streams):
+    def count_and_mix(pictures, labels, streams):
         if delivered is not None:
-            delivered.scatter_nd_add(streams[:, :1] // 2**20, tf.ones(order.batch, tf.int32))
-        return _mixed(augmentation, pictures, labels, streams)
+            delivered.scatter_nd_add(streams[:, :1] // 2**20, tf.ones(order.worker_batch_size, tf.int32))
+        return _mix_batch(source.augmentation, pictures, labels, streams)
 
-    keep = partial(view_cache.once, count=len(listing), pixels=pixels, memory=memory, folder=folder) if folder else None
-    pairs = order.dataset().map(in_turn)
-    dataset = _augmented(pairs, listing, pixels, augmentation, seed=order.seed, keep=keep)
-    dataset = dataset.batch(order.batch, drop_remainder=True)
-    return dataset.map(counted, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+    dataset = _augmented_views(order.dataset().map(select_view), source, seed=order.seed, space=space)
+    dataset = dataset.batch(order.worker_batch_size, drop_remainder=True)
+    return dataset.map(count_and_mix, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
-def each_view(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, views: int, seed: int, batch_size: int):
-    """The views that `training` shows in turn, each once.
+def fixed_views(source: ViewSource, *, views: int, seed: int, batch_size: int):
+    """The fixed views that `training_dataset` shows in turn, each once. A picture that cannot be read is skipped.
 
     Returns:
-        A `tf.data.Dataset` of pictures (at most batch, crop, crop, channels), uint8, and places, int64: of view v of
-        row r of a listing of n pictures, v n + r. A picture that cannot be read is left out.
+        A `tf.data.Dataset` of pictures (at most batch, height, width, channels), uint8, and indices, int64: view v of
+        row r of a listing of n pictures has index v n + r.
     """
-    count = len(listing)
+    count = len(source.listing)
 
-    def placed(picture, _, stream):
+    def with_index(picture, _, stream):
         return picture, stream[0] % 2**20 * count + stream[0] // 2**20
 
-    dataset = _augmented(_grid(count, range(views)), listing, pixels, augmentation, seed=seed)
-    return dataset.map(placed).batch(batch_size).prefetch(2)
+    dataset = _augmented_views(_epoch_grid(count, range(views)), source, seed=seed)
+    return dataset.map(with_index).batch(batch_size).prefetch(2)
 
 
-def preview(listing: Listing, pixels: Pixels, augmentation: Augmentation, *, seed, epochs: range):
-    """What `training` would show, all pictures in order: one batch an epoch."""
-    dataset = _augmented(_grid(len(listing), epochs), listing, pixels, augmentation, seed=seed)
-    return dataset.batch(len(listing), drop_remainder=True).map(partial(_mixed, augmentation))
+def preview_dataset(source: ViewSource, *, seed: int, epochs: range):
+    """The views of `training_dataset`, all pictures in order: one batch an epoch."""
+    count = len(source.listing)
+    dataset = _augmented_views(_epoch_grid(count, epochs), source, seed=seed)
+    return dataset.batch(count, drop_remainder=True).map(partial(_mix_batch, source.augmentation))
 
 
-def _mixed(augmentation: Augmentation, pictures, labels, streams):
-    """A batch as the augmentation mixes it."""
+def _mix_batch(augmentation: Augmentation, pictures, labels, streams):
     batch = pictures, labels
-    for number, step in enumerate(augmentation.batches):
-        # of the batch's first picture, and another for each step: the stream itself feeds that picture's seeds
+    for number, step in enumerate(augmentation.batch_steps):
+        # the seed of the batch's first picture, folded for each step: the picture's own steps use the seed itself
         batch = step(batch, tf.random.fold_in(streams[0], 2**20 + number))
     return batch
 
 
-def _grid(count: int, epochs: range):
+def _epoch_grid(count: int, epochs: range):
     """(epoch, row) of all pictures in order, epoch by epoch."""
 
-    def pair(number):
+    def to_pair(number):
         return number // count, tf.cast(number % count, tf.int32)
 
-    return tf.data.Dataset.range(epochs.start * count, epochs.stop * count).map(pair)
+    return tf.data.Dataset.range(epochs.start * count, epochs.stop * count).map(to_pair)
 
 
-def _augmented(pairs, listing, pixels, augmentation: Augmentation, *, seed, keep=None):
-    """Picture, one-hot label and stream of seeds of each (epoch, row) of `pairs`."""
-    paths, labels, read = _strings(listing.paths), tf.constant(listing.labels), reader(listing.paths)
+def _augmented_views(pairs, source: ViewSource, *, seed: int, space: CacheSpace | None = None):
+    """Picture, one-hot label and seed stream of each (epoch, row) of `pairs`."""
+    listing, pixels, augmentation = source.listing, source.pixels, source.augmentation
+    paths, labels = _path_tensor(listing.paths), tf.constant(listing.labels)
+    read = choose_reader(listing.paths)
 
-    def plain(row):
-        return evaluation_view(paths[row], pixels, bytes_at)
+    def plain_view(row):
+        return evaluation_view(paths[row], pixels, read_path)
 
-    plain = keep(plain) if keep else plain
+    plain_view = view_cache.cache_views(plain_view, len(listing), pixels, space) if space else plain_view
 
-    def stream_of(epoch, row):
-        # the seed of a picture's steps, told apart by their number
+    def seed_stream(epoch, row):
+        # (stream, seed): each step adds its own number
         return tf.stack((tf.cast(row, tf.int64) * 2**20 + epoch, tf.cast(seed, tf.int64)))
 
-    def stored(epoch, row):
-        return row, stream_of(epoch, row), plain(row)
+    def decode_plain(epoch, row):
+        return row, seed_stream(epoch, row), plain_view(row)
 
-    def decoded(epoch, row):
-        data, stream = read(paths[row]), stream_of(epoch, row)
+    def decode_window(epoch, row):
+        data, stream = read(paths[row]), seed_stream(epoch, row)
         opened = decode.open_picture(data, pixels.channels)
         window = training_window(opened, pixels, lambda shape: augmentation.window(shape, stream))
-        return row, stream, decode.cut(data, opened, window, pixels.shape), window, opened
+        return row, stream, decode.decode_window(data, opened, window, pixels.shape), window, opened
 
-    def changed(row, stream, picture, *window):
+    def augment(row, stream, picture, *window):
         picture = training_view(picture, *window, pixels) if window else picture
         for number, op in enumerate(augmentation.ops, start=1):
             picture = op(picture, stream + (0, number * 2**32))
         return picture, tf.one_hot(labels[row], len(listing.classes)), stream
 
-    # pictures that cannot be read are skipped; errors in what is made of them are not, for they are ours
-    pictures = _skipping(pairs, stored if augmentation.window is None else decoded)
-    return pictures.map(changed, num_parallel_calls=tf.data.AUTOTUNE)
+    # pictures that cannot be read are skipped; errors of the steps after that are bugs, and are raised
+    pictures = _map_readable(pairs, decode_plain if augmentation.window is None else decode_window)
+    return pictures.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _skipping(dataset, read):
-    """What `read` makes of each element, but of those where it raises an error."""
+def _map_readable(dataset, read):
+    """Map `read`, and skip the elements for which it raises an error."""
     return dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
 
 
-def stored(maps: Sequence[np.ndarray], rows: np.ndarray, labels: np.ndarray, order: Order, *, views: int = 1):
-    """`training` on what a frozen part made of each view.
+def training_from_features(
+    features: Sequence[np.ndarray], rows: np.ndarray, labels: np.ndarray, order: EpochOrder, *, views: int = 1
+):
+    """`training_dataset` of features that a frozen part computed of each view.
 
     Args:
-        maps: each (views n, ...), view v of row r at v n + r; they may be on disk.
-        rows: (m,) of the pictures that the order is of.
-        labels: theirs, one-hot (m, classes), float32.
+        features: arrays (views n, ...), view v of row r at index v n + r; they may be on disk.
+        rows: (m,) rows of the pictures in `order`.
+        labels: (m, classes) their one-hot labels, float32.
     """
-    count, labels, types = len(maps[0]) // views, tf.constant(labels), [tf.as_dtype(one.dtype) for one in maps]
+    count, labels = len(features[0]) // views, tf.constant(labels)
 
-    def pick(places):
-        return [one[places] for one in maps]
+    def to_batch(epochs, numbers):
+        indices = epochs % views * count + tf.gather(tf.constant(rows, tf.int64), numbers)
+        return _gather(features, indices, order.worker_batch_size), tf.gather(labels, numbers)
 
-    def batch(epochs, numbers):
-        places = epochs % views * count + tf.gather(tf.constant(rows, tf.int64), numbers)
-        picked = tf.numpy_function(pick, (places,), types, stateful=False)
-        for value, one in zip(picked, maps, strict=True):
-            value.set_shape((order.batch, *one.shape[1:]))
-        return tuple(picked) if len(picked) > 1 else picked[0], tf.gather(labels, numbers)
-
-    return order.dataset().batch(order.batch, drop_remainder=True).map(batch).prefetch(4)
+    return order.dataset().batch(order.worker_batch_size, drop_remainder=True).map(to_batch).prefetch(4)
 
 
-def _strings(paths):
-    """Paths as a tensor, whatever bytes they are made of."""
+def _gather(features: Sequence[np.ndarray], indices, batch_size: int | None):
+    """The features at these indices: one tensor, or a tuple of several."""
+
+    def gather(indices):
+        return [values[indices] for values in features]
+
+    types = [tf.as_dtype(values.dtype) for values in features]
+    gathered = tf.numpy_function(gather, (indices,), types, stateful=False)
+    for tensor, values in zip(gathered, features, strict=True):
+        tensor.set_shape((batch_size, *values.shape[1:]))
+    return tuple(gathered) if len(gathered) > 1 else gathered[0]
+
+
+def _path_tensor(paths):
+    """Paths as a string tensor, whatever bytes they have."""
     return tf.constant([os.fsencode(path) for path in paths], tf.string)
 
 
-def steps(listing: Listing, batch_size: int) -> int:
-    """Batches of an epoch."""
+def steps_per_epoch(listing: Listing, batch_size: int) -> int:
+    """Number of batches in an epoch."""
     return -(-len(listing) // batch_size)
 
 
-def evaluation(paths, pixels: Pixels, *, batch_size):
-    """Batches to look at, in order, none dropped.
-
-    A picture that cannot be read is left out; the rows tell which.
+def evaluation_dataset(paths, pixels: Pixels, *, batch_size):
+    """Batches of the evaluation views of all pictures, in order. A picture that cannot be read is skipped.
 
     Returns:
-        A `tf.data.Dataset` of pictures (at most batch, crop, crop, channels), uint8, and rows (at most batch,), int64.
+        A `tf.data.Dataset` of pictures (at most batch, height, width, channels), uint8, and rows (at most batch,),
+        int64: the positions in `paths`.
     """
-    return _in_order(paths, _viewed(pixels), batch_size)
+    return _views_in_order(paths, _view_function(pixels), batch_size)
 
 
-def cached_evaluation(paths, pixels: Pixels, *, batch_size, memory: float, folder: Path):
-    """`evaluation`, decoded in the first pass and kept: in memory up to so many GB, else in an empty `folder` with room
-    for it."""
-    batches = evaluation(paths, pixels, batch_size=batch_size)
-    if view_cache.fits(len(paths), pixels, memory):
+def cached_evaluation_dataset(paths, pixels: Pixels, *, batch_size: int, space: CacheSpace):
+    """`evaluation_dataset`, decoded in the first pass and cached: in memory, or in the folder, which must be empty."""
+    batches = evaluation_dataset(paths, pixels, batch_size=batch_size)
+    if view_cache.fits_in_memory(len(paths), pixels, space):
         return batches.cache()
-    return batches.cache(str(folder / "evaluation")) if view_cache.has_room_for(len(paths), pixels, folder) else batches
+    if view_cache.has_space_for_views(len(paths), pixels, space):
+        return batches.cache(str(space.folder / "evaluation"))
+    return batches
 
 
-def several_views(paths, pixels: Pixels, places, *, batch_size):
-    """`evaluation` with a crop at each of `places` (see `geometry`): (at most batch, places, crop, crop, channels)."""
-    return _in_order(paths, _viewed(pixels, places), batch_size)
+def multi_crop_dataset(paths, pixels: Pixels, positions, *, batch_size: int):
+    """`evaluation_dataset` with a crop at each position (see `geometry`): (at most batch, crops, height, width,
+    channels)."""
+    return _views_in_order(paths, _view_function(pixels, positions), batch_size)
 
 
-def _in_order(paths, view, batch_size: int):
-    rows = tf.data.Dataset.from_tensor_slices(_strings(paths)).enumerate()
+def _views_in_order(paths, view, batch_size: int):
+    rows = tf.data.Dataset.from_tensor_slices(_path_tensor(paths)).enumerate()
 
     def with_row(row, path):
         return view(path), row
 
-    return _skipping(rows, with_row).batch(batch_size).prefetch(2)
+    return _map_readable(rows, with_row).batch(batch_size).prefetch(2)
 
 
 @cache
-def _viewed(pixels: Pixels, places=None):
-    """From a path to its view or views, traced once: each graph costs half a second and stays in memory to the end."""
+def _view_function(pixels: Pixels, positions=None):
+    """From a path to its view or views. Cached, as each traced graph costs half a second and is never freed."""
 
     def view(path):
-        if places:
-            return evaluation_views(path, pixels, places, bytes_at)
-        return evaluation_view(path, pixels, bytes_at)
+        if positions:
+            return evaluation_views(path, pixels, positions, read_path)
+        return evaluation_view(path, pixels, read_path)
 
     return tf.function(view, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 
 
-def validation(listing: Listing, pixels: Pixels, *, batch_size, memory: float, folder: Path):
-    """`cached_evaluation` over and over, for `fit`, with `steps` of each pass.
+def validation_dataset(listing: Listing, pixels: Pixels, *, batch_size: int, space: CacheSpace):
+    """`cached_evaluation_dataset`, repeated for `fit`, with `steps_per_epoch` steps a pass.
 
     Returns:
-        A `tf.data.Dataset` of pictures, one-hot labels and weights (batch,), float32: the last batch is filled up with
-        pictures of weight 0, so that all can be divided among devices.
+        A `tf.data.Dataset` of pictures, one-hot labels and weights (batch,), float32: the last batch is padded with
+        pictures of weight 0, so that all batches can be divided among devices.
     """
     labels = tf.constant(listing.labels)
 
     def with_labels(pictures, rows):
         return pictures, tf.one_hot(tf.gather(labels, rows), len(listing.classes))
 
-    batches = cached_evaluation(listing.paths, pixels, batch_size=batch_size, memory=memory, folder=folder)
-    return batches.map(with_labels).map(_filled(batch_size)).repeat()
+    batches = cached_evaluation_dataset(listing.paths, pixels, batch_size=batch_size, space=space)
+    return batches.map(with_labels).map(_pad_to(batch_size)).repeat()
 
 
-def stored_validation(maps: Sequence[np.ndarray], rows: np.ndarray, labels: np.ndarray, *, batch_size: int):
-    """`validation` on what a frozen part made of each picture, as of `stored`."""
+def validation_from_features(features: Sequence[np.ndarray], rows: np.ndarray, labels: np.ndarray, *, batch_size: int):
+    """`validation_dataset` of features that a frozen part computed; arguments as of `training_from_features`."""
 
-    def pick(places):
-        return [one[places] for one in maps]
-
-    def batch(places, labels):
-        picked = tf.numpy_function(pick, (places,), [tf.as_dtype(one.dtype) for one in maps], stateful=False)
-        for value, one in zip(picked, maps, strict=True):
-            value.set_shape((None, *one.shape[1:]))
-        return tuple(picked) if len(picked) > 1 else picked[0], labels
+    def to_batch(rows, labels):
+        return _gather(features, rows, None), labels
 
     dataset = tf.data.Dataset.from_tensor_slices((rows, labels)).batch(batch_size)
-    return dataset.map(batch).map(_filled(batch_size)).prefetch(2).repeat()
+    return dataset.map(to_batch).map(_pad_to(batch_size)).prefetch(2).repeat()
 
 
-def _filled(batch_size: int):
-    """From a batch of values and labels to a full one, with weights that are 0 where it was filled up."""
+def _pad_to(batch_size: int):
+    """From a batch of values and labels to a full batch with weights, which are 0 for the padding."""
 
-    def fill(tensor, missing):
-        filled = tf.pad(tensor, [(0, missing), *[(0, 0)] * (tensor.shape.rank - 1)])
-        return tf.ensure_shape(filled, (batch_size, *tensor.shape[1:]))
+    def pad_tensor(tensor, missing):
+        padded = tf.pad(tensor, [(0, missing), *[(0, 0)] * (tensor.shape.rank - 1)])
+        return tf.ensure_shape(padded, (batch_size, *tensor.shape[1:]))
 
-    def filled(values, labels):
-        there = tf.shape(labels)[0]
-        weights = tf.cast(tf.range(batch_size) < there, tf.float32)
-        values = tf.nest.map_structure(lambda value: fill(value, batch_size - there), values)
-        return values, fill(labels, batch_size - there), weights
+    def pad(values, labels):
+        count = tf.shape(labels)[0]
+        weights = tf.cast(tf.range(batch_size) < count, tf.float32)
+        values = tf.nest.map_structure(lambda value: pad_tensor(value, batch_size - count), values)
+        return values, pad_tensor(labels, batch_size - count), weights
 
-    return filled
+    return pad
 
 
-def readable(paths, channels: int):
-    """Decode every picture once, JPEGs at an eighth.
+def find_readable(paths, channels: int):
+    """Decode every picture once, JPEGs at 1/8 scale.
 
     Yields:
         (row, shorter side in pixels) of each picture that can be decoded, in order.
     """
 
-    def look(row, path):
-        picture, size = decode.whole(decode.read(path), channels, cover=1)
+    def measure(row, path):
+        picture, size = decode.decode_whole(decode.read_file(path), channels, cover=1)
         with tf.control_dependencies((picture,)):
             return row, tf.reduce_min(size)
 
-    rows = tf.data.Dataset.from_tensor_slices(_strings(paths)).enumerate()
-    return _skipping(rows, look).as_numpy_iterator()
+    rows = tf.data.Dataset.from_tensor_slices(_path_tensor(paths)).enumerate()
+    return _map_readable(rows, measure).as_numpy_iterator()
 
 
-def clocked(dataset):
-    """The same dataset, and a variable that adds up the seconds its consumer has waited for it.
+def measure_wait(dataset):
+    """The same dataset, and a variable that sums the seconds its consumer has waited for it.
 
     The first of two zipped datasets is asked before the second one blocks, so its time stamp is that of the request.
     """
@@ -295,10 +310,10 @@ def clocked(dataset):
 
     requests = tf.data.Dataset.counter().map(now)
 
-    def add(request, batch):
+    def add_wait(request, batch):
         waited.assign_add(now() - request)
         return batch
 
     options = tf.data.Options()
     options.experimental_optimization.inject_prefetch = False  # it would ask ahead, and hide the wait
-    return tf.data.Dataset.zip(requests, dataset).map(add).with_options(options), waited
+    return tf.data.Dataset.zip(requests, dataset).map(add_wait).with_options(options), waited

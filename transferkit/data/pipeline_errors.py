@@ -1,34 +1,34 @@
-"""Errors of our own inside a pipeline that skips pictures which cannot be read: they end the job instead.
+"""Record errors of our own code in a pipeline that skips unreadable pictures, so that they end the job.
 
-A picture that is missing is asked for its reason, and before that it is asked here whether it was the picture.
+Before a missing picture is called unreadable, `raise_recorded` raises the error if it was not the picture's.
 """
 
 import functools
 
-_found: list[Exception] = []
+_recorded: list[Exception] = []
 
 
-def noted(function):
-    """A Python function of a graph whose errors are remembered."""
+def record_errors(function):
+    """Decorate a Python function of a graph to record the errors it raises."""
 
     @functools.wraps(function)
-    def call(*args, **words):
+    def call(*args, **kwargs):
         try:
-            return function(*args, **words)
-        except Exception as error:  # whatever it is, it is no damaged picture's
-            _found.append(error)
+            return function(*args, **kwargs)
+        except Exception as error:  # of any type: a damaged picture does not raise here
+            _recorded.append(error)
             raise
 
     return call
 
 
-def check():
-    """Raise the first error that was noted, if there is one.
+def raise_recorded():
+    """Raise the first recorded error, if there is one.
 
     Raises:
         RuntimeError: from that error.
     """
-    if _found:
-        error = _found[0]
-        _found.clear()
+    if _recorded:
+        error = _recorded[0]
+        _recorded.clear()
         raise RuntimeError(f"A picture was read, but its view failed: {type(error).__name__}: {error}") from error

@@ -40,7 +40,7 @@ def plot_confusion(matrix, classes, path, max_classes: int = 40):
     axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="label", title=f"{int(np.trace(matrix))} of {int(matrix.sum())} right")
     if len(classes) <= max_classes:
-        names, families = fonts.drawable([shorten_name(name) for name in classes])
+        names, families = fonts.make_drawable([shorten_name(name) for name in classes])
         axes.set_xticks(range(len(classes)), names, rotation=90, parse_math=False, fontfamily=families)
         axes.set_yticks(range(len(classes)), names, parse_math=False, fontfamily=families)
         for row, column in zip(*np.nonzero(matrix), strict=True):

@@ -45,7 +45,7 @@ def predict(network: Network, paths, *, top: int = 5) -> list[dict]:
     logits, rows = predict_outputs(require_classifier(network).model, paths, network.pixels)
     predictions = {
         path: {"path": path, "label": None, "probability": None, "top": None, "error": reason}
-        for path, reason in before_training.reasons(paths, rows)
+        for path, reason in before_training.explain_missing_rows(paths, rows)
     }
     for row, probabilities in zip(rows, softmax(logits, axis=1), strict=True):
         best = np.argsort(-probabilities, kind="stable")[:top]
@@ -125,7 +125,7 @@ def predict_outputs(model, paths, pixels: Pixels, *, what: str = "pictures") -> 
     """
     model, batch_size = fold_batchnorm(model), choose_batch_size(len(paths))
     outputs, rows = [], [np.zeros(0, "int64")]
-    batches = pipeline.evaluation(paths, pixels, batch_size=batch_size)
+    batches = pipeline.evaluation_dataset(paths, pixels, batch_size=batch_size)
     steps = -(-len(paths) // batch_size)
     for (output,), batch_rows in track(run_batches(model, batches, batch_size), steps, what):
         outputs.append(output)

@@ -64,7 +64,7 @@ def _compare_weights(saved, measured) -> str:
 def _compare_predictions(saved: Network, predictions: list[dict], tolerance: float) -> str:
     """A description of the difference, or ""."""
     paths = [row["path"] for row in predictions]
-    pictures, rows = next(iter(pipeline.evaluation(paths, saved.pixels, batch_size=len(paths))), (None, ()))
+    pictures, rows = next(iter(pipeline.evaluation_dataset(paths, saved.pixels, batch_size=len(paths))), (None, ()))
     if not len(rows):  # the files are gone by now
         return ""
     probabilities = softmax(require_classifier(saved).model.predict_on_batch(pictures).astype("float64"), axis=1)

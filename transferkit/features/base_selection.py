@@ -88,7 +88,7 @@ def _probe_base(base: str, listing: Listing, size: int | str | None, fit: str | 
     extraction = extract(listing.paths, spec, description=f"features of {base}")
     readable = listing.take(extraction.rows)
     labels, groups = np.array(readable.labels), np.array(readable.groups) if readable.groups else None
-    data = LabelledFeatures(extraction.features, labels, groups, readable.copies, extraction.widths)
+    data = LabelledFeatures(extraction.features, labels, groups, readable.duplicate_sets, extraction.widths)
     smallest_class = np.bincount(labels, minlength=len(readable.classes)).min()
     result = cross_validate(data, folds=max(2, min(FOLDS, int(smallest_class))), seed=seed)
     probe = ProbedBase(base, result.predictions == labels, time.perf_counter() - started)

@@ -13,7 +13,7 @@ from transferkit.console import progress_bar, silenced
 from transferkit.cpus import available_cpus
 from transferkit.data import pipeline_errors
 from transferkit.data.file_ranges import read_bytes
-from transferkit.data.formats import UNCERTAIN, decoders, reason
+from transferkit.data.formats import UNCERTAIN, decoder_versions, error_reason
 from transferkit.feature_cache import FeatureStore
 from transferkit.features.spec import FeatureSpec, cache_key
 
@@ -76,7 +76,7 @@ def extract_block(
     with ExitStack() as stack:
         stores = [stack.enter_context(FeatureStore(cache_key(spec, layer))) for layer in spec.layer] if cache else []
         known = [store.get_features(distinct) for store in stores] or [{} for _ in spec.layer]
-        unreadable = stores[0].get_errors(distinct, decoders()) if stores else {}
+        unreadable = stores[0].get_errors(distinct, decoder_versions()) if stores else {}
         new = {}  # the row of each digest; a picture that is there twice is computed once
         for row, digest in digests.items():
             if digest not in unreadable and not all(digest in features for features in known):
@@ -86,11 +86,11 @@ def extract_block(
         if new:
             computed = _compute_new(pictures, new, spec, stores, advance)
             known = [old | added for old, added in zip(known, computed, strict=True)]
-            pipeline_errors.check()
+            pipeline_errors.raise_recorded()
             failed = {digest: _explain(pictures[row], digest) for digest, row in new.items() if digest not in known[0]}
             unreadable |= {digest: why for digest, (why, _) in failed.items()}
             for store in stores:
-                store.add_errors({digest: why for digest, (why, lasts) in failed.items() if lasts}, decoders())
+                store.add_errors({digest: why for digest, (why, lasts) in failed.items() if lasts}, decoder_versions())
     errors |= {row: unreadable[digest] for row, digest in digests.items() if digest in unreadable}
     rows = [row for row in digests if row not in errors]
     shapes = _layer_shapes(spec, cache) if not rows else [None] * len(known)
@@ -132,7 +132,7 @@ def _digest_pictures(pictures: Sequence) -> tuple[dict[int, bytes], dict[int, st
             try:
                 return hashlib.sha256(read_bytes(picture)).digest()
             except (OSError, ValueError) as error:
-                return reason(error)
+                return error_reason(error)
         digest = hashlib.sha256(repr(picture.shape).encode())
         digest.update(np.ascontiguousarray(picture))
         return digest.digest()
@@ -169,13 +169,13 @@ def _import_feature_model():
 
 def _explain(path: str, digest: bytes) -> tuple[str, bool]:
     """Why a picture could not be read, and whether its content is the reason: a file that is gone may come back."""
-    from transferkit.data.decode import why_undecodable
+    from transferkit.data.decode import explain_undecodable
 
     try:
         data = read_bytes(path)
     except (OSError, ValueError) as error:
-        return reason(error), False
-    why = why_undecodable(data)
+        return error_reason(error), False
+    why = explain_undecodable(data)
     return why or UNCERTAIN, bool(why) and hashlib.sha256(data).digest() == digest
 
 

@@ -46,14 +46,14 @@ def compare(
         UnknownName, FileNotFoundError, ValueError, OSError: a network is not found, or the pictures cannot be probed.
     """
     classifiers.check_name(classifier)
-    listing = duplicate_groups.mark(listing)
+    listing = duplicate_groups.mark_duplicates(listing)
 
     def score(extraction: Extraction, readable: Listing, spec: FeatureSpec) -> dict:
         labels, groups = _labels_and_groups(readable)
-        data = LabelledFeatures(extraction.features, labels, groups, readable.copies, extraction.widths)
+        data = LabelledFeatures(extraction.features, labels, groups, readable.duplicate_sets, extraction.widths)
         result = cross_validate(data, classifier=classifier, folds=folds, seed=seed)
         if spec is specs[0]:
-            duplicate_groups.say_kept(
+            duplicate_groups.report_kept_together(
                 [readable.take(np.flatnonzero(result.fold_of == fold)) for fold in range(folds)],
                 "together in the folds",
             )

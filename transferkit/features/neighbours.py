@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from PIL import Image, ImageOps
 from sklearn.neighbors import NearestNeighbors
 
-from transferkit.data import grid, pillow_reader
-from transferkit.data.file_ranges import name_of, read_bytes
+from transferkit.data import contact_sheet, pillow_reader
+from transferkit.data.file_ranges import original_name, read_bytes
 from transferkit.features.extraction import extract
 from transferkit.features.feature_files import Features
 from transferkit.features.spec import identity
@@ -72,7 +72,7 @@ def draw_sheet(results: list[dict]) -> Image.Image:
     """Draw a row for each query: the picture, then its neighbours, with class and distance below each."""
     rows = [
         [
-            (_thumbnail(result["query"]), os.path.basename(name_of(result["query"]))),
+            (_thumbnail(result["query"]), os.path.basename(original_name(result["query"]))),
             *[
                 (_thumbnail(near["path"]), f"{near['label'] or ''} at {near['distance']:.3f}".strip())
                 for near in result["neighbours"]
@@ -80,12 +80,12 @@ def draw_sheet(results: list[dict]) -> Image.Image:
         ]
         for result in results
     ]
-    return grid.draw(rows, CELL, ("query", "nearest"))
+    return contact_sheet.draw_grid(rows, CELL, ("query", "nearest"))
 
 
 def _thumbnail(path: str) -> Image.Image:
     """A picture padded to a square; a grey square if it cannot be read."""
     try:
-        return ImageOps.pad(pillow_reader.thumbnail(read_bytes(path), CELL), (CELL, CELL), color="white")
+        return ImageOps.pad(pillow_reader.make_thumbnail(read_bytes(path), CELL), (CELL, CELL), color="white")
     except Exception:  # whatever Pillow raises on damaged files
         return Image.new("RGB", (CELL, CELL), "lightgrey")

@@ -22,7 +22,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from transferkit import atomic, trust
-from transferkit.data.audit.scan_cache import key_of
+from transferkit.data.audit.scan import file_key
 from transferkit.data.listing import Listing
 from transferkit.features.extraction import extract_block
 from transferkit.features.spec import FeatureSpec, find_differences
@@ -112,7 +112,7 @@ def create_folder(
 
 def _digest_pictures(pictures: list[dict]) -> str:
     """A digest that changes with the names, labels, splits, sizes and times of the files."""
-    facts = [key and key[1:3] for key in (key_of(picture["path"]) for picture in pictures)]
+    facts = [key and key[1:3] for key in (file_key(picture["path"]) for picture in pictures)]
     return hashlib.sha256(json.dumps([pictures, facts]).encode()).hexdigest()
 
 

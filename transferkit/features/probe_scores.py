@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transferkit.data.folds import drawn
+from transferkit.data.splitting import draw_folds
 from transferkit.evaluation.metrics import wilson_interval
 from transferkit.features import classifiers
 
@@ -17,7 +17,7 @@ class LabelledFeatures:
         features: (n, d), of any scale.
         labels: (n,), numbers or names.
         groups: (n,) or None; pictures of one group are always in the same fold.
-        copies: (n,) sets of duplicates, "" for none, as in `Listing.copies`, or (). A set is in one fold, unless its
+        copies: (n,) sets of duplicates, "" for none, as in `Listing.duplicate_sets`, or (). A set is in one fold, unless its
             class could not be divided among the folds then.
         widths: of the layers whose features are concatenated; by default one layer.
     """
@@ -102,4 +102,4 @@ def _draw_folds(labels, groups, copies, folds: int, seed: int) -> np.ndarray:
         limit = f"folds must be at most {count}, not {folds}" if count > 1 else f"folds need 2 {noun}s of each class"
         raise ValueError(f"Class {rarest} has {count} {noun}{'s' * (count > 1)}: {limit}.")
     numbers = np.unique(labels, return_inverse=True)[1]
-    return drawn(numbers, () if groups is None else groups, copies, folds, seed, left=1)
+    return draw_folds(numbers, () if groups is None else groups, copies, folds, seed, min_left=1)

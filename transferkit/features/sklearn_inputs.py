@@ -49,7 +49,7 @@ def _check_array(entry, position: int) -> np.ndarray:
     picture = bit_depth.as_uint8(array) if array.ndim == 3 and array.shape[2] in (1, 3, 4) and array.size else None
     if picture is None:
         raise ValueError(
-            f"Entry {position} of X is {array.dtype} {np.shape(entry)}: {EXPECTED}{bit_depth.advice(array)}."
+            f"Entry {position} of X is {array.dtype} {np.shape(entry)}: {EXPECTED}{bit_depth.scaling_advice(array)}."
         )
     return picture
 

@@ -34,8 +34,8 @@ def cross_validate(job: TrainingJob, train_plan: Callable, resume: Callable) -> 
     Raises:
         KeyboardInterrupt: Ctrl-C, before the first fold was complete.
     """
-    knobs, pool, complete = job.knobs, folds.pooled(runs.Run(job.folder).splits), []
-    for number, held_out in enumerate(folds.shared_out(pool, knobs.folds, knobs.seed), start=1):
+    knobs, pool, complete = job.knobs, folds.pool_train_and_val(runs.Run(job.folder).splits), []
+    for number, held_out in enumerate(folds.hold_out_folds(pool, knobs.folds, knobs.seed), start=1):
         folder = job.folder / f"fold-{number}"
         if not _is_complete(folder):
             say(f"Fold {number} of {knobs.folds}: {len(held_out):,} of {len(pool):,} pictures are held out.")
@@ -43,7 +43,7 @@ def cross_validate(job: TrainingJob, train_plan: Callable, resume: Callable) -> 
                 resume(folder)
             else:
                 folder.mkdir(exist_ok=True)
-                splits = folds.parts(pool, held_out, job.plan.recipe.data.validation, knobs.seed)
+                splits = folds.fold_splits(pool, held_out, job.plan.recipe.data.validation, knobs.seed)
                 train_plan(make_plan(_make_fold_recipe(job.plan, knobs.folds - number + 1), splits), folder)
         if not _is_complete(folder):
             break

@@ -18,7 +18,7 @@ from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.console import quiet
 from transferkit.data.audit import before_training
 from transferkit.data.listing import Listing
-from transferkit.data.sources.arrays import list_arrays, on_disk
+from transferkit.data.sources.arrays import list_arrays, write_arrays
 from transferkit.evaluation.predict import predict_outputs
 from transferkit.features.sklearn_inputs import check_groups, check_labels, check_pictures
 from transferkit.network import Network
@@ -171,7 +171,7 @@ class FineTuner(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         with self._verbosity(), _files(check_pictures(X)) as paths:
             logits, rows = predict_outputs(self._folded, paths, self.network_.pixels)
-            if unreadable := before_training.reasons(paths, rows):
+            if unreadable := before_training.explain_missing_rows(paths, rows):
                 path, reason = unreadable[0]
                 raise ValueError(
                     f"{len(unreadable)} of {len(paths)} pictures cannot be read, the first: {path}: {reason}."
@@ -255,4 +255,4 @@ def _are_paths(pictures) -> bool:
 
 def _files(pictures):
     """A context that gives files of the pictures."""
-    return nullcontext(pictures) if _are_paths(pictures) else on_disk(pictures)
+    return nullcontext(pictures) if _are_paths(pictures) else write_arrays(pictures)

@@ -89,5 +89,5 @@ class TrainingJob:
         Raises:
             ValueError: more than one picture in five is unreadable.
         """
-        before_training.note_lost(paths, readable_rows, self.unreadable)
-        before_training.check_lost(paths, self.unreadable)
+        self.unreadable.update(before_training.report_unreadable(paths, readable_rows, self.unreadable))
+        before_training.check_unreadable_fraction(paths, self.unreadable)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transferkit import recipe, runs
 from transferkit.console import say
-from transferkit.data.folds import pooled
+from transferkit.data.folds import pool_train_and_val
 from transferkit.data.listing import Splits
 from transferkit.network import Network
 from transferkit.recipe import Train
@@ -29,7 +29,7 @@ def refit_network(job: TrainingJob, fraction: float) -> Network:
     Raises:
         KeyboardInterrupt: Ctrl-C; the state was saved.
     """
-    folder, pool = job.folder / FOLDER, pooled(job.splits)
+    folder, pool = job.folder / FOLDER, pool_train_and_val(job.splits)
     folder.mkdir(exist_ok=True)
     say(
         f"The same training again, on all {len(pool):,} pictures; its network is saved. It is trained on the "

@@ -74,8 +74,8 @@ def finetune(
     splits = Splits(train, train if val is None else val, test)  # raises if one is not a listing
     if val is None:
         listings = {"train": train} | ({"test": test} if test else {})
-        splits = duplicate_groups.split(listings, validation=recipe.data.validation, seed=recipe.train.seed)
-    splits = splits.lessened(recipe.data.fraction, recipe.data.per_class, recipe.train.seed)
+        splits = duplicate_groups.make_splits(listings, validation=recipe.data.validation, seed=recipe.train.seed)
+    splits = splits.subsample(recipe.data.fraction, recipe.data.per_class, recipe.train.seed)
     plan = make_plan(recipe, splits)
     return train_plan(plan, make_folder(plan, out, overwrite=overwrite, name=f"runs/finetune-{runs.slug(str(base))}"))
 
@@ -185,7 +185,7 @@ def _finish(job: TrainingJob, averages: dict, outputs, *, interrupted: bool) -> 
         figures["ci95"] = list(metrics.corrected_interval(figures, averages["mix"]["optimism"]))
     predicted = {row["path"] for row in predictions}
     readable = [row for row, path in enumerate(listing.paths) if path in predicted]
-    before_training.note_lost(listing.paths, readable, job.unreadable)
+    job.unreadable.update(before_training.report_unreadable(listing.paths, readable, job.unreadable))
     runs.write_unreadable(job.folder, job.unreadable)
     is_refitted = network is not job.network
     baseline = job.checkpoint_path(head_init.BASELINE)

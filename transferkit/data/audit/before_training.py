@@ -1,6 +1,7 @@
-"""The pictures of a job looked at before training: which can be decoded, and what would spoil its figures."""
+"""Scan the pictures of a job before training: skip undecodable ones, and warn of what spoils the metrics."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,49 +9,54 @@ import numpy as np
 from transferkit.console import say, warn
 from transferkit.data import decode, pipeline_errors
 from transferkit.data.audit import problems
-from transferkit.data.audit.file_scan import Look
-from transferkit.data.audit.scan import scan
+from transferkit.data.audit.file_scan import FileScan
+from transferkit.data.audit.scan import scan_files
 from transferkit.data.listing import Listing
 
-MOST_NAMED = 10  # pictures, one by one, of those that are lost at once
-MOST_UNREADABLE = 0.2  # the well-known cats-and-dogs download holds 7% of damaged files, and people train on it
+MAX_NAMED = 10  # pictures that are named one by one when several become unreadable at once
+MAX_UNREADABLE = 0.2  # of a listing; the well-known cats-and-dogs download has 7%, and people train on it
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The readable part of a listing, the (path, reason) of the rest, and what one look at each readable one found."""
+    """The scanned pictures of a listing.
+
+    Attributes:
+        listing: the readable pictures.
+        unreadable: (path, reason) of the others.
+        scans: of the readable pictures, in order.
+    """
 
     listing: Listing
     unreadable: tuple[tuple[str, str], ...]
-    looks: tuple[Look, ...]
+    scans: tuple[FileScan, ...]
 
     @property
-    def side(self) -> int:
+    def median_side(self) -> int:
         """Median of the shorter sides, in pixels."""
-        return int(np.median([one.side for one in self.looks]))
+        return int(np.median([scan.shorter_side for scan in self.scans]))
 
     @property
-    def aspects(self) -> tuple[float, float, float]:
+    def aspect_quartiles(self) -> tuple[float, float, float]:
         """Quartiles of the aspect ratios, longer side over shorter: 1 and more."""
-        ratios = [max(one.width, one.height) / one.side for one in self.looks]
+        ratios = [max(scan.width, scan.height) / scan.shorter_side for scan in self.scans]
         return tuple(np.quantile(ratios, (0.25, 0.5, 0.75)).tolist())
 
 
-def audit(listing: Listing, *, what: str = "the listing") -> Audit:
-    """Look at every picture once, if it was not looked at before.
+def audit_listing(listing: Listing, *, what: str = "the listing") -> Audit:
+    """Scan every picture of a listing.
 
     Args:
-        what: they are, for the bar and the sentence.
+        what: the listing's name, for the progress bar and messages.
 
     Raises:
-        ValueError: more than one picture in five cannot be read, or a class is left with none.
+        ValueError: more than one picture in five cannot be read, or no picture of a class can.
     """
-    looks = scan(listing.paths, what=what)
-    rows = [row for row, one in enumerate(looks) if not one.reason]
-    pairs = zip(listing.paths, looks, strict=True)
-    unreadable = [(path, one.reason) for path, one in pairs if one.reason]
-    if len(unreadable) > MOST_UNREADABLE * len(listing):
+    scans = scan_files(listing.paths, what=what)
+    rows = [row for row, scan in enumerate(scans) if not scan.reason]
+    unreadable = [(path, scan.reason) for path, scan in zip(listing.paths, scans, strict=True) if scan.reason]
+    if len(unreadable) > MAX_UNREADABLE * len(listing):
         for path, reason in unreadable:
             say(f"{path}: {reason}")
         raise ValueError(
@@ -59,63 +65,79 @@ def audit(listing: Listing, *, what: str = "the listing") -> Audit:
         )
     readable = listing.take(rows) if unreadable else listing
     problems.check_classes(listing, dict(unreadable), what)
-    return Audit(readable, tuple(unreadable), tuple(looks[row] for row in rows))
+    return Audit(readable, tuple(unreadable), tuple(scans[row] for row in rows))
 
 
-def looks_of(audits: dict[str, Audit]) -> dict[str, Look]:
-    """The look at each readable picture, by its path."""
-    return {path: one for found in audits.values() for path, one in zip(found.listing.paths, found.looks, strict=True)}
+def scans_by_path(audits: dict[str, Audit]) -> dict[str, FileScan]:
+    """The scan of each readable picture, by its path."""
+    pairs = (zip(audit.listing.paths, audit.scans, strict=True) for audit in audits.values())
+    return {path: scan for part in pairs for path, scan in part}
 
 
-def concerns(parts: dict[str, Listing], looks: dict[str, Look]) -> list[str]:
-    """What would spoil a job's figures, a sentence each: leaks between its splits, two labels, unequal classes."""
-    found = problems.find(parts, looks)
-    by_kind = {kind: [one for one in found if one.problem == kind] for kind in ("leak", "two-classes", "imbalance")}
-    told = []
-    where = {path: name for name, part in parts.items() for path in part.paths}
-    for name, count in Counter(where[one.path] for one in by_kind["leak"]).items():
-        first = next(one for one in by_kind["leak"] if where[one.path] == name)
-        told.append(
+def find_concerns(parts: dict[str, Listing], scans: dict[str, FileScan]) -> list[str]:
+    """Find what spoils a job's metrics: leaks between its splits, pictures in two classes, unequal classes.
+
+    Returns:
+        A sentence for each.
+    """
+    found = problems.find_problems(parts, scans)
+    leaks, contradictions, imbalances = (
+        [problem for problem in found if problem.kind == kind] for kind in ("leak", "two-classes", "imbalance")
+    )
+    split_of = {path: name for name, part in parts.items() for path in part.paths}
+    concerns = []
+    for name, count in Counter(split_of[leak.path] for leak in leaks).items():
+        first = next(leak for leak in leaks if split_of[leak.path] == name)
+        concerns.append(
             f"{count:,} of the {len(parts[name]):,} {SPLITS[name]} pictures {'is' if count == 1 else 'are'} in another "
-            f"split too, so figures on them will be better than the network is: {first.path} is {first.detail}."
+            f"split too, so metrics on them are too good: {first.path} is {first.detail}."
         )
-    if twice := by_kind["two-classes"]:
-        what = "picture is" if len(twice) == 1 else "pictures are"
-        told.append(f"{len(twice):,} {what} in two classes: {twice[0].path} is {twice[0].detail}.")
-    told += [f"The classes are of unequal size: {one.detail}." for one in by_kind["imbalance"][:1]]
+    if contradictions:
+        pictures = "picture is" if len(contradictions) == 1 else "pictures are"
+        first = contradictions[0]
+        concerns.append(f"{len(contradictions):,} {pictures} in two classes: {first.path} is {first.detail}.")
+    concerns += [f"The classes are of unequal size: {problem.detail}." for problem in imbalances[:1]]
     for name, part in parts.items():
-        if empty := [one for one, count in part.counts().items() if not count]:
-            told.append(f"No {SPLITS[name]} picture is of class {', '.join(empty)}: the figures say nothing of it.")
-    return told
+        if empty := [label for label, count in part.counts().items() if not count]:
+            concerns.append(f"No {SPLITS[name]} picture is of class {', '.join(empty)}: it is not part of the metrics.")
+    return concerns
 
 
-def note_lost(paths, readable_rows, lost: dict[str, str]):
-    """Warn of pictures that could be read when they were looked at and now could not; add them to `lost`, with why."""
-    readable = {*map(int, readable_rows), *(row for row, path in enumerate(paths) if path in lost)}
-    found = reasons(paths, readable)
-    for path, reason in found[:MOST_NAMED]:
-        warn(f"{path} is left out from here on: {reason}.")
-    if len(found) > MOST_NAMED:
-        warn(f"{len(found) - MOST_NAMED:,} more pictures are left out, from {found[MOST_NAMED][0]} on.")
-    lost |= found
+def report_unreadable(paths, readable_rows, known: Collection[str]) -> dict[str, str]:
+    """Warn of pictures that could be read when they were scanned and cannot be read now.
+
+    Args:
+        readable_rows: rows of `paths` that could be read now.
+        known: paths that were reported before.
+
+    Returns:
+        {path: reason} of the newly unreadable pictures.
+    """
+    readable = {*map(int, readable_rows), *(row for row, path in enumerate(paths) if path in known)}
+    unreadable = explain_missing_rows(paths, readable)
+    for path, reason in unreadable[:MAX_NAMED]:
+        warn(f"{path} is skipped from here on: {reason}.")
+    if len(unreadable) > MAX_NAMED:
+        warn(f"{len(unreadable) - MAX_NAMED:,} more pictures are skipped, from {unreadable[MAX_NAMED][0]} on.")
+    return dict(unreadable)
 
 
-def check_lost(paths, lost: dict[str, str]):
-    """Raise `ValueError` if more than one picture in five is lost: what is learnt from the others is another job."""
-    gone = [path for path in paths if path in lost]
-    if len(gone) > MOST_UNREADABLE * len(paths):
+def check_unreadable_fraction(paths, unreadable: dict[str, str]):
+    """Raise `ValueError` if more than one picture in five has become unreadable: the rest would be another job."""
+    missing = [path for path in paths if path in unreadable]
+    if len(missing) > MAX_UNREADABLE * len(paths):
         raise ValueError(
-            f"{len(gone):,} of {len(paths):,} pictures can no longer be read, more than one in five, from {gone[0]} "
-            f"({lost[gone[0]]}) on: bring them back, and go on with --resume."
+            f"{len(missing):,} of {len(paths):,} pictures can no longer be read, more than one in five, from "
+            f"{missing[0]} ({unreadable[missing[0]]}) on: restore them, and continue with --resume."
         )
 
 
-def reasons(paths, readable_rows) -> list[tuple[str, str]]:
-    """(path, reason) of every path whose row is not among the readable ones.
+def explain_missing_rows(paths, readable_rows) -> list[tuple[str, str]]:
+    """(path, reason) of every path whose row is not readable.
 
     Raises:
-        RuntimeError: it was no picture's fault, but ours.
+        RuntimeError: an error of our own made it unreadable, not the picture.
     """
-    pipeline_errors.check()
-    lost = sorted(set(range(len(paths))) - set(map(int, readable_rows)))
-    return [(paths[row], decode.why_unreadable(paths[row])) for row in lost]
+    pipeline_errors.raise_recorded()
+    missing = sorted(set(range(len(paths))) - set(map(int, readable_rows)))
+    return [(paths[row], decode.explain_unreadable(paths[row])) for row in missing]

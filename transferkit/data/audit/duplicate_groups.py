@@ -1,8 +1,9 @@
-"""Sets of copies and near copies, which a split that is drawn here keeps on one side.
+"""Sets of duplicates and near-duplicates, which a split made here keeps on one side.
 
-A copy of a copy is in the same set, so the frames of a burst are, though the last may differ from the first. Where such
-a chain holds more than half of a class, one side of the split would hold little else of it: the chain is cut, in the
-order of the names, into pieces of a tenth of the class. Near copies on the two sides of a cut may then be apart.
+A duplicate of a duplicate is in the same set, so all frames of a burst are, although the last may differ from the
+first. If such a chain holds more than half of a class, one side of the split would hold little else of that class: the
+chain is cut, in the order of the names, into pieces of a tenth of the class. Near-duplicates on the two sides of a cut
+may then be on different sides of the split.
 """
 
 from collections import Counter
@@ -15,79 +16,79 @@ from scipy.sparse.csgraph import connected_components
 
 from transferkit.console import say
 from transferkit.data.audit import near_duplicates
-from transferkit.data.audit.file_scan import Look
-from transferkit.data.audit.scan import scan
-from transferkit.data.listing import Listing, Splits, complete
+from transferkit.data.audit.file_scan import FileScan
+from transferkit.data.audit.scan import scan_files
+from transferkit.data.listing import Listing, Splits, complete_splits
 
-LARGEST = 0.5  # of a class: a chain that holds more is cut
-PIECES = 10  # of the class's size
+MAX_FRACTION = 0.5  # of a class: a chain that holds more is cut
+PIECES = 10  # a piece of a cut chain is this part of its class
 
 
-def split(parts: dict[str, Listing], looks: Sequence[Look] = (), *, validation: float, seed: int) -> Splits:
-    """`listing.complete`; where a share of "train" is split off, sets of copies stay on one side, and a line says so.
+def make_splits(parts: dict[str, Listing], scans: Sequence[FileScan] = (), *, validation: float, seed: int) -> Splits:
+    """`listing.complete_splits`; a "val" that is split off "train" shares no set of duplicates with it.
 
     Args:
-        looks: one for each picture of "train", in order; by default they are looked at here, if they are split.
+        scans: of the pictures of "train", in order; by default they are scanned here if they are split.
     """
     if "val" in parts:
-        return complete(parts, validation=validation, seed=seed)
-    splits = complete(parts | {"train": mark(parts["train"], looks)}, validation=validation, seed=seed)
-    say_kept((splits.train, splits.val), "on one side of the split")
+        return complete_splits(parts, validation=validation, seed=seed)
+    marked = mark_duplicates(parts["train"], scans)
+    splits = complete_splits(parts | {"train": marked}, validation=validation, seed=seed)
+    report_kept_together((splits.train, splits.val), "on one side of the split")
     return splits
 
 
-def mark(listing: Listing, looks: Sequence[Look] = ()) -> Listing:
-    """The listing with its sets of copies, if it has any.
+def mark_duplicates(listing: Listing, scans: Sequence[FileScan] = ()) -> Listing:
+    """The listing with its `duplicate_sets`.
 
     Args:
-        looks: one for each of its pictures, in order; by default they are looked at here, or were before.
+        scans: of its pictures, in order; by default they are scanned here.
     """
-    sets = found(looks or scan(listing.paths), listing.labels)
-    return replace(listing, copies=sets if any(sets) else ())
+    sets = find_duplicate_sets(scans or scan_files(listing.paths), listing.labels)
+    return replace(listing, duplicate_sets=sets if any(sets) else ())
 
 
-def found(looks: Sequence[Look], labels: Sequence[int]) -> tuple[str, ...]:
-    """The set of each picture, numbers from 1 on; "" for a picture that has no copy, or that cannot be read."""
-    looks, labels = [Look() if one.reason else one for one in looks], np.array(labels, int)
-    chains = _cut(_connected(len(looks), near_duplicates.near(looks)), labels)
-    exact = [(group[0], other) for group in near_duplicates.copies(looks) for other in group[1:]]
-    for first, other in exact:  # of those with equal bytes, the first took part
-        chains[other] = chains[first]
-    _, number, counts = np.unique(chains, return_inverse=True, return_counts=True)
-    order = {}
-    return tuple(str(order.setdefault(one, len(order) + 1)) if counts[one] > 1 else "" for one in number.tolist())
+def find_duplicate_sets(scans: Sequence[FileScan], labels: Sequence[int]) -> tuple[str, ...]:
+    """The set of each picture, "1" and up; "" for a picture without duplicates, or one that cannot be read."""
+    scans, labels = [FileScan() if scan.reason else scan for scan in scans], np.array(labels, int)
+    chains = _cut_long_chains(_find_chains(len(scans), near_duplicates.find_near_duplicates(scans)), labels)
+    for first, *others in near_duplicates.find_exact_duplicates(scans):  # only the first was compared with others
+        chains[others] = chains[first]
+    _, chain_of, sizes = np.unique(chains, return_inverse=True, return_counts=True)
+    numbers = {}  # of the sets, in the order of their first pictures
+    return tuple(str(numbers.setdefault(c, len(numbers) + 1)) if sizes[c] > 1 else "" for c in chain_of.tolist())
 
 
-def say_kept(sides: Sequence[Listing], where: str):
-    """One line of the sets of copies that a draw kept on one side, if there are any.
+def report_kept_together(parts: Sequence[Listing], where: str):
+    """Print one line on the sets of duplicates that a split kept together, if there are any.
 
     Args:
-        sides: what was drawn.
-        where: how the sets stay: "on one side of the split".
+        parts: the listings that the pictures were split into.
+        where: "on one side of the split", say.
     """
-    owners = {}
-    for number, side in enumerate(sides):
-        for name in side.copies:
+    parts_of = {}
+    for number, part in enumerate(parts):
+        for name in part.duplicate_sets:
             if name:
-                owners.setdefault(name, []).append(number)
-    sizes = [len(numbers) for numbers in owners.values() if len(numbers) > 1 and len(set(numbers)) == 1]
+                parts_of.setdefault(name, []).append(number)
+    sizes = [len(numbers) for numbers in parts_of.values() if len(numbers) > 1 and len(set(numbers)) == 1]
     if sizes:
         sets = "a set" if len(sizes) == 1 else f"{len(sizes):,} sets"
-        say(f"{sum(sizes):,} pictures in {sets} of copies or near copies stay {where}.")
+        say(f"{sum(sizes):,} pictures in {sets} of duplicates or near-duplicates stay {where}.")
 
 
-def _connected(count: int, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """The number (count,) of the chain of each picture."""
+def _find_chains(count: int, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """The chain (count,) of each picture: a number."""
     ends = np.array(pairs, int).reshape(-1, 2).T
     return connected_components(coo_array((np.ones(ends.shape[1]), tuple(ends)), shape=(count, count)))[1]
 
 
-def _cut(chains: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The chains, but those that hold more than half of a class in pieces; a pair stays a pair."""
+def _cut_long_chains(chains: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Cut chains that hold more than half of a class into pieces; a pair stays a pair."""
     chains, sizes = chains.copy(), np.bincount(labels)
     counts = Counter(zip(chains.tolist(), labels.tolist(), strict=True))
     for (chain, label), count in counts.items():
-        if count > max(2, LARGEST * sizes[label]):
+        if count > max(2, MAX_FRACTION * sizes[label]):
             rows = np.flatnonzero((chains == chain) & (labels == label))
             chains[rows] = chains.max() + 1 + np.arange(count) // max(2, sizes[label] // PIECES)
     return chains

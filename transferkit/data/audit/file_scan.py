@@ -1,7 +1,7 @@
-"""One look at a file: what it is, whether it can be decoded, and a fingerprint of the picture. No TensorFlow.
+"""Scan one picture file: its format and size, whether it can be decoded, and a fingerprint. No TensorFlow.
 
-A JPEG is decoded at the smallest of libjpeg's scales whose shorter side is still 32 pixels: all of its bytes are read
-as at full size, in half the time. Every other format is decoded as training does, by the same function.
+A JPEG is decoded at the smallest libjpeg scale whose shorter side still has 32 pixels. That reads all of its bytes, in
+half the time of a full decode. Other formats are decoded as in training, by the same function.
 """
 
 import hashlib
@@ -11,78 +11,79 @@ from PIL import Image
 
 from transferkit.data import pillow_reader
 from transferkit.data.file_ranges import read_bytes
-from transferkit.data.formats import reason
+from transferkit.data.formats import error_reason
 
-GRID = 16  # luminance is kept in 16 x 16 squares, colour in 4 x 4
-LUMA = GRID * GRID
-PRINT = LUMA + 2 * 4 * 4  # bytes of a fingerprint
+GRID = 16  # a fingerprint has 16 x 16 luminances and 4 x 4 of each colour difference
+LUMA_SIZE = GRID * GRID
+FINGERPRINT_SIZE = LUMA_SIZE + 2 * 4 * 4  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one look at a file found.
+class FileScan:
+    """The result of scanning a file.
 
     Attributes:
-        digest: SHA-1 of the content, empty where it could not be read.
-        form: format by content, as Pillow calls it; empty where it is none.
-        mode: how pixels are stored, as Pillow calls it.
-        width, height: declared, as stored.
-        turn: orientation, 1 to 8; 1 is upright.
-        white: the value that became 255, of pixels that are brought to 8 bits; 0 of others.
-        reason: why it cannot be decoded; empty where it can.
-        fingerprint: 256 luminances of 16 x 16 squares of the upright picture, then 4 x 4 of each colour difference.
+        digest: SHA-1 of the content; empty if the file could not be read.
+        format: Pillow's name of the format, found by content; empty if it is not a picture.
+        mode: Pillow's name of how pixels are stored.
+        width, height: declared size in pixels, before the orientation is applied.
+        orientation: Exif orientation, 1 to 8; 1 is upright.
+        white_level: the value that was scaled to 255, for pixels of more than 8 bits; else 0.
+        reason: why the file cannot be decoded; empty if it can.
+        fingerprint: 256 luminances (16 x 16) of the upright picture, then 4 x 4 of each colour difference.
     """
 
     digest: bytes = b""
-    form: str = ""
+    format: str = ""
     mode: str = ""
     width: int = 0
     height: int = 0
-    turn: int = 1
-    white: int = 0
+    orientation: int = 1
+    white_level: int = 0
     reason: str = ""
     fingerprint: bytes = b""
 
     @property
-    def side(self) -> int:
+    def shorter_side(self) -> int:
         return min(self.width, self.height)
 
 
-def look(path: str) -> Look:
-    """Read a file once. Never raises on what the file is, and never waits for a pipe or a device."""
+def scan_file(path: str) -> FileScan:
+    """Read and scan a file. Never raises because of its content, and never blocks on a pipe or a device."""
     try:
         data = read_bytes(path)
     except (OSError, ValueError) as error:
-        return Look(reason=reason(error))
+        return FileScan(reason=error_reason(error))
     if not data:
-        return Look(reason="the file is empty")
-    return _look(data, hashlib.sha1(data, usedforsecurity=False).digest())
+        return FileScan(reason="the file is empty")
+    return _scan_bytes(data, hashlib.sha1(data, usedforsecurity=False).digest())
 
 
-def _look(data: bytes, digest: bytes) -> Look:
-    found = {}
+def _scan_bytes(data: bytes, digest: bytes) -> FileScan:
+    header = {}  # filled before decoding, so that it is known of a picture that cannot be decoded
 
-    def seen(image: Image.Image, data: bytes) -> Look:
+    def scan_image(image: Image.Image, data: bytes) -> FileScan:
         width, height = image.size
-        found.update(form=image.format, mode=stored_mode(image), width=width, height=height)
+        header.update(format=image.format, mode=pixel_mode(image), width=width, height=height)
         image.draft("RGB", (2 * GRID, 2 * GRID))
-        picture, turn, white = pillow_reader.upright(image, data)
-        return Look(digest, turn=turn, white=white, fingerprint=fingerprint(picture), **found)
+        picture, orientation, white_level = pillow_reader.load_upright(image, data)
+        values = {"orientation": orientation, "white_level": white_level, "fingerprint": compute_fingerprint(picture)}
+        return FileScan(digest, **header, **values)
 
     try:
-        return pillow_reader.with_image(data, seen)
+        return pillow_reader.with_image(data, scan_image)
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
-        return Look(digest, reason=reason(error).encode("utf-8", "replace").decode(), **found)
+        return FileScan(digest, reason=error_reason(error).encode("utf-8", "replace").decode(), **header)
 
 
-def stored_mode(image: Image.Image) -> str:
-    """Pillow's mode, and "alpha" with it where a palette or a colour key stands for transparent."""
-    see_through = "transparency" in image.info and image.mode not in ("RGBA", "LA", "PA")
-    return f"{image.mode} alpha" if see_through else image.mode
+def pixel_mode(image: Image.Image) -> str:
+    """Pillow's mode, followed by "alpha" if a palette entry or a colour key is transparent."""
+    has_transparency = "transparency" in image.info and image.mode not in ("RGBA", "LA", "PA")
+    return f"{image.mode} alpha" if has_transparency else image.mode
 
 
-def fingerprint(picture: Image.Image) -> bytes:
-    """What of an upright picture survives other sizes and other compression: 16 x 16 luminances, 4 x 4 colours."""
-    small = pillow_reader.as_image(picture, 3).resize((GRID, GRID), Image.Resampling.HAMMING).convert("YCbCr")
-    squares, coarse = small.tobytes(), small.reduce(GRID // 4).tobytes()
-    return squares[::3] + coarse[1::3] + coarse[2::3]
+def compute_fingerprint(picture: Image.Image) -> bytes:
+    """Compute what other sizes and other compression leave unchanged: 16 x 16 luminances, 4 x 4 colours."""
+    small = pillow_reader.convert_image(picture, 3).resize((GRID, GRID), Image.Resampling.HAMMING).convert("YCbCr")
+    pixels, coarse = small.tobytes(), small.reduce(GRID // 4).tobytes()
+    return pixels[::3] + coarse[1::3] + coarse[2::3]

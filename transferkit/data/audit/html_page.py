@@ -1,4 +1,4 @@
-"""The problems of a folder as one HTML file: pictures in it, nothing fetched, no script."""
+"""Write the problems of a data set as one HTML file with thumbnails, without scripts or external files."""
 
 import base64
 import html
@@ -7,13 +7,13 @@ import os
 
 from transferkit import atomic
 from transferkit.data import formats, pillow_reader
-from transferkit.data.audit.problems import KINDS, UNREADABLE, Problem, counts, total
+from transferkit.data.audit.problems import KINDS, UNREADABLE, Problem, count_classes, count_files
 from transferkit.data.file_ranges import read_bytes
 from transferkit.data.listing import Listing
 
-SIDE = 112  # pixels of a thumbnail
-PER_KIND = 60  # problems shown of each kind; the others are counted
-LARGEST = 50_000_000  # pixels; thumbnails of larger pictures would cost their whole memory
+THUMBNAIL_SIZE = 112  # pixels, longer side
+MAX_PER_KIND = 60  # problems of each kind that are shown; the others are counted
+MAX_PIXELS = 50_000_000  # of a picture with a thumbnail; larger ones would take too much memory
 STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem;
        color: #1c1c1c; background: #fff; }
@@ -28,69 +28,77 @@ figcaption { font-size: .78rem; overflow-wrap: anywhere; margin-top: .3rem; } .l
 """
 
 
-def write_page(path: str | os.PathLike, data: str, parts: dict[str, Listing], found: list[Problem]):
-    """Write the page: classes, then each kind of problem with thumbnails, equal pictures side by side."""
+def write_page(path: str | os.PathLike, data: str, parts: dict[str, Listing], problems: list[Problem]):
+    """Write the page: each kind of problem with thumbnails, duplicates side by side, then the classes.
+
+    Args:
+        data: the source, whose paths are shortened in the page.
+    """
     root = os.path.join(os.path.abspath(data), "")
-    groups = {kind: [one for one in found if one.problem == kind] for kind in KINDS}
-    groups = {kind: some for kind, some in groups.items() if some}
-    sections = [_section(kind, some, root) for kind, some in groups.items()]
-    rows = "".join(f'<tr><td><a href="#{k}">{KINDS[k]}</a><td class=n>{total(some):,}' for k, some in groups.items())
+    by_kind = {kind: [problem for problem in problems if problem.kind == kind] for kind in KINDS}
+    by_kind = {kind: group for kind, group in by_kind.items() if group}
+    sections = [_section(kind, group, root) for kind, group in by_kind.items()]
+    rows = "".join(
+        f'<tr><td><a href="#{k}">{KINDS[k]}</a><td class=n>{count_files(group):,}' for k, group in by_kind.items()
+    )
     name = _text(os.path.basename(os.path.abspath(data)))
     images = sum(map(len, parts.values()))
     atomic.write(
         path,
         f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{name}: check</title><style>{STYLE}</style>\n"
-        f"<h1>{name}</h1>\n<p>{images:,} pictures, looked at by transferkit check.</p>\n"
-        f"<table><tr><th>problem<th class=n>count{rows}</table>\n{''.join(sections)}{_classes(parts)}</html>\n",
+        f"<h1>{name}</h1>\n<p>{images:,} pictures, checked by transferkit check.</p>\n"
+        f"<table><tr><th>problem<th class=n>count{rows}</table>\n{''.join(sections)}{_class_table(parts)}</html>\n",
     )
 
 
-def _classes(parts: dict[str, Listing]) -> str:
+def _class_table(parts: dict[str, Listing]) -> str:
     names = list(parts) if len(parts) > 1 else ["pictures"]
     head = "".join(f"<th class=n>{name}" for name in names)
     rows = "".join(
-        f"<tr><td>{_text(one)}" + "".join(f"<td class=n>{count:,}" for count in by_part.values())
-        for one, by_part in counts(parts).items()
+        f"<tr><td>{_text(name)}" + "".join(f"<td class=n>{count:,}" for count in by_part.values())
+        for name, by_part in count_classes(parts).items()
     )
     return f"<h2>Classes</h2>\n<table><tr><th>class{head}{rows}</table>\n"
 
 
-def _section(kind: str, some: list[Problem], root: str) -> str:
-    figures = "\n".join(_figure(one, root) for one in some[:PER_KIND])
-    more = f"<p>and {len(some) - PER_KIND:,} more</p>" if len(some) > PER_KIND else ""
+def _section(kind: str, problems: list[Problem], root: str) -> str:
+    figures = "\n".join(_figure(problem, root) for problem in problems[:MAX_PER_KIND])
+    more = f"<p>and {len(problems) - MAX_PER_KIND:,} more</p>" if len(problems) > MAX_PER_KIND else ""
     title = KINDS[kind][0].upper() + KINDS[kind][1:]
     return (
-        f"<section class={kind} id={kind}><h2>{title}: {total(some):,}</h2>"
+        f"<section class={kind} id={kind}><h2>{title}: {count_files(problems):,}</h2>"
         f"<div class=grid>{figures}</div>{more}</section>\n"
     )
 
 
-def _figure(one: Problem, root: str) -> str:
-    pictures = "".join(_picture(path, root) for path in (one.other, one.path) if path) if _shown(one) else ""
-    where = _text(one.path.removeprefix(root)) + ": " if os.path.join(one.path, "") != root else ""
-    detail = _text(one.detail.replace(root, ""))
+def _figure(problem: Problem, root: str) -> str:
+    pictures = (
+        "".join(_picture(path, root) for path in (problem.other, problem.path) if path) if _has_picture(problem) else ""
+    )
+    where = _text(problem.path.removeprefix(root)) + ": " if os.path.join(problem.path, "") != root else ""
+    detail = _text(problem.detail.replace(root, ""))
     return f"<figure><div class=pair>{pictures}</div><figcaption>{where}{detail}</figcaption></figure>"
 
 
-def _shown(one: Problem) -> bool:
-    return one.problem not in (*UNREADABLE, "missing-class", "imbalance", "ignored")
+def _has_picture(problem: Problem) -> bool:
+    return problem.kind not in (*UNREADABLE, "missing-class", "imbalance", "ignored")
 
 
 def _picture(path: str, root: str) -> str:
-    uri = thumbnail(path)
+    uri = thumbnail_uri(path)
     alt = _text(path.removeprefix(root))
     return f'<img src="{uri}" alt="{alt}" title="{alt}">' if uri else "<div class=none>no thumbnail</div>"
 
 
-def thumbnail(path: str) -> str:
-    """A small picture as a data URI; empty where there can be none."""
+def thumbnail_uri(path: str) -> str:
+    """A thumbnail as a data URI; empty if the picture is damaged or too large."""
     try:
         data = read_bytes(path)
-        with formats.opened(data) as image:
-            if image.width * image.height > LARGEST:
+        with formats.open_image(data) as image:
+            if image.width * image.height > MAX_PIXELS:
                 return ""
-        small = pillow_reader.thumbnail(data, SIDE)
-    except Exception:  # of a damaged file, whatever its reader raises
+        small = pillow_reader.make_thumbnail(data, THUMBNAIL_SIZE)
+    except Exception:  # Pillow's readers raise nearly anything on damaged files
         return ""
     file = io.BytesIO()
     small.save(file, "JPEG", quality=80)
@@ -98,5 +106,5 @@ def thumbnail(path: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Any file name in a page; a byte that is no text becomes a mark."""
+    """Escape any file name; a byte that is not text becomes a question mark."""
     return html.escape(text.encode("utf-8", "replace").decode())

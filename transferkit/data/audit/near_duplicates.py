@@ -1,11 +1,10 @@
-"""Which pictures of many are the same: by content, or nearly, by fingerprints.
+"""Find exact duplicates by content, and near-duplicates by fingerprint.
 
-Two pictures are nearly the same if the correlation of their luminances is at least 0.99 and their colours differ by 8
-of 255 at most, on average. Brighter, smaller and recompressed copies are; the next frame of a burst often is; a crop is
-not.
+Two pictures are near-duplicates if their luminances correlate by at least 0.99 and their colours differ by at most 8 of
+255 on average. Brighter, smaller and recompressed copies are; the next frame of a burst often is; a crop is not.
 
-Neighbours are found in a tree over the lowest 27 frequencies. Distances there are never larger than those of the whole
-fingerprints, so none is missed, and no picture is compared with all.
+Candidates are found in a tree over the lowest 27 frequencies. Distances there are never larger than those of whole
+fingerprints, so no pair is missed, and no picture is compared with all others.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,76 +13,79 @@ import numpy as np
 from scipy.fft import dctn
 from scipy.spatial import cKDTree
 
-from transferkit.data.audit.file_scan import GRID, LUMA, Look
+from transferkit.data.audit.file_scan import GRID, LUMA_SIZE, FileScan
 
-CORRELATION = 0.99
-COLOURS = 8.0
-FLAT = 3.0  # standard deviation of luminances below which a picture has nothing to be told by
-TINY = 32  # pixels of the shorter side: smaller ones are alike by nature
-NEIGHBOURS = 16  # of each picture at most, so that a thousand frames of one scene stay a thousand lines
+MIN_CORRELATION = 0.99
+MAX_COLOUR_DIFFERENCE = 8.0
+MIN_CONTRAST = 3.0  # standard deviation of luminances; a flatter picture has nothing to be recognised by
+TINY = 32  # pixels of the shorter side; smaller pictures are alike by nature
+MAX_NEIGHBOURS = 16  # of a picture, so that a thousand frames of one scene stay a thousand lines
 CHUNK = 4096
-LOW = [(u, v) for u in range(7) for v in range(7) if 0 < u + v <= 6]
+LOW_FREQUENCIES = [(u, v) for u in range(7) for v in range(7) if 0 < u + v <= 6]
 
 
-def copies(looks: Sequence[Look]) -> Iterator[list[int]]:
-    """The places of pictures with equal bytes, in order, two and more."""
+def find_exact_duplicates(scans: Sequence[FileScan]) -> Iterator[list[int]]:
+    """Groups of two or more rows with equal bytes, each in order."""
     groups = {}
-    for place, one in enumerate(looks):
-        if one.digest:
-            groups.setdefault(one.digest, []).append(place)
+    for row, scan in enumerate(scans):
+        if scan.digest:
+            groups.setdefault(scan.digest, []).append(row)
     return (group for group in groups.values() if len(group) > 1)
 
 
-def near(looks: Sequence[Look]) -> list[tuple[int, int]]:
-    """(earlier, later) places of pictures that are nearly the same; of those with equal bytes, the first takes part."""
-    first = {}
-    for place, one in enumerate(looks):
-        if one.fingerprint and one.side >= TINY:
-            first.setdefault(one.digest, place)
-    places = np.fromiter(first.values(), int)
-    if len(places) < 2:
+def find_near_duplicates(scans: Sequence[FileScan]) -> list[tuple[int, int]]:
+    """Pairs (earlier row, later row) of near-duplicates; of exact duplicates, only the first is compared."""
+    first_rows = {}
+    for row, scan in enumerate(scans):
+        if scan.fingerprint and scan.shorter_side >= TINY:
+            first_rows.setdefault(scan.digest, row)
+    rows = np.fromiter(first_rows.values(), int)
+    if len(rows) < 2:
         return []
-    prints = np.frombuffer(b"".join(looks[place].fingerprint for place in places), np.uint8).reshape(len(places), -1)
-    told = prints[:, :LUMA].std(1) >= FLAT
-    places, prints = places[told], prints[told]
-    if len(places) < 2:
+    fingerprints = b"".join(scans[row].fingerprint for row in rows)
+    fingerprints = np.frombuffer(fingerprints, np.uint8).reshape(len(rows), -1)
+    has_contrast = fingerprints[:, :LUMA_SIZE].std(1) >= MIN_CONTRAST
+    rows, fingerprints = rows[has_contrast], fingerprints[has_contrast]
+    if len(rows) < 2:
         return []
-    pairs = _candidates(_frequencies(prints))
-    kept = [pairs[at : at + CHUNK][_alike(prints, pairs[at : at + CHUNK])] for at in range(0, len(pairs), CHUNK)]
-    return [(int(places[a]), int(places[b])) for a, b in np.concatenate(kept)] if kept else []
+    pairs = _find_candidates(_low_frequencies(fingerprints))
+    chunks = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
+    chunks = [chunk[_are_near(fingerprints, chunk)] for chunk in chunks]
+    return [(int(rows[a]), int(rows[b])) for a, b in np.concatenate(chunks)] if chunks else []
 
 
-def _units(prints: np.ndarray) -> np.ndarray:
-    """Luminances (n, 256) without their mean, of length 1, so that brightness and contrast do not count."""
-    luma = prints[:, :LUMA].astype("float32")
+def _normalize_luma(fingerprints: np.ndarray) -> np.ndarray:
+    """Luminances (n, 256) with mean 0 and length 1, so that brightness and contrast do not count."""
+    luma = fingerprints[:, :LUMA_SIZE].astype("float32")
     luma -= luma.mean(1, keepdims=True)
     return luma / np.linalg.norm(luma, axis=1, keepdims=True)
 
 
-def _frequencies(prints: np.ndarray) -> np.ndarray:
-    rows, columns = zip(*LOW, strict=True)
-    found = np.empty((len(prints), len(LOW)), "float32")
-    for at in range(0, len(prints), CHUNK):
-        squares = _units(prints[at : at + CHUNK]).reshape(-1, GRID, GRID)
-        found[at : at + CHUNK] = dctn(squares, axes=(1, 2), norm="ortho")[:, rows, columns]
-    return found
+def _low_frequencies(fingerprints: np.ndarray) -> np.ndarray:
+    """DCT coefficients (n, 27), float32."""
+    rows, columns = zip(*LOW_FREQUENCIES, strict=True)
+    coefficients = np.empty((len(fingerprints), len(LOW_FREQUENCIES)), "float32")
+    for start in range(0, len(fingerprints), CHUNK):
+        squares = _normalize_luma(fingerprints[start : start + CHUNK]).reshape(-1, GRID, GRID)
+        coefficients[start : start + CHUNK] = dctn(squares, axes=(1, 2), norm="ortho")[:, rows, columns]
+    return coefficients
 
 
-def _candidates(points: np.ndarray) -> np.ndarray:
-    """Pairs (m, 2), the smaller place first, of each point and its nearest within reach."""
-    reach = np.sqrt(2 * (1 - CORRELATION)) + 1e-6
-    most, tree, pairs = min(NEIGHBOURS, len(points)), cKDTree(points), []
-    for at in range(0, len(points), CHUNK):
-        _, found = tree.query(points[at : at + CHUNK], k=most, distance_upper_bound=reach, workers=-1)
-        here = np.repeat(np.arange(at, at + len(found)), most)
-        there = found.ravel()
-        fits = (there < len(points)) & (there != here)  # a missing neighbour is the number of points
-        pairs.append(np.sort(np.stack((here[fits], there[fits]), 1), 1))
+def _find_candidates(points: np.ndarray) -> np.ndarray:
+    """Pairs (m, 2), the smaller row first, of each point and its nearest neighbours within reach."""
+    reach = np.sqrt(2 * (1 - MIN_CORRELATION)) + 1e-6
+    count, tree, pairs = min(MAX_NEIGHBOURS, len(points)), cKDTree(points), []
+    for start in range(0, len(points), CHUNK):
+        _, neighbours = tree.query(points[start : start + CHUNK], k=count, distance_upper_bound=reach, workers=-1)
+        rows = np.repeat(np.arange(start, start + len(neighbours)), count)
+        neighbours = neighbours.ravel()
+        is_pair = (neighbours < len(points)) & (neighbours != rows)  # a missing neighbour is the number of points
+        pairs.append(np.sort(np.stack((rows[is_pair], neighbours[is_pair]), 1), 1))
     return np.unique(np.concatenate(pairs), axis=0)
 
 
-def _alike(prints: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    a, b = prints[pairs[:, 0]], prints[pairs[:, 1]]
-    correlation = (_units(a) * _units(b)).sum(1)
-    colours = np.abs(a[:, LUMA:].astype("float32") - b[:, LUMA:]).mean(1)
-    return (correlation >= CORRELATION) & (colours <= COLOURS)
+def _are_near(fingerprints: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    a, b = fingerprints[pairs[:, 0]], fingerprints[pairs[:, 1]]
+    correlation = (_normalize_luma(a) * _normalize_luma(b)).sum(1)
+    colours = np.abs(a[:, LUMA_SIZE:].astype("float32") - b[:, LUMA_SIZE:]).mean(1)
+    return (correlation >= MIN_CORRELATION) & (colours <= MAX_COLOUR_DIFFERENCE)

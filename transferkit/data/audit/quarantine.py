@@ -1,4 +1,4 @@
-"""Files moved out of the way: never deleted, never over another, and the way back in a list."""
+"""Move problem files to a quarantine folder: nothing is deleted or overwritten, and a list names the way back."""
 
 import csv
 import io
@@ -16,48 +16,51 @@ from transferkit.data.audit.problems import Problem
 LIST, COLUMNS = "moved.csv", ("from", "to", "problem", "detail")
 
 
-def move(
-    found: list[Problem], root: str | os.PathLike, folder: str | os.PathLike, listed: Iterable[str] = ()
+def move_files(
+    problems: list[Problem], root: str | os.PathLike, folder: str | os.PathLike, listed: Iterable[str] = ()
 ) -> list[dict]:
     """Move the files of these problems from below `root` to the same relative paths below `folder`.
 
-    Each is written down in `moved.csv` there as soon as it is moved; a second call adds to the list. Files that cannot
-    be moved, that lie behind a link to a folder, or that one of the `listed` links points to stay and are warned of.
+    Each move is recorded in `moved.csv` there; a second call adds to the list. A warning names files that stay: those
+    that cannot be moved, that are reached by a link to a folder, or that one of the `listed` links points to.
 
     Returns:
-        What was moved: dicts of `from`, `to`, `problem`, `detail`.
+        The moved files: dicts of `from`, `to`, `problem`, `detail`.
 
     Raises:
-        ValueError: `folder` lies below `root`, where it would be taken for pictures.
+        ValueError: `folder` is below `root`, where its files would be listed as pictures.
     """
     root, folder = Path(root).absolute(), Path(folder).absolute()
     if folder.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"The quarantine {folder} lies in {root}, among the pictures: give a folder elsewhere.")
     folder.mkdir(parents=True, exist_ok=True)
-    paths = _free_to_move({one.path: one for one in reversed(found)}, root, listed)
-    moved, begun = [], (folder / LIST).exists()
+    movable = _select_movable({problem.path: problem for problem in reversed(problems)}, root, listed)
+    moved, has_list = [], (folder / LIST).exists()
     with open(folder / LIST, "ab", buffering=0) as file:
-        if not begun:
-            _append(file, dict(zip(COLUMNS, COLUMNS, strict=True)))
-        for one in paths.values():
-            target = free(folder / os.path.relpath(one.path, root))
-            row = {"from": one.path, "to": str(target), "problem": one.problem, "detail": one.detail}
-            before = _append(file, row)  # first: what is not written down is not found again
+        if not has_list:
+            _append_row(file, dict(zip(COLUMNS, COLUMNS, strict=True)))
+        for problem in movable.values():
+            target = find_free_path(folder / os.path.relpath(problem.path, root))
+            row = {"from": problem.path, "to": str(target), "problem": problem.kind, "detail": problem.detail}
+            before = _append_row(file, row)  # before the move, as a file that is not listed is hard to find
             try:
-                _move(one.path, target)
+                _move_file(problem.path, target)
             except OSError as error:
                 file.truncate(before)
-                warn(f"{one.path} could not be moved and stays: {error.strerror or error}.")
+                warn(f"{problem.path} could not be moved and stays: {error.strerror or error}.")
                 continue
             moved.append(row)
     return moved
 
 
-def _append(file: io.FileIO, row: dict[str, str]) -> int:
-    """Add a row to the list, whole or not at all; how long the list was before.
+def _append_row(file: io.FileIO, row: dict[str, str]) -> int:
+    """Append a row to the list, whole or not at all.
+
+    Returns:
+        The size of the list before, in bytes.
 
     Raises:
-        OSError: it could not be written.
+        OSError: the row could not be written.
     """
     text, before = io.StringIO(), file.seek(0, os.SEEK_END)
     csv.DictWriter(text, COLUMNS).writerow(row)
@@ -73,8 +76,8 @@ def _append(file: io.FileIO, row: dict[str, str]) -> int:
     return before
 
 
-def _move(path: str, target: Path):
-    """Move a file; where that fails, as to a full disk, no half of it is left there."""
+def _move_file(path: str, target: Path):
+    """Move a file; if that fails, as with a full disk, no part of it is left at the target."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(path, target)
@@ -84,25 +87,25 @@ def _move(path: str, target: Path):
         raise
 
 
-def _free_to_move(found: dict[str, Problem], root: Path, listed: Iterable[str]) -> dict[str, Problem]:
-    """Those of the files that lie in `root` itself and that no link needs; the others are warned of."""
-    real, needed, stay, behind = os.path.realpath(root), _pointed_to(listed), set(), Counter()
-    for path in found:
+def _select_movable(problems: dict[str, Problem], root: Path, listed: Iterable[str]) -> dict[str, Problem]:
+    """The files that are in `root` itself and that no link points to; warns of the others."""
+    real, targets, stay, by_folder = os.path.realpath(root), _link_targets(listed), set(), Counter()
+    for path in problems:
         folder = os.path.dirname(path)
         if os.path.realpath(folder) != os.path.normpath(os.path.join(real, os.path.relpath(folder, root))):
             stay.add(path)  # it may belong to another data set
-            behind[folder] += 1
-        elif _place(path) in needed:
+            by_folder[folder] += 1
+        elif _real_path(path) in targets:
             stay.add(path)
             warn(f"{path} stays: a link among the pictures points to it.")
-    for folder, number in behind.items():
+    for folder, number in by_folder.items():
         files = "1 file" if number == 1 else f"{number:,} files"
         warn(f"{files} of {folder} left in place: a link leads there, to {os.path.realpath(folder)}.")
-    return {path: one for path, one in found.items() if path not in stay}
+    return {path: problem for path, problem in problems.items() if path not in stay}
 
 
-def _pointed_to(paths: Iterable[str]) -> set[str]:
-    """What those of the paths that are links point to, link by link."""
+def _link_targets(paths: Iterable[str]) -> set[str]:
+    """The files that links among the paths point to, link by link."""
     targets = set()
     for path in paths:
         while os.path.islink(path) and (target := _target(path)) not in targets:
@@ -112,17 +115,17 @@ def _pointed_to(paths: Iterable[str]) -> set[str]:
 
 
 def _target(link: str) -> str:
-    return _place(os.path.join(os.path.dirname(link), os.readlink(link)))
+    return _real_path(os.path.join(os.path.dirname(link), os.readlink(link)))
 
 
-def _place(path: str) -> str:
-    """Where a file itself is, be it a link or not."""
+def _real_path(path: str) -> str:
+    """The real path of a file's folder, joined with its name: the file itself may be a link."""
     folder, name = os.path.split(path)
     return os.path.join(os.path.realpath(folder), name)
 
 
-def free(path: Path) -> Path:
-    """The path, or where it is taken the same with a number that is not: `cat-2.jpg`."""
+def find_free_path(path: Path) -> Path:
+    """The path, or if it exists, a free one with a number: `cat-2.jpg`."""
     names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
     while os.path.lexists(path) or path.name == LIST:
         path = next(names)

@@ -1,10 +1,9 @@
-"""What training does to a picture, as one line: `"crop(0.5) | flip | pca_jitter(0.1)"`.
+"""Parse augmentations that are written as one line: `"crop(0.5) | flip | pca_jitter(0.1)"`.
 
-A step is a pure function of its subject and a stateless seed, so that the same seed gives the same picture whatever
-the parallelism. The first step may be a window, which picks the part of the picture that is decoded at all; those of
-`OPS` change the square picture; the last may mix whole batches. A step's numbers are its parameters, and the
-annotation of each is what it may be: from a low to a high, or a range of whole numbers. A level's name stands for its
-steps, alone or in a line: `"heavy | cutmix"`.
+A step is a pure function of its input and a stateless seed, so a seed gives the same picture whatever the parallelism.
+The first step may draw a window, the part of the picture that is decoded; the steps of `OPS` change a decoded picture;
+the last steps may mix batches. A step's numbers are its parameters, whose annotations are their limits: (low, high), or
+a range of whole numbers. The name of a level stands for its steps, alone or in a line: `"heavy | cutmix"`.
 """
 
 import inspect
@@ -15,7 +14,7 @@ from functools import partial
 
 from transferkit.data.augment import color, geometric, policies
 from transferkit.data.augment.crops import WINDOWS
-from transferkit.data.augment.mixing import BATCHES
+from transferkit.data.augment.mixing import BATCH_STEPS
 from transferkit.data.augment.pca_axes import IMAGENET, Axes
 from transferkit.lookup import UnknownName, pick, quote
 
@@ -36,106 +35,116 @@ LEVELS = {
 }
 STEP = re.compile(r"([a-z_]\w*)\s*(?:\(([^()]*)\))?", re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
-HINTS = {"area": ": a share of the picture's, as in crop(0.08); the side in pixels is --size"}  # said where it is wrong
+HINTS = {
+    "area": ": a fraction of the picture's, as in crop(0.08); the side in pixels is --size"
+}  # at the end of a message about the number
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A parsed line.
+    """A parsed line of steps.
 
     Attributes:
-        window: window(shape, seed), or None for the whole-picture view of evaluation.
-        ops: functions op(picture, seed) on uint8 (size, size, channels).
-        batches: functions step((pictures, labels), seed) on uint8 (batch, size, size, channels) and (batch, classes).
+        window: window(shape, seed), or None for the evaluation view of the whole picture.
+        ops: functions op(picture, seed) on uint8 (height, width, channels).
+        batch_steps: functions step((pictures, labels), seed) on uint8 (batch, height, width, channels) and float32
+            (batch, classes).
     """
 
     window: Callable | None
     ops: tuple[Callable, ...]
-    batches: tuple[Callable, ...] = ()
+    batch_steps: tuple[Callable, ...] = ()
 
 
-def parse(text: str, axes: Axes = IMAGENET) -> Augmentation:
-    """Read a line of steps and levels' names.
+def parse_augmentation(text: str, axes: Axes = IMAGENET) -> Augmentation:
+    """Parse a line of steps and names of levels.
 
     Args:
         axes: of colour, for `pca_jitter` and `pca_jitter_std`.
 
     Raises:
-        UnknownName: the line is not steps with plain numbers, a step is not known or not in its place, or a number is
-            out of its limits.
+        UnknownName: a step cannot be parsed, is not known or not in its place, or a number is out of its limits.
+
+    Example:
+        >>> parse_augmentation("crop(0.3) | flip").window is not None
+        True
     """
-    steps = _steps(text)
+    steps = _split_steps(text)
     line = quote(" | ".join(steps))
     window, ops, batches = None, [], []
-    for place, step in enumerate(steps, start=1):
-        name, arguments = _call(step)
-        function = pick(WINDOWS | OPS | BATCHES | LEVELS, name, "augmentation")
+    for number, step in enumerate(steps, start=1):
+        name, arguments = _parse_step(step)
+        function = pick(WINDOWS | OPS | BATCH_STEPS | LEVELS, name, "augmentation")
         if name in LEVELS:
             raise UnknownName(f"{quote(step)}: {name} takes no numbers; write {name}, or its steps: {LEVELS[name]!r}.")
-        if name in WINDOWS and place > 1:
-            one = f"{name} picks what is decoded: a line has one such step, its first"
-            raise UnknownName(f"{one}, but in {line} {name} is step {place}.")
-        if name not in BATCHES and batches:
+        if name in WINDOWS and number > 1:
+            rule = f"{name} picks what is decoded: a line has one such step, its first"
+            raise UnknownName(f"{rule}, but in {line} {name} is step {number}.")
+        if name not in BATCH_STEPS and batches:
             raise UnknownName(f"{name} changes single pictures, so it must come before what mixes batches in {line}.")
-        bound = partial(function, **_numbers(function, step, arguments), **_constants(function, axes))
+        bound = partial(function, **_check_numbers(function, step, arguments), **_constants(function, axes))
         if name in WINDOWS:
             window = bound
         else:
-            (batches if name in BATCHES else ops).append(bound)
+            (batches if name in BATCH_STEPS else ops).append(bound)
     return Augmentation(window, tuple(ops), tuple(batches))
 
 
-def expanded(text: str) -> str:
-    """A line with the steps of its levels in place of their names: `"cifar | mixup"` is `"pad_crop(4) | flip | mixup"`.
+def expand_levels(text: str) -> str:
+    """Replace the names of levels by their steps; "none" has no steps.
 
-    What is no level's name stays as it is; "none" leaves nothing.
+    Example:
+        >>> expand_levels("cifar | mixup")
+        'pad_crop(4) | flip | mixup'
     """
-    return " | ".join(_steps(text))
+    return " | ".join(_split_steps(text))
 
 
-def _steps(text: str) -> list[str]:
+def _split_steps(text: str) -> list[str]:
     steps = [step.strip() for step in text.split("|")] if text.strip() else []
-    return [one for step in steps if step != "none" for one in LEVELS.get(step, step).split(" | ")]
+    return [part for step in steps if step != "none" for part in LEVELS.get(step, step).split(" | ")]
 
 
-def _call(step: str) -> tuple[str, list[float]]:
-    """`"crop(0.5)"` to `("crop", [0.5])`; numbers only."""
+def _parse_step(step: str) -> tuple[str, list[float]]:
+    """Parse `"crop(0.5)"` to `("crop", [0.5])`."""
     match = STEP.fullmatch(step)
     name, inner = match.groups() if match else (None, None)
     numbers = [number.strip() for number in inner.split(",")] if (inner or "").strip() else []
     if not match or not all(map(NUMBER.fullmatch, numbers)):
         expected = "expected a name and plain numbers in their order, without keywords, as in crop(0.5)"
-        raise UnknownName(f"{quote(step)} is no augmentation step: {expected}.")
+        raise UnknownName(f"{quote(step)} is not an augmentation step: {expected}.")
     return name, list(map(float, numbers))
 
 
-def _numbers(function, step: str, arguments: list) -> dict:
-    """The numbers of a step by name, within their limits."""
-    known = parameters(function)
+def _check_numbers(function, step: str, arguments: list) -> dict:
+    """The numbers of a step by name, after a check of their limits."""
+    known = step_parameters(function)
     if len(arguments) > len(known):
         form = f"{function.__name__}({', '.join(f'{p.name}={p.default:.3g}' for p in known)})"
         raise UnknownName(f"{quote(step)}: {len(arguments)} numbers are too many; expected {form}.")
-    given = {parameter.name: parameter.default for parameter in known}
-    given |= {parameter.name: value for parameter, value in zip(known, arguments, strict=False)}
+    numbers = {parameter.name: parameter.default for parameter in known}
+    numbers |= {parameter.name: value for parameter, value in zip(known, arguments, strict=False)}
     for parameter in known:
-        value, limits = given[parameter.name], parameter.annotation
+        value, limits = numbers[parameter.name], parameter.annotation
         whole = isinstance(limits, range)
         low, high = limits[0], limits[-1]
         if not (value in limits if whole else low <= value <= high):
             kind = "a whole number from" if whole else "from"
-            wanted = f"{parameter.name} must be {kind} {low} to {high}, not {value:g}{HINTS.get(parameter.name, '')}"
-            raise UnknownName(f"{quote(step)}: {wanted}.")
-    if given.get("low", 0) > given.get("high", 0):
-        raise UnknownName(f"{quote(step)}: low must not exceed high, {given['low']:g} is more than {given['high']:g}.")
-    return given
+            limit = f"{parameter.name} must be {kind} {low} to {high}, not {value:g}{HINTS.get(parameter.name, '')}"
+            raise UnknownName(f"{quote(step)}: {limit}.")
+    if numbers.get("low", 0) > numbers.get("high", 0):
+        raise UnknownName(
+            f"{quote(step)}: low must not exceed high, {numbers['low']:g} is more than {numbers['high']:g}."
+        )
+    return numbers
 
 
-def parameters(function) -> list[inspect.Parameter]:
-    """The numbers that a step takes, after its subject and its seed."""
+def step_parameters(function) -> list[inspect.Parameter]:
+    """The numbers that a step takes, after its input and its seed."""
     known = list(inspect.signature(function).parameters.values())[2:]
     return [parameter for parameter in known if parameter.kind is not parameter.KEYWORD_ONLY]
 
 
 def _constants(function, axes: Axes) -> dict:
-    """What a step takes beside its numbers."""
+    """The other keyword arguments of a step."""
     return {"axes": axes} if "axes" in inspect.signature(function).parameters else {}

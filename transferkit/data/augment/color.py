@@ -1,89 +1,97 @@
-"""Steps that change colours: functions of a picture and a seed. Grey pictures and alpha are served too."""
+"""Augmentation steps that change colours: functions of a picture and a seed, for grey pictures and alpha too."""
 
 import tensorflow as tf
 
 from transferkit.data.augment.pca_axes import IMAGENET
-from transferkit.data.augment.pixel_math import LUMA, as_rows, finished, floats, on_colour, per_channel, tiled
+from transferkit.data.augment.pixel_math import (
+    LUMA,
+    apply_to_colour,
+    flatten_rows,
+    reduce_channels,
+    tile_channels,
+    to_float,
+    to_picture,
+)
 
 
 def pca_jitter(picture, seed, sigma: (0, 10) = 0.1, *, axes=IMAGENET):
-    """One shift of all pixels along the axes of RGB (Krizhevsky et al. 2012, section 4.1): sum of p_i a_i lambda_i.
+    """Shift all pixels along the principal axes of RGB (Krizhevsky et al. 2012, section 4.1): sum of p_i a_i lambda_i.
 
     With ImageNet's axes and sigma 0.1, each channel moves by about 3.2 of 255 (standard deviation).
 
     Args:
-        sigma: standard deviation of a_i, one draw each for a picture.
+        sigma: standard deviation of a_i, which are drawn once a picture.
         axes: `data.augment.pca_axes.Axes`; by default those of ImageNet.
     """
-    return _moved(picture, seed, sigma, axes.shifts())
+    return _shift_along(picture, seed, sigma, axes.shifts())
 
 
 def pca_jitter_std(picture, seed, sigma: (0, 10) = 0.1, *, axes=IMAGENET):
-    """`pca_jitter` with the roots of the eigenvalues, as Krizhevsky's code has it: sum of p_i a_i sqrt(lambda_i).
+    """`pca_jitter` with the roots of the eigenvalues, as in Krizhevsky's code: sum of p_i a_i sqrt(lambda_i).
 
     That is `ColorNoiseMakerThread` in convdata.py of cuda-convnet2, which then also shrinks the pixels by 1 + sigma
     about their mean; here they keep their scale. A standard deviation has the unit of pixels, so the shift is the same
-    whether they are reckoned at 0 to 1 or at 0 to 255: with ImageNet's axes and sigma 0.1, about 7.2 of 255 a channel.
+    whether they are scaled to 0 to 1 or at 0 to 255: with ImageNet's axes and sigma 0.1, about 7.2 of 255 a channel.
 
     Args:
         sigma, axes: as of `pca_jitter`.
     """
-    return _moved(picture, seed, sigma, axes.deviations())
+    return _shift_along(picture, seed, sigma, axes.deviations())
 
 
-def _moved(picture, seed, sigma, columns):
-    """All pixels moved along three columns (R, G, B), each a normal draw of sigma times its length."""
+def _shift_along(picture, seed, sigma, columns):
+    """Move all pixels along three columns (R, G, B), each times a normal draw of standard deviation sigma."""
     shift = tf.linalg.matvec(tf.constant(columns, tf.float32), tf.random.stateless_normal((3,), seed) * sigma)
-    return on_colour(lambda colours: _shifted(colours, shift), picture)
+    return apply_to_colour(lambda colours: _shift_colours(colours, shift), picture)
 
 
-def _shifted(picture, shift):
+def _shift_colours(picture, shift):
     if picture.shape[-1] == 1:
-        shift = tf.reduce_sum(shift * LUMA, keepdims=True)  # the grey of the picture in colours that was shifted
+        shift = tf.reduce_sum(shift * LUMA, keepdims=True)  # the luma of the shift
     if picture.dtype != tf.uint8:
-        return finished(floats(picture) + shift, picture)
-    # a whole number plus a shift, rounded, is the number plus the rounded shift: bytes do, cut first so that the sum
-    # cannot wrap, and are several times as fast as floats
+        return to_picture(to_float(picture) + shift, picture)
+    # an integer plus a shift, rounded, is the integer plus the rounded shift, so bytes suffice, which are several
+    # times as fast as floats; they are clipped first, so that the sum cannot wrap
     shift = tf.round(shift)
-    up = tiled(tf.saturate_cast(shift, tf.uint8), picture)
-    down = tiled(tf.saturate_cast(-shift, tf.uint8), picture)
-    rows = tf.minimum(tf.maximum(as_rows(picture), down), 255 - up) + (up - down)
+    up = tile_channels(tf.saturate_cast(shift, tf.uint8), picture)
+    down = tile_channels(tf.saturate_cast(-shift, tf.uint8), picture)
+    rows = tf.minimum(tf.maximum(flatten_rows(picture), down), 255 - up) + (up - down)
     return tf.reshape(rows, picture.shape)
 
 
 def jitter(picture, seed, brightness: (0, 1) = 0.4, contrast: (0, 1) = 0.4, saturation: (0, 1) = 0.4):
-    """Brightness, contrast and saturation, each times a factor of 1 - amount to 1 + amount (Howard 2013, section 2.2).
+    """Scale brightness, contrast and saturation by factors of 1 - amount to 1 + amount (Howard 2013, section 2.2).
 
-    Howard applies them in random order. Reckoned without rounding in between they are linear and commute, so there is
+    Howard applies them in random order. Computed without rounding in between they are linear and commute, so there is
     no order to draw.
     """
     factors = tf.random.stateless_uniform((3,), seed, -1.0, 1.0) * (brightness, contrast, saturation) + 1.0
-    return enhanced(picture, *tf.unstack(factors))
+    return adjust_color(picture, *tf.unstack(factors))
 
 
-def enhanced(picture, brightness=1.0, contrast=1.0, saturation=1.0):
-    """Brightness about black, contrast about the picture's mean luma, saturation about each pixel's: 1 keeps all."""
-    return on_colour(lambda colours: _enhanced(colours, brightness, contrast, saturation), picture)
+def adjust_color(picture, brightness=1.0, contrast=1.0, saturation=1.0):
+    """Scale brightness about black, contrast about the mean luma, saturation about each pixel's; 1 is no change."""
+    return apply_to_colour(lambda colours: _adjust(colours, brightness, contrast, saturation), picture)
 
 
-def _enhanced(picture, brightness, contrast, saturation):
-    values = floats(picture)
+def _adjust(picture, brightness, contrast, saturation):
+    values = to_float(picture)
     weights = LUMA if picture.shape[-1] == 3 else (1.0,)
-    mean = tf.reduce_sum(per_channel(tf.reduce_mean, values) * weights)
+    mean = tf.reduce_sum(reduce_channels(tf.reduce_mean, values) * weights)
     offset = brightness * (1 - contrast) * mean
     if picture.shape[-1] == 3:
         towards_luma = (1 - saturation) * tf.tile(tf.constant(LUMA)[:, None], (1, 3))
         values = tf.matmul(tf.reshape(values, (-1, 3)), saturation * tf.eye(3) + towards_luma)
-    rows = tf.reshape(values, as_rows(picture).shape) * (brightness * contrast) + offset
-    return tf.reshape(finished(rows, picture), picture.shape)
+    rows = tf.reshape(values, flatten_rows(picture).shape) * (brightness * contrast) + offset
+    return tf.reshape(to_picture(rows, picture), picture.shape)
 
 
 def hue(picture, seed, amount: (0, 0.5) = 0.1):
-    """The hue turned by up to so much of the colour circle, either way; nothing to a grey picture."""
-    turn = tf.random.stateless_uniform((), seed, -1.0, 1.0) * amount
+    """Rotate the hue by up to `amount` of the colour circle either way; a grey picture does not change."""
+    delta = tf.random.stateless_uniform((), seed, -1.0, 1.0) * amount
     if picture.shape[-1] == 1:
         return picture
-    return on_colour(lambda p: finished(tf.raw_ops.AdjustHue(images=floats(p), delta=turn), p), picture)
+    return apply_to_colour(lambda p: to_picture(tf.raw_ops.AdjustHue(images=to_float(p), delta=delta), p), picture)
 
 
 OPS = {step.__name__: step for step in (pca_jitter, pca_jitter_std, jitter, hue)}

@@ -1,28 +1,28 @@
-"""Steps that move or cover pixels of the square: functions of a picture and a seed."""
+"""Augmentation steps that move or cover pixels: functions of a picture and a seed."""
 
 import math
 
 import tensorflow as tf
 
-from transferkit.data.augment.pixel_math import GREY, warped
+from transferkit.data.augment.pixel_math import GREY, affine_transform
 
 
 def flip(picture, seed, probability: (0, 1) = 0.5):
-    """Left and right swapped, in half of the views."""
+    """Swap left and right, in half of the views by default."""
     swap = tf.random.stateless_uniform((), seed) < probability
     return tf.cond(swap, lambda: tf.reverse(picture, (1,)), lambda: picture)
 
 
 def flip_vertical(picture, seed, probability: (0, 1) = 0.5):
-    """Top and bottom swapped, in half of the views: for pictures without an upright, as of cells or from the air."""
+    """Swap top and bottom, in half of the views by default: for cells, aerial views and the like."""
     swap = tf.random.stateless_uniform((), seed) < probability
     return tf.cond(swap, lambda: tf.reverse(picture, (0,)), lambda: picture)
 
 
 def pad_crop(picture, seed, pixels: range(1, 513) = 4):
-    """The square shifted by up to so many pixels each way (He et al. 2015, section 4.2, for CIFAR), grey beyond it.
+    """Shift the picture by up to `pixels` each way, with grey around it (He et al. 2015, section 4.2, for CIFAR).
 
-    The paper pads pictures whose mean has been subtracted, so its zeros are the mean, not black.
+    The paper pads pictures after subtracting the mean, so its zeros are the mean, not black.
     """
     height, width, channels = picture.shape
     pixels = int(pixels)
@@ -32,49 +32,49 @@ def pad_crop(picture, seed, pixels: range(1, 513) = 4):
 
 
 def rotate(picture, seed, degrees: (0, 180) = 15):
-    """Turned about its centre by up to so many degrees either way, bilinear, grey where nothing is."""
-    return turned(picture, tf.random.stateless_uniform((), seed, -1.0, 1.0) * degrees)
+    """Rotate about the centre by up to `degrees` either way, bilinear, with grey outside."""
+    return rotate_by(picture, tf.random.stateless_uniform((), seed, -1.0, 1.0) * degrees)
 
 
-def turned(picture, degrees):
-    """Turned anticlockwise about the centre."""
+def rotate_by(picture, degrees):
+    """Rotate anticlockwise about the centre."""
     angle = degrees * (math.pi / 180)
     cosine, sine = tf.cos(angle), tf.sin(angle)
-    return warped(picture, (cosine, -sine, 0.0), (sine, cosine, 0.0))
+    return affine_transform(picture, (cosine, -sine, 0.0), (sine, cosine, 0.0))
 
 
 def erase(picture, seed, probability: (0, 1) = 0.5, low: (0, 1) = 0.02, high: (0, 1) = 0.33):
-    """A box of noise over low to high of the area, in a share of the views (Zhong et al. 2017, section 3.2).
+    """Cover a box with noise, of `low` to `high` of the area (random erasing, Zhong et al. 2017, section 3.2).
 
-    Its height over width is drawn from 0.3 to 3.3, evenly in its logarithm, as far as such a box fits.
+    Its height over width is drawn log-uniformly from 0.3 to 3.3, as far as such a box fits.
     """
     height, width, channels = picture.shape
-    chance, share, ratio, down, across = tf.unstack(tf.random.stateless_uniform((5,), seed))
+    chance, fraction, ratio, down, across = tf.unstack(tf.random.stateless_uniform((5,), seed))
 
     def erased():
-        area = low + share * (high - low)
-        least, most = tf.maximum(0.3, area), tf.minimum(1 / 0.3, 1 / area)  # beyond, a side would leave the square
+        area = low + fraction * (high - low)
+        least, most = tf.maximum(0.3, area), tf.minimum(1 / 0.3, 1 / area)  # beyond, the box would exceed the picture
         shape = tf.exp(tf.math.log(least) + ratio * tf.math.log(most / least))
         box = tf.stack((height * tf.sqrt(area * shape), width * tf.sqrt(area / shape)))
         box = tf.minimum(tf.cast(tf.round(box), tf.int32), (height, width))
         corner = tf.cast(tf.stack((down, across)) * tf.cast((height, width) - box + 1, tf.float32), tf.int32)
         corner = tf.minimum(corner, (height, width) - box)
-        inside = [_within(tf.range(side), corner[axis], box[axis]) for axis, side in enumerate((height, width))]
+        inside = [_is_within(tf.range(size), corner[axis], box[axis]) for axis, size in enumerate((height, width))]
         return tf.where(inside[0][:, None, None] & inside[1][None, :, None], _noise(picture, seed), picture)
 
-    return tf.cond((chance < probability) & (low + share * (high - low) > 0), erased, lambda: picture)
+    return tf.cond((chance < probability) & (low + fraction * (high - low) > 0), erased, lambda: picture)
 
 
-def _within(places, start, length):
-    return (places >= start) & (places < start + length)
+def _is_within(positions, start, length):
+    return (positions >= start) & (positions < start + length)
 
 
 def _noise(picture, seed):
-    """Bytes of chance in the shape of a picture: four of each word drawn, which is what costs."""
+    """Random bytes in the shape of a picture: four of each number drawn, as drawing is slow."""
     height, width, channels = picture.shape
     count = height * width * channels
-    words = tf.random.stateless_uniform((-(-count // 4),), tf.random.fold_in(seed, 1), None, None, tf.uint32)
-    values = tf.reshape(tf.bitcast(words, tf.uint8), (-1,))[:count]
+    numbers = tf.random.stateless_uniform((-(-count // 4),), tf.random.fold_in(seed, 1), None, None, tf.uint32)
+    values = tf.reshape(tf.bitcast(numbers, tf.uint8), (-1,))[:count]
     return tf.cast(tf.reshape(values, picture.shape), picture.dtype)
 
 

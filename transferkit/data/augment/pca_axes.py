@@ -1,4 +1,4 @@
-"""The principal axes of RGB over many pictures: ImageNet's, or fitted to the user's own."""
+"""Principal axes of RGB over many pictures: those of ImageNet, or fitted to other pictures."""
 
 import os
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ import numpy as np
 
 from transferkit import atomic, bounded
 
-MOST_BYTES = 100_000  # of a file of axes
+MAX_BYTES = 100_000  # of a file of axes
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,9 @@ class Axes:
     """Eigenvalues and eigenvectors of the covariance of RGB.
 
     Attributes:
-        values: of pixels of 0 to 1, largest first: variances.
-        vectors: rows R, G, B; the columns are the axes, of length 1. With rows taken for axes, red and blue would
-            move against each other.
-        pictures: how many they were fitted to; 0 where that is not known.
+        values: eigenvalues, largest first: variances of pixels from 0 to 1.
+        vectors: rows R, G, B; the columns are the axes, of length 1.
+        pictures: number of pictures they were fitted to; 0 if unknown.
     """
 
     values: tuple[float, float, float]
@@ -27,19 +26,19 @@ class Axes:
     pictures: int = 0
 
     def shifts(self) -> np.ndarray:
-        """(3, 3): times three standard normal numbers and sigma, a shift of (R, G, B) in steps of 0..255.
+        """(3, 3) matrix: times three standard normal numbers and sigma, it is a shift of (R, G, B) in 0..255.
 
-        The formula takes the eigenvalue, not its root, so it depends on the scale of pixels: it is reckoned at 0 to 1,
-        as in all public recipes, and 255 times the result is added at 0 to 255.
+        The formula has the eigenvalue, not its root, so it depends on the scale of pixels: it is computed for 0 to 1,
+        as in all public recipes, and multiplied by 255.
         """
         return 255 * np.array(self.vectors) * np.array(self.values)
 
     def deviations(self) -> np.ndarray:
-        """(3, 3): as `shifts`, but by the roots of the eigenvalues, which are standard deviations of the pixels."""
+        """`shifts` by the roots of the eigenvalues, which are standard deviations of the pixels."""
         return 255 * np.array(self.vectors) * np.sqrt(self.values)
 
-    def flat(self) -> bool:
-        """Whether pixels stray by less than one of 255 steps, so that there are no colours to have axes."""
+    def is_flat(self) -> bool:
+        """Whether pixels vary by less than one of 255 steps, so that their axes mean nothing."""
         return max(self.values) < 1 / 255**2
 
 
@@ -50,8 +49,11 @@ IMAGENET = Axes(
 )
 
 
-def fit(batches: Iterable[np.ndarray]) -> Axes:
-    """The axes of all pixels of batches of pictures (n, height, width, 3), uint8.
+def fit_axes(batches: Iterable[np.ndarray]) -> Axes:
+    """Fit the axes to all pixels.
+
+    Args:
+        batches: uint8 (n, height, width, 3).
 
     Raises:
         ValueError: there is no picture.
@@ -62,7 +64,7 @@ def fit(batches: Iterable[np.ndarray]) -> Axes:
         pictures += len(batch)
         count, total, products = count + len(pixels), total + pixels.sum(0), products + pixels.T @ pixels
     if not count:
-        raise ValueError("There is no picture that can be read, so there are no axes of its colours.")
+        raise ValueError("There is no picture that can be read, so no axes of colour can be fitted.")
     mean = total / count
     values, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
@@ -70,32 +72,34 @@ def fit(batches: Iterable[np.ndarray]) -> Axes:
     return Axes(tuple(values.tolist()), tuple(map(tuple, vectors.tolist())), pictures)
 
 
-def save(axes: Axes, path: str | os.PathLike):
-    """Write the axes as JSON."""
+def save_axes(axes: Axes, path: str | os.PathLike):
+    """Write axes as JSON."""
     atomic.write(path, asdict(axes))
 
 
-def of(path: str) -> Axes:
-    """Those of a file of `save`, or ImageNet's where none is given."""
-    return load(path) if path else IMAGENET
+def load_or_imagenet(path: str) -> Axes:
+    """Load the axes in a file; "" gives ImageNet's."""
+    return load_axes(path) if path else IMAGENET
 
 
-def load(path: str | os.PathLike) -> Axes:
-    """Read what `save` wrote.
+def load_axes(path: str | os.PathLike) -> Axes:
+    """Load axes that `save_axes` wrote.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it holds something else.
+        FileNotFoundError: the file does not exist.
+        ValueError: it does not hold axes.
     """
     try:
-        content = bounded.from_json(bounded.read_bytes(path, MOST_BYTES))
+        content = bounded.from_json(bounded.read_bytes(path, MAX_BYTES))
         values, vectors = np.array(content["values"], "float64"), np.array(content["vectors"], "float64")
-        right = values.shape == (3,) and vectors.shape == (3, 3)
-        right = (
-            right and np.allclose(vectors.T @ vectors, np.eye(3), atol=0.01) and 0 <= values.min() <= values.max() <= 1
+        is_valid = values.shape == (3,) and vectors.shape == (3, 3)
+        is_valid = (
+            is_valid
+            and np.allclose(vectors.T @ vectors, np.eye(3), atol=0.01)
+            and 0 <= values.min() <= values.max() <= 1
         )
     except (ValueError, KeyError, TypeError):
-        right = False
-    if not right:
-        raise ValueError(f"{path} holds no axes of colours: expected the file that `transferkit data pca` writes.")
+        is_valid = False
+    if not is_valid:
+        raise ValueError(f"{path} does not hold axes of colour: expected the file that `transferkit data pca` writes.")
     return Axes(tuple(values.tolist()), tuple(map(tuple, vectors.tolist())))

@@ -1,15 +1,14 @@
-"""Which column of a list is what: by its usual names, by what is in it, or as it was asked for."""
+"""Find the columns of a list: as they are asked for, by their usual names, or by their content."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from transferkit.console import say
 from transferkit.data.sources import imagenet_lists, one_hot
-from transferkit.data.sources.csv_text import Rows, is_picture, unnamed
-from transferkit.data.sources.folder_layout import SPLIT_NAMES, split_of
+from transferkit.data.sources.csv_text import Table, is_picture_name
+from transferkit.data.sources.folder_layout import SPLIT_NAMES, split_from_name
 from transferkit.lookup import pick, suggest_nearest
 
-# what columns are usually called, the likeliest first; case, spaces, dashes and underscores do not count
+# usual names of columns, the likeliest first; case, spaces, dashes and underscores do not count
 IMAGE_NAMES = ("image", "path", "file", "filename", "filepath", "imagepath", "imagefile", "imagefilename", "imagename",
                "img", "imgpath", "imgname", "picture", "photo", "images", "files", "paths", "filenames", "imageid",
                "imgid", "fileid", "idcode", "id", "name")  # fmt: skip
@@ -17,15 +16,19 @@ LABEL_NAMES = ("label", "class", "category", "classname", "labelname", "category
                "labels", "classes", "categories", "diagnosis", "dx", "predictionstring", "targets", "tag", "tags", "y",
                "labelid", "classid", "categoryid")  # fmt: skip
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold", "dataset")
-USUAL = {"image": IMAGE_NAMES, "label": LABEL_NAMES, "split": SPLIT_COLUMNS}
-NO_SPLIT = "none"  # as name of the split column
+USUAL_NAMES = {"image": IMAGE_NAMES, "label": LABEL_NAMES, "split": SPLIT_COLUMNS}
+NO_SPLIT = "none"  # name of the split column that stands for no split
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns; "" is recognised by its usual names. `group_by` may be a pattern on the paths instead.
+    """Names of columns, and how a list names its pictures.
 
-    `folder` is that of the pictures, by default the list's, `suffix` what the names in the list lack.
+    Attributes:
+        image, label, split: names of columns; "" is found by its usual names.
+        group_by: name of a column, or a pattern on the paths.
+        folder: of the pictures; by default the list's.
+        suffix: to add to the names in the list.
     """
 
     image: str = ""
@@ -36,90 +39,105 @@ class Columns:
     suffix: str = ""
 
 
-def are_labelled(header: list[str], rows: Rows) -> bool:
-    """Whether a table has columns of classes that are known as such."""
-    image = _known(header, IMAGE_NAMES, set())
-    rest = [name for name in header if name != image]
-    known = _known(rest, LABEL_NAMES, set()) or (unnamed(header) and len(rest) == 1)
-    return bool(known) or one_hot.are_classes(one_hot.one_hot(rest, rows), rows)
+def has_label_columns(table: Table) -> bool:
+    """Whether a table has columns that look like classes."""
+    image = _find_by_name(table.header, IMAGE_NAMES, set())
+    rest = [name for name in table.header if name != image]
+    known = _find_by_name(rest, LABEL_NAMES, set()) or (not table.has_column_names and len(rest) == 1)
+    return bool(known) or one_hot.is_one_hot(table, one_hot.find_one_hot_columns(table, rest))
 
 
-def settled(path: Path, header: list[str], rows: Rows, wanted: Columns, kinds=tuple(USUAL)):
-    """The columns of these kinds, of which "split" need not be there, and the table, which may have got a label."""
-    if "," in wanted.label and wanted.label not in header and "label" in kinds:
-        classes = [_asked(path, header, "label", name.strip()) for name in wanted.label.split(",")]
-        header, rows, label = one_hot.joined(path, header, rows, classes)
-        wanted = replace(wanted, label=label)
-    named = {kind: _asked(path, header, kind, getattr(wanted, kind)) for kind in kinds}
-    taken, guessed = {name for name in named.values() if name}, []
-    for kind in kinds:
-        if named[kind] or (kind == "split" and wanted.split):
-            continue
-        named[kind] = _guessed(path, header, rows, kind, taken)
-        if not named[kind] and kind == "label":
-            classes = one_hot.one_hot([name for name in header if name not in taken], rows)
-            header, rows, named[kind] = one_hot.joined(path, header, rows, classes) if classes else (header, rows, "")
-        if named[kind]:
-            taken.add(named[kind])
-            guessed.append(f"{kind} is {named[kind]!r}")
-        elif kind != "split":
-            raise ValueError(_no_column(path, header, kind))
-    if guessed:
-        ending = "; no split" if named.get("split") == "" else ""
-        say(f"{path.name}, columns by their names: {', '.join(guessed)}{ending}.")
-    if "label" in kinds:
-        rows = imagenet_lists.with_names(path, rows, named["image"], named["label"])
-        one_hot.check(path, rows, named["label"])
-    return replace(wanted, **named), header, rows
+def resolve_columns(table: Table, requested: Columns, kinds=tuple(USUAL_NAMES)) -> tuple[Table, Columns]:
+    """Find the columns of these kinds, and report those that were found by their names.
 
+    Args:
+        requested: what the user asked for.
+        kinds: "image", "label" and "split", of which only "split" may be missing.
 
-def _asked(path: Path, header: list[str], kind: str, name: str) -> str:
-    """The column that was asked for; "" where none was, or no split is wanted.
+    Returns:
+        The table, with a column of labels if it had one-hot columns, and all columns.
 
     Raises:
-        UnknownName: there is none of that name.
+        UnknownName: a column that was asked for does not exist.
+        ValueError: a column is missing, or cells hold several labels.
     """
-    if not name or (kind == "split" and name == NO_SPLIT and name not in header):
+    if "," in requested.label and requested.label not in table.header and "label" in kinds:
+        table = one_hot.add_label_column(
+            table, [_pick(table, "label", name.strip()) for name in requested.label.split(",")]
+        )
+        requested = replace(requested, label=one_hot.COLUMN)
+    found = {kind: _pick(table, kind, getattr(requested, kind)) for kind in kinds}
+    taken, guessed = {name for name in found.values() if name}, []
+    for kind in kinds:
+        if found[kind] or (kind == "split" and requested.split):
+            continue
+        found[kind] = _guess(table, kind, taken)
+        if not found[kind] and kind == "label":
+            rest = [name for name in table.header if name not in taken]
+            if classes := one_hot.find_one_hot_columns(table, rest):
+                table, found[kind] = one_hot.add_label_column(table, classes), one_hot.COLUMN
+        if found[kind]:
+            taken.add(found[kind])
+            guessed.append(f"{kind} is {found[kind]!r}")
+        elif kind != "split":
+            raise ValueError(_missing_column_message(table, kind))
+    if guessed:
+        ending = "; no split" if found.get("split") == "" else ""
+        say(f"{table.path.name}, columns by their names: {', '.join(guessed)}{ending}.")
+    if "label" in kinds:
+        table = imagenet_lists.replace_labels(table, found["image"], found["label"])
+        one_hot.check_single_labels(table, found["label"])
+    return table, replace(requested, **found)
+
+
+def _pick(table: Table, kind: str, name: str) -> str:
+    """The column of this name; "" if none was asked for, or no split is to be used.
+
+    Raises:
+        UnknownName: it does not exist.
+    """
+    if not name or (kind == "split" and name == NO_SPLIT and name not in table.header):
         return ""
-    return pick({name: name for name in header}, name, f"column of {path.name}")
+    return pick({name: name for name in table.header}, name, f"column of {table.path.name}")
 
 
-def _guessed(path: Path, header: list[str], rows: Rows, kind: str, taken: set[str]) -> str:
-    """The column of a kind by its usual names, or, in a table without names, by what is in it."""
+def _guess(table: Table, kind: str, taken: set[str]) -> str:
+    """The column of a kind by its usual names, or, in a table without names, by its content; "" if there is none."""
     if kind == "image":
-        pictures = [name for name in header if name not in taken and any(is_picture(row[name]) for _, row in rows)]
-        return _known([name for name in header if name in pictures], IMAGE_NAMES, taken) or _known(
-            header, IMAGE_NAMES, taken) or (pictures[0] if len(pictures) == 1 else "")  # fmt: skip
-    if unnamed(header):
-        return _by_content(header, rows, kind, taken)
-    name = _known(header, USUAL[kind], taken)
-    if kind == "split" and name and not _says_splits(name, given := {row[name].strip() for _, row in rows} - {""}):
-        some = ", ".join(sorted(given)[:3])
-        say(f"{path.name}: the column {name!r} holds {some} ..., not train, val or test, and is taken for no split.")
+        free = [name for name in table.header if name not in taken]
+        pictures = [name for name in free if any(map(is_picture_name, table.cells(name)))]
+        found = _find_by_name(pictures, IMAGE_NAMES, taken) or _find_by_name(table.header, IMAGE_NAMES, taken)
+        return found or (pictures[0] if len(pictures) == 1 else "")
+    if not table.has_column_names:
+        return _find_by_content(table, kind, taken)
+    name = _find_by_name(table.header, USUAL_NAMES[kind], taken)
+    if kind == "split" and name and not _holds_splits(name, values := set(table.cells(name)) - {""}):
+        shown = ", ".join(sorted(values)[:3])
+        say(f"{table.path.name}: the column {name!r} holds {shown} ..., not train, val or test: it is not a split.")
         return ""
     return name
 
 
-def _by_content(header: list[str], rows: Rows, kind: str, taken: set[str]) -> str:
+def _find_by_content(table: Table, kind: str, taken: set[str]) -> str:
     """The column of labels or splits of a table without names: all its cells are splits, or it alone is left."""
-    rest = [name for name in header if name not in taken]
-    splits = [name for name in rest if all(split_of(row[name]) for _, row in rows)]
+    rest = [name for name in table.header if name not in taken]
+    splits = [name for name in rest if all(split_from_name(row[name]) for _, row in table.rows)]
     if kind == "split":
         return splits[0] if splits else ""
     rest = [name for name in rest if name not in splits]
-    words = [name for name in rest if not all(row[name].strip().isdecimal() for _, row in rows)]
-    return next((some[0] for some in (rest, words) if len(some) == 1), "")
+    texts = [name for name in rest if not all(cell.isdecimal() for cell in table.cells(name))]
+    return next((columns[0] for columns in (rest, texts) if len(columns) == 1), "")
 
 
-def _says_splits(column: str, given: set[str]) -> bool:
-    """Whether cells are meant as splits: some are, or look like misspelt ones; numbers of folds are not."""
-    if not given or any(map(split_of, given)):
+def _holds_splits(column: str, values: set[str]) -> bool:
+    """Whether cells are splits: some are, or look like misspelt ones; numbers of folds are not."""
+    if not values or any(map(split_from_name, values)):
         return True
-    named = _plain(column) == "split" or any(suggest_nearest(SPLIT_NAMES, one) for one in given)
-    return named and not all(one.replace(".", "").isdecimal() for one in given)
+    looks_so = _plain(column) == "split" or any(suggest_nearest(SPLIT_NAMES, value) for value in values)
+    return looks_so and not all(value.replace(".", "").isdecimal() for value in values)
 
 
-def _known(header: list[str], usual: tuple[str, ...], taken: set[str]) -> str:
+def _find_by_name(header: list[str], usual: tuple[str, ...], taken: set[str]) -> str:
     plain = {_plain(name): name for name in reversed(header) if name not in taken}
     return next((plain[name] for name in usual if name in plain), "")
 
@@ -128,13 +146,13 @@ def _plain(name: str) -> str:
     return "".join(c for c in name.lower() if c not in " _-.")
 
 
-def _no_column(path: Path, header: list[str], kind: str) -> str:
-    if kind == "label" and len(header) == 1:
+def _missing_column_message(table: Table, kind: str) -> str:
+    if kind == "label" and len(table.header) == 1:
         return (
-            f"{path} has one column alone, {header[0]!r}, so nothing says the classes: add a column label; if the "
-            "folders of the pictures are their classes, give --data that folder."
+            f"{table.path} has one column alone, {table.header[0]!r}, so nothing says the classes: add a column label; "
+            "if the folders of the pictures are their classes, give --data that folder."
         )
     return (
-        f"{path} has no column that looks like the {kind}s: give --{kind}-col; its columns are {', '.join(header)}. "
-        "If its first line is no line of column names, put one above it."
+        f"{table.path} has no column that looks like the {kind}s: give --{kind}-col; its columns are "
+        f"{', '.join(table.header)}. If its first line does not name columns, put a line above it that does."
     )

@@ -1,188 +1,197 @@
-"""A list of pictures in a file: its rows as listings, and what is wrong with them."""
+"""Read a list of pictures: its rows as listings, and messages about rows that cannot be used."""
 
 import os
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from transferkit.console import say, warn
-from transferkit.data.grouping import by_pattern
-from transferkit.data.listing import Listing, from_names
+from transferkit.data.grouping import groups_from_pattern
+from transferkit.data.listing import Listing, listing_from_names
 from transferkit.data.sources import imagenet_lists
-from transferkit.data.sources.csv_columns import NO_SPLIT, Columns, are_labelled, settled
-from transferkit.data.sources.csv_paths import find_places, why_lost
-from transferkit.data.sources.csv_text import Rows, read_table
-from transferkit.data.sources.folder_layout import SPLIT_NAMES, split_of
+from transferkit.data.sources.csv_columns import NO_SPLIT, Columns, has_label_columns, resolve_columns
+from transferkit.data.sources.csv_paths import explain_missing, find_picture_paths
+from transferkit.data.sources.csv_text import Table, read_table
+from transferkit.data.sources.folder_layout import SPLIT_NAMES, split_from_name
 from transferkit.lookup import suggest_nearest
 
-MOST_MISSING = 0.2  # as of unreadable pictures
+MAX_MISSING = 0.2  # fraction of the rows, as of unreadable pictures
+MAX_NAME = 80  # characters of a name in a message
 
 
-def read_parts(path: str | os.PathLike, wanted: Columns = Columns()) -> dict[str, Listing]:  # noqa: B008, it is frozen
+@dataclass(frozen=True)
+class Row:
+    """A row that can be used: its line in the file, its cells, and the path of its picture."""
+
+    line: int
+    cells: dict[str, str]
+    path: str
+
+
+def read_parts(path: str | os.PathLike, requested: Columns = Columns()) -> dict[str, Listing]:  # noqa: B008, it is frozen
     """The listings of a list by its split column; without one, all is "train".
 
-    Paths are relative to the list's folder, or found below it by their names; see `places`. Missing pictures, rows
-    without a label and rows that are there twice are counted, named once and left out.
+    Paths are relative to the list's folder, or found below it by their names; see `csv_paths`. Missing pictures, rows
+    without a label and duplicate rows are counted, reported and skipped.
+
+    Args:
+        requested: the columns that the user asked for.
 
     Raises:
-        FileNotFoundError: there is no such file or folder.
-        UnknownName: no column is called so.
-        ValueError: it has no rows or no column for pictures or labels, a row is damaged or contradicts another one, or
-            more than one picture in five is missing.
+        FileNotFoundError: the file or folder does not exist.
+        UnknownName: a column that was asked for does not exist.
+        ValueError: there are no rows, or no column of pictures or labels; a row is damaged or contradicts another one;
+            or more than one picture in five is missing.
     """
-    path = Path(path).absolute()
-    header, rows = _opened(path, wanted)
-    columns, header, rows = settled(path, header, rows, wanted)
-    places = _places(path, rows, columns)
-    kept, ignored = _checked(path, rows, places, columns)
-    groups = None
-    if wanted.group_by:
-        if wanted.group_by in header:
-            groups = [row[wanted.group_by] for _, row, _ in kept]
-            _no_empty_group(path, kept, groups, wanted.group_by)
-        else:
-            names = [row[columns.image].replace("\\", "/") for _, row, _ in kept]
-            groups = by_pattern(names, wanted.group_by, columns=header)
+    table, columns = resolve_columns(_open_table(path, requested), requested)
+    rows, ignored = _select_rows(table, _find_paths(table, columns), columns)
+    groups = _find_groups(table, rows, columns) if requested.group_by else ()
     parts = {}
     for name in ("train", "val", "test"):
-        chosen = [i for i, (_, row, _) in enumerate(kept) if _split_of(row, columns) == name]
+        chosen = [i for i, row in enumerate(rows) if _split_of(row.cells, columns) == name]
         if chosen:
-            parts[name] = from_names(
-                [kept[i][2] for i in chosen],
-                [kept[i][1][columns.label].strip() for i in chosen],
+            parts[name] = listing_from_names(
+                [rows[i].path for i in chosen],
+                [rows[i].cells[columns.label].strip() for i in chosen],
                 groups=[groups[i] for i in chosen] if groups else (),
                 ignored={} if parts else ignored,
             )
     return parts
 
 
-def read_paths(path: str | os.PathLike, wanted: Columns = Columns()) -> list[str]:  # noqa: B008, it is frozen
-    """The paths of all pictures of a list, a row each, in order; it needs no other column.
-
-    Those of missing pictures are among them.
+def read_paths(path: str | os.PathLike, requested: Columns = Columns()) -> list[str]:  # noqa: B008, it is frozen
+    """The paths of all pictures of a list, one a row, in order, missing pictures too. No other column is needed.
 
     Raises:
-        FileNotFoundError: there is no such file or folder.
-        UnknownName: no column is called so.
-        ValueError: it has no rows or no column for pictures, or more than one picture in five is missing.
+        FileNotFoundError: the file or folder does not exist.
+        UnknownName: a column that was asked for does not exist.
+        ValueError: there are no rows or no column of pictures, or more than one picture in five is missing.
     """
-    path = Path(path).absolute()
-    header, rows = _opened(path, wanted)
-    columns, _, rows = settled(path, header, rows, wanted, ("image",))
-    places = _places(path, rows, columns)
-    missing = [(line, row[columns.image]) for (line, row), place in zip(rows, places, strict=True)
-               if not os.path.isfile(place)]  # fmt: skip
-    _most_are_there(path, missing, len(rows), columns)
-    return places
+    table, columns = resolve_columns(_open_table(path, requested), requested, ("image",))
+    paths = _find_paths(table, columns)
+    missing = [(line, row[columns.image]) for (line, row), found in zip(table.rows, paths, strict=True)
+               if not os.path.isfile(found)]  # fmt: skip
+    _check_missing_fraction(table, missing, columns)
+    return paths
 
 
-def has_labels(path: str | os.PathLike, wanted: Columns = Columns()) -> bool:  # noqa: B008, it is frozen
-    """Whether a list has a column of classes: the one that is asked for, or one that is known as such."""
-    return bool(wanted.label) or are_labelled(*_opened(Path(path).absolute(), wanted))
+def has_labels(path: str | os.PathLike, requested: Columns = Columns()) -> bool:  # noqa: B008, it is frozen
+    """Whether a list has a column of classes: the one that is asked for, or one that looks like it."""
+    return bool(requested.label) or has_label_columns(_open_table(path, requested))
 
 
-def _opened(path: Path, wanted: Columns) -> tuple[list[str], Rows]:
-    """The table of a list; the ground truth of ILSVRC2012 has no pictures of its own, so they are put beside it."""
-    header, rows = read_table(path)
-    return imagenet_lists.with_pictures(path, header, rows, wanted.folder) or (header, rows)
+def _open_table(path: str | os.PathLike, requested: Columns) -> Table:
+    return imagenet_lists.add_pictures(read_table(Path(path).absolute()), requested.folder)
 
 
-def _places(path: Path, rows: Rows, columns: Columns) -> list[str]:
-    """The path of each row's picture; how they were found is said where it is not as they stand in the list."""
-    names = [row[columns.image].strip() for _, row in rows]
-    places, words = find_places(names, path, columns.folder, columns.suffix)
-    if words:
-        say(f"{path.name}: {words}.")
-    return places
+def _find_paths(table: Table, columns: Columns) -> list[str]:
+    """The path of each row's picture; reports how pictures were found that are not at the path in the list."""
+    names = table.cells(columns.image)
+    paths, report = find_picture_paths(names, table.path, columns.folder, columns.suffix)
+    if report:
+        say(f"{table.path.name}: {report}.")
+    return paths
 
 
-def _split_of(row: dict, columns: Columns) -> str:
-    """ "" if the column says nothing that is known."""
-    return split_of(row[columns.split]) if columns.split else "train"
+def _split_of(cells: dict[str, str], columns: Columns) -> str:
+    """The split of a row; "" if its cell is not the name of a split."""
+    return split_from_name(cells[columns.split]) if columns.split else "train"
 
 
-def _checked(path: Path, rows: Rows, places: list[str], columns: Columns) -> tuple[list[tuple], Counter]:
-    """(line, row, path) of the rows that can be used, and how many of the others there are of each kind.
+def _find_groups(table: Table, rows: list[Row], columns: Columns) -> tuple[str, ...]:
+    """The group of each row: a cell, or what a pattern finds in the name of its picture."""
+    if columns.group_by not in table.header:
+        names = [row.cells[columns.image].replace("\\", "/") for row in rows]
+        return groups_from_pattern(names, columns.group_by, columns=table.header)
+    groups = tuple(row.cells[columns.group_by] for row in rows)
+    empty = [row.line for row, group in zip(rows, groups, strict=True) if not group.strip()]
+    if empty:
+        raise ValueError(
+            f"{table.path}: {len(empty)} rows have no {columns.group_by!r}, the first in line {empty[0]}; fill the "
+            "column, or leave out --group-by."
+        )
+    return groups
+
+
+def _select_rows(table: Table, paths: list[str], columns: Columns) -> tuple[list[Row], Counter]:
+    """The rows that can be used, and the number of skipped rows of each kind.
 
     Raises:
         ValueError: a split is not known; one picture has two labels or is in two splits; too many are missing.
     """
-    kept, seen, left = [], {}, {"row without a label": [], "duplicate row": [], "folder": [], "missing picture": []}
+    rows, seen = [], {}
+    skipped = {"row without a label": [], "duplicate row": [], "folder": [], "missing picture": []}
     if columns.split:
-        _check_splits(path, rows, columns)
-    for (line, row), place in zip(rows, places, strict=True):
-        name, label, split = row[columns.image].strip(), row[columns.label].strip(), _split_of(row, columns)
-        place = os.path.normpath(place)
+        _check_splits(table, columns)
+    for (line, cells), path in zip(table.rows, map(os.path.normpath, paths), strict=True):
+        name, label, split = cells[columns.image].strip(), cells[columns.label].strip(), _split_of(cells, columns)
         if not label:
-            left["row without a label"].append((line, name))
-        elif not name or not os.path.isfile(place):
-            left["folder" if name and os.path.isdir(place) else "missing picture"].append((line, name))
-        elif place in seen:
-            before, *same = seen[place]
-            if same != [label, split]:
+            skipped["row without a label"].append((line, name))
+        elif not name or not os.path.isfile(path):
+            skipped["folder" if name and os.path.isdir(path) else "missing picture"].append((line, name))
+        elif path in seen:
+            first_line, first_label, first_split = seen[path]
+            if (first_label, first_split) != (label, split):
                 raise ValueError(
-                    f"{path}, lines {before} and {line}: {name} is {same[0]!r} in {same[1]} and {label!r} in {split}; "
-                    "a picture has one label and one split."
+                    f"{table.path}, lines {first_line} and {line}: {name} is {first_label!r} in {first_split} and "
+                    f"{label!r} in {split}; a picture has one label and one split."
                 )
-            left["duplicate row"].append((line, name))
+            skipped["duplicate row"].append((line, name))
         else:
-            seen[place] = (line, label, split)
-            kept.append((line, row, place))
-    _complain(path, left, len(rows), columns)
-    return kept, Counter({kind: len(found) for kind, found in left.items() if found})
+            seen[path] = (line, label, split)
+            rows.append(Row(line, cells, path))
+    _report_skipped(table, skipped, columns)
+    return rows, Counter({kind: len(found) for kind, found in skipped.items() if found})
 
 
-def _check_splits(path: Path, rows: Rows, columns: Columns):
-    """Raise `ValueError` if a row's split is blank or none that is known."""
-    wrong = [(line, row[columns.split].strip()) for line, row in rows if not _split_of(row, columns)]
+def _check_splits(table: Table, columns: Columns):
+    """Raise `ValueError` if a row's split is blank or not the name of a split."""
+    wrong = [(line, row[columns.split].strip()) for line, row in table.rows if not _split_of(row, columns)]
     if not wrong:
         return
-    blank = [line for line, given in wrong if not given]
-    ways = f"--split-col {NO_SPLIT} takes all rows without a split"
+    blank = [line for line, cell in wrong if not cell]
+    advice = f"--split-col {NO_SPLIT} takes all rows without a split"
     if len(blank) == len(wrong):
         raise ValueError(
-            f"{path}: the split, column {columns.split!r}, is blank in {len(blank)} of {len(rows)} rows, the first in "
-            f"line {blank[0]}: fill it with train, val or test; {ways}."
+            f"{table.path}: the split, column {columns.split!r}, is blank in {len(blank)} of {len(table.rows)} rows, "
+            f"the first in line {blank[0]}: fill it with train, val or test; {advice}."
         )
-    line, given = next(one for one in wrong if one[1])
+    line, cell = next((line, cell) for line, cell in wrong if cell)
     raise ValueError(
-        f"{path}, line {line}: the split is {given!r}, expected one of {', '.join(SPLIT_NAMES)}; {ways}."
-        f"{suggest_nearest(SPLIT_NAMES, given)}"
+        f"{table.path}, line {line}: the split is {cell!r}, expected one of {', '.join(SPLIT_NAMES)}; {advice}."
+        f"{suggest_nearest(SPLIT_NAMES, cell)}"
     )
 
 
-def _most_are_there(path: Path, missing: list[tuple[int, str]], total: int, columns: Columns):
-    if len(missing) <= MOST_MISSING * total:
+def _check_missing_fraction(table: Table, missing: list[tuple[int, str]], columns: Columns):
+    if len(missing) <= MAX_MISSING * len(table.rows):
         return
     (line, name), count = missing[0], len(missing)
-    why = why_lost(name.strip(), path, columns.folder)
-    folder = columns.folder or path.parent
+    reason = explain_missing(name.strip(), table.path, columns.folder)
     raise ValueError(
-        f"{count} of {total} pictures of {path} are missing, the first {name[:80]!r} in line {line}"
-        f"{f', {why}' if why else ''}: paths are taken from {folder} and names looked for below it; --image-dir says "
-        "another folder, --image-suffix what the names lack, as .jpg."
+        f"{count} of {len(table.rows)} pictures of {table.path} are missing, the first {name[:MAX_NAME]!r} in line "
+        f"{line}{f', {reason}' if reason else ''}: paths are relative to {columns.folder or table.path.parent}, and "
+        "names are looked for below it; --image-dir names another folder, --image-suffix what the names lack, as .jpg."
     )
 
 
-def _complain(path: Path, left: dict, total: int, columns: Columns):
-    _most_are_there(path, sorted(left["missing picture"] + left["folder"]), total, columns)
-    for kind, found in left.items():
+def _report_skipped(table: Table, skipped: dict[str, list[tuple[int, str]]], columns: Columns):
+    """Warn of skipped rows.
+
+    Raises:
+        ValueError: too many pictures are missing, or no row is left.
+    """
+    total = len(table.rows)
+    _check_missing_fraction(table, sorted(skipped["missing picture"] + skipped["folder"]), columns)
+    for kind, found in skipped.items():
         if found:
             line, name = found[0]
-            why = why_lost(name, path, columns.folder) if kind == "missing picture" else ""
+            reason = explain_missing(name, table.path, columns.folder) if kind == "missing picture" else ""
             warn(
-                f"{path.name}: {len(found)} of {total} rows left out, {kind}; the first: line {line}, {name[:80]!r}"
-                f"{f', {why}' if why else ''}."
+                f"{table.path.name}: {len(found)} of {total} rows skipped, {kind}; the first: line {line}, "
+                f"{name[:MAX_NAME]!r}{f', {reason}' if reason else ''}."
             )
-    if sum(map(len, left.values())) == total:
-        unlabelled = len(left["row without a label"]) == total
-        why = "the column of labels is empty" if unlabelled else "its rows lack a label or a picture, as said above"
-        raise ValueError(f"{path} holds no row with a picture and a label: {why}.")
-
-
-def _no_empty_group(path: Path, kept, groups, column: str):
-    empty = [line for (line, _, _), group in zip(kept, groups, strict=True) if not group.strip()]
-    if empty:
-        raise ValueError(
-            f"{path}: {len(empty)} rows have no {column!r}, the first in line {empty[0]}; fill the column, or leave "
-            "--group-by out."
-        )
+    if sum(map(len, skipped.values())) == total:
+        no_labels = len(skipped["row without a label"]) == total
+        reason = "the column of labels is empty" if no_labels else "its rows lack a label or a picture, as said above"
+        raise ValueError(f"{table.path} holds no row with a picture and a label: {reason}.")

@@ -1,4 +1,4 @@
-"""Which files below a folder are pictures, in the order of people."""
+"""Find the pictures below a folder, in natural order."""
 
 import os
 import re
@@ -8,57 +8,62 @@ from pathlib import Path
 from transferkit.console import warn
 from transferkit.data.formats import is_picture
 
-LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "desktop.ini"))
-FOLDERS_OF_SYSTEMS = frozenset((
+SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini"))
+SYSTEM_FOLDERS = frozenset((
     "__macosx", "__pycache__", "$recycle.bin", "system volume information", "lost+found", "@eadir", "#recycle",
     "#snapshot",
 ))  # fmt: skip
 
 
 def find_pictures(folder: Path, ignored: Counter, *, deep: bool = True) -> list[str]:
-    """Paths of the pictures below a folder in natural order; counts other files by suffix into `ignored`.
+    """Find the pictures below a folder, in natural order.
 
-    Links are followed, but not to a folder that was seen already or holds this one. A folder that may not be read is
-    warned of: a whole class may be in it.
+    Links are followed, but not to a folder that was visited before or that holds this one. A folder that cannot be read
+    is warned of: a whole class may be in it.
+
+    Args:
+        ignored: the skipped files are added to it, counted by suffix or kind.
+        deep: whether to search subfolders.
     """
-    found, seen = [], set(map(str, folder.resolve().parents))
+    found, visited = [], set(map(str, folder.resolve().parents))
 
-    def closed(error):
+    def warn_closed(error):
         ignored["closed folder"] += 1
-        warn(f"The folder {error.filename} is left out: {error.strerror}.")
+        warn(f"The folder {error.filename} is skipped: {error.strerror}.")
 
-    for here, folders, names in os.walk(folder, followlinks=True, onerror=closed):
+    for here, folders, names in os.walk(folder, followlinks=True, onerror=warn_closed):
         real = os.path.realpath(here)
-        fresh = real not in seen
-        seen.add(real)
-        ignored.update("system folder" for name in folders if fresh and name.lower() in FOLDERS_OF_SYSTEMS)
-        folders[:] = sorted((f for f in folders if fresh and deep and not is_hidden(f)), key=natural)
-        for name in sorted(names if fresh else (), key=natural):
+        is_new = real not in visited
+        visited.add(real)
+        ignored.update("system folder" for name in folders if is_new and name.lower() in SYSTEM_FOLDERS)
+        folders[:] = sorted((name for name in folders if is_new and deep and not is_hidden(name)), key=natural_sort_key)
+        for name in sorted(names if is_new else (), key=natural_sort_key):
             path, suffix = os.path.join(here, name), os.path.splitext(name)[1].lower()
-            if name.startswith(".") or name.lower() in LEFT_BY_SYSTEMS:
+            if name.startswith(".") or name.lower() in SYSTEM_FILES:
                 ignored["hidden"] += 1
             elif not is_picture(path):
                 ignored[suffix or "no suffix"] += 1
             elif not os.path.isfile(path):
-                ignored["pipe, device or broken link"] += 1  # opening a pipe would wait for ever
+                ignored["pipe, device or broken link"] += 1  # opening a pipe would block
             else:
                 found.append(path)
     return found
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a folder is never looked into: its name begins with a dot, or systems make it beside people's files."""
-    return name.startswith(".") or name.lower() in FOLDERS_OF_SYSTEMS | LEFT_BY_SYSTEMS
+    """Whether a folder of this name is skipped: it begins with a dot, or the operating system makes it."""
+    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS | SYSTEM_FILES
 
 
-def folders_of(folder: Path) -> list[Path]:
-    """The folders in a folder that hold pictures, however deep, in natural order; no links in a circle."""
+def find_picture_folders(folder: Path) -> list[Path]:
+    """The folders in a folder that hold pictures at any depth, in natural order, without links to a parent."""
     inside = [entry for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name)]
-    return sorted((entry for entry in inside if not is_circle(entry) and _any_below(entry, set())), key=natural)
+    with_pictures = (entry for entry in inside if not is_link_cycle(entry) and _has_pictures_below(entry, set()))
+    return sorted(with_pictures, key=natural_sort_key)
 
 
 def has_pictures(folder: str | os.PathLike) -> bool:
-    """Whether pictures lie in a folder itself; it is read no further than to the first one."""
+    """Whether a folder itself holds pictures; it is read only up to the first one."""
     try:
         with os.scandir(folder) as entries:
             return any(_is_picture(entry) for entry in entries)
@@ -66,21 +71,21 @@ def has_pictures(folder: str | os.PathLike) -> bool:
         return False
 
 
-def is_circle(entry: Path) -> bool:
+def is_link_cycle(entry: Path) -> bool:
     """Whether a folder is a link to one that holds it."""
     return entry.is_symlink() and entry.parent.resolve().is_relative_to(entry.resolve())
 
 
 def common_folder(paths) -> str:
-    """The folder that all paths lie in; "" where they are on several drives."""
+    """The folder that holds all paths; "" if they are on several drives."""
     try:
         return os.path.commonpath(list(paths))
     except ValueError:
         return ""
 
 
-def below(path: str, folder: str) -> str:
-    """A path from a folder on; as it is where there is no way from there."""
+def relative_path(path: str, folder: str) -> str:
+    """A path relative to a folder; unchanged if it is on another drive."""
     try:
         return os.path.relpath(path, folder) if folder else path
     except ValueError:
@@ -91,20 +96,20 @@ def _is_picture(entry: os.DirEntry) -> bool:
     return not entry.name.startswith(".") and entry.is_file() and is_picture(entry.path)
 
 
-def _any_below(folder: str | os.PathLike, seen: set[str]) -> bool:
+def _has_pictures_below(folder: str | os.PathLike, visited: set[str]) -> bool:
     real = os.path.realpath(folder)
-    if real in seen or has_pictures(folder):
-        return real not in seen
-    seen.add(real)
+    if real in visited or has_pictures(folder):
+        return real not in visited
+    visited.add(real)
     try:
         inside = [entry.path for entry in os.scandir(folder) if entry.is_dir() and not is_hidden(entry.name)]
-    except OSError:  # a closed folder may hold pictures: listing it says so
+    except OSError:  # a closed folder may hold pictures; `find_pictures` warns of it
         return True
-    return any(_any_below(entry, seen) for entry in inside)
+    return any(_has_pictures_below(entry, visited) for entry in inside)
 
 
-def natural(name) -> tuple:
+def natural_sort_key(name) -> tuple:
     """Sort key that puts `class2` before `class10`."""
     name = name.name if isinstance(name, Path) else name
     parts = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
-    return parts, name  # the name tells "1" from "01"
+    return parts, name  # the name distinguishes "1" from "01"

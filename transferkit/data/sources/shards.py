@@ -1,4 +1,4 @@
-"""Many pictures in few files: TFRecord shards, and an index by which each picture is read where it lies."""
+"""Pack pictures into TFRecord shards, with an index by which each picture is read in place."""
 
 import json
 import os
@@ -10,30 +10,30 @@ import numpy as np
 from transferkit import atomic
 from transferkit.console import track
 from transferkit.data import file_ranges
-from transferkit.data.grouping import by_pattern
-from transferkit.data.listing import Listing, from_names
-from transferkit.data.sources.folder_walk import below, common_folder
+from transferkit.data.grouping import groups_from_pattern
+from transferkit.data.listing import Listing, listing_from_names
+from transferkit.data.sources.folder_walk import common_folder, relative_path
 from transferkit.lookup import quote
 
 INDEX = "shards.json"
 FORMAT = "transferkit shards 1"
-HEAD, FOOT = 12, 4  # bytes of a TFRecord around the record: its length and two checksums
+HEADER_SIZE, FOOTER_SIZE = 12, 4  # bytes around a TFRecord: its length and two checksums
 
 
-def pack(parts: dict[str, Listing], out: str | os.PathLike, *, shard_mb: float = 100) -> dict[str, int]:
+def pack_shards(parts: dict[str, Listing], out: str | os.PathLike, *, shard_mb: float = 100) -> dict[str, int]:
     """Write listings as TFRecord shards `train-00000-of-00003.tfrecord` and their index, whole or not at all.
 
-    A record is a `tf.train.Example` of `image/encoded`, the file as it was, `image/class/label`, `image/class/text` and
-    `image/filename`. In the shards the pictures are shuffled, in the index in order.
+    A record is a `tf.train.Example` with `image/encoded` (the unchanged file), `image/class/label`, `image/class/text`
+    and `image/filename`. Pictures are shuffled in the shards and in order in the index.
 
     Args:
-        shard_mb: size of a shard in MB of 10**6 bytes; a larger picture has one of its own.
+        shard_mb: size of a shard in MB (10**6 bytes); a larger picture gets its own shard.
 
     Returns:
-        How many pictures each part has.
+        The number of pictures of each part.
 
     Raises:
-        ValueError: `out` is there and not empty.
+        ValueError: `out` exists and is not empty.
         OSError: a picture cannot be read, or the shards cannot be written.
     """
     out = Path(out).absolute()
@@ -48,11 +48,11 @@ def pack(parts: dict[str, Listing], out: str | os.PathLike, *, shard_mb: float =
     return {name: len(part) for name, part in parts.items()}
 
 
-def _write_part(name: str, part: Listing, folder: Path, most: float) -> dict:
+def _write_part(name: str, part: Listing, folder: Path, max_size: float) -> dict:
     """Write the shards of a part.
 
     Returns:
-        Columns of the index, a value each picture: shard, offset, length, class, name.
+        The columns of the index, with a value for each picture: shard, offset, length, class, name.
     """
     import tensorflow as tf
 
@@ -60,13 +60,13 @@ def _write_part(name: str, part: Listing, folder: Path, most: float) -> dict:
     sizes = np.array(
         [len(file_ranges.read_bytes(p)) if file_ranges.is_range(p) else os.path.getsize(p) for p in part.paths]
     )
-    shard_of, full = np.zeros(len(part), int), 0.0
+    shard_of, filled = np.zeros(len(part), int), 0.0
     for before, row in zip([None, *order[:-1]], order, strict=True):
-        new = full and full + sizes[row] > most
+        new = filled and filled + sizes[row] > max_size
         shard_of[row] = 0 if before is None else shard_of[before] + bool(new)
-        full = sizes[row] + (0 if new else full)
+        filled = sizes[row] + (0 if new else filled)
     count = int(shard_of.max()) + 1
-    names, originals = [f"{name}-{i:05d}-of-{count:05d}.tfrecord" for i in range(count)], _names(part.paths)
+    shards, names = [f"{name}-{i:05d}-of-{count:05d}.tfrecord" for i in range(count)], _original_names(part.paths)
     offsets, lengths = np.zeros(len(part), int), np.zeros(len(part), int)
     writer, current, position = None, None, 0
     for row in track(order, len(part), f"packing {name}"):
@@ -74,48 +74,48 @@ def _write_part(name: str, part: Listing, folder: Path, most: float) -> dict:
             if writer:
                 writer.close()
             current, position = shard_of[row], 0
-            writer = tf.io.TFRecordWriter(str(folder / names[current]))
+            writer = tf.io.TFRecordWriter(str(folder / shards[current]))
         data = file_ranges.read_bytes(part.paths[row])
-        record = _example(tf, data, part, row, originals[row])
-        offsets[row], lengths[row] = position + HEAD + record.index(data), len(data)
+        record = _example(tf, data, part, row, names[row])
+        offsets[row], lengths[row] = position + HEADER_SIZE + record.index(data), len(data)
         writer.write(record)
-        position += HEAD + len(record) + FOOT
+        position += HEADER_SIZE + len(record) + FOOTER_SIZE
     writer.close()
     return {
-        "shard": [names[i] for i in shard_of],
+        "shard": [shards[i] for i in shard_of],
         "offset": offsets.tolist(),
         "length": lengths.tolist(),
         "class": [part.classes[label] for label in part.labels],
-        "name": originals,
+        "name": names,
     }
 
 
-def _names(paths) -> list[str]:
-    """Names below the folder that all lie in; of pictures packed before, those they had then."""
+def _original_names(paths) -> list[str]:
+    """Names relative to the common folder; of pictures that were packed before, their names in that pack."""
     if any(map(file_ranges.is_range, paths)):
-        return [file_ranges.name_of(path) for path in paths]
+        return [file_ranges.original_name(path) for path in paths]
     root = common_folder(os.path.dirname(path) for path in paths)
-    return [below(path, root) for path in paths]
+    return [relative_path(path, root) for path in paths]
 
 
 def _example(tf, data: bytes, part: Listing, row: int, name: str) -> bytes:
-    def some_bytes(value):
+    def bytes_feature(value):
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
     features = {
-        "image/encoded": some_bytes(data),
+        "image/encoded": bytes_feature(data),
         "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[part.labels[row]])),
-        "image/class/text": some_bytes(os.fsencode(part.classes[part.labels[row]])),
-        "image/filename": some_bytes(os.fsencode(name)),
+        "image/class/text": bytes_feature(os.fsencode(part.classes[part.labels[row]])),
+        "image/filename": bytes_feature(os.fsencode(name)),
     }
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
 def find_parts(folder: str | os.PathLike, group_by: str = "") -> dict[str, Listing]:
-    """The listings of a folder of shards. Their paths are ranges of the shards; see `ranges`.
+    """The listings of a folder of shards. Their paths are ranges of the shards; see `file_ranges`.
 
     Args:
-        group_by: a pattern on the names that the pictures had before they were packed.
+        group_by: a pattern on the original names of the pictures.
 
     Raises:
         ValueError: the index is damaged, or a shard is missing or of another size.
@@ -128,29 +128,31 @@ def find_parts(folder: str | os.PathLike, group_by: str = "") -> dict[str, Listi
         sizes, columns = index["sizes"], index["parts"]
         parts = {name: _listing(folder, columns[name], sizes) for name in ("train", "val", "test") if name in columns}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        said = str(error).rstrip(".") if isinstance(error, ValueError) else "it is no index of ours"
-        raise ValueError(f"{folder / INDEX} cannot be used ({said}): pack the pictures again.") from None
+        reason = str(error).rstrip(".") if isinstance(error, ValueError) else "it is not an index of transferkit"
+        raise ValueError(f"{folder / INDEX} cannot be used ({reason}): pack the pictures again.") from None
     for name, size in sizes.items():
-        found = (folder / name).stat().st_size if (folder / name).is_file() else None
-        if found != size:
-            what = "is missing" if found is None else f"has {found:,} bytes, not {size:,}"
+        actual = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if actual != size:
+            what = "is missing" if actual is None else f"has {actual:,} bytes, not {size:,}"
             raise ValueError(f"{folder / name} {what}: copy the whole folder again, or pack the pictures again.")
     if not group_by:
         return parts
     return {
-        name: replace(part, groups=by_pattern(columns[name]["name"], group_by)) for name, part in parts.items()
+        name: replace(part, groups=groups_from_pattern(columns[name]["name"], group_by)) for name, part in parts.items()
     }  # fmt: skip
 
 
 def _listing(folder: Path, columns: dict, sizes: dict[str, int]) -> Listing:
-    """The pictures of a part; `ValueError` unless each lies in a shard of the folder: an index may say anything."""
+    """The pictures of a part; `ValueError` unless each is in a shard of the folder: an index may come from anybody."""
     _check_columns(columns, sizes)
-    places = zip(columns["shard"], columns["offset"], columns["length"], columns["name"], strict=True)
-    return from_names([file_ranges.spell(str(folder / shard), *place) for shard, *place in places], columns["class"])
+    ranges = zip(columns["shard"], columns["offset"], columns["length"], columns["name"], strict=True)
+    return listing_from_names(
+        [file_ranges.range_path(str(folder / shard), *rest) for shard, *rest in ranges], columns["class"]
+    )
 
 
 def _check_columns(columns: dict, sizes: dict[str, int]):
-    """Raise `ValueError` at the first value that is none of ours."""
+    """Raise `ValueError` at the first invalid value."""
     for shard, size in sizes.items():
         if os.path.basename(shard) != shard or not file_ranges.is_shard(shard) or type(size) is not int:
             raise ValueError(f"it names a shard {quote(shard)} of {quote(str(size))} bytes")

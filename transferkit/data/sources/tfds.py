@@ -1,4 +1,4 @@
-"""Pictures of TensorFlow Datasets: prepared data on this machine, written once as files. Nothing is downloaded."""
+"""Pictures of TensorFlow Datasets: data prepared on this machine, written once as files. Nothing is downloaded."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from transferkit import atomic
 from transferkit.cache_folder import cache_folder
 from transferkit.console import say, silenced, track
-from transferkit.data.listing import Listing, from_names
+from transferkit.data.listing import Listing, listing_from_names
 from transferkit.data.sources import tfds_checks
 from transferkit.data.sources.folder_layout import SPLIT_NAMES
 from transferkit.lookup import UnknownName, suggest_nearest
@@ -28,37 +28,41 @@ def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
         data_dir: folder of prepared data; by default TFDS's own.
 
     Raises:
-        UnknownName: TFDS knows no such data set, or it has no such split.
-        FileNotFoundError: it is not prepared on this machine.
-        ValueError: it is not of pictures with one class each, or it is damaged.
+        UnknownName: TFDS does not know the data set, or the data set does not have the split.
+        FileNotFoundError: the data set is not prepared on this machine.
+        ValueError: its examples are not pictures with one class each, or it is damaged.
     """
-    said = SPELLING.fullmatch(data)
-    if not said:
-        raise ValueError(f"{data!r} is no TFDS name: expected tfds:NAME, as in tfds:mnist or tfds:mnist:train[:80%].")
+    match = SPELLING.fullmatch(data)
+    if not match:
+        raise ValueError(
+            f"{data!r} is not a TFDS name: expected tfds:NAME, as in tfds:mnist or tfds:mnist:train[:80%]."
+        )
     with silenced():
         import tensorflow_datasets as tfds
 
     root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or tfds.core.constants.DATA_DIR).expanduser().absolute()
-    source = _prepared(root, said["name"], said["version"], tfds)
-    builder = _opened(source, tfds)
-    wanted = _splits(builder, said["split"])
-    image, label = _features(builder, tfds)
-    # two folders may hold different data of one name, and one folder other data than yesterday
-    key = hashlib.sha256(os.fsencode(source) + (source / "dataset_info.json").read_bytes()).hexdigest()[:12]
-    folder = cache_folder() / "data" / "tfds" / said["name"] / f"{source.name}-{key}"
+    folder = _find_prepared(root, match["name"], match["version"], tfds)
+    builder = _open_builder(folder, tfds)
+    splits = _find_splits(builder, match["split"])
+    columns = _find_features(builder, tfds)
+    # two folders may hold different data of one name, and a folder may be prepared again
+    key = hashlib.sha256(os.fsencode(folder) + (folder / "dataset_info.json").read_bytes()).hexdigest()[:12]
+    cache = cache_folder() / "data" / "tfds" / match["name"] / f"{folder.name}-{key}"
     parts = {}
-    for name, split in wanted.items():
+    for name, split in splits.items():
         readable = re.sub(r"[^\w.]+", "_", split)[:40]  # the same of train[:50%] and train[50%:]
-        place = folder / f"{readable}-{hashlib.sha256(split.encode()).hexdigest()[:8]}"
-        if not os.path.isfile(place / "pictures.csv"):
-            _copy(builder, split, image, label, place, tfds)
-        if rows := atomic.read(place / "pictures.csv"):
-            parts[name] = from_names([str(place / row["path"]) for row in rows], [row["label"] for row in rows])
+        split_folder = cache / f"{readable}-{hashlib.sha256(split.encode()).hexdigest()[:8]}"
+        if not os.path.isfile(split_folder / "pictures.csv"):
+            _copy_split(builder, split, columns, split_folder, tfds)
+        if rows := atomic.read(split_folder / "pictures.csv"):
+            parts[name] = listing_from_names(
+                [str(split_folder / row["path"]) for row in rows], [row["label"] for row in rows]
+            )
     return parts
 
 
-def spell(builder) -> tuple[str, str]:
-    """The source that a builder of TFDS reads, and its folder of prepared data."""
+def source_from_builder(builder) -> tuple[str, str]:
+    """`data` and `data_dir` of `find_parts` for a builder of TFDS; a folder for an `ImageFolder`."""
     import tensorflow_datasets as tfds
 
     if isinstance(builder, tfds.folder_dataset.ImageFolder):
@@ -68,8 +72,8 @@ def spell(builder) -> tuple[str, str]:
     return f"{PREFIX}{name}:{folder.name}", str(folder.parents[name.count("/") + 1])
 
 
-def _prepared(root: Path, name: str, version: str | None, tfds) -> Path:
-    """The folder of the newest prepared version.
+def _find_prepared(root: Path, name: str, version: str | None, tfds) -> Path:
+    """Find the folder of the newest prepared version.
 
     Raises:
         UnknownName, FileNotFoundError: as `find_parts`.
@@ -77,7 +81,7 @@ def _prepared(root: Path, name: str, version: str | None, tfds) -> Path:
     found = [path.parent for path in (root / name).glob("*/dataset_info.json")]
     configs = sorted({path.parent.parent.name for path in (root / name).glob("*/*/dataset_info.json")})
     if not found and len(configs) == 1:
-        return _prepared(root, f"{name}/{configs[0]}", version, tfds)
+        return _find_prepared(root, f"{name}/{configs[0]}", version, tfds)
     if not found and configs:
         some = " or ".join(f"tfds:{name}/{config}" for config in configs)
         raise UnknownName(f"tfds:{name} is prepared in {len(configs)} forms: say {some}.")
@@ -94,31 +98,31 @@ def _prepared(root: Path, name: str, version: str | None, tfds) -> Path:
     )
 
 
-def _opened(folder: Path, tfds):
+def _open_builder(folder: Path, tfds):
     """The builder of a prepared folder.
 
     Raises:
-        ValueError: one of its files of facts is missing, damaged, or names a class that is none of TFDS's.
+        ValueError: one of its metadata files is missing or damaged, or names a class that TFDS does not have.
     """
-    if why := tfds_checks.wrong_facts(folder, tfds):
-        raise _damaged(folder, why)
+    if reason := tfds_checks.find_bad_metadata(folder, tfds):
+        raise _damaged(folder, reason)
     try:
         return tfds.builder_from_directory(str(folder))
-    except Exception as error:  # of whatever kind TFDS's parsers raise
-        why = f"its dataset_info.json or features.json is damaged or of a TFDS other than {tfds.__version__}"
-        raise _damaged(folder, why) from error
+    except Exception as error:  # TFDS's parsers raise nearly anything
+        reason = f"its dataset_info.json or features.json is damaged or of a TFDS other than {tfds.__version__}"
+        raise _damaged(folder, reason) from error
 
 
-def _damaged(folder: Path, why: str) -> ValueError:
-    return ValueError(f"The TFDS data in {folder} cannot be read, {why}: prepare it again, or copy it again.")
+def _damaged(folder: Path, reason: str) -> ValueError:
+    return ValueError(f"The TFDS data in {folder} cannot be read, {reason}: prepare it again, or copy it again.")
 
 
-def _splits(builder, split: str | None) -> dict[str, str]:
-    """{our part: the split's name}.
+def _find_splits(builder, split: str | None) -> dict[str, str]:
+    """The data set's splits by "train", "val" and "test".
 
     Raises:
-        UnknownName: there is no such split.
-        ValueError: it is no split, or one without pictures.
+        UnknownName: the data set does not have the split.
+        ValueError: the split cannot be parsed, or has no pictures.
     """
     known = list(builder.info.splits)
     if split:
@@ -128,7 +132,7 @@ def _splits(builder, split: str | None) -> dict[str, str]:
             raise UnknownName(
                 f"tfds:{builder.name} has no split {bare!r}; it has {', '.join(known)}.{suggest_nearest(known, bare)}"
             )
-        if not _holds(builder, split):
+        if not _has_pictures(builder, split):
             sizes = ", ".join(f"{name} ({builder.info.splits[name].num_examples:,} pictures)" for name in known)
             raise ValueError(
                 f"The split {split!r} of tfds:{builder.name} cannot be read: expected one of {sizes}, a slice as "
@@ -139,22 +143,23 @@ def _splits(builder, split: str | None) -> dict[str, str]:
     for name in known:
         if name.lower() in SPLIT_NAMES:
             found.setdefault(SPLIT_NAMES[name.lower()], name)
-    left = [name for name in known if name not in found.values()]
-    if left:
-        say(f"tfds:{builder.name}: its splits {', '.join(left)} are left out; tfds:{builder.name}:{left[0]} takes one.")
+    skipped = [name for name in known if name not in found.values()]
+    if skipped:
+        names = ", ".join(skipped)
+        say(f"tfds:{builder.name}: its splits {names} are skipped; tfds:{builder.name}:{skipped[0]} takes one.")
     return found
 
 
-def _holds(builder, split: str) -> bool:
-    """Whether each term of a split is one that TFDS understands, and has pictures."""
+def _has_pictures(builder, split: str) -> bool:
+    """Whether TFDS understands each term of a split, and each has pictures."""
     try:
         return all(builder.info.splits[term].num_examples > 0 for term in split.split("+"))
     except (ValueError, AssertionError, KeyError):
         return False
 
 
-def _features(builder, tfds) -> tuple[str, str]:
-    """Names of the picture and of its class.
+def _find_features(builder, tfds) -> tuple[str, str]:
+    """The names of the features that are the picture and its class.
 
     Raises:
         ValueError: there is not one of each.
@@ -175,25 +180,31 @@ def _features(builder, tfds) -> tuple[str, str]:
     return found["picture"][0], found["class"][0]
 
 
-def _copy(builder, split: str, image: str, label: str, place: Path, tfds):
-    """Write a split's pictures and `pictures.csv`, all of them or no folder."""
+def _copy_split(builder, split: str, columns: tuple[str, str], folder: Path, tfds):
+    """Write a split's pictures and `pictures.csv` to a new folder, whole or not at all.
+
+    Args:
+        columns: names of the features that are the picture and its class.
+    """
     from tensorflow import errors
 
-    if why := tfds_checks.wrong_records(builder, [term.split("[")[0] for term in split.split("+")]):
-        raise _damaged(Path(builder.data_dir), why)
+    image, label = columns
+    if reason := tfds_checks.find_bad_records(builder, [term.split("[")[0] for term in split.split("+")]):
+        raise _damaged(Path(builder.data_dir), reason)
     try:
-        with suppress(FileExistsError), atomic.new_folder(place) as partial:
-            # of the others none is decoded: they may be of any kind and size
-            wanted = tfds.decode.PartialDecoding([image, label], {image: tfds.decode.SkipDecoding()})
-            examples = builder.as_dataset(split=split, decoders=wanted, shuffle_files=False)
-            _write(examples, builder, split, image, label, partial)
+        with suppress(FileExistsError), atomic.new_folder(folder) as partial:
+            # other features are not decoded: they may be of any type and size
+            decoders = tfds.decode.PartialDecoding([image, label], {image: tfds.decode.SkipDecoding()})
+            examples = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
+            _write_pictures(examples, builder, split, columns, partial)
     except (ValueError, AssertionError, IndexError, errors.OpError):
-        # TensorFlow's own words are of nodes and devices
-        why = f"its records or classes of {split} are missing or damaged"
-        raise _damaged(Path(builder.data_dir), why) from None
+        # TensorFlow's own message is about nodes and devices
+        reason = f"its records or classes of {split} are missing or damaged"
+        raise _damaged(Path(builder.data_dir), reason) from None
 
 
-def _write(examples, builder, split: str, image: str, label: str, folder: Path):
+def _write_pictures(examples, builder, split: str, columns: tuple[str, str], folder: Path):
+    image, label = columns
     rows, unlabelled, classes = [], 0, builder.info.features[label]
     for number, example in enumerate(track(examples, max(int(examples.cardinality()), 0), f"copying {split}")):
         index, data = int(example[label]), bytes(example[image].numpy())
@@ -204,5 +215,5 @@ def _write(examples, builder, split: str, image: str, label: str, folder: Path):
         path.write_bytes(data)
         rows.append({"path": path.name, "label": classes.int2str(index)})
     if unlabelled:
-        say(f"tfds:{builder.name}: {unlabelled} pictures of {split} have no class and are left out.")
+        say(f"tfds:{builder.name}: {unlabelled} pictures of {split} have no class and are skipped.")
     atomic.write(folder / "pictures.csv", rows)

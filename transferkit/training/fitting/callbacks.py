@@ -9,7 +9,7 @@ import numpy as np
 from rich.progress import Progress
 
 from transferkit.console import say, warn
-from transferkit.data.epoch_order import Order
+from transferkit.data.epoch_order import EpochOrder
 from transferkit.recipe import Train
 from transferkit.training.fitting import checkpoints, history, weight_averaging
 from transferkit.training.fitting.checkpoints import State
@@ -242,14 +242,14 @@ class FindUnreadable(keras.callbacks.Callback):
         order: in which they should be delivered.
     """
 
-    def __init__(self, job: TrainingJob, paths, delivered, order: Order):
+    def __init__(self, job: TrainingJob, paths, delivered, order: EpochOrder):
         super().__init__()
         self.job, self.paths, self.delivered, self.order = job, paths, delivered, order
         self.expected = np.zeros(len(paths), int)
 
     def on_epoch_end(self, epoch, logs=None):
-        done = self.order.skip if epoch == self.order.epochs.start else 0
-        self.expected += np.bincount(self.order.once(epoch, done), minlength=len(self.paths))
+        done = self.order.skip_steps if epoch == self.order.epochs.start else 0
+        self.expected += np.bincount(self.order.worker_rows(epoch, done), minlength=len(self.paths))
         # where classes are sampled, a missing picture moves the others, so that some come once less
         expected = self.expected if self.order.sampling == "all" else self.expected // 2
         self.job.skip_unreadable(self.paths, np.flatnonzero(self.delivered.numpy() >= expected))

@@ -21,7 +21,8 @@ from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.console import progress, warn
 from transferkit.data import pipeline
 from transferkit.data.augment import augmentation, pca_axes
-from transferkit.data.epoch_order import Order
+from transferkit.data.epoch_order import EpochOrder
+from transferkit.data.view_cache import CacheSpace
 from transferkit.network import Network
 from transferkit.runs import temporary_folder
 from transferkit.training.distributed import devices, replicas
@@ -81,8 +82,8 @@ def prepare_phase(job: TrainingJob, phase: Phase) -> Iterator[PhaseData]:
 def _prepare_data(job: TrainingJob, phase: Phase, folder: Path) -> PhaseData:
     """Stored features if the network's frozen part can be run once, else pictures for the whole network."""
     steps = "none" if phase.views == 1 else job.plan.recipe.augment.augment
-    views = augmentation.parse(steps, pca_axes.of(job.plan.recipe.augment.pca))
-    if phase.views and job.knobs.frozen == "once" and not views.batches and not job.plan.teacher:
+    views = augmentation.parse_augmentation(steps, pca_axes.load_or_imagenet(job.plan.recipe.augment.pca))
+    if phase.views and job.knobs.frozen == "once" and not views.batch_steps and not job.plan.teacher:
         models = freezing.split_frozen(job.network.model)
         if models and (features := _compute_features(job, phase, models[0], views, folder)):
             return _prepare_features(job, models[1], *features)
@@ -91,12 +92,12 @@ def _prepare_data(job: TrainingJob, phase: Phase, folder: Path) -> PhaseData:
 
 def _prepare_pictures(job: TrainingJob, phase: Phase, views: augmentation.Augmentation, folder: Path) -> PhaseData:
     train, pixels, batch = job.splits.train, job.network.pixels, _validation_batch(job.plan)
-    storage = {"memory": job.knobs.memory, "folder": folder}
+    source, space = pipeline.ViewSource(train, pixels, views), CacheSpace(job.knobs.memory, folder)
 
     def make_batches(order):
         with tf.device("CPU:0"):
             delivered = tf.Variable(tf.zeros(len(train), tf.int32), trainable=False)
-        batches = pipeline.training(train, pixels, views, order, views=phase.views, delivered=delivered, **storage)
+        batches = pipeline.training_dataset(source, order, views=phase.views, space=space, delivered=delivered)
         return batches, [callbacks.FindUnreadable(job, train.paths, delivered, order)]
 
     return PhaseData(
@@ -104,8 +105,8 @@ def _prepare_pictures(job: TrainingJob, phase: Phase, views: augmentation.Augmen
         labels=train.labels,
         paths=train.paths,
         make_batches=make_batches,
-        validation=pipeline.validation(job.splits.val, pixels, batch_size=batch, **storage),
-        validation_steps=pipeline.steps(job.splits.val, batch),
+        validation=pipeline.validation_dataset(job.splits.val, pixels, batch_size=batch, space=space),
+        validation_steps=pipeline.steps_per_epoch(job.splits.val, batch),
         validation_batch=batch,
         predict_validation=None,
         loss_weights=_loss_weights(job.network),
@@ -126,7 +127,7 @@ def _compute_features(
 
 def _prepare_features(job: TrainingJob, model: keras.Model, train: FrozenFeatures, val: FrozenFeatures) -> PhaseData:
     def make_batches(order):
-        return pipeline.stored(train.values, train.rows, train.labels, order, views=train.views), []
+        return pipeline.training_from_features(train.values, train.rows, train.labels, order, views=train.views), []
 
     batch = _validation_batch(job.plan)
     return PhaseData(
@@ -134,7 +135,7 @@ def _prepare_features(job: TrainingJob, model: keras.Model, train: FrozenFeature
         labels=tuple(train.labels.argmax(1).tolist()),
         paths=tuple(job.splits.train.paths[row] for row in train.rows),
         make_batches=make_batches,
-        validation=pipeline.stored_validation(val.values, val.rows, val.labels, batch_size=batch),
+        validation=pipeline.validation_from_features(val.values, val.rows, val.labels, batch_size=batch),
         validation_steps=-(-len(val) // batch),
         validation_batch=batch,
         predict_validation=partial(val.predict, model) if val.in_memory else None,
@@ -202,10 +203,10 @@ def _fit_from(job: TrainingJob, state: State, phase: Phase, data: PhaseData, int
             # more epochs than needed, to replace pictures that break
             order = make_order(job.plan, state, data, 2 * phase.epochs)
             batches, watches = data.make_batches(order)
-            batches, waited = pipeline.clocked(batches)
-            bar = callbacks.ProgressBar(bars, phase, order.batch, waited)
+            batches, waited = pipeline.measure_wait(batches)
+            bar = callbacks.ProgressBar(bars, phase, order.worker_batch_size, waited)
             model.fit(
-                replicas.distribute_batches(batches, device, order.batch),
+                replicas.distribute_batches(batches, device, order.worker_batch_size),
                 initial_epoch=state.epoch,
                 # an epoch that is resumed has fewer steps, so it is a `fit` of its own
                 epochs=state.epoch + 1 if state.step else phase.epochs,
@@ -220,16 +221,16 @@ def _fit_from(job: TrainingJob, state: State, phase: Phase, data: PhaseData, int
             )
 
 
-def make_order(plan: Plan, state: State, data: PhaseData, epochs: int) -> Order:
+def make_order(plan: Plan, state: State, data: PhaseData, epochs: int) -> EpochOrder:
     """The order of the training pictures, from a state to a number of epochs of the phase."""
     knobs = plan.recipe.train
-    return Order(
+    return EpochOrder(
         data.labels,
         knobs.batch_size // state.divisor,
         knobs.seed,
         range(state.epoch, epochs),
-        skip=state.step,
-        parts=state.parts,
+        skip_steps=state.step,
+        micro_batches=state.parts,
         shard=plan.device.shard,
         sampling="balanced" if knobs.balance == "sampling" else "all",
     )
@@ -255,8 +256,8 @@ def compile_model(plan: Plan, state: State, phase: Phase, data: PhaseData) -> ke
 def _halve_rate(job: TrainingJob, phase: Phase, data: PhaseData, error: callbacks.NaNLoss):
     """Return to the last checkpoint, at half the rate."""
     state = checkpoints.load_state(job.folder)
-    rows = make_order(job.plan, state, data, phase.epochs).rows(error.epoch).numpy()[error.step - 1]
-    batch = ", ".join(data.paths[row] for row in rows)
+    epoch_rows = make_order(job.plan, state, data, phase.epochs).rows(error.epoch).numpy()[error.step - 1]
+    batch = ", ".join(data.paths[row] for row in epoch_rows)
     state.returns, state.factor = state.returns + 1, state.factor / 2
     if state.returns > MAX_RETURNS:
         raise TrainingDiverged(

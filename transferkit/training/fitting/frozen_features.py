@@ -28,7 +28,7 @@ class FrozenFeatures:
         views: of each picture.
     """
 
-    values: tuple[np.ndarray | view_cache.OnDisk, ...]
+    values: tuple[np.ndarray | view_cache.DiskArray, ...]
     rows: np.ndarray
     labels: np.ndarray
     views: int
@@ -38,7 +38,7 @@ class FrozenFeatures:
 
     @property
     def in_memory(self) -> bool:
-        return not any(isinstance(value, view_cache.OnDisk) for value in self.values)
+        return not any(isinstance(value, view_cache.DiskArray) for value in self.values)
 
     def predict(self, model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
         """Logits (m, classes) of the model that follows the frozen part, and their rows (m,)."""
@@ -76,11 +76,10 @@ def compute_features(
     started, listing, pixels = time.perf_counter(), getattr(job.splits, split), job.network.pixels
     batch_size = choose_batch_size(len(listing), BATCH)
     if views == 1:
-        batches = pipeline.evaluation(listing.paths, pixels, batch_size=batch_size)
+        batches = pipeline.evaluation_dataset(listing.paths, pixels, batch_size=batch_size)
     else:
-        batches = pipeline.each_view(
-            listing, pixels, augmentation, views=views, seed=job.knobs.seed, batch_size=batch_size
-        )
+        source = pipeline.ViewSource(listing, pixels, augmentation)
+        batches = pipeline.fixed_views(source, views=views, seed=job.knobs.seed, batch_size=batch_size)
     count = views * len(listing)
     outputs = run_batches(model, batches, batch_size)
     filled = _fill(outputs, count, split, partial(_allocate, name=split, folder=folder, memory=job.knobs.memory))
@@ -112,7 +111,8 @@ def _fill(outputs: Iterable, count: int, name: str, allocate: Callable):
 
 def _allocate(shapes, *, name: str, folder: Path, memory: float):
     """Empty float32 arrays in memory, or files in the folder if they exceed `memory` GB, or None."""
-    arrays = view_cache.arrays(shapes, np.float32, memory=memory, folder=folder, name=name.replace(" ", "-"))
+    space = view_cache.CacheSpace(memory, folder)
+    arrays = view_cache.allocate_arrays(shapes, np.float32, space, name=name.replace(" ", "-"))
     if arrays is None:
         size = 4e-9 * sum(map(math.prod, shapes))
         warn(f"No room in {folder} for {size:.1f} GB of {name} features: the frozen part runs in every epoch.")

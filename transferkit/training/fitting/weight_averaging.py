@@ -12,6 +12,7 @@ import numpy as np
 
 from transferkit.console import say
 from transferkit.data import pipeline
+from transferkit.data.view_cache import CacheSpace
 from transferkit.evaluation.predict import BATCH
 from transferkit.network import for_inference
 from transferkit.runs import temporary_folder
@@ -83,8 +84,9 @@ def _make_evaluation(job: TrainingJob, folder: Path) -> Callable[[], dict]:
     model = keras.Model(bare.input, bare.output)
     counts = list(job.splits.train.counts().values())
     losses.compile_model(model, keras.optimizers.SGD(), job.knobs, counts)
-    batches = pipeline.validation(val, job.network.pixels, batch_size=BATCH, memory=job.knobs.memory, folder=folder)
-    steps = pipeline.steps(val, BATCH)
+    space = CacheSpace(job.knobs.memory, folder)
+    batches = pipeline.validation_dataset(val, job.network.pixels, batch_size=BATCH, space=space)
+    steps = pipeline.steps_per_epoch(val, BATCH)
 
     def evaluate() -> dict:
         figures = model.evaluate(batches, steps=steps, return_dict=True, verbose=0)

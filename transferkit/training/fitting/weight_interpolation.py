@@ -12,6 +12,7 @@ from scipy.special import log_softmax
 
 from transferkit.console import say
 from transferkit.data import pipeline
+from transferkit.data.view_cache import CacheSpace
 from transferkit.evaluation.predict import BATCH, run_batches
 from transferkit.network import for_inference
 from transferkit.runs import temporary_folder
@@ -58,8 +59,9 @@ def _predict_logits(job: TrainingJob) -> tuple[np.ndarray, np.ndarray]:
     logits, network = [], for_inference(job.network).model
     model = keras.Model(network.input, network.output)
     with temporary_folder(job.folder) as folder:
-        batches = pipeline.cached_evaluation(
-            job.splits.val.paths, job.network.pixels, batch_size=BATCH, memory=job.knobs.memory, folder=folder
+        space = CacheSpace(job.knobs.memory, folder)
+        batches = pipeline.cached_evaluation_dataset(
+            job.splits.val.paths, job.network.pixels, batch_size=BATCH, space=space
         )
         for fraction in FRACTIONS:
             assign_interpolation(job, fraction)

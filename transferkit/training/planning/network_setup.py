@@ -6,7 +6,7 @@ import numpy as np
 from transferkit import models, zoo
 from transferkit.console import say, warn
 from transferkit.data import class_names, pipeline
-from transferkit.data.class_matching import matched
+from transferkit.data.class_matching import match_classes as match_class_names
 from transferkit.data.listing import Listing
 from transferkit.lookup import UnknownName
 from transferkit.network import (
@@ -36,7 +36,7 @@ def load_base(knobs: Model, classes: tuple[str, ...]) -> Network:
         classes: of the pictures.
     """
     network = models.load_for_training(knobs.base, knobs.weights, pixels=knobs.pixels, size=knobs.size)
-    network = class_names.named(cut_network(network, knobs.cut) if knobs.cut else network, knobs, classes)
+    network = class_names.name_outputs(cut_network(network, knobs.cut) if knobs.cut else network, knobs, classes)
     if network.doubt:
         with_head(network, classes)  # raises now if it cannot get a head, before the pictures are read
     return with_channels(network, knobs.channels) if knobs.channels else network
@@ -49,10 +49,11 @@ def match_classes(listings: dict[str, Listing], network: Network) -> dict[str, L
     """
     classes = listings["train"].classes
     if network.loaded and not network.has_class_names and len(network.classes) == len(classes):
-        say(f"{class_names.asked(network, classes)} Without that, its classifier is replaced by a new one.")
-    if len(classes) != len(network.classes) or matched(classes, network.classes).keys() != set(classes):
+        question = class_names.missing_names_message(network, classes)
+        say(f"{question} Without that, its classifier is replaced by a new one.")
+    if len(classes) != len(network.classes) or match_class_names(classes, network.classes).keys() != set(classes):
         return listings
-    return listings | {"train": listings["train"].under(network.classes, "train")}  # the others take train's order
+    return listings | {"train": listings["train"].relabel(network.classes, "train")}  # the others take train's order
 
 
 def can_keep_head(network: Network, classes: tuple[str, ...]) -> bool:
@@ -102,7 +103,7 @@ def convert_precision(network: Network, policy: str, paths) -> Network:
     if policy == "float32":
         return network
     half = with_policy(network, policy)
-    pictures, _ = next(iter(pipeline.evaluation(paths[:PICTURES], network.pixels, batch_size=PICTURES)))
+    pictures, _ = next(iter(pipeline.evaluation_dataset(paths[:PICTURES], network.pixels, batch_size=PICTURES)))
     difference = measure_difference(network, half, pictures)
     if difference <= TOLERANCE:
         return half

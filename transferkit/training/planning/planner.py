@@ -13,7 +13,7 @@ from transferkit.data import folds
 from transferkit.data.audit import before_training, duplicate_groups
 from transferkit.data.audit.before_training import Audit
 from transferkit.data.augment import augmentation, pca_axes
-from transferkit.data.listing import Listing, Splits, complete
+from transferkit.data.listing import Listing, Splits, complete_splits
 from transferkit.data.sources import resolve
 from transferkit.features import base_selection
 from transferkit.lookup import UnknownName
@@ -83,7 +83,7 @@ def renew_plan(plan: Plan) -> Plan:
 def _check_recipe(recipe: Recipe):
     """Raise `UnknownName` if knobs contradict each other, as far as that shows before the pictures are read."""
     if recipe.augment.augment is not None:
-        augmentation.parse(recipe.augment.augment, pca_axes.of(recipe.augment.pca))
+        augmentation.parse_augmentation(recipe.augment.augment, pca_axes.load_or_imagenet(recipe.augment.pca))
     check_time(recipe.train)
     if recipe.model.base == AUTO:
         _check_auto(recipe.model)
@@ -134,7 +134,7 @@ def _check_class_names(classes: tuple[str, ...]):
 
 def _audit(listings: dict[str, Listing]) -> dict[str, Audit]:
     """Read every picture, and warn of each that cannot be read."""
-    audits = {name: before_training.audit(listing, what=name) for name, listing in listings.items()}
+    audits = {name: before_training.audit_listing(listing, what=name) for name, listing in listings.items()}
     for audit in audits.values():
         for path, reason in audit.unreadable:
             warn(f"{path} cannot be read and is skipped: {reason}.")
@@ -147,27 +147,28 @@ def _make_splits(recipe: Recipe, audits: dict[str, Audit], given: Splits | None)
     Duplicates stay together where splits or folds are drawn here. Splits that are given are not reduced by `fraction`
     and `per_class`.
     """
-    looks = before_training.looks_of(audits)
+    scans = before_training.scans_by_path(audits)
     listings = {name: audit.listing for name, audit in audits.items()}
     if recipe.train.folds:
-        complete_splits = complete(listings, validation=recipe.data.validation, seed=recipe.train.seed)
-        splits = folds.marked(complete_splits, looks)
+        splits = complete_splits(listings, validation=recipe.data.validation, seed=recipe.train.seed)
+        splits = folds.mark_duplicates(splits, scans)
         _check_folds(recipe, splits)
-        evaluated = {"train": folds.pooled(splits)} | ({"test": splits.test} if splits.test else {})
+        evaluated = {"train": folds.pool_train_and_val(splits)} | ({"test": splits.test} if splits.test else {})
     else:
-        duplicates = audits["train"].looks
-        splits = duplicate_groups.split(listings, duplicates, validation=recipe.data.validation, seed=recipe.train.seed)
+        splits = duplicate_groups.make_splits(
+            listings, audits["train"].scans, validation=recipe.data.validation, seed=recipe.train.seed
+        )
         if not given:
-            splits = splits.lessened(recipe.data.fraction, recipe.data.per_class, recipe.train.seed)
+            splits = splits.subsample(recipe.data.fraction, recipe.data.per_class, recipe.train.seed)
         evaluated = dict(splits.items())
     warnings = [
-        *before_training.concerns(evaluated, looks),
+        *before_training.find_concerns(evaluated, scans),
         *advice.find_leaks(recipe.model.base, splits, "base"),
         *advice.find_leaks(recipe.train.teacher, splits, "teacher"),
     ]
     for sentence in warnings:
         warn(sentence)
-    return dataclasses.replace(splits, made=splits.made or bool(given and given.made))
+    return dataclasses.replace(splits, val_from_train=splits.val_from_train or bool(given and given.val_from_train))
 
 
 def _check_folds(recipe: Recipe, splits: Splits):
@@ -179,18 +180,18 @@ def _check_folds(recipe: Recipe, splits: Splits):
         raise UnknownName("--folds uses all pictures: drop --fraction and --per-class.")
     if recipe.train.workers:
         raise UnknownName(f"Several workers train a single run: drop folds {count}, or workers.")
-    pool = folds.pooled(splits)
-    held_out = folds.shared_out(pool, count, recipe.train.seed)
+    pool = folds.pool_train_and_val(splits)
+    held_out = folds.hold_out_folds(pool, count, recipe.train.seed)
     for rows in held_out:  # what would stop a later fold stops all of them now
-        folds.parts(pool, rows, data.validation, recipe.train.seed)
+        folds.fold_splits(pool, rows, data.validation, recipe.train.seed)
     test = "; test is not touched" if splits.test else ""
     say(f"{count} folds: the {len(pool):,} pictures of train and val are divided among them{test}.")
-    duplicate_groups.say_kept([pool.take(rows) for rows in held_out], "together in the folds")
+    duplicate_groups.report_kept_together([pool.take(rows) for rows in held_out], "together in the folds")
 
 
 def _choose_base(recipe: Recipe, splits: Splits, audit: Audit) -> rules.Choice:
     """The best base for `base` "auto"."""
-    fit = recipe.model.fit or ("squash" if rules.should_squash(audit.aspects) else None)
+    fit = recipe.model.fit or ("squash" if rules.should_squash(audit.aspect_quartiles) else None)
     base, reason = base_selection.choose_base(splits.train, recipe.model.size, fit, recipe.train.seed)
     return rules.Choice("base", base, reason)
 
@@ -200,15 +201,15 @@ def _collect_facts(recipe: Recipe, splits: Splits, audit: Audit, network: Networ
     return rules.Facts(
         pictures=len(splits.train),
         smallest_class=min(count for count in splits.train.counts().values() if count),
-        shorter_side=audit.side,
-        aspect_ratios=audit.aspects,
+        shorter_side=audit.median_side,
+        aspect_ratios=audit.aspect_quartiles,
         pixels=network.pixels,
         minimum_size=network.minimum,
         can_fit_head=can_fit_head and not network_setup.can_keep_head(network, splits.train.classes),
         head_layers=network_setup.find_head_layers(network, recipe.model),
         has_gpu=device.gpu,
         replicas=device.replicas,
-        validation_drawn=splits.made,
+        validation_drawn=splits.val_from_train,
     )
 
 

@@ -99,7 +99,7 @@ def _measure(plan: Plan, state: State, phase: Phase, data: PhaseData, left: floa
     stopwatch, started = _Stopwatch(min(ENOUGH, left / 20)), time.perf_counter()
     with replicas.strategy_scope(plan.device), checkpoints.undo_training(model):
         model.fit(
-            replicas.distribute_batches(batches, plan.device, order.batch),
+            replicas.distribute_batches(batches, plan.device, order.worker_batch_size),
             epochs=MAX_EPOCHS,
             steps_per_epoch=steps * parts,
             # the same batch again and again, as validation pictures are only decoded once
