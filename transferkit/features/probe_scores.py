@@ -17,8 +17,8 @@ class LabelledFeatures:
         features: (n, d), of any scale.
         labels: (n,), numbers or names.
         groups: (n,) or None; pictures of one group are always in the same fold.
-        copies: (n,) sets of duplicates, "" for none, as in `Listing.duplicate_sets`, or (). A set is in one fold, unless its
-            class could not be divided among the folds then.
+        copies: (n,) sets of duplicates, "" for none, as in `Listing.duplicate_sets`, or (). A set is in one fold,
+            unless its class could not be divided among the folds then.
         widths: of the layers whose features are concatenated; by default one layer.
     """
 
