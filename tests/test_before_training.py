@@ -7,7 +7,7 @@ import pytest
 
 import transferkit as tk
 from transferkit import zoo
-from transferkit.data.audit.before_training import scan
+from transferkit.data.audit import scan
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def test_folds_and_their_own_splits(doubled, tiny, tmp_path, capsys, monkeypatch
             if not met:
                 tk.finetune(tiny, given.train, given.val, out=tmp_path / "run", **QUICK, folds=3)
             else:  # what the folds are made of is read, not found again
-                monkeypatch.setattr(shares.copies, "found", lambda *_: pytest.fail("it looked again"))
+                monkeypatch.setattr(shares.duplicate_groups, "found", lambda *_: pytest.fail("it looked again"))
                 monkeypatch.setattr(planner.folds, "marked", lambda splits, _: splits)
                 run_job.resume(tmp_path / "run")
     assert met[0] == met[1] and leaks(met[0].items()) == 0

@@ -36,7 +36,7 @@ def test_the_commands_do_their_work(nowhere, cli, pets, finished, expected):
     assert status == 0 and json.loads(out)["images"] == 24 and err == ""
     status, out, err = cli(*EXTRACT, "--data", pets, "--out", "f.npz")
     assert status == 0 and json.loads(out)["computed"] == 24 and err == ""
-    features = tk.features.files.load_features("f.npz").features
+    features = tk.features.feature_files.load_features("f.npz").features
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
     status, out, err = cli("models", "--json")
     assert status == 0 and json.loads(out) and err == ""

@@ -1,7 +1,7 @@
 """Save a scikit-learn pipeline from pictures to labels with skops, and load it without running code from the file.
 
-The file has the settings of the `FeatureExtractor` and the digest of its network and weights, but not the network. Other
-weights under the same name are refused, and so are files of features of another network.
+The file has the settings of the `FeatureExtractor` and the digest of its network and weights, but not the network.
+Other weights under the same name are refused, and so are files of features of another network.
 """
 
 import json
