@@ -195,10 +195,13 @@ def test_the_rule_speaks_whatever_rate_is_given(plan, monkeypatch):
             {"suggestion": 0.01, "minimum": 0.1, "steepest": 0.02},
             ("--lr 0.01: a tenth of 0.1", "50 times higher"),
         ),
-        ({"suggestion": 1e-5, "minimum": None, "steepest": 1e-5}, ("--lr 1e-05: no minimum was", "20 times lower")),
+        (
+            {"suggestion": 1e-5, "minimum": None, "steepest": 1e-5},
+            ("--lr 1e-05: where the loss fell fastest, as it has no minimum", "20 times lower"),
+        ),
         (
             {"suggestion": 2e-4, "minimum": 0.1, "steepest": 0.02, "drop": 0.1},
-            ("too flat to", "--lr 0.0002 (why)"),
+            ("too flat: ", "--lr 0.0002 (why)"),
         ),
         ({"suggestion": 2e-4, "minimum": None, "steepest": None, "drop": 0}, ("no rate up to 1", "--lr 0.0002 (why)")),
     ],

@@ -4,6 +4,7 @@ import functools
 import importlib
 import math
 import os
+from dataclasses import dataclass
 
 import click
 
@@ -19,6 +20,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 trust_option = click.option(
     "--trust", "trusted", is_flag=True, help="Run the program in the SavedModel that you name: it may do anything."
 )
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """A network as `predict` takes it: name or path, weights, and what replaces its own settings."""
+
+    name: str
+    weights: str
+    pixels: str
+    fit: str | None
 
 
 def check_source(value: str) -> str:

@@ -61,7 +61,8 @@ def command(network, sources, weights, pixels, fit, trusted, top, form, out, spr
             raise click.UsageError(f"{network} names its network: omit {flags}.")
         rows = _predict_with_pipeline(network, sources, top, knobs)
     else:
-        rows = _predict_with_network(network, sources, weights, pixels, fit, top, knobs)
+        chosen = options.NetworkOptions(network, weights, pixels or "", fit)
+        rows = _predict_with_network(chosen, sources, top, knobs)
     prediction_output.write_predictions(rows, form, top, out, spreadsheet=spreadsheet)
     return int(strict and any(row["error"] for row in rows))
 
@@ -92,7 +93,7 @@ def _exists(source: str) -> bool:
 
 
 @options.with_tensorflow
-def _predict_with_network(network, sources, weights, pixels, fit, top, knobs) -> list[dict]:
+def _predict_with_network(network: options.NetworkOptions, sources: list[str], top: int, knobs: dict) -> list[dict]:
     from transferkit import models
     from transferkit.console import say
     from transferkit.data import class_names
@@ -100,8 +101,9 @@ def _predict_with_network(network, sources, weights, pixels, fit, top, knobs) ->
     from transferkit.network import with_fit
 
     pictures, recipe = _find_pictures(sources, knobs), options.build_recipe(None, knobs)
-    loaded = class_names.name_outputs(models.load(network, weights, pixels=pixels or ""), recipe.model)
-    loaded = with_fit(loaded, fit) if fit else loaded
+    loaded = models.load(network.name, network.weights, pixels=network.pixels)
+    loaded = class_names.name_outputs(loaded, recipe.model)
+    loaded = with_fit(loaded, network.fit) if network.fit else loaded
     for line in loaded.loaded[1:]:
         say(line)
     return predict(loaded, pictures, top=top)

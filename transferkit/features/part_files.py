@@ -214,11 +214,11 @@ def write_errors(folder: FeatureFolder) -> tuple[int, dict[str, str]]:
         ValueError: a part is damaged.
     """
     metadata = [_read_metadata(part) for part in folder.parts]
-    errors = [error for one in metadata for error in json.loads(one.metadata[b"errors"])]
+    errors = [error for part in metadata for error in json.loads(part.metadata[b"errors"])]
     (folder.path / ERRORS).unlink(missing_ok=True)
     if errors:
         atomic.write(folder.path / ERRORS, errors)
-    return sum(one.num_rows for one in metadata), {error["path"]: error["reason"] for error in errors}
+    return sum(part.num_rows for part in metadata), {error["path"]: error["reason"] for error in errors}
 
 
 def _read_metadata(part: Path) -> parquet.FileMetaData:
