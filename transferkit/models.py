@@ -68,6 +68,10 @@ def create(
         FileNotFoundError: there is no file at the path.
         ValueError: the file cannot be read, or does not fit the network.
         OSError: the weights could not be downloaded.
+
+    Example:
+        >>> create("lenet5", weights="none", num_classes=3).output_shape
+        (None, 3)
     """
     if isinstance(base, keras.Model):
         network = adopt.adopt_model(base, pixels, source="the model")

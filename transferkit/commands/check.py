@@ -37,36 +37,33 @@ def command(data, html, quarantine, quarantine_what, as_json, **knobs):
 
     Training does the same first. A file is not read again until it changes. The exit status is 0 whatever is found.
     """
-    from transferkit.data.audit import problems
-    from transferkit.data.audit.scan import scan_files
+    from transferkit.data.audit.check import check
     from transferkit.data.sources import resolve
 
     if quarantine_what and not quarantine:
         raise click.UsageError("--quarantine-what needs --quarantine DIR: give both.")
     if quarantine and resolve.source_kind(data) != "folder":
         raise click.UsageError(f"--quarantine moves files of a folder, and {data!r} is not a folder.")
-    parts = resolve.list_parts(options.build_recipe(None, knobs | {"data": data}).data)
-    paths = [path for part in parts.values() for path in part.paths]
-    scans = dict(zip(paths, scan_files(paths, what=data), strict=True))
-    found = problems.find_problems(parts, scans, source=data if os.path.isfile(data) else "")
+    result = check(data, **{name: value for name, value in knobs.items() if value is not None})
     moved = []
     if html:
         from transferkit.data.audit.html_page import write_page
 
-        write_page(html, data, parts, found)
+        write_page(html, data, result.listings, result.problems)
     if quarantine:
+        from transferkit.data.audit.problems import UNREADABLE
         from transferkit.data.audit.quarantine import move_files
 
-        kinds = {"unreadable": problems.UNREADABLE, "duplicates": ("duplicate",)}
+        kinds = {"unreadable": UNREADABLE, "duplicates": ("duplicate",)}
         chosen = {kind for what in quarantine_what or ("unreadable",) for kind in kinds[what]}
-        moved = move_files([problem for problem in found if problem.kind in chosen], data, quarantine, paths)
-    counts = problems.count_classes(parts)
+        moved = move_files([row for row in result.problems if row.kind in chosen], data, quarantine, result.paths)
+    counts, images = result.class_counts, len(result.paths)
     if as_json:
-        rows = [{"path": row.path, "problem": row.kind, "detail": row.detail} for row in found]
+        rows = [{"path": row.path, "problem": row.kind, "detail": row.detail} for row in result.problems]
         classes = {name: sum(by_part.values()) for name, by_part in counts.items()}
-        result_output.print_json({"images": len(paths), "classes": classes, "problems": rows})
+        result_output.print_json({"images": images, "classes": classes, "problems": rows})
         return
-    _print_problems(data, found, counts, len(paths))
+    _print_problems(data, result.problems, counts, images)
     if html:
         result_output.print_line(f"the page is in {html}")
     if quarantine:

@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from dataclasses import replace
 
 import click
 
@@ -19,7 +18,6 @@ HIDDEN_KINDS = (
     "ELU",
     "Softmax",
 )
-UNKNOWN_PIXELS = "the scaling of pixels is unknown: commands that read pictures need --pixels"
 SHORT_KINDS = {  # so that a table is at most 80 columns wide
     "Identity": "cut",
     "GlobalAveragePooling": "AvgPool",
@@ -51,62 +49,24 @@ def command(network, other, size, every, cuts, as_json):
     NAME is a network of `transferkit models`, with its knobs in brackets; no weights
     are needed. A second network is compared with the first, stage by stage.
     """
-    found = [_examine(base, size) for base in (network, other) if base]
+    from transferkit.explain.inspection import inspect
+
+    found = [inspect(base, size) for base in (network, other) if base]
     if as_json:
-        documents = [_to_dict(*each, cuts_only=cuts) for each in found]
+        documents = [each.to_dict(cuts_only=cuts) for each in found]
         result_output.print_json(documents if other else documents[0])
     elif other:
         _print_comparison(*found)
     elif cuts:
-        _print_cuts(*found[0])
+        _print_cuts(found[0])
     else:
-        _print_layers(*found[0], every)
+        _print_layers(found[0], every)
 
 
-def _examine(base: str, size: int | str | None):
-    """(name, network, layers)"""
-    from transferkit import adopt, models, zoo
-    from transferkit.explain import geometry
-    from transferkit.network import with_size
-
-    is_zoo = zoo.is_network(base)
-    fresh = is_zoo or base.startswith(adopt.PREFIX)  # shapes do not depend on the values of weights
-    weights = "none" if fresh else "imagenet"
-    try:
-        network = models.load(base, weights)
-    except adopt.UnknownPixels:  # shapes do not depend on them either
-        network = models.load(base, weights, pixels="raw")
-        network = replace(
-            network, loaded=tuple(line for line in network.loaded if "as told" not in line) + (UNKNOWN_PIXELS,)
-        )
-    network = with_size(network, size or (zoo.variant(base).size if is_zoo else network.pixels.size))
-    return zoo.spell(base) if is_zoo else base, network, geometry.measure_layers(network.model, network.pixels.shape)
-
-
-def _to_dict(name, network, layers, *, cuts_only: bool) -> dict:
-    from transferkit.explain import geometry
-    from transferkit.network import cut_points
-
-    params, multiply_adds = geometry.sum_costs(layers)
-    rows = [
-        {
-            "name": layer.name,
-            "kind": layer.kind,
-            "output": list(layer.output),
-            "params": layer.params,
-            "multiply_adds": layer.multiply_adds,
-            "receptive_field": layer.receptive_field,
-            "stride": layer.stride,
-        }
-        for layer in layers
-        if not cuts_only or layer.name in cut_points(network.model)
-    ]
-    return {"name": name, "params": params, "multiply_adds": multiply_adds, "layers": rows}
-
-
-def _print_layers(name, network, layers, every: bool):
+def _print_layers(inspection, every: bool):
     from transferkit.console import say, stdout_console, table
 
+    layers = inspection.layers
     hidden = [] if every else [layer for layer in layers if _is_hidden(layer)]
     rows = [
         (
@@ -129,15 +89,16 @@ def _print_layers(name, network, layers, every: bool):
         say("", on)
         say(f"Not shown without --all: {kinds}; {params:,} parameters.", on)
     say("", on)
-    table(None, (name, f"at {_format_shape(layers[0].output[:2])}"), _facts(name, network, layers), on)
+    title = (inspection.name, f"at {_format_shape(layers[0].output[:2])}")
+    table(None, title, _facts(inspection), on)
 
 
-def _print_cuts(name, network, layers):
+def _print_cuts(inspection):
     """Print the cut points, for `extract --layer`; any layer or prefix of layers is valid there too."""
     from transferkit.console import stdout_console, table
 
-    width = {layer.name: layer.output[-1] for layer in layers}
-    found = _at_cuts(network, layers).items()
+    width = {layer.name: layer.output[-1] for layer in inspection.layers}
+    found = _at_cuts(inspection).items()
     rows = [
         (cut, output, width[cut], f"{field:,}" if isinstance(field, int) else field, _format_count(products))
         for cut, (output, field, products, _) in found
@@ -145,12 +106,14 @@ def _print_cuts(name, network, layers):
     table(None, ("cut point", "output", "features", "field", "mul-adds so far"), rows, stdout_console())
 
 
-def _facts(name, network, layers) -> list[tuple]:
+def _facts(inspection) -> list[tuple]:
     """What to show of a network besides its layers."""
     from transferkit import zoo
     from transferkit.explain import geometry
+    from transferkit.explain.inspection import UNKNOWN_PIXELS
     from transferkit.network import cut_points
 
+    name, network, layers = inspection.name, inspection.network, inspection.layers
     params, multiply_adds = geometry.sum_costs(layers)
     last = next((layer for layer in reversed(layers) if layer.is_map), None)
     pixels = network.pixels
@@ -209,10 +172,10 @@ def _print_comparison(first, second):
     from transferkit.explain import geometry
 
     on, pair = stdout_console(), (first, second)
-    names = [name for name, _, _ in pair]
-    sizes = [_format_shape(layers[0].output[:2]) for _, _, layers in pair]
-    totals = [geometry.sum_costs(layers) for _, _, layers in pair]
-    depths = [sum(layer.multiply_adds > 0 for layer in layers) for _, _, layers in pair]
+    names = [each.name for each in pair]
+    sizes = [_format_shape(each.layers[0].output[:2]) for each in pair]
+    totals = [geometry.sum_costs(each.layers) for each in pair]
+    depths = [sum(layer.multiply_adds > 0 for layer in each.layers) for each in pair]
     rows = [
         ("picture", *sizes, ""),
         ("parameters", *_compared(*(params for params, _ in totals))),
@@ -221,7 +184,7 @@ def _print_comparison(first, second):
     ]
     columns, *rows = _aligned([("", *names, "difference"), *rows])
     table(None, columns, rows, on)
-    cuts = [_at_cuts(network, layers) for _, network, layers in pair]
+    cuts = [_at_cuts(each) for each in pair]
     order = _merge(*cuts)
     for title, figure in (("Output", 0), ("Receptive field", 1), ("Multiply-adds so far", 2), ("Parameters so far", 3)):
         rows = [("cut point", *names, "difference")]
@@ -233,14 +196,14 @@ def _print_comparison(first, second):
         table(title, columns, rows, on)
 
 
-def _at_cuts(network, layers) -> dict[str, tuple]:
+def _at_cuts(inspection) -> dict[str, tuple]:
     """For each cut point: output, receptive field, and the multiply-adds and parameters up to it."""
     from transferkit.network import cut_points
 
     found, params, products = {}, 0, 0
-    for layer in layers:
+    for layer in inspection.layers:
         params, products = params + layer.params, products + layer.multiply_adds
-        if layer.name in cut_points(network.model):
+        if layer.name in cut_points(inspection.network.model):
             found[layer.name] = _format_shape(layer.output), layer.receptive_field or "all", products, params
     return found
 

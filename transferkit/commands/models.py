@@ -1,11 +1,8 @@
 """transferkit models"""
 
-import fnmatch
-
 import click
 
 from transferkit.commands import options, result_output
-from transferkit.lookup import UnknownName, list_known, suggest_nearest
 
 
 @click.command(short_help="List the networks and their public weights.")
@@ -24,9 +21,9 @@ def command(pattern, as_json):
     """
     from transferkit import zoo
     from transferkit.console import say, stdout_console, table
+    from transferkit.weights.model_list import list_models
 
-    found = _matching(zoo.variants(), pattern)
-    document = [_document(name, row) for name, row in found.items()]
+    document = list_models(pattern)
     if as_json:
         result_output.print_json(document)
         return
@@ -36,7 +33,7 @@ def command(pattern, as_json):
             f"{net['params'] / 1e6:.2f} M",
             f"{net['multiply_adds'] / 1e6:,.1f} M",
             net["size"],
-            found[net["name"]].minimum,
+            zoo.variants()[net["name"]].minimum,
             net["features"],
         )
         for net in document
@@ -56,41 +53,6 @@ def command(pattern, as_json):
     table(None, ("network", "weights, the default first (* on this machine)"), tags, on)
     say("", on)
     table(None, ("licence", "weights"), _licences(document), on)
-
-
-def _matching(table: dict, pattern: str) -> dict:
-    """The networks that match a shell pattern, or have it in their names; case is ignored."""
-    glob = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{pattern.lower()}*"
-    found = {name: row for name, row in table.items() if fnmatch.fnmatchcase(name, glob)}
-    if not found:
-        raise UnknownName(
-            f"No network matches {pattern!r}.{suggest_nearest(table, pattern.strip('*?'))}{list_known(table)}"
-        )
-    return found
-
-
-def _document(name, row) -> dict:
-    from transferkit.weights.catalogue import weight_sets
-    from transferkit.weights.fetch import find_weights
-
-    weights = [
-        {
-            "tag": each.tag,
-            "source": each.source,
-            "licence": each.licence,
-            "top1": each.top1,
-            "available": find_weights(each) is not None,
-        }
-        for each in weight_sets(name)
-    ]
-    return {
-        "name": name,
-        "params": row.params,
-        "multiply_adds": row.multiply_adds,
-        "size": row.size,
-        "features": row.features,
-        "weights": weights,
-    }
 
 
 def _licences(document: list[dict]) -> list[tuple]:

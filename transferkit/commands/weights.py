@@ -80,8 +80,9 @@ def fetch(sets, as_json):
     An interrupted download continues where it stopped.
     """
     from transferkit.weights.fetch import fetch_weights
+    from transferkit.weights.model_list import parse_weight_set
 
-    chosen_sets, document = [_find_set(name) for name in sets], []
+    chosen_sets, document = [parse_weight_set(name) for name in sets], []
     for chosen in chosen_sets:
         path = str(fetch_weights(chosen))
         document.append({"network": chosen.network, "tag": chosen.tag, "path": path})
@@ -103,8 +104,9 @@ def verify(sets, as_json):
     from transferkit.console import say, stdout_console, table
     from transferkit.weights import catalogue
     from transferkit.weights.fetch import find_weights, verify_weights
+    from transferkit.weights.model_list import parse_weight_set
 
-    chosen_sets = [_find_set(name) for name in sets]
+    chosen_sets = [parse_weight_set(name) for name in sets]
     if not sets:
         chosen_sets = [
             s for name in catalogue.networks_with_weights() for s in catalogue.weight_sets(name) if find_weights(s)
@@ -121,16 +123,6 @@ def verify(sets, as_json):
     else:
         say("No public weights are on this machine.", stdout_console())
     return int(any(row["state"] == "wrong" for row in document))
-
-
-def _find_set(name: str):
-    """The weight set that NETWORK or NETWORK.TAG names."""
-    from transferkit import zoo
-    from transferkit.weights.catalogue import find_weight_set
-
-    network, _, tag = name.partition(".")
-    zoo.variant(network)
-    return find_weight_set(network, tag or "imagenet")
 
 
 def _path_text(path) -> str | None:

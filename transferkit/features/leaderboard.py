@@ -15,7 +15,37 @@ from transferkit.features import classifiers, transferability
 from transferkit.features.extraction import Extraction, extract
 from transferkit.features.extractor import FeatureExtractor
 from transferkit.features.probe_scores import LabelledFeatures, cross_validate
-from transferkit.features.spec import SETTINGS, FeatureSpec, identity
+from transferkit.features.spec import SETTINGS, FeatureSpec, identity, probe_layers
+
+
+def probe(
+    bases: Sequence[str],
+    listing: Listing,
+    *,
+    classifier: str = "logreg",
+    folds: int = 5,
+    seed: int = 0,
+    cache: bool = True,
+) -> list[dict]:
+    """Cross-validate a classifier on the features of each base, at the depths that a fine-tuned head starts from.
+
+    Args:
+        bases: networks of `list_models`, run folders, files of Keras models, or `keras:NAME`.
+        listing: of the pictures.
+        classifier, folds, seed, cache: as in `compare`.
+
+    Returns:
+        A dict for each base, the best first: `base`, `accuracy`, `ci95`, `folds`, `features` and `seconds`.
+
+    Raises:
+        UnknownName, FileNotFoundError, ValueError, OSError: as `compare`.
+
+    Example:
+        >>> probe(["resnet18", "efficientnet_lite0"], list_images("pets/"))[0]["base"]  # doctest: +SKIP
+        'efficientnet_lite0'
+    """
+    specs = [FeatureSpec(str(base), layer=probe_layers(str(base))) for base in bases]
+    return compare(specs, listing, classifier=classifier, folds=folds, seed=seed, cache=cache)
 
 
 def compare(

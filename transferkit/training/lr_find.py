@@ -9,17 +9,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Unpack
 
 import keras
 import numpy as np
 
 from transferkit import rules
 from transferkit.console import track
+from transferkit.data.listing import Listing
+from transferkit.knobs import Knobs
 from transferkit.lookup import UnknownName
 from transferkit.training import training_loop
 from transferkit.training.distributed import replicas
 from transferkit.training.fitting import checkpoints, fit_phase
 from transferkit.training.job import Plan, TrainingJob
+from transferkit.training.planning.planner import plan_listings
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 SMOOTHING = 0.9  # weight of the mean so far in the moving average of the losses
@@ -65,6 +69,31 @@ class RateSearch:
     def factor(self) -> float | None:
         """The suggestion as a multiple of the rule's rate."""
         return self.suggestion / self.rule if self.suggestion and self.rule else None
+
+
+def lr_find(base: str, train: Listing, val: Listing | None = None, **knobs: Unpack[Knobs]) -> RateSearch:
+    """Search the highest learning rate for fine-tuning a network on pictures, by a range test of a hundred steps.
+
+    Args:
+        base: as in `finetune`.
+        train, val: listings, as in `finetune`.
+        **knobs: fields of the recipe, as in `finetune`, except `time`, `folds` and `workers`.
+
+    Returns:
+        The search: `suggestion` is the rate, `rule` the one that a rule would choose.
+
+    Raises:
+        UnknownName, ValueError: as `finetune`; or no step has a finite loss.
+
+    Example:
+        >>> splits = tk.find_splits("pets/")  # doctest: +SKIP
+        >>> tk.lr_find("resnet34", splits.train, splits.val).suggestion  # doctest: +SKIP
+        0.00052
+    """
+    for name in ("time", "folds", "workers"):
+        if knobs.get(name):
+            raise UnknownName(f"{name} is of no use in lr_find, which trains a hundred steps: drop it.")
+    return find_rate(plan_listings(base, train, val, None, knobs))
 
 
 def find_rate(plan: Plan) -> RateSearch:

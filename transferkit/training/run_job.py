@@ -3,17 +3,17 @@
 import dataclasses
 import os
 from pathlib import Path
+from typing import Unpack
 
 from transferkit import runs
 from transferkit.atomic import read
 from transferkit.console import say, warn
-from transferkit.data.audit import before_training, duplicate_groups
-from transferkit.data.listing import Listing, Splits
+from transferkit.data.audit import before_training
+from transferkit.data.listing import Listing
 from transferkit.evaluation import metrics, verification
 from transferkit.evaluation.predict import evaluate
-from transferkit.lookup import UnknownName
+from transferkit.knobs import Knobs
 from transferkit.network import Network
-from transferkit.recipe import Recipe
 from transferkit.training import cross_validation, refit, training_loop
 from transferkit.training.distributed import workers
 from transferkit.training.fitting import (
@@ -27,9 +27,7 @@ from transferkit.training.fitting import (
 )
 from transferkit.training.job import Plan, TrainingJob
 from transferkit.training.planning import time_budget
-from transferkit.training.planning.planner import make_plan
-
-SOURCE_KNOBS = ("data", "image_col", "label_col", "split_col", "image_dir", "image_suffix", "data_dir", "group_by")
+from transferkit.training.planning.planner import make_plan, plan_listings
 
 
 def finetune(
@@ -40,7 +38,7 @@ def finetune(
     test: Listing | None = None,
     out: str | os.PathLike | None = None,
     overwrite: bool = False,
-    **knobs,
+    **knobs: Unpack[Knobs],
 ) -> runs.Run:
     """Fine-tune a network on pictures.
 
@@ -67,16 +65,8 @@ def finetune(
         >>> run = tk.finetune("resnet34", splits.train, splits.val, epochs=5)  # doctest: +SKIP
         >>> run.metrics["accuracy"]  # doctest: +SKIP
     """
-    if name := next((name for name in SOURCE_KNOBS if name in knobs), None):
-        raise UnknownName(f"{name} is a knob of find_splits: finetune gets its pictures as train and val.")
     runs.check_output(out, overwrite=overwrite, base=base)
-    recipe = Recipe().override(base=str(base), **knobs)
-    splits = Splits(train, train if val is None else val, test)  # raises if one is not a listing
-    if val is None:
-        listings = {"train": train} | ({"test": test} if test else {})
-        splits = duplicate_groups.make_splits(listings, validation=recipe.data.validation, seed=recipe.train.seed)
-    splits = splits.subsample(recipe.data.fraction, recipe.data.per_class, recipe.train.seed)
-    plan = make_plan(recipe, splits)
+    plan = plan_listings(base, train, val, test, knobs)
     return train_plan(plan, make_folder(plan, out, overwrite=overwrite, name=f"runs/finetune-{runs.slug(str(base))}"))
 
 
@@ -100,6 +90,10 @@ def resume(folder: str | os.PathLike) -> runs.Run:
     Raises:
         FileNotFoundError: there is no such run folder.
         ValueError: the run is complete, another process trains in it, or its files cannot be used.
+
+    Example:
+        >>> resume("runs/finetune-resnet34-1").metrics["accuracy"]  # doctest: +SKIP
+        0.94
     """
     run = runs.load_run(folder)
     if (run.folder / "metrics.json").exists() and not run.metrics["interrupted"]:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import time
+from collections.abc import Mapping
 
 import keras
 
@@ -27,6 +28,27 @@ from transferkit.training.job import Plan
 from transferkit.training.planning import advice, network_setup
 from transferkit.training.planning.phases import check_averaging, check_time, make_phases
 from transferkit.weights.catalogue import is_path
+
+SOURCE_KNOBS = ("data", "image_col", "label_col", "split_col", "image_dir", "image_suffix", "data_dir", "group_by")
+
+
+def plan_listings(
+    base: str | os.PathLike, train: Listing, val: Listing | None, test: Listing | None, knobs: Mapping
+) -> Plan:
+    """Plan a training on listings; without `val`, a fraction of `train` is held out.
+
+    Raises:
+        UnknownName: a knob says where pictures are, which the listings do.
+        ValueError: as `make_plan`.
+    """
+    if name := next((name for name in SOURCE_KNOBS if name in knobs), None):
+        raise UnknownName(f"{name} is a knob of find_splits: here the pictures are given as train and val.")
+    recipe = Recipe().override(base=str(base), **knobs)
+    splits = Splits(train, train if val is None else val, test)  # raises if one is not a listing
+    if val is None:
+        listings = {"train": train} | ({"test": test} if test else {})
+        splits = duplicate_groups.make_splits(listings, validation=recipe.data.validation, seed=recipe.train.seed)
+    return make_plan(recipe, splits.subsample(recipe.data.fraction, recipe.data.per_class, recipe.train.seed))
 
 
 def make_plan(recipe: Recipe, splits: Splits | None = None) -> Plan:

@@ -1,0 +1,57 @@
+"""Check the pictures of a source: unreadable files, duplicates, leaks between splits, classes of unequal size."""
+
+import os
+from dataclasses import dataclass, fields
+
+from transferkit.data.audit.problems import Problem, count_classes, find_problems
+from transferkit.data.audit.scan import scan_files
+from transferkit.data.listing import Listing
+from transferkit.data.sources import resolve
+from transferkit.lookup import pick
+from transferkit.recipe import Data
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What `check` found.
+
+    Attributes:
+        listings: of each split, with the files that cannot be read.
+        problems: each with `path`, `kind`, `detail`, `other` and `count`; see `problems.Problem`.
+    """
+
+    listings: dict[str, Listing]
+    problems: list[Problem]
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for listing in self.listings.values() for path in listing.paths]
+
+    @property
+    def class_counts(self) -> dict[str, dict[str, int]]:
+        """{class: {split: pictures}}."""
+        return count_classes(self.listings)
+
+
+def check(data: str | os.PathLike, **knobs) -> CheckResult:
+    """Scan every picture of a source, and find what is wrong with them. Files that did not change are not read again.
+
+    Args:
+        data: as `--data` of the commands: a folder, a CSV list, `tfds:NAME` or packed shards.
+        **knobs: of the source: `image_col`, `label_col`, `split_col`, `image_dir`, `image_suffix`, `data_dir`,
+            `group_by`.
+
+    Raises:
+        UnknownName, FileNotFoundError, ValueError: the source is not found, or does not list pictures.
+
+    Example:
+        >>> [(problem.path, problem.kind) for problem in check("pets/").problems]  # doctest: +SKIP
+        [('pets/cat/broken.jpg', 'unreadable')]
+    """
+    for name in knobs:
+        pick({field.name: field for field in fields(Data)}, name, "knob of a source")
+    source = os.fspath(data)
+    listings = resolve.list_parts(Data(data=source, **knobs))
+    paths = [path for listing in listings.values() for path in listing.paths]
+    scans = dict(zip(paths, scan_files(paths, what=source), strict=True))
+    return CheckResult(listings, find_problems(listings, scans, source=source if os.path.isfile(source) else ""))

@@ -1,0 +1,71 @@
+"""A network examined without pictures: its layers with their sizes, costs and receptive fields."""
+
+from dataclasses import dataclass, replace
+
+from transferkit import adopt, models, zoo
+from transferkit.explain.geometry import Layer, measure_layers, sum_costs
+from transferkit.network import Network, cut_points, with_size
+
+UNKNOWN_PIXELS = "the scaling of pixels is unknown: commands that read pictures need --pixels"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A network and its layers at one size of the picture.
+
+    Attributes:
+        name: as it was given, with all its knobs if it is a network of ours.
+        network: the network; of one of ours, with fresh weights.
+        layers: see `geometry.Layer`.
+    """
+
+    name: str
+    network: Network
+    layers: list[Layer]
+
+    def to_dict(self, *, cuts_only: bool = False) -> dict:
+        """`name`, `params`, `multiply_adds` of one picture, and a dict for each layer, or for the cut points only."""
+        params, multiply_adds = sum_costs(self.layers)
+        cuts = cut_points(self.network.model)
+        rows = [
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "output": list(layer.output),
+                "params": layer.params,
+                "multiply_adds": layer.multiply_adds,
+                "receptive_field": layer.receptive_field,
+                "stride": layer.stride,
+            }
+            for layer in self.layers
+            if not cuts_only or layer.name in cuts
+        ]
+        return {"name": self.name, "params": params, "multiply_adds": multiply_adds, "layers": rows}
+
+
+def inspect(base: str, size: int | str | None = None) -> Inspection:
+    """Examine a network layer by layer. No weights are needed for a network of ours or of `keras.applications`.
+
+    Args:
+        base: a network of `list_models`, a run folder, the file of a Keras model, or `keras:NAME`.
+        size: of the picture in pixels, or "192x320", height x width; by default the network's own.
+
+    Raises:
+        UnknownName, FileNotFoundError, ValueError: it is not found, cannot be read, or does not work at this size.
+
+    Example:
+        >>> [layer.name for layer in inspect("lenet5").layers if layer.params][:2]
+        ['c1', 's2']
+    """
+    is_zoo = zoo.is_network(base)
+    fresh = is_zoo or base.startswith(adopt.PREFIX)  # shapes do not depend on the values of weights
+    weights = "none" if fresh else "imagenet"
+    try:
+        network = models.load(base, weights)
+    except adopt.UnknownPixels:  # shapes do not depend on them either
+        network = models.load(base, weights, pixels="raw")
+        lines = tuple(line for line in network.loaded if "as told" not in line)
+        network = replace(network, loaded=(*lines, UNKNOWN_PIXELS))
+    network = with_size(network, size or (zoo.variant(base).size if is_zoo else network.pixels.size))
+    name = zoo.spell(base) if is_zoo else base
+    return Inspection(name, network, measure_layers(network.model, network.pixels.shape))

@@ -1,0 +1,86 @@
+"""The networks with their public weights: listed, and downloaded by name."""
+
+import fnmatch
+from pathlib import Path
+
+from transferkit import zoo
+from transferkit.lookup import UnknownName, list_known, suggest_nearest
+from transferkit.weights.catalogue import WeightSet, find_weight_set, weight_sets
+from transferkit.weights.fetch import fetch_weights, find_weights
+
+
+def list_models(pattern: str = "*") -> list[dict]:
+    """List the networks and the public weights that load into them.
+
+    Args:
+        pattern: a shell pattern as "resnet*", or a part of the name; case is ignored.
+
+    Returns:
+        A dict for each network: `name`, `params`, `multiply_adds` (of one picture), `size` (native, in pixels),
+        `features` (their number) and `weights`, a list of dicts with `tag`, `source`, `licence`, `top1` (percent, or
+        None) and `available` (whether the file is on this machine); the first is the default.
+
+    Raises:
+        UnknownName: no network matches.
+
+    Example:
+        >>> [net["name"] for net in list_models("resnet*_cifar")][:2]
+        ['resnet20_cifar', 'resnet32_cifar']
+    """
+    table = zoo.variants()
+    glob = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{pattern.lower()}*"
+    names = [name for name in table if fnmatch.fnmatchcase(name, glob)]
+    if not names:
+        raise UnknownName(
+            f"No network matches {pattern!r}.{suggest_nearest(table, pattern.strip('*?'))}{list_known(table)}"
+        )
+    return [_describe(name) for name in names]
+
+
+def _describe(name: str) -> dict:
+    row = zoo.variants()[name]
+    weights = [
+        {
+            "tag": each.tag,
+            "source": each.source,
+            "licence": each.licence,
+            "top1": each.top1,
+            "available": find_weights(each) is not None,
+        }
+        for each in weight_sets(name)
+    ]
+    return {
+        "name": name,
+        "params": row.params,
+        "multiply_adds": row.multiply_adds,
+        "size": row.size,
+        "features": row.features,
+        "weights": weights,
+    }
+
+
+def parse_weight_set(name: str) -> WeightSet:
+    """The weight set of "NETWORK", its default, or of "NETWORK.TAG"."""
+    network, _, tag = name.partition(".")
+    zoo.variant(network)
+    return find_weight_set(network, tag or "imagenet")
+
+
+def download_weights(name: str) -> Path:
+    """Download the public weights of a network into the cache folder, if they are not on this machine.
+
+    Args:
+        name: "resnet50", its default set, or "resnet50.a1_in1k", a set by its tag.
+
+    Returns:
+        The path of the file, whose digest was checked.
+
+    Raises:
+        UnknownName: there is no such network or set.
+        OSError: it could not be downloaded.
+        ValueError: it is not the file of the catalogue.
+
+    Example:
+        >>> download_weights("resnet50.a1_in1k")  # doctest: +SKIP
+    """
+    return fetch_weights(parse_weight_set(name))
