@@ -102,7 +102,7 @@ def test_what_cannot_be_chosen_is_refused_in_words(shelf, cli, tmp_path):
     status, _, err = cli(*words)
     assert status == 1 and "has 1 picture" in err and "Traceback" not in err
     status, _, err = cli(*words, "--weights", "none")
-    assert status == 2 and "base auto compares networks by ImageNet weights, and weights is none: name a base" in err
+    assert status == 2 and "base auto compares networks with ImageNet weights, and weights is none: name a base" in err
 
 
 @pytest.mark.parametrize(("quality", "expected"), [("fast", "head"), ("balanced", "all")])

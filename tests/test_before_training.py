@@ -16,7 +16,7 @@ def unread(monkeypatch):
     def scanned(*_, **__):
         raise AssertionError("the pictures were read")
 
-    monkeypatch.setattr("transferkit.data.audit.scan.scan", scanned)
+    monkeypatch.setattr("transferkit.data.audit.scan.scan_files", scanned)
     monkeypatch.setattr("transferkit.data.audit.before_training.scan_files", scanned)
 
 

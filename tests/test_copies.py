@@ -230,7 +230,7 @@ def test_a_classifier_holds_out_no_copies(doubled, tiny, monkeypatch):
         seen.append(dict(splits.items()))
         raise MemoryError
 
-    monkeypatch.setattr(run_job, "make_plan", spy)
+    monkeypatch.setattr(planner, "make_plan", spy)
     listing = tk.list_images(doubled)
     arrays = [np.asarray(Image.open(path)) for path in listing.paths]
     for pictures in (listing, arrays):

@@ -26,7 +26,8 @@ from sklearn.utils import get_tags
 import transferkit as tk
 from transferkit import console
 from transferkit.data.listing import Listing
-from transferkit.training import finetuner, run_job
+from transferkit.training import finetuner
+from transferkit.training.planning import planner
 
 HEAD = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 2, "head_epochs": 2, "random_state": 3}
 BOTH = HEAD | {"epochs": 4, "lr": 0.01}
@@ -196,8 +197,8 @@ def test_groups_are_routed_and_on_one_side(tiny, listing, X, y, monkeypatch):
         seen.append((set(splits.train.groups), set(splits.val.groups)))
         return plan(wanted, splits)
 
-    plan = run_job.make_plan
-    monkeypatch.setattr(run_job, "make_plan", spy)
+    plan = planner.make_plan
+    monkeypatch.setattr(planner, "make_plan", spy)
     groups = np.arange(24) // 3
     with sklearn.config_context(enable_metadata_routing=True):
         tuner = tk.FineTuner(tiny, **HEAD).set_fit_request(groups=True)

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 import transferkit as tk
 from transferkit import zoo
-from transferkit.data.listing import Listing
+from transferkit.data.listing import Listing, Splits
 from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.metrics import corrected_interval, wilson_interval
 from transferkit.evaluation.predict import evaluate
@@ -118,7 +118,7 @@ def test_what_is_saved_has_learned_from_all(trained, finished, insects, tmp_path
     splits, share = trained.splits, trained.metrics["mix"]["share"]
     whole = splits.train.paths + splits.val.paths, splits.train.labels + splits.val.labels
     plan = planner.make_plan(
-        trained.recipe.override(refit="off"), run_job.Splits(Listing(*whole, splits.train.classes), splits.val)
+        trained.recipe.override(refit="off"), Splits(Listing(*whole, splits.train.classes), splits.val)
     )
     run = run_job.train_plan(plan, run_job.runs.make_folder(tmp_path / "whole", overwrite=False, name=""))
     start, end = (

@@ -256,7 +256,7 @@ def compile_model(plan: Plan, state: State, phase: Phase, data: PhaseData) -> ke
 def _halve_rate(job: TrainingJob, phase: Phase, data: PhaseData, error: callbacks.NaNLoss):
     """Return to the last checkpoint, at half the rate."""
     state = checkpoints.load_state(job.folder)
-    epoch_rows = make_order(job.plan, state, data, phase.epochs).rows(error.epoch).numpy()[error.step - 1]
+    epoch_rows = make_order(job.plan, state, data, phase.epochs).epoch_rows(error.epoch).numpy()[error.step - 1]
     batch = ", ".join(data.paths[row] for row in epoch_rows)
     state.returns, state.factor = state.returns + 1, state.factor / 2
     if state.returns > MAX_RETURNS:
