@@ -25,7 +25,7 @@ def test_a_preview_shows_evaluation_then_training(cli, pets, tmp_path):
         4 * 102 + contact_sheet.GAP,
         3,
     )
-    some, pixels = contact_sheet.sample_per_class(list_images(pets), 2), Pixels().at(96)
+    some, pixels = contact_sheet.sample_per_class(list_images(pets), 2), Pixels().with_size(96)
     ((plain, _),) = pipeline.evaluation_dataset(some.paths, pixels, batch_size=4).as_numpy_iterator()
     source = pipeline.ViewSource(some, pixels, augmentation.parse_augmentation("crop(0.3) | flip"))
     columns = pipeline.preview_dataset(source, seed=0, epochs=range(3))
@@ -50,7 +50,7 @@ def test_a_preview_of_other_channels(cli, tmp_path, channels):
     words = ("--size", 96, "--views", 2, "--augment", "jitter", "--channels", channels)
     assert cli("data", "preview", "shapes", *words)[0] == 0
     found = np.asarray(Image.open(tmp_path / "preview.png"))
-    some, wanted = list_images(tmp_path / "shapes"), Pixels().at(96).of_channels(channels)
+    some, wanted = list_images(tmp_path / "shapes"), Pixels().with_size(96).with_channels(channels)
     ((plain, _),) = pipeline.evaluation_dataset(some.paths, wanted, batch_size=2).as_numpy_iterator()
     source = pipeline.ViewSource(some, wanted, augmentation.parse_augmentation("jitter"))
     columns = pipeline.preview_dataset(source, seed=0, epochs=range(2))
@@ -74,7 +74,7 @@ def test_a_preview_is_what_training_shows(pets):
     """Picture by picture, epoch by epoch, but for the order."""
     listing, pixels, steps = (
         list_images(pets),
-        Pixels().at(32),
+        Pixels().with_size(32),
         augmentation.parse_augmentation("crop(0.3) | flip | jitter"),
     )
     source, order = pipeline.ViewSource(listing, pixels, steps), EpochOrder(listing.labels, len(listing), 5, range(2))

@@ -28,7 +28,7 @@ def splits(pets):
 
 def job_of(train, **knobs):
     """A job with training pictures, without a run folder."""
-    network = SimpleNamespace(pixels=Pixels().at(32))
+    network = SimpleNamespace(pixels=Pixels().with_size(32))
     plan = SimpleNamespace(recipe=Recipe().override(**knobs), network=network, splits=SimpleNamespace(train=train))
     return TrainingJob(plan, Path(), {})
 

@@ -275,7 +275,7 @@ def test_the_rule_keeps_a_rectangle():
         pictures=240,
         smallest_class=50,
         shorter_side=30,
-        pixels=Pixels().at("192x320"),
+        pixels=Pixels().with_size("192x320"),
         minimum_size=1,
         has_gpu=False,
         can_fit_head=False,

@@ -82,7 +82,7 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
     listing = resolve.find_parts(options.build_recipe(None, knobs | {"data": data}).data)["train"]
     chosen = contact_sheet.sample_per_class(listing, each, seed=seed)
     chosen = chosen.take(range(min(most, len(chosen))))
-    pixels = replace(Pixels().at(size).of_channels(int(channels)), fit=fit or Pixels().fit)
+    pixels = replace(Pixels().with_size(size).with_channels(int(channels)), fit=fit or Pixels().fit)
     picture = contact_sheet.draw_views(chosen, pixels, augmentation, views=views, seed=seed)
     atomic.write(out, picture.save)
     steps = language.expand_levels(text)

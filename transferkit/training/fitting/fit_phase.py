@@ -256,7 +256,7 @@ def compile_model(plan: Plan, state: State, phase: Phase, data: PhaseData) -> ke
 def _halve_rate(job: TrainingJob, phase: Phase, data: PhaseData, error: callbacks.NaNLoss):
     """Return to the last checkpoint, at half the rate."""
     state = checkpoints.load_state(job.folder)
-    epoch_rows = make_order(job.plan, state, data, phase.epochs).rows(error.epoch).numpy()[error.step - 1]
+    epoch_rows = make_order(job.plan, state, data, phase.epochs).epoch_rows(error.epoch).numpy()[error.step - 1]
     batch = ", ".join(data.paths[row] for row in epoch_rows)
     state.returns, state.factor = state.returns + 1, state.factor / 2
     if state.returns > MAX_RETURNS:
@@ -279,10 +279,10 @@ def _divide_batch(job: TrainingJob):
         raise ValueError(
             f"A single picture of {job.network.pixels.size} pixels does not fit into memory: give a lower --size."
         )
-    tensors = checkpoints.load_tensors(job.folder, state) if state.tensors else None
-    for name in tensors or ():
-        if name.endswith(checkpoints.ITERATION):  # it counts parts
-            tensors[name] = np.asarray(tensors[name] * count // before)
+    tensors = checkpoints.load_tensors(job.folder, state.tensors) if state.tensors else None
+    if tensors:
+        iterations = [name for name in tensors if name.endswith(checkpoints.ITERATION)]  # which count parts
+        tensors |= {name: np.asarray(tensors[name] * count // before) for name in iterations}
     if can_accumulate:
         state.parts = count
         change = (
