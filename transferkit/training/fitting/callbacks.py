@@ -148,8 +148,10 @@ class SaveCheckpoints(keras.callbacks.Callback):
         is_good = index in history.rank_epochs(self.state.history, self.knobs.soup)
         if is_best or is_good:
             weights = self._copy_weights()
-            self.best = weights if is_best else self.best
-            self.good |= {index: weights} if is_good else {}
+            if is_best:
+                self.best = weights
+            if is_good:
+                self.good[index] = weights
         self.state.epoch, self.state.step = epoch + 1, 0
         self.model.optimizer.factor.assign(self._rate_factor())
         is_over = is_phase_over(self.state, self.phase, self.knobs)
