@@ -123,7 +123,7 @@ def test_parts_that_do_not_divide_the_parts_before(tmp_path):
     fit_phase._divide_batch(job)
     state = checkpoints.load_state(tmp_path)
     assert (state.parts, state.step, state.factor) == (5, 3, 1.0)
-    assert checkpoints.load_tensors(tmp_path, state)["optimizer/0000/iteration"] == 15
+    assert checkpoints.load_tensors(tmp_path, state.tensors)["optimizer/0000/iteration"] == 15
 
 
 @pytest.mark.parametrize(("optimizer", "factor"), [("sgd", 0.5), ("adamw", 0.5**0.5)])
@@ -137,7 +137,7 @@ def test_several_devices_take_a_smaller_batch(tmp_path, capsys, optimizer, facto
     fit_phase._divide_batch(job)
     state = checkpoints.load_state(tmp_path)
     assert (state.divisor, state.parts, state.step, state.factor) == (2, 1, 6, factor)
-    assert checkpoints.load_tensors(tmp_path, state)["optimizer/0000/iteration"] == 6
+    assert checkpoints.load_tensors(tmp_path, state.tensors)["optimizer/0000/iteration"] == 6
     assert "each batch has 4 pictures, and the rate" in capsys.readouterr().err
     fit_phase._divide_batch(job)
     with pytest.raises(ValueError, match="A single picture .* does not fit"):

@@ -45,7 +45,8 @@ def test_every_step_is_the_same_eagerly_and_in_a_pipeline(name, channels):
 @pytest.mark.parametrize("value", [0.0, 255.0])
 def test_half_precision_does_not_overflow(name, value):
     """The brightest and the darkest picture, in float16, through the strongest form of each step."""
-    limits = [parameter.annotation[-1] for parameter in augmentation.step_parameters(augmentation.OPS[name])]
+    parameters = augmentation.step_parameters(augmentation.OPS[name])
+    limits = [augmentation.parameter_limits(parameter)[-1] for parameter in parameters]
     limits = {"erase": [1, 0.5, 0.5], "rand_augment": [2, 30]}.get(name, limits)
     (step,) = augmentation.parse_augmentation(f"{name}({', '.join(map(str, limits))})").ops
     picture = tf.fill((16, 16, 3), tf.constant(value, tf.float16))

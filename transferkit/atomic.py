@@ -13,7 +13,7 @@ from pathlib import Path
 from transferkit import bounded
 from transferkit.lookup import first_line
 
-ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a file name may not be UTF-8
+ENCODING, ERRORS = "utf-8", "surrogateescape"  # a file name may not be UTF-8
 DISK_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))  # a disk, a quota, a limit on one file
 
 
@@ -29,8 +29,9 @@ def read(path: str | os.PathLike, max_bytes: int = bounded.MOST_BYTES):
     """
     suffix, data = Path(path).suffix, bounded.read_bytes(path, max_bytes)
     if suffix == ".json":
-        return bounded.from_json(data.decode(**ENCODING))
-    with io.TextIOWrapper(io.BytesIO(data), newline="" if suffix == ".csv" else None, **ENCODING) as file:
+        return bounded.from_json(data.decode(ENCODING, ERRORS))
+    newline = "" if suffix == ".csv" else None
+    with io.TextIOWrapper(io.BytesIO(data), ENCODING, ERRORS, newline) as file:
         return _read_rows(file, path) if suffix == ".csv" else file.read()
 
 
@@ -71,13 +72,13 @@ def write(path: str | os.PathLike, content):
         if callable(content):
             content(partial)
         elif path.suffix == ".csv":
-            with open(partial, "w", newline="", **ENCODING) as file:
+            with open(partial, "w", encoding=ENCODING, errors=ERRORS, newline="") as file:
                 writer = csv.DictWriter(file, list(dict.fromkeys(name for row in content for name in row)))
                 writer.writeheader()
                 writer.writerows(content)
         else:
             text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=1)
-            partial.write_text(text, **ENCODING)
+            partial.write_text(text, ENCODING, ERRORS)
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -20,7 +20,7 @@ def fold_batchnorm(model: keras.Model) -> keras.Model:
     def clone(layer):
         if layer.name in folded:
             return keras.layers.Identity(name=layer.name)
-        return clone_layer(layer, **{"use_bias": True} if layer.name in norms else {})
+        return clone_layer(layer, use_bias=True) if layer.name in norms else clone_layer(layer)
 
     def call(layer, *args, **kwargs):
         return layer(args[0]) if layer.name in folded else layer(*args, **kwargs)  # a norm may be called with a mask

@@ -90,14 +90,14 @@ def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable], o
 
 
 def _build_table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable]) -> Table:
-    rows = [[_format_cell(value) for value in row] for row in rows]
+    cells = [[_format_cell(value) for value in row] for row in rows]
     result = Table(
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
     )
     for number, name in enumerate(columns):
-        numeric = all(re.fullmatch(r"[-\d.,]*( ?[%GM])?", row[number]) for row in rows)
+        numeric = all(re.fullmatch(r"[-\d.,]*( ?[%GM])?", row[number]) for row in cells)
         result.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
+    for row in cells:
         result.add_row(*row)
     return result
 

@@ -94,8 +94,11 @@ class FeatureStore:
 
     def get_features(self, digests: Sequence[bytes]) -> dict[bytes, np.ndarray]:
         """The stored features of these pictures, float32, by digest."""
-        found, shape = {}, self.shape()
-        for at in range(0, len(digests) if shape is not None else 0, CHUNK):
+        found: dict[bytes, np.ndarray] = {}
+        shape = self.shape()
+        if shape is None:
+            return found
+        for at in range(0, len(digests), CHUNK):
             chunk = digests[at : at + CHUNK]
             rows = self._query(f"SELECT * FROM vectors WHERE digest IN ({', '.join('?' * len(chunk))})", chunk)
             whole = (row for row in rows if isinstance(row[1], bytes) and len(row[1]) == 4 * math.prod(shape))
@@ -104,7 +107,7 @@ class FeatureStore:
 
     def get_errors(self, digests: Sequence[bytes], decoders: str) -> dict[bytes, str]:
         """The reasons why these versions of the decoders cannot read some of the pictures, by digest."""
-        found = {}
+        found: dict[bytes, str] = {}
         for at in range(0, len(digests), CHUNK):
             chunk = digests[at : at + CHUNK]
             marks = ", ".join("?" * len(chunk))

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakSet
 
 TESTED = "3.15"  # the minor version of Keras that the patches for several workers were made for
@@ -40,7 +41,7 @@ class Call:
         fill_in: fill_in({id(tensor): value}) gives the `args` and `kwargs` of the call on other values.
     """
 
-    operation: object
+    operation: Any
     inputs: list
     outputs: list
     fill_in: Callable
@@ -93,7 +94,7 @@ def inner_layers(layer) -> dict:
     import keras
 
     held = {key: getattr(layer, key, None) for key in INNER_LAYERS}
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for cell in getattr(layer, "cells", ()):
         kind = snake_case(type(cell).__name__)
         held[f"cells/{kind}_{counts[kind]}" if counts[kind] else f"cells/{kind}"] = cell
@@ -172,7 +173,7 @@ def transform_seeds(generator, transform: Callable):
     generator.next = lambda ordered=True: transform(draw(ordered))
 
 
-_in_inference = WeakSet()  # layers whose `call` is replaced
+_in_inference: WeakSet = WeakSet()  # layers whose `call` is replaced
 
 
 def is_inference_only(layer) -> bool:

@@ -5,6 +5,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -189,8 +190,10 @@ def _zoo_network(
     """The record of a network of the zoo; `source` says where its weights are from."""
     row = zoo.variant(name)
     loss_weights = row.loss_weights if isinstance(model.output, dict) else {}
-    facts = {"minimum": zoo.minimum_size(name), "loss_weights": loss_weights}
-    return Network(model, pixels, classes, row.head, f"{name} ({source})", loaded, **facts)
+    minimum = zoo.minimum_size(name)
+    return Network(
+        model, pixels, classes, row.head, f"{name} ({source})", loaded, minimum=minimum, loss_weights=loss_weights
+    )
 
 
 def save(network: Network, path: Path):
@@ -271,7 +274,9 @@ def _read_note(path: Path) -> dict | None:
             note = bounded.from_json(bounded.member(archive, NOTE, MOST_OF_NOTE))
         if note["format"] != FORMAT:
             raise ValueError(f"has format {note['format']}, expected {FORMAT}: a newer transferkit wrote it")
-        pixels = {key: tuple(value) if isinstance(value, list) else value for key, value in note["pixels"].items()}
+        pixels: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in note["pixels"].items()
+        }
         found = {name: note[name] for name in ("classes", "head", "base")} | {"minimum": note.get("minimum", 1)}
         found |= {"pixels": Pixels(**pixels), "classes": tuple(found["classes"])}
         kinds = {"head": str, "base": str, "minimum": int}

@@ -120,7 +120,7 @@ def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Networ
         for layer in model.layers[model.layers.index(heads[LOGITS]) + 1 :]:  # a chain: no other branch joins it
             logits = logits if layer in removed else clone_layer(layer)(logits)
     model = keras.Model(model.input, logits, name=model.name)
-    loaded = ()
+    loaded: tuple[str, ...] = ()
     if network.loaded:
         count, total = network.loaded[0].partition("/")[0], len(model.weights)
         kept = int(count) if count.isdecimal() else len(network.model.weights)
@@ -148,8 +148,8 @@ def _new_head_output(head, count: int, source=None):
     """The output of a new layer of the same kind for `count` classes, on the same input or on `source`."""
     if source is not None and not isinstance(head, keras.layers.Dense):
         return keras.layers.Dense(count, kernel_initializer="zeros", dtype="float32", name=head.name)(source)
-    width = {"units": count} if isinstance(head, keras.layers.Dense) else {"filters": count}
-    return clone_layer(head, **width)(head.input if source is None else source)
+    new = clone_layer(head, units=count) if isinstance(head, keras.layers.Dense) else clone_layer(head, filters=count)
+    return new(head.input if source is None else source)
 
 
 def _concatenate_outputs(network: Network, layers: tuple[str, ...]):

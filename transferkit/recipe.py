@@ -7,13 +7,16 @@ import re
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from transferkit import atomic
 from transferkit.lookup import UnknownName, pick, suggest_nearest
 from transferkit.pixels import CONVENTIONS, FITS, parse_size
 
 AUTO = "auto"  # as base: the best by a probe of the networks whose weights are downloaded
-BY_RULE = None  # value of an open knob, which `rules.choose_knobs` chooses
+# value of an open knob, which `rules.choose_knobs` chooses; it may stand in a field of any type, which is that of the
+# resolved recipe
+BY_RULE: Any = None
 MAX_BYTES = 100_000  # of a recipe's file; ours have at most 20,000
 MAX_LINE = 5_000  # characters: for `a.a.a...`, the time of tomllib grows with the square
 
@@ -61,7 +64,7 @@ class Data:
 class Augment:
     """The augmentation of training pictures."""
 
-    augment: str | None = knob(
+    augment: str = knob(
         BY_RULE,
         "Augmentation: none, light, medium, heavy, a paper's (alexnet, vgg, inception, resnet, cifar), "
         'or steps as in "crop(0.5) | flip" or "heavy | mixup".',
@@ -93,15 +96,15 @@ class Model:
         "directory loader (0, 1, 10, 2), or in natural order (0, 1, 2, 10); its classifier is kept.",
         choices=("keras", "natural"),
     )
-    channels: int | None = knob(BY_RULE, "Channels of the pictures: 1 grey, 3 RGB, 4 with alpha.", low=1, high=4)
-    size: int | str | None = knob(
+    channels: int = knob(BY_RULE, "Channels of the pictures: 1 grey, 3 RGB, 4 with alpha.", low=1, high=4)
+    size: int | str = knob(
         BY_RULE,
         "Size of the network's input in pixels; height x width if it is not square: 192x320.",
         low=16,
         high=2048,
         numbers=parse_size,
     )
-    fit: str | None = knob(
+    fit: str = knob(
         BY_RULE,
         "How a picture of another aspect ratio fills the network's input: crop (its centre), squash (all of it, "
         "distorted), pad (all of it, on a background of the mean colour).",
@@ -118,25 +121,25 @@ class Train:
         "What is trained: head, last-stage, last-2, all, or a layer and all after it. Several, separated by commas, "
         "are phases of equal length.",
     )
-    start: str | None = knob(
+    start: str = knob(
         BY_RULE,
         "How a new head is initialised: probe (logistic regression on the frozen network's features) or fresh.",
         choices=("probe", "fresh"),
     )
-    head_layers: str | None = knob(
+    head_layers: str = knob(
         BY_RULE, "Layers whose pooled features the new head gets side by side, separated by commas."
     )
-    epochs: int | None = knob(BY_RULE, "Epochs of all phases together.", low=1)
-    head_epochs: int | None = knob(BY_RULE, "Epochs in which only the new head is trained.", low=0)
+    epochs: int = knob(BY_RULE, "Epochs of all phases together.", low=1)
+    head_epochs: int = knob(BY_RULE, "Epochs in which only the new head is trained.", low=0)
     time: str = knob("", "How long training may take, as 90s, 10m or 1.5h: epochs are planned from a measured step.")
-    batch_size: int | None = knob(BY_RULE, "Pictures per step, over all devices.", low=1)
+    batch_size: int = knob(BY_RULE, "Pictures per step, over all devices.", low=1)
     accumulate: int = knob(
         1,
         "Parts in which a batch is run, to save memory; their gradients are added up.",
         low=1,
         high=1024,
     )
-    views: int | None = knob(
+    views: int = knob(
         BY_RULE,
         "How often the frozen part runs per picture: 1, on the plain view; more, on as many augmented views; "
         "0, in every epoch on a new view.",
@@ -152,14 +155,14 @@ class Train:
     )
     momentum: float = knob(0.9, "Momentum of sgd, sgd_l2 and lars.", low=0.0, high=0.9999)
     nesterov: str = knob("on", "Nesterov momentum.", choices=("on", "off"))
-    lr: float | None = knob(BY_RULE, "Highest learning rate after the head's own phase.", low=0.0)
+    lr: float = knob(BY_RULE, "Highest learning rate after the head's own phase.", low=0.0)
     lr_per: str = knob(
         "",
         "Learning rate for a reference batch size, as 0.1/256; lr is scaled from it if it is not given: in proportion "
         "to the batch size, or to its square root with adamw, lamb and lars.",
         like=("0.1/256", r"\d*\.?\d+(e-?\d+)?/[1-9]\d*"),
     )
-    head_lr: float | None = knob(BY_RULE, "Highest learning rate of the head's own phase.", low=0.0)
+    head_lr: float = knob(BY_RULE, "Highest learning rate of the head's own phase.", low=0.0)
     layer_decay: float = knob(1.0, "Factor on the rate from each stage to the one before it.", low=0.01, high=1.0)
     schedule: str = knob(
         "cosine",
@@ -172,16 +175,16 @@ class Train:
     patience: int = knob(5, "Epochs without improvement after which the rate of `plateau` drops.", low=1)
     power: float = knob(1.0, "Exponent of `polynomial`.", low=0.1, high=10.0)
     stop_after: int = knob(0, "Epochs without improvement after which a phase ends; 0: never.", low=0)
-    weight_decay: float | None = knob(BY_RULE, "Weight decay.", low=0.0)
+    weight_decay: float = knob(BY_RULE, "Weight decay.", low=0.0)
     decay_on: str = knob("kernels", "What decays: kernels, or all trainable weights.", choices=("kernels", "all"))
     clip: float = knob(0.0, "Maximum norm of all gradients together; 0: no clipping.", low=0.0)
-    label_smoothing: float | None = knob(BY_RULE, "Fraction of a label spread over all classes.", low=0.0, high=0.9)
+    label_smoothing: float = knob(BY_RULE, "Fraction of a label spread over all classes.", low=0.0, high=0.9)
     balance: str = knob(
         "none",
         "For classes of different size: weights in the loss, sampling of equally many from each, or focal loss.",
         choices=("none", "weights", "sampling", "focal"),
     )
-    bn: str | None = knob(
+    bn: str = knob(
         BY_RULE,
         "Batch norm of the trainable layers: frozen; train; or stats: update the moving statistics only.",
         choices=("frozen", "train", "stats"),
@@ -189,13 +192,13 @@ class Train:
     ema: float = knob(
         0.0, "Decay of a moving average of the weights, which is then kept; 0: no average.", low=0.0, high=0.9999
     )
-    keep: str | None = knob(
+    keep: str = knob(
         BY_RULE,
         "Which weights are kept: best, of the epoch with the best validation accuracy; last; or mix, the last ones "
         "averaged with the initial ones, half of each unless validation clearly prefers another fraction.",
         choices=("best", "last", "mix"),
     )
-    refit: str | None = knob(
+    refit: str = knob(
         BY_RULE,
         "on: after the evaluation, train again on all pictures, including validation, and save that network.",
         choices=("on", "off"),
@@ -261,22 +264,21 @@ class Recipe:
 
 def map_knobs_to_sections() -> dict[str, str]:
     """The name of the section of each knob."""
-    return {knob.name: section.name for section in fields(Recipe) for knob in fields(section.type)}
+    return {knob.name: section.name for section in fields(Recipe) for knob in fields(getattr(Recipe, section.name))}
 
 
 def list_knobs(*sections: str) -> tuple:
     """The dataclass fields of some sections, in order."""
-    types = {section.name: section.type for section in fields(Recipe)}
-    return tuple(knob for section in sections for knob in fields(types[section]))
+    return tuple(knob for section in sections for knob in fields(getattr(Recipe, section)))
 
 
-def value_type(knob) -> type:
+def value_type(knob) -> Any:
     """The Python type of a knob's value: str, int or float."""
     types = (knob.type, *getattr(knob.type, "__args__", ()))
     return next(kind for kind in (str, int, float) if kind in types)
 
 
-def check_value(name: str, value):
+def check_value(name: str, value: Any):
     """Raise `ValueError` unless the knob may have this value."""
     knob = next(knob for knob in list_knobs("data", "augment", "model", "train") if knob.name == name)
     if value is BY_RULE and knob.default is BY_RULE:
@@ -289,9 +291,9 @@ def check_value(name: str, value):
     if expected is float and not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, not {value!r}.")
     if facts["choices"] and value not in (*facts["choices"], knob.default):
-        suggestion = suggest_nearest(facts["choices"], value)
+        suggestion = suggest_nearest(facts["choices"], str(value))
         raise UnknownName(f"{name} must be one of {', '.join(facts['choices'])}, not {value!r}.{suggestion}")
-    if facts["like"] and value != knob.default and not re.fullmatch(facts["like"][1], value):
+    if facts["like"] and value != knob.default and not re.fullmatch(facts["like"][1], str(value)):
         raise UnknownName(f"{name} must be like {facts['like'][0]}, not {value!r}.")
     _check_limits(name, value, (value,), facts)
 

@@ -6,6 +6,7 @@ chose. docs/rules.md says where each comes from and what was measured.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from transferkit.lookup import UnknownName
 from transferkit.pixels import Pixels
@@ -59,7 +60,7 @@ class Choice:
     """A knob that a rule chose."""
 
     knob: str
-    value: object
+    value: Any
     reason: str
 
 

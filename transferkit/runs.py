@@ -1,6 +1,7 @@
 """Run folders: what a training leaves behind, written so that a crash never leaves half a file."""
 
 import importlib.metadata
+import itertools
 import os
 import platform
 import re
@@ -117,6 +118,15 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "-", Path(text).stem or Path(text).name).strip("-.")[:60] or "data"
 
 
+def _make_numbered_folder(name: str) -> Path:
+    for n in itertools.count(1):
+        folder = Path(f"{name}-{n}")
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            break
+    return folder
+
+
 def make_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
     """Make the folder of a new run: `out`, empty except for a lock, or `<name>-<n>` with the first free n.
 
@@ -124,13 +134,7 @@ def make_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) ->
         ValueError: `out` exists and may not be replaced, is not a run, or another process trains in it.
     """
     if out is None:
-        for n in range(1, 10_000):
-            folder = Path(f"{name}-{n}")
-            try:
-                folder.mkdir(parents=True)
-                return folder
-            except FileExistsError:
-                continue
+        return _make_numbered_folder(name)
     check_output(out, overwrite=overwrite)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -70,7 +70,7 @@ def _adopt_application(model: keras.Model, pixels: str, source: str) -> Network:
 
 def _renumber_layers(model: keras.Model):
     """Number the layers within their network, not within the process as Keras does: runs refer to layers by name."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for layer in model.layers:
         kind = re.sub(r"_\d+$", "", layer.name)
         if kind == snake_case(type(layer).__name__):
@@ -106,7 +106,7 @@ def _load_weights_file(build, path: Path, source: str) -> keras.Model:
         root = file.get("model_weights", file)
         model = build(weights=None)
         found = _read_arrays(root, model)
-        width = found[-1][2].size if found else 1000  # of the classifier's bias, if it has one
+        width = found[-1].value.size if found else 1000  # of the classifier's bias, if it has one
         for knobs in ({}, {"classes": width}, {"include_top": False}):
             model = build(weights=None, **knobs) if knobs else model
             try:

@@ -176,7 +176,8 @@ def find_stages(graph: Graph) -> dict[int, str]:
     A stage ends at the last step before downsampling where the network can be cut in two, and at the last map.
     """
     steps = graph.steps
-    level, ends = {id(graph.start): 0}, {}
+    level = {id(graph.start): 0}
+    ends: dict[int, int] = {}
     cuts = set(find_joints(graph))
     for position, step in enumerate(steps):
         here = max((level.get(id(tensor), 0) for tensor in step.inputs), default=0) + _is_downsampling(step.op)

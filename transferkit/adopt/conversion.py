@@ -78,8 +78,8 @@ def adopt_model(model: keras.Model, pixels: str = "", *, source: str = "the mode
         loaded.append(f"left out, for it is done outside the network: {', '.join(names)}")
     minimum = size if size and any(map(_fixes_size, body.steps)) else 1
     doubt = _describe_doubt(source, head, before) if isinstance(head, Doubt) else ""
-    pixels = pixels_from_affine(affine, size or DEFAULT_SIZE)
-    return Network(new, pixels, classes, name, source, tuple(loaded), minimum, doubt)
+    measured = pixels_from_affine(affine, size or DEFAULT_SIZE)
+    return Network(new, measured, classes, name, source, tuple(loaded), minimum, doubt)
 
 
 def _fixes_size(step: Step) -> bool:
@@ -171,7 +171,7 @@ def _is_skipped(step: Step) -> bool:
 def _add_classifier(x, op, head: Head | None, name: str):
     """Add a classifier like the old one, but linear, in float32, with a kernel of zeros: its output and the layer."""
     common = {"use_bias": op is None or op.use_bias, "kernel_initializer": "zeros", "dtype": "float32", "name": name}
-    width = 1 if op is None else 2 if _is_doubled(head) else head.width
+    width = 1 if head is None else 2 if _is_doubled(head) else head.width
     if head and head.form == "map":
         places = {key: getattr(op, key) for key in ("strides", "padding", "dilation_rate") if hasattr(op, key)}
         new = layers.Conv2D(width, getattr(op, "kernel_size", 1), **places, **common)

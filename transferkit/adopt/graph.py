@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,11 +33,11 @@ class Step:
         output: a `KerasTensor`, or a list of them.
     """
 
-    op: object
+    op: Any
     scope: tuple[str, ...]
     args: tuple
     kwargs: dict
-    output: object
+    output: Any
 
     @property
     def inputs(self) -> list:

@@ -6,6 +6,7 @@ added, it is the configuration of a `.keras` file.
 """
 
 import copy
+from typing import Any
 
 import keras
 
@@ -48,7 +49,7 @@ def with_modules(entry: dict) -> dict:
     return entry | {"config": config, "class_name": found.__name__ if found else kind} | where
 
 
-def layer_class(kind: str) -> type | None:
+def layer_class(kind: str) -> Any:
     """The class of Keras 3 for the name of a layer or model in a file; None where Keras has none."""
     name = kind.removeprefix("Custom>")
     found = MODELS.get(kind) or APPLICATION_LAYERS.get(name) or getattr(keras.layers, kind, None)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import h5py
 import keras
@@ -165,8 +166,9 @@ def read_archive(group: h5py.Group, entries: list[dict], top: str = "") -> list[
     It calls layers by class and number, `conv2d_1`; their names are found by the order of the `entries` of the
     configuration.
     """
-    root = next((group[name] for name in ROOTS if name in group), {})
-    found, seen = [], {}
+    root: Any = next((group[name] for name in ROOTS if name in group), {})
+    found: list[StoredArray] = []
+    seen: dict[str, int] = {}
     for entry in entries:
         kind = snake_case(entry["class_name"])
         number = seen[kind] = seen.get(kind, -1) + 1

@@ -60,7 +60,7 @@ def main(args: list[str] | None = None):
     except click.ClickException as error:
         from transferkit.console import printable
 
-        error.message = "\n".join(map(printable, error.message.split("\n")))
+        error.message = "\n".join(map(printable, error.message.split("\n")))  # type: ignore[misc]  # click calls it final
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):

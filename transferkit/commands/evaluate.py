@@ -41,14 +41,14 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     is_program = (Path(network) / "saved_model.pb").is_file()
     is_run = Path(network).is_dir() and not is_program and not zoo.is_network(network)
     run = runs.load_run(network) if is_run else None
-    if not data and not run:
+    if run is None and not data:
         raise click.UsageError("Missing option '--data': the labelled pictures.")
     recipe = options.build_recipe(None, knobs | {"data": data})
     loaded = _name_classes(require_classifier(models.load(network, weights, pixels=pixels or "")), recipe)
     loaded = with_fit(loaded, fit) if fit else loaded
     for line in loaded.loaded[1:]:
         say(line)
-    if data:
+    if run is None or data:
         listing, split = find_labelled(recipe.data, loaded.classes)
     else:
         listing, split = (run.splits.test, "test") if run.splits.test else (run.splits.val, "val")

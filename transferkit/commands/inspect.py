@@ -152,7 +152,7 @@ def _weights(name: str) -> str:
     from transferkit.weights.catalogue import weight_sets
     from transferkit.weights.fetch import find_weights
 
-    groups = {}
+    groups: dict[str, list[str]] = {}
     for each in weight_sets(name):
         star = "*" if find_weights(each) else ""
         groups.setdefault(f"{each.source} ({each.licence})", []).append(each.tag + star)
@@ -220,10 +220,11 @@ def _merge(first, second) -> list[str]:
 
 def _compared(first, second) -> tuple[str, str, str]:
     """Two values as text, and the difference."""
-    texts = [_format_count(value) if isinstance(value, int) else value or "" for value in (first, second)]
+    before, after = (_format_count(value) if isinstance(value, int) else value or "" for value in (first, second))
     if not isinstance(first, int) or not isinstance(second, int):
-        return *texts, ""
-    return *texts, ("+" if second > first else "-" if second < first else "") + _format_count(abs(second - first))
+        return before, after, ""
+    sign = "+" if second > first else "-" if second < first else ""
+    return before, after, sign + _format_count(abs(second - first))
 
 
 def _aligned(rows: list[tuple]) -> list[tuple]:

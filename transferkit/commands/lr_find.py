@@ -45,7 +45,8 @@ def command(recipe_name, out, overwrite, as_json, **knobs):
 
     found = lr_find.find_rate(planner.make_plan(resolved))
     rates = {"suggestion": found.suggestion, "steepest": found.steepest, "least loss": found.minimum}
-    marks = {name: rate for name, rate in rates.items() if rate and not found.is_flat} | {"rule": found.rule}
+    rates = ({} if found.is_flat else rates) | {"rule": found.rule}
+    marks = {name: rate for name, rate in rates.items() if rate}
     write(out, lambda path: plots.plot_rates(found.rates, found.losses, marks, path))
     if as_json:
         computed = {"flat": found.is_flat, "factor": found.factor, "plot": out}

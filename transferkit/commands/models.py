@@ -58,7 +58,8 @@ def command(pattern, as_json):
 def _licences(document: list[dict]) -> list[tuple]:
     """Each licence with the tags of its weights, with the network if a tag has several licences."""
     pairs = [(net["name"], each) for net in document for each in net["weights"]]
-    licences, rows = {}, {}
+    licences: dict[str, set] = {}
+    rows: dict[str, dict[str, None]] = {}
     for _, each in pairs:
         licences.setdefault(each["tag"], set()).add(each["licence"])
     for name, each in pairs:

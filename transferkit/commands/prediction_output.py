@@ -64,7 +64,7 @@ def write_predictions(rows: list[dict], form: str, top: int, out: str | None, *,
         if form == "parquet":
             atomic.write(out, lambda partial: _write_parquet(_to_columns(rows, top), partial))
         else:
-            text = _to_text(rows, form, top, change).encode(**atomic.ENCODING)
+            text = _to_text(rows, form, top, change).encode(atomic.ENCODING, atomic.ERRORS)
             atomic.write(out, lambda partial: partial.write_bytes(text))
         say(f"{out}: {len(rows):,} pictures")
 

@@ -65,8 +65,8 @@ def train_and_report(command: str, given: dict, defaults: dict | None = None):
             return
         run = run_job.train_plan(plan, run_job.make_folder(plan, out, overwrite=overwrite, name=name))
     if as_json:
-        names = ("accuracy", "ci95", "n", "split", "seconds", "folds")
-        figures = {name: run.metrics[name] for name in names if name in run.metrics}
+        shown = ("accuracy", "ci95", "n", "split", "seconds", "folds")
+        figures = {name: run.metrics[name] for name in shown if name in run.metrics}
         result_output.print_json({"run": str(run.folder)} | figures)
     else:
         result_output.print_run(run)

@@ -63,7 +63,7 @@ def report_matches(matches: dict[str, str], where: str):
 
 def warn_similar_classes(classes: Iterable[str], where: str):
     """Warn of classes of one source whose names look the same."""
-    by_spelling = {}
+    by_spelling: dict[str, list[str]] = {}
     for name in classes:
         by_spelling.setdefault(fold_spelling(name), []).append(name)
     alike = [names for names in by_spelling.values() if len(names) > 1]

@@ -1,6 +1,7 @@
 """Name the outputs of a network that has no class names: by a file, or by an order of the classes."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import zip_longest
 
@@ -10,7 +11,7 @@ from transferkit.lookup import UnknownName
 from transferkit.network import Network
 from transferkit.recipe import Model
 
-ORDERS = {
+ORDERS: dict[str, Callable] = {
     "keras": str,
     "natural": natural_sort_key,
 }  # sort keys; Keras' image_dataset_from_directory sorts folders as text
@@ -85,8 +86,8 @@ def read_class_names(path: str) -> tuple[str, ...]:
 
 def _sort_numbered_lines(lines: list[str]) -> list[str]:
     """The names sorted by the numbers before them, which count from 0 or 1; empty if they do not."""
-    matches = [NUMBERED_LINE.fullmatch(line) for line in lines]
-    if not all(matches):
+    matches = [match for match in map(NUMBERED_LINE.fullmatch, lines) if match]
+    if len(matches) < len(lines):
         return []
     by_number = {int(match[1]): match[2] for match in matches}
     start = min(by_number)

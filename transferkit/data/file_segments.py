@@ -77,7 +77,7 @@ def webp_size(data: bytes) -> tuple[int, int]:
     if kind == b"VP8L":
         bits = int.from_bytes(body[1:5], "little")
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    return tuple(int.from_bytes(body[at : at + 2], "little") & 0x3FFF for at in (6, 8))
+    return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -13,7 +13,8 @@ PLACEHOLDER_FONTS = ("Last Resort", ".Last")  # have a box for every character
 
 def find_fonts(text: str) -> list[font_manager.FontEntry]:
     """Matplotlib's default font, and other fonts that have the characters it lacks, if there are any."""
-    found, missing = [], set(map(ord, text)) - {10, 32}
+    found: list[font_manager.FontEntry] = []
+    missing = set(map(ord, text)) - {10, 32}
     for font in _sorted_fonts():
         has = _characters(font.fname)
         if not found or missing & has:

@@ -84,10 +84,12 @@ def open_image(data: bytes) -> Image.Image:
         ValueError: it has another format, or too many pixels.
         Exception: whatever Pillow's readers raise on damaged files.
     """
-    _check_size(*file_segments.webp_size(data), "WEBP")  # Pillow allocates it at opening
+    width, height = file_segments.webp_size(data)
+    _check_size(width, height, "WEBP")  # Pillow allocates it at opening
     try:
         image = _open(io.BytesIO(data))
-        _check_size(*image.size, image.format)
+        width, height = image.size
+        _check_size(width, height, image.format)
         return image
     except UnidentifiedImageError:
         raise ValueError(_describe_content(data)) from None

@@ -23,8 +23,9 @@ def groups_from_pattern(names, pattern: str, *, columns=()) -> tuple[str, ...]:
     except re.error as error:
         raise ValueError(f"--group-by {pattern!r} is not a regular expression: {error}.") from None
     names = [PurePath(name).as_posix() for name in names]  # so that a slash in the pattern fits on any system
-    matches = [search(name) for name in names]
-    unmatched = [name for name, match in zip(names, matches, strict=True) if not match]
+    found = [search(name) for name in names]
+    matches = [match for match in found if match]
+    unmatched = [name for name, match in zip(names, found, strict=True) if not match]
     if unmatched:
         known = f", and is not one of the columns {', '.join(columns)}" if columns else ""
         raise ValueError(
@@ -36,7 +37,7 @@ def groups_from_pattern(names, pattern: str, *, columns=()) -> tuple[str, ...]:
 
 def check_groups_apart(parts: dict):
     """Raise `ValueError` if a group is in two of the parts."""
-    part_of = {}
+    part_of: dict[str, str] = {}
     for name, part in parts.items():
         for path, group in zip(part.paths, part.groups, strict=True) if part.groups else ():
             if part_of.setdefault(group, name) != name:

@@ -81,9 +81,16 @@ class Listing:
     def take(self, rows) -> "Listing":
         """The pictures at these rows, in their order."""
         rows = [int(row) for row in rows]
-        columns = {name: getattr(self, name) for name in ("paths", "labels", "groups", "duplicate_sets")}
+
+        def select(values: tuple) -> tuple:
+            return tuple(values[row] for row in rows) if values else ()
+
         return replace(
-            self, **{name: tuple(values[i] for i in rows) if values else () for name, values in columns.items()}
+            self,
+            paths=select(self.paths),
+            labels=select(self.labels),
+            groups=select(self.groups),
+            duplicate_sets=select(self.duplicate_sets),
         )
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple["Listing", "Listing"]:
@@ -154,12 +161,16 @@ def list_images(folder: str | os.PathLike, *, min_classes: int = 2) -> Listing:
     folder = Path(folder).absolute()
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}: {TREE}.")
-    paths, labels, classes, ignored, empty_classes = [], [], [], Counter(), []
+    paths, labels = [], []
+    classes: list[str] = []
+    empty_classes: list[str] = []
+    ignored: Counter[str] = Counter()
     entries = sorted((entry for entry in folder.iterdir() if _is_class_folder(entry)), key=natural_sort_key)
     beside = find_pictures(folder, ignored, deep=False)
     subfolders = {}
     for entry in entries:
-        is_cycle, skipped = is_link_cycle(entry), Counter()
+        is_cycle = is_link_cycle(entry)
+        skipped: Counter[str] = Counter()
         pictures = [] if is_cycle else find_pictures(entry, skipped)
         ignored += skipped
         if is_cycle:
@@ -259,9 +270,9 @@ def complete_splits(parts: dict[str, Listing], *, validation: float, seed: int) 
     train = parts["train"]
     others = {name: part.relabel(train.classes, f"{name}/") for name, part in parts.items() if name != "train"}
     if "val" in others:
-        return Splits(train, **others)
+        return Splits(train, others["val"], others.get("test"))
     rest, held_out = train.split(validation, seed=seed)
-    return Splits(rest, held_out, **others, val_from_train=True)
+    return Splits(rest, held_out, others.get("test"), val_from_train=True)
 
 
 def find_labelled(folder: str | os.PathLike, classes: tuple[str, ...]) -> tuple[Listing, str]:
@@ -309,7 +320,7 @@ def read_splits(path: Path, classes: tuple[str, ...]) -> Splits:
     Raises:
         ValueError: a row is damaged, or its label is not one of the classes.
     """
-    rows = {"train": [], "val": [], "test": []}
+    rows: dict[str, list[tuple]] = {"train": [], "val": [], "test": []}
     for number, row in enumerate(atomic.read(path), start=2):
         if row.get("split") not in rows or row.get("label") not in classes:
             raise ValueError(f"{path}, line {number}: expected a path, a label and train, val or test, not {row}.")

@@ -128,20 +128,21 @@ def _augmented_views(pairs, source: ViewSource, *, seed: int, space: CacheSpace 
     def decode_plain(epoch, row):
         return row, seed_stream(epoch, row), plain_view(row)
 
-    def decode_window(epoch, row):
+    def decode_window(draw_window, epoch, row):
         data, stream = read(paths[row]), seed_stream(epoch, row)
         opened = decode.open_picture(data, pixels.channels)
-        window = training_window(opened, pixels, lambda shape: augmentation.window(shape, stream))
+        window = training_window(opened, pixels, lambda shape: draw_window(shape, stream))
         return row, stream, decode.decode_window(data, opened, window, pixels.shape), window, opened
 
-    def augment(row, stream, picture, *window):
-        picture = training_view(picture, *window, pixels) if window else picture
+    def augment(row, stream, picture, window=None, opened=None):
+        picture = picture if window is None else training_view(picture, window, opened, pixels)
         for number, op in enumerate(augmentation.ops, start=1):
             picture = op(picture, stream + (0, number * 2**32))
         return picture, tf.one_hot(labels[row], len(listing.classes)), stream
 
     # pictures that cannot be read are skipped; errors of the steps after that are bugs, and are raised
-    pictures = _map_readable(pairs, decode_plain if augmentation.window is None else decode_window)
+    decoded = decode_plain if augmentation.window is None else partial(decode_window, augmentation.window)
+    pictures = _map_readable(pairs, decoded)
     return pictures.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
 
 
@@ -151,7 +152,7 @@ def _map_readable(dataset, read):
 
 
 def training_from_features(
-    features: Sequence[np.ndarray], rows: np.ndarray, labels: np.ndarray, order: EpochOrder, *, views: int = 1
+    features: Sequence[view_cache.Array], rows: np.ndarray, labels: np.ndarray, order: EpochOrder, *, views: int = 1
 ):
     """`training_dataset` of features that a frozen part computed of each view.
 
@@ -169,7 +170,7 @@ def training_from_features(
     return order.dataset().batch(order.worker_batch_size, drop_remainder=True).map(to_batch).prefetch(4)
 
 
-def _gather(features: Sequence[np.ndarray], indices, batch_size: int | None):
+def _gather(features: Sequence[view_cache.Array], indices, batch_size: int | None):
     """The features at these indices: one tensor, or a tuple of several."""
 
     def gather(indices):
@@ -255,7 +256,9 @@ def validation_dataset(listing: Listing, pixels: Pixels, *, batch_size: int, spa
     return batches.map(with_labels).map(_pad_to(batch_size)).repeat()
 
 
-def validation_from_features(features: Sequence[np.ndarray], rows: np.ndarray, labels: np.ndarray, *, batch_size: int):
+def validation_from_features(
+    features: Sequence[view_cache.Array], rows: np.ndarray, labels: np.ndarray, *, batch_size: int
+):
     """`validation_dataset` of features that a frozen part computed; arguments as of `training_from_features`."""
 
     def to_batch(rows, labels):

@@ -155,7 +155,8 @@ def subsample(listing, fraction: float, per_class: int, seed: int):
     """
     if fraction >= 1 and not per_class:
         return listing
-    labels, rng, chosen = np.array(listing.labels), np.random.default_rng(seed), []
+    labels, rng = np.array(listing.labels), np.random.default_rng(seed)
+    chosen: list[int] = []
     for label in range(len(listing.classes)):
         rows = rng.permutation(np.flatnonzero(labels == label))
         count = max(1, round(len(rows) * fraction))

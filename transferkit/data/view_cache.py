@@ -136,7 +136,7 @@ class DiskArray:
         with open(self.path, "rb", buffering=0) as file:
             for row, value in zip(np.ravel(rows), values.reshape(len(values), -1), strict=True):
                 file.seek(int(row) * self._row_size)
-                if file.readinto(value) < self._row_size:
+                if file.readinto(value.data) < self._row_size:
                     raise OSError(f"{self.path} was cut short by another program.")
         return values.reshape(*np.shape(rows), *self.shape[1:])
 
@@ -145,9 +145,12 @@ class DiskArray:
         with open(self.path, "rb+", buffering=0) as file:
             for row, value in zip(np.ravel(rows), values, strict=True):
                 file.seek(int(row) * self._row_size)
-                left = memoryview(value).cast("B")
+                left = value.data.cast("B")
                 while left:  # a nearly full disk takes a part of it, and fails at the next write
                     left = left[file.write(left) :]
+
+
+Array = np.ndarray | DiskArray
 
 
 def _warn_no_space(count: int, pixels: Pixels, space: CacheSpace):

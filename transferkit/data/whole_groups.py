@@ -28,9 +28,9 @@ def keep_sets_together(
     """
     if not any(sets):
         return part_of
-    sets, shape = np.array(sets, object), (part_of.max() + 1, labels.max() + 1)
+    set_names, shape = np.array(sets, object), (part_of.max() + 1, labels.max() + 1)
     while True:
-        members = [rows for rows in _rows_by_set(sets) if len(rows) > 1]
+        members = [rows for rows in _rows_by_set(set_names) if len(rows) > 1]
         parts = _move_sets(part_of, labels, members, shape, np.random.default_rng(seed))
         _fill_missing_classes(parts, labels, members, shape)
         counts = _count(parts, labels, shape)
@@ -38,7 +38,7 @@ def keep_sets_together(
         is_short &= np.isin(np.arange(shape[1]), labels[np.concatenate(members)] if members else [])
         if not is_short.any():
             return parts
-        sets[is_short[labels]] = ""
+        set_names[is_short[labels]] = ""
 
 
 def merge_groups(
@@ -54,11 +54,11 @@ def merge_groups(
     Returns:
         (n,) the merged group of each picture.
     """
-    sets = np.array(sets, object)
+    set_names = np.array(sets, object)
     _, first, group_of = np.unique(np.array(groups, object), return_index=True, return_inverse=True)
     while True:
-        _, set_of = np.unique(sets, return_inverse=True)
-        has_set, count = sets != "", len(first)
+        _, set_of = np.unique(set_names, return_inverse=True)
+        has_set, count = set_names != "", len(first)
         edges = (group_of[has_set], count + set_of[has_set])
         size = (count + len(sets),) * 2
         _, component = connected_components(coo_array((np.ones(has_set.sum()), edges), shape=size), directed=False)
@@ -69,7 +69,7 @@ def merge_groups(
         if not ignored.any():
             _, leader, number = np.unique(merged, return_index=True, return_inverse=True)
             return tuple(groups[leader[i]] for i in number)
-        sets[ignored] = ""
+        set_names[ignored] = ""
 
 
 def _rows_by_set(sets: np.ndarray) -> Iterator[np.ndarray]:

@@ -43,7 +43,7 @@ def predict(network: Network, paths, *, top: int = 5) -> list[dict]:
     """
     paths = [str(path) for path in paths]
     logits, rows = predict_outputs(require_classifier(network).model, paths, network.pixels)
-    predictions = {
+    predictions: dict[str, dict] = {
         path: {"path": path, "label": None, "probability": None, "top": None, "error": reason}
         for path, reason in before_training.explain_missing_rows(paths, rows)
     }
@@ -144,7 +144,7 @@ def run_batches(model, batches, batch_size: int) -> Iterator[tuple[list[np.ndarr
 
     Batches are filled up to `batch_size`: another size would compile the network again.
     """
-    running = deque()
+    running: deque = deque()
 
     def pop_result():
         future, rows = running.popleft()

@@ -5,7 +5,7 @@ unknown operation that keeps height and width counts as elementwise; one that ch
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -38,7 +38,7 @@ class Span:
         Raises:
             ValueError: the receptive field is the whole picture, or its position is not known.
         """
-        if self.start is None:
+        if self.start is None or self.side is None or self.stride is None:
             raise ValueError(
                 "The receptive field has no known position: it is the whole picture, or no size was given."
             )
@@ -73,21 +73,29 @@ class Layer:
     @property
     def receptive_field(self) -> int | None:
         """Size of the receptive field in pixels, the larger of height and width; None for the whole picture."""
-        sides = [span.side for span in self.spans]
-        return None if not sides or None in sides else max(math.floor(side) for side in sides)
+        sides = _known(span.side for span in self.spans)
+        return max(map(math.floor, sides)) if sides else None
 
     @property
     def stride(self) -> int | float | None:
         """Pixels between neighbouring positions, the larger of height and width; None without a map."""
-        if not self.is_map:
+        strides = _known(span.stride for span in self.spans)
+        if not strides:
             return None
-        most = max(span.stride for span in self.spans)
+        most = max(strides)
         return int(most) if most.denominator == 1 else float(most)
 
     @property
     def is_map(self) -> bool:
         """Whether the output is a map, with positions along height and width."""
         return bool(self.spans) and all(span.stride is not None for span in self.spans)
+
+
+def _known(values: Iterable[Fraction | None]) -> list[Fraction]:
+    """The values, or none of them if one is None."""
+    values = list(values)
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else []
 
 
 def measure_layers(model, size: int | tuple[int, int] | None = None) -> tuple[Layer, ...]:
@@ -110,7 +118,7 @@ def measure_layers(model, size: int | tuple[int, int] | None = None) -> tuple[La
 
 def sum_costs(layers: Sequence[Layer]) -> tuple[int, int]:
     """Total parameters and multiply-adds of layers, of a known size."""
-    return sum(layer.params for layer in layers), sum(layer.multiply_adds for layer in layers)
+    return sum(layer.params for layer in layers), sum(layer.multiply_adds or 0 for layer in layers)
 
 
 def _picture_shape(shape: tuple, size, model) -> tuple:
@@ -137,9 +145,10 @@ def _measure_graph(model, inputs: list, prefix: str, counted: set) -> tuple[list
     """
     shapes = {id(tensor): given for tensor, (given, _) in zip(model.inputs, inputs, strict=True)}
     spans = {id(tensor): seen for tensor, (_, seen) in zip(model.inputs, inputs, strict=True)}
-    records = {}
+    records: dict[int, list[Layer]] = {}
     for call in graph_calls(model.inputs, model.outputs):
-        operation, name, rows = call.operation, prefix + call.operation.name, []
+        operation, name = call.operation, prefix + call.operation.name
+        rows: list[Layer] = []
         if call.inputs:
             args, kwargs = call.fill_in(shapes)
             seen = [(shapes[id(tensor)], spans[id(tensor)]) for tensor in call.inputs]
@@ -182,7 +191,8 @@ def _measure_layer(layer, name: str, source, output, spans: tuple, counted: set)
     weights = [weight for weight in layer.weights if id(weight) not in counted]
     counted.update(map(id, weights))
     params = sum(math.prod(weight.shape) for weight in weights if weight.name not in STATISTICS)
-    kind, products = operation_kind(layer), 0
+    kind = operation_kind(layer)
+    products: int | None = 0
     if kind in MULTIPLYING:
         places = (source if kind == "transposed convolution" else output).shape[1:-1]
         kernels = sum(math.prod(weight.shape) for weight in layer.weights if weight.name.endswith("kernel"))
@@ -197,10 +207,10 @@ def _merge_spans(seen: list, shape: tuple) -> tuple[Span, ...]:
         alike = [len(source.shape) == len(shape) and source.shape[axis] == shape[axis] for source, _ in seen]
         found = [seen[i][1][axis - 1] if like else WHOLE for i, like in enumerate(alike)]
         stride = max((span.stride for span in found if span.stride is not None), default=None)
-        start, side = None, None if any(span.side is None for span in found) else max(span.side for span in found)
-        if all(span.start is not None for span in found):
-            start = min(span.start for span in found)
-            side = max(span.start + span.side for span in found) - start
+        starts, sides = _known(span.start for span in found), _known(span.side for span in found)
+        start, side = min(starts, default=None), max(sides, default=None)
+        if start is not None:
+            side = max(first + size for first, size in zip(starts, sides, strict=True)) - start
         spans.append(Span(start, side, stride))
     return tuple(spans)
 
@@ -296,7 +306,7 @@ def _slicing_steps(operation, args, kwargs, sides):
     return steps
 
 
-RULES = {  # by kind of operation; a rule gives a step for each axis, see `_apply_step`
+RULES: dict[str | None, Callable] = {  # by kind of operation; a rule gives a step for each axis, see `_apply_step`
     "convolution": _window_steps,
     "pooling": _window_steps,
     "transposed convolution": _transposed_steps,

@@ -21,7 +21,7 @@ class Inspection:
 
     name: str
     network: Network
-    layers: list[Layer]
+    layers: tuple[Layer, ...]
 
     def to_dict(self, *, cuts_only: bool = False) -> dict:
         """`name`, `params`, `multiply_adds` of one picture, and a dict for each layer, or for the cut points only."""

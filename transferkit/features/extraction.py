@@ -77,7 +77,7 @@ def extract_block(
         stores = [stack.enter_context(FeatureStore(cache_key(spec, layer))) for layer in spec.layer] if cache else []
         known = [store.get_features(distinct) for store in stores] or [{} for _ in spec.layer]
         unreadable = stores[0].get_errors(distinct, decoder_versions()) if stores else {}
-        new = {}  # the row of each digest; a picture that is there twice is computed once
+        new: dict[bytes, int] = {}  # the row of each digest; a picture that is there twice is computed once
         for row, digest in digests.items():
             if digest not in unreadable and not all(digest in features for features in known):
                 new.setdefault(digest, row)
@@ -93,7 +93,7 @@ def extract_block(
                 store.add_errors({digest: why for digest, (why, lasts) in failed.items() if lasts}, decoder_versions())
     errors |= {row: unreadable[digest] for row, digest in digests.items() if digest in unreadable}
     rows = [row for row in digests if row not in errors]
-    shapes = _layer_shapes(spec, cache) if not rows else [None] * len(known)
+    shapes = _layer_shapes(spec, cache) if not rows else [()] * len(known)
     columns = [
         _stack([features[digests[row]] for row in rows], shape, spec.l2)
         for features, shape in zip(known, shapes, strict=True)
@@ -134,20 +134,21 @@ def _digest_pictures(pictures: Sequence) -> tuple[dict[int, bytes], dict[int, st
             except (OSError, ValueError) as error:
                 return error_reason(error)
         digest = hashlib.sha256(repr(picture.shape).encode())
-        digest.update(np.ascontiguousarray(picture))
+        digest.update(np.ascontiguousarray(picture))  # type: ignore[arg-type]  # a buffer in NumPy's stubs from 3.12 on
         return digest.digest()
 
     with ThreadPoolExecutor(available_cpus() + 4) as threads:
-        found = dict(enumerate(threads.map(digest, pictures)))
-    errors = {row: why for row, why in found.items() if isinstance(why, str)}
-    return {row: digest for row, digest in found.items() if row not in errors}, errors
+        found = list(enumerate(threads.map(digest, pictures)))
+    digests = {row: value for row, value in found if isinstance(value, bytes)}
+    return digests, {row: value for row, value in found if isinstance(value, str)}
 
 
 def _compute_new(
     pictures: Sequence, new: dict[bytes, int], spec: FeatureSpec, stores: list[FeatureStore], advance: Callable
 ) -> list[dict[bytes, np.ndarray]]:
     """Compute the features of new pictures and store them; {digest: features} for each layer."""
-    digests, done, computed = list(new), 0, [{} for _ in spec.layer]
+    digests, done = list(new), 0
+    computed: list[dict[bytes, np.ndarray]] = [{} for _ in spec.layer]
     batches = _import_feature_model().compute_features([pictures[row] for row in new.values()], spec)
     for outputs, rows in batches:
         batch = [digests[row] for row in rows]
@@ -179,8 +180,8 @@ def _explain(path: str, digest: bytes) -> tuple[str, bool]:
     return why or UNCERTAIN, bool(why) and hashlib.sha256(data).digest() == digest
 
 
-def _stack(vectors: list[np.ndarray], shape: tuple[int, ...] | None, l2: bool) -> np.ndarray:
-    """The features (n, ...) of one layer, of length 1 if `l2`; `shape` is needed if there are no vectors."""
+def _stack(vectors: list[np.ndarray], shape: tuple[int, ...], l2: bool) -> np.ndarray:
+    """The features (n, ...) of one layer, of length 1 if `l2`; `shape` is used if there are no vectors."""
     features = np.stack(vectors) if vectors else np.zeros((0, *shape), "float32")
     if l2:
         length = np.sqrt(np.square(features.reshape(len(features), -1)).sum(1))

@@ -50,7 +50,7 @@ def find_neighbours(features: Features, queries: Sequence[str], *, top: int = 5,
     positions = {os.path.abspath(path): position for position, path in enumerate(features.paths)}
     search = NearestNeighbors(n_neighbors=min(top + 1, len(features)), metric=metric, algorithm="brute")
     search.fit(features.features)
-    results = [
+    results: list[dict] = [
         {"query": query, "neighbours": [], "error": extraction.errors.get(row)} for row, query in enumerate(queries)
     ]
     if len(extraction.rows):

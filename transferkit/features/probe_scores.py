@@ -97,7 +97,7 @@ def _draw_folds(labels, groups, copies, folds: int, seed: int) -> np.ndarray:
         raise ValueError(
             f"All {len(labels)} pictures are of class {next(iter(counts), None)}: a probe needs two classes."
         )
-    rarest = min(counts, key=counts.get)
+    rarest = min(counts, key=counts.__getitem__)
     if (count := counts[rarest]) < folds:
         limit = f"folds must be at most {count}, not {folds}" if count > 1 else f"folds need 2 {noun}s of each class"
         raise ValueError(f"Class {rarest} has {count} {noun}{'s' * (count > 1)}: {limit}.")

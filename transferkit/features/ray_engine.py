@@ -8,13 +8,14 @@ the same packages and see the folder under the same path.
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from transferkit.cpus import available_cpus
 
 RETRIES = 3  # of a task whose worker died
 
 
-def run_tasks(task: Callable[[int], object], numbers: Iterable[int], *, workers: int) -> Iterator[tuple[int, object]]:
+def run_tasks(task: Callable[[int], Any], numbers: Iterable[int], *, workers: int) -> Iterator[tuple[int, Any]]:
     """Yield (number, task(number)) for each number, in the order in which they finish.
 
     Args:

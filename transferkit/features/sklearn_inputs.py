@@ -80,12 +80,12 @@ def _check_column(values, count: int, noun: str, parameter: str) -> list:
         raise ValueError(
             f"{found}: expected {count} {noun}s, one for each picture; convert one-hot rows with argmax(1)."
         )
-    column = column.reshape(-1).tolist()
-    for position, value in enumerate(column):
+    entries = column.reshape(-1).tolist()
+    for position, value in enumerate(entries):
         is_name = isinstance(value, str)
-        if is_name != isinstance(column[0], str) or not (is_name or _is_whole(value)):
+        if is_name != isinstance(entries[0], str) or not (is_name or _is_whole(value)):
             raise ValueError(f"The {noun} of picture {position} is {value!r}: expected all names or all whole numbers.")
-    return column
+    return entries
 
 
 def _is_whole(value) -> bool:

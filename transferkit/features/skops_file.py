@@ -28,7 +28,7 @@ TRUSTED = ["transferkit.FeatureExtractor", "transferkit.FineTuner"]  # public na
 MODULES_OF_0_1 = ("transferkit.features.extractor", "transferkit.training.classifier")
 
 MAX_COMPRESSION, UNPACKED_BYTES = 20, 2**26  # a file may unpack to 20 times its size, plus these bytes
-FITTED_ATTRIBUTES = {
+FITTED_ATTRIBUTES: dict[str, dict[str, type]] = {
     "FeatureExtractor": {"identity_": str},
     "FineTuner": {"classes_": np.ndarray, "metrics_": dict, "_saved": bytes},
 }
@@ -156,7 +156,9 @@ def classify_feature_file(pipeline: Pipeline, features: Features, *, top: int = 
     return classify_features(pipeline, features.features, features.paths, top=top)
 
 
-def classify_features(pipeline: Pipeline, features: np.ndarray, paths: Sequence[str], *, top: int) -> list[dict]:
+def classify_features(
+    pipeline: Pipeline, features: np.ndarray, paths: Sequence[str] | np.ndarray, *, top: int
+) -> list[dict]:
     """Predict a class for each row of features (n, width)."""
     if not len(features):
         return []

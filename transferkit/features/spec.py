@@ -10,6 +10,7 @@ import json
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from transferkit.console import silenced
 from transferkit.lookup import UnknownName, list_known, suggest_nearest
 from transferkit.weights.catalogue import find_weight_set, is_path
 from transferkit.weights.fetch import fetch_weights
+
+if TYPE_CHECKING:
+    import keras
 
 FORMAT = 3  # increased whenever the same settings give other features than before
 POOLS = {
@@ -52,7 +56,7 @@ class FeatureSpec:
         >>> FeatureSpec("vgg16", layer=("fc6", "fc7"), l2=True)
     """
 
-    base: "str | keras.Model" = "resnet34"  # noqa: F821, Keras is not imported for an annotation
+    base: "str | keras.Model" = "resnet34"
     weights: str = "imagenet"
     layer: tuple[str, ...] = ("pooled",)
     pool: str = "avg"
@@ -155,7 +159,7 @@ def _digest_model(model) -> str:
     """A digest of a model in memory as it is now: it may be trained further."""
     digest = hashlib.sha256(model.to_json().encode())
     for array in model.get_weights():
-        digest.update(np.ascontiguousarray(array).view(np.uint8))
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
     return digest.hexdigest()
 
 

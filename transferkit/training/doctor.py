@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -41,6 +42,6 @@ def run_short_training() -> str:
     with tempfile.TemporaryDirectory() as folder:
         write_digits(Path(folder) / "digits", most=200)
         splits = find_splits(Path(folder) / "digits")
-        knobs = {"weights": "none", "size": 32, "epochs": 1, "head_epochs": 0}
+        knobs: dict[str, Any] = {"weights": "none", "size": 32, "epochs": 1, "head_epochs": 0}
         run = finetune("lenet5", splits.train, splits.val, out=Path(folder) / "run", **knobs)
         return f"works: {len(splits.train)} pictures in {run.metrics['seconds']:.1f} seconds"

@@ -173,7 +173,7 @@ def _flattened_maps(model) -> dict[str, tuple]:
         before = producers.get(id(layer.input))
         while before is not None and type(before).__name__ in SHAPE_KEEPING:
             before = producers.get(id(before.input))
-        if type(before).__name__ == "Flatten" and len(before.input.shape) == 4:
+        if before is not None and type(before).__name__ == "Flatten" and len(before.input.shape) == 4:
             maps[layer.name] = tuple(before.input.shape[1:])
     return maps
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from transferkit.lookup import UnknownName, pick
 from transferkit.pixels import Pixels
@@ -98,7 +99,8 @@ def _load_catalogue() -> dict[str, tuple[WeightSet, ...]]:
 
 
 def _parse_pixels(row: dict) -> Pixels:
-    return Pixels(**{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    return Pixels(**values)
 
 
 def _parse_weight_set(network: str, tag: str, row: dict, pixels: dict[str, Pixels]) -> WeightSet:

@@ -41,7 +41,9 @@ def find_weights(weight_set: WeightSet) -> Path | None:
     cached = _weights_folder(weight_set) / weight_set.file
     if os.path.isfile(cached):  # `Path.is_file` raises where the folder may not be looked into
         return cached
-    spec = find_spec(weight_set.package) if weight_set.package else None
+    if not weight_set.package or not weight_set.path:
+        return None
+    spec = find_spec(weight_set.package)
     for root in (spec and spec.submodule_search_locations) or ():
         carried = Path(root) / weight_set.path
         if carried.is_file():
@@ -151,7 +153,7 @@ def _download_locked(weight_set: WeightSet) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
             if not target.is_file():  # another process may have got it while this one waited
-                _download_with_retries(weight_set, target)
+                _download_with_retries(weight_set, weight_set.url, target)
     except requests.RequestException as error:
         raise OSError(
             f"Could not download {name} from {weight_set.url}: {_describe_failure(error)}."
@@ -173,14 +175,14 @@ def _describe_digest(weight_set: WeightSet) -> str:
     return f" (SHA-256 {'' if len(weight_set.sha256) == 64 else 'begins '}{weight_set.sha256})"
 
 
-def _download_with_retries(weight_set: WeightSet, target: Path):
+def _download_with_retries(weight_set: WeightSet, url: str, target: Path):
     part = target.with_name(f"{target.name}.part")
     if part.is_symlink():  # somebody else's: what is written to it would go elsewhere
         part.unlink()
     with _progress_bar(weight_set) as report:
         for pause in (*PAUSES, None):
             try:
-                stated = _resume_download(weight_set.url, part, report, most=_max_bytes(weight_set))
+                stated = _resume_download(url, part, report, most=_max_bytes(weight_set))
                 break
             except requests.RequestException as error:
                 if pause is None or not _is_transient(error):
@@ -256,7 +258,7 @@ def _stated_digest(response: requests.Response) -> str | None:
 
 def _is_transient(error: requests.RequestException) -> bool:
     """Whether another attempt may succeed."""
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         status = error.response.status_code
         return status in (416, 429) or status >= 500
     if isinstance(error, requests.ConnectTimeout):  # a network that swallows packets does so again, 10 s each time
@@ -265,7 +267,7 @@ def _is_transient(error: requests.RequestException) -> bool:
 
 
 def _describe_failure(error: requests.RequestException) -> str:
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answers {error.response.status_code} {error.response.reason}"
     return next((words for kind, words in REASONS if isinstance(error, kind)), str(error))
 

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from transferkit.weights.errors import UnusableFile, explain_errors
 
@@ -61,9 +62,8 @@ def hdf5_checker() -> Iterator[Callable]:
         if child.poll() is not None:
             _stop_child(child)
             child = _start_child()
-        with zipfile.ZipFile(path) if member else open(path, "rb") as file:
-            size = file.getinfo(member).file_size if member else os.fstat(file.fileno()).st_size
-        if problem := _ask_child(child, [os.path.abspath(path), member], SECONDS + size / BYTES_A_SECOND):
+        seconds = SECONDS + _hdf5_size(path, member) / BYTES_A_SECOND
+        if problem := _ask_child(child, [os.path.abspath(path), member], seconds):
             raise UnusableFile(problem)
 
     try:
@@ -72,13 +72,22 @@ def hdf5_checker() -> Iterator[Callable]:
         _stop_child(child)
 
 
+def _hdf5_size(path, member: str) -> int:
+    if not member:
+        with open(path, "rb") as file:
+            return os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(path) as archive:
+        return archive.getinfo(member).file_size
+
+
 def _ask_child(child: subprocess.Popen, question: list, seconds: float) -> str | None:
     deadline = threading.Timer(seconds, child.kill)
     deadline.start()
     try:
-        child.stdin.write(json.dumps(question) + "\n")
-        child.stdin.flush()
-        if line := child.stdout.readline():
+        stdin, stdout = _pipes(child)
+        stdin.write(json.dumps(question) + "\n")
+        stdin.flush()
+        if line := stdout.readline():
             return json.loads(line)
     except BrokenPipeError:
         pass
@@ -101,7 +110,7 @@ def _start_child() -> subprocess.Popen:
         text=True,
         encoding="ascii",
     )
-    if child.stdout.readline() != '"ready"\n':
+    if _pipes(child)[1].readline() != '"ready"\n':
         _stop_child(child)
         raise OSError(f"The process that checks HDF5 files could not be started with {sys.executable}.")
     return child
@@ -109,9 +118,17 @@ def _start_child() -> subprocess.Popen:
 
 def _stop_child(child: subprocess.Popen):
     child.kill()
-    child.stdout.close()
-    child.stdin.close()
+    stdin, stdout = _pipes(child)
+    stdout.close()
+    stdin.close()
     child.wait()
+
+
+def _pipes(child: subprocess.Popen) -> tuple[IO[str], IO[str]]:
+    """Its standard input and output."""
+    if child.stdin is None or child.stdout is None:
+        raise ValueError("The process was started without pipes.")
+    return child.stdin, child.stdout
 
 
 def _check_members(path) -> list[str]:

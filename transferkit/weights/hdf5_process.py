@@ -17,7 +17,7 @@ import h5py
 try:
     import resource
 except ImportError:  # Windows has no such limits; the deadline of the other end holds
-    resource = None
+    resource = None  # type: ignore[assignment]  # typeshed has a module only
 
 SECONDS, BYTES_A_SECOND = 5, 50_000_000  # of the processor
 MOST_OBJECTS = 20_000  # groups and arrays; the largest models of Keras have half of that

@@ -30,4 +30,5 @@ def placeholder_names(count: int) -> tuple[str, ...]:
 def _read_classes() -> tuple[tuple[str, str, str], ...]:
     """(WordNet id, ILSVRC2012_ID, name) of each class."""
     text = resources.files("transferkit.weights").joinpath("imagenet.txt").read_text("utf-8")
-    return tuple(tuple(line.split("\t")) for line in text.splitlines())
+    rows = (line.split("\t") for line in text.splitlines())
+    return tuple((synset, number, name) for synset, number, name in rows)

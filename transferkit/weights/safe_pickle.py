@@ -9,7 +9,7 @@ import pickletools
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from types import FunctionType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -49,7 +49,7 @@ class Parameter:
 
 
 def _make_dict(pairs=()):
-    table = {}
+    table: dict = {}
     _fill_dict(table, pairs)
     if pairs:
         pairs.clear()  # used up: a pickle cannot have the same list copied again and again
@@ -105,7 +105,7 @@ GLOBALS = {
 }
 
 
-def load_pickle(stream: BinaryIO, persistent_load: Callable[[object], object] | None = None) -> object:
+def load_pickle(stream: BinaryIO, persistent_load: Callable | None = None) -> Any:
     """Return the object of the pickle at the stream's position, and leave the stream right after it.
 
     Args:
@@ -116,7 +116,7 @@ def load_pickle(stream: BinaryIO, persistent_load: Callable[[object], object] | 
         UnusableFile: the pickle asks for more than a table of tensors needs.
         Exception: any that lists, dicts and pickletools raise on a damaged pickle.
     """
-    stack, marks, memo = [], [], {}
+    stack, marks, memo = list[Any](), list[list](), dict[Any, Any]()
     for step, (opcode, value, _) in enumerate(pickletools.genops(stream)):
         if step == MOST_OPCODES:
             raise UnusableFile(f"holds a pickle of more than {MOST_OPCODES:,} opcodes: no network needs that.")
@@ -163,6 +163,7 @@ def load_pickle(stream: BinaryIO, persistent_load: Callable[[object], object] | 
                 return stack.pop()
             case other:
                 raise UnusableFile(f"holds the pickle opcode {other}, which a table of tensors does not need.")
+    raise UnusableFile("is damaged: its pickle does not end.")
 
 
 def _collect_items(kind, stack, items):

@@ -65,7 +65,7 @@ def map_file(path: str | Path) -> mmap.mmap:
 
 def zip_members(data: mmap.mmap) -> dict[str, zipfile.ZipInfo]:
     """The directory of a mapped zip archive."""
-    with zipfile.ZipFile(data) as archive:
+    with zipfile.ZipFile(data) as archive:  # type: ignore[call-overload]  # `mmap.seek` returns a position from 3.13 on
         return {member.filename: member for member in archive.infolist()}
 
 
@@ -96,7 +96,7 @@ def _read_zip(data):
         raise UnusableFile("is a TorchScript program: save the model's state_dict() with torch.save instead.")
     if f"{root}byteorder" in members:
         _check_little_endian(_member_bytes(data, members, f"{root}byteorder") == b"little")
-    storages = {}
+    storages: dict[str, tuple[np.dtype, int]] = {}
     top = load_pickle(io.BytesIO(_member_bytes(data, members, f"{root}data.pkl")), partial(_make_storage, storages))
     spans = {key: _member_span(data, members, f"{root}data/{key}") for key in storages}
     for key, (dtype, numel) in storages.items():
@@ -123,7 +123,7 @@ def _read_stream(data):
     if protocol != 1001:
         raise UnusableFile("is damaged: expected version 1001 of torch's stream format, the only one.")
     _check_little_endian(isinstance(system, dict) and system.get("little_endian"))
-    storages = {}
+    storages: dict[str, tuple[np.dtype, int]] = {}
     top = load_pickle(data, partial(_make_storage, storages))
     keys = load_pickle(data)
     spans, stop = {}, data.tell()
@@ -235,7 +235,7 @@ def _check_little_endian(little):
 
 def _find_state_dict(top):
     """Find the dict of tensors: the object itself or an entry of a checkpoint; return it and the keys it was under."""
-    wrappers = []
+    wrappers: list[str] = []
     for _ in range(4):  # checkpoints nest twice at most, and a table may hold itself
         inner = [key for key in WRAPPERS if isinstance(top, dict) and isinstance(top.get(key), dict)]
         if not inner:

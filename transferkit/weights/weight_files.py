@@ -106,7 +106,7 @@ def _strip_prefixes(tensors):
 def _strip_part(tensors):
     """Find the network inside a larger module, as of Lightning or self-supervised training."""
     counts = {prefix: sum(name.startswith(prefix) for name in tensors) for prefix in PREFIXES}
-    prefix = max(PREFIXES, key=counts.get)
+    prefix = max(PREFIXES, key=counts.__getitem__)
     if not counts[prefix]:
         return tensors, []
     inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -14,7 +14,7 @@ from transferkit.zoo.variant import Variant
 @functools.cache
 def variants() -> dict[str, Variant]:
     """The tables of all families, by network name. Loads no Keras."""
-    table = {}
+    table: dict[str, Variant] = {}
     for module in pkgutil.iter_modules(__path__):
         table |= vars(importlib.import_module(f"{__name__}.{module.name}")).get("VARIANTS", {})
     return table

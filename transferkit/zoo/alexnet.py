@@ -10,10 +10,11 @@ convolutions they equal, so that pictures may be larger than the native size; th
 """
 
 from functools import partial
+from typing import Any
 
 from transferkit.pixels import CONVENTIONS
 from transferkit.zoo import layers
-from transferkit.zoo.variant import Variant
+from transferkit.zoo.variant import Knobs, Variant
 
 PIXELS = CONVENTIONS["caffe"]  # the mean of ImageNet's training pictures is taken off, and no more
 
@@ -135,10 +136,15 @@ def build_torchvision_logits(x, num_classes, *, activation, dropout, convolution
     return layers.head(feature_vector(x), num_classes, name="classifier.6")
 
 
-KNOBS = {"activation": ("relu", "tanh"), "dropout": 0.5, "convolutional_head": (False, True)}
+KNOBS: Knobs = {"activation": ("relu", "tanh"), "dropout": 0.5, "convolutional_head": (False, True)}
 # the hidden dense layers need one size of pictures; as convolutions they need at least the native size
-SIZE_RULES = {"fixed_with": ("convolutional_head", False), "minimum_with": {"convolutional_head": 224}}
-_variant = partial(Variant, features=4096, minimum=63, knobs=KNOBS, **SIZE_RULES)
+SIZE_RULES: dict[str, Any] = {"fixed_with": ("convolutional_head", False), "minimum_with": {"convolutional_head": 224}}
+
+
+def _variant(build, head, params, multiply_adds, pixels=CONVENTIONS["torch"]):
+    return Variant(build, head, params, multiply_adds, 4096, pixels, minimum=63, knobs=KNOBS, **SIZE_RULES)
+
+
 VARIANTS = {
     "alexnet": _variant(build_torchvision_logits, "classifier.6", 61_100_840, 714_188_480),
     "alexnet_paper": _variant(build_paper_logits, "classifier.fc8", 60_965_224, 724_406_816, pixels=PIXELS),

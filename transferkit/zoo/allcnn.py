@@ -15,7 +15,7 @@ from itertools import count
 
 from transferkit.zoo import layers
 from transferkit.zoo.resnet_cifar import PIXELS
-from transferkit.zoo.variant import Variant
+from transferkit.zoo.variant import Knobs, Variant
 
 
 def conv_unit(x, filters, kernel, stride=1, padding=None, *, act, numbers):
@@ -42,7 +42,7 @@ def build_logits(x, num_classes, *, kernels, activation, dropout, input_dropout)
     return layers.GlobalAveragePooling2D(dtype="float32", name="logits")(x)
 
 
-KNOBS = {"activation": ("relu", "tanh"), "dropout": 0.5, "input_dropout": 0.2}
+KNOBS: Knobs = {"activation": ("relu", "tanh"), "dropout": 0.5, "input_dropout": 0.2}
 
 
 def _variant(kernels, params, multiply_adds):

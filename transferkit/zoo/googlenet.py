@@ -11,6 +11,7 @@ training, with three outputs, as in section 5: `keras.Model(model.input, model.o
 inference. Its auxiliary heads have hidden dense layers, so it takes pictures of one size.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 from transferkit.lookup import UnknownName
@@ -126,7 +127,12 @@ def build_logits(
     x = response_norm(overlapping_max_pool(unit(x, 64, 7, 2, name="conv1"), name="maxpool1"))
     x = response_norm(unit(unit(x, 64, 1, name="conv2"), 192, 3, name="conv3"))
     x = layers.cut_point(overlapping_max_pool(x, name="maxpool2"), "stem")
-    pools, heads = (identity, partial(overlapping_max_pool, name="maxpool3"), partial(last_pool, name="maxpool4")), {}
+    pools: tuple[Callable, ...] = (
+        identity,
+        partial(overlapping_max_pool, name="maxpool3"),
+        partial(last_pool, name="maxpool4"),
+    )
+    heads = {}
     for stage, (pool, modules) in enumerate(zip(pools, STAGES, strict=True), start=1):
         x = pool(x)
         for number, widths in modules.items():
@@ -141,7 +147,12 @@ def build_logits(
     return {"logits": logits, **{name: heads[name] for name in HEAD_WEIGHTS}} if aux else logits
 
 
-KNOBS = {"activation": ("relu", "tanh"), "inception": ("reduced", "naive"), "dropout": 0.2, "aux": (False, True)}
+KNOBS: dict[str, tuple | float] = {
+    "activation": ("relu", "tanh"),
+    "inception": ("reduced", "naive"),
+    "dropout": 0.2,
+    "aux": (False, True),
+}
 TORCHVISION = partial(
     build_logits,
     unit=conv_with_norm,

@@ -16,8 +16,11 @@ from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant
 
 # table I: the maps of S2 that each of the 16 maps of C3 sees
-TABLE = "012", "123", "234", "345", "045", "015", "0123", "1234", "2345", "0345", "0145", "0125", "0134", "1245", "0235"
-TABLE += ("012345",)
+TABLE = (
+    *("012", "123", "234", "345", "045", "015"),
+    *("0123", "1234", "2345", "0345", "0145", "0125", "0134", "1245", "0235"),
+    "012345",
+)
 
 
 def scaled_activation(x, kind, *, number):

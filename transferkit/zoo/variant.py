@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from transferkit.pixels import Pixels
 
+Knobs = Mapping[str, tuple | float]
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -42,16 +44,16 @@ class Variant:
     classes: int = 1000
     minimum: int = 1
     minimum_with: Mapping[str, int] = field(default_factory=dict)
-    fixed_with: tuple[str, object] | None = None
+    fixed_with: tuple[str, bool] | None = None
     auxiliary_heads: Mapping[str, float] = field(default_factory=dict)
     grows_from: str = ""
     grown: Mapping[str, str] = field(default_factory=dict)
-    knobs: Mapping[str, tuple | float] = field(default_factory=dict)
+    knobs: Knobs = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         """Native size in pixels."""
-        return self.pixels.crop
+        return min(self.pixels.shape)
 
     @property
     def loss_weights(self) -> dict[str, float]:

@@ -74,7 +74,8 @@ def build_logits(x, num_classes, *, blocks, convolve, activation, dropout, convo
 
 def convolution_names(blocks):
     """`{(block, number): name}` of the convolutions of a column without norms, each followed by its ReLU."""
-    before, named = 0, {}
+    named: dict[tuple[int, int], str] = {}
+    before = 0
     for block, kernels in enumerate(blocks, start=1):
         named |= {(block, number): f"features.{before + 2 * number - 2}" for number in range(1, len(kernels) + 1)}
         before += 2 * len(kernels) + 1  # the pool

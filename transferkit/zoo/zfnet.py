@@ -52,7 +52,7 @@ VARIANTS = {
         4096,
         PIXELS,
         minimum=47,
-        knobs={"widths": tuple(WIDTHS)} | KNOBS,
+        knobs={"widths": tuple(WIDTHS), **KNOBS},
         **SIZE_RULES,
     )
 }

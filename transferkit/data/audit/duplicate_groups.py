@@ -50,12 +50,13 @@ def mark_duplicates(listing: Listing, scans: Sequence[FileScan] = ()) -> Listing
 
 def find_duplicate_sets(scans: Sequence[FileScan], labels: Sequence[int]) -> tuple[str, ...]:
     """The set of each picture, "1" and up; "" for a picture without duplicates, or one that cannot be read."""
-    scans, labels = [FileScan() if scan.reason else scan for scan in scans], np.array(labels, int)
-    chains = _cut_long_chains(_find_chains(len(scans), near_duplicates.find_near_duplicates(scans)), labels)
+    scans = [FileScan() if scan.reason else scan for scan in scans]
+    chains = _find_chains(len(scans), near_duplicates.find_near_duplicates(scans))
+    chains = _cut_long_chains(chains, np.array(labels, int))
     for first, *others in near_duplicates.find_exact_duplicates(scans):  # only the first was compared with others
         chains[others] = chains[first]
     _, chain_of, sizes = np.unique(chains, return_inverse=True, return_counts=True)
-    numbers = {}  # of the sets, in the order of their first pictures
+    numbers: dict[int, int] = {}  # of the sets, in the order of their first pictures
     return tuple(str(numbers.setdefault(c, len(numbers) + 1)) if sizes[c] > 1 else "" for c in chain_of.tolist())
 
 
@@ -66,7 +67,7 @@ def report_kept_together(parts: Sequence[Listing], where: str):
         parts: the listings that the pictures were split into.
         where: "on one side of the split", say.
     """
-    parts_of = {}
+    parts_of: dict[str, list[int]] = {}
     for number, part in enumerate(parts):
         for name in part.duplicate_sets:
             if name:

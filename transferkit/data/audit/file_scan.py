@@ -6,6 +6,7 @@ half the time of a full decode. Other formats are decoded as in training, by the
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image
 
@@ -60,7 +61,7 @@ def scan_file(path: str) -> FileScan:
 
 
 def _scan_bytes(data: bytes, digest: bytes) -> FileScan:
-    header = {}  # filled before decoding, so that it is known of a picture that cannot be decoded
+    header: dict[str, Any] = {}  # filled before decoding, so that it is known of a picture that cannot be decoded
 
     def scan_image(image: Image.Image, data: bytes) -> FileScan:
         width, height = image.size
@@ -68,7 +69,7 @@ def _scan_bytes(data: bytes, digest: bytes) -> FileScan:
         image.draft("RGB", (2 * GRID, 2 * GRID))
         picture, orientation, white_level = pillow_reader.load_upright(image, data)
         values = {"orientation": orientation, "white_level": white_level, "fingerprint": compute_fingerprint(picture)}
-        return FileScan(digest, **header, **values)
+        return FileScan(digest, **(header | values))
 
     try:
         return pillow_reader.with_image(data, scan_image)

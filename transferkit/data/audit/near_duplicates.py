@@ -26,7 +26,7 @@ LOW_FREQUENCIES = [(u, v) for u in range(7) for v in range(7) if 0 < u + v <= 6]
 
 def find_exact_duplicates(scans: Sequence[FileScan]) -> Iterator[list[int]]:
     """Groups of two or more rows with equal bytes, each in order."""
-    groups = {}
+    groups: dict[bytes, list[int]] = {}
     for row, scan in enumerate(scans):
         if scan.digest:
             groups.setdefault(scan.digest, []).append(row)
@@ -35,15 +35,15 @@ def find_exact_duplicates(scans: Sequence[FileScan]) -> Iterator[list[int]]:
 
 def find_near_duplicates(scans: Sequence[FileScan]) -> list[tuple[int, int]]:
     """Pairs (earlier row, later row) of near-duplicates; of exact duplicates, only the first is compared."""
-    first_rows = {}
+    first_rows: dict[bytes, int] = {}
     for row, scan in enumerate(scans):
         if scan.fingerprint and scan.shorter_side >= TINY:
             first_rows.setdefault(scan.digest, row)
-    rows = np.fromiter(first_rows.values(), int)
+    rows = np.array(list(first_rows.values()), int)
     if len(rows) < 2:
         return []
-    fingerprints = b"".join(scans[row].fingerprint for row in rows)
-    fingerprints = np.frombuffer(fingerprints, np.uint8).reshape(len(rows), -1)
+    joined = b"".join(scans[row].fingerprint for row in rows)
+    fingerprints = np.frombuffer(joined, np.uint8).reshape(len(rows), -1)
     has_contrast = fingerprints[:, :LUMA_SIZE].std(1) >= MIN_CONTRAST
     rows, fingerprints = rows[has_contrast], fingerprints[has_contrast]
     if len(rows) < 2:

@@ -122,7 +122,7 @@ def _class_problems(parts: dict[str, Listing], source: str) -> Iterator[Problem]
             detail = "the folder holds files but no picture"
             yield Problem(os.path.join(folders[split], name), "missing-class", detail)
         sizes = {name: count for name, count in part.counts().items() if count}
-        smallest, largest = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
+        smallest, largest = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
         if sizes[largest] >= MAX_IMBALANCE * sizes[smallest]:
             ratio = sizes[largest] / sizes[smallest]
             detail = f"{sizes[largest]:,} of class {largest}, {sizes[smallest]:,} of class {smallest}, {ratio:.0f} to 1"
@@ -164,10 +164,11 @@ def _pairs_with_first(group: list[int], rows) -> Iterator[tuple[int, int]]:
 
     Within a split and class, files come before links: the later ones may be moved away.
     """
-    firsts = {}
+    firsts: dict[tuple, int] = {}
     for row in sorted(group, key=lambda row: _link_order(rows[row][0])):
         where = rows[row][1:]
-        yield from ((first, row) if other == where else sorted((first, row)) for other, first in firsts.items())
+        for other, first in firsts.items():
+            yield (first, row) if other == where or first < row else (row, first)
         firsts.setdefault(where, row)
 
 

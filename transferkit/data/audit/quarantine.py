@@ -64,7 +64,7 @@ def _append_row(file: io.FileIO, row: dict[str, str]) -> int:
     """
     text, before = io.StringIO(), file.seek(0, os.SEEK_END)
     csv.DictWriter(text, COLUMNS).writerow(row)
-    left = text.getvalue().encode(**atomic.ENCODING)
+    left = text.getvalue().encode(atomic.ENCODING, atomic.ERRORS)
     try:
         while left:
             left = left[file.write(left) :]
@@ -89,7 +89,8 @@ def _move_file(path: str, target: Path):
 
 def _select_movable(problems: dict[str, Problem], root: Path, listed: Iterable[str]) -> dict[str, Problem]:
     """The files that are in `root` itself and that no link points to; warns of the others."""
-    real, targets, stay, by_folder = os.path.realpath(root), _link_targets(listed), set(), Counter()
+    real, targets, stay = os.path.realpath(root), _link_targets(listed), set()
+    by_folder: Counter[str] = Counter()
     for path in problems:
         folder = os.path.dirname(path)
         if os.path.realpath(folder) != os.path.normpath(os.path.join(real, os.path.relpath(folder, root))):

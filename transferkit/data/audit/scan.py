@@ -40,8 +40,8 @@ def scan_files(paths: Sequence[str], *, what: str = "pictures") -> list[FileScan
     store = open_store()
     with closing(store) if store else nullcontext():
         keys = [file_key(path) for path in paths]
-        scans = list(load_scans(store, keys))
-        missing = [row for row, scan in enumerate(scans) if scan is None]
+        scans = {row: scan for row, scan in enumerate(load_scans(store, keys)) if scan is not None}
+        missing = [row for row in range(len(paths)) if row not in scans]
         with ThreadPoolExecutor(available_cpus() + 1) as threads:
             computed = _scan_in_order(threads, [paths[row] for row in missing])
             unsaved = []
@@ -52,7 +52,7 @@ def scan_files(paths: Sequence[str], *, what: str = "pictures") -> list[FileScan
                     save_scans(store, unsaved)
                     unsaved = []
             save_scans(store, unsaved)
-    return scans
+    return [scans[row] for row in range(len(paths))]
 
 
 def _scan_in_order(threads: ThreadPoolExecutor, paths: list[str]) -> Iterator[FileScan]:
@@ -102,7 +102,7 @@ def load_scans(store: sqlite3.Connection | None, keys: Sequence[Key | None]) -> 
         chunk = keys[start : start + CHUNK]
         known = _select(store, [key for key in chunk if key])
         for key in chunk:
-            yield known.get(key)
+            yield known.get(key) if key else None
 
 
 def _select(store, keys: list[Key]) -> dict[Key, FileScan]:

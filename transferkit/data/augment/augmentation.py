@@ -2,8 +2,9 @@
 
 A step is a pure function of its input and a stateless seed, so a seed gives the same picture whatever the parallelism.
 The first step may draw a window, the part of the picture that is decoded; the steps of `OPS` change a decoded picture;
-the last steps may mix batches. A step's numbers are its parameters, whose annotations are their limits: (low, high), or
-a range of whole numbers. The name of a level stands for its steps, alone or in a line: `"heavy | cutmix"`.
+the last steps may mix batches. A step's numbers are its parameters, annotated with their limits:
+`Annotated[float, (low, high)]`, or `Annotated[int, range(first, last + 1)]` for whole numbers. The name of a level
+stands for its steps, alone or in a line: `"heavy | cutmix"`.
 """
 
 import inspect
@@ -11,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import get_args
 
 from transferkit.data.augment import color, geometric, policies
 from transferkit.data.augment.crops import WINDOWS
@@ -51,8 +53,8 @@ class Augmentation:
             (batch, classes).
     """
 
-    window: Callable | None
-    ops: tuple[Callable, ...]
+    window: Callable | None = None
+    ops: tuple[Callable, ...] = ()
     batch_steps: tuple[Callable, ...] = ()
 
 
@@ -71,7 +73,9 @@ def parse_augmentation(text: str, axes: Axes = IMAGENET) -> Augmentation:
     """
     steps = _split_steps(text)
     line = quote(" | ".join(steps))
-    window, ops, batches = None, [], []
+    window: Callable | None = None
+    ops: list[Callable] = []
+    batches: list[Callable] = []
     for number, step in enumerate(steps, start=1):
         name, arguments = _parse_step(step)
         function = pick(WINDOWS | OPS | BATCH_STEPS | LEVELS, name, "augmentation")
@@ -108,8 +112,8 @@ def _split_steps(text: str) -> list[str]:
 def _parse_step(step: str) -> tuple[str, list[float]]:
     """Parse `"crop(0.5)"` to `("crop", [0.5])`."""
     match = STEP.fullmatch(step)
-    name, inner = match.groups() if match else (None, None)
-    numbers = [number.strip() for number in inner.split(",")] if (inner or "").strip() else []
+    name, inner = match.groups(default="") if match else ("", "")
+    numbers = [number.strip() for number in inner.split(",")] if inner.strip() else []
     if not match or not all(map(NUMBER.fullmatch, numbers)):
         expected = "expected a name and plain numbers in their order, without keywords, as in crop(0.5)"
         raise UnknownName(f"{quote(step)} is not an augmentation step: {expected}.")
@@ -125,7 +129,7 @@ def _check_numbers(function, step: str, arguments: list) -> dict:
     numbers = {parameter.name: parameter.default for parameter in known}
     numbers |= {parameter.name: value for parameter, value in zip(known, arguments, strict=False)}
     for parameter in known:
-        value, limits = numbers[parameter.name], parameter.annotation
+        value, limits = numbers[parameter.name], parameter_limits(parameter)
         whole = isinstance(limits, range)
         low, high = limits[0], limits[-1]
         if not (value in limits if whole else low <= value <= high):
@@ -143,6 +147,11 @@ def step_parameters(function) -> list[inspect.Parameter]:
     """The numbers that a step takes, after its input and its seed."""
     known = list(inspect.signature(function).parameters.values())[2:]
     return [parameter for parameter in known if parameter.kind is not parameter.KEYWORD_ONLY]
+
+
+def parameter_limits(parameter: inspect.Parameter) -> tuple[float, float] | range:
+    """The limits in a number's annotation, both included: (low, high), or a range of whole numbers."""
+    return get_args(parameter.annotation)[1]
 
 
 def _constants(function, axes: Axes) -> dict:

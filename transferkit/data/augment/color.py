@@ -1,5 +1,7 @@
 """Augmentation steps that change colours: functions of a picture and a seed, for grey pictures and alpha too."""
 
+from typing import Annotated
+
 import tensorflow as tf
 
 from transferkit.data.augment.pca_axes import IMAGENET
@@ -14,7 +16,7 @@ from transferkit.data.augment.pixel_math import (
 )
 
 
-def pca_jitter(picture, seed, sigma: (0, 10) = 0.1, *, axes=IMAGENET):
+def pca_jitter(picture, seed, sigma: Annotated[float, (0, 10)] = 0.1, *, axes=IMAGENET):
     """Shift all pixels along the principal axes of RGB (Krizhevsky et al. 2012, section 4.1): sum of p_i a_i lambda_i.
 
     With ImageNet's axes and sigma 0.1, each channel moves by about 3.2 of 255 (standard deviation).
@@ -26,7 +28,7 @@ def pca_jitter(picture, seed, sigma: (0, 10) = 0.1, *, axes=IMAGENET):
     return _shift_along(picture, seed, sigma, axes.shifts())
 
 
-def pca_jitter_std(picture, seed, sigma: (0, 10) = 0.1, *, axes=IMAGENET):
+def pca_jitter_std(picture, seed, sigma: Annotated[float, (0, 10)] = 0.1, *, axes=IMAGENET):
     """`pca_jitter` with the roots of the eigenvalues, as in Krizhevsky's code: sum of p_i a_i sqrt(lambda_i).
 
     That is `ColorNoiseMakerThread` in convdata.py of cuda-convnet2, which then also shrinks the pixels by 1 + sigma
@@ -59,7 +61,13 @@ def _shift_colours(picture, shift):
     return tf.reshape(rows, picture.shape)
 
 
-def jitter(picture, seed, brightness: (0, 1) = 0.4, contrast: (0, 1) = 0.4, saturation: (0, 1) = 0.4):
+def jitter(
+    picture,
+    seed,
+    brightness: Annotated[float, (0, 1)] = 0.4,
+    contrast: Annotated[float, (0, 1)] = 0.4,
+    saturation: Annotated[float, (0, 1)] = 0.4,
+):
     """Scale brightness, contrast and saturation by factors of 1 - amount to 1 + amount (Howard 2013, section 2.2).
 
     Howard applies them in random order. Computed without rounding in between they are linear and commute, so there is
@@ -86,7 +94,7 @@ def _adjust(picture, brightness, contrast, saturation):
     return tf.reshape(to_picture(rows, picture), picture.shape)
 
 
-def hue(picture, seed, amount: (0, 0.5) = 0.1):
+def hue(picture, seed, amount: Annotated[float, (0, 0.5)] = 0.1):
     """Rotate the hue by up to `amount` of the colour circle either way; a grey picture does not change."""
     delta = tf.random.stateless_uniform((), seed, -1.0, 1.0) * amount
     if picture.shape[-1] == 1:

@@ -5,11 +5,12 @@ a paper is exact for a network that sees 224 pixels, and the same fraction for a
 """
 
 import math
+from typing import Annotated
 
 import tensorflow as tf
 
 
-def crop(shape, seed, area: (0.01, 1) = 0.08, aspect: (1, 10) = 4 / 3):
+def crop(shape, seed, area: Annotated[float, (0.01, 1)] = 0.08, aspect: Annotated[float, (1, 10)] = 4 / 3):
     """Draw a window of random area and shape, anywhere (Szegedy et al. 2014, section 6).
 
     Args:
@@ -38,7 +39,7 @@ def alexnet_crop(shape, seed):
     return _place(tf.stack((box, box)), (shape - side) // 2, tf.stack((side, side)), position)
 
 
-def scale_crop(shape, seed, low: (224, 2048) = 256, high: (224, 2048) = 512):
+def scale_crop(shape, seed, low: Annotated[float, (224, 2048)] = 256, high: Annotated[float, (224, 2048)] = 512):
     """Draw 224 pixels anywhere in a picture whose shorter side is drawn from [low, high].
 
     VGG draws from [256, 512] (Simonyan and Zisserman 2014, 3.1), ResNet from [256, 480] (He et al. 2015, section 3.4).

@@ -1,25 +1,26 @@
 """Augmentation steps that move or cover pixels: functions of a picture and a seed."""
 
 import math
+from typing import Annotated
 
 import tensorflow as tf
 
 from transferkit.data.augment.pixel_math import GREY, affine_transform
 
 
-def flip(picture, seed, probability: (0, 1) = 0.5):
+def flip(picture, seed, probability: Annotated[float, (0, 1)] = 0.5):
     """Swap left and right, in half of the views by default."""
     swap = tf.random.stateless_uniform((), seed) < probability
     return tf.cond(swap, lambda: tf.reverse(picture, (1,)), lambda: picture)
 
 
-def flip_vertical(picture, seed, probability: (0, 1) = 0.5):
+def flip_vertical(picture, seed, probability: Annotated[float, (0, 1)] = 0.5):
     """Swap top and bottom, in half of the views by default: for cells, aerial views and the like."""
     swap = tf.random.stateless_uniform((), seed) < probability
     return tf.cond(swap, lambda: tf.reverse(picture, (0,)), lambda: picture)
 
 
-def pad_crop(picture, seed, pixels: range(1, 513) = 4):
+def pad_crop(picture, seed, pixels: Annotated[int, range(1, 513)] = 4):
     """Shift the picture by up to `pixels` each way, with grey around it (He et al. 2015, section 4.2, for CIFAR).
 
     The paper pads pictures after subtracting the mean, so its zeros are the mean, not black.
@@ -31,7 +32,7 @@ def pad_crop(picture, seed, pixels: range(1, 513) = 4):
     return tf.slice(padded, (corner[0], corner[1], 0), (height, width, channels))
 
 
-def rotate(picture, seed, degrees: (0, 180) = 15):
+def rotate(picture, seed, degrees: Annotated[float, (0, 180)] = 15):
     """Rotate about the centre by up to `degrees` either way, bilinear, with grey outside."""
     return rotate_by(picture, tf.random.stateless_uniform((), seed, -1.0, 1.0) * degrees)
 
@@ -43,7 +44,13 @@ def rotate_by(picture, degrees):
     return affine_transform(picture, (cosine, -sine, 0.0), (sine, cosine, 0.0))
 
 
-def erase(picture, seed, probability: (0, 1) = 0.5, low: (0, 1) = 0.02, high: (0, 1) = 0.33):
+def erase(
+    picture,
+    seed,
+    probability: Annotated[float, (0, 1)] = 0.5,
+    low: Annotated[float, (0, 1)] = 0.02,
+    high: Annotated[float, (0, 1)] = 0.33,
+):
     """Cover a box with noise, of `low` to `high` of the area (random erasing, Zhong et al. 2017, section 3.2).
 
     Its height over width is drawn log-uniformly from 0.3 to 3.3, as far as such a box fits.

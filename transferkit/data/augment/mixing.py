@@ -4,12 +4,14 @@ Labels become soft. Cross-entropy and label smoothing are linear in them, so the
 losses; `accuracy` in training counts the class with the larger weight.
 """
 
+from typing import Annotated
+
 import tensorflow as tf
 
 from transferkit.data.augment.pixel_math import to_float, to_picture
 
 
-def mixup(batch, seed, alpha: (0.05, 10) = 0.2):
+def mixup(batch, seed, alpha: Annotated[float, (0.05, 10)] = 0.2):
     """Blend each picture with another, with a weight from Beta(alpha, alpha) (Zhang et al. 2017, section 2).
 
     Args:
@@ -23,7 +25,7 @@ def mixup(batch, seed, alpha: (0.05, 10) = 0.2):
     return to_picture(values, pictures), _blend_labels(labels, partners, weights)
 
 
-def cutmix(batch, seed, alpha: (0.05, 10) = 1.0):
+def cutmix(batch, seed, alpha: Annotated[float, (0.05, 10)] = 1.0):
     """Paste a box of another picture, with an area from Beta(alpha, alpha), into each (Yun et al. 2019, section 3.1).
 
     The box is placed by its centre and clipped at the border; labels are weighted by the visible area.

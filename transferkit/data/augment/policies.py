@@ -1,6 +1,7 @@
 """Augmentation steps that draw one of many changes: RandAugment and TrivialAugment."""
 
 from functools import partial
+from typing import Annotated
 
 import tensorflow as tf
 
@@ -125,7 +126,7 @@ CHANGES = (
 )
 
 
-def rand_augment(picture, seed, n: range(1, 11) = 2, magnitude: (0, 30) = 9):
+def rand_augment(picture, seed, n: Annotated[int, range(1, 11)] = 2, magnitude: Annotated[float, (0, 30)] = 9):
     """Apply `n` changes drawn from 14, one after the other, all of one magnitude (Cubuk et al. 2019).
 
     Args:

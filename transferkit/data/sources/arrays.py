@@ -46,7 +46,7 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
     digest = hashlib.sha256()
     for picture in pictures:
         digest.update(repr(picture.shape).encode())
-        digest.update(np.ascontiguousarray(picture))
+        digest.update(np.ascontiguousarray(picture).data)
     folder = cache_folder() / "data" / "arrays" / digest.hexdigest()[:20]
     if not os.path.isdir(folder):
         with suppress(FileExistsError), atomic.new_folder(folder) as partial:

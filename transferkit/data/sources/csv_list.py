@@ -46,7 +46,7 @@ def read_parts(path: str | os.PathLike, requested: Columns = Columns()) -> dict[
     table, columns = resolve_columns(_open_table(path, requested), requested)
     rows, ignored = _select_rows(table, _find_paths(table, columns), columns)
     groups = _find_groups(table, rows, columns) if requested.group_by else ()
-    parts = {}
+    parts: dict[str, Listing] = {}
     for name in ("train", "val", "test"):
         chosen = [i for i, row in enumerate(rows) if _split_of(row.cells, columns) == name]
         if chosen:
@@ -119,8 +119,9 @@ def _select_rows(table: Table, paths: list[str], columns: Columns) -> tuple[list
     Raises:
         ValueError: a split is not known; one picture has two labels or is in two splits; too many are missing.
     """
-    rows, seen = [], {}
-    skipped = {"row without a label": [], "duplicate row": [], "folder": [], "missing picture": []}
+    rows: list[Row] = []
+    seen: dict[str, tuple] = {}
+    skipped: dict[str, list] = {"row without a label": [], "duplicate row": [], "folder": [], "missing picture": []}
     if columns.split:
         _check_splits(table, columns)
     for (line, cells), path in zip(table.rows, map(os.path.normpath, paths), strict=True):

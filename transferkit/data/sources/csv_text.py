@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -141,7 +142,15 @@ def _find_start(lines: list[str]) -> tuple[int, str]:
     # one that is in every line, else the most frequent one of the first line
     counts = {each: (min((line.count(each) for line in sample), default=0), *(line.count(each) for line in sample[:1]))
               for each in DELIMITERS}  # fmt: skip
-    return skipped, max(DELIMITERS, key=counts.get)
+    return skipped, max(DELIMITERS, key=counts.__getitem__)
+
+
+def _parse_pairs(path: Path, lines: list[str], skipped: int) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(lines[skipped:], start=skipped + 1):
+        if pair := PAIR.fullmatch(line):
+            yield number, [pair["name"], pair["label"]]
+        elif line.strip():
+            raise ValueError(f"{path}, line {number}: expected the name of a picture, a space and a label.")
 
 
 def _parse_records(path: Path, lines: list[str], skipped: int, delimiter: str) -> Records:
@@ -151,12 +160,7 @@ def _parse_records(path: Path, lines: list[str], skipped: int, delimiter: str) -
         ValueError: a quote is never closed, or the file is not text.
     """
     if not delimiter:
-        pairs = ((number, PAIR.fullmatch(line)) for number, line in enumerate(lines[skipped:], start=skipped + 1))
-        pairs = [(number, pair) for number, pair in pairs if lines[number - 1].strip()]
-        damaged = next((number for number, pair in pairs if not pair), None)
-        if damaged:
-            raise ValueError(f"{path}, line {damaged}: expected the name of a picture, a space and a label.")
-        return [(number, [pair["name"], pair["label"]]) for number, pair in pairs]
+        return list(_parse_pairs(path, lines, skipped))
     reader = csv.reader(lines[skipped:], delimiter=delimiter, skipinitialspace=True)
     records, last, count = [], 0, 0
     try:

@@ -115,7 +115,7 @@ def _divide_word(word: str) -> tuple[str, ...]:
 def _find_splits(entries: list[Path], known: Collection[str]) -> dict[Path, str]:
     """{folder: split}; empty if the folders are classes, some of which have names like splits."""
     parsed = {entry: parse_split_name(entry.name) for entry in entries}
-    splits_with = {}  # the splits that have the same other words in their names
+    splits_with: dict[tuple[str, ...], set[str]] = {}  # the splits that have the same other words in their names
     for split, words in parsed.values():
         splits_with.setdefault(words, set()).update({split} - {""})
     # the other words of cats_train and cats_test are the same, those of train_station stand alone
@@ -129,7 +129,8 @@ def _find_splits(entries: list[Path], known: Collection[str]) -> dict[Path, str]
 
 
 def _layout_by_split(root: Path, splits: dict[Path, str], entries: list[Path]) -> FolderLayout:
-    split_folders, classes = {}, frozenset()
+    split_folders = {}
+    classes: Collection[str] = ()
     for name in ("train", "val", "test"):
         innermost = {entry: _find_innermost(entry, classes) for entry, split in splits.items() if split == name}
         if name == "test":

@@ -62,7 +62,7 @@ def find_picture_folders(folder: Path) -> list[Path]:
     return sorted(with_pictures, key=natural_sort_key)
 
 
-def has_pictures(folder: str | os.PathLike) -> bool:
+def has_pictures(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder itself holds pictures; it is read only up to the first one."""
     try:
         with os.scandir(folder) as entries:
@@ -96,7 +96,7 @@ def _is_picture(entry: os.DirEntry) -> bool:
     return not entry.name.startswith(".") and entry.is_file() and is_picture(entry.path)
 
 
-def _has_pictures_below(folder: str | os.PathLike, visited: set[str]) -> bool:
+def _has_pictures_below(folder: str | os.PathLike[str], visited: set[str]) -> bool:
     real = os.path.realpath(folder)
     if real in visited or has_pictures(folder):
         return real not in visited

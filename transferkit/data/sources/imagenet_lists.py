@@ -59,8 +59,8 @@ def replace_labels(table: Table, image: str, label: str) -> Table:
         ValueError: the numbers count the classes from 1, in one of two orders.
     """
     cells = table.cells(label)
-    boxes = [BOXES.fullmatch(cell) for cell in cells]
-    if all(boxes):
+    boxes = [match for match in map(BOXES.fullmatch, cells) if match]
+    if len(boxes) == len(cells):
         return table.with_column(label, [match[1] for match in boxes])
     if not all(cell.isdecimal() for cell in cells) or not all(map(PICTURE_NAME.search, table.cells(image))):
         return table

@@ -54,7 +54,7 @@ def add_label_column(table: Table, columns: list[str]) -> Table:
 
 def check_single_labels(table: Table, column: str):
     """Raise `ValueError` if cells hold several labels: their parts are labels too, or recur in other cells."""
-    lines = {}
+    lines: dict[str, int] = {}
     for line, row in table.rows:
         lines.setdefault(row[column].strip(), line)
     cells = lines.keys() - {""}
@@ -69,7 +69,7 @@ def check_single_labels(table: Table, column: str):
         are_combinations = fewer_parts or (separator == "|" and max(counts.values()) > 1)
         found = of_labels or (parts_of if are_combinations else {})
         if found:
-            cell = min(found, key=lines.get)
+            cell = min(found, key=lines.__getitem__)
             raise ValueError(
                 f"{table.path}, line {lines[cell]}: {cell!r} in column {column!r} looks like several labels; a picture "
                 f"has one class: remove such rows, or, if this is one name, write it without {separator!r}."

@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,10 +41,9 @@ def pack_shards(parts: dict[str, Listing], out: str | os.PathLike, *, shard_mb: 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not empty: give another --out.")
     with atomic.new_folder(out) as partial:
-        index = {"format": FORMAT, "parts": {}}
-        for name, part in parts.items():
-            index["parts"][name] = _write_part(name, part, partial, shard_mb * 1e6)
-        index["sizes"] = {file.name: file.stat().st_size for file in sorted(partial.iterdir())}
+        columns = {name: _write_part(name, part, partial, shard_mb * 1e6) for name, part in parts.items()}
+        sizes = {file.name: file.stat().st_size for file in sorted(partial.iterdir())}
+        index = {"format": FORMAT, "parts": columns, "sizes": sizes}
         atomic.write(partial / INDEX, json.dumps(index))  # in ASCII, which keeps names of any bytes
     return {name: len(part) for name, part in parts.items()}
 
@@ -68,7 +68,8 @@ def _write_part(name: str, part: Listing, folder: Path, max_size: float) -> dict
     count = int(shard_of.max()) + 1
     shards, names = [f"{name}-{i:05d}-of-{count:05d}.tfrecord" for i in range(count)], _original_names(part.paths)
     offsets, lengths = np.zeros(len(part), int), np.zeros(len(part), int)
-    writer, current, position = None, None, 0
+    writer: Any = None
+    current, position = None, 0
     for row in track(order, len(part), f"packing {name}"):
         if shard_of[row] != current:
             if writer:

@@ -139,7 +139,7 @@ def _find_splits(builder, split: str | None) -> dict[str, str]:
                 f"{known[0]}[:80%] or {known[0]}[10:20], or several joined by +."
             )
         return {"train": split}
-    found = {}
+    found: dict[str, str] = {}
     for name in known:
         if name.lower() in SPLIT_NAMES:
             found.setdefault(SPLIT_NAMES[name.lower()], name)

@@ -85,7 +85,10 @@ class SaveCheckpoints(keras.callbacks.Callback):
         super().__init__()
         self.job, self.folder, self.knobs, self.state, self.phase = job, job.folder, job.knobs, state, phase
         self.average, self.interruptible, self.single_model = average, interruptible, single_model
-        self.best, self.good, self.metrics, self.losses = None, {}, [], []
+        self.best: dict[int, np.ndarray] | None = None
+        self.good: dict[int, dict[int, np.ndarray]] = {}
+        self.metrics: list = []
+        self.losses: list = []
         self.saved_at, self.cost = time.perf_counter(), 0.0  # when the last checkpoint was written, and its seconds
         # several workers save at the same epochs, as reading the metrics needs all of them
         self.has_workers = job.device.shard[1] > 1
@@ -98,7 +101,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
             checkpoints.save_state(self.folder, self.state, checkpoints.capture_variables(model))
             self._measure_cost(self.saved_at)
             return
-        tensors = checkpoints.load_tensors(self.folder, self.state)
+        tensors = checkpoints.load_tensors(self.folder, self.state.tensors)
         checkpoints.restore_variables(model, tensors)
         model.optimizer.factor.assign(self._rate_factor())
         if self.state.step:  # the metrics continue too, which `fit` resets
@@ -143,11 +146,12 @@ class SaveCheckpoints(keras.callbacks.Callback):
         index = len(self.state.history) - 1
         is_best = history.find_kept_epoch(self.state.history, self.knobs.keep) is row
         is_good = index in history.rank_epochs(self.state.history, self.knobs.soup)
-        weights = self._copy_weights() if is_best or is_good else None
-        if is_best:
-            self.best = weights
-        if is_good:
-            self.good[index] = weights
+        if is_best or is_good:
+            weights = self._copy_weights()
+            if is_best:
+                self.best = weights
+            if is_good:
+                self.good[index] = weights
         self.state.epoch, self.state.step = epoch + 1, 0
         self.model.optimizer.factor.assign(self._rate_factor())
         is_over = is_phase_over(self.state, self.phase, self.knobs)

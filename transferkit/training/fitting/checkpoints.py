@@ -100,13 +100,13 @@ def load_state(folder: Path) -> State:
         raise ValueError(f"{path} cannot be used: {error}.") from None
 
 
-def load_tensors(folder: Path, state: State) -> dict[str, np.ndarray]:
-    """The variables that a state was saved with.
+def load_tensors(folder: Path, name: str) -> dict[str, np.ndarray]:
+    """The variables that a state was saved with, by its `tensors`.
 
     Raises:
         ValueError: the file is damaged or missing.
     """
-    return read_weights(folder / "checkpoints" / state.tensors)
+    return read_weights(folder / "checkpoints" / name)
 
 
 def save_weights(network: Network, path: Path, replacements: dict[int, np.ndarray] | None = None):

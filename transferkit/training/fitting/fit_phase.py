@@ -279,10 +279,10 @@ def _divide_batch(job: TrainingJob):
         raise ValueError(
             f"A single picture of {job.network.pixels.size} pixels does not fit into memory: give a lower --size."
         )
-    tensors = checkpoints.load_tensors(job.folder, state) if state.tensors else None
-    for name in tensors or ():
-        if name.endswith(checkpoints.ITERATION):  # it counts parts
-            tensors[name] = np.asarray(tensors[name] * count // before)
+    tensors = checkpoints.load_tensors(job.folder, state.tensors) if state.tensors else None
+    if tensors:
+        iterations = [name for name in tensors if name.endswith(checkpoints.ITERATION)]  # which count parts
+        tensors |= {name: np.asarray(tensors[name] * count // before) for name in iterations}
     if can_accumulate:
         state.parts = count
         change = (

@@ -16,6 +16,8 @@ from transferkit.data.augment.augmentation import Augmentation
 from transferkit.evaluation.predict import BATCH, choose_batch_size, run_batches
 from transferkit.training.job import TrainingJob
 
+PLAIN_VIEW = Augmentation()  # that of evaluation
+
 
 @dataclass(frozen=True)
 class FrozenFeatures:
@@ -28,7 +30,7 @@ class FrozenFeatures:
         views: of each picture.
     """
 
-    values: tuple[np.ndarray | view_cache.DiskArray, ...]
+    values: tuple[view_cache.Array, ...]
     rows: np.ndarray
     labels: np.ndarray
     views: int
@@ -55,7 +57,7 @@ def compute_features(
     folder: Path,
     *,
     views: int = 1,
-    augmentation: Augmentation | None = None,
+    augmentation: Augmentation = PLAIN_VIEW,
 ) -> FrozenFeatures | None:
     """Run the frozen part of the job's network on the views of every picture of a split.
 

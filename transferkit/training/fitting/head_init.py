@@ -55,8 +55,15 @@ def fit_head(job: TrainingJob):
 def _extract_features(job: TrainingJob, listing: Listing, split: str) -> Extraction:
     """The features that the head gets, of the readable pictures."""
     model, layers = job.plan.recipe.model, parse_layers(job.knobs.head_layers)
-    geometry = {"size": model.size, "channels": model.channels, "fit": model.fit, "pixels": model.pixels}
-    spec = FeatureSpec(model.base, model.weights, layers, **geometry)
+    spec = FeatureSpec(
+        model.base,
+        model.weights,
+        layers,
+        size=model.size,
+        channels=model.channels,
+        fit=model.fit,
+        pixels=model.pixels,
+    )
     extraction = extract(listing.paths, spec, description=f"features of {split}")
     job.skip_unreadable(listing.paths, extraction.rows)
     return extraction

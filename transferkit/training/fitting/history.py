@@ -9,9 +9,9 @@ def score_epoch(row: dict) -> tuple[float, float]:
     return row["val_accuracy"], -row["val_loss"]
 
 
-def find_best_epoch(history: list[dict]) -> dict | None:
-    """The row of the epoch with the highest score, the first of equal ones."""
-    return max(history, key=score_epoch, default=None)
+def find_best_epoch(history: list[dict]) -> dict:
+    """The row of the epoch with the highest score, the first of equal ones; the history must have rows."""
+    return max(history, key=score_epoch)
 
 
 def rank_epochs(history: list[dict], count: int) -> list[int]:
@@ -20,9 +20,9 @@ def rank_epochs(history: list[dict], count: int) -> list[int]:
     return sorted(indices, key=lambda index: score_epoch(history[index]), reverse=True)[:count]
 
 
-def find_kept_epoch(history: list[dict], keep: str) -> dict | None:
+def find_kept_epoch(history: list[dict], keep: str) -> dict:
     """The row of the epoch whose weights are kept: the best one, or the last one for `keep` "last" and "mix"."""
-    return find_best_epoch(history) if keep == "best" else history[-1] if history else None
+    return find_best_epoch(history) if keep == "best" else history[-1]
 
 
 def count_stalled_epochs(history: list[dict]) -> int:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any
 
 import keras
 from keras import ops
@@ -131,7 +132,8 @@ def compute_rate_factors(model: keras.Model, head: str, decay: float) -> list[fl
         decay: factor from each stage to the one before it, between 0 and 1.
     """
     names = [layer.name for layer in model.layers]
-    start, factors = names.index(head), {}
+    start = names.index(head)
+    factors: dict[int, float] = {}
     marks = [position for position, name in enumerate(names) if re.fullmatch(r"stage\d+", name)]
     marks = marks or [position for position in range(start) if model.layers[position].weights]
     for position, layer in enumerate(model.layers):
@@ -140,7 +142,10 @@ def compute_rate_factors(model: keras.Model, head: str, decay: float) -> list[fl
     return [factors[id(variable)] for variable in model.trainable_variables]
 
 
-class LossScale(count_skipped_steps(keras.optimizers.LossScaleOptimizer)):
+_CountingLossScale: Any = count_skipped_steps(keras.optimizers.LossScaleOptimizer)
+
+
+class LossScale(_CountingLossScale):
     """Loss scaling for float16 that skips a step where any replica's gradients overflow, and counts such steps.
 
     Keras 3.15 only checks the first replica, before the gradients are summed, so infinities of the others end up in the

@@ -4,7 +4,7 @@ Wortsman et al. 2022, "Model soups: averaging weights of multiple fine-tuned mod
 inference time", section 3: the greedy soup, here of the epochs of one training.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -36,7 +36,7 @@ def save_epochs(job: TrainingJob, weights: dict[int, dict[int, np.ndarray]]):
         checkpoints.save_weights(job.network, weights_path(job.folder, index), replacements)
 
 
-def delete_epochs(folder: Path, keep: list[int] = ()):
+def delete_epochs(folder: Path, keep: Sequence[int] = ()):
     """Delete the files of all epochs but some."""
     kept = {weights_path(folder, index) for index in keep}
     for path in (folder / "checkpoints").glob("soup-*.safetensors"):

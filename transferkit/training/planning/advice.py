@@ -49,7 +49,7 @@ def suggest_balance(class_counts: dict[str, int], knobs: Train) -> Iterator[str]
         class_counts: training pictures of each class.
     """
     counts = {name: count for name, count in class_counts.items() if count}
-    smallest, largest = min(counts, key=counts.get), max(counts, key=counts.get)
+    smallest, largest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     if knobs.balance == "none" and counts[largest] >= UNEQUAL * counts[smallest]:
         yield (
             f"Class {largest} has {counts[largest]:,} pictures and class {smallest} {counts[smallest]:,}: with "

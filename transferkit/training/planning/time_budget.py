@@ -76,7 +76,10 @@ class _Stopwatch(keras.callbacks.Callback):
 
     def __init__(self, enough: float):
         super().__init__()
-        self.enough, self.steps, self.checks, self.epochs = enough, [], [], []
+        self.enough = enough
+        self.steps: list[float] = []
+        self.checks: list[float] = []
+        self.epochs: list[float] = []
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps.append(time.perf_counter())
