@@ -72,7 +72,7 @@ def test_a_run_folder_that_is_deleted_ends_the_run(tiny, pets, tmp_path, monkeyp
         finetuned(tiny, pets, tmp_path / "run")
 
 
-@pytest.mark.parametrize(("spent", "count"), [(0.0, 2), (1e9, 4)])
+@pytest.mark.parametrize(("spent", "count"), [(0.0, 2), pytest.param(1e9, 4, marks=pytest.mark.slow)])
 def test_short_epochs_have_no_checkpoint_each(tiny, pets, tmp_path, monkeypatch, spent, count):
     """The end of each of two phases has one; with time to spend, each of four epochs."""
     saved, save = [], callbacks.SaveCheckpoints.save

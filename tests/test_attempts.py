@@ -129,6 +129,7 @@ def test_small_files_of_large_pictures(attempt):
     assert len(errors) == 3 * len(BOMBS) and all("decompression bomb" in error for error in errors)
 
 
+@pytest.mark.slow
 def test_names_that_write_to_the_terminal(attempt):
     folder(attempt.folder / "evil", {"cat\x1b]0;owned\x07\x1b[31m": 3, "dog\x1b[2J": 3})
     for words in (("check", "evil"), ("predict", "run", "evil"), ("evaluate", "run", "--data", "evil")):

@@ -205,6 +205,7 @@ def test_two_at_once_write_what_one_writes(zygote, place, cache, outs):
         check_features(place, out)
 
 
+@pytest.mark.slow
 def test_one_goes_on_while_the_other_is_killed(zygote, place, cache):
     commands = [(*EXTRACT, "killed.npz"), (*EXTRACT, "other.npz")]
     pid, _ = start_all(zygote, place, commands, env={"TRANSFERKIT_HOME": str(cache)})
