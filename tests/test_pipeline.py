@@ -239,6 +239,12 @@ def test_what_is_kept_is_what_comes_before_chance(plain, tmp_path, line, memory)
     assert bool(list(tmp_path.glob("views-*"))) == (memory == 0)
 
 
+def test_windows_need_no_space(plain, tmp_path, capsys):
+    """What a window shows is another part in every epoch: nothing is kept for it, on the disk neither."""
+    batches = pipeline.training_dataset(source(plain, "crop(0.5)"), ordered(plain), space=CacheSpace(0.0, tmp_path))
+    assert len(list(batches)) and not list(tmp_path.iterdir()) and capsys.readouterr().err == ""
+
+
 def test_views_are_not_kept_on_a_full_disk(plain, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9 - 100, 100))
     batches = pipeline.training_dataset(source(plain, "none"), ordered(plain), space=CacheSpace(0.0, tmp_path))

@@ -13,11 +13,11 @@ import numpy as np
 from transferkit.adopt.graph import UnsuitableModel
 from transferkit.keras_internals import INNER_LAYERS, flatten_layers, inner_layers, own_weights, snake_case
 from transferkit.weights.keras2_weights import read_names
+from transferkit.weights.keras3_weights import ROOTS
 
 # The names in Keras 2 of variables of Keras 3.
 OTHER_NAMES = {(f"DepthwiseConv{rank}D", "kernel"): "depthwise_kernel" for rank in (1, 2)}
 OTHER_NAMES[("LayerScale", "variable")] = "gamma"
-ROOTS = "layers", "_layer_checkpoint_dependencies"  # of archives; the latter in those of TensorFlow 2.13
 
 
 @dataclass(frozen=True)

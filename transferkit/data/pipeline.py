@@ -119,7 +119,8 @@ def _augmented_views(pairs, source: ViewSource, *, seed: int, space: CacheSpace 
     def plain_view(row):
         return evaluation_view(paths[row], pixels, read_path)
 
-    plain_view = view_cache.cache_views(plain_view, len(listing), pixels, space) if space else plain_view
+    if space and augmentation.window is None:  # a window is another one in every epoch
+        plain_view = view_cache.cache_views(plain_view, len(listing), pixels, space)
 
     def seed_stream(epoch, row):
         # (stream, seed): each step adds its own number
