@@ -116,7 +116,7 @@ def test_auxiliary_heads_stand_side_by_side_by_their_order():
     inputs = keras.Input((3,))
     named = {name: keras.layers.Dense(2, name=name)(inputs) for name in ("aux1", "aux2", "logits")}
     model = keras.Model(inputs, named)
-    together, named = losses.join_logits(model), model(LOGITS)
+    together, named = losses.join_logits(model, outputs=("logits", "aux2", "aux1")), model(LOGITS)
     expected = np.concatenate([named[name] for name in ("logits", "aux2", "aux1")], -1)
     assert together(LOGITS).numpy() == pytest.approx(expected, rel=1e-5)
     assert {id(v) for v in together.trainable_variables} == {id(v) for v in model.trainable_variables}
