@@ -23,15 +23,17 @@ class Knobs(TypedDict, total=False):
 '''
 
 
-def type_name(kind) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind)
+def type_name(knob) -> str:
+    """The annotation of a knob; None leaves an open one to the rules."""
+    name = knob.type.__name__ if isinstance(knob.type, type) else str(knob.type)
+    return f"{name} | None" if knob.default is recipe.BY_RULE and "None" not in name else name
 
 
 def source() -> str:
     """The text of the module. `base` and the listings are arguments of their own wherever knobs are taken."""
     knobs = [knob for section in dataclasses.fields(recipe.Recipe) for knob in dataclasses.fields(section.type)]
     others = ("base", *SOURCE_KNOBS)
-    return HEAD + "".join(f"    {knob.name}: {type_name(knob.type)}\n" for knob in knobs if knob.name not in others)
+    return HEAD + "".join(f"    {knob.name}: {type_name(knob)}\n" for knob in knobs if knob.name not in others)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from transferkit.data.listing import Listing
 from transferkit.data.view_cache import CacheSpace
 from transferkit.pixels import Pixels
 from transferkit.training.fitting.callbacks import FindUnreadable
+from transferkit.training.job import TrainingJob
 
 PIXELS = Pixels(crop=16, resize=16)
 MIXED = f"{augmentation.LEVELS['heavy']} | mixup | cutmix"
@@ -285,7 +286,7 @@ def test_pictures_that_break_in_mid_run_are_named_once(plain, tmp_path, capsys):
     order, epochs = ordered(listing, batch_size=2, epochs=range(40)), iter(range(40))
     dataset = pipeline.training_dataset(source(listing, "none"), order, delivered=delivered)
     batches = dataset.as_numpy_iterator()
-    watch = FindUnreadable(listing.paths, delivered, order, lost)
+    watch = FindUnreadable(TrainingJob(None, tmp_path, lost), listing.paths, delivered, order)
 
     def train():
         for _ in range(5):

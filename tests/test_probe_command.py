@@ -84,7 +84,7 @@ def test_groups_and_shares(cli, pets, data):
 def test_unreadable_pictures_are_named_and_left_out(cli, data):
     root = data({"cat/000b.jpg": b"none"})
     status, out, err = cli(*WORDS, "--data", root, "--folds", 2)
-    assert status == 0 and "000b.jpg is skipped: it cannot be read (no picture format that is known)." in err
+    assert status == 0 and "000b.jpg is skipped: it cannot be read (not a known picture format)." in err
     with pytest.raises(FileNotFoundError, match="There is no gone.h5"):
         leaderboard.compare([FeatureSpec("tiny", "none"), FeatureSpec("tiny", "gone.h5")], tk.list_images(root))
 
