@@ -177,7 +177,7 @@ def test_a_training_without_room_is_begun_again_or_gone_on_with(cli, pets, tmp_p
     for name in ("recipe.toml", "split.csv"):
         (tmp_path / "run" / name).write_text("")
     status, _, err = cli(*words)
-    assert status == 1 and "run exists and is not finished: --resume run goes on with it" in err
+    assert status == 1 and "run exists and is not finished: --resume run continues it" in err
 
 
 def test_a_quota_is_no_lack_of_memory():
