@@ -65,6 +65,7 @@ def test_extract(out, refused, cli, pets):
     assert len(tk.load_features(out).paths) == 24
 
 
+@pytest.mark.slow
 def test_finetune(refused, cli, tiny, pets):
     """Views that do not fit in memory, an average of epochs, and a run in place of another."""
     words = [f"--{name.replace('_', '-')}={value}" for name, value in KNOBS.items()]

@@ -52,7 +52,7 @@ def test_list_models_and_inspect():
         tk.download_weights("resnet18.nothing")
 
 
-def test_lr_find_and_probe(tiny, pets):
+def test_lr_find(tiny, pets):
     splits = tk.find_splits(pets)
     knobs = {"weights": "none", "size": 32, "batch_size": 8, "start": "fresh", "devices": "cpu"}
     search = tk.lr_find(tiny, splits.train, splits.val, **knobs)
