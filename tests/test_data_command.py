@@ -164,6 +164,7 @@ def test_imagenets_axes_are_orthonormal():
     assert np.allclose(np.linalg.norm(pca_axes.IMAGENET.shifts(), axis=0), (55.46, 4.794, 1.148), atol=5e-3)
 
 
+@pytest.mark.slow
 def test_fitted_axes_go_into_training(cli, pets, tiny, tmp_path):
     status, out, err = cli("data", "pca", pets)
     assert status == 0 and "eigenvalue" in out and "axes of 24 pictures" in err

@@ -219,6 +219,7 @@ def test_test_pictures_measure_what_is_saved(finished, insects, tmp_path):
     assert evaluate(run.network, test)[0]["accuracy"] == run.metrics["accuracy"]
 
 
+@pytest.mark.slow
 def test_fresh_weights_can_be_done_again_too(tiny, insects, tmp_path):
     knobs = KNOBS | {"weights": "none", "keep": "last", "refit": "on", "epochs": 1}
     run = tk.finetune(tiny, tk.list_images(insects), out=tmp_path / "run", **knobs)
