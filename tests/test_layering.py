@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,49 @@ def test_public_names_are_no_module_names():
         assert callable(getattr(transferkit, name))
     with pytest.raises(AttributeError, match="no attribute 'fintune'"):
         transferkit.fintune  # noqa: B018
+
+
+FOREIGN = {
+    "model",
+    "run",
+    "network",
+    "metrics",
+    "history",
+    "split",
+    "recipe",
+    "features",
+}  # also `model.fit`, `run.metrics`
+
+
+@cache
+def defined_names() -> dict[str, set[str]]:
+    """{dotted module below the package: its functions, classes and variables}."""
+    found = {}
+    for path in MODULES:
+        names = found.setdefault(".".join(path.relative_to(PACKAGE).with_suffix("").parts), set())
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names.add(node.name)
+            elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", [*(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md", *MODULES], ids=lambda p: p.name
+)
+def test_names_in_prose_are_defined(path):
+    """`module.name` in docs and docstrings, whole or by the module's last word, is there."""
+    modules = defined_names()
+    for dotted in re.findall(r"`((?:[a-z_0-9]+\.)+[A-Za-z_]\w*)\b", path.read_text("utf-8")):
+        dotted = dotted.removeprefix("transferkit.")
+        head, _, name = dotted.rpartition(".")
+        homes = [module for module in modules if module == head or module.rpartition(".")[2] == head]
+        if (
+            homes
+            and dotted not in modules
+            and head not in FOREIGN
+            and name not in ("py", "json", "csv", "toml", "keras")
+        ):
+            assert any(name in modules[home] for home in homes), f"{dotted} is not defined"

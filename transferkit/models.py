@@ -151,7 +151,7 @@ def _load_unchecked(
         if (path / "fold-1").exists():
             raise ValueError(f"{path} holds a run for each fold: take one of them, as {path / 'fold-1'}.")
         if (path / "recipe.toml").exists() and not (path / "model.keras").exists():
-            raise ValueError(f"{path} is not finished: transferkit finetune --resume {path} goes on with it.")
+            raise ValueError(f"{path} is not finished: transferkit finetune --resume {path} continues it.")
         path = path / "model.keras"
     return load_file(path, pixels=pixels)
 

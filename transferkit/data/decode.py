@@ -167,7 +167,7 @@ def decode_whole(data, channels, cover=2**20):
 
 
 def _decode_by_pillow(data: bytes, channels: int) -> np.ndarray:
-    """`pillow_reader.read`, but an empty vector for an unreadable file, which fails in the graph.
+    """`pillow_reader.read_picture`, but an empty vector for an unreadable file, which fails in the graph.
 
     TensorFlow would print the traceback of an error.
     """

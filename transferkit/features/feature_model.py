@@ -142,7 +142,7 @@ def compute_features(pictures: Sequence, spec: FeatureSpec) -> Iterator[tuple[li
 
 
 def _views_of_arrays(pictures, pixels: Pixels, positions, *, batch_size: int):
-    """Do what `pipeline.several_views` does for pictures in memory."""
+    """Do what `pipeline.multi_crop_dataset` does for pictures in memory."""
 
     def view(picture):
         image = pillow_reader.convert_image(

@@ -191,7 +191,7 @@ def write_part(
 
 
 def write_part_of(path: str, number: int, *, cache: bool = True, trusted: tuple = ()) -> tuple[int, int]:
-    """Do `write_part` in another process, which gets the path of the folder and the first process' `trust.state`."""
+    """Do `write_part` in another process, which gets the folder's path and the first process' `trust.export_state`."""
     if trusted:
         trust.restore_state(trusted)
     facts = os.stat(Path(path) / NOTE)

@@ -38,7 +38,7 @@ class ProgressBar(keras.callbacks.Callback):
     """A bar during an epoch and a line at its end, with pictures per second and the fraction of time waiting for data.
 
     Args:
-        waited: variable of the seconds waited so far, of `pipeline.clocked`.
+        waited: variable of the seconds waited so far, of `pipeline.measure_wait`.
     """
 
     def __init__(self, bars: Progress, phase: Phase, batch_size: int, waited):
@@ -242,7 +242,7 @@ class FindUnreadable(keras.callbacks.Callback):
     Args:
         job: its `unreadable` gets the pictures that are found.
         paths: of the training pictures.
-        delivered: variable of how often `pipeline.training` has delivered each of them to this worker.
+        delivered: variable of how often `pipeline.training_dataset` has delivered each of them to this worker.
         order: in which they should be delivered.
     """
 

@@ -66,7 +66,7 @@ def compute_features(
         model: from pictures to one or several outputs, as `freezing.split_frozen` returns it, folded.
         split: "train" or "val".
         folder: for outputs that are larger than the knob `memory`.
-        views: 1 is the plain view of evaluation; several are those that `pipeline.training` shows in turn.
+        views: 1 is the plain view of evaluation; several are those that `pipeline.training_dataset` shows in turn.
         augmentation: of several views.
 
     Returns:
