@@ -32,7 +32,7 @@ from transferkit.evaluation.metrics import wilson_interval
 from transferkit.evaluation.predict import evaluate
 from transferkit.features import classifiers
 from transferkit.features.extraction import extract
-from transferkit.features.spec import FeatureSpec, probe_layers
+from transferkit.features.feature_spec import FeatureSpec, probe_layers
 from transferkit.recipe import Data, Recipe
 from transferkit.training import run_job
 from transferkit.training.planning import planner

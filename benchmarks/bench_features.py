@@ -29,7 +29,7 @@ from photos import table, write_photos
 from transferkit import models
 from transferkit.data.listing import list_images
 from transferkit.features.extraction import extract
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.feature_spec import FeatureSpec
 
 BATCH, SIDE, PRODUCTS, GFLOP = 32, 4096, 4, 7.3
 

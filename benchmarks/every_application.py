@@ -26,7 +26,7 @@ from transferkit.adopt import applications
 from transferkit.data.sources.digits import write_digits
 from transferkit.evaluation.predict import evaluate
 from transferkit.features.extraction import extract
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.lookup import UnknownName
 from transferkit.network import with_size
 from transferkit.training import run_job

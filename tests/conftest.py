@@ -12,7 +12,7 @@ from pictures import folder
 import transferkit as tk
 from transferkit import atomic, commands, zoo
 from transferkit.data.sources.resolve import find_splits
-from transferkit.features import part_files
+from transferkit.features import feature_folder
 from transferkit.pixels import Pixels
 from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant
@@ -123,12 +123,12 @@ def expected(tiny, listing):
 @pytest.fixture
 def small_parts(monkeypatch):
     """Parts of 5 pictures."""
-    begin = part_files.create_folder
+    begin = feature_folder.create_folder
 
     def smaller(*args):
         made = begin(*args)
         made.note["rows"] = 5
-        atomic.write(made.path / part_files.NOTE, made.note)
+        atomic.write(made.path / feature_folder.NOTE, made.note)
         return made
 
-    monkeypatch.setattr(part_files, "create_folder", smaller)
+    monkeypatch.setattr(feature_folder, "create_folder", smaller)

@@ -34,7 +34,7 @@ from transferkit.training.fitting import (
     optimizers,
 )
 from transferkit.training.fitting.checkpoints import State
-from transferkit.training.job import TrainingJob
+from transferkit.training.job_records import TrainingJob
 from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant
 

@@ -165,7 +165,7 @@ def test_a_module_of_the_users_is_imported_where_it_is_named(cli, tmp_path, monk
 @pytest.mark.slow
 def test_a_module_of_the_users_in_folds_and_in_other_processes(cli, pets, tmp_path, monkeypatch):
     pytest.importorskip("ray")
-    monkeypatch.setattr("transferkit.features.part_files.PART_BYTES", 1)
+    monkeypatch.setattr("transferkit.features.feature_folder.PART_BYTES", 1)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a-token-of-this-test-alone-0123456789")  # none is written to the home folder
     (tmp_path / "their_layers.py").write_text(LAYERS)
     with monkeypatch.context() as patch:

@@ -11,7 +11,7 @@ from transferkit import models, zoo
 from transferkit.network import with_head
 from transferkit.pixels import Pixels
 from transferkit.weights.assign import assign_tensors, find_similar_networks, load_weights, tensor_names
-from transferkit.weights.publishers import Publisher
+from transferkit.weights.name_translation import Publisher
 from transferkit.weights.weight_files import Weights, read_weights
 
 

@@ -9,7 +9,7 @@ from pictures import photo
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from transferkit.data.augment import augmentation, color, crops, geometric, policies
-from transferkit.data.augment.pixel_math import GREY
+from transferkit.data.augment.image_ops import GREY
 
 PHOTO = photo(48, 48, seed=2)
 PICTURE = tf.constant(np.asarray(PHOTO))

@@ -12,7 +12,7 @@ from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.predict import predict_outputs
 from transferkit.recipe import Recipe, Train
 from transferkit.training.fitting import head_init
-from transferkit.training.job import TrainingJob
+from transferkit.training.job_records import TrainingJob
 from transferkit.training.planning import advice, planner
 
 

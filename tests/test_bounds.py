@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from transferkit import atomic, bounded, models, recipe
+from transferkit import atomic, models, recipe, untrusted_files
 from transferkit.data import class_names
 from transferkit.data.augment import pca_axes
 from transferkit.data.sources import csv_text
@@ -76,12 +76,12 @@ def test_a_pipe_that_somebody_writes_to(tmp_path):
     with subprocess.Popen([*words[:2], "print('x' * 10**6)"], stdout=subprocess.PIPE) as child:
         path = f"/dev/fd/{child.stdout.fileno()}"
         with pytest.raises(OSError, match=re.escape(f"{path} cannot be read: it has more than 999 bytes")):
-            bounded.read_bytes(path, 999)
+            untrusted_files.read_bytes(path, 999)
         child.stdout.close()
 
 
 def test_standard_input(cli, monkeypatch):
-    monkeypatch.setattr(bounded.read_stream, "__defaults__", (1000,))
+    monkeypatch.setattr(untrusted_files.read_stream, "__defaults__", (1000,))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(open("/dev/zero", "rb")))  # noqa: SIM115
     status, _, error = cli("predict", "lenet5", "-")
     sys.stdin.close()

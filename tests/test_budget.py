@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from transferkit import models
-from transferkit.adopt import load_keras_model, weight_budget
+from transferkit.adopt import load_keras_model, weight_limit
 
 
 def saved(path, change):
@@ -43,10 +43,10 @@ def test_layers_without_bound(tmp_path, name):
 
 
 def test_the_budget_is_of_all_layers_together():
-    with pytest.raises(ValueError, match="ask for more weights"), weight_budget.limit_weights(0):
+    with pytest.raises(ValueError, match="ask for more weights"), weight_limit.limit_weights(0):
         for _ in range(20):
             layers.Dense(1000).build((None, 1000))
-    with weight_budget.limit_weights(0):
+    with weight_limit.limit_weights(0):
         layers.Dense(1000).build((None, 1000))
 
 

@@ -13,8 +13,8 @@ import transferkit as tk
 from transferkit import feature_cache, runs
 from transferkit.cache_folder import cache_folder
 from transferkit.data.sources.resolve import find_splits
-from transferkit.features import part_files
-from transferkit.features.spec import FeatureSpec, identity
+from transferkit.features import feature_folder
+from transferkit.features.feature_spec import FeatureSpec, identity
 from transferkit.training import run_job
 
 DECADE = 10 * 365 * 86_400
@@ -53,12 +53,12 @@ def test_weights_of_the_same_size_and_time_are_others(tmp_path):
 
 def test_a_copy_of_the_pictures_is_the_same_job(listing, tmp_path):
     """Machines that share an extraction may each have a copy, with its times, but made when it was made."""
-    begun = part_files.create_folder(
+    begun = feature_folder.create_folder(
         tmp_path / "f", FeatureSpec("tiny", "none"), (16,), listing, ["train"] * len(listing)
     )
     for path in listing.paths:  # which changes when it was changed
         os.chmod(path, Path(path).stat().st_mode)
-    again = part_files.create_folder(
+    again = feature_folder.create_folder(
         tmp_path / "f", FeatureSpec("tiny", "none"), (16,), listing, ["train"] * len(listing)
     )
     assert again.note == begun.note

@@ -19,7 +19,7 @@ from transferkit.data.audit import duplicate_groups, problems
 from transferkit.data.audit.file_scan import FileScan
 from transferkit.data.audit.scan import scan_files
 from transferkit.features import leaderboard, probe_scores
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.recipe import Recipe
 from transferkit.training import run_job
 from transferkit.training.planning import planner

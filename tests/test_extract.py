@@ -12,7 +12,7 @@ from pictures import folder
 
 import transferkit as tk
 from transferkit.features.feature_files import load_features
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.feature_spec import FeatureSpec
 
 SPEC = FeatureSpec("tiny", "none")
 WORDS = ("extract", "--base", "tiny", "--weights", "none")

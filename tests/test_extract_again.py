@@ -12,16 +12,16 @@ import pytest
 from pictures import folder
 
 import transferkit as tk
-from transferkit.features import part_files
+from transferkit.features import feature_folder
 from transferkit.features.feature_files import load_features
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.feature_spec import FeatureSpec
 
 SPEC = FeatureSpec("tiny", "none")
 WORDS = ("extract", "--base", "tiny", "--weights", "none")
 
 
 def test_a_job_cut_short_goes_on(listing, expected, small_parts, tmp_path, monkeypatch):
-    write, calls = part_files.write_part, []
+    write, calls = feature_folder.write_part, []
 
     def at_most_two(todo, number, **words):
         if len(calls) == 2:
@@ -31,7 +31,7 @@ def test_a_job_cut_short_goes_on(listing, expected, small_parts, tmp_path, monke
 
     for out in (tmp_path / "f", tmp_path / "f.npz"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(part_files, "write_part", at_most_two)
+            patch.setattr(feature_folder, "write_part", at_most_two)
             tk.extract_to(out, SPEC, listing, cache=False)
         told = tk.extract_to(out, SPEC, listing, cache=False)
         assert told["computed"] == 14 and told["pictures"] == 24, "ten were there"
@@ -73,8 +73,8 @@ KILLED = """
 import sys, time, pathlib
 sys.path.insert(0, {tests!r})
 import transferkit as tk
-from transferkit.features import part_files as job
-from transferkit.features.spec import FeatureSpec
+from transferkit.features import feature_folder as job
+from transferkit.features.feature_spec import FeatureSpec
 write = job.write_part
 def slowly(todo, number, **words):
     result = write(todo, number, **words)
@@ -95,7 +95,7 @@ def test_killed_for_good_and_started_again(tmp_path, monkeypatch):
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    monkeypatch.setattr(part_files, "PART_BYTES", 1)
+    monkeypatch.setattr(feature_folder, "PART_BYTES", 1)
     there = {path.name: path.stat().st_mtime_ns for path in (out / "parts").iterdir()}
     assert len(there) == 2
     spec, listing = FeatureSpec("resnet18", "none", size=32), tk.list_images(data)
@@ -109,7 +109,7 @@ def test_killed_for_good_and_started_again(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_two_workers_write_what_one_writes(tmp_path, monkeypatch):
     pytest.importorskip("ray")
-    monkeypatch.setattr(part_files, "PART_BYTES", 1)
+    monkeypatch.setattr(feature_folder, "PART_BYTES", 1)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a-token-of-this-test-alone-0123456789")  # none is written to the home folder
     spec = FeatureSpec("resnet18", "none", size=32)
     listing = tk.list_images(folder(tmp_path / "d", {"a": 40, "b": 40}))

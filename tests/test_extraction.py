@@ -14,7 +14,7 @@ from transferkit.data import geometry, pipeline
 from transferkit.features import extraction, feature_model, sklearn_inputs
 from transferkit.features.extraction import extract
 from transferkit.features.feature_model import load_feature_model
-from transferkit.features.spec import FeatureSpec, cache_key, identity
+from transferkit.features.feature_spec import FeatureSpec, cache_key, identity
 from transferkit.lookup import UnknownName
 from transferkit.network import find_output
 from transferkit.zoo import variant

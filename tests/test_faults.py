@@ -7,12 +7,12 @@ import pytest
 import tensorflow as tf
 
 import transferkit as tk
-from transferkit.data import geometry, pillow_reader, pipeline, pipeline_errors, view_cache
+from transferkit.data import deferred_errors, geometry, pillow_reader, pipeline, view_cache
 from transferkit.data.augment import augmentation
 from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.listing import list_images
 from transferkit.features.extraction import extract
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.pixels import Pixels
 
 PIXELS = Pixels(crop=24, resize=28)
@@ -57,7 +57,7 @@ def test_an_error_in_the_view_is_no_damaged_picture(cli, finished, pets, monkeyp
     def fail(*_):
         raise ZeroDivisionError("of ours")
 
-    monkeypatch.setattr(geometry, "cut_crops", pipeline_errors.record_errors(fail))
+    monkeypatch.setattr(geometry, "cut_crops", deferred_errors.record_errors(fail))
     with pytest.raises(RuntimeError, match="its view failed: ZeroDivisionError: of ours"):
         finished.predict([str(pets / "cat" / "000.jpg")])
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
@@ -73,7 +73,7 @@ def test_an_error_in_what_is_kept_is_no_damaged_picture(pets, tmp_path, monkeypa
     monkeypatch.setattr(view_cache.DiskArray, "__setitem__", fail)
     given(list_images(pets), augmentation.parse_augmentation("none"), space=view_cache.CacheSpace(0, tmp_path))
     with pytest.raises(RuntimeError, match="its view failed: OSError: the disk has gone"):
-        pipeline_errors.raise_recorded()
+        deferred_errors.raise_recorded()
 
 
 def test_why_a_picture_was_missing_is_remembered_of_its_content_alone(data, monkeypatch):

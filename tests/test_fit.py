@@ -253,7 +253,7 @@ def test_one_side_that_shrinks_by_much_does_not_alias(form):
 
 
 def test_all_public_weights_were_trained_on_crops():
-    """`features.spec` takes that for granted where it names features in the cache."""
+    """`features.feature_spec` takes that for granted where it names features in the cache."""
     assert {row.pixels.fit for row in zoo.variants().values()} == {"crop"}
     assert {
         one.pixels.fit for network in catalogue.networks_with_weights() for one in catalogue.weight_sets(network)

@@ -15,7 +15,7 @@ import transferkit as tk
 from transferkit import models, rules
 from transferkit.data.audit import before_training, file_scan
 from transferkit.features import skops_file
-from transferkit.features.spec import FeatureSpec, cache_key
+from transferkit.features.feature_spec import FeatureSpec, cache_key
 from transferkit.lookup import UnknownName
 from transferkit.network import with_fit
 from transferkit.pixels import Pixels

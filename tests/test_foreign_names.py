@@ -8,7 +8,7 @@ from reference_weights import assert_near, pictures
 
 from transferkit import models
 from transferkit.pixels import CONVENTIONS
-from transferkit.weights.publishers import translate_names
+from transferkit.weights.name_translation import translate_names
 
 FOLDED = "{} biases and an epsilon of 1.001e-05 folded into the norms"
 REVERSED = "channels of the first kernel reversed, for RGB: the file has BGR"

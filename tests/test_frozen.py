@@ -18,7 +18,7 @@ from transferkit.network import Network
 from transferkit.pixels import Pixels
 from transferkit.recipe import Recipe
 from transferkit.training.fitting import freezing, frozen_features
-from transferkit.training.job import TrainingJob
+from transferkit.training.job_records import TrainingJob
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from transferkit.data.sources.resolve import find_parts
 from transferkit.features.extract_job import extract_to
 from transferkit.features.extraction import extract
 from transferkit.features.feature_files import load_features
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.recipe import Data
 
 MANY, SLOWEST = 10_000, 10  # seconds that one file may take

@@ -14,7 +14,7 @@ from transferkit import models
 from transferkit.features.extract_job import extract_to
 from transferkit.features.extraction import extract
 from transferkit.features.feature_files import load_features
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.pixels import Pixels
 
 

@@ -16,10 +16,10 @@ from transferkit.evaluation.metrics import corrected_interval, wilson_interval
 from transferkit.evaluation.predict import evaluate
 from transferkit.network import find_output
 from transferkit.recipe import Recipe
-from transferkit.training import refit, run_job, training_loop
+from transferkit.training import phase_loop, refit, run_job
 from transferkit.training.fitting import checkpoints, fit_phase, weight_interpolation
 from transferkit.training.fitting.freezing import unfreeze
-from transferkit.training.job import TrainingJob
+from transferkit.training.job_records import TrainingJob
 from transferkit.training.planning import planner
 from transferkit.training.planning.phases import make_phases
 
@@ -158,16 +158,16 @@ def test_a_refit_that_fails_loses_nothing(finished, insects, tmp_path, monkeypat
 
 @pytest.mark.slow
 def test_a_refit_that_is_cut_goes_on_where_it_was(trained, finished, insects, tmp_path, monkeypatch):
-    train_phases = training_loop.train_phases
+    train_phases = phase_loop.train_phases
 
     def cut_in_the_refit(job):
         if job.folder.name == refit.FOLDER:
-            training_loop.initialise(job)
+            phase_loop.initialise(job)
             raise MemoryError("cut here")
         return train_phases(job)
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(training_loop, "train_phases", cut_in_the_refit)
+        patch.setattr(phase_loop, "train_phases", cut_in_the_refit)
         tk.finetune(finished.folder, tk.list_images(insects), out=tmp_path / "cut", **KNOBS)
     assert (tmp_path / "cut" / refit.FOLDER / "checkpoints" / checkpoints.STATE).exists()
     whole = run_job.resume(tmp_path / "cut")

@@ -18,7 +18,7 @@ from transferkit.data.listing import Listing
 from transferkit.data.view_cache import CacheSpace
 from transferkit.pixels import Pixels
 from transferkit.training.fitting.callbacks import FindUnreadable
-from transferkit.training.job import TrainingJob
+from transferkit.training.job_records import TrainingJob
 
 PIXELS = Pixels(crop=16, resize=16)
 MIXED = f"{augmentation.LEVELS['heavy']} | mixup | cutmix"

@@ -9,8 +9,8 @@ from pictures import folder
 import transferkit as tk
 from transferkit.data.sources.resolve import find_probe_listing
 from transferkit.features import feature_model, leaderboard
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.features.skops_file import load_pipeline
-from transferkit.features.spec import FeatureSpec
 from transferkit.recipe import Data
 
 WORDS = ("probe", "--weights", "none", "--base", "tiny")

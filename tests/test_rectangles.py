@@ -16,7 +16,7 @@ from test_geometry import ramp, smooth
 import transferkit as tk
 from transferkit import models, recipe, rules, zoo
 from transferkit.data import geometry
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, with_size
 from transferkit.pixels import Pixels, format_size, parse_size

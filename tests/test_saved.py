@@ -11,7 +11,7 @@ from skops import io
 
 import transferkit as tk
 from transferkit.features import skops_file
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.feature_spec import FeatureSpec
 
 
 def fitted(listing, classifier=None):

@@ -10,7 +10,7 @@ import transferkit as tk
 from transferkit.data import contact_sheet
 from transferkit.features import neighbours
 from transferkit.features.feature_files import load_features
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.lookup import UnknownName
 
 

@@ -13,7 +13,7 @@ from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe
 from transferkit.training import run_job
 from transferkit.training.fitting import fit_phase
-from transferkit.training.job import Plan
+from transferkit.training.job_records import Plan
 from transferkit.training.planning import phases, planner, time_budget
 
 KNOBS = {name: value for name, value in QUICK.items() if name not in ("epochs", "head_epochs")} | {"head_epochs": 1}

@@ -10,8 +10,8 @@ from sklearn.pipeline import make_pipeline
 
 import transferkit as tk
 from transferkit import recipe, trust
+from transferkit.features.feature_spec import FeatureSpec, identity
 from transferkit.features.skops_file import save_pipeline
-from transferkit.features.spec import FeatureSpec, identity
 from transferkit.training.planning import planner
 
 

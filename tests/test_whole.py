@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transferkit.data import folds, splitting, whole_groups
+from transferkit.data import folds, split_repair, splitting
 from transferkit.data.listing import Listing
 
 
@@ -121,7 +121,7 @@ def test_copies_join_groups():
     groups = [f"g{row // 2}" for row in range(40)]
     copies = ["", "1", "1", "", "2", *[""] * 34, "2"]  # g0 and g1; g2 and g19
     labels = [row // 20 for row in range(40)]
-    assert whole_groups.merge_groups(groups, copies, np.array(labels))[:6] == ("g0", "g0", "g0", "g0", "g2", "g2")
+    assert split_repair.merge_groups(groups, copies, np.array(labels))[:6] == ("g0", "g0", "g0", "g0", "g2", "g2")
     for seed in range(10):
         train, val = listing(labels, copies, groups).split(0.2, seed=seed)
         assert not set(train.groups) & set(val.groups) and not set(train.duplicate_sets) & set(val.duplicate_sets) - {
@@ -143,7 +143,7 @@ def test_groups_that_copies_join_too_far_count_alone():
     singles, cyclic = [f"g{row}" for row in range(6)], "xyyzxz"  # of three classes, no way to share them out
     plain, joined = (listing([0, 0, 1, 1, 2, 2], sets, singles).split(0.5) for sets in ((), cyclic))
     assert [part.paths for part in joined] == [part.paths for part in plain]
-    found = whole_groups.merge_groups(
+    found = split_repair.merge_groups(
         tuple("aabbccddee"), [*"1111", "", "2", "2", "", "", ""], np.array([0] * 4 + [1] * 6)
     )
     assert found == tuple("aabbccccee"), "the other class keeps what joins its groups"

@@ -20,9 +20,9 @@ if TYPE_CHECKING:  # editors and type checkers see the names; at run time each i
     from transferkit.features.extractor import FeatureExtractor as FeatureExtractor
     from transferkit.features.feature_files import Features as Features
     from transferkit.features.feature_files import load_features as load_features
+    from transferkit.features.feature_spec import FeatureSpec as FeatureSpec
     from transferkit.features.leaderboard import probe as probe
     from transferkit.features.neighbours import find_neighbours as find_neighbours
-    from transferkit.features.spec import FeatureSpec as FeatureSpec
     from transferkit.lookup import UnknownName as UnknownName
     from transferkit.models import create as create
     from transferkit.recipe import Recipe as Recipe
@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names; at run time each i
 
 _HOMES = {
     "FeatureExtractor": "transferkit.features.extractor",
-    "FeatureSpec": "transferkit.features.spec",
+    "FeatureSpec": "transferkit.features.feature_spec",
     "Features": "transferkit.features.feature_files",
     "FineTuner": "transferkit.training.finetuner",
     "Listing": "transferkit.data.listing",

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from transferkit import bounded
+from transferkit import untrusted_files
 from transferkit.lookup import first_line
 
 ENCODING, ERRORS = "utf-8", "surrogateescape"  # a file name may not be UTF-8
 DISK_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))  # a disk, a quota, a limit on one file
 
 
-def read(path: str | os.PathLike, max_bytes: int = bounded.MOST_BYTES):
+def read(path: str | os.PathLike, max_bytes: int = untrusted_files.MOST_BYTES):
     """Read a file that `write` wrote: the rows of a `.csv` as dicts, the content of a `.json`, or else the text.
 
     Args:
@@ -27,9 +27,9 @@ def read(path: str | os.PathLike, max_bytes: int = bounded.MOST_BYTES):
         OSError: the file cannot be read, or is larger.
         ValueError: it is not JSON, or a row has more or fewer columns than the first line.
     """
-    suffix, data = Path(path).suffix, bounded.read_bytes(path, max_bytes)
+    suffix, data = Path(path).suffix, untrusted_files.read_bytes(path, max_bytes)
     if suffix == ".json":
-        return bounded.from_json(data.decode(ENCODING, ERRORS))
+        return untrusted_files.from_json(data.decode(ENCODING, ERRORS))
     newline = "" if suffix == ".csv" else None
     with io.TextIOWrapper(io.BytesIO(data), ENCODING, ERRORS, newline) as file:
         return _read_rows(file, path) if suffix == ".csv" else file.read()

@@ -1,6 +1,6 @@
 """A cache of features, keyed by the content of pictures.
 
-There is one SQLite file for each network, weights, layer and other settings (`features.spec.cache_key`), in the folder
+There is one SQLite file for each network, weights, layer and other settings (`feature_spec.cache_key`), in the folder
 `features` of the cache folder, with one row for each picture. Layers have separate files, so any combination of known
 layers is found. Several processes may use a file at once. If a file is damaged, locked, read-only or on a full disk, or
 a row is damaged, the features are computed as if there were no cache.
@@ -61,7 +61,7 @@ class FeatureStore:
     """The features of one layer, by the digest of a picture's content.
 
     Args:
-        key: `features.spec.cache_key`, the name of the file.
+        key: `feature_spec.cache_key`, the name of the file.
 
     Example:
         >>> with FeatureStore(cache_key(spec, "pooled")) as store:

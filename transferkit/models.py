@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from transferkit import adopt, atomic, bounded, zoo
+from transferkit import adopt, atomic, untrusted_files, zoo
 from transferkit.lookup import UnknownName, list_known, suggest_nearest
 from transferkit.network import (
     Network,
@@ -271,7 +271,7 @@ def _read_note(path: Path) -> dict | None:
         with zipfile.ZipFile(path) as archive:
             if NOTE not in archive.namelist():
                 return None
-            note = bounded.from_json(bounded.member(archive, NOTE, MOST_OF_NOTE))
+            note = untrusted_files.from_json(untrusted_files.member(archive, NOTE, MOST_OF_NOTE))
         if note["format"] != FORMAT:
             raise ValueError(f"has format {note['format']}, expected {FORMAT}: a newer transferkit wrote it")
         pixels: dict[str, Any] = {

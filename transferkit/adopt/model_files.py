@@ -11,8 +11,8 @@ from pathlib import Path
 import h5py
 import keras
 
-from transferkit import atomic, bounded
-from transferkit.adopt import keras2_graph, keras3_h5, saved_model, variable_loading, weight_budget
+from transferkit import atomic, untrusted_files
+from transferkit.adopt import keras2_graph, keras3_h5, saved_model, variable_loading, weight_limit
 from transferkit.adopt.conversion import adopt_model
 from transferkit.adopt.graph import UnsuitableModel, check_is_float
 from transferkit.lookup import first_line
@@ -84,7 +84,7 @@ def _load_h5(path: Path):
                 f"holds weights and no network: give the network's name as --base and --weights {path}."
             )
         config, version = json.loads(file.attrs["model_config"]), file.attrs.get("keras_version", "1")
-        room = weight_budget.limit_weights(path.stat().st_size)
+        room = weight_limit.limit_weights(path.stat().st_size)
         if _decode(version).startswith(("1", "2")):
             with room:
                 model = keras2_graph.build_model(config)
@@ -105,8 +105,8 @@ def _load_archive(path: Path):
         missing = [member for member in MEMBERS if member not in archive.namelist()]
         if missing:
             raise UnsuitableModel(f"is not a file of a Keras model: it lacks {missing[0]}.")
-        config, about = (bounded.from_json(bounded.member(archive, member)) for member in MEMBERS[:2])
-        room = weight_budget.limit_weights(archive.getinfo(MEMBERS[2]).file_size)
+        config, about = (untrusted_files.from_json(untrusted_files.member(archive, member)) for member in MEMBERS[:2])
+        room = weight_limit.limit_weights(archive.getinfo(MEMBERS[2]).file_size)
         if not _decode(about.get("keras_version", "3")).startswith("2"):
             with room, _explain_keras_errors(config):
                 return keras.models.load_model(path, compile=False, safe_mode=True), []

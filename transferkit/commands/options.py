@@ -135,7 +135,7 @@ def parse_feature_options(knobs: dict, layers: tuple[str, ...] = ("pooled",)):
     Args:
         layers: used if --layer is not given.
     """
-    from transferkit.features.spec import FeatureSpec
+    from transferkit.features.feature_spec import FeatureSpec
 
     fields = {name: knobs.pop(name) for name in ("layer", "pool", "crops", "flip", "l2")}
     if fields["layer"] is not None:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from transferkit import bounded, trust
+from transferkit import trust, untrusted_files
 from transferkit.commands import options, prediction_output
 from transferkit.pixels import CONVENTIONS
 
@@ -81,7 +81,7 @@ def _check_sources(arguments: tuple[str, ...]) -> list[str]:
 
 def _read_stdin() -> list[str]:
     try:
-        given = bounded.read_stream(sys.stdin.buffer)
+        given = untrusted_files.read_stream(sys.stdin.buffer)
     except OSError as error:
         raise OSError(f"Standard input cannot be read: {error}.") from None
     ends = rb"[^\0]+" if b"\0" in given else rb"[^\r\n]+"

@@ -39,7 +39,7 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
     if out and Path(out).exists() and not overwrite:
         raise ValueError(f"{out} exists: give another --out, or --overwrite to replace it.")
     from transferkit.features.base_selection import find_candidates
-    from transferkit.features.spec import probe_layers
+    from transferkit.features.feature_spec import probe_layers
 
     bases = list(dict.fromkeys(filter(None, re.split(r"\s*,\s*(?![^(]*\))", knobs["base"] or AUTO))))
     bases = find_candidates() if bases == [AUTO] else bases

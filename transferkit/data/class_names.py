@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import zip_longest
 
-from transferkit import bounded
+from transferkit import untrusted_files
 from transferkit.data.sources.folder_walk import natural_sort_key
 from transferkit.lookup import UnknownName
 from transferkit.network import Network
@@ -69,7 +69,7 @@ def read_class_names(path: str) -> tuple[str, ...]:
         ValueError: it is not text, has an empty line between others, or has a name twice.
     """
     try:
-        text = bounded.read_bytes(path, MAX_BYTES).decode("utf-8-sig")
+        text = untrusted_files.read_bytes(path, MAX_BYTES).decode("utf-8-sig")
         names = [line.strip() for line in text.rstrip().split("\n")]
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a text file in UTF-8: expected the name of a class on each line.") from None

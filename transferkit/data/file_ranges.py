@@ -6,7 +6,7 @@ After the colon is the original name of the picture, for people to read; it is o
 import os
 import re
 
-from transferkit.bounded import check_regular, check_size, open_at_once
+from transferkit.untrusted_files import check_regular, check_size, open_at_once
 
 MAX_BYTES = 200_000_000  # of a picture's file
 SUFFIX = ".tfrecord"

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from transferkit.data import decode, pillow_reader, pipeline_errors
+from transferkit.data import decode, deferred_errors, pillow_reader
 from transferkit.pixels import Pixels
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -163,7 +163,7 @@ def _load_views(source, pixels: Pixels, positions, load) -> np.ndarray:
     return cut_crops(picture, size, pixels, positions)
 
 
-@pipeline_errors.record_errors
+@deferred_errors.record_errors
 def cut_crops(image: Image.Image, size, pixels: Pixels, positions):
     """Resize and crop a decoded picture.
 

@@ -6,7 +6,7 @@ from numbers import Real
 
 import numpy as np
 
-from transferkit.data import whole_groups
+from transferkit.data import split_repair
 
 ATTEMPTS = 20  # random orders of the groups that are tried before a split is given up
 
@@ -36,12 +36,12 @@ def hold_out(listing, fraction: float, seed: int) -> np.ndarray:
         rows = np.flatnonzero(labels == label)
         count = min(max(round(len(rows) * fraction), 1), len(rows) - 1)
         is_held_out[rng.permutation(rows)[:count]] = 1
-    return np.flatnonzero(whole_groups.keep_sets_together(is_held_out, labels, listing.duplicate_sets, seed=seed))
+    return np.flatnonzero(split_repair.keep_sets_together(is_held_out, labels, listing.duplicate_sets, seed=seed))
 
 
 def _hold_out_groups(listing, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     if listing.duplicate_sets:
-        merged = whole_groups.merge_groups(listing.groups, listing.duplicate_sets, labels)
+        merged = split_repair.merge_groups(listing.groups, listing.duplicate_sets, labels)
         try:
             return _hold_out_groups(replace(listing, groups=merged, duplicate_sets=()), labels, fraction, seed)
         except ValueError:  # try the groups alone; if they fail too, the message is about them
@@ -105,7 +105,7 @@ def draw_folds(
     Args:
         labels: (n,) class of each picture, 0 and up; each class has at least `count` pictures, or groups.
         groups: (n,) group of each picture, or () for no groups. No group is divided.
-        sets: (n,) duplicate set of each picture, "" for none, or (); see `whole_groups`.
+        sets: (n,) duplicate set of each picture, "" for none, or (); see `split_repair`.
         count: number of folds.
         min_left: pictures (or groups) of each class that must be outside of every fold.
 
@@ -120,10 +120,10 @@ def draw_folds(
     if not len(groups):
         splits = StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels)
         fold_of = _fold_numbers(splits, labels)
-        return whole_groups.keep_sets_together(fold_of, labels, sets, seed=seed, min_outside=min_left)
+        return split_repair.keep_sets_together(fold_of, labels, sets, seed=seed, min_outside=min_left)
     # the largest of `count` folds holds out 1 / count of the groups, rounded up
     min_groups = next(units for units in range(count, 2 * count + min_left) if units - -(-units // count) >= min_left)
-    merged = [whole_groups.merge_groups(groups, sets, labels, min_groups=min_groups)] if any(sets) else []
+    merged = [split_repair.merge_groups(groups, sets, labels, min_groups=min_groups)] if any(sets) else []
     for units in (*merged, groups):  # groups that duplicates merge may be too large
         splits = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(labels, labels, units)
         fold_of = _fold_numbers(splits, labels)

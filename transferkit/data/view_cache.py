@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from transferkit.console import warn
-from transferkit.data import pipeline_errors
+from transferkit.data import deferred_errors
 from transferkit.pixels import Pixels
 
 
@@ -47,11 +47,11 @@ def cache_views(view, count: int, pixels: Pixels, space: CacheSpace):
     (pictures,) = arrays
     is_cached, nothing = np.zeros(count, bool), np.empty((0, *shape[2:]), np.uint8)
 
-    @pipeline_errors.record_errors
+    @deferred_errors.record_errors
     def load(row):
         return pictures[row] if is_cached[row] else nothing
 
-    @pipeline_errors.record_errors
+    @deferred_errors.record_errors
     def save(row, picture):
         pictures[row], is_cached[row] = picture, True
         return picture

@@ -9,8 +9,8 @@ from transferkit import zoo
 from transferkit.console import say
 from transferkit.data.listing import Listing
 from transferkit.features.extraction import extract
+from transferkit.features.feature_spec import FeatureSpec, probe_layers
 from transferkit.features.probe_scores import LabelledFeatures, cross_validate
-from transferkit.features.spec import FeatureSpec, probe_layers
 from transferkit.recipe import AUTO
 from transferkit.weights import fetch
 from transferkit.weights.catalogue import find_weight_set, networks_with_weights

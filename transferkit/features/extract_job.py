@@ -13,10 +13,10 @@ from transferkit import trust
 from transferkit.console import progress_bar, say
 from transferkit.data.audit.problems import check_classes
 from transferkit.data.listing import Listing
-from transferkit.features import feature_files, part_files, ray_engine
+from transferkit.features import feature_files, feature_folder, ray_engine
 from transferkit.features.extraction import feature_shape
-from transferkit.features.part_files import FeatureFolder
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.feature_folder import FeatureFolder
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.lookup import UnknownName
 
 
@@ -61,7 +61,7 @@ def extract_to(
         raise ValueError("There are no pictures to extract features of.")
     with _lock(path) if path != out else nullcontext():
         if overwrite:
-            part_files.remove_folder(path)
+            feature_folder.remove_folder(path)
         shape, splits = feature_shape(spec, cache=cache), splits or ["train"] * len(listing)
         folder = _create_folder(path, spec, shape, listing, splits, is_hidden=path != out)
         written, reused = _write_missing_parts(folder, share, workers, cache)
@@ -96,14 +96,14 @@ def _find_parts_folder(out: Path, shard: tuple[int, int], overwrite: bool) -> Pa
 
 
 def _create_folder(path: Path, *content, is_hidden: bool) -> FeatureFolder:
-    """Do `part_files.create_folder`; hidden parts of another job, which nobody will finish, are replaced."""
+    """Do `feature_folder.create_folder`; hidden parts of another job, which nobody will finish, are replaced."""
     try:
-        return part_files.create_folder(path, *content)
-    except part_files.OtherFeaturesError:
+        return feature_folder.create_folder(path, *content)
+    except feature_folder.OtherFeaturesError:
         if not is_hidden:
             raise
-        part_files.remove_folder(path)
-        return part_files.create_folder(path, *content)
+        feature_folder.remove_folder(path)
+        return feature_folder.create_folder(path, *content)
 
 
 @contextmanager
@@ -137,7 +137,7 @@ def _write_missing_parts(folder: FeatureFolder, shard: tuple[int, int], workers:
             if workers > 1:
                 results = _write_with_ray(folder, numbers, workers, cache, advance)
             else:
-                results = (part_files.write_part(folder, n, cache=cache, advance=advance) for n in numbers)
+                results = (feature_folder.write_part(folder, n, cache=cache, advance=advance) for n in numbers)
             for result in results:
                 counts.append(result)
     except KeyboardInterrupt:
@@ -150,7 +150,7 @@ def _write_missing_parts(folder: FeatureFolder, shard: tuple[int, int], workers:
 def _write_with_ray(
     folder: FeatureFolder, numbers: list[int], workers: int, cache: bool, advance: Callable
 ) -> Iterator[tuple[int, int]]:
-    task = partial(part_files.write_part_of, str(folder.path.absolute()), cache=cache, trusted=trust.export_state())
+    task = partial(feature_folder.write_part_of, str(folder.path.absolute()), cache=cache, trusted=trust.export_state())
     for number, result in ray_engine.run_tasks(task, numbers, workers=workers):
         advance(len(folder.part_pictures(number)))
         yield result
@@ -158,12 +158,12 @@ def _write_with_ray(
 
 def _finish(folder: FeatureFolder, out: Path, listing: Listing) -> dict[str, int]:
     """Check a complete folder and, if `out` is a file, put it together; the counts of pictures."""
-    pictures, unreadable = part_files.write_errors(folder)
+    pictures, unreadable = feature_folder.write_errors(folder)
     if not pictures:
-        reasons = folder.path / part_files.ERRORS
+        reasons = folder.path / feature_folder.ERRORS
         raise ValueError(f"None of the {len(listing):,} pictures can be read: {reasons} says why.")
     check_classes(listing, unreadable, "the listing")
     if folder.path != out:
         feature_files.write_feature_file(folder, out)
-        part_files.remove_folder(folder.path)
+        feature_folder.remove_folder(folder.path)
     return {"pictures": pictures, "unreadable": len(unreadable)}

@@ -11,11 +11,11 @@ import numpy as np
 
 from transferkit.console import progress_bar, silenced
 from transferkit.cpus import available_cpus
-from transferkit.data import pipeline_errors
+from transferkit.data import deferred_errors
 from transferkit.data.file_ranges import read_bytes
 from transferkit.data.formats import UNCERTAIN, decoder_versions, error_reason
 from transferkit.feature_cache import FeatureStore
-from transferkit.features.spec import FeatureSpec, cache_key
+from transferkit.features.feature_spec import FeatureSpec, cache_key
 
 BLOCK = 1024  # pictures at a time
 
@@ -86,7 +86,7 @@ def extract_block(
         if new:
             computed = _compute_new(pictures, new, spec, stores, advance)
             known = [old | added for old, added in zip(known, computed, strict=True)]
-            pipeline_errors.raise_recorded()
+            deferred_errors.raise_recorded()
             failed = {digest: _explain(pictures[row], digest) for digest, row in new.items() if digest not in known[0]}
             unreadable |= {digest: why for digest, (why, _) in failed.items()}
             for store in stores:

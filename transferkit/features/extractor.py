@@ -7,8 +7,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from transferkit.console import quiet
 from transferkit.features.extraction import extract, feature_widths
+from transferkit.features.feature_spec import FeatureSpec, identity
 from transferkit.features.sklearn_inputs import check_pictures
-from transferkit.features.spec import FeatureSpec, identity
 
 
 class FeatureExtractor(TransformerMixin, BaseEstimator):

@@ -12,8 +12,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from transferkit import atomic
-from transferkit.features.part_files import ERRORS, LAYOUT, NOTE, FeatureFolder, open_folder
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.feature_folder import ERRORS, LAYOUT, NOTE, FeatureFolder, open_folder
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.lookup import first_line
 
 SUFFIXES = (".npz", ".parquet")

@@ -14,8 +14,8 @@ from transferkit.evaluation.metrics import wilson_interval
 from transferkit.features import classifiers, transferability
 from transferkit.features.extraction import Extraction, extract
 from transferkit.features.extractor import FeatureExtractor
+from transferkit.features.feature_spec import SETTINGS, FeatureSpec, identity, probe_layers
 from transferkit.features.probe_scores import LabelledFeatures, cross_validate
-from transferkit.features.spec import SETTINGS, FeatureSpec, identity, probe_layers
 
 
 def probe(

@@ -10,7 +10,7 @@ from transferkit.data import contact_sheet, pillow_reader
 from transferkit.data.file_ranges import original_name, read_bytes
 from transferkit.features.extraction import extract
 from transferkit.features.feature_files import Features
-from transferkit.features.spec import identity
+from transferkit.features.feature_spec import identity
 from transferkit.lookup import pick
 
 METRICS = {"cosine": "1 minus the cosine of the angle", "euclidean": "the Euclidean distance"}

@@ -16,12 +16,12 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from skops import io
 
-from transferkit import atomic, bounded
+from transferkit import atomic, untrusted_files
 from transferkit.console import warn
 from transferkit.features.extraction import extract
 from transferkit.features.extractor import FeatureExtractor
 from transferkit.features.feature_files import Features
-from transferkit.features.spec import find_differences
+from transferkit.features.feature_spec import find_differences
 from transferkit.lookup import first_line, quote
 
 TRUSTED = ["transferkit.FeatureExtractor", "transferkit.FineTuner"]  # public names, as modules may move
@@ -56,7 +56,7 @@ def load_pipeline(path: str | os.PathLike):
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}: expected a file that `transferkit probe --out` wrote.")
     try:
-        bounded.check_unpacked(path, MAX_COMPRESSION, UNPACKED_BYTES)
+        untrusted_files.check_unpacked(path, MAX_COMPRESSION, UNPACKED_BYTES)
         data = _with_public_names(path.read_bytes())
         untrusted = sorted(set(io.get_untrusted_types(data=data)) - set(TRUSTED))
         if not untrusted:

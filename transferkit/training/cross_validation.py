@@ -15,7 +15,7 @@ from transferkit.data import folds
 from transferkit.evaluation import metrics, plots
 from transferkit.recipe import Recipe
 from transferkit.training.fitting import checkpoints
-from transferkit.training.job import Plan, TrainingJob
+from transferkit.training.job_records import Plan, TrainingJob
 from transferkit.training.planning import time_budget
 from transferkit.training.planning.phases import parse_seconds
 from transferkit.training.planning.planner import make_plan

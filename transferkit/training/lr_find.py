@@ -19,10 +19,10 @@ from transferkit.console import track
 from transferkit.data.listing import Listing
 from transferkit.knobs import Knobs
 from transferkit.lookup import UnknownName
-from transferkit.training import training_loop
+from transferkit.training import phase_loop
 from transferkit.training.distributed import replicas
 from transferkit.training.fitting import checkpoints, fit_phase
-from transferkit.training.job import Plan, TrainingJob
+from transferkit.training.job_records import Plan, TrainingJob
 from transferkit.training.planning.planner import plan_listings
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
@@ -110,10 +110,10 @@ def find_rate(plan: Plan) -> RateSearch:
     with TemporaryDirectory(prefix="transferkit-") as folder:
         job = TrainingJob(plan, Path(folder), dict(plan.unreadable))
         (job.folder / "checkpoints").mkdir()
-        training_loop.initialise(job)
+        phase_loop.initialise(job)
         phase, *others = plan.phases
         if phase.name == "head" and others:
-            training_loop.train_phase(job, phase)
+            phase_loop.train_phase(job, phase)
             phase = others[0]
         knob = "head_lr" if phase.name == "head" else "lr"
         constant = plan.recipe.override(schedule="constant", warmup=0.0)

@@ -10,9 +10,9 @@ from transferkit.data.folds import pool_train_and_val
 from transferkit.data.listing import Splits
 from transferkit.network import Network
 from transferkit.recipe import Train
-from transferkit.training import training_loop
+from transferkit.training import phase_loop
 from transferkit.training.fitting import weight_interpolation
-from transferkit.training.job import TrainingJob
+from transferkit.training.job_records import TrainingJob
 from transferkit.training.planning.phases import parse_unfreeze
 from transferkit.training.planning.planner import renew_plan
 
@@ -41,9 +41,9 @@ def refit_network(job: TrainingJob, fraction: float) -> Network:
     again = TrainingJob(plan, folder, job.unreadable)
     with runs.lock_run(folder):
         if fraction:
-            training_loop.train_phases(again)
+            phase_loop.train_phases(again)
         else:
-            training_loop.initialise(again)  # only the initial weights are used
+            phase_loop.initialise(again)  # only the initial weights are used
         weight_interpolation.assign_interpolation(again, fraction)
     return plan.network
 

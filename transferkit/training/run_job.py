@@ -14,7 +14,7 @@ from transferkit.evaluation import metrics, verification
 from transferkit.evaluation.predict import evaluate
 from transferkit.knobs import Knobs
 from transferkit.network import Network
-from transferkit.training import cross_validation, refit, training_loop
+from transferkit.training import cross_validation, phase_loop, refit
 from transferkit.training.distributed import workers
 from transferkit.training.fitting import (
     checkpoints,
@@ -25,7 +25,7 @@ from transferkit.training.fitting import (
     weight_averaging,
     weight_interpolation,
 )
-from transferkit.training.job import Plan, TrainingJob
+from transferkit.training.job_records import Plan, TrainingJob
 from transferkit.training.planning import time_budget
 from transferkit.training.planning.planner import make_plan, plan_listings
 
@@ -122,7 +122,7 @@ def _train_and_evaluate(job: TrainingJob) -> runs.Run:
     """Train from wherever the run is, then evaluate and write the run. Ctrl-C leads to the evaluation at once."""
     interrupted, predict_validation = False, None
     try:
-        predict_validation = training_loop.train_phases(job)
+        predict_validation = phase_loop.train_phases(job)
     except fit_phase.TrainingDiverged as error:
         if not checkpoints.load_state(job.folder).history:
             raise

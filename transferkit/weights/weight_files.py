@@ -13,7 +13,7 @@ from transferkit.weights import hdf5
 from transferkit.weights.errors import UnusableFile, explain_errors
 from transferkit.weights.keras2_weights import is_keras2, read_keras2
 from transferkit.weights.keras3_weights import read_keras3
-from transferkit.weights.publishers import Publisher, translate_names
+from transferkit.weights.name_translation import Publisher, translate_names
 from transferkit.weights.torch_files import ZIP, map_file, read_torch, zip_members
 
 HDF5 = b"\x89HDF\r\n\x1a\n"

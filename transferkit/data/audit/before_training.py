@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transferkit.console import say, warn
-from transferkit.data import decode, pipeline_errors
+from transferkit.data import decode, deferred_errors
 from transferkit.data.audit import problems
 from transferkit.data.audit.file_scan import FileScan
 from transferkit.data.audit.scan import scan_files
@@ -138,6 +138,6 @@ def explain_missing_rows(paths, readable_rows) -> list[tuple[str, str]]:
     Raises:
         RuntimeError: an error of our own made it unreadable, not the picture.
     """
-    pipeline_errors.raise_recorded()
+    deferred_errors.raise_recorded()
     missing = sorted(set(range(len(paths))) - set(map(int, readable_rows)))
     return [(paths[row], decode.explain_unreadable(paths[row])) for row in missing]

@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from transferkit.console import say
-from transferkit.data.audit import near_duplicates
+from transferkit.data.audit import duplicate_search
 from transferkit.data.audit.file_scan import FileScan
 from transferkit.data.audit.scan import scan_files
 from transferkit.data.listing import Listing, Splits, complete_splits
@@ -51,9 +51,9 @@ def mark_duplicates(listing: Listing, scans: Sequence[FileScan] = ()) -> Listing
 def find_duplicate_sets(scans: Sequence[FileScan], labels: Sequence[int]) -> tuple[str, ...]:
     """The set of each picture, "1" and up; "" for a picture without duplicates, or one that cannot be read."""
     scans = [FileScan() if scan.reason else scan for scan in scans]
-    chains = _find_chains(len(scans), near_duplicates.find_near_duplicates(scans))
+    chains = _find_chains(len(scans), duplicate_search.find_near_duplicates(scans))
     chains = _cut_long_chains(chains, np.array(labels, int))
-    for first, *others in near_duplicates.find_exact_duplicates(scans):  # only the first was compared with others
+    for first, *others in duplicate_search.find_exact_duplicates(scans):  # only the first was compared with others
         chains[others] = chains[first]
     _, chain_of, sizes = np.unique(chains, return_inverse=True, return_counts=True)
     numbers: dict[int, int] = {}  # of the sets, in the order of their first pictures

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from transferkit.data.audit import near_duplicates
+from transferkit.data.audit import duplicate_search
 from transferkit.data.audit.file_scan import FileScan
 from transferkit.data.file_ranges import container_file, is_range, original_name
 from transferkit.data.formats import FORMATS
@@ -146,9 +146,9 @@ def _duplicate_problems(parts: dict[str, Listing], scans: dict[str, FileScan]) -
     ]
     ordered = [scans[path] for path, _, _ in rows]
     reported = set()
-    groups = near_duplicates.find_exact_duplicates(ordered)
+    groups = duplicate_search.find_exact_duplicates(ordered)
     exact_pairs = (pair for group in groups for pair in _pairs_with_first(group, rows))
-    for pairs, exact in ((exact_pairs, True), (near_duplicates.find_near_duplicates(ordered), False)):
+    for pairs, exact in ((exact_pairs, True), (duplicate_search.find_near_duplicates(ordered), False)):
         for a, b in pairs:
             (first, split_a, class_a), (path, split_b, class_b) = rows[a], rows[b]
             where = {"leak": f", {split_a} and {split_b}"} if split_a != split_b else {}
@@ -190,7 +190,7 @@ def _file_problems(path: str, scan: FileScan) -> Iterator[Problem]:
         return
     if max(scan.width, scan.height) > MAX_ASPECT * scan.shorter_side:
         yield Problem(path, "shape", size)
-    if scan.shorter_side < near_duplicates.TINY:
+    if scan.shorter_side < duplicate_search.TINY:
         yield Problem(path, "tiny", size)
     if detail := _describe_mode(scan):
         yield Problem(path, "mode", f"{scan.mode}: {detail}")

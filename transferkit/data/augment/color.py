@@ -4,8 +4,7 @@ from typing import Annotated
 
 import tensorflow as tf
 
-from transferkit.data.augment.pca_axes import IMAGENET
-from transferkit.data.augment.pixel_math import (
+from transferkit.data.augment.image_ops import (
     LUMA,
     apply_to_colour,
     flatten_rows,
@@ -14,6 +13,7 @@ from transferkit.data.augment.pixel_math import (
     to_float,
     to_picture,
 )
+from transferkit.data.augment.pca_axes import IMAGENET
 
 
 def pca_jitter(picture, seed, sigma: Annotated[float, (0, 10)] = 0.1, *, axes=IMAGENET):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tensorflow as tf
 
-from transferkit.data.augment.pixel_math import GREY, affine_transform
+from transferkit.data.augment.image_ops import GREY, affine_transform
 
 
 def flip(picture, seed, probability: Annotated[float, (0, 1)] = 0.5):

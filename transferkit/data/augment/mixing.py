@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tensorflow as tf
 
-from transferkit.data.augment.pixel_math import to_float, to_picture
+from transferkit.data.augment.image_ops import to_float, to_picture
 
 
 def mixup(batch, seed, alpha: Annotated[float, (0.05, 10)] = 0.2):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from transferkit import atomic, bounded
+from transferkit import atomic, untrusted_files
 
 MAX_BYTES = 100_000  # of a file of axes
 
@@ -90,7 +90,7 @@ def load_axes(path: str | os.PathLike) -> Axes:
         ValueError: it does not hold axes.
     """
     try:
-        content = bounded.from_json(bounded.read_bytes(path, MAX_BYTES))
+        content = untrusted_files.from_json(untrusted_files.read_bytes(path, MAX_BYTES))
         values, vectors = np.array(content["values"], "float64"), np.array(content["vectors"], "float64")
         is_valid = values.shape == (3,) and vectors.shape == (3, 3)
         is_valid = (

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from transferkit.data.augment.color import adjust_color
 from transferkit.data.augment.geometric import rotate_by
-from transferkit.data.augment.pixel_math import (
+from transferkit.data.augment.image_ops import (
     affine_transform,
     apply_to_colour,
     flatten_rows,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from transferkit import bounded
+from transferkit import untrusted_files
 from transferkit.console import say, warn
 from transferkit.data.formats import SUFFIXES
 
@@ -92,7 +92,7 @@ def is_picture_name(cell: str) -> bool:
 
 def _read_lines(path: Path) -> list[str]:
     """The file's lines with their ends, decoded from UTF-8, UTF-16 or Windows-1252."""
-    data = bounded.read_bytes(path)
+    data = untrusted_files.read_bytes(path)
     with io.TextIOWrapper(io.BytesIO(data), _find_encoding(path, data), "replace", newline="") as file:
         lines = list(islice(file, MAX_CELLS + 1))
     _check_cells(path, len(lines))

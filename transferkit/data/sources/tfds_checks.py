@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from transferkit import bounded
+from transferkit import untrusted_files
 from transferkit.data.file_ranges import MAX_BYTES
 
 METADATA = ("dataset_info.json", "features.json")
@@ -28,7 +28,7 @@ def find_bad_metadata(folder: Path, tfds) -> str:
             return f"{entry.name}: {reason}"
     for name in METADATA:
         try:
-            content = bounded.from_json(bounded.read_bytes(folder / name))
+            content = untrusted_files.from_json(untrusted_files.read_bytes(folder / name))
         except (OSError, ValueError):
             return f"its {name} is missing or damaged"
     known = _tfds_features(tfds)
@@ -53,9 +53,9 @@ def find_bad_records(builder, splits: list[str]) -> str:
 def _check_file(path: Path, max_size: int | None) -> str:
     try:
         status = os.stat(path)
-        bounded.check_regular(status)
+        untrusted_files.check_regular(status)
         if max_size is not None:
-            bounded.check_size(status.st_size, max_size)
+            untrusted_files.check_size(status.st_size, max_size)
     except OSError as error:
         return error.strerror or str(error)
     return ""

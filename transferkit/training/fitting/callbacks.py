@@ -13,7 +13,7 @@ from transferkit.data.epoch_order import EpochOrder
 from transferkit.recipe import Train
 from transferkit.training.fitting import checkpoints, history, weight_averaging
 from transferkit.training.fitting.checkpoints import State
-from transferkit.training.job import TrainingJob
+from transferkit.training.job_records import TrainingJob
 from transferkit.training.planning.phases import Phase
 
 MAX_SKIPPED = 0.01  # of an epoch's steps, in float16; a scale that rises skips one in some 2,000 by design

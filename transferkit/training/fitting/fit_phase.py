@@ -29,7 +29,7 @@ from transferkit.training.distributed import devices, replicas
 from transferkit.training.fitting import callbacks, checkpoints, freezing, frozen_features, losses, optimizers
 from transferkit.training.fitting.checkpoints import State
 from transferkit.training.fitting.frozen_features import FrozenFeatures
-from transferkit.training.job import Plan, TrainingJob
+from transferkit.training.job_records import Plan, TrainingJob
 from transferkit.training.planning.phases import Phase
 
 VALIDATION_BATCH = 32

@@ -14,7 +14,7 @@ from transferkit.console import progress_bar, say, warn
 from transferkit.data import pipeline, view_cache
 from transferkit.data.augment.augmentation import Augmentation
 from transferkit.evaluation.predict import BATCH, choose_batch_size, run_batches
-from transferkit.training.job import TrainingJob
+from transferkit.training.job_records import TrainingJob
 
 PLAIN_VIEW = Augmentation()  # that of evaluation
 

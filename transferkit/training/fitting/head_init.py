@@ -15,10 +15,10 @@ from transferkit.data.listing import Listing
 from transferkit.evaluation.metrics import wilson_interval
 from transferkit.features import classifiers
 from transferkit.features.extraction import Extraction, extract
-from transferkit.features.spec import FeatureSpec
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.training.fitting import checkpoints, weight_interpolation
 from transferkit.training.fitting.checkpoints import State
-from transferkit.training.job import TrainingJob
+from transferkit.training.job_records import TrainingJob
 from transferkit.training.planning.phases import parse_layers
 
 BASELINE = "baseline.json"

@@ -18,7 +18,7 @@ from transferkit.network import for_inference
 from transferkit.runs import temporary_folder
 from transferkit.training.fitting import checkpoints, losses
 from transferkit.training.fitting.history import find_best_epoch, rank_epochs, score_epoch
-from transferkit.training.job import TrainingJob
+from transferkit.training.job_records import TrainingJob
 
 
 def weights_path(folder: Path, index: int) -> Path:

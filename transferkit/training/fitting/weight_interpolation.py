@@ -17,7 +17,7 @@ from transferkit.evaluation.predict import BATCH, run_batches
 from transferkit.network import for_inference
 from transferkit.runs import temporary_folder
 from transferkit.training.fitting import checkpoints
-from transferkit.training.job import TrainingJob
+from transferkit.training.job_records import TrainingJob
 
 START = "start.safetensors"
 FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trained weights: 0 is the start, 1 the end

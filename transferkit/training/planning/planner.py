@@ -24,7 +24,7 @@ from transferkit.training.distributed import devices, workers
 from transferkit.training.distributed.devices import Device
 from transferkit.training.fitting import distillation, schedules
 from transferkit.training.fitting.freezing import unfreeze
-from transferkit.training.job import Plan
+from transferkit.training.job_records import Plan
 from transferkit.training.planning import advice, network_setup
 from transferkit.training.planning.phases import check_averaging, check_time, make_phases
 from transferkit.weights.catalogue import is_path

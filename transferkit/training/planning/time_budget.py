@@ -16,7 +16,7 @@ from transferkit.training.distributed import replicas
 from transferkit.training.fitting import checkpoints, fit_phase
 from transferkit.training.fitting.checkpoints import State
 from transferkit.training.fitting.fit_phase import PhaseData
-from transferkit.training.job import Plan, TrainingJob
+from transferkit.training.job_records import Plan, TrainingJob
 from transferkit.training.planning.phases import Phase, parse_seconds
 
 MAX_STEPS, MAX_CHECKS, MAX_EPOCHS = 4, 2, 50  # steps and validation batches of a short epoch, and such epochs

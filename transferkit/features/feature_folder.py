@@ -25,7 +25,7 @@ from transferkit import atomic, trust
 from transferkit.data.audit.scan import file_key
 from transferkit.data.listing import Listing
 from transferkit.features.extraction import extract_block
-from transferkit.features.spec import FeatureSpec, find_differences
+from transferkit.features.feature_spec import FeatureSpec, find_differences
 
 NOTE, PICTURES, ERRORS, FORMAT = "features.json", "pictures.csv", "errors.csv", 1
 LAYOUT = {"compression": "none", "use_dictionary": ["label", "split"], "write_statistics": False}  # floats are as noise

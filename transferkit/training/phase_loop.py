@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from transferkit.training.fitting import checkpoints, fit_phase, head_init
 from transferkit.training.fitting.checkpoints import State
-from transferkit.training.job import TrainingJob
+from transferkit.training.job_records import TrainingJob
 from transferkit.training.planning import time_budget
 from transferkit.training.planning.phases import Phase
 
