@@ -87,7 +87,7 @@ def fine_tuned(folder: Path, given, test, groups, seed: int, knobs: dict) -> dic
         source = {"data": str(listed)} | ({"group_by": "group"} if folder.name in GROUPS else {})
         wanted = Recipe().override(base=BASE, size=SIZES.get(folder.name, SIZE), seed=seed, **source, **knobs)
         run = run_job.train_plan(
-            planner.make_plan(wanted), run_job.runs.make_folder(Path(place) / "run", overwrite=False, name="")
+            planner.make_plan(wanted), run_job.runs.make_run_folder(Path(place) / "run", overwrite=False, name="")
         )
         told = run.metrics
         judged = evaluate(run.network, listing_from_names(test.paths, [test.classes[one] for one in test.labels]))[0]

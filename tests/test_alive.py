@@ -197,7 +197,7 @@ def poisoned(monkeypatch, tmp_path):
 def test_pictures_that_spoil_the_loss_are_named(poisoned, tmp_path, monkeypatch, capsys, gpu, knobs):
     """A GPU is asked for the loss of many batches at once."""
     monkeypatch.setattr(devices, "choose_device", lambda *_: devices.Device("CPU", gpu, "float32"))
-    with pytest.raises(fit_phase.TrainingDiverged, match="This happened 4 times; the last batch was .*black.png"):
+    with pytest.raises(fit_phase.TrainingDivergedError, match="This happened 4 times; the last batch was .*black.png"):
         finetuned("fragile", poisoned, tmp_path / "run", epochs=2, head_epochs=0, batch_size=4, **knobs)
     state = checkpoints.load_state(tmp_path / "run")
     assert (state.returns, state.factor) == (3, 1 / 8)

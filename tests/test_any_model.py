@@ -112,7 +112,7 @@ def test_all_weights_go_into_a_checkpoint_and_come_back(make, tmp_path):
     tensors = checkpoints.read_weights(tmp_path / "some.safetensors")
     assert len(tensors) == len(before)
     with pytest.raises(ValueError, match=r"is of another training: its \d{4}/\w+ is missing, expected of shape"):
-        checkpoints.assign_weights(network, dict(list(tensors.items())[:-1]), source="some.safetensors")
+        checkpoints.restore_weights(network, dict(list(tensors.items())[:-1]), source="some.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,14 @@ from PIL import Image, ImageEnhance
 from transferkit.data import pipeline
 from transferkit.data.audit import problems, scan
 from transferkit.data.audit.file_scan import scan_file
-from transferkit.data.listing import find_parts
+from transferkit.data.listing import list_split_folders
 
 WIDE = photo(120, 90, seed=1)
 
 
 def check(root):
     """{(relative path, problem): detail} of a folder."""
-    parts = find_parts(root)
+    parts = list_split_folders(root)
     paths = [path for part in parts.values() for path in part.paths]
     looks = dict(zip(paths, scan.scan_files(paths), strict=True))
     return {(os.path.relpath(one.path, root), one.kind): one.detail for one in problems.find_problems(parts, looks)}
@@ -97,7 +97,7 @@ def test_odd_files(data, name, content, problem, said):
 def test_files_passed_over_are_counted(data):
     found = check(data({"cat/a.txt": b"", "dog/b.txt": b"", "dog/.hidden": b"", "loose.jpg": b""}))
     assert found[".", "ignored"]
-    parts = find_parts(data({}))
+    parts = list_split_folders(data({}))
     details = {one.detail for one in problems.find_problems(parts, _looks(parts)) if one.kind == "ignored"}
     assert details == {"2 .txt", "1 hidden", "1 outside the class folders"}
 

@@ -102,7 +102,7 @@ def test_a_run_cut_short_goes_on_and_a_new_one_has_a_new_name(tmp_path, pets, ti
         os.utime(path, (2**32, 2**32))  # in the year 2106
     run = run_job.resume(folder)
     assert run.metrics["seconds"] >= 0 and all(row["seconds"] >= 0 for row in run.history)
-    assert runs.make_folder(None, overwrite=False, name=str(folder)[:-2]).name == f"{folder.name[:-2]}-2"
+    assert runs.make_run_folder(None, overwrite=False, name=str(folder)[:-2]).name == f"{folder.name[:-2]}-2"
 
 
 def test_a_year_that_no_model_can_bear_is_said_first(cli, pets, monkeypatch):

@@ -203,4 +203,4 @@ def test_overwrite_replaces_a_run(cli, tiny, pets):
 
 @pytest.mark.parametrize("error", [MemoryError(), MemoryError("Unable to allocate 4.2 GiB for an array")])
 def test_a_lack_of_memory_is_said(error):
-    assert commands.sentence(error).startswith("Out of memory: try a smaller --batch-size or --size")
+    assert commands.error_message(error).startswith("Out of memory: try a smaller --batch-size or --size")

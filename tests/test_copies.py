@@ -147,7 +147,7 @@ def test_folds_and_their_own_splits(doubled, tiny, tmp_path, capsys, monkeypatch
                 monkeypatch.setattr(
                     shares.duplicate_groups, "find_duplicate_sets", lambda *_: pytest.fail("it looked again")
                 )
-                monkeypatch.setattr(planner.folds, "mark_duplicates", lambda splits, _: splits)
+                monkeypatch.setattr(planner.folds, "mark_pool_duplicates", lambda splits, _: splits)
                 run_job.resume(tmp_path / "run")
     assert met[0] == met[1] and leaks(met[0].items()) == 0
     said = capsys.readouterr().err

@@ -265,15 +265,18 @@ def test_a_full_disk_leaves_no_half_file(tiny, splits, tmp_path, monkeypatch):
 
 def test_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert [str(runs.make_folder(None, overwrite=False, name="runs/a")) for _ in range(2)] == ["runs/a-1", "runs/a-2"]
+    assert [str(runs.make_run_folder(None, overwrite=False, name="runs/a")) for _ in range(2)] == [
+        "runs/a-1",
+        "runs/a-2",
+    ]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     for overwrite in (False, True):
         with pytest.raises(ValueError, match="mine"):
-            runs.make_folder("mine", overwrite=overwrite, name="")
+            runs.make_run_folder("mine", overwrite=overwrite, name="")
     assert (tmp_path / "mine" / "thesis.txt").exists()
     (tmp_path / "mine" / "recipe.toml").write_text("")
-    made = runs.make_folder("mine", overwrite=True, name="")
+    made = runs.make_run_folder("mine", overwrite=True, name="")
     assert {path.name for path in made.rglob("*")} <= {"checkpoints", ".lock"}
 
 
@@ -288,7 +291,7 @@ def test_a_run_that_another_process_begins_meanwhile_stays(tmp_path, monkeypatch
 
     monkeypatch.setattr(runs, "check_output", slower)
     with pytest.raises(ValueError, match="run exists: give another --out"):
-        runs.make_folder(out, overwrite=False, name="")
+        runs.make_run_folder(out, overwrite=False, name="")
     assert (out / "recipe.toml").read_text() == "theirs"
 
 

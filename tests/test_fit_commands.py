@@ -201,7 +201,7 @@ def test_a_fit_that_is_not_known(finished, tiny, pets, cli):
     ],
 )
 def test_the_rule_squashes_long_pictures_where_a_new_head_is_fitted(own, aspect, probes, expected):
-    facts = rules.Facts(
+    facts = rules.RuleInputs(
         pictures=240,
         smallest_class=50,
         shorter_side=375,

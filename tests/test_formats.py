@@ -19,7 +19,7 @@ from PIL import EpsImagePlugin, Image, ImageOps, features
 from transferkit.data import decode, formats, pillow_reader
 from transferkit.data.audit.file_scan import scan_file
 from transferkit.data.decode import explain_unreadable
-from transferkit.data.listing import find_parts, list_images
+from transferkit.data.listing import list_images, list_split_folders
 
 WIDE = photo(50, 34, seed=1)
 HEIC = struct.pack(">I4s4sI4s", 24, b"ftyp", b"heic", 0, b"mif1") + b"heix" + bytes(300)
@@ -199,5 +199,5 @@ def test_a_class_of_which_nothing_can_be_read_stops_a_job(tmp_path, cli, tiny, l
 def test_an_empty_folder_is_not_a_class(tmp_path):
     root = folder(tmp_path / "pets", {"cat": 2, "dog": 2})
     (root / "owl").mkdir()
-    (parts,) = find_parts(root).values()
+    (parts,) = list_split_folders(root).values()
     assert parts.empty_classes == () and parts.ignored == {"empty folder 'owl'": 1}

@@ -196,7 +196,7 @@ def test_too_large_for_memory_and_disk(tiny, splits, tmp_path, monkeypatch, caps
     part, _ = freezing.split_frozen(network.model)
     monkeypatch.setattr(view_cache.shutil, "disk_usage", lambda folder: view_cache.shutil._ntuple_diskusage(9, 0, 9))
     job = job_of(splits.train, memory=0.0)
-    assert frozen_features.compute_features(job, part, "train", tmp_path) is None
+    assert frozen_features.compute_frozen_features(job, part, "train", tmp_path) is None
     assert "runs in every epoch" in capsys.readouterr().err
 
 
@@ -207,7 +207,7 @@ def test_views_that_cannot_be_read_are_left_out(tiny, tmp_path, pets, capsys):
     part, _ = freezing.split_frozen(network.model)
     gone = tk.Listing((*listing.paths, str(tmp_path / "gone.jpg")), (*listing.labels, 0), listing.classes)
     job = job_of(gone)
-    maps = frozen_features.compute_features(
+    maps = frozen_features.compute_frozen_features(
         job, part, "train", tmp_path, views=2, augmentation=augmentation.parse_augmentation("light")
     )
     assert list(job.unreadable) == [str(tmp_path / "gone.jpg")] and "gone.jpg" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import transferkit as tk
 from transferkit import atomic
-from transferkit.commands import sentence
+from transferkit.commands import error_message
 from transferkit.data import pipeline, view_cache
 from transferkit.data.audit import quarantine
 from transferkit.features import feature_files
@@ -183,9 +183,9 @@ def test_a_training_without_room_is_begun_again_or_gone_on_with(cli, pets, tmp_p
 def test_a_quota_is_no_lack_of_memory():
     """TensorFlow has one type for both."""
     quota = os.strerror(errno.EDQUOT)
-    said = sentence(tf.errors.ResourceExhaustedError(None, None, f"evaluation_0.data; {quota}"))
+    said = error_message(tf.errors.ResourceExhaustedError(None, None, f"evaluation_0.data; {quota}"))
     assert said == f"{quota}: free some space; --resume continues a run."
-    assert sentence(OSError(errno.EDQUOT, quota, "a.png")) == f"a.png: {quota}; free some space there."
+    assert error_message(OSError(errno.EDQUOT, quota, "a.png")) == f"a.png: {quota}; free some space there."
 
 
 @pytest.mark.parametrize(

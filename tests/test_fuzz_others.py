@@ -17,7 +17,7 @@ from transferkit.data.audit import scan
 from transferkit.data.audit.file_scan import scan_file
 from transferkit.data.audit.scan import scan_files
 from transferkit.data.sources import csv_list, shards
-from transferkit.data.sources.resolve import find_parts
+from transferkit.data.sources.resolve import list_given_splits
 from transferkit.features.extract_job import extract_to
 from transferkit.features.extraction import extract
 from transferkit.features.feature_files import load_features
@@ -83,10 +83,10 @@ LISTS = {
 def test_lists(data, name, count):
     path, random, text = data({}) / name, np.random.default_rng(count), "\n".join(LISTS[name])
     path.write_text(text)
-    assert find_parts(Data(str(path)))
+    assert list_given_splits(Data(str(path)))
     for _ in range(count):
         path.write_bytes(damaged(text.encode(random.choice(("utf-8", "utf-16"))), random))
-        for read in (lambda: find_parts(Data(str(path))), lambda: csv_list.read_paths(path)):
+        for read in (lambda: list_given_splits(Data(str(path))), lambda: csv_list.read_paths(path)):
             started = time.perf_counter()
             try:
                 read()
@@ -98,13 +98,13 @@ def test_lists(data, name, count):
 @pytest.mark.parametrize("count", COUNTS)
 def test_shards(data, tmp_path, count):
     root, random = data({}), np.random.default_rng(count)
-    shards.pack_shards(find_parts(Data(str(root))), tmp_path / "packed")
+    shards.pack_shards(list_given_splits(Data(str(root))), tmp_path / "packed")
     index = tmp_path / "packed" / shards.INDEX
     content = index.read_bytes()
     for _ in range(count):
         index.write_bytes(damaged(content, random))
         try:
-            parts = shards.find_parts(tmp_path / "packed")
+            parts = shards.list_shard_splits(tmp_path / "packed")
         except ValueError as error:
             sentence(error)
             continue

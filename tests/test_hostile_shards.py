@@ -6,7 +6,7 @@ import pytest
 
 from transferkit.data.file_ranges import read_bytes
 from transferkit.data.sources import shards
-from transferkit.data.sources.resolve import find_parts
+from transferkit.data.sources.resolve import list_given_splits
 from transferkit.recipe import Data
 
 NAME = "train-00000-of-00001.tfrecord"
@@ -15,7 +15,7 @@ HUGE = 10**30
 
 @pytest.fixture
 def packed(data, tmp_path):
-    shards.pack_shards(find_parts(Data(str(data({})))), tmp_path / "packed")
+    shards.pack_shards(list_given_splits(Data(str(data({})))), tmp_path / "packed")
     (tmp_path / "secret.tfrecord").write_bytes(b"something else")
     return tmp_path / "packed"
 
@@ -68,7 +68,7 @@ CHANGES = {
 def test_an_index_that_lies(packed, name):
     changed(packed, CHANGES[name])
     with pytest.raises(ValueError, match=r"shards.json cannot be used \(.*\): pack the pictures again.$") as error:
-        shards.find_parts(packed)
+        shards.list_shard_splits(packed)
     assert "\n" not in str(error.value) and len(str(error.value)) < 400
 
 
@@ -76,7 +76,7 @@ def test_an_index_that_lies(packed, name):
 def test_what_is_no_index(packed, content):
     (packed / shards.INDEX).write_text(content)
     with pytest.raises(ValueError, match=r"shards.json cannot be used \(.*\): pack the pictures again.$"):
-        shards.find_parts(packed)
+        shards.list_shard_splits(packed)
 
 
 def test_shards_that_are_no_files(packed, tmp_path):
@@ -84,7 +84,7 @@ def test_shards_that_are_no_files(packed, tmp_path):
         changed(packed, shard(name))
     (packed / "device.tfrecord").symlink_to("/dev/zero")
     with pytest.raises(ValueError, match="pipe.tfrecord is missing"):
-        shards.find_parts(packed)
+        shards.list_shard_splits(packed)
 
 
 def test_names_are_only_names(packed, cli):
@@ -95,14 +95,14 @@ def test_names_are_only_names(packed, cli):
         rows["name"][:] = evil
         rows["class"][:3] = ["../up\x1b[31m"] * 3
 
-    before = [read_bytes(path) for path in shards.find_parts(packed)["train"].paths]
+    before = [read_bytes(path) for path in shards.list_shard_splits(packed)["train"].paths]
     changed(packed, change)
-    assert [read_bytes(path) for path in shards.find_parts(packed)["train"].paths] == before
+    assert [read_bytes(path) for path in shards.list_shard_splits(packed)["train"].paths] == before
     status, out, error = cli("check", packed)
     assert status == 0 and "all can be read" in out and "\x1b" not in out + error, error
     status, out, error = cli("data", "pack", packed, "--out", "again")
     assert status == 0, error
-    assert [read_bytes(path) for path in shards.find_parts("again")["train"].paths] == before
+    assert [read_bytes(path) for path in shards.list_shard_splits("again")["train"].paths] == before
 
 
 def test_damaged_records_are_pictures_that_cannot_be_read(packed, cli):

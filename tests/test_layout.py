@@ -9,7 +9,7 @@ import pytest
 from transferkit import models
 from transferkit.data.listing import find_labelled, has_class_folders, list_images
 from transferkit.data.sources import folder_layout
-from transferkit.data.sources.resolve import find_parts, list_parts
+from transferkit.data.sources.resolve import list_given_splits, list_parts
 from transferkit.network import with_head
 from transferkit.recipe import Data
 from transferkit.training.planning import network_setup
@@ -30,7 +30,7 @@ def made(root: Path, *folders) -> Path:
 
 def counts(root: Path) -> dict[str, str]:
     """{split: its classes}."""
-    return {name: " ".join(part.classes) for name, part in find_parts(Data(str(root))).items()}
+    return {name: " ".join(part.classes) for name, part in list_given_splits(Data(str(root))).items()}
 
 
 def each(*splits, classes="ab"):
@@ -94,7 +94,7 @@ def test_classes_may_be_called_like_splits(tmp_path, capsys, classes):
 )  # fmt: skip
 def test_what_may_be_either_stops_with_the_way_out(tmp_path, folders, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence.format(tmp_path))):
-        find_parts(Data(str(made(tmp_path, *folders))))
+        list_given_splits(Data(str(made(tmp_path, *folders))))
 
 
 def test_a_list_beside_any_folder_is_not_suggested(tmp_path):
@@ -129,7 +129,7 @@ def test_what_systems_leave_is_no_class(tmp_path):
 
 def test_names_that_look_the_same_match_between_splits(tmp_path, capsys):
     made(tmp_path, f"train/{COMPOSED}", "train/birds", "train/big_cat", f"val/{APART}", "val/Birds", "val/Big Cat")
-    train, val = find_parts(Data(str(tmp_path))).values()
+    train, val = list_given_splits(Data(str(tmp_path))).values()
     assert val.classes == ("Big Cat".lower().replace(" ", "_"), "birds", COMPOSED) and train.counts() == val.counts()
     said = capsys.readouterr().err
     assert "'Big Cat' is 'big_cat', 'Birds' is 'birds'" in said and "in another Unicode form" in said
@@ -157,7 +157,7 @@ def test_a_head_goes_on_for_classes_in_another_unicode_form(tiny, tmp_path):
 
 def test_classes_that_look_the_same_are_warned_of(tmp_path, capsys):
     made(tmp_path, "Birds", "birds", COMPOSED, APART)
-    assert len(find_parts(Data(str(tmp_path)))["train"].classes) == 4
+    assert len(list_given_splits(Data(str(tmp_path)))["train"].classes) == 4
     said = capsys.readouterr().err
     assert "'Birds' and 'birds'" in said and r"'e\u0301te\u0301' and 'été'" in said
 

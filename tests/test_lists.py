@@ -26,7 +26,7 @@ def found(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         (tmp_path / name).write_bytes(text.encode(encoding))
-        parts = resolve.find_parts(Data(str(tmp_path / name), **knobs))
+        parts = resolve.list_given_splits(Data(str(tmp_path / name), **knobs))
         return {
             Path(path).stem: part.classes[label]
             for part in parts.values()
@@ -110,7 +110,7 @@ def test_a_folder_and_a_suffix_may_be_said(found, tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder 'image', here or in .* Did you mean 'images'"):
         found(text, image_dir="image")
     with pytest.raises(ValueError, match="--image-dir is for a CSV file"):
-        resolve.find_parts(Data(str(tmp_path), image_dir="x"))
+        resolve.list_given_splits(Data(str(tmp_path), image_dir="x"))
 
 
 def test_a_list_may_lie_in_the_folder_that_its_names_begin_with(found, tmp_path):
@@ -142,7 +142,7 @@ def test_names_in_another_unicode_form_and_case(tmp_path):
     for name in (f"{stored}.jpg", "1.jpg", "a.jpg", "A.jpg"):
         (tmp_path / name).touch()
     (tmp_path / "list.csv").write_text(f"image,label\n{typed}.jpg,a\n1.JPG,b\na.jpg,a\nA.jpg,b\n", "utf-8")
-    part = resolve.find_parts(Data(str(tmp_path / "list.csv")))["train"]
+    part = resolve.list_given_splits(Data(str(tmp_path / "list.csv")))["train"]
     assert [Path(path).name for path in part.paths] == [f"{stored}.jpg", "1.jpg", "a.jpg", "A.jpg"]
 
 

@@ -109,14 +109,14 @@ def test_accuracy_counts_the_greater_share_of_a_mixed_label():
 
 def test_nothing_to_put_together_is_the_model_itself():
     model = linear()
-    assert losses.join_logits(model) is model
+    assert losses.concatenate_logits(model) is model
 
 
 def test_auxiliary_heads_stand_side_by_side_by_their_order():
     inputs = keras.Input((3,))
     named = {name: keras.layers.Dense(2, name=name)(inputs) for name in ("aux1", "aux2", "logits")}
     model = keras.Model(inputs, named)
-    together, named = losses.join_logits(model, outputs=("logits", "aux2", "aux1")), model(LOGITS)
+    together, named = losses.concatenate_logits(model, outputs=("logits", "aux2", "aux1")), model(LOGITS)
     expected = np.concatenate([named[name] for name in ("logits", "aux2", "aux1")], -1)
     assert together(LOGITS).numpy() == pytest.approx(expected, rel=1e-5)
     assert {id(v) for v in together.trainable_variables} == {id(v) for v in model.trainable_variables}
@@ -132,7 +132,7 @@ def sized(side, *, name="student"):
 def test_a_teacher_stays_as_it_is():
     student, teacher = sized(8), sized(16, name="master")
     model = compiled(
-        losses.join_logits(student, Teacher(teacher, (16, 16))), counts=(1, 1), teacher=True, teacher_share=1.0
+        losses.concatenate_logits(student, Teacher(teacher, (16, 16))), counts=(1, 1), teacher=True, teacher_share=1.0
     )
     pictures = np.repeat(RNG.uniform(0, 9, (6, 1, 1, 3)).astype("float32"), 8, 1).repeat(8, 2)
     labels = np.eye(2, dtype="float32")[[0, 1, 0, 1, 0, 1]]
@@ -149,7 +149,7 @@ def test_float16_scales_its_loss_and_blocks_are_float32(tiny):
     half = with_policy(models.load(tiny, "none"), "mixed_float16").model
     inputs = keras.Input((None, None, 3))
     teacher = keras.Model(inputs, keras.layers.Dense(1000)(keras.layers.GlobalAveragePooling2D()(inputs)))
-    model = compiled(losses.join_logits(half, Teacher(teacher)), counts=[1] * 1000, teacher=True)
+    model = compiled(losses.concatenate_logits(half, Teacher(teacher)), counts=[1] * 1000, teacher=True)
     assert isinstance(model.optimizer, optimizers.LossScale)
     assert model.output.dtype == "float32"
     assert not isinstance(compiled(linear()).optimizer, optimizers.LossScale)

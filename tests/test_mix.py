@@ -120,7 +120,7 @@ def test_what_is_saved_has_learned_from_all(trained, finished, insects, tmp_path
     plan = planner.make_plan(
         trained.recipe.override(refit="off"), Splits(Listing(*whole, splits.train.classes), splits.val)
     )
-    run = run_job.train_plan(plan, run_job.runs.make_folder(tmp_path / "whole", overwrite=False, name=""))
+    run = run_job.train_plan(plan, run_job.runs.make_run_folder(tmp_path / "whole", overwrite=False, name=""))
     start, end = (
         load_file(run.folder / "checkpoints" / name) for name in (weight_interpolation.START, checkpoints.BEST)
     )
@@ -147,7 +147,7 @@ def test_an_interrupted_refit_saves_what_was_measured_and_goes_on(trained, finis
 
 def test_a_refit_that_fails_loses_nothing(finished, insects, tmp_path, monkeypatch, capsys):
     def failed(*_):
-        raise fit_phase.TrainingDiverged("The loss became NaN at step 3.")
+        raise fit_phase.TrainingDivergedError("The loss became NaN at step 3.")
 
     monkeypatch.setattr(refit, "refit_network", failed)
     run = tk.finetune(finished.folder, tk.list_images(insects), out=tmp_path / "run", **KNOBS)

@@ -22,7 +22,7 @@ def listed(pets, tmp_path):
 
 
 def test_sources_of_every_kind_are_answered_in_order(cli, finished, pets, listed, tmp_path):
-    shards.pack_shards(resolve.find_parts(Data(str(pets))), tmp_path / "packed")
+    shards.pack_shards(resolve.list_given_splits(Data(str(pets))), tmp_path / "packed")
     path = listed("path\n{pets}/dog/003.jpg\n{pets}/cat/005.jpg\n")
     picture = str(pets / "cat" / "001.jpg")
     status, out, err = cli("predict", finished.folder, picture, path, "packed", pets, "--json")

@@ -11,7 +11,7 @@ from transferkit.recipe import Recipe
 
 
 def facts(pictures=240, smallest_class=50, side=375, minimum=1, gpu=False, probes=False):
-    return rules.Facts(
+    return rules.RuleInputs(
         pictures=pictures,
         smallest_class=smallest_class,
         shorter_side=side,

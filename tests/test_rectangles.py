@@ -271,7 +271,7 @@ def test_the_least_side_is_of_both(finished):
 
 
 def test_the_rule_keeps_a_rectangle():
-    facts = rules.Facts(
+    facts = rules.RuleInputs(
         pictures=240,
         smallest_class=50,
         shorter_side=30,

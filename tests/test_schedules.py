@@ -98,18 +98,18 @@ def test_a_lower_loss_is_a_gain():
     rows = history(0.5, 0.5)
     rows[1]["val_loss"] = 0.9
     assert epochs.count_stalled_epochs(rows) == 0
-    assert epochs.count_drops(rows, 1) == 0
+    assert epochs.count_rate_drops(rows, 1) == 0
 
 
 def test_drops_count_plateaus():
     rows = history(0.5, 0.4, 0.5, 0.6, 0.6, 0.1, 0.2, 0.3, 0.5, 0.7)
     #      waited:   0,   1,   2,   0,   1,   2,   1,   2,   1,   0
-    assert [epochs.count_drops(rows[:epoch], 2) for epoch in range(11)] == [0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 3]
-    assert epochs.count_drops(rows, 6) == 0
-    assert epochs.count_drops(rows, 5) == 1
+    assert [epochs.count_rate_drops(rows[:epoch], 2) for epoch in range(11)] == [0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 3]
+    assert epochs.count_rate_drops(rows, 6) == 0
+    assert epochs.count_rate_drops(rows, 5) == 1
 
 
 def test_drops_of_a_history_that_goes_on_never_fall():
     rows = history(*np.random.default_rng(0).random(40).round(1))
-    counts = [epochs.count_drops(rows[:epoch], 3) for epoch in range(41)]
+    counts = [epochs.count_rate_drops(rows[:epoch], 3) for epoch in range(41)]
     assert counts[-1] > 3 and set(np.diff(counts)) <= {0, 1}

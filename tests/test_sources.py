@@ -45,7 +45,7 @@ def rows(columns="{path},{label}", count=10):
 
 
 def parts_of(path, **knobs):
-    return resolve.find_parts(Recipe().override(data=path, **knobs).data)
+    return resolve.list_given_splits(Recipe().override(data=path, **knobs).data)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -119,7 +119,7 @@ def test_what_is_no_source_is_told(tmp_path, pets):
     with pytest.raises(ValueError, match="--image-col is for a CSV file"):
         parts_of(str(pets), image_col="x")
     wanted = Data(str(pets), data_dir=str(tmp_path))
-    for find in (resolve.find_parts, resolve.find_paths, lambda one: resolve.find_labelled(one, ("cat", "dog"))):
+    for find in (resolve.list_given_splits, resolve.find_paths, lambda one: resolve.find_labelled(one, ("cat", "dog"))):
         with pytest.raises(ValueError, match="--data-dir is for tfds:NAME, and .*pets is not"):
             find(wanted)
 

@@ -11,7 +11,7 @@ MODELS = [sys.executable, "-m", "transferkit", "models"]  # prints more than a p
 JOB = """
     import sys
     from transferkit.commands import standard_streams
-    standard_streams.protect()
+    standard_streams.protect_streams()
     from transferkit.console import say, silenced
     print("first", file=sys.stderr, flush=True)
     sys.stdin.readline()
@@ -63,7 +63,8 @@ def test_a_job_goes_on_where_its_reader_leaves_in_the_middle(left, tmp_path):
 
 def test_names_of_any_bytes_are_printed_as_they_are():
     code = (
-        "from transferkit.commands import standard_streams; standard_streams.protect(); print('caf\\udce9 \\U0001f600')"
+        "from transferkit.commands.standard_streams import protect_streams; "
+        "protect_streams(); print('caf\\udce9 \\U0001f600')"
     )
     for charset, expected in {"utf-8": b"caf\xe9 \xf0\x9f\x98\x80\n", "ascii": b"caf\\udce9 \\U0001f600\n"}.items():
         environment = os.environ | {"PYTHONIOENCODING": charset}

@@ -53,7 +53,7 @@ def root(tmp_path_factory):
 
 
 def parts_of(data, root):
-    return resolve.find_parts(Recipe().override(data=data, data_dir=str(root)).data)
+    return resolve.list_given_splits(Recipe().override(data=data, data_dir=str(root)).data)
 
 
 def test_splits_and_bytes_are_those_of_the_data_set(root, tmp_path, capfd):

@@ -55,7 +55,7 @@ def test_the_papers_recipes_are_there():
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_papers_recipe_leaves_nothing_of_the_training_open(name):
     """But for channels, which are the network's, and the rate, which follows the batch."""
-    facts = rules.Facts(
+    facts = rules.RuleInputs(
         pictures=100_000,
         smallest_class=1000,
         shorter_side=300,
@@ -82,7 +82,7 @@ def test_a_papers_recipe_leaves_nothing_of_the_training_open(name):
     ],
 )
 def test_the_rate_follows_the_batch(knobs, expected):
-    facts = rules.Facts(
+    facts = rules.RuleInputs(
         pictures=1000,
         smallest_class=100,
         shorter_side=300,

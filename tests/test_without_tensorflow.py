@@ -26,7 +26,7 @@ for name, knobs in {"adamw": {"ema": 0.9}, "sgd_l2": {"accumulate": 2}, "lars": 
     student, teacher = (keras.Model(inputs, keras.layers.Dense(2, "tanh")(inputs)) for _ in range(2))
     student.set_weights(weights)
     teacher.set_weights([-w for w in weights])
-    model = losses.join_logits(student, Teacher(teacher))
+    model = losses.concatenate_logits(student, Teacher(teacher))
     knobs = Train(optimizer=name, weight_decay=0.1, label_smoothing=0.1, balance="weights", **knobs)
     optimizer = optimizers.make_optimizer(knobs, lr=0.1, steps=8, rate_factors=[0.5, 1.0])
     optimizer = optimizers.LossScale(optimizer, initial_scale=8.0)

@@ -8,7 +8,7 @@ class UnknownName(ValueError):
     """A name that is not in a table. Commands end with status 2, as for any bad value of an option."""
 
 
-def pick(table, name: str, kind: str):
+def look_up(table, name: str, kind: str):
     """Return `table[name]`; raise `UnknownName` with the nearest key and all known ones.
 
     Args:

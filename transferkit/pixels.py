@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from numbers import Integral
 
-from transferkit.lookup import UnknownName, pick
+from transferkit.lookup import UnknownName, look_up
 
 FITS = {  # how a picture of any shape is fitted to the size of the network
     "crop": "the shorter side is resized and the centre is cut out, so what is near the border may be lost",
@@ -61,8 +61,8 @@ class Pixels:
     fit: str = "crop"
 
     def __post_init__(self):
-        pick(FITS, self.fit, "fit")
-        pick(dict.fromkeys(INTERPOLATIONS), self.interpolation, "interpolation")
+        look_up(FITS, self.fit, "fit")
+        look_up(dict.fromkeys(INTERPOLATIONS), self.interpolation, "interpolation")
         if not 1 <= len(self.mean) == len(self.std) <= 4 or not all(map(math.isfinite, self.mean + self.std)):
             raise ValueError(f"mean {self.mean} and std {self.std} must be a number for each of 1 to 4 channels.")
         (height, width), lengths = self.shape, range(1, MAX_SIZE + 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transferkit import atomic
-from transferkit.lookup import UnknownName, pick, suggest_nearest
+from transferkit.lookup import UnknownName, look_up, suggest_nearest
 from transferkit.pixels import CONVENTIONS, FITS, parse_size
 
 AUTO = "auto"  # as base: the best by a probe of the networks whose weights are downloaded
@@ -255,7 +255,7 @@ class Recipe:
         """
         recipe = self
         for name, value in knobs.items():
-            section = pick(map_knobs_to_sections(), name, "knob")
+            section = look_up(map_knobs_to_sections(), name, "knob")
             value = value.item() if hasattr(value, "item") else value  # NumPy's numbers
             check_value(name, value)
             recipe = replace(recipe, **{section: replace(getattr(recipe, section), **{name: value})})
@@ -319,7 +319,7 @@ def find_recipe(recipe: str) -> Path:
         UnknownName: there is none.
     """
     path = Path(recipe)
-    return path if path.is_file() else pick(list_recipes(), recipe, "recipe")
+    return path if path.is_file() else look_up(list_recipes(), recipe, "recipe")
 
 
 def load(path: str | os.PathLike, defaults: Recipe | None = None) -> Recipe:
@@ -344,11 +344,11 @@ def load(path: str | os.PathLike, defaults: Recipe | None = None) -> Recipe:
         raise ValueError(f"{path} is not a recipe: it is nested too deeply.") from None
     recipe, sections = defaults or Recipe(), {section.name: section.type for section in fields(Recipe)}
     for section, knobs in content.items():
-        pick(sections, section, f"section of the recipe {path}")
+        look_up(sections, section, f"section of the recipe {path}")
         if not isinstance(knobs, dict):
             raise ValueError(f"{path}: [{section}] must be a table of knobs.")
         for name in knobs:
-            pick({knob.name: knob for knob in list_knobs(section)}, name, f"knob in [{section}] of {path}")
+            look_up({knob.name: knob for knob in list_knobs(section)}, name, f"knob in [{section}] of {path}")
         recipe = recipe.override(**knobs)
     return recipe
 

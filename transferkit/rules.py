@@ -25,7 +25,7 @@ BUDGETS = {  # {(fresh weights, GPU): pictures through the whole network, minimu
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class RuleInputs:
     """What the rules depend on besides the recipe.
 
     Attributes:
@@ -64,7 +64,7 @@ class Choice:
     reason: str
 
 
-def choose_knobs(recipe: Recipe, facts: Facts) -> tuple[Recipe, list[Choice]]:
+def choose_knobs(recipe: Recipe, facts: RuleInputs) -> tuple[Recipe, list[Choice]]:
     """Resolve a recipe: choose its open knobs. Knobs that are set are kept.
 
     Raises:

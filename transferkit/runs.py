@@ -127,7 +127,7 @@ def _make_numbered_folder(name: str) -> Path:
     return folder
 
 
-def make_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
+def make_run_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
     """Make the folder of a new run: `out`, empty except for a lock, or `<name>-<n>` with the first free n.
 
     Raises:

@@ -13,7 +13,7 @@ import keras
 
 from transferkit.adopt import variable_loading
 from transferkit.adopt.conversion import adopt_model
-from transferkit.adopt.graph import UnsuitableModel
+from transferkit.adopt.graph import UnsuitableModelError
 from transferkit.keras_internals import snake_case
 from transferkit.lookup import UnknownName, first_line, list_known, suggest_nearest
 from transferkit.network import Network
@@ -112,9 +112,9 @@ def _load_weights_file(build, path: Path, source: str) -> keras.Model:
             try:
                 found = _read_arrays(root, model)
                 variable_loading.check_complete(root, found)
-                variable_loading.assign_weights(model, found)
+                variable_loading.assign_arrays(model, found)
                 return model
-            except UnsuitableModel as error:
+            except UnsuitableModelError as error:
                 problems.append(error)
     raise ValueError(f"{path} is not a weights file of {source}: it {problems[0]}") from problems[0]
 

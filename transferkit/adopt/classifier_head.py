@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import keras
 
-from transferkit.adopt.graph import Graph, Step, find_joints, is_identity, layer_weights
+from transferkit.adopt.graph import Graph, LayerCall, find_cut_positions, is_identity, layer_weights
 
 L = keras.layers
 POOLS = (L.GlobalAveragePooling2D, L.GlobalMaxPooling2D, L.Flatten, L.Reshape)
@@ -38,14 +38,14 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Doubt:
+class UnclearHead:
     """Why it is not clear where the classifier begins, and the position of the last step that is before it for sure."""
 
     reason: str
     before: int | None
 
 
-def find_head(graph: Graph) -> Head | Doubt | None:
+def find_head(graph: Graph) -> Head | UnclearHead | None:
     """Find the classifier: the last layer with a kernel, where it gives a score for each class.
 
     It is a dense layer or a convolution on whose scores alone the output depends. The scores may be averaged over a
@@ -60,7 +60,7 @@ def find_head(graph: Graph) -> Head | Doubt | None:
     if not kernels:
         return None
     words = [*(_activation_name(steps[at].op) for at in kernels), *(_describe_step(steps[at]) for at in after)]
-    cuts = find_joints(graph)
+    cuts = find_cut_positions(graph)
     if len(kernels) == 1 and kernels[0] in cuts:
         head = _match_classifier(steps, kernels[0], after, words, output, made_by)
         if head:
@@ -90,7 +90,7 @@ def _has_kernel(op) -> bool:
     return any(len(weight.shape) > 1 for weight in layer_weights(op)) and not isinstance(op, L.PReLU)
 
 
-def _describe_step(step: Step) -> str:
+def _describe_step(step: LayerCall) -> str:
     """What a step after the classifier does to the scores, as one word."""
     op = step.op
     kind = type(op).__name__.lower()
@@ -157,11 +157,11 @@ def _is_average(op) -> bool:
     return isinstance(op, L.GlobalAveragePooling2D) and not op.keepdims
 
 
-def _make_doubt(steps, kernels, after, cuts) -> Doubt:
+def _make_doubt(steps, kernels, after, cuts) -> UnclearHead:
     first = min(kernels)
     before = [at for at in cuts if at < first and isinstance(steps[at].op, L.Layer) and not is_identity(steps[at].op)]
     by = f" by way of {_describe_steps(steps, after)}" if after else ""
-    return Doubt(f"its outputs come from {_describe_steps(steps, kernels)}{by}", before[-1] if before else None)
+    return UnclearHead(f"its outputs come from {_describe_steps(steps, kernels)}{by}", before[-1] if before else None)
 
 
 def _describe_steps(steps, positions) -> str:
@@ -178,7 +178,7 @@ def find_stages(graph: Graph) -> dict[int, str]:
     steps = graph.steps
     level = {id(graph.start): 0}
     ends: dict[int, int] = {}
-    cuts = set(find_joints(graph))
+    cuts = set(find_cut_positions(graph))
     for position, step in enumerate(steps):
         here = max((level.get(id(tensor), 0) for tensor in step.inputs), default=0) + _is_downsampling(step.op)
         for tensor in keras.tree.flatten(step.output):

@@ -7,14 +7,14 @@ import keras
 import numpy as np
 from keras import layers
 
-from transferkit.adopt.classifier_head import Doubt, Head, find_head, find_stages
+from transferkit.adopt.classifier_head import Head, UnclearHead, find_head, find_stages
 from transferkit.adopt.graph import (
     Graph,
-    Step,
-    UnsuitableModel,
+    LayerCall,
+    UnsuitableModelError,
     flatten_model,
     is_augmentation,
-    is_graph,
+    is_nested_model,
     layer_weights,
     rebuild_steps,
     weight_values,
@@ -65,7 +65,7 @@ def adopt_model(model: keras.Model, pixels: str = "", *, source: str = "the mode
         head = find_head(body)
         size = front.size or model.input_shape[1] or model.input_shape[2]
         new, name, before = _assemble_model(body, head, affine, (size, size, model.input_shape[3]), model.name)
-    except UnsuitableModel as error:
+    except UnsuitableModelError as error:
         raise ValueError(f"{source} {error}") from error
     classes, total = _class_names(head, model.name), len(new.weights)
     loaded = [f"{total if head else total - 2}/{total} tensors loaded", how, *_describe_changes(head, body.steps)]
@@ -77,12 +77,12 @@ def adopt_model(model: keras.Model, pixels: str = "", *, source: str = "the mode
         names = dict.fromkeys(type(step.op).__name__ for step in dropped)
         loaded.append(f"left out, for it is done outside the network: {', '.join(names)}")
     minimum = size if size and any(map(_fixes_size, body.steps)) else 1
-    doubt = _describe_doubt(source, head, before) if isinstance(head, Doubt) else ""
+    doubt = _describe_doubt(source, head, before) if isinstance(head, UnclearHead) else ""
     measured = pixels_from_affine(affine, size or DEFAULT_SIZE)
     return Network(new, measured, classes, name, source, tuple(loaded), minimum, doubt)
 
 
-def _fixes_size(step: Step) -> bool:
+def _fixes_size(step: LayerCall) -> bool:
     """Whether a step flattens a map, so that the weights after it fit one size of pictures only."""
     shape = step.inputs[0].shape if step.inputs else ()
     return isinstance(step.op, layers.Flatten | layers.Reshape) and len(shape) == 4 and tuple(shape[1:3]) != (1, 1)
@@ -90,24 +90,26 @@ def _fixes_size(step: Step) -> bool:
 
 def _check_model(model: keras.Model):
     if isinstance(model, keras.Sequential) and not model.built:
-        raise UnsuitableModel("does not know the shape of its pictures: give its first layer a keras.Input before it.")
-    if not is_graph(model):
-        raise UnsuitableModel(
+        raise UnsuitableModelError(
+            "does not know the shape of its pictures: give its first layer a keras.Input before it."
+        )
+    if not is_nested_model(model):
+        raise UnsuitableModelError(
             f"is a subclass of keras.Model, {type(model).__name__}, with a call of its own, which cannot be taken "
             "apart: make it of layers, as a functional or Sequential model."
         )
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise UnsuitableModel(
+        raise UnsuitableModelError(
             f"has {len(model.inputs)} inputs and {len(model.outputs)} outputs, "
             f"expected one of each{_suggest_output(model)}."
         )
     shape = model.inputs[0].shape
     if len(shape) != 4 or shape[3] not in (1, 3):
-        raise UnsuitableModel(f"takes {shape}, expected pictures (None, height, width, 1 or 3), channels last.")
+        raise UnsuitableModelError(f"takes {shape}, expected pictures (None, height, width, 1 or 3), channels last.")
     if shape[1] and shape[2] and shape[1] != shape[2]:
-        raise UnsuitableModel(f"takes pictures of {shape[1]} x {shape[2]} pixels, expected squares.")
+        raise UnsuitableModelError(f"takes pictures of {shape[1]} x {shape[2]} pixels, expected squares.")
     if (shape[1] or 0) > MAX_SIZE:
-        raise UnsuitableModel(f"takes pictures of {shape[1]:,} pixels a side, and {MAX_SIZE:,} are the most.")
+        raise UnsuitableModelError(f"takes pictures of {shape[1]:,} pixels a side, and {MAX_SIZE:,} are the most.")
 
 
 def _suggest_output(model: keras.Model) -> str:
@@ -122,8 +124,8 @@ def _suggest_output(model: keras.Model) -> str:
     return ""
 
 
-def _assemble_model(graph: Graph, head: Head | Doubt | None, affine: Affine, shape: tuple, name: str):
-    """The new model, the name of its head, and the name of the layer at `Doubt.before`."""
+def _assemble_model(graph: Graph, head: Head | UnclearHead | None, affine: Affine, shape: tuple, name: str):
+    """The new model, the name of its head, and the name of the layer at `UnclearHead.before`."""
     start, body = graph.start, graph.steps
     pictures = keras.Input(shape, name="pictures")
     x = layers.Rescaling(list(affine.scale), list(affine.offset), dtype="float32", name="pixels")(pictures)
@@ -138,13 +140,15 @@ def _assemble_model(graph: Graph, head: Head | Doubt | None, affine: Affine, sha
     if found and (found.form == "map" or not is_map):
         marks[found.features] = (*marks.get(found.features, ()), "pooled")
     if not is_map and len(seen.shape) != 2:
-        raise UnsuitableModel(f"gives {seen.shape}, expected the scores of classes, a vector or a map of features.")
+        raise UnsuitableModelError(
+            f"gives {seen.shape}, expected the scores of classes, a vector or a map of features."
+        )
     own = body[end].op.name if found else "head"
     own = "head" if own in RESERVED or own.startswith("stage") else own
     values = {id(start): x}
     pairs = rebuild_steps(body[:end], values, names=(*RESERVED, own), skip=_is_skipped, marks=marks)
     x = values[id(seen)]
-    if isinstance(head, Doubt):
+    if isinstance(head, UnclearHead):
         _copy_weights(pairs, kernel)
         at = None if head.before is None else body[head.before].op
         return keras.Model(pictures, x, name=name), "", next((new.name for new, old in pairs if old is at), "")
@@ -162,7 +166,7 @@ def _assemble_model(graph: Graph, head: Head | Doubt | None, affine: Affine, sha
     return keras.Model(pictures, x, name=name), own, ""
 
 
-def _is_skipped(step: Step) -> bool:
+def _is_skipped(step: LayerCall) -> bool:
     """Whether a step is augmentation, or a cut point of a network of this package."""
     mark = isinstance(step.op, layers.Identity) and re.fullmatch(r"stage\d+|pooled", step.op.name)
     return is_augmentation(step.op) or bool(mark)
@@ -185,7 +189,7 @@ def _is_doubled(head: Head) -> bool:
     return head.width == 1 and not head.tail and not head.activation
 
 
-def _add_tail(x, body: list[Step], head: Head, values: dict, own: str):
+def _add_tail(x, body: list[LayerCall], head: Head, values: dict, own: str):
     """Add the steps from the scores to the logits: the logits, and the pairs of `rebuild_steps`.
 
     The names of the layers begin with `own.`, so that `with_head` removes them.
@@ -212,7 +216,7 @@ def _copy_classifier(new, op):
         variable.assign(value.reshape(variable.shape))
 
 
-def _find_first_kernel(start, body: list[Step]):
+def _find_first_kernel(start, body: list[LayerCall]):
     """The convolution that takes the pixels, if only padding is before it: its kernel can take BGR in place of RGB."""
     symbol = start
     while True:
@@ -233,13 +237,13 @@ def _copy_weights(pairs, flipped):
             continue  # its numbers are in its configuration
         values = weight_values(old)
         if len(layer_weights(new)) != len(values):
-            raise UnsuitableModel(f"has a layer {old.name!r} with weights that are not in its configuration.")
+            raise UnsuitableModelError(f"has a layer {old.name!r} with weights that are not in its configuration.")
         for position, (variable, value) in enumerate(zip(layer_weights(new), values, strict=True)):
             value = np.asarray(value)
             variable.assign(value[:, :, ::-1] if old is flipped and position == 0 else value)
 
 
-def _class_names(head: Head | Doubt | None, name: str) -> tuple[str, ...]:
+def _class_names(head: Head | UnclearHead | None, name: str) -> tuple[str, ...]:
     """Class names: those of ImageNet for a network of keras.applications; none without a classifier."""
     if not isinstance(head, Head):
         return ()
@@ -247,10 +251,10 @@ def _class_names(head: Head | Doubt | None, name: str) -> tuple[str, ...]:
     return (class_names if known else placeholder_names)(max(2, head.width))
 
 
-def _describe_changes(head: Head | Doubt | None, body: list[Step]) -> list[str]:
+def _describe_changes(head: Head | UnclearHead | None, body: list[LayerCall]) -> list[str]:
     if head is None:
         return ["it has no classifier"]
-    if isinstance(head, Doubt):
+    if isinstance(head, UnclearHead):
         return []
     told = []
     if head.width == 1:
@@ -263,6 +267,6 @@ def _describe_changes(head: Head | Doubt | None, body: list[Step]) -> list[str]:
     return told
 
 
-def _describe_doubt(source: str, head: Doubt, before: str) -> str:
+def _describe_doubt(source: str, head: UnclearHead, before: str) -> str:
     last = f" (the last layer before these is {before})" if before else ""
     return f"{source} does not show where its classifier begins, for {head.reason}{last}"

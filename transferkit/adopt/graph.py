@@ -18,12 +18,12 @@ from transferkit.network import clone_layer
 AUGMENTATIONS = ("AugMix", "CutMix", "MixUp", "Pipeline", "RandAugment")
 
 
-class UnsuitableModel(ValueError):
+class UnsuitableModelError(ValueError):
     """Why a model cannot be a network: a sentence without its subject, the source of the model."""
 
 
 @dataclass(frozen=True)
-class Step:
+class LayerCall:
     """One call of a layer or operation.
 
     Attributes:
@@ -55,7 +55,7 @@ class Graph:
     """
 
     start: keras.KerasTensor
-    steps: list[Step]
+    steps: list[LayerCall]
     output: keras.KerasTensor
 
 
@@ -64,7 +64,7 @@ def symbolic_tensors(structure) -> list:
     return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, keras.KerasTensor)]
 
 
-def is_graph(op) -> bool:
+def is_nested_model(op) -> bool:
     """Whether a layer is a model that its layers can replace: one without a `call` of its own."""
     own = any("call" in vars(kind) for kind in type(op).__mro__ if not kind.__module__.startswith("keras."))
     return isinstance(op, keras.Function | keras.Sequential) and not own
@@ -84,11 +84,11 @@ def flatten_model(model: keras.Model) -> Graph:
         return run_graph(graph, given, partial(call, scope))
 
     def call(scope, op, *args, **kwargs):
-        if is_graph(op):
+        if is_nested_model(op):
             return through(op, args[0], (*scope, op.name))
         check_is_float(op)
         output = op.compute_output_spec(*args, **kwargs)
-        steps.append(Step(op, scope, args, kwargs, output))
+        steps.append(LayerCall(op, scope, args, kwargs, output))
         return output
 
     start = keras.KerasTensor(model.inputs[0].shape, model.inputs[0].dtype)
@@ -97,10 +97,10 @@ def flatten_model(model: keras.Model) -> Graph:
 
 
 def check_is_float(op):
-    """Raise `UnsuitableModel` where a layer, or one inside it, has quantized weights."""
+    """Raise `UnsuitableModelError` where a layer, or one inside it, has quantized weights."""
     for layer in flatten_layers(op):
         if isinstance(layer.dtype_policy, keras.dtype_policies.QuantizedDTypePolicy):
-            raise UnsuitableModel(
+            raise UnsuitableModelError(
                 f"has a layer {layer.name!r} quantized to {layer.quantization_mode}, which cannot be trained on, "
                 "expected float weights: save the model before quantize() is called."
             )
@@ -113,7 +113,7 @@ def weight_values(op) -> list:
     return layer_weights(op)
 
 
-def find_joints(graph: Graph) -> list[int]:
+def find_cut_positions(graph: Graph) -> list[int]:
     """The positions of the steps after which the graph can be cut in two: all later steps depend on their output."""
     waiting = Counter(id(tensor) for step in graph.steps for tensor in step.inputs)
     waiting[id(graph.output)] += 1
@@ -128,7 +128,7 @@ def find_joints(graph: Graph) -> list[int]:
 
 
 def rebuild_steps(
-    steps: list[Step],
+    steps: list[LayerCall],
     values: dict,
     *,
     names: Iterable[str] = (),
@@ -149,7 +149,7 @@ def rebuild_steps(
         Pairs of a new layer and the user's.
 
     Raises:
-        UnsuitableModel: a layer cannot be made from its configuration.
+        UnsuitableModelError: a layer cannot be made from its configuration.
     """
     names, pairs = set(names), []
 
@@ -171,7 +171,7 @@ def rebuild_steps(
     return pairs
 
 
-def _unique_name(step: Step, taken: set[str]) -> str:
+def _unique_name(step: LayerCall, taken: set[str]) -> str:
     """The layer's own name; if it is taken, with the names of the models it was in; else with a number.
 
     Names that begin with "stage" are reserved for the cut points.
@@ -203,10 +203,10 @@ def fresh_layer(op, name: str):
     """A new layer or operation with the same configuration, in float32.
 
     Raises:
-        UnsuitableModel: it cannot be made from its configuration.
+        UnsuitableModelError: it cannot be made from its configuration.
     """
     if isinstance(op, keras.layers.Lambda):
-        raise UnsuitableModel(
+        raise UnsuitableModelError(
             f"has a Lambda layer {op.name!r}, whose Python code no file carries safely: put a standard layer, such as "
             "Rescaling, in its place."
         )
@@ -218,7 +218,7 @@ def fresh_layer(op, name: str):
             changes = {key: np.asarray(getattr(op, key)).reshape(shape) for key in ("mean", "variance")}
         return clone_layer(op, name, policy="float32", **changes)
     except Exception as error:  # whatever the layer's own class raises
-        raise UnsuitableModel(
+        raise UnsuitableModelError(
             f"has a layer {op.name!r} of class {type(op).__name__} that cannot be made anew from its configuration "
             f"({first_line(error)})."
         ) from error

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from transferkit.adopt.graph import UnsuitableModel
+from transferkit.adopt.graph import UnsuitableModelError
 
 # By the name in a file, two tensors, or a tensor and a number or a number a channel.
 ARITHMETIC = {
@@ -46,7 +46,7 @@ def translate_function(config: dict, name: str, way_out: str) -> Callable:
     """Translate a function of TensorFlow to a function of a tensor and the keywords of the call.
 
     Raises:
-        UnsuitableModel: the function is not known here; for an unknown keyword the call raises it.
+        UnsuitableModelError: the function is not known here; for an unknown keyword the call raises it.
     """
     called = config.get("function")
     if called == "__operators__.getitem":
@@ -60,7 +60,7 @@ def translate_function(config: dict, name: str, way_out: str) -> Callable:
             ARITHMETIC[called], x, given["bias" if "bias" in given else "y"], name
         )
     if called not in FUNCTIONS:
-        raise UnsuitableModel(
+        raise UnsuitableModelError(
             f"calls tf.{called} on its tensors, for which nothing of Keras 3 is known here: {way_out}."
         )
 
@@ -70,7 +70,7 @@ def translate_function(config: dict, name: str, way_out: str) -> Callable:
             return FUNCTIONS[called](x, **keywords)
         except TypeError as error:
             told = ", ".join(f"{key}={value}" for key, value in keywords.items())
-            raise UnsuitableModel(
+            raise UnsuitableModelError(
                 f"calls tf.{called} with {told}, which nothing of Keras 3 does here: {way_out}."
             ) from error
 

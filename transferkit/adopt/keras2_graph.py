@@ -8,7 +8,7 @@ import keras
 from keras import layers
 
 from transferkit.adopt import keras2_layers, variable_loading
-from transferkit.adopt.graph import UnsuitableModel
+from transferkit.adopt.graph import UnsuitableModelError
 from transferkit.adopt.keras2_functions import translate_function
 from transferkit.adopt.keras2_layers import WAY_OUT
 from transferkit.adopt.keras3_h5 import MODELS
@@ -18,7 +18,7 @@ def build_model(entry: dict) -> keras.Model:
     """Build a model, with fresh weights, from the configuration that Keras 2 stored.
 
     Raises:
-        UnsuitableModel: Keras 3 does not have a layer's class, or an option that it uses.
+        UnsuitableModelError: Keras 3 does not have a layer's class, or an option that it uses.
     """
     config = entry["config"]
     if isinstance(config, list):  # of a Sequential model in early versions
@@ -27,15 +27,15 @@ def build_model(entry: dict) -> keras.Model:
         return _build_sequential(config)
     if entry["class_name"] in MODELS:
         return _build_functional(config)
-    raise UnsuitableModel(
+    raise UnsuitableModelError(
         f"is a model of class {entry['class_name']!r}, whose call no file holds: {WAY_OUT}, as a functional or "
         "Sequential model."
     )
 
 
-def assign_weights(model: keras.Model, arrays: list[variable_loading.StoredArray]) -> list[str]:
-    """Assign weights to a model that was built here; see `variable_loading.assign_weights`."""
-    changes = variable_loading.assign_weights(model, arrays)
+def assign_keras2_weights(model: keras.Model, arrays: list[variable_loading.StoredArray]) -> list[str]:
+    """Assign weights to a model that was built here; see `variable_loading.assign_arrays`."""
+    changes = variable_loading.assign_arrays(model, arrays)
     keras2_layers.scale_hard_sigmoids(model)
     return changes
 
@@ -48,7 +48,7 @@ def _build_sequential(config: dict) -> keras.Model:
         shape = made[0].input_shape
     shape = shape or config.get("build_input_shape")
     if not shape:
-        raise UnsuitableModel("does not say the shape of its pictures: its first layer has no input_shape.")
+        raise UnsuitableModelError("does not say the shape of its pictures: its first layer has no input_shape.")
     given = x = keras.Input(batch_shape=shape)
     for layer in made:
         x = _call_layer(layer, x, {})
@@ -78,7 +78,7 @@ def _build_functional(config: dict) -> keras.Model:
             else:
                 later.append((name, number, node))
         if len(later) == len(waiting):
-            raise UnsuitableModel(f"is damaged: what its layer {later[0][0]!r} is called on is not in it.")
+            raise UnsuitableModelError(f"is damaged: what its layer {later[0][0]!r} is called on is not in it.")
         waiting = later
     ends = [_find_result(ref, results) for ref in _as_list(config["output_layers"])]
     starts = [_find_result(ref, results) for ref in _as_list(config["input_layers"])]

@@ -32,7 +32,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from transferkit.adopt.graph import UnsuitableModel
+from transferkit.adopt.graph import UnsuitableModelError
 from transferkit.adopt.keras3_h5 import MODELS, layer_class
 from transferkit.keras_internals import flatten_layers, own_weights
 from transferkit.lookup import first_line
@@ -85,7 +85,7 @@ def translate_layer(entry: dict, name: str) -> layers.Layer | Callable:
     """Translate a layer that is not a model to a layer, or to a function of a tensor and keywords.
 
     Raises:
-        UnsuitableModel: Keras 3 does not have such a layer, or not with these arguments.
+        UnsuitableModelError: Keras 3 does not have such a layer, or not with these arguments.
     """
     kind, config = entry["class_name"], entry["config"]
     stored = _to_keras3_entry(kind, config)
@@ -94,7 +94,7 @@ def translate_layer(entry: dict, name: str) -> layers.Layer | Callable:
     except Exception as error:  # whatever the class finds wrong with its configuration
         why = str(error).rpartition("Exception encountered: ")[2]
         reason = first_line(why, type(error).__name__)
-        raise UnsuitableModel(
+        raise UnsuitableModelError(
             f"has a layer {config.get('name')!r} of class {kind!r} that Keras 3 does not accept ({reason})."
         ) from error
     if isinstance(made, layers.Activation) and made.activation is keras.activations.hard_sigmoid:
@@ -108,12 +108,12 @@ def _to_keras3_entry(kind: str, config: dict) -> dict:
     known = layer_class(OTHER_CLASSES.get(kind, kind))
     if known is None or kind == "Lambda":
         what = "holds Python code" if kind == "Lambda" else "Keras 3 does not have"
-        raise UnsuitableModel(f"has a layer {config.get('name')!r} of class {kind!r}, which {what}: {WAY_OUT}.")
+        raise UnsuitableModelError(f"has a layer {config.get('name')!r} of class {kind!r}, which {what}: {WAY_OUT}.")
     told = ADDED.get(kind, {}) | _translate_config(kind, config)
     if known is layers.Identity:
         told = {key: told[key] for key in ("name", "trainable", "dtype") if key in told}
     if why := _describe_difference(kind, told):
-        raise UnsuitableModel(f"has a layer {config.get('name')!r} of class {kind!r} {why}: {WAY_OUT}.")
+        raise UnsuitableModelError(f"has a layer {config.get('name')!r} of class {kind!r} {why}: {WAY_OUT}.")
     return {"module": known.__module__, "class_name": known.__name__, "config": told, "registered_name": None}
 
 
@@ -146,7 +146,7 @@ def _translate_value(value):
     if kind == "function":
         return value["config"]
     if kind in MODELS:
-        raise UnsuitableModel(
+        raise UnsuitableModelError(
             f"has a layer around a whole model {value['config'].get('name')!r}, expected a layer: {WAY_OUT}."
         )
     is_layer = isinstance(value["config"], dict) and "trainable" in value["config"]

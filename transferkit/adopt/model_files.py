@@ -14,7 +14,7 @@ import keras
 from transferkit import atomic, untrusted_files
 from transferkit.adopt import keras2_graph, keras3_h5, saved_model, variable_loading, weight_limit
 from transferkit.adopt.conversion import adopt_model
-from transferkit.adopt.graph import UnsuitableModel, check_is_float
+from transferkit.adopt.graph import UnsuitableModelError, check_is_float
 from transferkit.lookup import first_line
 from transferkit.network import Network
 from transferkit.weights import hdf5
@@ -25,7 +25,7 @@ UNKNOWN = "no more is known"  # of an error without a message
 MEMBERS = "config.json", "metadata.json", "model.weights.h5"
 
 
-class NoRoom(OSError):
+class DiskFullError(OSError):
     """The disk is full; the file is not at fault."""
 
 
@@ -69,9 +69,9 @@ def _load_model(path: Path):
     (hdf5.check_hdf5 if is_hdf5 else hdf5.check_keras_archive)(path)
     try:
         return (_load_h5 if is_hdf5 else _load_archive)(path)
-    except UnsuitableModel as error:
+    except UnsuitableModelError as error:
         raise ValueError(f"{path} {error}") from error
-    except NoRoom:
+    except DiskFullError:
         raise
     except Exception as error:  # json, h5py and Keras raise errors of any type
         raise ValueError(f"{path} is damaged: {type(error).__name__} ({first_line(error, UNKNOWN)}).") from error
@@ -80,7 +80,7 @@ def _load_model(path: Path):
 def _load_h5(path: Path):
     with h5py.File(path, "r") as file:
         if "model_config" not in file.attrs:
-            raise UnsuitableModel(
+            raise UnsuitableModelError(
                 f"holds weights and no network: give the network's name as --base and --weights {path}."
             )
         config, version = json.loads(file.attrs["model_config"]), file.attrs.get("keras_version", "1")
@@ -88,14 +88,14 @@ def _load_h5(path: Path):
         if _decode(version).startswith(("1", "2")):
             with room:
                 model = keras2_graph.build_model(config)
-            return model, keras2_graph.assign_weights(
+            return model, keras2_graph.assign_keras2_weights(
                 model, variable_loading.read_h5_group(file["model_weights"], model)
             )
         config = keras3_h5.with_modules(config)
         with room, _explain_keras_errors(config):
             model = keras3_h5.build_model(config)
         check_is_float(model)
-        return model, variable_loading.assign_weights(
+        return model, variable_loading.assign_arrays(
             model, variable_loading.read_h5_group(file["model_weights"], model)
         )
 
@@ -104,7 +104,7 @@ def _load_archive(path: Path):
     with zipfile.ZipFile(path) as archive:
         missing = [member for member in MEMBERS if member not in archive.namelist()]
         if missing:
-            raise UnsuitableModel(f"is not a file of a Keras model: it lacks {missing[0]}.")
+            raise UnsuitableModelError(f"is not a file of a Keras model: it lacks {missing[0]}.")
         config, about = (untrusted_files.from_json(untrusted_files.member(archive, member)) for member in MEMBERS[:2])
         room = weight_limit.limit_weights(archive.getinfo(MEMBERS[2]).file_size)
         if not _decode(about.get("keras_version", "3")).startswith("2"):
@@ -115,7 +115,7 @@ def _load_archive(path: Path):
         with h5py.File(io.BytesIO(archive.read(MEMBERS[2])), "r") as file:
             found = variable_loading.read_archive(file, config["config"]["layers"])
             variable_loading.check_complete(file, found)
-            return model, keras2_graph.assign_weights(model, found)
+            return model, keras2_graph.assign_keras2_weights(model, found)
 
 
 @contextmanager
@@ -125,22 +125,22 @@ def _explain_keras_errors(config: dict):
         yield
     except Exception as error:  # of any type, and of many lines
         if atomic.disk_full_reason(error):
-            raise NoRoom(
+            raise DiskFullError(
                 f"Keras unpacks models in {tempfile.gettempdir()}, which has no room: make room there, or name another "
                 "folder with TMPDIR."
             ) from error
         unknown = _find_unknown_layer(config)
         if unknown and unknown["class_name"] == "Lambda":
-            raise UnsuitableModel(
+            raise UnsuitableModelError(
                 f"has a Lambda layer {_layer_name(unknown)!r}, whose Python code is not run from a file: put a "
                 "standard layer, such as Rescaling, in its place and save it again."
             ) from error
         if unknown:
-            raise UnsuitableModel(
+            raise UnsuitableModelError(
                 f"has a layer {_layer_name(unknown)!r} of class {unknown['class_name']!r}, which Keras does not have: "
                 "--import MODULE imports a Python module that registers it, and runs its code."
             ) from error
-        raise UnsuitableModel(
+        raise UnsuitableModelError(
             f"cannot be loaded by Keras {keras.__version__} ({first_line(error, UNKNOWN)})."
         ) from error
 

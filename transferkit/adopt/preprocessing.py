@@ -8,9 +8,9 @@ import numpy as np
 
 from transferkit.adopt.graph import (
     Graph,
-    Step,
-    UnsuitableModel,
-    find_joints,
+    LayerCall,
+    UnsuitableModelError,
+    find_cut_positions,
     is_augmentation,
     is_identity,
     layer_weights,
@@ -86,7 +86,7 @@ def find_preprocessing(graph: Graph) -> Preprocessing:
     """Find the longest run of first steps that only scale and shift all pixels of a channel alike."""
     steps = graph.steps
     length = next((i for i, step in enumerate(steps) if not _is_preprocessing_step(step)), len(steps))
-    for position in reversed([i for i in find_joints(graph) if i < length]):
+    for position in reversed([i for i in find_cut_positions(graph) if i < length]):
         part = steps[: position + 1]
         affine = _measure_affine(graph.start, part)
         if affine:
@@ -99,7 +99,7 @@ def find_preprocessing(graph: Graph) -> Preprocessing:
     return Preprocessing(0, None, None, ())
 
 
-def _is_preprocessing_step(step: Step) -> bool:
+def _is_preprocessing_step(step: LayerCall) -> bool:
     op = step.op
     if not isinstance(op, keras.layers.Layer):
         return True
@@ -107,23 +107,23 @@ def _is_preprocessing_step(step: Step) -> bool:
     return known or ((is_augmentation(op) or is_identity(op)) and not layer_weights(op))
 
 
-def _step_kind(step: Step) -> str:
+def _step_kind(step: LayerCall) -> str:
     return type(step.op).__name__ if isinstance(step.op, keras.layers.Layer) else "arithmetic"
 
 
 def _target_size(op) -> int:
     config = op.get_config()
     if config["height"] != config["width"]:
-        raise UnsuitableModel(f"resizes to {config['height']} x {config['width']} pixels: expected squares.")
+        raise UnsuitableModelError(f"resizes to {config['height']} x {config['width']} pixels: expected squares.")
     return config["height"]
 
 
-def is_outside_network(step: Step) -> bool:
+def is_outside_network(step: LayerCall) -> bool:
     """Whether a step is removed because it is done outside of networks: resizing, cropping and augmentation."""
     return is_augmentation(step.op) or type(step.op).__name__ in GEOMETRY
 
 
-def _measure_affine(start, steps: list[Step]) -> Affine | None:
+def _measure_affine(start, steps: list[LayerCall]) -> Affine | None:
     """Measure what steps do to pixels, on pictures of one colour each, and check it on noise; None if not affine."""
     resized = [step.op.get_config() for step in steps if type(step.op).__name__ in GEOMETRY]
     height, width = (resized[-1]["height"], resized[-1]["width"]) if resized else start.shape[1:3]

@@ -10,7 +10,7 @@ import keras
 import ml_dtypes
 import numpy as np
 
-from transferkit.adopt.graph import UnsuitableModel
+from transferkit.adopt.graph import UnsuitableModelError
 from transferkit.keras_internals import INNER_LAYERS, flatten_layers, inner_layers, own_weights, snake_case
 from transferkit.weights.keras2_weights import read_names
 from transferkit.weights.keras3_weights import ROOTS
@@ -52,14 +52,14 @@ class ModelVariable:
     variable: keras.Variable
 
 
-def assign_weights(model: keras.Model, arrays: list[StoredArray]) -> list[str]:
+def assign_arrays(model: keras.Model, arrays: list[StoredArray]) -> list[str]:
     """Assign the arrays of a file to a model, by the names of the layers, else by order and shape.
 
     Returns:
         What was matched by order, for a message; [] where all names matched.
 
     Raises:
-        UnsuitableModel: the arrays do not fit; the weights of the model are then unchanged.
+        UnsuitableModelError: the arrays do not fit; the weights of the model are then unchanged.
     """
     arrays = [array for array in arrays if array.value.dtype.kind == "f"]  # others are counters and seeds
     variables = [row for row in _iterate_variables(model) if row.variable.dtype.startswith(("float", "bfloat"))]
@@ -77,12 +77,12 @@ def assign_weights(model: keras.Model, arrays: list[StoredArray]) -> list[str]:
         matches = ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs.items() if ours != theirs)
         changes = [f"weights matched by order: {matches or 'all names agree'}"]
     if len(names) != len(arrays):
-        raise UnsuitableModel(f"holds {len(arrays)} tensors, expected {len(names)}.")
+        raise UnsuitableModelError(f"holds {len(arrays)} tensors, expected {len(names)}.")
     for name, row, array in zip(names, variables, arrays, strict=True):
         found, expected = array.value.shape, tuple(row.variable.shape)
         if found != expected:
             theirs = f"{array.layer}/{array.name}"
-            raise UnsuitableModel(f"holds {theirs} of shape {found}, expected {expected} for {'/'.join(name)}.")
+            raise UnsuitableModelError(f"holds {theirs} of shape {found}, expected {expected} for {'/'.join(name)}.")
     for row, array in zip(variables, arrays, strict=True):
         row.variable.assign(array.value)
     for layer in flatten_layers(model):  # Keras does it only for the outermost layers of an `.h5` file
@@ -194,10 +194,10 @@ def _iterate_arrays(group: h5py.Group, top: str = ""):
 
 
 def check_complete(group: h5py.Group, arrays: list[StoredArray]):
-    """Raise `UnsuitableModel` if an archive has more arrays than `read_archive` found."""
+    """Raise `UnsuitableModelError` if an archive has more arrays than `read_archive` found."""
     held = []
     for root in filter(None, map(group.get, ROOTS)):
         root.visititems(lambda _, thing: held.append(isinstance(thing, h5py.Dataset) and thing.dtype.kind == "f"))
     found = sum(array.value.dtype.kind == "f" for array in arrays)
     if sum(held) > found:
-        raise UnsuitableModel(f"holds {sum(held)} tensors, expected {found}.")
+        raise UnsuitableModelError(f"holds {sum(held)} tensors, expected {found}.")

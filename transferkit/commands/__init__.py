@@ -49,7 +49,7 @@ def main(args: list[str] | None = None):
     args = sys.argv[1:] if args is None else args
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, which prints lines otherwise
     debug = "--debug" in args
-    standard_streams.protect()
+    standard_streams.protect_streams()
     if not debug:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of repeated compilation
     try:
@@ -72,7 +72,7 @@ def main(args: list[str] | None = None):
         is_usage = isinstance(error, (UnknownName, FileNotFoundError, NotADirectoryError))
         from transferkit.console import printable
 
-        click.echo(f"Error: {printable(sentence(error))}", err=True)
+        click.echo(f"Error: {printable(error_message(error))}", err=True)
         sys.exit(2 if is_usage else 1)
 
 
@@ -107,7 +107,7 @@ def _import_modules(args: list[str]) -> list[str]:
     return others
 
 
-def sentence(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """The message of an error for the terminal: our own messages unchanged, others with their type."""
     from transferkit.atomic import disk_full_reason
 

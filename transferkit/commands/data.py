@@ -79,7 +79,7 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
         raise click.UsageError(f"--out must end in .png, .jpg or .jpeg, not {out!r}.")
     text = "light" if augment is recipe.BY_RULE else augment
     augmentation = language.parse_augmentation(text, pca_axes.load_or_imagenet(pca or ""))
-    listing = resolve.find_parts(options.build_recipe(None, knobs | {"data": data}).data)["train"]
+    listing = resolve.list_given_splits(options.build_recipe(None, knobs | {"data": data}).data)["train"]
     chosen = contact_sheet.sample_per_class(listing, each, seed=seed)
     chosen = chosen.take(range(min(most, len(chosen))))
     pixels = replace(Pixels().with_size(size).with_channels(int(channels)), fit=fit or Pixels().fit)
@@ -120,7 +120,7 @@ def pca(data, out, most, seed, as_json, **knobs):
     from transferkit.data.sources import resolve
     from transferkit.pixels import Pixels
 
-    paths = resolve.find_parts(options.build_recipe(None, knobs | {"data": data}).data)["train"].paths
+    paths = resolve.list_given_splits(options.build_recipe(None, knobs | {"data": data}).data)["train"].paths
     rows = sorted(np.random.default_rng(seed).permutation(len(paths))[:most])
     batches = pipeline.evaluation_dataset([paths[row] for row in rows], Pixels(), batch_size=32)
     fitted = pca_axes.fit_axes(pictures for pictures, _ in batches.as_numpy_iterator())
@@ -156,7 +156,7 @@ def pack(source, out, shard_mb, as_json, **knobs):
     """
     from transferkit.data.sources import resolve, shards
 
-    parts = resolve.find_parts(options.build_recipe(None, knobs | {"data": source}).data)
+    parts = resolve.list_given_splits(options.build_recipe(None, knobs | {"data": source}).data)
     counts = shards.pack_shards(parts, out, shard_mb=shard_mb)
     if as_json:
         result_output.print_json({"out": str(out), "pictures": counts})

@@ -43,7 +43,7 @@ def command(out, as_json):
     say(f"2. transferkit finetune --base efficientnet_lite0 --data {digits} {flags}")
     plan = planner.make_plan(Recipe().override(base="efficientnet_lite0", data=str(digits), **KNOBS))
     plan_output.print_plan(plan, console)
-    run = run_job.train_plan(plan, runs.make_folder(None, overwrite=False, name=str(Path(out) / "run")))
+    run = run_job.train_plan(plan, runs.make_run_folder(None, overwrite=False, name=str(Path(out) / "run")))
     pictures = sorted(str(path) for path in digits.glob("test/*/*.png"))[::40]
     say("")
     say(f"3. transferkit predict {run.folder} ...")

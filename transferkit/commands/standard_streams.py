@@ -32,7 +32,7 @@ def _discard(number: int, flags: int = os.O_WRONLY):
         os.close(null)
 
 
-def protect():
+def protect_streams():
     """Replace standard output and error by such streams, unless they are terminals or a caller has replaced them.
 
     Any file name can be printed: bytes that are not text are written unchanged in UTF-8, else as codes.

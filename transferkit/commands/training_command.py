@@ -63,7 +63,7 @@ def train_and_report(command: str, given: dict, defaults: dict | None = None):
         plan_output.print_plan(plan, on=console.stdout_console() if dry_run else console.console)
         if dry_run:
             return
-        run = run_job.train_plan(plan, run_job.make_folder(plan, out, overwrite=overwrite, name=name))
+        run = run_job.train_plan(plan, run_job.make_shared_folder(plan, out, overwrite=overwrite, name=name))
     if as_json:
         shown = ("accuracy", "ci95", "n", "split", "seconds", "folds")
         figures = {name: run.metrics[name] for name in shown if name in run.metrics}

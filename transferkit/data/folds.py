@@ -20,7 +20,7 @@ def pool_train_and_val(splits: Splits) -> Listing:
     return replace(pool, duplicate_sets=sum(sets, ()))
 
 
-def mark_duplicates(splits: Splits, scans: dict[str, FileScan]) -> Splits:
+def mark_pool_duplicates(splits: Splits, scans: dict[str, FileScan]) -> Splits:
     """The splits with the duplicate sets of train and val together, which are one pool.
 
     Args:

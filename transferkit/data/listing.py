@@ -237,7 +237,7 @@ def listing_from_names(paths, names, *, groups=(), ignored=None) -> Listing:
     return Listing(tuple(paths), labels, classes, dict(ignored or {}), tuple(groups))
 
 
-def find_parts(folder: str | os.PathLike) -> dict[str, Listing]:
+def list_split_folders(folder: str | os.PathLike) -> dict[str, Listing]:
     """List a folder's `train/`, `val/` and `test/`; a folder of class folders is all "train".
 
     Raises:
@@ -252,7 +252,7 @@ def find_parts(folder: str | os.PathLike) -> dict[str, Listing]:
 
 
 def find_parts_unchecked(folder: str | os.PathLike) -> dict[str, Listing]:
-    """`find_parts`, whatever is beside the splits."""
+    """`list_split_folders`, whatever is beside the splits."""
     return _list_layout(folder_layout.find_layout(Path(folder).absolute()))
 
 

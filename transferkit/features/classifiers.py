@@ -23,7 +23,7 @@ from sklearn.svm import LinearSVC
 from sklearn.utils.class_weight import compute_sample_weight
 from threadpoolctl import threadpool_limits
 
-from transferkit.lookup import pick
+from transferkit.lookup import look_up
 
 LOGREG_CS = np.logspace(-1, 4, 11)  # on features of mean square length 1 the best was 10 to 100
 DEFAULT_C = 30.0  # if nothing can be held out: within a point of the best on eleven draws of four sets
@@ -81,7 +81,7 @@ CLASSIFIERS = {"logreg": logreg, "svm": svm, "knn": knn, "ridge": ridge}
 
 def check_name(name: str):
     """Raise `UnknownName` unless it is the name of a classifier."""
-    pick(CLASSIFIERS, name, "classifier")
+    look_up(CLASSIFIERS, name, "classifier")
 
 
 def build_classifier(name: str, shape: tuple[int, int], labels, groups=None, *, seed: int = 0, **options):
@@ -99,7 +99,7 @@ def build_classifier(name: str, shape: tuple[int, int], labels, groups=None, *, 
     Raises:
         UnknownName: there is no such classifier.
     """
-    make_estimator = pick(CLASSIFIERS, name, "classifier")
+    make_estimator = look_up(CLASSIFIERS, name, "classifier")
     return make_estimator(shape, _find_cv(np.asarray(labels), groups, seed), seed, **options)
 
 

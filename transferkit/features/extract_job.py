@@ -99,7 +99,7 @@ def _create_folder(path: Path, *content, is_hidden: bool) -> FeatureFolder:
     """Do `feature_folder.create_folder`; hidden parts of another job, which nobody will finish, are replaced."""
     try:
         return feature_folder.create_folder(path, *content)
-    except feature_folder.OtherFeaturesError:
+    except feature_folder.OtherJobError:
         if not is_hidden:
             raise
         feature_folder.remove_folder(path)

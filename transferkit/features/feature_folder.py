@@ -32,7 +32,7 @@ LAYOUT = {"compression": "none", "use_dictionary": ["label", "split"], "write_st
 PART_BYTES = 64e6  # of features in a part, about
 
 
-class OtherFeaturesError(ValueError):
+class OtherJobError(ValueError):
     """The folder holds features of another network, of other pictures or with other settings."""
 
 
@@ -81,7 +81,7 @@ def create_folder(
         splits: "train", "val" or "test" for each picture of the listing.
 
     Raises:
-        OtherFeaturesError: the folder holds other features.
+        OtherJobError: the folder holds other features.
         ValueError: the folder holds something that is not features.
     """
     classes = [atomic.utf8_text(name) for name in listing.classes]
@@ -123,11 +123,11 @@ def _is_replaceable(path: Path) -> bool:
 
 
 def _check_same(path: Path, found: dict, expected: dict):
-    """Raise `OtherFeaturesError` if the note in the folder is not the expected one."""
+    """Raise `OtherJobError` if the note in the folder is not the expected one."""
     other = find_differences(found, expected)
     other = other or ("" if found.get("listing") == expected["listing"] else "its pictures")
     if other:
-        raise OtherFeaturesError(
+        raise OtherJobError(
             f"{path} holds features that differ in {other}: give another --out, or --overwrite to replace it."
         )
 

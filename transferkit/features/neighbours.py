@@ -11,7 +11,7 @@ from transferkit.data.file_ranges import original_name, read_bytes
 from transferkit.features.extraction import extract
 from transferkit.features.feature_files import Features
 from transferkit.features.feature_spec import identity
-from transferkit.lookup import pick
+from transferkit.lookup import look_up
 
 METRICS = {"cosine": "1 minus the cosine of the angle", "euclidean": "the Euclidean distance"}
 CELL = 128  # pixels, size of a picture on the sheet
@@ -38,7 +38,7 @@ def find_neighbours(features: Features, queries: Sequence[str], *, top: int = 5,
         >>> find_neighbours(load_features("pets.npz"), ["tabby.jpg"], top=3)[0]["neighbours"][0]["label"]
         'cat'
     """
-    pick(METRICS, metric, "metric")
+    look_up(METRICS, metric, "metric")
     spec = features.spec
     if not len(features):
         raise ValueError("There are no features to search in.")

@@ -23,7 +23,7 @@ from transferkit.training.planning.planner import make_plan
 FIGURES = ("accuracy", "ci95", "n", "loss", "seconds")
 
 
-def cross_validate(job: TrainingJob, train_plan: Callable, resume: Callable) -> runs.Run:
+def train_folds(job: TrainingJob, train_plan: Callable, resume: Callable) -> runs.Run:
     """Train each fold that is not complete yet, in `fold-1` and so on, and write the figures of all.
 
     Args:
@@ -61,7 +61,7 @@ def _is_complete(folder: Path) -> bool:
 
 def _make_fold_recipe(plan: Plan, folds_left: int) -> Recipe:
     """The recipe of a single fold, with its part of the time that is left."""
-    recipe = time_budget.leave_epochs_open(plan.recipe).override(folds=0)
+    recipe = time_budget.without_planned_epochs(plan.recipe).override(folds=0)
     if not recipe.train.time:
         return recipe
     seconds = (parse_seconds(recipe.train.time) - plan.elapsed()) / folds_left

@@ -122,7 +122,7 @@ def find_rate(plan: Plan) -> RateSearch:
         with fit_phase.prepare_phase(job, phase) as data:
 
             def attempt(state):
-                model = fit_phase.compile_model(job.plan, state, phase, data)
+                model = fit_phase.compile_phase(job.plan, state, phase, data)
                 batches, _ = data.make_batches(fit_phase.make_order(job.plan, state, data, STEPS))
                 with replicas.strategy_scope(plan.device):
                     # arrays, as JAX takes no tensors of TensorFlow; each device gets the whole of a batch

@@ -67,19 +67,23 @@ def finetune(
     """
     runs.check_output(out, overwrite=overwrite, base=base)
     plan = plan_listings(base, train, val, test, knobs)
-    return train_plan(plan, make_folder(plan, out, overwrite=overwrite, name=f"runs/finetune-{runs.slug(str(base))}"))
+    return train_plan(
+        plan, make_shared_folder(plan, out, overwrite=overwrite, name=f"runs/finetune-{runs.slug(str(base))}")
+    )
 
 
-def make_folder(plan: Plan, out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
-    """Make the folder of a new run, as `runs.make_folder` does. Of several workers only the first writes there."""
+def make_shared_folder(plan: Plan, out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
+    """Make the folder of a new run, as `runs.make_run_folder` does. Of several workers only the first writes there."""
     is_first_worker = plan.device.shard[0] == 0
-    return runs.make_folder(out, overwrite=overwrite, name=name) if is_first_worker else workers.make_worker_folder()
+    return (
+        runs.make_run_folder(out, overwrite=overwrite, name=name) if is_first_worker else workers.make_worker_folder()
+    )
 
 
 def train_plan(plan: Plan, folder: Path) -> runs.Run:
     """Train what was planned and write the run folder."""
     with runs.lock_run(folder):
-        recipe = time_budget.leave_epochs_open(plan.recipe)
+        recipe = time_budget.without_planned_epochs(plan.recipe)
         runs.write_inputs(folder, recipe, plan.splits, plan.unreadable, plan.device.name)
         return _run(TrainingJob(plan, folder, dict(plan.unreadable)))
 
@@ -114,7 +118,7 @@ def resume(folder: str | os.PathLike) -> runs.Run:
 
 def _run(job: TrainingJob) -> runs.Run:
     if job.knobs.folds:
-        return cross_validation.cross_validate(job, train_plan, resume)
+        return cross_validation.train_folds(job, train_plan, resume)
     return _train_and_evaluate(job)
 
 
@@ -123,7 +127,7 @@ def _train_and_evaluate(job: TrainingJob) -> runs.Run:
     interrupted, predict_validation = False, None
     try:
         predict_validation = phase_loop.train_phases(job)
-    except fit_phase.TrainingDiverged as error:
+    except fit_phase.TrainingDivergedError as error:
         if not checkpoints.load_state(job.folder).history:
             raise
         warn(f"{error} The best weights so far are kept.")

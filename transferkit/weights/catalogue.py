@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from transferkit.lookup import UnknownName, pick
+from transferkit.lookup import UnknownName, look_up
 from transferkit.pixels import Pixels
 
 FILES = (".pth", ".pt", ".safetensors", ".h5", ".keras")
@@ -72,7 +72,7 @@ def find_weight_set(network: str, tag: str = "imagenet") -> WeightSet:
             " or train from scratch with --weights none."
         )
     tag = tag.lower().removeprefix(f"{network}.")
-    return weight_sets(network)[0] if tag == "imagenet" else pick(known, tag, f"weight set of {network}")
+    return weight_sets(network)[0] if tag == "imagenet" else look_up(known, tag, f"weight set of {network}")
 
 
 def is_path(weights: str | os.PathLike) -> bool:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from transferkit.lookup import first_line
 
 
-class UnusableFile(ValueError):
+class UnusableFileError(ValueError):
     """What is wrong with a file, a sentence without its subject; `explain_errors` puts the path there."""
 
 
@@ -17,7 +17,7 @@ def explain_errors(path):
     """
     try:
         yield
-    except UnusableFile as error:
+    except UnusableFileError as error:
         raise ValueError(f"{path} {error}") from error
     except Exception as error:
         first = first_line(error, "no more is known")

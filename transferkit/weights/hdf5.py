@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from transferkit.weights.errors import UnusableFile, explain_errors
+from transferkit.weights.errors import UnusableFileError, explain_errors
 
 # The most time that reading may take; network disks are slow. The child limits its own processor time.
 SECONDS, BYTES_A_SECOND = 30, 10_000_000
@@ -51,7 +51,7 @@ def check_keras_archive(path: str | os.PathLike):
 
 @contextmanager
 def hdf5_checker() -> Iterator[Callable]:
-    """A function ask(path, member="") that raises `UnusableFile`, with one child process for many files.
+    """A function ask(path, member="") that raises `UnusableFileError`, with one child process for many files.
 
     The child is started again after a file that crashed it.
     """
@@ -64,7 +64,7 @@ def hdf5_checker() -> Iterator[Callable]:
             child = _start_child()
         seconds = SECONDS + _hdf5_size(path, member) / BYTES_A_SECOND
         if problem := _ask_child(child, [os.path.abspath(path), member], seconds):
-            raise UnusableFile(problem)
+            raise UnusableFileError(problem)
 
     try:
         yield ask
@@ -137,9 +137,9 @@ def _check_members(path) -> list[str]:
         names = archive.namelist()
         declared = sum(member.file_size for member in archive.infolist())
         if declared > 4 * os.path.getsize(path) + MAX_UNPACKED:
-            raise UnusableFile(f"is damaged: it declares {declared:,} bytes, out of proportion to its length.")
+            raise UnusableFileError(f"is damaged: it declares {declared:,} bytes, out of proportion to its length.")
         if len(set(names)) < len(names):
-            raise UnusableFile("is damaged: two members of the archive have the same name.")
+            raise UnusableFileError("is damaged: two members of the archive have the same name.")
         if wrong := archive.testzip():
-            raise UnusableFile(f"is damaged: the checksum of {wrong!r} is not that of its content.")
+            raise UnusableFileError(f"is damaged: the checksum of {wrong!r} is not that of its content.")
     return names

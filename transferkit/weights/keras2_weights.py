@@ -5,7 +5,7 @@ import re
 import h5py
 import numpy as np
 
-from transferkit.weights.errors import UnusableFile
+from transferkit.weights.errors import UnusableFileError
 from transferkit.weights.keras3_weights import read_array
 
 # The name of a variable in torch by the end of its name here: `kernel:0`, `block1_conv1_W_1:0`, `bn_gamma`.
@@ -37,19 +37,19 @@ def read_keras2(file: h5py.File) -> dict[str, np.ndarray]:
     Layers of nested models have their own names.
 
     Raises:
-        UnusableFile: a layer or an array that the file lists is not in it, or two layers have the same name.
+        UnusableFileError: a layer or an array that the file lists is not in it, or two layers have the same name.
     """
     root, tensors = file.get("model_weights", file), {}
     for name in read_names(root, "layer_names"):
         group = root.get(name)
         if not isinstance(group, h5py.Group):
-            raise UnusableFile(f"is damaged: it lists a layer {name!r} that it does not hold.")
+            raise UnusableFileError(f"is damaged: it lists a layer {name!r} that it does not hold.")
         for weight in read_names(group, "weight_names"):
             if "seed_generator" in weight:
                 continue
             layer, variable = _torch_name(name, weight)
             if f"{layer}.{variable}" in tensors:
-                raise UnusableFile(f"has two layers called {layer!r}.")
+                raise UnusableFileError(f"has two layers called {layer!r}.")
             tensors[f"{layer}.{variable}"] = read_array(group, weight)
     return tensors
 

@@ -4,7 +4,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 
-from transferkit.weights.errors import UnusableFile
+from transferkit.weights.errors import UnusableFileError
 
 ROOTS = "layers", "_layer_checkpoint_dependencies"  # the latter in files of TensorFlow 2.13
 # The names in torch of the variables of a layer, by their number.
@@ -21,11 +21,11 @@ def read_keras3(file: h5py.File) -> dict[str, np.ndarray]:
     Keras names the groups by class, `layers/batch_normalization_3`; the layer's own name is an attribute.
 
     Raises:
-        UnusableFile: the file is not of Keras 3, or has two layers of one name.
+        UnusableFileError: the file is not of Keras 3, or has two layers of one name.
     """
     roots = [root for root in ROOTS if root in file]
     if not roots:
-        raise UnusableFile(f"is not a weight file of Keras: expected an HDF5 group {ROOTS[0]!r}.")
+        raise UnusableFileError(f"is not a weight file of Keras: expected an HDF5 group {ROOTS[0]!r}.")
     tensors = {}
     for key, variables in _iterate_layers(file[roots[0]]):
         layer = str(variables.attrs.get("name", key))
@@ -36,7 +36,7 @@ def read_keras3(file: h5py.File) -> dict[str, np.ndarray]:
             names = map(str, range(len(variables)))  # without gamma or beta: the file does not say which
         for index, name in enumerate(names):
             if f"{layer}.{name}" in tensors:
-                raise UnusableFile(f"has two layers called {layer!r}.")
+                raise UnusableFileError(f"has two layers called {layer!r}.")
             tensors[f"{layer}.{name}"] = read_array(variables, str(index))
     return tensors
 
@@ -57,9 +57,9 @@ def read_array(group: h5py.Group, key: str) -> np.ndarray:
     """Read an array of a file of Keras 2 or 3."""
     dataset = group.get(key)
     if not isinstance(dataset, h5py.Dataset):
-        raise UnusableFile(f"is damaged: it has no array {key!r} in {group.name!r}.")
+        raise UnusableFileError(f"is damaged: it has no array {key!r} in {group.name!r}.")
     if dataset.attrs.get("dtype") == "bfloat16":  # HDF5 has no such type: Keras stores two opaque bytes
         return dataset[()].view(ml_dtypes.bfloat16)
     if dataset.dtype.kind not in "fiub":
-        raise UnusableFile(f"holds {dataset.dtype} at {dataset.name!r}, where numbers were expected.")
+        raise UnusableFileError(f"holds {dataset.dtype} at {dataset.name!r}, where numbers were expected.")
     return dataset[()]

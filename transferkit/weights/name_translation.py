@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transferkit.weights.errors import UnusableFile
+from transferkit.weights.errors import UnusableFileError
 
 EPSILON = 1e-5  # of the norms of our ResNets
 
@@ -106,11 +106,11 @@ def translate_names(tensors: dict[str, np.ndarray], layout: str) -> tuple[dict, 
     variance, both exactly; the channels of a first kernel for BGR are reversed.
 
     Raises:
-        UnusableFile: the tensors are of a network that is not in the zoo, or do not fit one another.
+        UnusableFileError: the tensors are of a network that is not in the zoo, or do not fit one another.
     """
     layers = {name.rpartition(".")[0] for name in tensors}
     if known := layers & UNUSABLE.keys():
-        raise UnusableFile(UNUSABLE[min(known)])
+        raise UnusableFileError(UNUSABLE[min(known)])
     found = [one for one in PUBLISHERS if one.layout == layout and one.marker in tensors]
     if not found:
         return tensors, [], None
@@ -120,7 +120,7 @@ def translate_names(tensors: dict[str, np.ndarray], layout: str) -> tuple[dict, 
         layer, _, variable = name.rpartition(".")
         name = f"{_translate_layer(layer, publisher.layers, indices)}.{variable}"
         if name in renamed:
-            raise UnusableFile(f"has {name!r} twice, under names of {publisher.name} and of torchvision.")
+            raise UnusableFileError(f"has {name!r} twice, under names of {publisher.name} and of torchvision.")
         renamed[name] = value
     changes = [f"names of {publisher.name} turned into torchvision's"]
     if publisher.epsilon:
@@ -129,7 +129,7 @@ def translate_names(tensors: dict[str, np.ndarray], layout: str) -> tuple[dict, 
     if publisher.bgr_kernel:
         first = f"{publisher.bgr_kernel}.weight"
         if first not in renamed or renamed[first].ndim != 4:
-            raise UnusableFile(f"is damaged: it has no {first!r} of four dimensions, the first kernel.")
+            raise UnusableFileError(f"is damaged: it has no {first!r} of four dimensions, the first kernel.")
         renamed[first] = renamed[first][:, :, ::-1]
         changes.append("channels of the first kernel reversed, for RGB: the file has BGR")
     return renamed, changes, publisher
@@ -166,7 +166,9 @@ def _fold_biases(tensors, epsilon):
         bias = tensors.pop(f"{conv}.bias", None)
         if bias is not None:
             if bias.shape != mean.shape:  # NumPy would spread one over the other
-                raise UnusableFile(f"is damaged: the bias of {conv!r} has shape {bias.shape}, its norm's {mean.shape}.")
+                raise UnusableFileError(
+                    f"is damaged: the bias of {conv!r} has shape {bias.shape}, its norm's {mean.shape}."
+                )
             tensors[f"{norm}.running_mean"] = mean - bias
             count += 1
         if variance is not None:

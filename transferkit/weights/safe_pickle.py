@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-from transferkit.weights.errors import UnusableFile
+from transferkit.weights.errors import UnusableFileError
 
 # ResNet-152 takes some 35,000 opcodes; the limit keeps a hostile pickle to seconds and about 100 MB.
 MOST_OPCODES = 1_000_000
@@ -113,13 +113,13 @@ def load_pickle(stream: BinaryIO, persistent_load: Callable | None = None) -> An
         persistent_load: what to make of a persistent id, torch's references to data outside the pickle.
 
     Raises:
-        UnusableFile: the pickle asks for more than a table of tensors needs.
+        UnusableFileError: the pickle asks for more than a table of tensors needs.
         Exception: any that lists, dicts and pickletools raise on a damaged pickle.
     """
     stack, marks, memo = list[Any](), list[list](), dict[Any, Any]()
     for step, (opcode, value, _) in enumerate(pickletools.genops(stream)):
         if step == MOST_OPCODES:
-            raise UnusableFile(f"holds a pickle of more than {MOST_OPCODES:,} opcodes: no network needs that.")
+            raise UnusableFileError(f"holds a pickle of more than {MOST_OPCODES:,} opcodes: no network needs that.")
         match opcode.name:
             case "BINPUT" | "LONG_BINPUT":
                 memo[value] = stack[-1]
@@ -162,8 +162,8 @@ def load_pickle(stream: BinaryIO, persistent_load: Callable | None = None) -> An
             case "STOP":
                 return stack.pop()
             case other:
-                raise UnusableFile(f"holds the pickle opcode {other}, which a table of tensors does not need.")
-    raise UnusableFile("is damaged: its pickle does not end.")
+                raise UnusableFileError(f"holds the pickle opcode {other}, which a table of tensors does not need.")
+    raise UnusableFileError("is damaged: its pickle does not end.")
 
 
 def _collect_items(kind, stack, items):
@@ -175,23 +175,23 @@ def _collect_items(kind, stack, items):
     elif kind == "SETITEMS" and isinstance(stack[-1], dict):
         _fill_dict(stack[-1], zip(items[::2], items[1::2], strict=True))
     else:
-        raise UnusableFile(f"is damaged: its pickle has {kind} on a {type(stack[-1]).__name__}.")
+        raise UnusableFileError(f"is damaged: its pickle has {kind} on a {type(stack[-1]).__name__}.")
 
 
 def _fill_dict(table, pairs):
     for key, value in pairs:
         # Only keys that are hashed at once: nested tuples that share parts take for ever.
         if not isinstance(key, str | int) or key in table:
-            raise UnusableFile(f"is damaged: its pickle has a key twice, or a {type(key).__name__} as key.")
+            raise UnusableFileError(f"is damaged: its pickle has a key twice, or a {type(key).__name__} as key.")
         table[key] = value
 
 
 def _find_global(text):
     if text.startswith("torch.nn.modules"):
-        raise UnusableFile(WHOLE_MODULE)
+        raise UnusableFileError(WHOLE_MODULE)
     if text not in GLOBALS:
         name = text.replace(" ", ".")
-        raise UnusableFile(f"asks for {name!r}, which no state dict needs: save only the model's state_dict().")
+        raise UnusableFileError(f"asks for {name!r}, which no state dict needs: save only the model's state_dict().")
     return GLOBALS[text]
 
 
@@ -199,7 +199,7 @@ def _call(function, arguments):
     # The only functions on the stack are those of GLOBALS. Seven arguments are the most that torch writes;
     # the bound keeps a pickle from having the same long tuple copied again and again.
     if not isinstance(function, FunctionType) or not isinstance(arguments, tuple) or len(arguments) > 8:
-        raise UnusableFile(f"is damaged: its pickle calls a {type(function).__name__}.")
+        raise UnusableFileError(f"is damaged: its pickle calls a {type(function).__name__}.")
     return function(*arguments)
 
 
@@ -208,4 +208,4 @@ def _set_state(target, state):
     if isinstance(target, Parameter) and isinstance(state, tuple) and isinstance(state[0], Tensor):
         target.data = state[0]
     elif not isinstance(target, dict | Parameter):
-        raise UnusableFile(f"is damaged: its pickle sets the state of a {type(target).__name__}.")
+        raise UnusableFileError(f"is damaged: its pickle sets the state of a {type(target).__name__}.")

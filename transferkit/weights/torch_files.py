@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transferkit.weights.errors import UnusableFile
+from transferkit.weights.errors import UnusableFileError
 from transferkit.weights.safe_pickle import WHOLE_MODULE, Parameter, Storage, Tensor, load_pickle
 
 ZIP = b"PK\x03\x04"
@@ -34,7 +34,7 @@ def read_torch(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
         The tensors, and the keys that the state dict was under.
 
     Raises:
-        UnusableFile: the file is none of the three containers, is damaged, or holds more than tensors.
+        UnusableFileError: the file is none of the three containers, is damaged, or holds more than tensors.
         Exception: any that zipfile, tarfile and struct raise on a damaged file.
     """
     data = map_file(path)
@@ -45,13 +45,13 @@ def read_torch(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
     elif data[: len(STREAM)] == STREAM:
         top, spans = _read_stream(data)
     else:
-        raise UnusableFile("is not a weight file: expected one of torch.save, safetensors or Keras 3.")
+        raise UnusableFileError("is not a weight file: expected one of torch.save, safetensors or Keras 3.")
     tensors, wrappers = _find_state_dict(top)
     names = {tensor.storage.key: name for name, tensor in tensors.items()}
     for key, (_, stop) in spans.items():
         if stop > len(data):
             name = names.get(key, key)
-            raise UnusableFile(f"is truncated: the data of {name!r} ends at byte {stop}, the file at {len(data)}.")
+            raise UnusableFileError(f"is truncated: the data of {name!r} ends at byte {stop}, the file at {len(data)}.")
     return {name: _make_array(data, name, tensor, spans) for name, tensor in tensors.items()}, wrappers
 
 
@@ -59,7 +59,7 @@ def map_file(path: str | Path) -> mmap.mmap:
     """Map a file into memory, read-only. The map is closed with the last array that is a view of it."""
     with open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:
-            raise UnusableFile("is empty.")
+            raise UnusableFileError("is empty.")
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
@@ -78,9 +78,9 @@ def zip_span(data: mmap.mmap, member: zipfile.ZipInfo) -> tuple[int, int]:
     at = member.header_offset
     header = data[at : at + 30] if at >= 0 else b""
     if len(header) < 30 or header[:4] != ZIP:
-        raise UnusableFile(f"is damaged: its zip directory points to no header for {member.filename!r}.")
+        raise UnusableFileError(f"is damaged: its zip directory points to no header for {member.filename!r}.")
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-        raise UnusableFile(f"is compressed or encrypted at {member.filename!r}: expected stored members.")
+        raise UnusableFileError(f"is compressed or encrypted at {member.filename!r}: expected stored members.")
     start = at + 30 + sum(struct.unpack("<HH", header[26:]))
     return start, start + member.file_size
 
@@ -90,10 +90,10 @@ def _read_zip(data):
     members = zip_members(data)
     roots = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
     if len(roots) != 1:
-        raise UnusableFile("is a zip archive, but not of torch.save: expected one 'data.pkl' in a folder.")
+        raise UnusableFileError("is a zip archive, but not of torch.save: expected one 'data.pkl' in a folder.")
     [root] = roots
     if any(name.startswith((f"{root}constants.pkl", f"{root}code/")) for name in members):
-        raise UnusableFile("is a TorchScript program: save the model's state_dict() with torch.save instead.")
+        raise UnusableFileError("is a TorchScript program: save the model's state_dict() with torch.save instead.")
     if f"{root}byteorder" in members:
         _check_little_endian(_member_bytes(data, members, f"{root}byteorder") == b"little")
     storages: dict[str, tuple[np.dtype, int]] = {}
@@ -102,13 +102,15 @@ def _read_zip(data):
     for key, (dtype, numel) in storages.items():
         start, stop = spans[key]
         if stop - start != numel * dtype.itemsize:
-            raise UnusableFile(f"is damaged: storage {key!r} has {stop - start} bytes for {numel} elements of {dtype}.")
+            raise UnusableFileError(
+                f"is damaged: storage {key!r} has {stop - start} bytes for {numel} elements of {dtype}."
+            )
     return top, spans
 
 
 def _member_span(data, members, name):
     if name not in members:
-        raise UnusableFile(f"is damaged: the archive has no member {name!r}.")
+        raise UnusableFileError(f"is damaged: the archive has no member {name!r}.")
     return zip_span(data, members[name])
 
 
@@ -121,7 +123,7 @@ def _read_stream(data):
     data.seek(len(STREAM))
     protocol, system = load_pickle(data), load_pickle(data)
     if protocol != 1001:
-        raise UnusableFile("is damaged: expected version 1001 of torch's stream format, the only one.")
+        raise UnusableFileError("is damaged: expected version 1001 of torch's stream format, the only one.")
     _check_little_endian(isinstance(system, dict) and system.get("little_endian"))
     storages: dict[str, tuple[np.dtype, int]] = {}
     top = load_pickle(data, partial(_make_storage, storages))
@@ -129,11 +131,11 @@ def _read_stream(data):
     spans, stop = {}, data.tell()
     for key in keys:
         if not isinstance(key, str) or key not in storages:
-            raise UnusableFile("is damaged: it lists a storage that no tensor refers to.")
+            raise UnusableFileError("is damaged: it lists a storage that no tensor refers to.")
         dtype, numel = storages[key]
         count, start = _read_int64(data, stop)
         if count != numel:
-            raise UnusableFile(f"is damaged: storage {key!r} has {count} elements, expected {numel}.")
+            raise UnusableFileError(f"is damaged: storage {key!r} has {count} elements, expected {numel}.")
         stop = start + numel * dtype.itemsize
         spans[key] = start, stop
         if stop > len(data):
@@ -147,23 +149,23 @@ def _make_storage(storages, saved):
         case ("storage", np.dtype() as dtype, str(key), _, int(numel), *view):
             pass
         case ("module", *_):
-            raise UnusableFile(WHOLE_MODULE)
+            raise UnusableFileError(WHOLE_MODULE)
         case _:
-            raise UnusableFile("is damaged: its pickle refers to data in a way that torch.save does not.")
+            raise UnusableFileError("is damaged: its pickle refers to data in a way that torch.save does not.")
     if numel < 0 or storages.setdefault(key, (dtype, numel)) != (dtype, numel):
-        raise UnusableFile(f"is damaged: its pickle gives storage {key!r} two lengths.")
+        raise UnusableFileError(f"is damaged: its pickle gives storage {key!r} two lengths.")
     match view:
         case [] | [None]:
             return Storage(key, dtype, 0, numel)
         case [(_, int(first), int(length))]:
             return _sub_storage(Storage(key, dtype, 0, numel), first, length)
-    raise UnusableFile(f"is damaged: its pickle has no sound view of storage {key!r}.")
+    raise UnusableFileError(f"is damaged: its pickle has no sound view of storage {key!r}.")
 
 
 def _sub_storage(root, first, length):
     """A storage of the old formats that is part of another."""
     if first < 0 or length < 0 or first + length > root.numel:
-        raise UnusableFile(f"is damaged: a view reaches beyond storage {root.key!r}.")
+        raise UnusableFileError(f"is damaged: a view reaches beyond storage {root.key!r}.")
     return Storage(root.key, root.dtype, root.first + first, length)
 
 
@@ -173,7 +175,7 @@ def _read_tar(data):
         starts = {member.name: member.offset_data for member in archive if member.isreg()}
     absent = {"sys_info", "storages", "tensors", "pickle"} - starts.keys()
     if absent:
-        raise UnusableFile(f"is a tar archive that torch.save did not write: it has no member {min(absent)!r}.")
+        raise UnusableFileError(f"is a tar archive that torch.save did not write: it has no member {min(absent)!r}.")
     data.seek(starts["sys_info"])
     system = load_pickle(data)
     _check_little_endian(isinstance(system, dict) and system.get("little_endian"))
@@ -182,7 +184,7 @@ def _read_tar(data):
 
     def tensor(saved):
         if isinstance(saved, tuple):
-            raise UnusableFile(WHOLE_MODULE)
+            raise UnusableFileError(WHOLE_MODULE)
         return tensors[int(saved)]
 
     data.seek(starts["pickle"])
@@ -199,7 +201,9 @@ def _read_tar_storages(data, at):
         numel, start = _read_int64(data, data.tell())
         stop = start + numel * dtype.itemsize
         if numel < 0 or stop > len(data):
-            raise UnusableFile(f"is damaged or truncated: storage {key} ends at byte {stop}, the file at {len(data)}.")
+            raise UnusableFileError(
+                f"is damaged or truncated: storage {key} ends at byte {stop}, the file at {len(data)}."
+            )
         storages[key], spans[key] = Storage(key, dtype, 0, numel), (start, stop)
         data.seek(stop)
     for key, root, first, length in load_pickle(data):
@@ -215,7 +219,7 @@ def _read_tar_tensors(data, at, storages):
         key, storage, _ = load_pickle(data)
         ndim = int.from_bytes(data.read(8)[:4], "little")  # the other four bytes are noise
         if ndim > MOST_DIMENSIONS:
-            raise UnusableFile(f"is damaged: a tensor in it has {ndim} dimensions.")
+            raise UnusableFileError(f"is damaged: a tensor in it has {ndim} dimensions.")
         numbers = struct.unpack(f"<{2 * ndim + 1}q", data.read(8 * (2 * ndim + 1)))
         tensors[int(key)] = Tensor(storages[int(storage)], numbers[-1], numbers[:ndim], numbers[ndim:-1])
     return tensors
@@ -224,13 +228,13 @@ def _read_tar_tensors(data, at, storages):
 def _read_int64(data, at):
     """Read the int64 at a byte; return it and the position after it."""
     if at + 8 > len(data):
-        raise UnusableFile(f"is truncated: it ends at byte {len(data)}, before the data of all its tensors.")
+        raise UnusableFileError(f"is truncated: it ends at byte {len(data)}, before the data of all its tensors.")
     return int.from_bytes(data[at : at + 8], "little", signed=True), at + 8
 
 
 def _check_little_endian(little):
     if not little:
-        raise UnusableFile("was written on a big-endian machine: load it in torch and save it on another.")
+        raise UnusableFileError("was written on a big-endian machine: load it in torch and save it on another.")
 
 
 def _find_state_dict(top):
@@ -242,13 +246,13 @@ def _find_state_dict(top):
             break
         wrappers, top = [*wrappers, inner[0]], top[inner[0]]
     if not isinstance(top, dict) or not top:
-        raise UnusableFile(f"holds no tensors but a {type(top).__name__}: expected the state_dict() of a model.")
+        raise UnusableFileError(f"holds no tensors but a {type(top).__name__}: expected the state_dict() of a model.")
     tensors = {name: value.data if isinstance(value, Parameter) else value for name, value in top.items()}
     for name, value in tensors.items():
         sound = isinstance(value, Tensor) and isinstance(value.storage, Storage)
         if not sound or not isinstance(name, str):
             known = " or ".join(map(repr, WRAPPERS))
-            raise UnusableFile(
+            raise UnusableFileError(
                 f"holds {name!r}, a {type(value).__name__}: expected a state dict, whose values are tensors, "
                 f"or a dict with one under {known}."
             )
@@ -260,11 +264,11 @@ def _make_array(data, name, tensor, spans):
     storage, offset, size, stride = tensor.storage, tensor.offset, tensor.size, tensor.stride
     paired = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride)
     if not paired or len(size) > MOST_DIMENSIONS or not all(map(_is_natural, (offset, *size, *stride))):
-        raise UnusableFile(f"is damaged: the size, strides or offset of {name!r} make no sense.")
+        raise UnusableFileError(f"is damaged: the size, strides or offset of {name!r} make no sense.")
     count = math.prod(size)
     reach = sum((n - 1) * step for n, step in zip(size, stride, strict=True)) + 1 if count else 0
     if count > storage.numel or offset + reach > storage.numel or storage.key not in spans:
-        raise UnusableFile(f"is damaged: {name!r} reaches beyond its {storage.numel} stored elements.")
+        raise UnusableFileError(f"is damaged: {name!r} reaches beyond its {storage.numel} stored elements.")
     width = storage.dtype.itemsize
     start = spans[storage.key][0] + (storage.first + offset) * width
     return np.ndarray(size, storage.dtype, data, start, [step * width for step in stride])

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from transferkit.weights import hdf5
-from transferkit.weights.errors import UnusableFile, explain_errors
+from transferkit.weights.errors import UnusableFileError, explain_errors
 from transferkit.weights.keras2_weights import is_keras2, read_keras2
 from transferkit.weights.keras3_weights import read_keras3
 from transferkit.weights.name_translation import Publisher, translate_names
@@ -67,7 +67,7 @@ def read_weights(path: str | Path) -> Weights:
             tensors, changes = _strip_prefixes(tensors)
             layout, changes = "torch", [f"{name} unwrapped" for name in wrappers] + changes
         if not tensors:
-            raise UnusableFile("holds no variables: expected the weights of a model that is built.")
+            raise UnusableFileError("holds no variables: expected the weights of a model that is built.")
         tensors, converted, publisher = translate_names(tensors, layout)
     return Weights(tensors, layout, (*changes, *converted), publisher)
 
@@ -95,7 +95,7 @@ def _strip_prefixes(tensors):
     for name, value in tensors.items():
         name = ".".join(part.removeprefix("_") for part in name.split("."))
         if name in renamed:
-            raise UnusableFile(f"has {name!r} twice, once with an underscore before a part of the name.")
+            raise UnusableFileError(f"has {name!r} twice, once with an underscore before a part of the name.")
         if name.endswith(COUNTS):
             counts += 1
         else:

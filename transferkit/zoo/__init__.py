@@ -6,7 +6,7 @@ import os
 import pkgutil
 import re
 
-from transferkit.lookup import UnknownName, pick
+from transferkit.lookup import UnknownName, look_up
 from transferkit.pixels import Pixels, parse_size
 from transferkit.zoo.variant import Variant
 
@@ -22,7 +22,7 @@ def variants() -> dict[str, Variant]:
 
 def variant(name: str) -> Variant:
     """The row of a network, whose name may have knobs."""
-    return pick(variants(), _base_name(name), "network")
+    return look_up(variants(), _base_name(name), "network")
 
 
 def _base_name(name: str) -> str:
@@ -115,9 +115,9 @@ def _default_value(values):
 
 def _parse_value(row: Variant, name: str, knob: str, text: str):
     """Parse the value of a knob."""
-    values = pick(row.knobs, knob, f"knob of {name}")
+    values = look_up(row.knobs, knob, f"knob of {name}")
     if isinstance(values, tuple):
-        return pick({str(value).lower(): value for value in values}, text.lower(), f"value of {name}'s {knob}")
+        return look_up({str(value).lower(): value for value in values}, text.lower(), f"value of {name}'s {knob}")
     try:
         fraction = float(text)
     except ValueError:

@@ -7,7 +7,7 @@ from transferkit.data.audit.problems import Problem, count_classes, find_problem
 from transferkit.data.audit.scan import scan_files
 from transferkit.data.listing import Listing
 from transferkit.data.sources import resolve
-from transferkit.lookup import pick
+from transferkit.lookup import look_up
 from transferkit.recipe import Data
 
 
@@ -49,7 +49,7 @@ def check(data: str | os.PathLike, **knobs) -> CheckResult:
         [('pets/cat/broken.jpg', 'unreadable')]
     """
     for name in knobs:
-        pick({field.name: field for field in fields(Data)}, name, "knob of a source")
+        look_up({field.name: field for field in fields(Data)}, name, "knob of a source")
     source = os.fspath(data)
     listings = resolve.list_parts(Data(data=source, **knobs))
     paths = [path for listing in listings.values() for path in listing.paths]

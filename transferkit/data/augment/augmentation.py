@@ -18,7 +18,7 @@ from transferkit.data.augment import color, geometric, policies
 from transferkit.data.augment.crops import WINDOWS
 from transferkit.data.augment.mixing import BATCH_STEPS
 from transferkit.data.augment.pca_axes import IMAGENET, Axes
-from transferkit.lookup import UnknownName, pick, quote
+from transferkit.lookup import UnknownName, look_up, quote
 
 OPS = geometric.OPS | color.OPS | policies.OPS
 LEVELS = {
@@ -78,7 +78,7 @@ def parse_augmentation(text: str, axes: Axes = IMAGENET) -> Augmentation:
     batches: list[Callable] = []
     for number, step in enumerate(steps, start=1):
         name, arguments = _parse_step(step)
-        function = pick(WINDOWS | OPS | BATCH_STEPS | LEVELS, name, "augmentation")
+        function = look_up(WINDOWS | OPS | BATCH_STEPS | LEVELS, name, "augmentation")
         if name in LEVELS:
             raise UnknownName(f"{quote(step)}: {name} takes no numbers; write {name}, or its steps: {LEVELS[name]!r}.")
         if name in WINDOWS and number > 1:

@@ -6,7 +6,7 @@ from transferkit.console import say
 from transferkit.data.sources import imagenet_lists, one_hot
 from transferkit.data.sources.csv_text import Table, is_picture_name
 from transferkit.data.sources.folder_layout import SPLIT_NAMES, split_from_name
-from transferkit.lookup import pick, suggest_nearest
+from transferkit.lookup import look_up, suggest_nearest
 
 # usual names of columns, the likeliest first; case, spaces, dashes and underscores do not count
 IMAGE_NAMES = ("image", "path", "file", "filename", "filepath", "imagepath", "imagefile", "imagefilename", "imagename",
@@ -98,7 +98,7 @@ def _pick(table: Table, kind: str, name: str) -> str:
     """
     if not name or (kind == "split" and name == NO_SPLIT and name not in table.header):
         return ""
-    return pick({name: name for name in table.header}, name, f"column of {table.path.name}")
+    return look_up({name: name for name in table.header}, name, f"column of {table.path.name}")
 
 
 def _guess(table: Table, kind: str, taken: set[str]) -> str:

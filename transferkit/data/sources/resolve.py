@@ -21,7 +21,7 @@ from transferkit.recipe import Data, Recipe
 FORMS = "expected a folder of class folders, a CSV file, tfds:NAME, or a folder of `transferkit data pack`"
 
 
-def find_parts(source: Data) -> dict[str, Listing]:
+def list_given_splits(source: Data) -> dict[str, Listing]:
     """The listings of a job as its source splits them; a source without splits is all "train".
 
     With `group_by`, the listings have groups, and no group is in two of them.
@@ -55,7 +55,7 @@ def find_labelled(source: Data, classes: tuple[str, ...]) -> tuple[Listing, str]
         A listing with labels into `classes`, and "test", "val" or "all".
 
     Raises:
-        FileNotFoundError, UnknownName, ValueError: as `find_parts`; or the network does not have one of the classes.
+        FileNotFoundError, UnknownName, ValueError: as `list_given_splits`; or the network lacks a class.
     """
     if source_kind(source.data) == "folder":
         _check_options(source, "folder")
@@ -86,7 +86,7 @@ def find_paths(source: Data) -> list[str]:
     In a folder, pictures may be anywhere; a folder without pictures gives an empty list.
 
     Raises:
-        FileNotFoundError, UnknownName, ValueError: as `find_parts`, except about labels and splits.
+        FileNotFoundError, UnknownName, ValueError: as `list_given_splits`, except about labels and splits.
     """
     is_file = os.path.exists(source.data) and not os.path.isdir(source.data)
     is_picture = is_file and Path(source.data).suffix.lower() not in listing.LIST_SUFFIXES
@@ -109,7 +109,7 @@ def find_all_pictures(source: Data) -> tuple[Listing, list[str]]:
         throughout if the source has no splits.
 
     Raises:
-        FileNotFoundError, UnknownName, ValueError: as `find_parts`; or there are no pictures.
+        FileNotFoundError, UnknownName, ValueError: as `list_given_splits`; or there are no pictures.
     """
     if not _has_labels(source):
         paths = find_paths(source)
@@ -145,9 +145,9 @@ def find_probe_listing(source: Data, *, seed: int = 0) -> tuple[Listing, Listing
         seed: of the subsample, for `fraction` and `per_class`.
 
     Raises:
-        FileNotFoundError, UnknownName, ValueError: as `find_parts`.
+        FileNotFoundError, UnknownName, ValueError: as `list_given_splits`.
     """
-    parts = find_parts(source)
+    parts = list_given_splits(source)
     test, classes = parts.pop("test", None), parts["train"].classes
     pool = _concatenate(parts.values(), classes, source.data)
     pool = subsample(pool, source.fraction, source.per_class, seed)
@@ -166,7 +166,7 @@ def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int =
         **knobs: the others of the recipe's [data]: `group_by`, `image_col`, ...
 
     Raises:
-        FileNotFoundError, UnknownName, ValueError: as `find_parts`; or a class is too small to be split.
+        FileNotFoundError, UnknownName, ValueError: as `list_given_splits`; or a class is too small to be split.
 
     Example:
         >>> splits = tk.find_splits("pets/", validation=0.1)
@@ -178,7 +178,7 @@ def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int =
         arrays = "; tk.list_arrays takes arrays" if hasattr(data, "__array__") else ""
         raise ValueError(f"data must be a path or a name, not of type {type(data).__name__}: {FORMS}{arrays}.")
     source = Recipe().override(data=os.fspath(data), validation=validation, **knobs).data
-    splits = duplicate_groups.make_splits(find_parts(source), validation=validation, seed=seed)
+    splits = duplicate_groups.make_splits(list_given_splits(source), validation=validation, seed=seed)
     return splits.subsample(source.fraction, source.per_class, seed)
 
 
@@ -205,7 +205,7 @@ def source_kind(data: str) -> str:
 
 
 def list_parts(source: Data) -> dict[str, Listing]:
-    """`find_parts` of a source that may have a single class, or no "train"."""
+    """`list_given_splits` of a source that may have a single class, or no "train"."""
     parts = _read_parts(source)
     known = next(iter(parts.values())).classes
     for name, part in list(parts.items())[1:]:
@@ -222,10 +222,10 @@ def _read_parts(source: Data) -> dict[str, Listing]:
     if kind == "manifest":
         return csv_list.read_parts(source.data, _columns(source))
     if kind == "tfds":
-        return _add_groups(tfds.find_parts(source.data, source.data_dir), source.group_by, "")
+        return _add_groups(tfds.list_tfds_splits(source.data, source.data_dir), source.group_by, "")
     if kind == "shards":
-        return shards.find_parts(source.data, source.group_by)
-    return _add_groups(listing.find_parts(source.data), source.group_by, source.data)
+        return shards.list_shard_splits(source.data, source.group_by)
+    return _add_groups(listing.list_split_folders(source.data), source.group_by, source.data)
 
 
 def _columns(source: Data) -> Columns:

@@ -112,7 +112,7 @@ def _example(tf, data: bytes, part: Listing, row: int, name: str) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
-def find_parts(folder: str | os.PathLike, group_by: str = "") -> dict[str, Listing]:
+def list_shard_splits(folder: str | os.PathLike, group_by: str = "") -> dict[str, Listing]:
     """The listings of a folder of shards. Their paths are ranges of the shards; see `file_ranges`.
 
     Args:

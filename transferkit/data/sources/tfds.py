@@ -19,7 +19,7 @@ SPELLING = re.compile(r"tfds:(?P<name>\w+(?:/[\w.\-]+)?)(?::(?P<version>\d+\.\d+
 SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"BM": ".bmp", b"RI": ".webp"}
 
 
-def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
+def list_tfds_splits(data: str, data_dir: str = "") -> dict[str, Listing]:
     """The listings of `tfds:NAME[/CONFIG][:VERSION][:SPLIT]` by its splits; of one split, all is "train".
 
     The pictures are copied once, as they are encoded, to the cache folder.
@@ -62,7 +62,7 @@ def find_parts(data: str, data_dir: str = "") -> dict[str, Listing]:
 
 
 def source_from_builder(builder) -> tuple[str, str]:
-    """`data` and `data_dir` of `find_parts` for a builder of TFDS; a folder for an `ImageFolder`."""
+    """`data` and `data_dir` of `list_tfds_splits` for a builder of TFDS; a folder for an `ImageFolder`."""
     import tensorflow_datasets as tfds
 
     if isinstance(builder, tfds.folder_dataset.ImageFolder):
@@ -76,7 +76,7 @@ def _find_prepared(root: Path, name: str, version: str | None, tfds) -> Path:
     """Find the folder of the newest prepared version.
 
     Raises:
-        UnknownName, FileNotFoundError: as `find_parts`.
+        UnknownName, FileNotFoundError: as `list_tfds_splits`.
     """
     found = [path.parent for path in (root / name).glob("*/dataset_info.json")]
     configs = sorted({path.parent.parent.name for path in (root / name).glob("*/*/dataset_info.json")})

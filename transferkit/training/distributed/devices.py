@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from transferkit import keras_internals
-from transferkit.lookup import UnknownName, pick, quote
+from transferkit.lookup import UnknownName, look_up, quote
 from transferkit.recipe import Train
 from transferkit.training.distributed.workers import Cluster, make_strategy
 
@@ -56,7 +56,7 @@ def choose_device(devices: str = "auto", precision: str = "auto", cluster: Clust
     Raises:
         UnknownName: there is no such device, or the process already uses others.
     """
-    device = pick(BACKENDS, keras.backend.backend(), "backend to train on")(devices, cluster)
+    device = look_up(BACKENDS, keras.backend.backend(), "backend to train on")(devices, cluster)
     return device if precision == "auto" else dataclasses.replace(device, policy=precision)
 
 

@@ -70,7 +70,7 @@ def shard_batches(batches: tf.data.Dataset, device: Device, size: int) -> tf.dat
 
 
 @contextmanager
-def allow_fit(model: keras.Model, device: Device, batches: tf.data.Dataset) -> Iterator[None]:
+def patched_fit(model: keras.Model, device: Device, batches: tf.data.Dataset) -> Iterator[None]:
     """In this context, `fit` of a replicated and compiled model works; several workers need a patched Keras for it."""
     patched = keras_internals.patched_for_several_workers
     with patched(model, batches.element_spec) if device.shard[1] > 1 else nullcontext():

@@ -20,7 +20,7 @@ MAX_SKIPPED = 0.01  # of an epoch's steps, in float16; a scale that rises skips 
 CHECKPOINT_TIME = 0.03  # fraction of the time for checkpoints after epochs: one on stored features is under a second
 
 
-class NaNLoss(Exception):
+class NaNLossError(Exception):
     """The loss became NaN or infinite at a step of an epoch."""
 
     def __init__(self, epoch: int, step: int):
@@ -131,16 +131,16 @@ class SaveCheckpoints(keras.callbacks.Callback):
                 raise KeyboardInterrupt
 
     def _check_losses(self, batch: int):
-        """Raise `NaNLoss` if a loss since the last check is not finite; `batch` is the index of the newest one."""
+        """Raise `NaNLossError` if a loss since the last check is not finite; `batch` is the index of the newest one."""
         finite = list(map(math.isfinite, map(float, self.losses)))
         if not all(finite):
             parts = batch + 1 - len(finite) + finite.index(False)
-            raise NaNLoss(self.epoch, self.first_step + parts // self.state.parts + 1)
+            raise NaNLossError(self.epoch, self.first_step + parts // self.state.parts + 1)
         self.losses = []
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["val_cross_entropy"]):  # after the last step, which no training loss follows
-            raise NaNLoss(epoch, self.last_step)
+            raise NaNLossError(epoch, self.last_step)
         row = self._make_row(epoch, logs)
         self.state.history.append(row)
         index = len(self.state.history) - 1
@@ -181,11 +181,11 @@ class SaveCheckpoints(keras.callbacks.Callback):
         """Write the best weights, then the state: cut between the two, the epoch is repeated with the same result.
 
         Raises:
-            NaNLoss: the last step made weights NaN, which only the next step's loss would show.
+            NaNLossError: the last step made weights NaN, which only the next step's loss would show.
         """
         started, tensors = time.perf_counter(), checkpoints.capture_variables(self.model)
         if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
-            raise NaNLoss(self.epoch, self.state.step or self.last_step)
+            raise NaNLossError(self.epoch, self.state.step or self.last_step)
         if self.best is not None:
             checkpoints.save_weights(self.job.network, self.job.checkpoint_path(checkpoints.BEST), self.best)
             self.best = None
@@ -218,7 +218,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         """The factor on the rate, after NaN losses and after the plateaus in the history."""
         if self.knobs.schedule != "plateau":
             return self.state.factor
-        drops = history.count_drops(self.state.rows(self.phase.name), self.knobs.patience)
+        drops = history.count_rate_drops(self.state.rows(self.phase.name), self.knobs.patience)
         return self.state.factor * self.knobs.drop**drops
 
     def _copy_weights(self) -> dict[int, np.ndarray]:

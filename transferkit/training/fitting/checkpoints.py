@@ -123,7 +123,7 @@ def load_weights(network: Network, path: Path):
     Raises:
         ValueError: the file is damaged or missing, or of another network or other classes.
     """
-    assign_weights(network, read_weights(path), source=str(path))
+    restore_weights(network, read_weights(path), source=str(path))
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
@@ -138,7 +138,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} cannot be used: {error}. Start the run again, with another --out.") from None
 
 
-def assign_weights(network: Network, tensors: dict[str, np.ndarray], *, source: str):
+def restore_weights(network: Network, tensors: dict[str, np.ndarray], *, source: str):
     """Assign all weights of a network, as `read_weights` returns them.
 
     Args:

@@ -64,7 +64,7 @@ class PhaseData:
     loss_weights: tuple[float, ...]
 
 
-class TrainingDiverged(ValueError):
+class TrainingDivergedError(ValueError):
     """The loss became NaN again and again."""
 
 
@@ -101,7 +101,7 @@ def _prepare_pictures(job: TrainingJob, phase: Phase, views: augmentation.Augmen
         return batches, [callbacks.FindUnreadable(job, train.paths, delivered, order)]
 
     return PhaseData(
-        model=losses.join_logits(job.network.model, job.plan.teacher, outputs=job.network.loss_weights),
+        model=losses.concatenate_logits(job.network.model, job.plan.teacher, outputs=job.network.loss_weights),
         labels=train.labels,
         paths=train.paths,
         make_batches=make_batches,
@@ -118,10 +118,10 @@ def _compute_features(
 ) -> tuple[FrozenFeatures, FrozenFeatures] | None:
     """Frozen features of the training and the validation pictures, or None if there is no room for them."""
     model = fold_batchnorm(model)
-    train = frozen_features.compute_features(job, model, "train", folder, views=phase.views, augmentation=views)
+    train = frozen_features.compute_frozen_features(job, model, "train", folder, views=phase.views, augmentation=views)
     if train is None:
         return None
-    val = frozen_features.compute_features(job, model, "val", folder)
+    val = frozen_features.compute_frozen_features(job, model, "val", folder)
     return None if val is None else (train, val)
 
 
@@ -131,7 +131,7 @@ def _prepare_features(job: TrainingJob, model: keras.Model, train: FrozenFeature
 
     batch = _validation_batch(job.plan)
     return PhaseData(
-        model=losses.join_logits(model, outputs=job.network.loss_weights),
+        model=losses.concatenate_logits(model, outputs=job.network.loss_weights),
         labels=tuple(train.labels.argmax(1).tolist()),
         paths=tuple(job.splits.train.paths[row] for row in train.rows),
         make_batches=make_batches,
@@ -156,7 +156,7 @@ def fit(job: TrainingJob, phase: Phase, data: PhaseData):
     """Train a phase to its end. Afterwards everything that was learned is in the run folder.
 
     Raises:
-        TrainingDiverged: the loss became NaN again and again.
+        TrainingDivergedError: the loss became NaN again and again.
         ValueError: a single picture does not fit into memory, or more than one picture in five is unreadable.
         KeyboardInterrupt: Ctrl-C; the state was saved.
     """
@@ -164,7 +164,7 @@ def fit(job: TrainingJob, phase: Phase, data: PhaseData):
         while not callbacks.is_phase_over(checkpoints.load_state(job.folder), phase, job.knobs):
             try:
                 run_within_memory(job, lambda state: _fit_from(job, state, phase, data, interruptible))
-            except callbacks.NaNLoss as error:
+            except callbacks.NaNLossError as error:
                 _halve_rate(job, phase, data, error)
         if interruptible.requested:  # after the last step
             raise KeyboardInterrupt
@@ -187,7 +187,7 @@ def run_within_memory(job: TrainingJob, attempt: Callable):
 
 def _fit_from(job: TrainingJob, state: State, phase: Phase, data: PhaseData, interruptible):
     """Train from a state to the end of the phase."""
-    knobs, device, model = job.knobs, job.device, compile_model(job.plan, state, phase, data)
+    knobs, device, model = job.knobs, job.device, compile_phase(job.plan, state, phase, data)
     average = keras.callbacks.SwapEMAWeights(swap_on_epoch=False) if knobs.ema else None
     save = callbacks.SaveCheckpoints(job, state, phase, average, interruptible, data.model)
     with replicas.strategy_scope(device):
@@ -195,7 +195,7 @@ def _fit_from(job: TrainingJob, state: State, phase: Phase, data: PhaseData, int
     validation = replicas.shard_batches(data.validation, device, data.validation_batch)
     with (
         progress(TextColumn("{task.fields[figures]}")) as bars,
-        replicas.allow_fit(model, device, validation),
+        replicas.patched_fit(model, device, validation),
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", "Your input ran out of data")  # FindUnreadable reports the cause
@@ -236,7 +236,7 @@ def make_order(plan: Plan, state: State, data: PhaseData, epochs: int) -> EpochO
     )
 
 
-def compile_model(plan: Plan, state: State, phase: Phase, data: PhaseData) -> keras.Model:
+def compile_phase(plan: Plan, state: State, phase: Phase, data: PhaseData) -> keras.Model:
     """The phase's model on the plan's devices, compiled with the loss and a new optimizer."""
     knobs = dataclasses.replace(plan.recipe.train, accumulate=state.parts)
     model = replicas.replicate_model(data.model, plan.device)
@@ -253,14 +253,14 @@ def compile_model(plan: Plan, state: State, phase: Phase, data: PhaseData) -> ke
     return model
 
 
-def _halve_rate(job: TrainingJob, phase: Phase, data: PhaseData, error: callbacks.NaNLoss):
+def _halve_rate(job: TrainingJob, phase: Phase, data: PhaseData, error: callbacks.NaNLossError):
     """Return to the last checkpoint, at half the rate."""
     state = checkpoints.load_state(job.folder)
     epoch_rows = make_order(job.plan, state, data, phase.epochs).epoch_rows(error.epoch).numpy()[error.step - 1]
     batch = ", ".join(data.paths[row] for row in epoch_rows)
     state.returns, state.factor = state.returns + 1, state.factor / 2
     if state.returns > MAX_RETURNS:
-        raise TrainingDiverged(
+        raise TrainingDivergedError(
             f"{error} This happened {state.returns} times; the last batch was {batch}: start again with a lower --lr."
         )
     checkpoints.save_state(job.folder, state)

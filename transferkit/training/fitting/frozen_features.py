@@ -50,7 +50,7 @@ class FrozenFeatures:
         return (logits["logits"] if isinstance(logits, dict) else logits)[: len(self)], self.rows
 
 
-def compute_features(
+def compute_frozen_features(
     job: TrainingJob,
     model: keras.Model,
     split: str,

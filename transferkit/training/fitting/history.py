@@ -30,7 +30,7 @@ def count_stalled_epochs(history: list[dict]) -> int:
     return len(history) - 1 - history.index(find_best_epoch(history)) if history else 0
 
 
-def count_drops(history: list[dict], patience: int) -> int:
+def count_rate_drops(history: list[dict], patience: int) -> int:
     """How often `patience` epochs passed without a new best one; after each time the count starts again."""
     drops, waited = 0, 0
     for epoch, row in enumerate(history):

@@ -13,7 +13,9 @@ from transferkit.training.fitting.optimizers import LossScale
 FOCUS = 2.0  # Lin et al. 2017, section 3.2: gamma
 
 
-def join_logits(model: keras.Model, teacher: Teacher | None = None, *, outputs: Iterable[str] = ()) -> keras.Model:
+def concatenate_logits(
+    model: keras.Model, teacher: Teacher | None = None, *, outputs: Iterable[str] = ()
+) -> keras.Model:
     """The model that is trained: its logits, those of its auxiliary heads and the teacher's in one output.
 
     Args:

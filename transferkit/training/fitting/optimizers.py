@@ -9,7 +9,7 @@ from keras import ops
 from keras.optimizers import SGD, Adam, Lamb
 
 from transferkit.keras_internals import count_skipped_steps, variable_index
-from transferkit.lookup import pick
+from transferkit.lookup import look_up
 from transferkit.recipe import Train
 from transferkit.training.fitting import schedules
 
@@ -34,7 +34,7 @@ def make_optimizer(
     Raises:
         UnknownName: the optimizer or its schedule is not known.
     """
-    rule, apply_decay = pick(OPTIMIZERS, knobs.optimizer, "optimizer")
+    rule, apply_decay = look_up(OPTIMIZERS, knobs.optimizer, "optimizer")
     momentum = {"momentum": float(knobs.momentum), "nesterov": knobs.nesterov == "on"} if rule is SGD else {}
     schedule = schedules.make_schedule(knobs, lr=lr, steps=steps)
     if knobs.accumulate > 1:
@@ -127,7 +127,7 @@ def compute_rate_factors(model: keras.Model, head: str, decay: float) -> list[fl
     the head belong to the last stage. Where a network has no marks, each layer with weights is a stage.
 
     Args:
-        model: the one that is trained: `losses.join_logits` may order variables differently from the network.
+        model: the one that is trained: `losses.concatenate_logits` may order variables differently from the network.
         head: name of the classifier.
         decay: factor from each stage to the one before it, between 0 and 1.
     """

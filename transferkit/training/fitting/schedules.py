@@ -6,7 +6,7 @@ import keras
 from keras import ops
 from keras.optimizers import schedules
 
-from transferkit.lookup import UnknownName, pick
+from transferkit.lookup import UnknownName, look_up
 from transferkit.recipe import Train
 
 
@@ -61,7 +61,7 @@ def make_schedule(knobs: Train, *, lr: float, steps: int) -> schedules.LearningR
 
     All but one_cycle, which has a warm-up of its own, start with a linear warm-up to `lr` over the fraction
     `knobs.warmup` of the steps (Goyal et al. 2017, section 2.2). No step has a rate of 0. `plateau` is constant
-    after the warm-up: `history.count_drops` counts its drops, which the optimizer's `factor` applies.
+    after the warm-up: `history.count_rate_drops` counts its drops, which the optimizer's `factor` applies.
 
     Args:
         knobs: `schedule` and the knobs of its schedule.
@@ -74,7 +74,7 @@ def make_schedule(knobs: Train, *, lr: float, steps: int) -> schedules.LearningR
     if knobs.schedule == "one_cycle":
         return make_one_cycle(knobs, lr, steps)
     warmup = min(round(knobs.warmup * steps), steps - 1)
-    decay = pick(DECAYS, knobs.schedule, "schedule")(knobs, lr, warmup, steps)
+    decay = look_up(DECAYS, knobs.schedule, "schedule")(knobs, lr, warmup, steps)
     if not warmup:
         return decay
     return ChainedSchedule(schedules.PolynomialDecay(lr / (warmup + 1), warmup, end_learning_rate=lr), warmup, decay)

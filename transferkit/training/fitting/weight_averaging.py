@@ -58,7 +58,7 @@ def average_epochs(job: TrainingJob, history: list[dict]) -> dict:
     used = [{name: best[name] for name in ("phase", "epoch")}]
     with temporary_folder(job.folder) as folder:
         evaluate = _make_evaluation(job, folder)
-        checkpoints.assign_weights(job.network, tensors, source="the best epoch")
+        checkpoints.restore_weights(job.network, tensors, source="the best epoch")
         figures = evaluate()
         for index in rank_epochs(history, job.knobs.soup):
             path = weights_path(job.folder, index)
@@ -66,12 +66,12 @@ def average_epochs(job: TrainingJob, history: list[dict]) -> dict:
                 continue
             other = checkpoints.read_weights(path)
             average = {name: value + (other[name] - value) / (len(used) + 1) for name, value in tensors.items()}
-            checkpoints.assign_weights(job.network, average, source="an average")
+            checkpoints.restore_weights(job.network, average, source="an average")
             average_figures = evaluate()
             if score_epoch(average_figures) >= score_epoch(figures):
                 tensors, figures = average, average_figures
                 used.append({name: history[index][name] for name in ("phase", "epoch")})
-    checkpoints.assign_weights(job.network, tensors, source="an average")
+    checkpoints.restore_weights(job.network, tensors, source="an average")
     say(
         f"average of {len(used)} epochs  val_loss {figures['val_loss']:.3f}  val_accuracy {figures['val_accuracy']:.3f}"
     )

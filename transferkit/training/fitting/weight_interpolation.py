@@ -80,7 +80,7 @@ def assign_interpolation(job: TrainingJob, fraction: float):
         return checkpoints.load_weights(job.network, job.checkpoint_path(checkpoints.BEST))
     start, end = (checkpoints.read_weights(job.checkpoint_path(name)) for name in (START, checkpoints.BEST))
     mixed = {name: value + np.float32(fraction) * (end[name] - value) for name, value in start.items()}
-    checkpoints.assign_weights(job.network, mixed, source="an interpolation")
+    checkpoints.restore_weights(job.network, mixed, source="an interpolation")
 
 
 def _calibrated_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ def make_plan(recipe: Recipe, splits: Splits | None = None) -> Plan:
     _check_recipe(recipe)
     recipe = _make_paths_absolute(recipe)
     device = _prepare_device(recipe.train)
-    listings = dict(splits.items()) if splits else resolve.find_parts(recipe.data)
+    listings = dict(splits.items()) if splits else resolve.list_given_splits(recipe.data)
     classes = listings["train"].classes
     _check_class_names(classes)
     network = None if recipe.model.base == AUTO else network_setup.load_base(recipe.model, classes)
@@ -173,7 +173,7 @@ def _make_splits(recipe: Recipe, audits: dict[str, Audit], given: Splits | None)
     listings = {name: audit.listing for name, audit in audits.items()}
     if recipe.train.folds:
         splits = complete_splits(listings, validation=recipe.data.validation, seed=recipe.train.seed)
-        splits = folds.mark_duplicates(splits, scans)
+        splits = folds.mark_pool_duplicates(splits, scans)
         _check_folds(recipe, splits)
         evaluated = {"train": folds.pool_train_and_val(splits)} | ({"test": splits.test} if splits.test else {})
     else:
@@ -218,9 +218,9 @@ def _choose_base(recipe: Recipe, splits: Splits, audit: Audit) -> rules.Choice:
     return rules.Choice("base", base, reason)
 
 
-def _collect_facts(recipe: Recipe, splits: Splits, audit: Audit, network: Network, device: Device) -> rules.Facts:
+def _collect_facts(recipe: Recipe, splits: Splits, audit: Audit, network: Network, device: Device) -> rules.RuleInputs:
     can_fit_head = network_setup.can_fit_head(network)
-    return rules.Facts(
+    return rules.RuleInputs(
         pictures=len(splits.train),
         smallest_class=min(count for count in splits.train.counts().values() if count),
         shorter_side=audit.median_side,
@@ -235,7 +235,7 @@ def _collect_facts(recipe: Recipe, splits: Splits, audit: Audit, network: Networ
     )
 
 
-def _choose_knobs(recipe: Recipe, facts: rules.Facts) -> tuple[Recipe, list[rules.Choice]]:
+def _choose_knobs(recipe: Recipe, facts: rules.RuleInputs) -> tuple[Recipe, list[rules.Choice]]:
     """The resolved recipe and the choices. Contradictions are errors now, not after the first phase."""
     resolved, choices = rules.choose_knobs(recipe, facts)
     # a saved recipe has no open knobs; its run warned when it was planned

@@ -33,7 +33,7 @@ class Speed:
     check: float
 
 
-def leave_epochs_open(recipe: Recipe) -> Recipe:
+def without_planned_epochs(recipe: Recipe) -> Recipe:
     """The recipe to save before its epochs are planned from `time`: a run that is cut before then plans them again."""
     if not recipe.train.time:
         return recipe
@@ -96,7 +96,7 @@ def _measure(plan: Plan, state: State, phase: Phase, data: PhaseData, left: floa
     """Train short epochs, at most a twentieth of the seconds left, and undo them."""
     order, parts = fit_phase.make_order(plan, state, data, MAX_EPOCHS), state.parts
     steps, checks = min(order.steps, MAX_STEPS), min(data.validation_steps, MAX_CHECKS)
-    model = fit_phase.compile_model(plan, state, phase, data)
+    model = fit_phase.compile_phase(plan, state, phase, data)
     batches, _ = data.make_batches(order)
     one_batch = tf.data.Dataset.from_tensors(next(iter(data.validation))).repeat()
     stopwatch, started = _Stopwatch(min(ENOUGH, left / 20)), time.perf_counter()
