@@ -5,7 +5,7 @@ Each job learns from 100 of each class and is judged by the test part, which cho
 
     python benchmarks/bench_quality.py [JOB ...]
 
-The exit status is the number of jobs below their bound. The slow test `tests/test_quality.py` runs the first job.
+The exit status is the number of jobs below their bound. The slow test `test_training_accuracy.py` runs the first job.
 """
 
 import os

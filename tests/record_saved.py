@@ -1,4 +1,7 @@
-"""Writes what this version saves to `tests/data/saved/VERSION/`; later versions must read it (`test_saved_before.py`).
+"""Writes what this version saves to `tests/data/saved/VERSION/`, which later versions must read.
+
+`test_earlier_versions.py` reads it.
+
 
     .venv/bin/python tests/record_saved.py
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from forked import ABOVE, attempted
 from pictures import folder
-from test_bombs import BOMBS
+from test_large_pictures import BOMBS
 from weight_site import serve
 
 from transferkit import models, recipe

@@ -10,8 +10,8 @@ import pytest
 from conftest import QUICK
 from pictures import encoded
 from PIL import Image, ImageOps
-from test_fit import apart, evaluated, trained, windows
 from test_geometry import ramp, smooth
+from test_squash_and_pad import apart, evaluated, trained, windows
 
 import transferkit as tk
 from transferkit import models, recipe, rules, zoo
