@@ -10,10 +10,10 @@ demo: $(VENV)/.pretrained
 	$(BIN)/transferkit demo
 
 test: lint
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 test-all: lint
-	$(BIN)/pytest -n $(WORKERS) -m "slow or not slow"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "slow or not slow"
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -36,7 +36,7 @@ def without_weights():
     """Networks built here have shapes and no memory: a VGG is there in an instant."""
     with keras.StatelessScope(initialize_variables=False):
         yield
-    keras.utils.clear_session()  # or a later scope would give them their half gigabyte after all
+    keras.utils.clear_session(free_memory=False)  # or a later scope would give them their half gigabyte after all
     build.cache_clear()  # those that were built here are of no use to others
 
 

@@ -191,7 +191,12 @@ def test_a_nested_network_alone_is_only_a_hint():
 
 @pytest.mark.parametrize(
     ("name", "convention"),
-    [("ResNet50V2", "tf"), ("VGG16", "caffe"), ("EfficientNetB0", "raw"), ("DenseNet121", "torch")],
+    [
+        pytest.param("ResNet50V2", "tf", marks=pytest.mark.slow),
+        ("VGG16", "caffe"),
+        pytest.param("EfficientNetB0", "raw", marks=pytest.mark.slow),
+        pytest.param("DenseNet121", "torch", marks=pytest.mark.slow),
+    ],
 )
 def test_networks_of_keras_applications(name, convention):
     model = shaken(getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3), classes=9))
@@ -259,6 +264,7 @@ def test_a_network_without_a_classifier():
     assert adopt.adopt_model(vector).model.get_layer("pooled").output.shape == (None, 4)
 
 
+@pytest.mark.slow
 def test_grey_pictures_and_other_sizes():
     model = cnn(layers.Rescaling(1 / 255), shape=(32, 32, 1))
     network = adopt.adopt_model(model)

@@ -78,6 +78,7 @@ def test_fine_tuning_goes_on_from_a_file(saved, cli, pets, tmp_path):
     assert (status, "has a pixel convention of its own: leave out --pixels tf" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_predict_says_what_it_takes_for_granted(saved, cli, pets):
     path, picture = saved(cnn(layers.Rescaling(1 / 255)), "my.keras"), next((pets / "cat").iterdir())
     status, out, err = cli("predict", path, picture, "--json")
@@ -187,6 +188,7 @@ def test_a_fault_in_keras_is_not_a_download_that_failed(monkeypatch):
         models.load("keras:MobileNetV2")
 
 
+@pytest.mark.slow
 def test_unnamed_layers_are_numbered_in_their_network():
     names = [
         [layer.name for layer in adopt.load_application("keras:InceptionV3", "none").model.layers] for _ in range(2)

@@ -115,6 +115,7 @@ def test_all_weights_go_into_a_checkpoint_and_come_back(make, tmp_path):
         checkpoints.restore_weights(network, dict(list(tensors.items())[:-1]), source="some.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [pytest.param(make, marks=() if name in QUICKEST else pytest.mark.slow, id=name) for name, make in MAKES.items()],

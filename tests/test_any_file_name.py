@@ -53,6 +53,7 @@ def run(odd, tiny, tmp_path_factory):
         return run_job.resume(out)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_them(run, odd):
     names = {os.path.basename(path) for path in run.splits.train.paths}
     assert names == set(map(os.fsdecode, NAMES)) and run.recipe.data.data == odd

@@ -51,6 +51,7 @@ def attempt(zygote, honest, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_the_bounds_hold(zygote, honest):
     place, peak = honest
     words = (*EXTRACT, "--data", "pets", "--out", "never.npz", "--no-cache")

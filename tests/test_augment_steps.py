@@ -225,6 +225,7 @@ def test_shears_and_shifts_are_pillows(level):
         assert np.percentile(off(change(PICTURE, level), wanted), 95) <= 2  # the seam of the border differs
 
 
+@pytest.mark.slow
 def test_rand_augment_draws_all_changes_and_its_identity():
     found = drawn(lambda seed: policies.rand_augment(PICTURE, seed, 1, 9))
     kinds = {each.tobytes() for each in found}

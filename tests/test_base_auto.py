@@ -90,6 +90,7 @@ def test_a_job_takes_the_best_and_says_why(shelf, cli, tmp_path):
     assert run.recipe.model.base == "tiny" and run.recipe.train.start == "probe"
 
 
+@pytest.mark.slow
 def test_a_probe_without_a_base_takes_all_that_are_here(shelf, cli, pets):
     status, out, err = cli("probe", "--data", pets, "--size", 32, "--json")
     assert status == 0 and [row["base"] for row in json.loads(out)] == ["tiny", "blind"], err

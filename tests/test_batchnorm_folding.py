@@ -12,7 +12,16 @@ def norms(model):
     return [layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "efficientnet_lite0", "resnet20_cifar", "googlenet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18",
+        pytest.param("resnet50", marks=pytest.mark.slow),
+        "efficientnet_lite0",
+        "resnet20_cifar",
+        pytest.param("googlenet", marks=pytest.mark.slow),
+    ],
+)
 def test_same_logits(name):
     model = build(name)
     fill(model)

@@ -73,6 +73,7 @@ def test_a_working_folder_that_may_not_be_written_to(cli, unread, tiny, pets, mo
     assert status == 1 and "cannot be made in" in error and "(Read-only file system): give another --out" in error
 
 
+@pytest.mark.slow
 def test_a_name_of_a_run_is_never_too_long(cli, tiny, pets, tmp_path):
     (tmp_path / ("x" * 250)).symlink_to(pets)
     words = ("--weights", "none", "--epochs", 1, "--head-epochs", 1, "--size", 32, "--devices", "cpu")

@@ -192,6 +192,7 @@ def test_a_folder_called_as_a_network_or_tag_is_no_obstacle(cli, tiny, pets, tmp
     assert "No public weights are known for tiny" in cli("evaluate", tiny, "--data", pets)[2]
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_a_run(cli, tiny, pets):
     words = ("finetune", "--base", tiny, "--data", pets, "--out", "run", "--unfreeze", "head", *QUICK[:4])
     assert cli(*words, "--epochs", "1")[0] == 0

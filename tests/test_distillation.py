@@ -44,6 +44,7 @@ def test_a_student_of_other_pictures(finished, pets, splits):
     assert plan.teacher.shape == (32, 32) and plan.teacher.model.input_shape[-1] == 1
 
 
+@pytest.mark.slow
 def test_only_the_student_is_saved(finished, tiny, splits, tmp_path, monkeypatch):
     seen, save = [], callbacks.SaveCheckpoints.save
 

@@ -158,6 +158,7 @@ def test_folds_and_their_own_splits(doubled, tiny, tmp_path, capsys, monkeypatch
         assert leaks(shares.fold_splits(pool, held, 0.2, QUICK["seed"]).items()) == 0
 
 
+@pytest.mark.slow
 def test_the_column_of_a_run(doubled, tiny, tmp_path):
     splits = tk.find_splits(doubled)
     run = tk.finetune(tiny, splits.train, splits.val, out=tmp_path / "run", **QUICK | {"epochs": 1, "head_epochs": 0})

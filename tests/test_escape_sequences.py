@@ -12,6 +12,7 @@ def evil(tmp_path):
     return folder(tmp_path / "evil", {EVIL: 8, "dog": 8})
 
 
+@pytest.mark.slow
 def test_finetune_and_evaluate(cli, tiny, evil):
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in (QUICK | {"epochs": 1, "head_epochs": 1}).items()]
     words = ("finetune", "--base", tiny, "--data", evil, *flags)

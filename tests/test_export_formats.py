@@ -16,14 +16,14 @@ from transferkit.network import Network, for_inference
 
 slow = pytest.mark.slow
 BIG = 20_000_000  # parameters
-DEEP = ("efficientnet_lite3", "efficientnet_lite4", "resnet110_cifar")  # that Keras takes long to build
+QUICK = ("lenet5", "allcnn_c", "resnet20_cifar", "efficientnet_lite0", "googlenet")  # one of each family
 SAVED = ["googlenet(aux=true)", *zoo.variants()]
 EXPORTED = [  # one of each family, and several outputs
     "lenet5",
     "allcnn_c",
-    "resnet20_cifar",
+    pytest.param("resnet20_cifar", marks=slow),
     pytest.param("efficientnet_lite0", marks=slow),
-    "googlenet_paper",
+    pytest.param("googlenet_paper", marks=slow),
     pytest.param("googlenet", marks=slow),
     pytest.param("googlenet(aux=true)", marks=slow),
     pytest.param("resnet18", marks=slow),
@@ -37,7 +37,7 @@ EXPORTED = [  # one of each family, and several outputs
 # fixtures of the module: all tests of a network follow each other, and it is built once
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(one, marks=slow if zoo.variant(one).params > BIG or one in DEEP else ()) for one in SAVED],
+    params=[pytest.param(one, marks=() if one in QUICK else slow) for one in SAVED],
 )
 def name(request):
     return request.param

@@ -108,6 +108,7 @@ def test_the_head_alone_leaves_the_rest_as_it_was(tiny, splits, tmp_path):
     assert np.abs(run.network.model.get_layer("fc").get_weights()[0]).max() > 0
 
 
+@pytest.mark.slow
 def test_worse_fine_tuning_gives_the_head_back(tiny, splits, tmp_path):
     run = finetune(tiny, splits, tmp_path / "run", epochs=6, head_epochs=4, head_lr=0.05, lr=1e3)
     assert run.metrics["accuracy"] == 1.0 and run.metrics["kept"]["phase"] == "head"
@@ -136,6 +137,7 @@ def test_resume_goes_on_as_if_never_cut(finished, tiny, splits, tmp_path, monkey
         run_job.resume(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_can_be_resumed(pets, tmp_path):
     """A real signal to a real process, in the middle of the released phase."""
     words = ["finetune", "--base", "tiny", "--data", str(pets), "--out", "run", "--json", "--weights", "none"]
@@ -196,12 +198,14 @@ def test_of_equal_accuracies_the_lower_loss_is_kept():
     assert find_best_epoch(rows) is rows[2]
 
 
+@pytest.mark.slow
 def test_other_orders_of_classes_are_brought_together(tiny, pets, splits, tmp_path):
     turned = splits.val.relabel(splits.val.classes[::-1], "val")
     run = tk.finetune(tiny, splits.train, turned, out=tmp_path / "run", **QUICK)
     assert run.splits.val == splits.val
 
 
+@pytest.mark.slow
 def test_a_run_is_a_base(finished, splits, tmp_path):
     run = tk.finetune(
         str(finished.folder), splits.train, splits.val, out=tmp_path / "run", epochs=1, head_epochs=0, lr=0.0, size=32
@@ -209,6 +213,7 @@ def test_a_run_is_a_base(finished, splits, tmp_path):
     assert logits(run, splits) == pytest.approx(logits(finished, splits), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_test_pictures_are_the_headline(tiny, tmp_path):
     root = tmp_path / "data"
     for name, count in (("train", 8), ("val", 2), ("test", 3)):
@@ -218,6 +223,7 @@ def test_test_pictures_are_the_headline(tiny, tmp_path):
     assert (run.metrics["split"], run.metrics["n"]) == ("test", 6)
 
 
+@pytest.mark.slow
 def test_unreadable_pictures_are_named_and_counted(tiny, tmp_path, capsys):
     root = folder(tmp_path / "data", {"cat": 8, "dog": 8})
     (root / "cat" / "broken.jpg").write_bytes(b"no picture")
@@ -227,6 +233,7 @@ def test_unreadable_pictures_are_named_and_counted(tiny, tmp_path, capsys):
     assert capsys.readouterr().err.count("broken.jpg") == 1
 
 
+@pytest.mark.slow
 def test_mixed_precision_saves_float32(tiny, splits, tmp_path):
     run = finetune(tiny, splits, tmp_path / "run", epochs=2, head_epochs=1, precision="mixed_bfloat16")
     model = keras.models.load_model(run.folder / "model.keras")

@@ -190,6 +190,7 @@ def test_search_in_a_pipeline(tiny, finished, X, y):
     assert search.classes_.tolist() == [3, 7] and search.predict_proba(X).shape == (24, 2)
 
 
+@pytest.mark.slow
 def test_groups_are_routed_and_on_one_side(tiny, listing, X, y, monkeypatch):
     seen = []
 

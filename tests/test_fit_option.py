@@ -60,6 +60,7 @@ def test_what_lies_at_the_border_is_seen_by_the_fits_that_keep_it(tiny, bordered
     assert shares["squash"] == shares["pad"] == 1 and shares["crop"] < 0.8
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_fit_and_what_comes_after_follows(squashed, bordered, cli):
     assert squashed.network.pixels.fit == squashed.recipe.model.fit == "squash"
     assert (
@@ -172,6 +173,7 @@ def test_a_preview_shows_the_fit(pets, cli, tmp_path):
     assert sheets[None] == sheets["crop"] and len(set(sheets.values())) == 3
 
 
+@pytest.mark.slow
 def test_a_rate_is_found_for_a_fit(tiny, pets, cli, tmp_path):
     words = ("lr-find", "--base", tiny, "--weights", "none", "--data", pets, "--size", 32, "--fit", "pad")
     assert "suggestion" in answered(cli, *words, "--out", tmp_path / "lr.png")

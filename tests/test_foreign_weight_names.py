@@ -43,6 +43,7 @@ def compare(folder, name, ours, suffix, side, changes):
     assert_near(network.model(images, training=False), expected, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "suffix", [".h5", *(pytest.param(suffix, marks=pytest.mark.slow) for suffix in (".weights.h5", ".keras"))]
 )

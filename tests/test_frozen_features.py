@@ -41,7 +41,7 @@ def weights(run):
     ("unfreeze", "knobs"),
     [
         ("head", {"views": 1}),
-        ("last-stage", {"views": 1, "bn": "train", "memory": 0.0}),
+        pytest.param("last-stage", {"views": 1, "bn": "train", "memory": 0.0}, marks=pytest.mark.slow),
         pytest.param("last-stage", {"views": 3, "balance": "sampling", "ema": 0.9}, marks=pytest.mark.slow),
         pytest.param("layer2.bn", {"views": 2, "bn": "train", "accumulate": 2}, marks=pytest.mark.slow),
     ],
@@ -172,9 +172,10 @@ def test_norms_can_be_fitted_without_their_scale(tiny):
     [
         ("head", {}, 0),
         ("all,last-stage", {}, 0),
-        ("all,last-stage", {"soup": 4}, 1),  # the average moves the frozen part too
-        ("last-stage,all", {}, 1),
-        ("last-stage", {"memory": 0.0}, 1),
+        # the average moves the frozen part too
+        pytest.param("all,last-stage", {"soup": 4}, 1, marks=pytest.mark.slow),
+        pytest.param("last-stage,all", {}, 1, marks=pytest.mark.slow),
+        pytest.param("last-stage", {"memory": 0.0}, 1, marks=pytest.mark.slow),
     ],
 )
 def test_the_figures_are_those_of_the_saved_model(tiny, splits, tmp_path, monkeypatch, unfreeze, knobs, looks):

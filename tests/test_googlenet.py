@@ -6,7 +6,7 @@ import math
 import keras
 import numpy as np
 import pytest
-from reference_weights import assert_near, fill, fill_torch, load_torchvision, pictures
+from reference_weights import assert_near, fill, fill_torch, load_torchvision, pictures, without_weights
 
 from transferkit import zoo
 from transferkit.lookup import UnknownName
@@ -39,7 +39,8 @@ def count(model, prefix=""):
 )
 def test_counts(name, params, first, channels):
     """Of all, of 3a, and the maps that 3a passes on."""
-    model = build(name)
+    with without_weights():
+        model = build(name)
     assert count(model) == params
     assert count(model, "inception3a.") == first
     assert model.get_layer("inception_3a").output.shape[-1] == channels
@@ -98,7 +99,7 @@ def test_three_losses(name):
     assert found["loss"] == pytest.approx(sum(WEIGHTS[output] * loss for output, loss in parts.items()), rel=1e-5)
 
 
-@BOTH
+@pytest.mark.parametrize("name", ["googlenet", pytest.param("googlenet_paper", marks=pytest.mark.slow)])
 def test_heads_are_dropped(name):
     model, plain = build(f"{name}(aux=true)"), build(name)
     fill(model)
@@ -117,6 +118,7 @@ def test_tanh():
     assert model.get_layer("inception5b.branch4.1.relu").activation is keras.activations.tanh
 
 
+@pytest.mark.slow
 def test_dropout():
     for name, rate in (("googlenet", 0.2), ("googlenet_paper", 0.4), ("googlenet_paper(dropout=0.7)", 0.7)):
         assert build(name).get_layer("drop").rate == rate

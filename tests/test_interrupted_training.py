@@ -63,6 +63,7 @@ def finetuned(base, pets, out, **knobs):
     return tk.finetune(str(base), parts.train, parts.val, out=out, **(STILL | knobs))
 
 
+@pytest.mark.slow
 def test_a_run_folder_that_is_deleted_ends_the_run(tiny, pets, tmp_path, monkeypatch):
     def delete(self, batch, logs=None):
         shutil.rmtree(self.folder)
@@ -92,6 +93,7 @@ def exhausted(most: int):
     return begin
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_learn_as_the_whole(tiny, pets, tmp_path, monkeypatch, capsys):
     expected = finetuned(tiny, pets, tmp_path / "whole", bn="frozen", head_epochs=0)
     monkeypatch.setattr(callbacks.SaveCheckpoints, "on_train_batch_begin", exhausted(2), raising=False)
@@ -191,7 +193,7 @@ def poisoned(monkeypatch, tmp_path):
     [
         (False, {"accumulate": 2, "seed": 0}),
         pytest.param(False, {"balance": "sampling", "seed": 4}, marks=pytest.mark.slow),
-        (True, {"checkpoint_minutes": 10.0, "seed": 0}),
+        pytest.param(True, {"checkpoint_minutes": 10.0, "seed": 0}, marks=pytest.mark.slow),
     ],
 )
 def test_pictures_that_spoil_the_loss_are_named(poisoned, tmp_path, monkeypatch, capsys, gpu, knobs):
@@ -222,6 +224,7 @@ def test_a_step_that_ruins_the_weights_is_not_kept(tiny, pets, tmp_path, capsys)
     assert all(np.isfinite(value).all() for value in weights(run.folder).values())
 
 
+@pytest.mark.slow
 def test_a_second_fit_finds_its_pictures_on_the_disk(tiny, pets, tmp_path, monkeypatch):
     """What is kept of validation and of training views, in files, when a phase goes on after an error."""
     monkeypatch.setattr(callbacks.SaveCheckpoints, "on_train_batch_begin", exhausted(4), raising=False)
@@ -250,6 +253,7 @@ MOMENTS = {
 SLOW = [pytest.param(moment, marks=pytest.mark.slow) for moment in list(MOMENTS)[1:]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["step", *SLOW])
 def test_ctrl_c_at_any_time(finished, pets, tmp_path, monkeypatch, capsys, moment):
     base, knobs = finished.folder, {"weights": "imagenet", "start": "probe", "epochs": 3, "head_epochs": 1}

@@ -145,6 +145,7 @@ def test_the_noise_is_that_around_the_curve():
     assert found.noise == pytest.approx(0.2, rel=0.2) and found.drop == pytest.approx(0.9, rel=0.2)
 
 
+@pytest.mark.slow
 def test_the_command_answers_and_draws(cli, pets, tmp_path):
     status, out, err = cli("lr-find", *WORDS, "--data", pets, "--json")
     assert status == 0, err
@@ -218,6 +219,7 @@ def test_the_lines_and_the_marks(cli, pets, monkeypatch, facts, lines):
     assert drawn[0]["rule"] == 2e-4 and ("suggestion" in drawn[0]) == (not found.is_flat)
 
 
+@pytest.mark.slow
 def test_out_of_memory_in_a_step(plan, monkeypatch, capsys):
     sizes, step = [], keras.Model.train_on_batch
 
@@ -256,6 +258,7 @@ def test_the_same_search_twice(tiny, pets):
     assert again.losses == pytest.approx(first.losses, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_under_a_strategy(plan):
     assert len(lr_find.find_rate(on(plan, strategy=tf.distribute.MirroredStrategy(["CPU:0"]))).losses) > 10
 

@@ -273,6 +273,7 @@ def test_a_head_on_several_depths(finished, insects, tmp_path, monkeypatch):
     assert again.network.model.get_layer("fc").kernel.shape == (8 + 16, 3)
 
 
+@pytest.mark.slow
 def test_the_command_says_it(cli, finished, insects):
     words = ("--size", 32, "--batch-size", 8, "--epochs", 1, "--lr", 0.01, "--out", "run")
     status, out, err = cli("finetune", "--base", finished.folder, "--data", insects, *words)

@@ -154,6 +154,7 @@ def test_channels_of_a_saved_run(tmp_path):
     assert_near(again.model(grey), np.asarray(network.model(grey)), 1e-5)
 
 
+@pytest.mark.slow
 def test_weights_of_a_grey_run(tmp_path):
     network = with_channels(network_of(filled("resnet18")), 1)
     models.save(network, tmp_path / "grey.keras")

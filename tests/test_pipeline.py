@@ -109,6 +109,7 @@ def test_one_seed_gives_one_training(equal):
     assert not same(first, batches(equal, MIXED, seed=4))
 
 
+@pytest.mark.slow
 def test_the_same_whatever_the_parallelism(equal, monkeypatch):
     monkeypatch.setattr(tf.data, "AUTOTUNE", 1)
     serial = batches(equal, MIXED, epochs=range(2))
@@ -116,6 +117,7 @@ def test_the_same_whatever_the_parallelism(equal, monkeypatch):
     assert same(serial, batches(equal, MIXED, epochs=range(2)))
 
 
+@pytest.mark.slow
 def test_a_later_start_gives_the_tail(plain, equal):
     for listing in (plain, equal):
         steps = pipeline.steps_per_epoch(listing, BATCH)

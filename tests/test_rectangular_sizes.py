@@ -184,6 +184,7 @@ def answered(cli, *words):
     return json.loads(out)
 
 
+@pytest.mark.slow
 def test_a_run_of_rectangles(wide, pets, cli):
     note = json.loads(zipfile.ZipFile(wide.folder / "model.keras").read("transferkit.json"))
     assert note["pixels"]["crop"] == [24, 48] and wide.recipe.model.size == "24x48"
@@ -285,6 +286,7 @@ def test_the_rule_keeps_a_rectangle():
     assert (choice.value, choice.reason) == ("192x320", "the shape of the weights' own training")
 
 
+@pytest.mark.slow
 def test_a_teacher_of_rectangles(finished, wide):
     student = models.load(finished.folder)
     assert distillation.load_teacher(str(wide.folder), student, "float32").shape == (24, 48)

@@ -23,8 +23,7 @@ from transferkit.weights.catalogue import find_weight_set, networks_with_weights
 from transferkit.weights.fetch import find_weights
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "reference.json").read_text("utf-8"))
-# the costly ones, but for one VGG
-SLOW = {name for name, row in zoo.variants().items() if row.multiply_adds > 5e9} - {"vgg11_bn"}
+SLOW = {name for name, row in zoo.variants().items() if row.multiply_adds > 5e9}
 NETWORKS = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RECORDED["networks"]]
 
 

@@ -16,6 +16,7 @@ def seen():
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_two_replicas_learn_what_one_device_does(seen):
     assert max(seen["differences"].values()) < 1e-6
 

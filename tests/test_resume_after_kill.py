@@ -84,6 +84,7 @@ def moment(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_not_been(zygote, whole):
     check_kills(zygote, whole, kills=2, seed=0)
 
@@ -108,6 +109,7 @@ def cut(zygote, whole, tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_damaged_checkpoints_are_named(zygote, cut):
     place = cut / "run" / "checkpoints"
     tensors = place / json.loads((place / checkpoints.STATE).read_text())["tensors"]

@@ -4,6 +4,7 @@ import json
 import zipfile
 
 import numpy as np
+import pytest
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -75,6 +76,7 @@ def test_nothing_foreign_is_loaded(cli, listing, tmp_path):
     assert status == 1 and "A LogisticRegression does not classify pictures: expected a fitted pipeline" in err
 
 
+@pytest.mark.slow
 def test_a_fine_tuner_predicts_too(cli, listing, tmp_path):
     tuner = tk.FineTuner("tiny", weights="none", size=32, epochs=1, head_epochs=1, batch_size=8)
     tuner.fit(listing)

@@ -46,6 +46,7 @@ def measures(monkeypatch, *, first=1.0, step=0.5, epoch=2.0, check=0.0, spent=10
     return calls
 
 
+@pytest.mark.slow
 def test_the_time_left_is_shared_among_epochs(tiny, splits, tmp_path, monkeypatch, capsys):
     calls = measures(monkeypatch)
     done = run(tiny, splits, tmp_path / "run", time="20s")
@@ -64,6 +65,7 @@ def test_a_training_on_all_pictures_takes_its_half(tiny, splits, tmp_path, monke
     assert (done.recipe.train.epochs, done.recipe.train.time) == (5, "") and done.metrics["refit"] == 24
 
 
+@pytest.mark.slow
 def test_at_least_one_epoch(tiny, splits, tmp_path, monkeypatch, capsys):
     measures(monkeypatch, epoch=100.0)
     done = run(tiny, splits, tmp_path / "run", time="0.5m")

@@ -137,6 +137,7 @@ def test_train_from_scratch_by_rules(cli, tiny, pets, tmp_path):
     assert (saved.model.weights, saved.train.head_epochs, saved.train.start) == ("none", 0, "fresh")
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_lenet_on_digits(cli, digits):
     status, out, err = cli(
         "train", "--recipe", "lenet", "--data", digits, "--epochs", "8", "--batch-size", "8", "--json"
@@ -156,6 +157,7 @@ def test_fresh_blocks_pass_on_what_they_see():
         assert zero == {layer.name for layer in norms if layer.name.endswith(last)}
 
 
+@pytest.mark.slow
 def test_heads_for_training_are_trained_and_not_saved(tmp_path):
     network = models.load_for_training("googlenet(aux=true)", "none", size=15)
     network = with_head(network, ("cat", "dog", "cow"))
@@ -193,7 +195,7 @@ def aux(monkeypatch):
     return "halfway(aux=true)"
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 def test_auxiliary_losses_through_the_command(cli, aux, pets, tmp_path, precision):
     """Every head learns; what is saved and measured is the logits."""
     words = ("--base", aux, "--data", pets, "--out", "run", "--precision", precision, "--json", *QUICK)

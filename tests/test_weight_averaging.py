@@ -33,6 +33,7 @@ def test_the_best_epochs_first_and_not_the_heads_start():
     assert history.rank_epochs(rows([1.0, 0.5]), 0) == []
 
 
+@pytest.mark.slow
 def test_files_of_the_best_alone(tiny, splits, tmp_path, monkeypatch):
     """In a training that saves each epoch."""
     seen = []
@@ -101,6 +102,7 @@ def test_a_soup_is_no_worse_and_is_said(job):
     assert done.metrics["loss"] == pytest.approx(found["val_loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_command_says_it(cli, pets):
     words = ("--weights", "none", "--size", 32, "--batch-size", 8, "--epochs", 2, "--head-epochs", 1)
     status, out, err = cli("finetune", "--base", "tiny", "--data", pets, *words, "--soup", 2, "--out", "run")

@@ -17,6 +17,7 @@ import pytest
 from reference_weights import assert_near, build, fill, pictures, without_weights
 
 from transferkit import models, zoo
+from transferkit.explain import geometry
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, cut_points, find_output, with_policy, with_size
 from transferkit.pixels import Pixels
@@ -68,6 +69,17 @@ def test_multiply_adds(sketch):
         math.prod(layer.kernel.shape) * math.prod(shape[1:-1]) for layer, shape in zip(layers, shapes, strict=True)
     )
     assert count == row.multiply_adds
+
+
+def test_measured_layers_add_up_to_the_table(sketch):
+    row, model = sketch
+    measured = geometry.measure_layers(model, row.size)
+    assert geometry.sum_costs(measured) == (row.params, row.multiply_adds)
+    assert [layer.name for layer in measured] == [layer.name for layer in model.layers]
+    shapes = keras.Model(model.input, [layer.output for layer in model.layers]).compute_output_shape(
+        (1, row.size, row.size, model.input_shape[-1])
+    )
+    assert [layer.output for layer in measured] == [tuple(shape[1:]) for shape in shapes]
 
 
 def test_input_and_output(sketch):
@@ -243,7 +255,9 @@ def test_pictures_of_the_least_size_run_compiled(name):
     assert np.isfinite(model.predict(images, verbose=0)).all()
 
 
-@pytest.mark.parametrize(("name", "size"), [("alexnet", 64), ("googlenet(aux=true)", 15)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("alexnet", 64), pytest.param("googlenet(aux=true)", 15, marks=pytest.mark.slow)]
+)
 def test_a_last_map_of_one_pixel_runs_compiled(name, size):
     """Keras' adaptive average of one pixel fails there: built at this size, and brought to it."""
     pixels = Pixels(crop=size, resize=size)

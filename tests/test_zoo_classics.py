@@ -176,6 +176,7 @@ def test_saved_and_read_again(alexnet_paper, tmp_path):
     np.testing.assert_allclose(again(images), body(images), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
