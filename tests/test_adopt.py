@@ -88,7 +88,7 @@ def test_a_sequential_model():
     assert network.loaded == (
         "6/6 tensors loaded",
         "pixels: raw, by its own Rescaling",
-        "left out, for it is done outside the network: RandomFlip, RandomRotation",
+        "skipped, as it is done outside the network: RandomFlip, RandomRotation",
     )
 
 

@@ -39,7 +39,7 @@ def test_a_file(saved, name):
     assert network.base.endswith(name)
     assert network.loaded[:2] == ("6/6 tensors loaded", "pixels: raw, by its own Rescaling")
     assert tk.create(model, num_classes=5).output_shape == (None, 5)
-    with pytest.raises(UnknownName, match="has weights of its own: leave out --weights none"):
+    with pytest.raises(UnknownName, match="has weights of its own: omit --weights none"):
         models.load(saved(model, name), "none")
 
 
@@ -75,7 +75,7 @@ def test_fine_tuning_goes_on_from_a_file(saved, cli, pets, tmp_path):
     status, out, _ = cli("predict", "run", picture, "--json")
     assert (status, json.loads(out)[0]["label"] in ("cat", "dog")) == (0, True)
     status, out, err = cli("evaluate", "run", "--json", "--pixels", "tf")
-    assert (status, "has a pixel convention of its own: leave out --pixels tf" in err) == (2, True)
+    assert (status, "has a pixel convention of its own: omit --pixels tf" in err) == (2, True)
 
 
 def test_predict_says_what_it_takes_for_granted(saved, cli, pets):

@@ -135,7 +135,7 @@ def test_columns_of_a_fine_tuner_are_those_of_its_labels(greys, numbers, tmp_pat
         (["--classes", "twice.txt"], 1, "twice.txt, line 3: 'cat' is there twice"),
         (["--classes", "gap.txt"], 1, "gap.txt, line 2: expected the name of a class, not an empty line"),
         (["--classes", "picture.txt"], 1, "picture.txt is not a text file in UTF-8"),
-        (["--classes", "few.txt", "--class-order", "keras"], 2, "few.txt gives the order too: leave out --class-order"),
+        (["--classes", "few.txt", "--class-order", "keras"], 2, "few.txt gives the order too: omit --class-order"),
         (["--class-order", "kears"], 2, "'kears' is not one of 'keras', 'natural'"),
         (["--class-order", "keras", "--data", "{pets}"], 2, "12 outputs and does not say what they are, and the pict"),
         (["--data", "{pets}"], 2, "the pictures have 2 classes, so no order of these matches them: give --classes"),
@@ -170,9 +170,9 @@ def test_numbers_before_names_are_their_order(tmp_path, text, names):
 
 def test_a_network_with_names_takes_no_order(tiny):
     network = with_head(models.load(tiny, "none"), ["cat", "dog"])
-    with pytest.raises(UnknownName, match="says what its classes are, cat, dog: leave out --class-order"):
+    with pytest.raises(UnknownName, match="says what its classes are, cat, dog: omit --class-order"):
         class_names.name_outputs(network, Model(class_order="natural"), ("cat", "dog"))
-    with pytest.raises(UnknownName, match="has no classifier whose classes could be named: leave out --classes"):
+    with pytest.raises(UnknownName, match="has no classifier whose classes could be named: omit --classes"):
         class_names.name_outputs(cut_network(network, "stage1"), Model(classes="names.txt"))
 
 

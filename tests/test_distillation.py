@@ -63,7 +63,7 @@ def test_only_the_student_is_saved(finished, tiny, splits, tmp_path, monkeypatch
 
 
 def test_answers_are_learned(finished, tiny, splits, tmp_path):
-    """With the labels left out of the loss, and wrong ones at that, the student ends as its teacher."""
+    """Without the labels in the loss, which are wrong, the student becomes its teacher."""
     wrong = splits.train.__class__(
         splits.train.paths, tuple(1 - label for label in splits.train.labels), splits.train.classes
     )

@@ -258,7 +258,7 @@ def test_an_interrupt_goes_through(tiny, fitted, X, y, monkeypatch):
         ({"knobs": {"optimiser": "sgd"}}, None, "No knob is called 'optimiser'. Did you mean 'optimizer'"),
         ({"knobs": {"epochs": 3}}, None, "knobs holds 'epochs', which is a parameter of FineTuner: give it as epochs"),
         ({"knobs": {"seed": 3}}, None, "give it as random_state"),
-        ({"knobs": {"data": "x"}}, None, "fit gets the pictures: drop it"),
+        ({"knobs": {"data": "x"}}, None, "fit gets the pictures: omit it"),
         ({"knobs": "sgd"}, None, "knobs must be a dict"),
         ({"epochs": 0}, None, "epochs must be at least 1, not 0"),
         ({"random_state": -1}, None, "seed must be from 0 to 2147483647, not -1"),

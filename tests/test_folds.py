@@ -138,7 +138,7 @@ def test_the_command_leaves_test_alone(cli, tiny, tmp_path):
     [
         ({"folds": 1}, "folds must be 2 or more, or 0 for a single run, not 1"),
         ({"folds": 20}, "Class 'cat' has 12 pictures, too few for 20 folds"),
-        ({"folds": 3, "fraction": 0.5}, "drop --fraction and --per-class"),
+        ({"folds": 3, "fraction": 0.5}, "omit --fraction and --per-class"),
     ],
 )
 def test_folds_that_cannot_be(tiny, pets, knobs, sentence):
@@ -148,5 +148,5 @@ def test_folds_that_cannot_be(tiny, pets, knobs, sentence):
 
 def test_a_classifier_is_one_network(tiny, pets):
     listing = tk.list_images(pets)
-    with pytest.raises(ValueError, match="drop folds from knobs"):
+    with pytest.raises(ValueError, match="remove folds from knobs"):
         tk.FineTuner(tiny, weights="none", knobs={"folds": 3}).fit(listing)

@@ -122,7 +122,7 @@ def test_notes(finished, tmp_path, name, number):
                     value = note["pixels"] | value
                 content = json.dumps(note | {name: value})
             new.writestr(member, content)
-    if name == "pixels" and value == {"crop": 32}:  # what is left out has its default
+    if name == "pixels" and value == {"crop": 32}:  # omitted keys have their defaults
         assert models.load_file(path).pixels == Pixels(crop=32)
         return
     with pytest.raises(ValueError, match=f"model.keras cannot be used: its {models.NOTE} ") as error:

@@ -267,7 +267,7 @@ def test_a_head_on_several_depths(finished, insects, tmp_path, monkeypatch):
         assert unfreeze(run.network, word) == unfreeze(finished.network, word)
     checkpoints.load_weights(run.network, run.folder / "checkpoints" / weight_interpolation.START)
     assert evaluate(run.network, run.splits.val)[0]["loss"] == pytest.approx(run.history[0]["val_loss"], rel=1e-3)
-    with pytest.raises(ValueError, match="The head of .* is kept, as it has these classes: drop head_layers."):
+    with pytest.raises(ValueError, match="The head of .* is kept, as it has these classes: omit head_layers."):
         tk.finetune(run.folder, run.splits.train, run.splits.val, head_layers="stage1", out=tmp_path / "no", **KNOBS)
     again = tk.finetune(run.folder, run.splits.train, run.splits.val, out=tmp_path / "again", **KNOBS)
     assert again.network.model.get_layer("fc").kernel.shape == (8 + 16, 3)

@@ -74,7 +74,7 @@ def test_knobs_that_were_set_in_vain(knobs, said):
         ({"accumulate": 5}, "cannot be run in 5 parts: use batch_size 20"),
         ({"folds": 2, "workers": "a:1,b:1"}, "TRANSFERKIT_WORKER"),
         ({"keep": "mix"}, "keep mix needs the weights of a fitted head: use start probe, or keep best or last."),
-        ({"keep": "last", "soup": 2}, "soup 2 averages the best epochs: drop keep last, or soup."),
+        ({"keep": "last", "soup": 2}, "soup 2 averages the best epochs: omit keep last, or soup."),
         ({"refit": "on"}, "refit on leaves no validation pictures to choose the best epoch"),
     ],
 )

@@ -255,7 +255,7 @@ def test_a_network_that_is_tied_to_its_size_refuses_in_one_sentence(size):
     x = keras.layers.Conv2D(2, 3, 2, padding="same", name="conv")(pictures)
     logits = keras.layers.Dense(2, name="fc")(keras.layers.Flatten()(x))
     network = Network(keras.Model(pictures, logits), Pixels(crop=8, resize=8), ("a", "b"), "fc", "tied")
-    with pytest.raises(UnknownName, match=f"^tied takes pictures of 8 pixels and no other size: leave out {size}.$"):
+    with pytest.raises(UnknownName, match=f"^tied takes pictures of 8 pixels and no other size: omit {size}.$"):
         with_size(network, size)
     assert with_size(network, 8).model is network.model
 

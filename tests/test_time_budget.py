@@ -148,7 +148,7 @@ def test_times(text, expected):
     [
         ({"time": "ten"}, "time must be a number of seconds, minutes or hours"),
         ({"time": "0s"}, "as 90s, 10m or 1.5h, not '0s'"),
-        ({"time": "10m", "epochs": 3}, "time 10m plans the epochs: drop epochs 3, or time"),
+        ({"time": "10m", "epochs": 3}, "time 10m plans the epochs: omit epochs 3, or time"),
         ({"time": "10m", "unfreeze": "head", "head_epochs": 3}, "drop head_epochs 3"),
         ({"time": "10m", "unfreeze": "last-stage,all"}, "time plans the epochs of a single phase"),
     ],

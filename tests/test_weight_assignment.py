@@ -146,7 +146,7 @@ def test_heads_for_training_are_left_out(resnet18, monkeypatch):
     monkeypatch.setitem(zoo.variants(), "resnet18", row)
     more = {f"{head}.fc.{kind}": np.zeros(2) for head in ("aux1", "aux2") for kind in ("weight", "bias")}
     loaded = load_weights(resnet18, Weights(tensors | more, "torch", ("state_dict unwrapped",)), source="x.pth")
-    assert loaded == ("102/102 tensors loaded", "state_dict unwrapped", "aux1, aux2 left out: heads for training")
+    assert loaded == ("102/102 tensors loaded", "state_dict unwrapped", "aux1, aux2 skipped: heads for training")
     with pytest.raises(ValueError, match="aux3.bias"):
         load_weights(resnet18, Weights(tensors | {"aux3.bias": np.zeros(2)}, "torch"), source="x.pth")
 
@@ -177,7 +177,7 @@ def test_a_file_without_its_classifier_is_a_base_for_a_new_one(tiny, cli, pets, 
     path.write_bytes(writer.zip_bytes(arrays))
     network = models.load(tiny, path)
     assert network.classes == () and network.loaded[0] == "10/12 tensors loaded"
-    assert network.loaded[-2:] == ("left out, for it is not of backbone: projector", "it has no classifier")
+    assert network.loaded[-2:] == ("skipped, as not part of backbone: projector", "it has no classifier")
     pictures = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("f4")
     new = with_head(network, ("cat", "dog"))
     features = [keras.Model(one.input, one.get_layer("fc").input) for one in (new.model, whole.model)]

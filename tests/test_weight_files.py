@@ -108,12 +108,12 @@ def test_a_network_inside_of_what_trained_it(tmp_path, prefix):
     found = read_bytes(tmp_path, writer.zip_bytes({prefix + name: value for name, value in arrays.items()} | around))
     same(found.tensors, arrays)
     part = prefix.rstrip(".")
-    assert found.changes[:2] == (f"prefix {prefix} taken off", f"left out, for it is not of {part}: loss, queue")
+    assert found.changes[:2] == (f"prefix {prefix} removed", f"skipped, as not part of {part}: loss, queue")
 
 
 def test_the_larger_of_two_networks_is_meant(tmp_path):
     arrays = {f"encoder_q.{name}": value for name, value in sample().items()} | {"encoder.conv.weight": np.ones(2)}
-    assert "prefix encoder_q. taken off" in read_bytes(tmp_path, writer.zip_bytes(arrays)).changes
+    assert "prefix encoder_q. removed" in read_bytes(tmp_path, writer.zip_bytes(arrays)).changes
 
 
 def refused(folder, content, sentence):
@@ -131,7 +131,7 @@ def test_safetensors(tmp_path):
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     content = safetensors.numpy.save(arrays)
     found = read_bytes(tmp_path, content)
-    assert (found.layout, found.changes) == ("torch", ("1 num_batches_tracked left out",))
+    assert (found.layout, found.changes) == ("torch", ("1 num_batches_tracked skipped",))
     del arrays["bn.num_batches_tracked"]
     same({name: found.tensors[name] for name in arrays}, arrays)
     for size in range(0, len(content), 97):

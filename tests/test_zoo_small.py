@@ -33,7 +33,7 @@ def cut(model, name, entry="pictures"):
 
 
 def test_lenet_of_the_paper():
-    """Section II.B: 60,000 trainable parameters, none of them in the output layer that is left out here."""
+    """Section II.B: 60,000 trainable parameters, none of them in the paper's output layer, which is not implemented."""
     model = build("lenet5(c3=table, subsampling=trainable)")
     by_layer = {layer.name: count(layer.trainable_weights) for layer in model.layers}
     assert by_layer.pop("classifier.output") == 850
