@@ -1,4 +1,4 @@
-"""Feature files, and notes beside models, that were put together by somebody else: one sentence, at once."""
+"""Manipulated feature files and notes of models: refused at once, with one sentence."""
 
 import io
 import json
@@ -50,7 +50,7 @@ def changed(features, **changes):
     }
 
 
-def test_a_good_file(features, tmp_path):
+def test_a_valid_file(features, tmp_path):
     np.savez_compressed(tmp_path / "f.npz", **features)
     assert len(load_features(tmp_path / "f.npz")) == 24
 
@@ -130,7 +130,7 @@ def test_notes(finished, tmp_path, name, number):
     assert "\n" not in str(error.value)
 
 
-def test_a_damaged_run_is_said_by_every_command(cli, finished, pets, tmp_path):
+def test_a_damaged_run_is_reported_by_every_command(cli, finished, pets, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "run")
     with zipfile.ZipFile(tmp_path / "run" / "model.keras", "a") as file, pytest.warns(UserWarning):
         file.writestr(models.NOTE, "[]")

@@ -1,4 +1,4 @@
-"""The networks answer as the public ones do: recorded answers, torchvision itself, real photographs."""
+"""Same logits as the public networks: recorded logits, torchvision itself, photographs."""
 
 import importlib.util
 import json

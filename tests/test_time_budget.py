@@ -1,4 +1,4 @@
-"""`--time`: epochs planned from a measured step. No test looks at the clock itself."""
+"""`--time`: the number of epochs from a measured step. No test depends on the clock."""
 
 import csv
 import json
@@ -57,7 +57,7 @@ def test_the_time_left_is_shared_among_epochs(tiny, splits, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-def test_a_training_on_all_pictures_takes_its_half(tiny, splits, tmp_path, monkeypatch):
+def test_a_refit_has_half_of_the_time(tiny, splits, tmp_path, monkeypatch):
     measures(monkeypatch)
     done = run(tiny, splits, tmp_path / "run", time="30s", keep="last", refit="on")
     # 10 seconds are spent; each training has 10, 2 of them for its end: four epochs of 2 seconds
@@ -77,7 +77,7 @@ def test_the_head_alone_takes_all_epochs(tiny, splits, tmp_path, monkeypatch):
     assert [row["phase"] for row in rows(done.folder)] == ["head"] * 4
 
 
-def test_a_run_that_goes_on_does_not_measure_again(tiny, splits, tmp_path, monkeypatch):
+def test_a_resumed_run_does_not_measure_again(tiny, splits, tmp_path, monkeypatch):
     calls, fit = measures(monkeypatch), fit_phase.fit
 
     def cut(job, phase, data):
@@ -93,7 +93,7 @@ def test_a_run_that_goes_on_does_not_measure_again(tiny, splits, tmp_path, monke
 
 
 @pytest.mark.slow
-def test_a_run_cut_before_it_was_measured_still_has_its_time(tiny, splits, tmp_path, monkeypatch):
+def test_a_run_interrupted_before_measuring_keeps_its_budget(tiny, splits, tmp_path, monkeypatch):
     calls = measures(monkeypatch)
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
         patch.setattr(fit_phase, "fit", lambda *_: (_ for _ in ()).throw(MemoryError("went down")))
@@ -103,7 +103,7 @@ def test_a_run_cut_before_it_was_measured_still_has_its_time(tiny, splits, tmp_p
 
 
 @pytest.mark.slow
-def test_measuring_leaves_the_training_as_it_was(tiny, splits, tmp_path, monkeypatch):
+def test_measuring_does_not_change_the_training(tiny, splits, tmp_path, monkeypatch):
     """Really measured: the run equals the one with as many epochs."""
     monkeypatch.setattr(time_budget, "ENOUGH", 0.0)
     timed = run(tiny, splits, tmp_path / "timed", time="1s", determinism="on")
@@ -115,7 +115,7 @@ def test_measuring_leaves_the_training_as_it_was(tiny, splits, tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_out_of_memory_while_it_measures(tiny, splits, tmp_path, monkeypatch, capsys):
+def test_out_of_memory_while_measuring(tiny, splits, tmp_path, monkeypatch, capsys):
     calls = measures(monkeypatch)
     measured, parts = time_budget._measure, []
 

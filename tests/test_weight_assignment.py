@@ -1,4 +1,4 @@
-"""Tensors go where their names say, in the order that the layer wants, all or none."""
+"""Tensors are assigned by name, with axes in Keras' order, all of them or none."""
 
 import dataclasses
 
@@ -103,7 +103,7 @@ def shapes_of(name, classes=1000):
     }
 
 
-def test_nothing_is_assigned_where_one_does_not_fit(resnet18):
+def test_nothing_is_assigned_if_a_tensor_does_not_fit(resnet18):
     tensors, before = shapes_of("resnet18"), resnet18.get_layer("conv1").kernel.numpy()
     cases = {
         "it lacks 1 of the network's 102 tensors, fc.bias.": {"fc.bias": None},
@@ -131,7 +131,7 @@ def test_the_wrong_network_is_named(resnet18, classes):
     assert find_similar_networks({"a.bias": np.zeros(3)}, "torch") == []
 
 
-def test_networks_that_the_shapes_do_not_tell(resnet18):
+def test_networks_with_the_same_shapes(resnet18):
     tensors, networks = shapes_of("resnet50"), ("resnet50_paper", "resnet101_paper")
     publisher = Publisher("theirs", "", "torch", {}, networks=networks, difference="where the first 1x1 has the stride")
     cases = [({}, "resnet50_paper or resnet101_paper"), (tensors, "resnet50_paper")]
@@ -140,7 +140,7 @@ def test_networks_that_the_shapes_do_not_tell(resnet18):
             load_weights(resnet18, Weights(held, "torch", publisher=publisher), source="x.h5")
 
 
-def test_heads_for_training_are_left_out(resnet18, monkeypatch):
+def test_auxiliary_heads_are_skipped(resnet18, monkeypatch):
     tensors, heads = shapes_of("resnet18"), {"aux2": 0.3, "aux1": 0.3}
     row = dataclasses.replace(zoo.variant("resnet18"), auxiliary_heads=heads)
     monkeypatch.setitem(zoo.variants(), "resnet18", row)
@@ -151,7 +151,7 @@ def test_heads_for_training_are_left_out(resnet18, monkeypatch):
         load_weights(resnet18, Weights(tensors | {"aux3.bias": np.zeros(2)}, "torch"), source="x.pth")
 
 
-def test_variables_do_not_look_into_the_file(tmp_path):
+def test_variables_are_not_views_of_the_file(tmp_path):
     """The file may be changed, or removed, once it is loaded."""
     model = hidden()
     path = tmp_path / "weights.pth"
