@@ -1,13 +1,14 @@
-"""How accurate the defaults are on pictures that nothing has seen, beside other settings; and whether they say so.
+"""Test accuracy of the defaults against other settings, and against the validation accuracy that the runs report.
 
-From each set comes a third that no run sees (whole groups of it, where a set has variants of one photograph), and of
-the rest so many pictures of each class. Each setting gets the same ones, holds out its own validation part, announces
-an accuracy, and is then judged by the unseen third. Without a folder of sets: one small draw of scikit-learn's digits.
+A third of each data set is the test set (whole groups, where a data set has variants of one photograph). A draw is a
+number of pictures of each class from the other two thirds. Each setting gets the same draw, holds out validation
+pictures of its own, reports an accuracy, and is evaluated on the test set. Without a folder of data sets, the script
+uses one small draw of scikit-learn's digits.
 
     python benchmarks/bench_accuracy.py [OUT [FOLDER_OF_SETS [SET,SET... [DRAW,DRAW... [SEED,SEED... [SETTING;...]]]]]]
 
-A draw is a number of pictures of a class, 0 all of them. A result is a line of OUT/accuracy.jsonl, and what is there is
-not run again: start it as often as you like.
+A draw of 0 takes all pictures. Each result is a line of OUT/accuracy.jsonl; a result that is there is not computed
+again, so an interrupted benchmark can be started again.
 """
 
 import csv
@@ -38,9 +39,9 @@ from transferkit.training import run_job
 from transferkit.training.planning import planner
 
 BASE = "efficientnet_lite0"
-SIZES = {"digits": 64, "mnist": 64}  # pixels; others at SIZE, half the base's own, for time
+SIZES = {"digits": 64, "mnist": 64}  # pixels; other sets at SIZE, which is about half the base's native size and faster
 SIZE = 128
-GROUPS = {"materials": r"([^/]*?-[^/]*?(?:\d+|\.))[^/]*$"}  # what the variants of one photograph have in common
+GROUPS = {"materials": r"([^/]*?-[^/]*?(?:\d+|\.))[^/]*$"}  # the part of the path that variants of one photograph share
 DRAWS, SEEDS = (10, 25, 100, 0), (0, 1, 2)
 BEFORE = {"fit": "crop", "head_layers": "pooled", "keep": "best", "refit": "off"}
 SETTINGS = {
@@ -62,138 +63,145 @@ REGRESSIONS = {
 }
 
 
-def draw(folder: Path, per_class: int, seed: int):
-    """The listing to learn from and the one to judge by."""
+def draw_pictures(folder: Path, per_class: int, seed: int):
+    """The training listing, the test listing, and the groups of the training pictures."""
     pool, _ = find_all_pictures(Data(str(folder)))
     pattern = GROUPS.get(folder.name)
     groups = np.array([re.search(pattern, path)[1] for path in pool.paths] if pattern else pool.paths)
     labels = np.array(pool.labels)
-    given, test = next(StratifiedGroupKFold(3, shuffle=True, random_state=seed).split(labels, labels, groups))
-    rng, kept = np.random.default_rng(seed), []
+    pool_rows, test = next(StratifiedGroupKFold(3, shuffle=True, random_state=seed).split(labels, labels, groups))
+    rng, chosen = np.random.default_rng(seed), []
     for label in range(len(pool.classes)):
-        rows = rng.permutation(given[labels[given] == label])
-        kept.extend(rows[: per_class or len(rows)])
-    return pool.take(sorted(kept)), pool.take(test), groups[sorted(kept)]
+        rows = rng.permutation(pool_rows[labels[pool_rows] == label])
+        chosen.extend(rows[: per_class or len(rows)])
+    return pool.take(sorted(chosen)), pool.take(test), groups[sorted(chosen)]
 
 
-def fine_tuned(folder: Path, given, test, groups, seed: int, knobs: dict) -> dict:
-    with TemporaryDirectory() as place:
-        listed = Path(place) / "list.csv"
-        with listed.open("w", newline="", encoding="utf-8") as file:
-            rows = zip(given.paths, given.labels, groups, strict=True)
+def evaluate_finetuning(folder: Path, train, test, groups, seed: int, knobs: dict) -> dict:
+    """Fine-tune on the training pictures, and evaluate the run on the test pictures."""
+    with TemporaryDirectory() as temporary:
+        csv_path = Path(temporary) / "list.csv"
+        with csv_path.open("w", newline="", encoding="utf-8") as file:
+            rows = zip(train.paths, train.labels, groups, strict=True)
             csv.writer(file).writerows(
-                [("path", "label", "group"), *((path, given.classes[label], group) for path, label, group in rows)]
+                [("path", "label", "group"), *((path, train.classes[label], group) for path, label, group in rows)]
             )
-        source = {"data": str(listed)} | ({"group_by": "group"} if folder.name in GROUPS else {})
-        wanted = Recipe().override(base=BASE, size=SIZES.get(folder.name, SIZE), seed=seed, **source, **knobs)
+        source = {"data": str(csv_path)} | ({"group_by": "group"} if folder.name in GROUPS else {})
+        recipe = Recipe().override(base=BASE, size=SIZES.get(folder.name, SIZE), seed=seed, **source, **knobs)
         run = run_job.train_plan(
-            planner.make_plan(wanted), run_job.runs.make_run_folder(Path(place) / "run", overwrite=False, name="")
+            planner.make_plan(recipe), run_job.runs.make_run_folder(Path(temporary) / "run", overwrite=False, name="")
         )
-        told = run.metrics
-        judged = evaluate(run.network, listing_from_names(test.paths, [test.classes[one] for one in test.labels]))[0]
+        reported = run.metrics
+        test_listing = listing_from_names(test.paths, [test.classes[label] for label in test.labels])
+        measured = evaluate(run.network, test_listing)[0]
     return {
-        "accuracy": judged["accuracy"],
-        "balanced": statistics.mean(one["recall"] for one in judged["per_class"].values() if one["n"]),
-        "loss": judged["loss"],
-        "n": judged["n"],
-        "announced": told["accuracy"],
-        "ci95": told["ci95"],
-        "judges": told["n"],
-        "share": told["mix"] and told["mix"]["share"],
-        "seconds": told["seconds"],
+        "accuracy": measured["accuracy"],
+        "balanced": statistics.mean(scores["recall"] for scores in measured["per_class"].values() if scores["n"]),
+        "loss": measured["loss"],
+        "n": measured["n"],
+        "announced": reported["accuracy"],
+        "ci95": reported["ci95"],
+        "judges": reported["n"],
+        "share": reported["mix"] and reported["mix"]["share"],
+        "seconds": reported["seconds"],
     }
 
 
-def regressed(folder: Path, given, test, seed: int, fit: str, layers: tuple[str, ...]) -> dict:
-    """A regression on all that is given: it needs nothing held out, for it chooses its strength by itself."""
+def evaluate_regression(folder: Path, train, test, seed: int, fit: str, layers: tuple[str, ...]) -> dict:
+    """Fit a logistic regression to all training pictures: it needs no held-out ones to choose its regularisation."""
     spec = FeatureSpec(BASE, layer=layers, fit=fit, size=SIZES.get(folder.name, SIZE))
-    learnt, judged = extract(given.paths, spec), extract(test.paths, spec)
-    model = classifiers.fit_classifier("logreg", learnt.features, given.labels, widths=learnt.widths, seed=seed)
-    hits = int((model.predict(judged.features) == np.array(test.labels)).sum())
-    return {"accuracy": hits / len(test), "n": len(test)}
+    train_features, test_features = extract(train.paths, spec), extract(test.paths, spec)
+    model = classifiers.fit_classifier(
+        "logreg", train_features.features, train.labels, widths=train_features.widths, seed=seed
+    )
+    correct = int((model.predict(test_features.features) == np.array(test.labels)).sum())
+    return {"accuracy": correct / len(test), "n": len(test)}
 
 
-def fill(results: Path, folder: Path, per_class: int, seed: int, settings: list[str]):
-    """Run what is not in the file yet."""
-    place = {"set": folder.name, "draw": per_class, "seed": seed}
-    known = [row["setting"] for row in read(results) if place.items() <= row.items()]
-    given, test, groups = draw(folder, per_class, seed)
+def run_settings(results: Path, folder: Path, per_class: int, seed: int, settings: list[str]):
+    """Run the settings whose results are not in the file yet."""
+    key = {"set": folder.name, "draw": per_class, "seed": seed}
+    done = [row["setting"] for row in read_results(results) if key.items() <= row.items()]
+    train, test, groups = draw_pictures(folder, per_class, seed)
     for setting in settings:
-        if setting in known:
+        if setting in done:
             continue
         if setting in REGRESSIONS:
-            row = regressed(folder, given, test, seed, *REGRESSIONS[setting])
+            row = evaluate_regression(folder, train, test, seed, *REGRESSIONS[setting])
         else:
-            row = fine_tuned(folder, given, test, groups, seed, SETTINGS[setting])
+            row = evaluate_finetuning(folder, train, test, groups, seed, SETTINGS[setting])
         with results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(place | {"given": len(given), "setting": setting} | row) + "\n")
-        say(f"{folder.name}, {per_class} a class, seed {seed}, {setting}: {row['accuracy']:.3f}")
+            file.write(json.dumps(key | {"given": len(train), "setting": setting} | row) + "\n")
+        say(f"{folder.name}, {per_class or 'all'} pictures per class, seed {seed}, {setting}: {row['accuracy']:.3f}")
 
 
-def read(results: Path) -> list[dict]:
+def read_results(results: Path) -> list[dict]:
     return [json.loads(line) for line in results.read_text("utf-8").splitlines()] if results.exists() else []
 
 
-def show(rows: list[dict]):
-    """Markdown: a line a draw of a set, a column a setting, the mean of the seeds in percent; then the gaps."""
+def print_results(rows: list[dict]):
+    """Print a Markdown table with a row for each set and draw and a column for each setting: the mean accuracy over
+    the seeds in percent. Then print how the reported accuracies differ from those on the test set."""
     settings = [name for name in (*REGRESSIONS, *SETTINGS) if any(row["setting"] == name for row in rows)]
     draws = list(dict.fromkeys((row["set"], row["draw"]) for row in rows))
-    print(f"\n| set, pictures a class | seeds | {' | '.join(settings)} |\n|---|---|{'---|' * len(settings)}")
+    print(f"\n| set, pictures per class | seeds | {' | '.join(settings)} |\n|---|---|{'---|' * len(settings)}")
     gains = {name: [] for name in settings}
-    for one in draws:
-        here = [row for row in rows if (row["set"], row["draw"]) == one]
-        found = {name: [row["accuracy"] for row in here if row["setting"] == name] for name in settings}
-        cells = [f"{100 * statistics.mean(values):.1f}" if values else "" for values in found.values()]
-        seeds = len({row["seed"] for row in here})
-        print(f"| {one[0]}, {one[1] or 'all'} | {seeds} | {' | '.join(cells)} |")
-        plain = {row["seed"]: row["accuracy"] for row in here if row["setting"] == PLAIN}
-        for row in here:
+    for data_set, per_class in draws:
+        draw_rows = [row for row in rows if (row["set"], row["draw"]) == (data_set, per_class)]
+        accuracies = {name: [row["accuracy"] for row in draw_rows if row["setting"] == name] for name in settings}
+        cells = [f"{100 * statistics.mean(values):.1f}" if values else "" for values in accuracies.values()]
+        seeds = len({row["seed"] for row in draw_rows})
+        print(f"| {data_set}, {per_class or 'all'} | {seeds} | {' | '.join(cells)} |")
+        plain = {row["seed"]: row["accuracy"] for row in draw_rows if row["setting"] == PLAIN}
+        for row in draw_rows:
             if row["seed"] in plain:
                 gains[row["setting"]].append(100 * (row["accuracy"] - plain[row["seed"]]))
-    print("| above the plain regression | | " + " | ".join(_with_error(values) for values in gains.values()) + " |")
+    print(f"| difference to the plain regression | | {' | '.join(map(_with_error, gains.values()))} |")
     for name in settings:
-        told = [row for row in rows if row["setting"] == name and "announced" in row]
-        if told:
-            gaps = [100 * (row["announced"] - row["accuracy"]) for row in told]
-            covered = sum(_covers(row) for row in told)
-            seconds = statistics.median(row["seconds"] for row in told)
+        runs = [row for row in rows if row["setting"] == name and "announced" in row]
+        if runs:
+            gaps = [100 * (row["announced"] - row["accuracy"]) for row in runs]
+            agreeing = sum(_intervals_agree(row) for row in runs)
+            seconds = statistics.median(row["seconds"] for row in runs)
             print(
-                f"\n{name}: {len(told)} runs, announced - unseen {_with_error(gaps)} points; 95% intervals agree in "
-                f"{covered}; median {seconds:.0f} seconds"
+                f"\n{name}: {len(runs)} runs, reported - test accuracy {_with_error(gaps)} points; 95% intervals agree "
+                f"in {agreeing}; median {seconds:.0f} seconds"
             )
 
 
-def _covers(row: dict) -> bool:
-    """Whether the announced interval holds the accuracy on new pictures, of which the unseen part is a sample too: by
-    the error of the difference of both."""
+def _intervals_agree(row: dict) -> bool:
+    """Whether the reported and the test accuracy agree, within the 95% interval of their difference: the test set is a
+    sample too."""
     low, high = wilson_interval(row["accuracy"] * row["n"], row["n"])
     reach = np.hypot((row["ci95"][1] - row["ci95"][0]) / 2, (high - low) / 2)
     return abs(sum(row["ci95"]) / 2 - (low + high) / 2) <= reach
 
 
 def _with_error(values: list[float]) -> str:
+    """The mean and its 95% margin, `+1.5 ± 0.4`."""
     if len(values) < 2:
         return "".join(f"{value:+.1f}" for value in values)
     return f"{statistics.mean(values):+.1f} ± {1.96 * statistics.stdev(values) / len(values) ** 0.5:.1f}"
 
 
 def main(out: str = "", folder: str = "", sets: str = "", draws: str = "", seeds: str = "", settings: str = ""):
-    with TemporaryDirectory() as place:
-        out = Path(out or place)
+    with TemporaryDirectory() as temporary:
+        out = Path(out or temporary)
         out.mkdir(parents=True, exist_ok=True)
-        numbers = [
-            list(map(int, text.split(","))) if text else list(usual) for text, usual in ((draws, DRAWS), (seeds, SEEDS))
-        ]
+        per_classes, seed_list = (
+            list(map(int, text.split(","))) if text else list(default)
+            for text, default in ((draws, DRAWS), (seeds, SEEDS))
+        )
         chosen = settings.split(";") if settings else [*REGRESSIONS, *SETTINGS]
         if not folder:
-            folder, numbers = out / "sets", [[10], [0]]
+            folder, per_classes, seed_list = out / "sets", [10], [0]
             write_digits(folder / "digits")
         names = sets.split(",") if sets else sorted(path.name for path in Path(folder).iterdir() if path.is_dir())
-        for seed in numbers[1]:  # each ends before the next one begins: a table of fewer can be had early
+        for seed in seed_list:  # the outer loop, so that the tables are complete for the seeds that are done
             for name in names:
-                for per_class in numbers[0]:
-                    fill(out / "accuracy.jsonl", Path(folder) / name, per_class, seed, chosen)
-        show(read(out / "accuracy.jsonl"))
+                for per_class in per_classes:
+                    run_settings(out / "accuracy.jsonl", Path(folder) / name, per_class, seed, chosen)
+        print_results(read_results(out / "accuracy.jsonl"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`check` against one thread that decodes each file with Pillow and takes its SHA-1, on JPEG files of about 500x375.
+"""Speed of `check` against a single-threaded loop of Pillow decoding and SHA-1, on JPEG files of 500x375 pixels.
 
 python benchmarks/bench_check.py [pictures]
 """
@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from photos import table, write_photos
+from photos import print_table, write_photos
 from PIL import Image
 
 from transferkit.data.audit import problems, scan
@@ -22,44 +22,47 @@ from transferkit.data.listing import list_images
 PICTURES, ROUNDS = 2000, 5
 
 
-def plain(paths):
+def decode_and_hash(paths):
     for path in paths:
         data = Path(path).read_bytes()
         hashlib.sha1(data).hexdigest()
         Image.open(io.BytesIO(data)).load()
 
 
-def check(listing):
-    looks = scan_files(listing.paths)
-    return problems.find_problems({"train": listing}, dict(zip(listing.paths, looks, strict=True)))
+def run_check(listing):
+    scans = scan_files(listing.paths)
+    return problems.find_problems({"train": listing}, dict(zip(listing.paths, scans, strict=True)))
 
 
-def timed(call) -> tuple[float, float]:
-    """Seconds on the wall, and of both cores."""
-    wall, busy = time.perf_counter(), time.process_time()
+def measure_time(call) -> tuple[float, float]:
+    """Seconds of wall-clock time and of processor time, of all threads together."""
+    wall, cpu = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - wall, time.process_time() - busy
+    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def main(pictures: int = PICTURES):
-    with tempfile.TemporaryDirectory() as place:
-        listing = list_images(write_photos(Path(place) / "photos", pictures))
+    with tempfile.TemporaryDirectory() as temporary:
+        listing = list_images(write_photos(Path(temporary) / "photos", pictures))
         rounds = []
         for number in range(ROUNDS):
-            scan.cache_folder = lambda number=number: Path(place) / f"home{number}"  # nothing is known yet
-            of_plain = timed(lambda: plain(listing.paths))
-            of_check = timed(lambda: check(listing))
-            rounds.append((of_plain, of_check, timed(lambda: check(listing))))
-        wall = [statistics.median(pictures / one[which][0] for one in rounds) for which in range(3)]
+            scan.cache_folder = lambda number=number: Path(temporary) / f"home{number}"  # an empty cache
+            pillow_time = measure_time(lambda: decode_and_hash(listing.paths))
+            first_time = measure_time(lambda: run_check(listing))
+            rounds.append((pillow_time, first_time, measure_time(lambda: run_check(listing))))
+        rates = [statistics.median(pictures / times[column][0] for times in rounds) for column in range(3)]
+        speedup, cpu_ratio = (
+            statistics.median(pillow[clock] / check[clock] for pillow, check, _ in rounds) for clock in range(2)
+        )
         rows = [
-            ("Pillow and SHA-1, one thread", wall[0], "pictures/s"),
-            ("check, first time", wall[1], "pictures/s"),
-            ("check, again", wall[2], "pictures/s"),
-            ("check / Pillow, rate", statistics.median(a[0] / b[0] for a, b, _ in rounds), "times"),
-            ("Pillow / check, seconds of processor", statistics.median(a[1] / b[1] for a, b, _ in rounds), "times"),
-            ("most memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MiB"),
+            ("Pillow and SHA-1, one thread", rates[0], "pictures/s"),
+            ("check, first run", rates[1], "pictures/s"),
+            ("check, repeated run", rates[2], "pictures/s"),
+            ("rate of check / rate of Pillow", speedup, "times"),
+            ("processor time of Pillow / processor time of check", cpu_ratio, "times"),
+            ("peak memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MiB"),
         ]
-        table(f"check, {pictures:,} files", rows)
+        print_table(f"check, {pictures:,} files", rows)
 
 
 if __name__ == "__main__":

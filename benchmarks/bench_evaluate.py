@@ -1,4 +1,4 @@
-"""`evaluate` on JPEG files against bare `model.predict` on the same pictures, decoded beforehand into an array.
+"""Speed of `evaluate` on JPEG files against `model.predict` alone, on an array of the same pictures.
 
 python benchmarks/bench_evaluate.py [network]
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from photos import table, write_photos
+from photos import print_table, write_photos
 
 from transferkit import models
 from transferkit.data import pipeline
@@ -23,33 +23,37 @@ from transferkit.evaluation.predict import evaluate
 PICTURES, ROUNDS = 320, 5
 
 
-def seconds(call) -> float:
+def measure_seconds(call) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
 
 
 def main(name: str = "resnet34"):
-    with tempfile.TemporaryDirectory() as place:
-        listing = list_images(write_photos(Path(place), PICTURES))
+    with tempfile.TemporaryDirectory() as temporary:
+        listing = list_images(write_photos(Path(temporary), PICTURES))
         network = models.with_head(models.load(name, "none"), listing.classes)
         batches = pipeline.evaluation_dataset(listing.paths, network.pixels, batch_size=32)
         decoded = np.concatenate([pictures for pictures, _ in batches.as_numpy_iterator()])
-        ours, bare = [], []
+        evaluate_times, predict_times = [], []
         for round_ in range(-1, ROUNDS):
             times = (
-                seconds(lambda: evaluate(network, listing)),
-                seconds(lambda: network.model.predict(decoded, batch_size=32, verbose=0)),
+                measure_seconds(lambda: evaluate(network, listing)),
+                measure_seconds(lambda: network.model.predict(decoded, batch_size=32, verbose=0)),
             )
-            if round_ >= 0:
-                ours.append(times[0])
-                bare.append(times[1])
+            if round_ >= 0:  # the first round warms up
+                evaluate_times.append(times[0])
+                predict_times.append(times[1])
         rows = [
-            ("transferkit evaluate, from files", PICTURES / statistics.median(ours), "pictures/s"),
-            ("keras predict, decoded array", PICTURES / statistics.median(bare), "pictures/s"),
-            ("time of evaluate / time of predict", statistics.median(np.array(ours) / np.array(bare)), "times"),
+            ("transferkit evaluate, from files", PICTURES / statistics.median(evaluate_times), "pictures/s"),
+            ("keras predict, decoded array", PICTURES / statistics.median(predict_times), "pictures/s"),
+            (
+                "time of evaluate / time of predict",
+                statistics.median(np.array(evaluate_times) / np.array(predict_times)),
+                "times",
+            ),
         ]
-        table(f"Evaluation, {name}", rows)
+        print_table(f"Evaluation, {name}", rows)
 
 
 if __name__ == "__main__":

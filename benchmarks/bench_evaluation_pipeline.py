@@ -1,7 +1,8 @@
-"""Pictures a second of the evaluation pipelines, from JPEG files of about 500x375 to 224 squares.
+"""Speed of the evaluation pipelines, from JPEG files of 500x375 pixels to pictures of 224x224.
 
-Ours: shorter side to 256 with antialiasing, centre 224, as torchvision. Keras: image_dataset_from_directory at 224,
-cropped to the aspect ratio, without antialiasing. Both are timed in turn, several rounds; medians are quoted.
+transferkit resizes the shorter side to 256 with antialiasing and takes the centre crop of 224, as torchvision does.
+Keras' `image_dataset_from_directory` crops to the aspect ratio and resizes to 224 without antialiasing. Both are timed
+in turn, for several rounds; the medians are printed.
 
     python benchmarks/bench_evaluation_pipeline.py
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
-from photos import table, write_photos
+from photos import print_table, write_photos
 
 from transferkit.data import pipeline
 from transferkit.data.listing import list_images
@@ -24,7 +25,8 @@ from transferkit.pixels import Pixels
 PICTURES, BATCH, ROUNDS = 1600, 32, 5
 
 
-def rate(dataset) -> float:
+def measure_rate(dataset) -> float:
+    """Pictures per second."""
     started = time.perf_counter()
     for _ in dataset.as_numpy_iterator():
         pass
@@ -32,19 +34,21 @@ def rate(dataset) -> float:
 
 
 def main():
-    with tempfile.TemporaryDirectory() as place:
-        folder = write_photos(Path(place), PICTURES)
-        ours = pipeline.evaluation_dataset(list_images(folder).paths, Pixels(), batch_size=BATCH)
-        theirs = keras.utils.image_dataset_from_directory(
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = write_photos(Path(temporary), PICTURES)
+        transferkit_data = pipeline.evaluation_dataset(list_images(folder).paths, Pixels(), batch_size=BATCH)
+        keras_data = keras.utils.image_dataset_from_directory(
             folder, image_size=(224, 224), crop_to_aspect_ratio=True, batch_size=BATCH, shuffle=False, verbose=False
         ).prefetch(2)
-        pairs = [(rate(ours), rate(theirs)) for _ in range(ROUNDS + 1)][1:]
+        pairs = [(measure_rate(transferkit_data), measure_rate(keras_data)) for _ in range(ROUNDS + 1)][
+            1:
+        ]  # the first pair warms up
         rows = [
-            ("transferkit, antialiased", statistics.median(ours for ours, _ in pairs), "pictures/s"),
-            ("keras, not antialiased", statistics.median(theirs for _, theirs in pairs), "pictures/s"),
-            ("transferkit / keras", statistics.median(ours / theirs for ours, theirs in pairs), "times"),
+            ("transferkit, antialiased", statistics.median(rate for rate, _ in pairs), "pictures/s"),
+            ("keras, not antialiased", statistics.median(rate for _, rate in pairs), "pictures/s"),
+            ("transferkit / keras", statistics.median(rate / keras_rate for rate, keras_rate in pairs), "times"),
         ]
-        table("Evaluation pipeline", rows)
+        print_table("Evaluation pipeline", rows)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""`transferkit extract` as a user runs it: a second run against the first, and the peak memory of many pictures.
+"""`transferkit extract` as a user runs it: a repeated run against the first, and peak memory by number of pictures.
 
-The second run has every feature in the cache, under another name of the file. Memory is that of a small network at 32
-pixels, nothing kept: what could grow is what is held of pictures and features.
+The repeated run finds every feature in the cache and writes another file. Memory is measured with a small network at 32
+pixels and without the cache, so that it could grow only with the pictures and features that are held.
 
     python benchmarks/bench_extract.py [pictures of the first run]
 """
@@ -14,25 +14,26 @@ import tempfile
 import time
 from pathlib import Path
 
-from photos import table, write_photos
+from photos import print_table, write_photos
 
 COMMAND = (sys.executable, "-m", "transferkit", "extract", "--weights", "none")
 
 
-def seconds(folder: Path, out: Path, home: Path) -> float:
+def measure_seconds(folder: Path, out: Path, home: Path) -> float:
     started = time.perf_counter()
-    words = (*COMMAND, "--base", "resnet34", "--data", folder, "--out", out)
-    subprocess.run(words, check=True, capture_output=True, env=os.environ | {"TRANSFERKIT_HOME": str(home)})
+    command = (*COMMAND, "--base", "resnet34", "--data", folder, "--out", out)
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"TRANSFERKIT_HOME": str(home)})
     return time.perf_counter() - started
 
 
-def peak(folder: Path, out: Path) -> float:
+def measure_peak(folder: Path, out: Path) -> float:
     """Peak resident megabytes."""
-    code = [sys.executable, __file__, "--child", str(folder), str(out)]
-    return float(subprocess.run(code, check=True, capture_output=True, text=True).stdout.split()[-1])
+    command = [sys.executable, __file__, "--child", str(folder), str(out)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
-def child(folder: str, out: str):
+def extract_in_child(folder: str, out: str):
+    """Extract in this process, and print its peak memory."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import transferkit as tk
 
@@ -41,24 +42,27 @@ def child(folder: str, out: str):
 
 
 def main(pictures: int = 1000):
-    with tempfile.TemporaryDirectory() as place:
-        place = Path(place)
-        folder = write_photos(place / "photos", pictures)
-        first, second = (seconds(folder, place / f"{i}.npz", place / "home") for i in range(2))
-        table(
+    with tempfile.TemporaryDirectory() as folder_name:
+        temporary = Path(folder_name)
+        folder = write_photos(temporary / "photos", pictures)
+        first, repeated = (measure_seconds(folder, temporary / f"{i}.npz", temporary / "home") for i in range(2))
+        print_table(
             f"extract of {pictures:,} photos, resnet34",
-            [("first run", first, "s"), ("second run", second, "s"), ("first / second", first / second, "times")],
+            [("first run", first, "s"), ("repeated run", repeated, "s"), ("ratio", first / repeated, "times")],
         )
-        few = write_photos(place / "few", 1000)
+        few = write_photos(temporary / "few", 1000)
         for copy in range(20):
             for path in few.glob("*/*"):
-                link = place / "many" / path.parent.name / f"{copy}-{path.name}"
+                link = temporary / "many" / path.parent.name / f"{copy}-{path.name}"
                 link.parent.mkdir(parents=True, exist_ok=True)
                 os.link(path, link)
-        small, large = peak(few, place / "few.parquet"), peak(place / "many", place / "many.parquet")
+        small, large = (
+            measure_peak(few, temporary / "few.parquet"),
+            measure_peak(temporary / "many", temporary / "many.parquet"),
+        )
         rows = [("1,000 pictures", small, "MB"), ("20,000 pictures", large, "MB"), ("ratio", large / small, "times")]
-        table("Peak memory", rows)
+        print_table("Peak memory", rows)
 
 
 if __name__ == "__main__":
-    child(*sys.argv[2:]) if sys.argv[1:2] == ["--child"] else main(*map(int, sys.argv[1:]))
+    extract_in_child(*sys.argv[2:]) if sys.argv[1:2] == ["--child"] else main(*map(int, sys.argv[1:]))

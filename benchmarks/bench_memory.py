@@ -1,4 +1,4 @@
-"""Peak memory of a training of a few epochs with 1,000 and with 10,000 files, each in a process of its own.
+"""Peak memory of fine-tuning for two epochs with 1,000 and with 10,000 files, each in a separate process.
 
 python benchmarks/bench_memory.py
 """
@@ -10,25 +10,26 @@ import sys
 import tempfile
 from pathlib import Path
 
-from photos import table, write_photos
+from photos import print_table, write_photos
 
-SIZE = "32"  # of the network's pictures: the decoded files are what memory could grow with
-
-
-def peak(folder: Path) -> float:
-    """Peak resident megabytes of a fine-tuning of `folder`."""
-    code = [sys.executable, __file__, "--child", str(folder)]
-    return float(subprocess.run(code, check=True, capture_output=True, text=True).stdout.split()[-1])
+SIZE = "32"  # of the network's pictures, small: memory could grow only with the decoded files
 
 
-def child(folder: str):
+def measure_peak(folder: Path) -> float:
+    """Peak resident megabytes of fine-tuning on `folder`."""
+    command = [sys.executable, __file__, "--child", str(folder)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def train_in_child(folder: str):
+    """Fine-tune in this process, and print its peak memory."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from transferkit.recipe import Recipe
     from transferkit.training import run_job
     from transferkit.training.planning import planner
 
     with tempfile.TemporaryDirectory() as out:
-        job = Recipe().override(
+        recipe = Recipe().override(
             base="resnet18",
             data=folder,
             weights="none",
@@ -38,17 +39,17 @@ def child(folder: str):
             batch_size=32,
             bn="train",
         )
-        run_job.train_plan(planner.make_plan(job), Path(out))
+        run_job.train_plan(planner.make_plan(recipe), Path(out))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def main():
-    with tempfile.TemporaryDirectory() as place:
-        few = peak(write_photos(Path(place) / "few", 1000))
-        many = peak(write_photos(Path(place) / "many", 10_000))
+    with tempfile.TemporaryDirectory() as temporary:
+        few = measure_peak(write_photos(Path(temporary) / "few", 1000))
+        many = measure_peak(write_photos(Path(temporary) / "many", 10_000))
     rows = [("1,000 files", few, "MB"), ("10,000 files", many, "MB"), ("10,000 / 1,000", many / few, "times")]
-    table("Peak memory of a fine-tuning", rows)
+    print_table("Peak memory of fine-tuning", rows)
 
 
 if __name__ == "__main__":
-    child(sys.argv[2]) if sys.argv[1:2] == ["--child"] else main()
+    train_in_child(sys.argv[2]) if sys.argv[1:2] == ["--child"] else main()

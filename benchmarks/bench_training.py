@@ -1,12 +1,13 @@
-"""Training on JPEG files of about 500x375, beside what people write with Keras alone; fresh weights, 224 pixels.
+"""Speed of training on JPEG files of 500x375 pixels against plain Keras; fresh weights, pictures of 224 pixels.
 
-head: `tk.finetune(unfreeze="head")` of a resnet34, 10 epochs, from files to the run folder, against the loop of Keras'
-    guide on the same network (base frozen, `image_dataset_from_directory`, `fit`).
-stage: an epoch of `unfreeze="last-stage"` of a resnet34, whose frozen part was run once, against `fit` on the same
-    network with the same layers frozen. 2.57 is the bound by multiply-adds.
-step: a whole training step of resnet50, ours against `fit` on the ResNet50 of keras.applications; pictures in memory.
-overhead: epochs of `tk.finetune` (metrics, checkpoints, lines) against bare `fit` on the same network and pipeline.
-devices: an epoch of a resnet18 on the whole CPU as one device, against two devices of half the cores each.
+head: `tk.finetune(unfreeze="head")` of a resnet34, 10 epochs, from files to the run folder, against the code of Keras'
+    transfer learning guide on the same network (base frozen, `image_dataset_from_directory`, `fit`).
+stage: an epoch of `unfreeze="last-stage"` of a resnet34 on stored outputs of the frozen part, against `fit` on the same
+    network with the same layers frozen. By multiply-adds, the ratio is at most 2.57.
+step: a training step of resnet50 against a step of keras.applications' ResNet50 in `fit`, pictures in memory.
+overhead: an epoch of `tk.finetune` (metrics, checkpoints, printed lines) against `fit` with the same network and
+    pipeline.
+devices: an epoch of a resnet18 on the CPU as one device, against two devices with half the cores each.
 
     python benchmarks/bench_training.py head|stage|step|overhead|devices [pictures] [rounds]
 """
@@ -26,7 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
-from photos import table, write_photos
+from photos import print_table, write_photos
 
 import transferkit as tk
 from transferkit import models, network
@@ -38,69 +39,70 @@ from transferkit.recipe import Train
 from transferkit.training.fitting import callbacks, freezing, losses, optimizers
 
 KNOBS = {"weights": "none", "size": 224, "batch_size": 32, "augment": "none", "seed": 0, "head_epochs": 0}
-numbers = count()
+run_numbers = count()
 
 
-def ours(photos: Path, place: Path, base: str, **knobs):
-    train, held = tk.list_images(photos).split(0.2, seed=0)
-    return tk.finetune(base, train, held, out=place / f"run-{next(numbers)}", **(KNOBS | knobs))
+def finetune(photos: Path, folder: Path, base: str, **knobs):
+    train, val = tk.list_images(photos).split(0.2, seed=0)
+    return tk.finetune(base, train, val, out=folder / f"run-{next(run_numbers)}", **(KNOBS | knobs))
 
 
-def files_of(photos: Path):
+def load_with_keras(photos: Path):
+    """Training and validation datasets as in Keras' guides."""
     return keras.utils.image_dataset_from_directory(
         photos, image_size=(224, 224), batch_size=32, validation_split=0.2, subset="both", seed=0, verbose=False
     )
 
 
-def on_logits(model: keras.Model, rate: float):
+def compile_with_adam(model: keras.Model, rate: float):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
     return model
 
 
-def seconds_of(job) -> float:
+def measure_seconds(call) -> float:
     started = time.perf_counter()
-    job()
+    call()
     return time.perf_counter() - started
 
 
-def head(photos: Path, place: Path):
-    """Both whole jobs, files to trained model."""
+def head(photos: Path, folder: Path):
+    """Seconds of both jobs, from files to the trained model."""
     accuracies = {}
 
-    def of_keras():
-        files, held = files_of(photos)
+    def train_keras():
+        train, val = load_with_keras(photos)
         base = models.load("resnet34", "none").model
         base = keras.Model(base.input, base.get_layer("pooled").output)
         base.trainable = False
         pictures = keras.Input((224, 224, 3))
-        model = on_logits(keras.Model(pictures, keras.layers.Dense(2)(base(pictures, training=False))), 1e-3)
-        history = model.fit(files, validation_data=held, epochs=10, verbose=0)
+        model = compile_with_adam(keras.Model(pictures, keras.layers.Dense(2)(base(pictures, training=False))), 1e-3)
+        history = model.fit(train, validation_data=val, epochs=10, verbose=0)
         accuracies["keras"] = max(history.history["val_accuracy"])
 
-    def of_transferkit():
-        run = ours(photos, place, "resnet34", unfreeze="head", epochs=10, head_epochs=10)
+    def train_transferkit():
+        run = finetune(photos, folder, "resnet34", unfreeze="head", epochs=10, head_epochs=10)
         accuracies["transferkit"] = run.metrics["accuracy"]
 
-    times = {"keras": seconds_of(of_keras), "transferkit": seconds_of(of_transferkit)}
+    times = {"keras": measure_seconds(train_keras), "transferkit": measure_seconds(train_transferkit)}
     print(f"accuracies {accuracies}", file=sys.stderr)
     return times
 
 
-def stage(photos: Path, place: Path):
-    """The second epoch of three, of both."""
-    run = ours(photos, place, "resnet34", unfreeze="last-stage", epochs=3, views=1)
+def stage(photos: Path, folder: Path):
+    """Seconds of the second of three epochs."""
+    run = finetune(photos, folder, "resnet34", unfreeze="last-stage", epochs=3, views=1)
     seconds = [row["seconds"] for row in run.history]
-    whole = network.with_head(models.load("resnet34", "none"), ("a", "b"))
-    freezing.unfreeze(whole, "last-stage")
-    files, held = files_of(photos)
-    clock = Epochs()
-    on_logits(whole.model, 1e-3).fit(files, validation_data=held, epochs=3, callbacks=[clock], verbose=0)
-    return {"keras": clock.seconds[1], "transferkit": seconds[1]}
+    full = network.with_head(models.load("resnet34", "none"), ("a", "b"))
+    freezing.unfreeze(full, "last-stage")
+    train, val = load_with_keras(photos)
+    timer = EpochTimer()
+    compile_with_adam(full.model, 1e-3).fit(train, validation_data=val, epochs=3, callbacks=[timer], verbose=0)
+    return {"keras": timer.seconds[1], "transferkit": seconds[1]}
 
 
-class Epochs(keras.callbacks.Callback):
-    """The seconds of each epoch, its validation included."""
+class EpochTimer(keras.callbacks.Callback):
+    """Records the seconds of each epoch, with its validation."""
 
     def on_train_begin(self, logs=None):
         self.seconds = []
@@ -112,67 +114,66 @@ class Epochs(keras.callbacks.Callback):
         self.seconds.append(time.perf_counter() - self.started)
 
 
-def step(photos: Path, place: Path):
-    """A few steps of each, compiled already."""
+def step(photos: Path, folder: Path):
+    """Seconds of three training steps, after compilation."""
     pictures, batch = np.random.default_rng(0).integers(0, 256, (48, 224, 224, 3)).astype("float32"), 16
     labels, times = np.arange(48) % 2, {}
-    mine = network.with_head(models.load("resnet50", "none"), ("a", "b")).model
+    our_model = network.with_head(models.load("resnet50", "none"), ("a", "b")).model
     knobs = Train(weight_decay=0.01, label_smoothing=0.0)
-    losses.compile_model(mine, optimizers.make_optimizer(knobs, lr=1e-4, steps=100), knobs, [24, 24])
-    theirs = keras.applications.ResNet50(weights=None, classes=2, classifier_activation=None)
-    theirs = on_logits(theirs, 1e-4)
-    theirs.optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.01)
+    losses.compile_model(our_model, optimizers.make_optimizer(knobs, lr=1e-4, steps=100), knobs, [24, 24])
+    keras_model = keras.applications.ResNet50(weights=None, classes=2, classifier_activation=None)
+    keras_model = compile_with_adam(keras_model, 1e-4)
+    keras_model.optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.01)
     one_hot = np.eye(2, dtype="float32")[labels]
-    for name, model, targets in (("keras", theirs, labels), ("transferkit", mine, one_hot)):
+    for name, model, targets in (("keras", keras_model, labels), ("transferkit", our_model, one_hot)):
         data = tf.data.Dataset.from_tensor_slices((pictures, targets)).batch(batch).cache().prefetch(2)
         model.fit(data, epochs=1, verbose=0)
-        times[name] = seconds_of(lambda model=model, data=data: model.fit(data, epochs=1, verbose=0))
+        times[name] = measure_seconds(lambda model=model, data=data: model.fit(data, epochs=1, verbose=0))
     return times
 
 
-def overhead(photos: Path, place: Path):
-    """The mean of epochs 2 to 5 of everything, to where the next one begins, beside the same steps and validation and
-    nothing else."""
+def overhead(photos: Path, folder: Path):
+    """Mean seconds of epochs 2 to 5, until the next epoch begins, against those of steps and validation alone."""
     knobs = {"unfreeze": "all", "epochs": 5, "bn": "train", "optimizer": "adamw", "lr": 1e-4}
-    ends, end = [], callbacks.SaveCheckpoints.on_epoch_end
+    ends, on_epoch_end = [], callbacks.SaveCheckpoints.on_epoch_end
 
-    def clocked(*words, **more):
-        end(*words, **more)
+    def record_end(*args, **kwargs):
+        on_epoch_end(*args, **kwargs)
         ends.append(time.perf_counter())
 
-    with patch.object(callbacks.SaveCheckpoints, "on_epoch_end", clocked):
-        ours(photos, place, "resnet18", **knobs)
-    bare, clock = network.with_head(models.load("resnet18", "none"), ("a", "b")), Epochs()
-    freezing.unfreeze(bare, "all", bn="train")
-    train, held = tk.list_images(photos).split(0.2, seed=0)
+    with patch.object(callbacks.SaveCheckpoints, "on_epoch_end", record_end):
+        finetune(photos, folder, "resnet18", **knobs)
+    plain, timer = network.with_head(models.load("resnet18", "none"), ("a", "b")), EpochTimer()
+    freezing.unfreeze(plain, "all", bn="train")
+    train, val = tk.list_images(photos).split(0.2, seed=0)
     order = EpochOrder(train.labels, 32, 0, range(5))
-    with tempfile.TemporaryDirectory() as room:
-        space = CacheSpace(1.0, Path(room))
+    with tempfile.TemporaryDirectory() as cache:
+        space = CacheSpace(1.0, Path(cache))
         batches = pipeline.training_dataset(
-            pipeline.ViewSource(train, bare.pixels, augmentation.parse_augmentation("none")), order, space=space
+            pipeline.ViewSource(train, plain.pixels, augmentation.parse_augmentation("none")), order, space=space
         )
-        pictures = pipeline.validation_dataset(held, bare.pixels, batch_size=32, space=space)
-        bare.model.compile(keras.optimizers.AdamW(1e-4), keras.losses.CategoricalCrossentropy(from_logits=True))
-        bare.model.fit(
+        validation = pipeline.validation_dataset(val, plain.pixels, batch_size=32, space=space)
+        plain.model.compile(keras.optimizers.AdamW(1e-4), keras.losses.CategoricalCrossentropy(from_logits=True))
+        plain.model.fit(
             batches,
             epochs=5,
             steps_per_epoch=order.steps,
-            validation_data=pictures,
-            validation_steps=pipeline.steps_per_epoch(held, 32),
-            callbacks=[clock],
+            validation_data=validation,
+            validation_steps=pipeline.steps_per_epoch(val, 32),
+            callbacks=[timer],
             verbose=0,
         )
-    return {"bare fit": statistics.mean(clock.seconds[1:]), "transferkit": (ends[-1] - ends[0]) / 4}
+    return {"fit alone": statistics.mean(timer.seconds[1:]), "transferkit": (ends[-1] - ends[0]) / 4}
 
 
-def devices(photos: Path, place: Path):
-    """The second epoch of three. A process has the devices that it starts with, so each is one of its own."""
+def devices(photos: Path, folder: Path):
+    """Seconds of the second of three epochs, in a process each: it cannot change its devices once it has started."""
     seconds, knobs = {}, KNOBS | {"base": "resnet18", "data": photos, "epochs": 3, "bn": "train"}
-    for name, which in (("one device", "cpu"), ("two devices", "cpu:2")):
-        out = place / f"run-{next(numbers)}"
-        flags = (knobs | {"devices": which, "out": out}).items()
-        words = [word for knob, value in flags for word in (f"--{knob.replace('_', '-')}", str(value))]
-        subprocess.run([sys.executable, "-m", "transferkit", "finetune", *words], check=True)
+    for name, value in (("one device", "cpu"), ("two devices", "cpu:2")):
+        out = folder / f"run-{next(run_numbers)}"
+        flags = (knobs | {"devices": value, "out": out}).items()
+        arguments = [argument for knob, value in flags for argument in (f"--{knob.replace('_', '-')}", str(value))]
+        subprocess.run([sys.executable, "-m", "transferkit", "finetune", *arguments], check=True)
         seconds[name] = tk.load_run(out).history[1]["seconds"]
     return seconds
 
@@ -186,17 +187,17 @@ BENCHES = {
 }
 
 
-def main(which: str, pictures: str = "", rounds: str = ""):
-    bench, usual, often = BENCHES[which]
+def main(name: str, pictures: str = "", rounds: str = ""):
+    bench, default_pictures, default_rounds = BENCHES[name]
     with tempfile.TemporaryDirectory() as folder:
-        photos = write_photos(Path(folder) / "photos", int(pictures or usual) or 2)
-        times = [bench(photos, Path(folder)) for _ in range(int(rounds or often))]
-    peer, own = times[0]
-    ratio = statistics.median(one[peer] / one[own] for one in times)
-    rows = [(name, statistics.median(one[name] for one in times), "s") for name in times[0]]
-    table(f"{which}, medians of {len(times)} rounds", [*rows, (f"{peer} / {own}", ratio, "")])
+        photos = write_photos(Path(folder) / "photos", int(pictures or default_pictures) or 2)
+        times = [bench(photos, Path(folder)) for _ in range(int(rounds or default_rounds))]
+    baseline, ours = times[0]
+    ratio = statistics.median(seconds[baseline] / seconds[ours] for seconds in times)
+    rows = [(job, statistics.median(seconds[job] for seconds in times), "s") for job in times[0]]
+    print_table(f"{name}, medians of {len(times)} rounds", [*rows, (f"{baseline} / {ours}", ratio, "")])
 
 
 if __name__ == "__main__":
-    for which in sys.argv[1:2] or BENCHES:
-        main(which, *sys.argv[2:])
+    for bench_name in sys.argv[1:2] or BENCHES:
+        main(bench_name, *sys.argv[2:])

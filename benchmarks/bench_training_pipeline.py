@@ -1,9 +1,10 @@
-"""Pictures a second of the training pipelines, from JPEG files of about 500x375 to random 224 crops, flipped.
+"""Speed of the training pipelines, from JPEG files of 500x375 pixels to random crops of 224x224, flipped at random.
 
-Ours resizes a random window of each picture, flips it and jitters its colours along the axes of RGB. Keras:
-image_dataset_from_directory at 256, then its crop and flip layers on the batch (one place for the whole batch, no
-resize of the crop). torchvision: RandomResizedCrop and flip in two workers. Beside them the bare `tf.io.decode_jpeg` of
-the whole files, and lines of other steps. All are timed in turn, several rounds; the median of each is quoted.
+transferkit resizes a random window of each picture, flips it and jitters its colours along the principal components of
+RGB. Keras: `image_dataset_from_directory` at 256, then its crop and flip layers on the batch (the same crop for the
+whole batch, not resized). torchvision: RandomResizedCrop and flip in two workers. `tf.io.decode_jpeg` of the whole
+files and other augmentations of transferkit are timed too. All are timed in turn, for several rounds; medians are
+printed.
 
     python benchmarks/bench_training_pipeline.py
 """
@@ -20,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import tensorflow as tf
-from photos import table, write_photos
+from photos import print_table, write_photos
 
 from transferkit.data import pipeline
 from transferkit.data.augment import augmentation
@@ -29,7 +30,7 @@ from transferkit.data.listing import list_images
 from transferkit.pixels import Pixels
 
 PICTURES, BATCH, ROUNDS, BATCHES = 600, 32, 7, 30
-LINES = (
+AUGMENTATIONS = (
     "crop(0.08) | flip | pca_jitter(0.1)",
     "crop(0.08) | flip",
     *(level for level in augmentation.LEVELS if level != "none"),
@@ -37,94 +38,100 @@ LINES = (
 )
 
 
-def ours(pictures, line, **kept):
-    listing = list_images(pictures)
+def transferkit_batches(photos, augmentation_text, **cache):
+    listing = list_images(photos)
     order = EpochOrder(listing.labels, BATCH, 0, range(1000))
-    source = pipeline.ViewSource(listing, Pixels(), augmentation.parse_augmentation(line))
-    return pipeline.training_dataset(source, order, **kept).as_numpy_iterator()
+    source = pipeline.ViewSource(listing, Pixels(), augmentation.parse_augmentation(augmentation_text))
+    return pipeline.training_dataset(source, order, **cache).as_numpy_iterator()
 
 
-def of_keras(folder):
+def keras_batches(folder):
     layers = keras.Sequential([keras.layers.RandomCrop(224, 224), keras.layers.RandomFlip("horizontal")])
     files = keras.utils.image_dataset_from_directory(folder, image_size=(256, 256), batch_size=BATCH, verbose=False)
     crops = files.map(lambda x, y: (layers(x, training=True), y), num_parallel_calls=tf.data.AUTOTUNE)
     return crops.repeat().prefetch(2).as_numpy_iterator()
 
 
-def of_torchvision(folder):
+def torchvision_batches(folder):
     try:
         sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("unused"))
         from torch.utils.data import DataLoader
         from torchvision import datasets, transforms
     except ImportError:
-        print("torchvision is not installed (see CONTRIBUTING.md): it is left out")
+        print("torchvision is not installed (see CONTRIBUTING.md): it is skipped")
         return None
     steps = [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
     data = datasets.ImageFolder(folder, transforms.Compose(steps))
     loader = DataLoader(data, BATCH, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
 
-    def forever():
+    def repeat():
         while True:
             yield from loader
 
-    return forever()
+    return repeat()
 
 
-def bare(folder):
-    """Whole pictures decoded, at the default DCT, and thrown away."""
+def decoding_batches(folder):
+    """Decode whole pictures with the default DCT method, and discard them."""
     files = tf.data.Dataset.from_tensor_slices(list(list_images(folder).paths))
 
-    def decoded(path):
+    def decode(path):
         picture = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
         return tf.cast(picture[0, 0, 0], tf.int32) + tf.reduce_prod(tf.shape(picture))
 
-    batches = files.map(decoded, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH, drop_remainder=True)
+    batches = files.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH, drop_remainder=True)
     return batches.repeat().prefetch(2).as_numpy_iterator()
 
 
-def rate(batches, count: int) -> float:
+def measure_rate(batches, count: int) -> float:
+    """Pictures per second."""
     started = time.perf_counter()
     for _ in range(count):
         next(batches)
     return count * BATCH / (time.perf_counter() - started)
 
 
-def timed(sources: dict) -> dict[str, list[float]]:
-    """The rates of each source, all timed in turn."""
+def measure_rates(sources: dict) -> dict[str, list[float]]:
+    """The rates of each source of batches, one per round; all are timed in turn."""
     rates = {name: [] for name in sources}
     for round_ in range(-1, ROUNDS):
         for name, batches in sources.items():
-            found = rate(batches, BATCHES)
-            if round_ >= 0:  # the first warms up
-                rates[name].append(found)
+            rate = measure_rate(batches, BATCHES)
+            if round_ >= 0:  # the first round warms up
+                rates[name].append(rate)
     return rates
 
 
 def main():
-    with tempfile.TemporaryDirectory() as place:
-        folder = write_photos(Path(place), PICTURES)
-        ours_, keras_, torchvision_, bare_ = (
-            f"transferkit, {LINES[0]}",
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = write_photos(Path(temporary), PICTURES)
+        ours, keras_name, torchvision_name, decoding = (
+            f"transferkit, {AUGMENTATIONS[0]}",
             "keras, whole picture at 256, crop and flip of the batch",
             "torchvision, RandomResizedCrop, flip, 2 workers",
-            "bare tf.io.decode_jpeg",
+            "tf.io.decode_jpeg alone",
         )
-        sources = {ours_: ours(folder, LINES[0]), keras_: of_keras(folder), torchvision_: of_torchvision(folder)}
-        sources |= {bare_: bare(folder), f"transferkit, {LINES[1]}": ours(folder, LINES[1])}
-        found = timed({name: batches for name, batches in sources.items() if batches is not None})
-        rows = [(name, statistics.median(rates), "pictures/s") for name, rates in found.items()]
-        for name in (keras_, torchvision_, bare_):
-            if name in found:
-                # of each round, for other work on the machine comes and goes
-                ratios = [one / other for one, other in zip(found[ours_], found[name], strict=True)]
-                rows.append((f"the first / {name.split(',')[0]}", statistics.median(ratios), "times"))
-        table("Training pipeline", rows)
-        del sources  # their workers would go on beside the next
-        found = {line: statistics.median(timed({line: ours(folder, line)})[line]) for line in LINES[2:]}
-        for where, memory in (("memory", 1.0), ("a file", 0.0)):
-            kept = ours(folder, "cifar", memory=memory, folder=Path(place))  # no window: decoded in the first epoch
-            found[f"cifar, kept in {where}"] = statistics.median(timed({"": kept})[""])
-        table("Other lines", [(name, figure, "pictures/s") for name, figure in found.items()])
+        sources = {ours: transferkit_batches(folder, AUGMENTATIONS[0]), keras_name: keras_batches(folder)}
+        sources |= {torchvision_name: torchvision_batches(folder), decoding: decoding_batches(folder)}
+        sources[f"transferkit, {AUGMENTATIONS[1]}"] = transferkit_batches(folder, AUGMENTATIONS[1])
+        rates = measure_rates({name: batches for name, batches in sources.items() if batches is not None})
+        rows = [(name, statistics.median(values), "pictures/s") for name, values in rates.items()]
+        for name in (keras_name, torchvision_name, decoding):
+            if name in rates:
+                # a ratio per round: the speed of a shared machine changes between rounds
+                ratios = [our_rate / rate for our_rate, rate in zip(rates[ours], rates[name], strict=True)]
+                rows.append((f"transferkit / {name.split(',')[0]}", statistics.median(ratios), "times"))
+        print_table("Training pipeline", rows)
+        del sources  # their workers would keep running
+        medians = {
+            text: statistics.median(measure_rates({text: transferkit_batches(folder, text)})[text])
+            for text in AUGMENTATIONS[2:]
+        }
+        for storage, memory in (("memory", 1.0), ("a file", 0.0)):
+            # `cifar` has no random window, so pictures are decoded in the first epoch only
+            batches = transferkit_batches(folder, "cifar", memory=memory, folder=Path(temporary))
+            medians[f"cifar, decoded pictures in {storage}"] = statistics.median(measure_rates({"": batches})[""])
+        print_table("Other augmentations", [(name, rate, "pictures/s") for name, rate in medians.items()])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Which versions of Keras load what transferkit saves, and whether they compute the same.
+"""Check which versions of Keras load the models that transferkit saves, and compute the same outputs.
 
-Each version is installed by itself into a temporary folder, in front of the environment's own.
+Each version is installed alone into a temporary folder, which comes before the environment's packages on the path.
 
     python benchmarks/keras_versions.py [VERSION ...]
 """
@@ -37,43 +37,47 @@ for path in sys.argv[1:]:
 
 
 def main(*versions: str):
-    rng, found = np.random.default_rng(0), {}
-    with TemporaryDirectory() as place:
+    rng, sums = np.random.default_rng(0), {}
+    with TemporaryDirectory() as temporary:
         for base in BASES:
             network = models.load_for_training(base, "none", size=64 if base.startswith("keras:") else None)
-            for weight in network.model.trainable_weights:  # a fresh head answers 0 to everything
+            for weight in network.model.trainable_weights:  # the logits of a fresh head are all 0
                 weight.assign(np.asarray(weight) + rng.normal(0, 0.02, weight.shape))
-            path = str(Path(place) / f"{base.replace(':', '-')}.keras")
+            path = str(Path(temporary) / f"{base.replace(':', '-')}.keras")
             models.save(network, Path(path))
             np.save(f"{path}.npy", rng.integers(0, 256, (2, *network.pixels.shape, 3)).astype("float32"))
             keras.backend.clear_session()
-        paths = sorted(map(str, Path(place).glob("*.keras")))
-        found[keras.__version__] = loaded(paths, None)
+        paths = sorted(map(str, Path(temporary).glob("*.keras")))
+        sums[keras.__version__] = sum_outputs(paths, None)
         for version in versions or VERSIONS:
             with TemporaryDirectory() as packages:
-                words = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", packages, f"keras=={version}"]
-                subprocess.run([sys.executable, *words], check=True)
-                found[version] = loaded(paths, packages)
-    show(found)
+                arguments = ["-m", "pip", "install", "--quiet", "--no-deps", "--target", packages, f"keras=={version}"]
+                subprocess.run([sys.executable, *arguments], check=True)
+                sums[version] = sum_outputs(paths, packages)
+    print_table(sums)
 
 
-def loaded(paths: list[str], packages: str | None) -> dict[str, float]:
-    """The sum of a network's outputs by its file's name, as one version computes it; nan where that cannot load it."""
+def sum_outputs(paths: list[str], packages: str | None) -> dict[str, float]:
+    """The sum of each network's absolute outputs in one version of Keras, by file name; NaN if it cannot load the file.
+
+    Args:
+        packages: folder with that version; None for the version of the environment.
+    """
     environment = os.environ | ({"PYTHONPATH": packages} if packages else {})
-    words = [sys.executable, "-W", "ignore", "-c", LOAD, *paths]
-    lines = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    command = [sys.executable, "-W", "ignore", "-c", LOAD, *paths]
+    lines = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
     rows = [line.split() for line in lines if ".keras " in line]
     return {Path(row[0]).stem: float(row[1]) for row in rows}
 
 
-def show(found: dict[str, dict[str, float]]):
-    """Markdown: a line a network, and whether each version has the sum that this one has."""
-    (_, expected), *others = found.items()
+def print_table(sums: dict[str, dict[str, float]]):
+    """Print a Markdown table: whether each version computes the same sum as this one, a row for each network."""
+    (_, expected), *others = sums.items()
     print(f"\n| network | {' | '.join(version for version, _ in others)} |\n|---|{'---|' * len(others)}")
     for name, value in expected.items():
-        same = [np.isclose(sums.get(name, np.nan), value, rtol=1e-4) for _, sums in others]
-        print(f"| {name} | {' | '.join('yes' if one else 'no' for one in same)} |")
-    print(json.dumps(found), file=sys.stderr)
+        same = [np.isclose(version_sums.get(name, np.nan), value, rtol=1e-4) for _, version_sums in others]
+        print(f"| {name} | {' | '.join('yes' if equal else 'no' for equal in same)} |")
+    print(json.dumps(sums), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""JPEG files of about 500x375 with the entropy of photographs: windows of scikit-learn's two sample pictures."""
+"""JPEG files of 500x375 pixels that compress like photographs: crops of scikit-learn's two sample pictures."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ CLASSES = ("a", "b")
 
 
 def write_photos(folder: Path, count: int) -> Path:
-    """Write `count` pictures in two class folders; a folder that has them is left as it is."""
+    """Write `count` pictures into two class folders, without those that exist."""
     images = [Image.fromarray(image) for image in load_sample_images().images]
     for number in range(count):
         path = folder / CLASSES[number % 2] / f"{number:05d}.jpg"
@@ -27,8 +27,8 @@ def write_photos(folder: Path, count: int) -> Path:
     return folder
 
 
-def table(title: str, rows: list[tuple[str, float, str]]):
-    """Print name, figure and unit; ratios are computed by the callers."""
+def print_table(title: str, rows: list[tuple[str, float, str]]):
+    """Print a title, and the name, value and unit of each row."""
     print(f"\n{title}")
-    for name, figure, unit in rows:
-        print(f"  {name:58} {figure:9.2f} {unit}")
+    for name, value, unit in rows:
+        print(f"  {name:58} {value:9.2f} {unit}")

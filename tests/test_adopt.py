@@ -1,4 +1,4 @@
-"""Keras models of other people as networks: the same answers on the same pictures, and the model itself untouched."""
+"""Keras models as networks: same logits on the same pictures, and the original model unchanged."""
 
 import keras
 import numpy as np
@@ -88,11 +88,11 @@ def test_a_sequential_model():
     assert network.loaded == (
         "6/6 tensors loaded",
         "pixels: raw, by its own Rescaling",
-        "left out, for it is done outside the network: RandomFlip, RandomRotation",
+        "skipped, as it is done outside the network: RandomFlip, RandomRotation",
     )
 
 
-def test_the_model_itself_stays_as_it_is():
+def test_the_original_model_is_unchanged():
     model = cnn(layers.Rescaling(1 / 255))
     model.compile("adam", "sparse_categorical_crossentropy")
     before, weights = model.to_json(), [np.array(weight) for weight in model.weights]
@@ -136,7 +136,7 @@ def test_a_normalization_that_was_adapted():
     assert network.pixels.mean == pytest.approx(np.asarray(scale.mean).ravel(), rel=1e-5)
 
 
-def test_what_does_not_show_is_asked_for_and_never_guessed():
+def test_unknown_preprocessing_is_asked_for_and_never_guessed():
     model = cnn()
     with pytest.raises(UnknownName, match="does not show how pixels are scaled for it: give --pixels torch, caffe, tf"):
         adopt.adopt_model(model)
@@ -208,7 +208,7 @@ def test_networks_of_keras_applications(name, convention):
     assert not any("flip" in operation.name for operation in network.model.operations)
 
 
-def test_channels_are_reversed_by_an_operation_where_no_kernel_can(tmp_path):
+def test_channels_are_reversed_by_an_operation_if_not_in_a_kernel(tmp_path):
     pictures = keras.Input((32, 32, 3))
     both = layers.Conv2D(4, 3, padding="same")(pictures), layers.MaxPooling2D(3, 1, "same")(pictures)
     x = layers.Concatenate()(both)

@@ -1,4 +1,4 @@
-"""Files of Keras models as a base, `keras:NAME`, SavedModel folders; and what cannot be one, in a sentence."""
+"""Files of Keras models, `keras:NAME` and SavedModel folders as a base; error messages for unusable ones."""
 
 import json
 import subprocess
@@ -39,11 +39,11 @@ def test_a_file(saved, name):
     assert network.base.endswith(name)
     assert network.loaded[:2] == ("6/6 tensors loaded", "pixels: raw, by its own Rescaling")
     assert tk.create(model, num_classes=5).output_shape == (None, 5)
-    with pytest.raises(UnknownName, match="has weights of its own: leave out --weights none"):
+    with pytest.raises(UnknownName, match="has weights of its own: omit --weights none"):
         models.load(saved(model, name), "none")
 
 
-def test_one_of_ours_again(tiny, tmp_path):
+def test_a_saved_network_of_the_zoo(tiny, tmp_path):
     """A run's model that plain Keras loaded and saved: its note is lost, its marks are not doubled."""
     network = models.load(tiny, "none")
     again = adopt.adopt_model(shaken(network.model))
@@ -54,7 +54,7 @@ def test_one_of_ours_again(tiny, tmp_path):
 
 
 @pytest.mark.slow
-def test_fine_tuning_goes_on_from_a_file(saved, cli, pets, tmp_path):
+def test_fine_tuning_starts_from_a_file(saved, cli, pets, tmp_path):
     """The whole way: a model of one's own, the command, a run, and its model in plain Keras."""
     whole = cnn(layers.Rescaling(1.0))
     body = keras.Model(whole.inputs, whole.get_layer("two").output, name="body")
@@ -75,11 +75,11 @@ def test_fine_tuning_goes_on_from_a_file(saved, cli, pets, tmp_path):
     status, out, _ = cli("predict", "run", picture, "--json")
     assert (status, json.loads(out)[0]["label"] in ("cat", "dog")) == (0, True)
     status, out, err = cli("evaluate", "run", "--json", "--pixels", "tf")
-    assert (status, "has a pixel convention of its own: leave out --pixels tf" in err) == (2, True)
+    assert (status, "has a pixel convention of its own: omit --pixels tf" in err) == (2, True)
 
 
 @pytest.mark.slow
-def test_predict_says_what_it_takes_for_granted(saved, cli, pets):
+def test_predict_prints_its_assumptions(saved, cli, pets):
     path, picture = saved(cnn(layers.Rescaling(1 / 255)), "my.keras"), next((pets / "cat").iterdir())
     status, out, err = cli("predict", path, picture, "--json")
     assert (status, json.loads(out)[0]["label"] in ("output 0", "output 1", "output 2")) == (0, True)
@@ -149,7 +149,7 @@ def text(path):
         ("my.keras", None, text, "is not a file of a Keras model, or it is cut short"),
     ],
 )
-def test_files_that_are_no_base(saved, name, first, change, sentence):
+def test_files_that_cannot_be_a_base(saved, name, first, change, sentence):
     if first:
         first.name = "code"
     path = change(saved(cnn(*filter(None, [first])), name))
@@ -179,7 +179,7 @@ def test_names_of_keras_applications(monkeypatch, tmp_path):
         models.load("keras:MobileNetV2")
 
 
-def test_a_fault_in_keras_is_not_a_download_that_failed(monkeypatch):
+def test_an_error_of_keras_is_not_a_failed_download(monkeypatch):
     def changed(**knobs):
         raise TypeError("MobileNetV2() got an unexpected keyword argument 'weights'")
 
@@ -217,7 +217,7 @@ def test_weights_of_keras_applications_from_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(("last", "said"), [("softmax", "probabilities"), (None, "logits")])
-def test_a_saved_model_predicts_and_no_more(cli, pets, tmp_path, last, said):
+def test_a_saved_model_can_only_predict(cli, pets, tmp_path, last, said):
     model = cnn(last=last)
     model.export(tmp_path / "served", verbose=False)
     trust.allow(tmp_path / "served")
@@ -257,7 +257,7 @@ def two(outputs):
         (lambda: keras.Sequential([keras.Input((8, 8, 3)), layers.Reshape((8, 24))]), "expected the scores of classes"),
     ],
 )
-def test_models_that_are_no_networks(make, sentence):
+def test_models_that_cannot_be_networks(make, sentence):
     keras.backend.clear_session()  # numbers in the names of layers
     with pytest.raises(ValueError, match=sentence) as error:
         adopt.adopt_model(make(), "raw", source="x.keras")
@@ -267,7 +267,7 @@ def test_models_that_are_no_networks(make, sentence):
 
 @pytest.mark.parametrize("name", ["my.keras", "my.h5"])
 @pytest.mark.parametrize("value", [np.nan, -np.inf])
-def test_weights_that_are_no_numbers_are_named(saved, cli, name, value):
+def test_nan_weights_are_named(saved, cli, name, value):
     model = cnn(layers.Rescaling(1 / 255))
     kernel, bias = model.layers[-1].get_weights()
     kernel[0, 0] = value
@@ -278,7 +278,7 @@ def test_weights_that_are_no_numbers_are_named(saved, cli, name, value):
     assert err.rstrip().endswith("/kernel. Take an earlier checkpoint.")
 
 
-def test_weights_that_are_no_numbers_are_named_in_a_file_of_weights_too(tiny, tmp_path):
+def test_nan_weights_are_named_in_a_weight_file(tiny, tmp_path):
     network = models.load(tiny, "none").model
     network.get_layer("layer1.bn").moving_variance.assign(np.full(8, np.nan))
     network.save_weights(path := tmp_path / "tiny.weights.h5")
@@ -286,7 +286,7 @@ def test_weights_that_are_no_numbers_are_named_in_a_file_of_weights_too(tiny, tm
         models.load(tiny, str(path))
 
 
-def test_several_inputs_get_advice_that_works_or_none():
+def test_advice_for_several_inputs_works():
     pictures, more = keras.Input((8, 8, 3)), keras.Input((4,))
     x = layers.GlobalAveragePooling2D()(pictures)
     both = layers.Dense(2, name="both")(layers.Concatenate()([x, more]))

@@ -1,4 +1,4 @@
-"""What is found of a foreign model's own preprocessing: every network of Keras, operations of one size, and faults."""
+"""Preprocessing that is found inside a Keras model: all `keras.applications`, operations of a fixed size, errors."""
 
 import inspect
 
@@ -53,7 +53,7 @@ def by_rows(x):
     return layers.Rescaling(1 / 255)(ops.reshape(x, (-1, 32, 32, 3)))
 
 
-def test_operations_behind_a_resizing_are_tried_at_its_size():
+def test_operations_after_a_resizing_are_evaluated_at_its_size():
     model = classifier(None, by_rows)
     network = adopt.adopt_model(model)
     assert network.loaded[1] == "pixels: raw, by its own arithmetic and Rescaling"
@@ -61,7 +61,7 @@ def test_operations_behind_a_resizing_are_tried_at_its_size():
     assert same(network, model)
 
 
-def test_operations_of_a_size_that_does_not_show_are_part_of_the_network():
+def test_operations_of_unknown_size_are_part_of_the_network():
     mean_picture = np.full((48, 48, 3), 0.5, "float32")
     model = classifier(None, lambda x: ops.subtract(x, mean_picture))
     with pytest.raises(UnknownPixels):
@@ -69,7 +69,7 @@ def test_operations_of_a_size_that_does_not_show_are_part_of_the_network():
     assert same(adopt.adopt_model(model, "unit"), model, "unit", side=48)
 
 
-def test_a_fault_is_not_taken_for_pixels_that_do_not_show(monkeypatch):
+def test_an_error_is_not_taken_for_unknown_pixels(monkeypatch):
     """As a newer Keras may bring one: a scaling that is there would silently not be found."""
 
     def fails(*args, **kwargs):

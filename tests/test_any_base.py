@@ -1,4 +1,4 @@
-"""Keras models of every make as a base: read, fine-tuned, cut short and resumed, saved, and loaded by Keras alone."""
+"""Keras models of many architectures as a base: fine-tuned, interrupted, resumed, saved, loaded by plain Keras."""
 
 import importlib
 import sys
@@ -97,7 +97,7 @@ def file_of(make, folder, last=None):
 
 
 @pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
-def test_all_weights_go_into_a_checkpoint_and_come_back(make, tmp_path):
+def test_a_checkpoint_restores_all_weights(make, tmp_path):
     network = with_head(models.load(file_of(make, tmp_path)), ("cat", "dog"))
     checkpoints.save_weights(network, tmp_path / "some.safetensors")
     before = network.model.get_weights()
@@ -147,7 +147,7 @@ class Doubled(keras.layers.Layer):
 """
 
 
-def test_a_module_of_the_users_is_imported_where_it_is_named(cli, tmp_path, monkeypatch):
+def test_a_user_module_is_imported_if_it_is_named(cli, tmp_path, monkeypatch):
     (tmp_path / "doubled_layers.py").write_text(LAYERS)
     with monkeypatch.context() as patch:
         patch.syspath_prepend(tmp_path)
@@ -164,7 +164,7 @@ def test_a_module_of_the_users_is_imported_where_it_is_named(cli, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_a_module_of_the_users_in_folds_and_in_other_processes(cli, pets, tmp_path, monkeypatch):
+def test_a_user_module_in_folds_and_in_other_processes(cli, pets, tmp_path, monkeypatch):
     pytest.importorskip("ray")
     monkeypatch.setattr("transferkit.features.feature_folder.PART_BYTES", 1)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a-token-of-this-test-alone-0123456789")  # none is written to the home folder

@@ -1,4 +1,4 @@
-"""File names of any bytes, as old zip files unpack them, through every command."""
+"""File names with arbitrary bytes, as from old zip files, through every command."""
 
 import io
 import json
@@ -54,13 +54,13 @@ def run(odd, tiny, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_run_keeps_them(run, odd):
+def test_a_run_stores_the_names(run, odd):
     names = {os.path.basename(path) for path in run.splits.train.paths}
     assert names == set(map(os.fsdecode, NAMES)) and run.recipe.data.data == odd
     assert len(atomic.read(run.folder / "predictions.csv")) == 12
 
 
-def test_predict_in_every_form(cli, run, odd, monkeypatch):
+def test_predict_in_every_output_format(cli, run, odd, monkeypatch):
     place = os.path.join(odd, "val", "cat")
     _, table, _ = cli("predict", run.folder, place)
     assert "caf\\udce9.jpg" in table and "new\\nline.jpg" in table and len(table.splitlines()) == 1 + len(NAMES)

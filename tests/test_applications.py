@@ -1,4 +1,4 @@
-"""One network of each family of `keras.applications`, as benchmarks/every_application.py tries all of them."""
+"""One network of each family of `keras.applications`; benchmarks/every_application.py tests all of them."""
 
 import importlib.util
 from pathlib import Path
@@ -22,6 +22,8 @@ def benchmark():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_network_is_killed_resumed_saved_and_its_features_taken(benchmark, tmp_path, name):
-    count, _, apart = benchmark.tried(f"keras:{name}", benchmark.few_digits(tmp_path), tmp_path / "run")
-    assert int(count.replace(",", "")) > 1_000_000 and float(apart) < 1e-5
+def test_kill_resume_save_and_extract(benchmark, tmp_path, name):
+    count, _, difference = benchmark.check_application(
+        f"keras:{name}", benchmark.write_few_digits(tmp_path), tmp_path / "run"
+    )
+    assert int(count.replace(",", "")) > 1_000_000 and float(difference) < 1e-5

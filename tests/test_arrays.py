@@ -1,4 +1,4 @@
-"""Arrays in Python as sources of a job."""
+"""Arrays in Python as a data source."""
 
 import numpy as np
 import pytest
@@ -48,12 +48,12 @@ def test_arrays(tiny, tmp_path):
         (np.zeros((2, 8, 8), "uint8"), ["a", "b"], ["a", "a"], "holds a name twice"),
     ],
 )
-def test_arrays_that_are_no_pictures(images, labels, classes, sentence):
+def test_arrays_that_are_not_pictures(images, labels, classes, sentence):
     with pytest.raises(ValueError, match=sentence):
         list_arrays(images, labels, classes)
 
 
-def test_what_is_no_listing_or_source_in_python_is_told(tiny):
+def test_arguments_of_wrong_types_are_refused(tiny):
     arrays = np.zeros((2, 8, 8, 3), "uint8"), np.array([0, 1])
     with pytest.raises(
         ValueError, match=r"train must be a listing .* not of type ndarray: tk.list_arrays\(images, labels\)"

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and what is not the disk's fault."""
+"""Atomic writing of files, and errors that are not those of the disk."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from transferkit import atomic
 
 
 @pytest.mark.parametrize("content", [{"figure": object()}, lambda path: path.no_such_method(), lambda path: undefined])  # noqa: F821
-def test_a_fault_in_what_is_written_is_not_the_disks(tmp_path, content):
+def test_an_error_in_the_content_is_not_a_disk_error(tmp_path, content):
     """It would be an OSError else, after which a job goes on without what it could not store."""
     path = tmp_path / "note.json"
     path.write_text("old")
@@ -16,7 +16,7 @@ def test_a_fault_in_what_is_written_is_not_the_disks(tmp_path, content):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("Unable to flush file")])
-def test_what_the_disk_says_is_one_sentence(tmp_path, error):
+def test_disk_errors_are_one_sentence(tmp_path, error):
     def fails(path):
         path.write_text("half")
         raise error

@@ -1,4 +1,4 @@
-"""Files as an attacker writes them, each met by a command in a child process with bounds on its memory and its time."""
+"""Files of an attacker: each is given to a command in a child process with limits of memory and time."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def attempt(zygote, honest, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_bounds_hold(zygote, honest):
+def test_the_limits_are_enforced(zygote, honest):
     place, peak = honest
     words = (*EXTRACT, "--data", "pets", "--out", "never.npz", "--no-cache")
     with pytest.raises(AssertionError, match="ran for more than 0.1 seconds"):
@@ -77,7 +77,7 @@ def test_devices_in_a_list(attempt, words):
     assert all(re.search(why, said) for why in NO_FILES.values()), said
 
 
-def test_devices_in_what_was_kept(attempt):
+def test_devices_in_saved_files(attempt):
     """A run to be resumed, whose split names a device."""
     place = attempt.folder
     for name in ("model.keras", "metrics.json"):
@@ -138,7 +138,7 @@ def test_names_that_write_to_the_terminal(attempt):
         assert "\\x1b" in ended.out + ended.err and "\x07" not in ended.out + ended.err, ended
 
 
-def test_caches_of_another_make(attempt):
+def test_manipulated_caches(attempt):
     place = attempt.folder
     (looks,) = (place / "home").rglob("looks-*.sqlite")
     (vectors,) = (place / "home" / "features").glob("*.sqlite")
@@ -178,7 +178,7 @@ def test_feature_files_without_bound(attempt):
     assert ended.status == 1 and "bad.npz holds no features that can be read" in ended.err, ended
 
 
-def test_models_that_ask_for_much(attempt):
+def test_models_that_request_much_memory(attempt):
     place = attempt.folder
     with zipfile.ZipFile(place / "run" / "model.keras") as good, zipfile.ZipFile(place / "bad.keras", "w") as bad:
         for member in good.namelist():

@@ -1,4 +1,4 @@
-"""Lines of augmentation are read with care, and their steps do what they say."""
+"""Parsing of augmentation strings; distributions of windows and flips."""
 
 import math
 import re
@@ -30,7 +30,7 @@ def _windows(arguments):
 
 
 @pytest.mark.parametrize("level", augmentation.LEVELS)
-def test_every_level_can_be_read(level):
+def test_every_level_can_be_parsed(level):
     steps = augmentation.parse_augmentation(level)
     assert (steps.window is None) == (level in ("none", "cifar")) and len(steps.ops) == max(
         0, augmentation.LEVELS[level].count("|") + (level == "cifar")
@@ -40,7 +40,7 @@ def test_every_level_can_be_read(level):
 @pytest.mark.parametrize(
     "text, window, ops", [("", 0, 0), (" light ", 1, 1), ("flip|flip(0.1)", 0, 2), ("crop(1, 1)", 1, 0), ("none", 0, 0)]
 )
-def test_a_line_is_steps(text, window, ops):
+def test_a_string_of_steps_is_parsed(text, window, ops):
     steps = augmentation.parse_augmentation(text)
     assert (steps.window is not None, len(steps.ops)) == (window, ops)
 
@@ -49,7 +49,7 @@ def test_a_line_is_steps(text, window, ops):
 @pytest.mark.parametrize(
     "form", ["{} | flip(0.3) | mixup(0.5)", "{}|flip(0.3)|mixup(0.5)", " {}  | flip(0.3) | mixup(0.5)"]
 )
-def test_a_level_in_a_line_is_its_steps(level, form):
+def test_a_level_in_a_string_means_its_steps(level, form):
     """The same functions with the same numbers, as those of the steps written out."""
 
     def told(steps):
@@ -60,7 +60,7 @@ def test_a_level_in_a_line_is_its_steps(level, form):
     assert augmentation.expand_levels(form.format(level)) == wanted
 
 
-def test_a_level_may_stand_after_others():
+def test_a_level_may_follow_other_steps():
     steps = augmentation.parse_augmentation("crop(0.7) | cifar | none | cutmix")
     assert [step.func.__name__ for step in (steps.window, *steps.ops, *steps.batch_steps)] == [
         "crop", "pad_crop", "flip", "cutmix"
@@ -116,7 +116,7 @@ def test_a_level_may_stand_after_others():
         ("os.system('ls')", "is not an augmentation step"),
     ],
 )
-def test_what_cannot_be_read_is_told(text, sentence):
+def test_invalid_strings_are_refused(text, sentence):
     with pytest.raises(UnknownName, match=re.escape(sentence)):
         augmentation.parse_augmentation(text)
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_read_is_told(text, sentence):
         ("random_erasing", "erase"),
     ],
 )
-def test_names_of_other_libraries_find_ours(name, near):
+def test_names_of_other_libraries_suggest_ours(name, near):
     with pytest.raises(UnknownName, match=f"{name!r}. Did you mean {near!r}"):
         augmentation.parse_augmentation(f"{name}(0.5)")
 
@@ -142,7 +142,7 @@ def test_names_of_other_libraries_find_ours(name, near):
 @pytest.mark.parametrize(
     "text", ["a" * 10_000, "a" * 10_000 + "(", "crop(" + "1," * 10_000 + "1)", "flip|" * 9999 + "crop"]
 )
-def test_what_is_long_is_told_in_short(text):
+def test_long_strings_are_shortened_in_messages(text):
     with pytest.raises(UnknownName) as told:
         augmentation.parse_augmentation(text)
     assert len(str(told.value)) < 600
@@ -157,7 +157,7 @@ def test_windows_lie_within_the_picture(shape, area):
     assert (y + height).max() <= shape[0] and (x + width).max() <= shape[1]
 
 
-def test_area_and_aspect_are_spread_as_told():
+def test_distributions_of_area_and_aspect_ratio():
     """A small least area of a square, so that nothing is cut to the picture where the share is below a half."""
     _, _, height, width = drawn((1000, 1000), area=0.1).T.astype(float)
     share, ratio = height * width / 1e6, np.log(width / height) / math.log(4 / 3)
@@ -168,7 +168,7 @@ def test_area_and_aspect_are_spread_as_told():
     assert abs(ratio[free].mean()) < 0.1 and abs(np.mean(np.abs(ratio[free]) < 0.5) - 0.5) < 0.1
 
 
-def test_windows_are_placed_anywhere():
+def test_windows_are_placed_uniformly():
     found = drawn((100, 100), area=0.05)
     found = found[found[:, 2:].max(1) < 80]
     places = found[:, :2] / (100 - found[:, 2:])
@@ -176,7 +176,7 @@ def test_windows_are_placed_anywhere():
     assert abs(np.corrcoef(places.T)[0, 1]) < 0.2
 
 
-def test_a_flip_happens_in_about_half():
+def test_half_of_the_pictures_are_flipped():
     picture = tf.constant(np.arange(24, dtype="uint8").reshape(2, 4, 3))
     flip = tf.function(lambda seed: geometric.flip(picture, seed))
     found = tf.map_fn(flip, SEEDS, fn_output_signature=tf.TensorSpec((2, 4, 3), tf.uint8)).numpy()
@@ -186,7 +186,7 @@ def test_a_flip_happens_in_about_half():
 
 
 @pytest.mark.parametrize("probability, swapped", [(0.0, False), (1.0, True)])
-def test_a_flip_may_be_certain(probability, swapped):
+def test_flip_probabilities_of_0_and_1(probability, swapped):
     picture = tf.constant(np.arange(24, dtype="uint8").reshape(2, 4, 3))
     (flip,) = augmentation.parse_augmentation(f"flip({probability})").ops
     found = [flip(picture, seed).numpy() for seed in SEEDS[:10]]

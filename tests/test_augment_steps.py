@@ -1,4 +1,4 @@
-"""Each step of augmentation against Pillow, NumPy or its own formula."""
+"""Each augmentation step against Pillow, NumPy or its formula."""
 
 import colorsys
 
@@ -130,7 +130,7 @@ def test_hue_is_that_of_colorsys():
 
 
 @pytest.mark.parametrize("degrees", [0, 90, -90, 180, 17, -33.5])
-def test_turns_are_pillows(degrees):
+def test_rotations_are_pillows(degrees):
     wanted = PHOTO.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=(GREY,) * 3)
     found = geometric.rotate_by(PICTURE, tf.constant(float(degrees)))
     covered = Image.new("L", PHOTO.size, 255).rotate(degrees, Image.Resampling.BILINEAR)
@@ -165,7 +165,7 @@ def test_a_vertical_flip_is_pillows():
     assert np.array_equal(geometric.flip_vertical(PICTURE, SEEDS[0], 1.0), ImageOps.flip(PHOTO))
 
 
-def test_erased_boxes_have_the_area_they_are_told():
+def test_erased_boxes_have_the_given_area():
     picture = tf.zeros((100, 100, 1))  # noise is 0 in one pixel of 256
     found = drawn(lambda seed: geometric.erase(picture, seed, 0.5, 0.1, 0.4)[..., 0])
     areas, shares = [], []
@@ -205,7 +205,7 @@ def test_equalize_and_autocontrast_are_pillows(seed):
     assert off(policies.autocontrast(picture), ImageOps.autocontrast(image)).max() <= 1  # Pillow truncates
 
 
-def test_one_colour_is_left_by_equalize_and_autocontrast():
+def test_equalize_and_autocontrast_keep_a_single_colour():
     plain = tf.fill((8, 8, 3), tf.constant(77, tf.uint8))
     assert np.array_equal(policies.equalize(plain), plain) and np.array_equal(policies.autocontrast(plain), plain)
 
@@ -226,7 +226,7 @@ def test_shears_and_shifts_are_pillows(level):
 
 
 @pytest.mark.slow
-def test_rand_augment_draws_all_changes_and_its_identity():
+def test_rand_augment_draws_all_operations_and_the_identity():
     found = drawn(lambda seed: policies.rand_augment(PICTURE, seed, 1, 9))
     kinds = {each.tobytes() for each in found}
     same = np.mean([np.array_equal(each, PICTURE) for each in found])
@@ -236,7 +236,7 @@ def test_rand_augment_draws_all_changes_and_its_identity():
     assert np.mean([off(each, PICTURE).max() <= 1 for each in still]) > 0.3  # some know no level
 
 
-def test_trivial_augment_is_of_any_strength():
+def test_trivial_augment_draws_any_strength():
     found = drawn(lambda seed: policies.trivial_augment(PICTURE, seed))
     assert len({each.tobytes() for each in found}) > 200
 
@@ -271,6 +271,6 @@ def test_scale_crops_show_224_of_the_drawn_side():
         ("flip(nan)", "is not an augmentation step"),
     ],
 )
-def test_what_a_step_does_not_take_is_told(line, sentence):
+def test_invalid_parameters_are_refused(line, sentence):
     with pytest.raises(ValueError, match=sentence.replace("(", r"\(").replace("?", r"\?").replace("|", r"\|")):
         augmentation.parse_augmentation(line)

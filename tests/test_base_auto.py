@@ -1,4 +1,4 @@
-"""`--base auto`: the fastest of the networks here that none other beats by more than chance."""
+"""`--base auto`: the fastest available network that no other one beats significantly."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def tried(base, right, of=100, first=0):
         ([tried("small", 80), tried("middle", 90), tried("large", 90)], "middle"),
     ],
 )
-def test_the_fastest_that_none_beats(found, expected, monkeypatch):
+def test_the_fastest_network_that_none_beats_is_chosen(found, expected, monkeypatch):
     by_name = {one.base: one for one in found}
     monkeypatch.setattr(base_selection, "find_candidates", lambda: list(by_name))
     monkeypatch.setattr(base_selection, "_probe_base", lambda base, *_: by_name[base])
@@ -42,7 +42,7 @@ def test_the_fastest_that_none_beats(found, expected, monkeypatch):
     assert all(f"{one.base} {one.accuracy:.1%} in 1 s" in why for one in found)
 
 
-def test_candidates_are_here_and_the_fastest_is_first(monkeypatch):
+def test_candidates_are_on_this_machine_and_sorted_by_speed(monkeypatch):
     here = {"resnet18", "efficientnet_lite0", "vgg16", "efficientnet_lite2"}
     monkeypatch.setattr(fetch, "find_weights", lambda found: found.network if found.network in here else None)
     assert base_selection.find_candidates() == [
@@ -79,7 +79,7 @@ def _blind(x, num_classes):
 
 
 @pytest.mark.slow
-def test_a_job_takes_the_best_and_says_why(shelf, cli, tmp_path):
+def test_a_job_uses_the_best_base_and_prints_why(shelf, cli, tmp_path):
     insects = folder(tmp_path / "insects", {"ant": 10, "bee": 10, "fly": 10})
     words = ("--base", "auto", "--data", insects, "--size", 32, "--dry-run")
     status, out, err = cli("finetune", *words, "--json")
@@ -91,12 +91,12 @@ def test_a_job_takes_the_best_and_says_why(shelf, cli, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_probe_without_a_base_takes_all_that_are_here(shelf, cli, pets):
+def test_a_probe_without_a_base_tries_all_on_this_machine(shelf, cli, pets):
     status, out, err = cli("probe", "--data", pets, "--size", 32, "--json")
     assert status == 0 and [row["base"] for row in json.loads(out)] == ["tiny", "blind"], err
 
 
-def test_what_cannot_be_chosen_is_refused_in_words(shelf, cli, tmp_path):
+def test_impossible_choices_are_refused(shelf, cli, tmp_path):
     folder(tmp_path / "d" / "train", {"cat": 1, "dog": 4})
     folder(tmp_path / "d" / "val", {"cat": 1, "dog": 4})
     words = ("finetune", "--base", "auto", "--data", tmp_path / "d", "--dry-run")

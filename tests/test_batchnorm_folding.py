@@ -1,4 +1,4 @@
-"""Folded networks answer as before, and folding stops where somebody looks."""
+"""Batch norm folding: same logits, and no folding across layers whose output is used."""
 
 import keras
 import numpy as np
@@ -47,7 +47,7 @@ def test_a_bias_and_a_norm_without_scale_or_centre():
     assert_near(fold_batchnorm(model)(images), np.asarray(model(images, training=False)), 1e-5)
 
 
-def test_what_is_looked_at_stays():
+def test_layers_whose_output_is_used_are_not_folded():
     x = keras.Input((8, 8, 3))
     y = keras.layers.Conv2D(4, 3, padding="same", name="conv")(x)
     z = keras.layers.BatchNormalization(name="norm")(y)

@@ -1,4 +1,4 @@
-"""What is said, and refused, before any picture is read."""
+"""The printed plan, and errors before any picture is read."""
 
 import errno
 import json
@@ -20,7 +20,7 @@ def unread(monkeypatch):
     monkeypatch.setattr("transferkit.data.audit.before_training.scan_files", scanned)
 
 
-def test_the_plan_says_what_learns_in_each_phase(cli, tiny, pets):
+def test_the_plan_lists_trainable_layers_of_each_phase(cli, tiny, pets):
     words = ("finetune", "--base", tiny, "--weights", "none", "--data", pets, "--dry-run", "--epochs", 3)
     phases = ("--head-epochs", 1, "--unfreeze", "layer2,all", "--batch-size", 8)
     status, out, _ = cli(*words, *phases)
@@ -37,7 +37,7 @@ def test_the_plan_says_what_learns_in_each_phase(cli, tiny, pets):
 
 
 @pytest.mark.slow
-def test_memory_goes_with_the_batch_and_what_learns(cli, pets):
+def test_memory_depends_on_batch_size_and_trainable_layers(cli, pets):
     def gb(*words):
         base = ("finetune", "--base", "vgg11", "--weights", "none", "--data", pets, "--size", 224, "--devices", "cpu")
         plan = json.loads(cli(*base, "--dry-run", "--json", *words)[1])
@@ -80,7 +80,7 @@ def test_a_name_of_a_run_is_never_too_long(cli, tiny, pets, tmp_path):
     assert cli("finetune", "--base", tiny, "--data", "x" * 250, *words)[0] == 0
 
 
-def test_a_tilde_that_the_shell_left(cli, unread, monkeypatch, tmp_path):
+def test_a_tilde_that_the_shell_did_not_expand(cli, unread, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "somebody"))
     for words in (("--data=~/gone",), ("--data", "~/gone")):
         assert f"{tmp_path}/somebody/gone" in cli("finetune", "--base", "lenet5", *words)[2]

@@ -1,4 +1,4 @@
-"""Values of more than 8 bits: black stays black, white white, and what cannot be told is refused."""
+"""Pictures of more than 8 bits: black stays black, white stays white, ambiguous ranges are refused."""
 
 import io
 import struct
@@ -64,7 +64,7 @@ def grey_files() -> dict[str, tuple[bytes, int]]:
 
 
 @pytest.mark.parametrize("name", grey_files())
-def test_the_range_is_that_of_the_values(tmp_path, name):
+def test_the_range_is_found_from_the_values(tmp_path, name):
     data, top = grey_files()[name]
     right = RAMP * (51 if name.startswith("dim") else 255)
     for channels in (1, 3, 4):
@@ -115,13 +115,13 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_what_cannot_be_told_is_refused_in_a_sentence(tmp_path, name):
+def test_ambiguous_ranges_are_refused(tmp_path, name):
     (tmp_path / "a.tif").write_bytes(tiff(UNKNOWN[name]))
     said = file_scan.scan_file(str(tmp_path / "a.tif")).reason
     assert said.startswith("its values ") and "expected 0..1, 0..255 or 0..65,535" in said
 
 
-def test_floats_may_be_a_little_beyond_and_small_ones_whole():
+def test_white_levels_of_unusual_values():
     assert bit_depth.find_white_level(np.array([-0.004, 1.006])) == 1
     assert bit_depth.find_white_level(np.array([0.0, 3.0, 7.0])) == 255
     assert bit_depth.find_white_level(np.zeros((2, 2), np.uint16)) == 255

@@ -1,4 +1,4 @@
-"""`transferkit check`: each kind of problem is found, nothing is read twice, nothing is lost."""
+"""`transferkit check`: every kind of problem is found, each file is read once, and nothing is lost."""
 
 import json
 import os
@@ -32,11 +32,11 @@ def kinds(root):
     return set(check(root))
 
 
-def test_nothing_is_found_in_good_pictures(data):
+def test_good_pictures_have_no_problems(data):
     assert kinds(data({})) == set()
 
 
-def test_what_cannot_be_read(data):
+def test_unreadable_files(data):
     png = encoded(WIDE, "PNG")
     found = check(
         data(
@@ -62,7 +62,7 @@ def test_a_bomb_is_not_decoded(data):
     assert "1600000000 pixels" in found["cat/bomb.png", "bomb"] and not found["cat/bomb.png", "bomb"].endswith(".")
 
 
-def test_a_jpeg_may_have_something_behind_its_end(data):
+def test_a_jpeg_may_have_trailing_data(data):
     root = data({"cat/whole.jpg": encoded(WIDE) + b"tail"})
     assert kinds(root) == set()
     assert list(pipeline.find_readable([str(root / "cat/whole.jpg")], 3)) == [(0, 90)]
@@ -94,7 +94,7 @@ def test_odd_files(data, name, content, problem, said):
     assert {path for path, _ in found} == {f"cat/{name}"}
 
 
-def test_files_passed_over_are_counted(data):
+def test_skipped_files_are_counted(data):
     found = check(data({"cat/a.txt": b"", "dog/b.txt": b"", "dog/.hidden": b"", "loose.jpg": b""}))
     assert found[".", "ignored"]
     parts = list_split_folders(data({}))
@@ -126,7 +126,7 @@ def test_near_duplicates(data, how):
     assert found["cat/second.jpg", "near-duplicate"] == f"nearly the same as {first}"
 
 
-def test_different_pictures_are_no_near_duplicates(data):
+def test_different_pictures_are_not_near_duplicates(data):
     mirrored = WIDE.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     files = {f"cat/p{n}.jpg": encoded(photo(100, 80, seed=50 + n)) for n in range(40)}
     files |= {"cat/wide.jpg": encoded(WIDE), "cat/mirrored.jpg": encoded(mirrored)}
@@ -135,7 +135,7 @@ def test_different_pictures_are_no_near_duplicates(data):
     assert {kind for _, kind in kinds(data(files))} <= {"imbalance"}
 
 
-def test_copies(data):
+def test_duplicates(data):
     one, two = encoded(WIDE), encoded(photo(90, 90, seed=9))
     found = check(data({"cat/a.jpg": one, "cat/b.jpg": one, "cat/c.jpg": one, "dog/d.jpg": two, "cat/e.jpg": two}))
     assert set(found) == {("cat/b.jpg", "duplicate"), ("cat/c.jpg", "duplicate"), ("dog/d.jpg", "two-classes")}
@@ -175,7 +175,7 @@ def test_a_file_is_read_once_until_it_changes(data, monkeypatch):
     assert check(root) == {} and read[7:] == [str(root / "cat/cut.jpg")]
 
 
-def test_a_damaged_cache_is_done_without(data, monkeypatch, home):
+def test_a_damaged_cache_is_ignored(data, monkeypatch, home):
     root = data({"cat/empty.jpg": b""})
     before = check(root)
     store = scan.cache_folder() / scan.FILE
@@ -229,7 +229,7 @@ def test_json_and_exit_status(data, cli):
     assert "7 pictures of 2 classes; 1 cannot be read" in cli("check", root)[1]
 
 
-def test_a_leak_through_a_link_is_told_of_the_later_split(tmp_path):
+def test_a_leak_through_a_link_is_reported_for_the_later_split(tmp_path):
     root = folder(tmp_path / "split" / "val", {"cat": 2, "dog": 2}).parent
     for name in ("cat", "dog"):
         (root / "train" / name).mkdir(parents=True)
@@ -237,7 +237,7 @@ def test_a_leak_through_a_link_is_told_of_the_later_split(tmp_path):
     assert {path for path, kind in check(root) if kind == "leak"} == {"val/cat/000.jpg", "val/dog/000.jpg"}
 
 
-def test_all_that_is_passed_over_is_shown_and_counted(data, cli, tmp_path):
+def test_all_skipped_files_are_shown_and_counted(data, cli, tmp_path):
     _, out, _ = cli("check", data({"cat/a.txt": b"", "dog/b.txt": b"", "dog/.hidden": b"", "loose.jpg": b""}))
     assert "skipped      4  2 .txt" in out and "1 hidden" in out and "1 outside the class folders" in out
     rows = [f"data/{name}/00{n}.jpg,{name}" for name in ("cat", "dog") for n in range(3)]
@@ -253,14 +253,14 @@ def test_one_class_is_enough_in_a_folder_and_in_a_list(cli, tmp_path):
         assert status == 0 and "2 pictures of 1 class; all" in out
 
 
-def test_a_closed_folder_is_told(data, cli, monkeypatch):
+def test_a_folder_without_permission_is_reported(data, cli, monkeypatch):
     root = str(data({}))
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != root)
     status, _, said = cli("check", root)
     assert status == 2 and f"'{root}' may not be read" in said
 
 
-def test_the_page_stands_alone(data, cli, tmp_path):
+def test_the_html_page_has_no_external_files(data, cli, tmp_path):
     same = encoded(WIDE)
     root = data(
         {"cat/a.jpg": same, "dog/b.jpg": same, "dog/empty.jpg": b"", "cat/p.png": encoded(photo(20, 20), "PNG")}

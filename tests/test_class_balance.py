@@ -1,4 +1,4 @@
-"""Classes of unequal size: what is suggested, and that sampling makes them equal."""
+"""Unequal class sizes: the suggested weights, and balanced sampling."""
 
 from collections import Counter
 
@@ -21,7 +21,7 @@ def drawn(labels, *, epoch=0, **more):
     return [int(row) for row in order.epoch_rows(epoch).numpy().ravel()]
 
 
-def test_sampling_gives_as_many_of_each_class():
+def test_balanced_sampling_draws_equally_many_of_each_class():
     labels = (0,) * 20 + (1,) * 7 + (2,) * 3
     for epoch in range(3):
         rows = drawn(labels, epoch=epoch)
@@ -33,11 +33,11 @@ def test_sampling_gives_as_many_of_each_class():
     assert drawn(labels, epoch=0) != drawn(labels, epoch=1) and drawn(labels) == drawn(labels)
 
 
-def test_a_class_without_pictures_is_passed_over():
+def test_a_class_without_pictures_is_skipped():
     assert Counter(drawn((0, 0, 0, 2))) == Counter([3, 3, 3, *range(3)])
 
 
-def test_every_batch_is_balanced_and_so_is_each_part():
+def test_every_batch_and_micro_batch_is_balanced():
     labels = (0,) * 8 + (1,) * 4
     order = EpochOrder(labels, 4, 0, range(1), micro_batches=2, sampling="balanced")
     for batch in order.epoch_rows(0).numpy():
@@ -52,12 +52,12 @@ def test_every_batch_is_balanced_and_so_is_each_part():
         ({"cat": 9, "dog": 3}, "sampling", ""),
     ],
 )
-def test_what_is_suggested(counts, balance, told):
+def test_suggested_balance(counts, balance, told):
     found = list(advice.suggest_balance(counts, Train(balance=balance)))
     assert len(found) == bool(told) and "".join(found).startswith(told)
 
 
-def test_the_plan_says_so(cli, tiny, tmp_path):
+def test_the_plan_prints_the_suggestion(cli, tiny, tmp_path):
     data = folder(tmp_path / "data", {"cat": 12, "dog": 3})
     words = ("finetune", "--base", tiny, "--weights", "none", "--data", data, "--dry-run")
     assert "Class cat has 10 pictures and class dog 2: with --balance weights" in cli(*words)[2]
@@ -65,7 +65,7 @@ def test_the_plan_says_so(cli, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("balance", ("none", "weights", "sampling", "focal"))
-def test_the_regression_at_the_start_is_balanced_too(finished, tmp_path, balance):
+def test_the_initial_regression_is_balanced_too(finished, tmp_path, balance):
     """An intercept without penalty makes the mean chance of a class its share, in the weights that were given."""
     data = folder(tmp_path / "data", {"ant": 18, "bee": 6})
     wanted = Recipe().override(base=str(finished.folder), size=32, balance=balance, keep="best")

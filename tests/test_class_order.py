@@ -1,4 +1,4 @@
-"""What the outputs of a foreign model mean: unknown, until a file or an order says it."""
+"""Class names of a foreign model's outputs: unknown until a file or an order gives them."""
 
 import json
 
@@ -50,7 +50,7 @@ def greys(numbers, tmp_path):
 
 
 @pytest.mark.parametrize("names", [GREY, ["b", "a", "B", "Ä", "a b", "a-b"], ["c10", "c2", "c1"], ["007", "7", "70"]])
-def test_orders(names, tmp_path):
+def test_known_class_orders(names, tmp_path):
     for name in names:
         (tmp_path / name).mkdir()
         Image.fromarray(np.zeros((16, 16, 3), "uint8")).save(tmp_path / name / "a.png")
@@ -91,7 +91,7 @@ def planned(base, data, **knobs):
     return planner.make_plan(Recipe().override(base=str(base), data=str(data), **knobs))
 
 
-def test_fine_tuning_keeps_the_head_only_where_the_order_is_said(greys, numbers, capsys):
+def test_fine_tuning_keeps_the_head_only_if_the_order_is_given(greys, numbers, capsys):
     kernel = models.load(greys).model.layers[-1].get_weights()[0]
 
     def kept(plan):
@@ -112,7 +112,7 @@ def test_fine_tuning_keeps_the_head_only_where_the_order_is_said(greys, numbers,
     assert "Without that" not in capsys.readouterr().err
 
 
-def test_names_of_which_only_some_agree_make_a_new_head(greys, numbers, tmp_path):
+def test_partly_matching_names_make_a_new_head(greys, numbers, tmp_path):
     (tmp_path / "names.txt").write_text("\n".join(["zero", *by_keras(numbers)[1:]]), "utf-8")
     plan = planned(greys, numbers, classes=str(tmp_path / "names.txt"))
     assert plan.network.loaded[0] == "head 12 -> 12 new; 0/2 tensors loaded"
@@ -135,13 +135,13 @@ def test_columns_of_a_fine_tuner_are_those_of_its_labels(greys, numbers, tmp_pat
         (["--classes", "twice.txt"], 1, "twice.txt, line 3: 'cat' is there twice"),
         (["--classes", "gap.txt"], 1, "gap.txt, line 2: expected the name of a class, not an empty line"),
         (["--classes", "picture.txt"], 1, "picture.txt is not a text file in UTF-8"),
-        (["--classes", "few.txt", "--class-order", "keras"], 2, "few.txt gives the order too: leave out --class-order"),
+        (["--classes", "few.txt", "--class-order", "keras"], 2, "few.txt gives the order too: omit --class-order"),
         (["--class-order", "kears"], 2, "'kears' is not one of 'keras', 'natural'"),
         (["--class-order", "keras", "--data", "{pets}"], 2, "12 outputs and does not say what they are, and the pict"),
         (["--data", "{pets}"], 2, "the pictures have 2 classes, so no order of these matches them: give --classes"),
     ],
 )
-def test_sentences(cli, greys, numbers, pets, tmp_path, words, status, sentence):
+def test_error_messages(cli, greys, numbers, pets, tmp_path, words, status, sentence):
     files = {"few": b"cat\ndog", "twice": b"cat\ndog\ncat\n", "gap": b"cat\n\ndog", "picture": b"\x89PNG\r\n\xff"}
     for name, content in files.items():
         (tmp_path / f"{name}.txt").write_bytes(content)
@@ -163,20 +163,20 @@ def test_sentences(cli, greys, numbers, pets, tmp_path, words, status, sentence)
         ("0\n1\n10\n", ("0", "1", "10")),
     ],
 )
-def test_numbers_before_names_are_their_order(tmp_path, text, names):
+def test_numbers_before_names_give_the_order(tmp_path, text, names):
     (tmp_path / "labels.txt").write_text(text)
     assert class_names.read_class_names(str(tmp_path / "labels.txt")) == names
 
 
 def test_a_network_with_names_takes_no_order(tiny):
     network = with_head(models.load(tiny, "none"), ["cat", "dog"])
-    with pytest.raises(UnknownName, match="says what its classes are, cat, dog: leave out --class-order"):
+    with pytest.raises(UnknownName, match="says what its classes are, cat, dog: omit --class-order"):
         class_names.name_outputs(network, Model(class_order="natural"), ("cat", "dog"))
-    with pytest.raises(UnknownName, match="has no classifier whose classes could be named: leave out --classes"):
+    with pytest.raises(UnknownName, match="has no classifier whose classes could be named: omit --classes"):
         class_names.name_outputs(cut_network(network, "stage1"), Model(classes="names.txt"))
 
 
-def test_one_order_is_shown_where_there_is_one(greys):
+def test_equal_orders_are_shown_once(greys):
     network = models.load(greys)
     letters = tuple("abcdefghijkl")
     assert "--class-order keras if they are a, b, c" in class_names.missing_names_message(network, letters)

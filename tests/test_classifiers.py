@@ -1,4 +1,4 @@
-"""Classifiers choose by the protocol, on what they may see, and are plain scikit-learn afterwards."""
+"""Classifiers: chosen by cross-validation on the training part, and plain scikit-learn objects when fitted."""
 
 import numpy as np
 import pytest
@@ -22,13 +22,13 @@ def features(n=60, d=20, k=3, gap=3.0, seed=0):
     return np.maximum(rng.normal(size=(n, d)) + gap * np.eye(k, d)[labels], 0).astype("float32"), labels
 
 
-def test_strengths_suit_features_of_one_scale():
+def test_regularisation_strengths_suit_normalised_features():
     path = classifiers.build_classifier("logreg", (60, 20), features()[1])[-1]
     assert path.Cs == pytest.approx(classifiers.LOGREG_CS)
     assert classifiers.LOGREG_CS[0] < classifiers.DEFAULT_C < classifiers.LOGREG_CS[-1]
 
 
-def test_each_layer_has_the_same_say_whatever_its_scale_and_width():
+def test_layers_have_equal_weight_whatever_their_scale_and_width():
     X, _ = features(80, 30, gap=1)
     X = np.concatenate([X[:, :4] * 1000, X[:, 4:] / 1000], axis=1)
     Z = classifiers.fit_block_scaler(X, (4, 26)).transform(X)
@@ -68,7 +68,7 @@ def test_strength_is_that_of_the_papers_loss():
     assert np.abs(model.coef_.T - weights).max() < 1e-3
 
 
-def test_balanced_classes_are_as_if_each_had_as_many_pictures():
+def test_balanced_weights_equal_equal_class_sizes():
     X, _ = features(9, 20)
     labels = np.array([0] * 8 + [1])
     found = classifiers.fit_classifier("logreg", X, labels, class_weight="balanced")
@@ -90,7 +90,7 @@ def test_the_strength_of_balanced_classes_is_chosen_by_a_balanced_loss():
 
 
 @pytest.mark.parametrize("d", [10, 200])
-def test_the_rotation_loses_nothing(d):
+def test_the_rotation_keeps_all_information(d):
     # in float64 by a solver that goes to the end: what is left is the rotation's own, on any processor
     (X, y), others = features(40, d, gap=1), features(20, d, seed=1)[0]
     X, others = X.astype("float64"), others.astype("float64")
@@ -102,7 +102,7 @@ def test_the_rotation_loses_nothing(d):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("words", [False, True])
-def test_what_is_saved_is_trusted_and_says_the_same(name, words):
+def test_a_saved_classifier_is_trusted_and_predicts_the_same(name, words):
     X, y = features()
     y = np.array(["ant", "bee", "cat"])[y] if words else y
     model = classifiers.fit_classifier(name, X, y)
@@ -138,7 +138,7 @@ def test_few_pictures(name, counts):
     assert (classifiers.fit_classifier(name, X, y).predict(X) == y).all()
 
 
-def test_what_is_held_out_keeps_groups_whole_and_all_classes_in():
+def test_held_out_parts_keep_groups_whole_and_all_classes():
     rng = np.random.default_rng(0)
     for _ in range(20):
         y, groups = rng.integers(0, 3, 60), rng.integers(0, 9, 60)
@@ -150,19 +150,19 @@ def test_what_is_held_out_keeps_groups_whole_and_all_classes_in():
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_large_sets_hold_out_once(grouped):
+def test_large_data_sets_use_a_single_split(grouped):
     y = np.arange(classifiers.LARGE_SET) % 4
     held_out = classifiers._find_cv(y, np.arange(len(y)) // 4 if grouped else None, 0)
     pairs = held_out if grouped else list(held_out.split(y, y))
     assert [len(held) / len(y) for _, held in pairs] == [pytest.approx(0.2, abs=0.01)]
 
 
-def test_the_budget_of_iterations_is_no_warning(monkeypatch):
+def test_the_iteration_limit_gives_no_warning(monkeypatch):
     monkeypatch.setattr(classifiers, "LogisticRegressionCV", lambda max_iter, **rest: LogisticRegression(max_iter=1))
     assert classifiers.fit_classifier("logreg", *features())[-1].n_iter_ == [1]
 
 
-def test_sentences():
+def test_error_messages():
     X, y = features()
     with pytest.raises(UnknownName, match="No classifier is called 'logref'. Did you mean 'logreg'"):
         classifiers.fit_classifier("logref", X, y)

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: answers, exit statuses, one sentence on errors."""
+"""The command line: output, exit statuses, error messages."""
 
 import json
 import os
@@ -23,14 +23,14 @@ def pages(group, *words):
 
 
 @pytest.mark.parametrize("words", list(pages(commands.group)), ids=" ".join)
-def test_help_opens_with_an_example(cli, words):
+def test_help_starts_with_an_example(cli, words):
     status, out, _ = cli(*words, "--help")
     assert status == 0
     assert f"Example: transferkit {' '.join(words)}" in out
     assert "--json" in out
 
 
-def test_finetune_tells_people(cli, tiny, pets):
+def test_finetune_prints_a_readable_summary(cli, tiny, pets):
     status, out, err = cli("finetune", "--base", tiny, "--data", pets, *QUICK)
     assert status == 0
     assert "on 4 validation pictures, which also chose the checkpoint" in out
@@ -69,7 +69,7 @@ def test_the_plan_says_how_many_pictures_the_groups_hold_out(cli, tiny, pets):
     assert "4 pictures, in whole groups nearest to 20% of each class, are held out." in said
 
 
-def test_predict_keeps_order_and_says_what_it_could_not_read(cli, run, pets, tmp_path):
+def test_predict_keeps_order_and_reports_unreadable_pictures(cli, run, pets, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"")
     dog, cat = (sorted((pets / name).iterdir())[0] for name in ("dog", "cat"))
     paths = [dog, tmp_path / "broken.png", cat]
@@ -87,7 +87,7 @@ def test_predict_keeps_order_and_says_what_it_could_not_read(cli, run, pets, tmp
     assert "cannot be read: the file is empty" in cli("predict", run, *paths)[1]
 
 
-def test_predict_looks_into_folders(cli, run, pets):
+def test_predict_finds_pictures_in_folders(cli, run, pets):
     assert len(json.loads(cli("predict", run, pets, "--json")[1])) == 24
 
 
@@ -185,7 +185,7 @@ def test_interrupt_ends_with_130(cli, monkeypatch):
     assert cli("models")[0] == 130
 
 
-def test_a_folder_called_as_a_network_or_tag_is_no_obstacle(cli, tiny, pets, tmp_path):
+def test_a_folder_named_like_a_network_or_tag_does_no_harm(cli, tiny, pets, tmp_path):
     (tmp_path / "imagenet").mkdir()
     (tmp_path / tiny).mkdir()
     assert "No public weights are known for tiny" in cli("finetune", "--base", tiny, "--data", pets)[2]
@@ -203,5 +203,5 @@ def test_overwrite_replaces_a_run(cli, tiny, pets):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), MemoryError("Unable to allocate 4.2 GiB for an array")])
-def test_a_lack_of_memory_is_said(error):
+def test_out_of_memory_is_reported(error):
     assert commands.error_message(error).startswith("Out of memory: try a smaller --batch-size or --size")

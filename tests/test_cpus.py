@@ -1,4 +1,4 @@
-"""How many processors a process may use: the fewest of its affinity and of its control groups' quotas."""
+"""Number of processors of a process: the minimum of its affinity and of the quotas of its control groups."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Lists as strangers write them: any columns, no names of columns, ids, paths of other machines."""
+"""CSV lists in many forms: any columns, no header, ids, paths of other machines."""
 
 import csv
 import io
@@ -72,7 +72,7 @@ PATHS = lines("images/x/{n}.jpg,{c}", "image,label")
         lines("{n},{other}.0,{one}.0", "image_id,a,b"),
     ],
 )
-def test_lists_of_strangers_are_read(found, text):
+def test_lists_in_many_forms_are_read(found, text):
     assert found(text) == LABELS
 
 
@@ -94,7 +94,7 @@ def test_files_written_by_pandas_and_csv(found, tmp_path):
     )
 
 
-def test_how_pictures_were_found_is_said(found, capsys):
+def test_it_prints_how_pictures_were_found(found, capsys):
     found(lines("{n},{c}", "id,breed"), folder="train")
     said = capsys.readouterr().err
     assert "8 pictures found by name: 'p00' is train/p00.jpg." in said and "image is 'id', label is 'breed'" in said
@@ -102,7 +102,7 @@ def test_how_pictures_were_found_is_said(found, capsys):
     assert "found by name" not in capsys.readouterr().err
 
 
-def test_a_folder_and_a_suffix_may_be_said(found, tmp_path):
+def test_folder_and_suffix_options(found, tmp_path):
     text = lines("{n},{c}", "id,breed")
     assert found(text, image_dir=str(tmp_path / "images" / "x"), image_suffix="jpg") == LABELS
     assert found(text, image_dir="images", image_suffix=".jpg") == LABELS  # beside the list
@@ -120,7 +120,7 @@ def test_a_list_may_lie_in_the_folder_that_its_names_begin_with(found, tmp_path)
         found(lines("pets/x/{n}.jpg,{c}", "image,label"), name="images/list.csv")
 
 
-def test_of_two_files_that_fit_none_is_guessed(found, tmp_path):
+def test_two_matching_files_are_ambiguous(found, tmp_path):
     for name in LABELS:
         (tmp_path / "test").mkdir(exist_ok=True)
         (tmp_path / "test" / f"{name}.jpg").touch()
@@ -132,7 +132,7 @@ def test_of_two_files_that_fit_none_is_guessed(found, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["dogs/{n}.jpg", "x/{n}.jpg/1.jpg", "{n}.png", "https://host/x/{n}.jpg", "{n}x"])
-def test_a_picture_is_never_taken_for_another(found, name):
+def test_similar_file_names_are_not_matched(found, name):
     with pytest.raises(ValueError, match="8 of 8 pictures of .* are missing, the first .* --image-dir names another"):
         found(lines(name + ",{c}", "image,label"))
 
@@ -189,12 +189,12 @@ def test_labels_keep_leading_zeros(found):
 
 
 @pytest.mark.parametrize("column", ["fold", "set", "split"])
-def test_folds_are_no_split(found, capsys, column):
+def test_a_column_of_folds_is_not_a_split(found, capsys, column):
     assert found(lines("{n},{c},{i}", f"id,label,{column}")) == LABELS
     assert f"the column '{column}' holds 0, 1, 2 ..., not train, val or test" in capsys.readouterr().err
 
 
-def test_no_split_may_be_said(found):
+def test_a_column_may_be_declared_not_a_split(found):
     assert found("id,label,split\np00,a,train\np01,b,\n", split_col="none") == {"p00": "a", "p01": "b"}
     with pytest.raises(ValueError, match="line 2: the split is '0'"):
         found(lines("{n},{c},{i}", "id,label,fold"), split_col="fold")

@@ -1,4 +1,4 @@
-"""What the cache folder holds is checked as it is read back: a damaged row is computed anew."""
+"""Cached values are checked when they are read: a damaged row is computed again."""
 
 import sqlite3
 from contextlib import closing
@@ -17,7 +17,7 @@ DATABASE_ERRORS = [b"", b"x", "text", 1.5, None, -1, 2**62, b"\0" * 10_000]
 
 
 @pytest.mark.parametrize("column", scan.COLUMNS)
-def test_looks(pets, column):
+def test_file_scans(pets, column):
     path = str(pets / "cat" / "000.jpg")
     found, key = scan_file(path), scan.file_key(path)
     for value in DATABASE_ERRORS:

@@ -1,4 +1,4 @@
-"""`transferkit data`: the sheet shows what the network will see, and axes of colour are those of the pictures."""
+"""`transferkit data`: previews show the views of the network, and colour axes are fitted to the pictures."""
 
 import csv
 import json
@@ -70,7 +70,7 @@ def test_a_preview_of_other_channels(cli, tmp_path, channels):
                 assert np.abs(cell - shown).max() <= 1 and (cell[:, 60:] == 255).all() and cell[:, :40].mean() < 180
 
 
-def test_a_preview_is_what_training_shows(pets):
+def test_a_preview_shows_the_training_views(pets):
     """Picture by picture, epoch by epoch, but for the order."""
     listing, pixels, steps = (
         list_images(pets),
@@ -84,7 +84,7 @@ def test_a_preview_is_what_training_shows(pets):
         assert {p.tobytes() for p in ours.numpy()} == {p.tobytes() for p in theirs.numpy()}
 
 
-def test_a_preview_passes_over_what_cannot_be_read(cli, pets, tmp_path):
+def test_a_preview_skips_unreadable_pictures(cli, pets, tmp_path):
     folder = tmp_path / "some"
     for name in ("cat", "dog"):
         (folder / name).mkdir(parents=True)
@@ -108,7 +108,7 @@ def test_a_preview_passes_over_what_cannot_be_read(cli, pets, tmp_path):
         (("--channels", "2"), "'2' is not one of '1', '3', '4'."),
     ],
 )
-def test_what_preview_does_not_take_is_told(cli, pets, words, sentence):
+def test_invalid_preview_options_are_refused(cli, pets, words, sentence):
     status, _, err = cli("data", "preview", pets, *words)
     assert status == 2 and sentence in err
 
@@ -131,13 +131,13 @@ def test_a_list_whose_columns_are_named(cli, list_csv, words):
 
 
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
-def test_a_number_is_finite(cli, pets, number):
+def test_numbers_must_be_finite(cli, pets, number):
     for words in (("data", "pack", pets, "--out", "new", "--shard-mb"), ("finetune", "--data", pets, "--lr")):
         status, _, err = cli(*words, number)
         assert status == 2 and number in err and ("is not a finite number" in err or "is not in the range" in err)
 
 
-def test_pack_writes_over_no_file(cli, pets, tmp_path):
+def test_pack_overwrites_no_file(cli, pets, tmp_path):
     (tmp_path / "packed").touch()
     status, _, err = cli("data", "pack", pets, "--out", "packed")
     assert status == 2 and "'packed' is a file" in err and (tmp_path / "packed").is_file()
@@ -187,14 +187,14 @@ def test_fitted_axes_go_into_training(cli, pets, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["text", "[]", '{"values": [1, 2]}', '{"values": [0.1, 0.1, "x"], "vectors": []}'])
-def test_what_holds_no_axes_is_told(cli, pets, tmp_path, content):
+def test_files_without_axes_are_refused(cli, pets, tmp_path, content):
     (tmp_path / "bad.json").write_text(content)
     status, _, err = cli("data", "preview", pets, "--pca", "bad.json")
     sentence = "bad.json does not hold axes of colour: expected the file that `transferkit data pca` writes."
     assert (status, err) == (1, f"Error: {sentence}\n")
 
 
-def test_axes_of_one_colour_are_told(cli, pets, tmp_path):
+def test_pictures_of_one_colour_have_no_axes(cli, pets, tmp_path):
     for name in ("cat", "dog"):
         (tmp_path / "plain" / name).mkdir(parents=True)
         Image.new("RGB", (300, 200), (90, 120, 30)).save(tmp_path / "plain" / name / "0.png")

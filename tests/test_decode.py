@@ -1,4 +1,4 @@
-"""Pixels are Pillow's, upright, whatever the file; and what is no picture is told."""
+"""Decoding: same pixels as Pillow, upright orientation, and errors for files that are not pictures."""
 
 import io
 import re
@@ -58,7 +58,7 @@ def turned(picture, turn):
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2}, {"quality": 30, "subsampling": 1}])
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_a_jpeg_has_pillows_very_pixels(mode, options):
+def test_a_jpeg_has_exactly_pillows_pixels(mode, options):
     data = encoded(WIDE.convert(mode), **options)
     assert np.array_equal(rgb(data), pixels(reopened(data)))
 
@@ -120,7 +120,7 @@ def test_16_bits_become_8():
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_of_an_animation_the_first_frame(form):
+def test_the_first_frame_of_an_animation_is_decoded(form):
     later = [photo(50, 34, seed=seed) for seed in (2, 3)]
     data = encoded(WIDE, form, save_all=True, append_images=later)
     assert getattr(Image.open(io.BytesIO(data)), "n_frames", 1) == 3
@@ -141,7 +141,7 @@ def test_a_jpeg_is_set_upright(turn, big_endian):
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
-def test_a_turned_jpeg_is_decoded_smaller_where_the_scale_divides_its_sides(turn):
+def test_a_rotated_jpeg_is_decoded_at_a_scale_that_divides_its_size(turn):
     picture = photo(64, 48, seed=1)
     data = encoded(turned(picture, turn), exif=exif(turn))
     found, size = part(data, (8, 16, 16, 32), 8)
@@ -172,13 +172,13 @@ def test_a_thumbnails_orientation_is_not_the_pictures(big_endian):
 
 
 @pytest.mark.parametrize("turn", [0, 9])
-def test_an_orientation_that_does_not_exist_is_none(turn):
+def test_an_invalid_orientation_is_ignored(turn):
     assert (
         int(decode.read_orientation(encoded(WIDE, exif=exif(turn or None).replace(b"\1\0\x09\0", b"\1\0\x0a\0")))) == 1
     )
 
 
-def test_the_format_is_told_by_content(tmp_path):
+def test_the_format_is_recognised_from_the_content(tmp_path):
     paths = []
     for form, suffix in (("PNG", "jpg"), ("JPEG", "png"), ("WEBP", "jpg"), ("BMP", "gif")):
         paths.append(str(tmp_path / f"{form}.{suffix}"))
@@ -188,14 +188,14 @@ def test_the_format_is_told_by_content(tmp_path):
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 3), (7, 2), (2000, 2)])
-def test_the_smallest_and_the_widest(form, size):
+def test_smallest_and_widest_pictures(form, size):
     data = encoded(photo(*size), form)
     assert np.array_equal(rgb(data), pixels(reopened(data)))
     found, stored = part(data, (0, 0, *size[::-1]), 1)
     assert tuple(stored) == size[::-1] and min(found.shape[:2]) >= 1
 
 
-def test_scales_cover_what_is_asked():
+def test_scales_cover_the_requested_size():
     assert [
         int(decode.covering_scale(tf.constant(side), 32)) for side in (1, 32, 63, 64, 127, 128, 255, 256, 9999)
     ] == [*(0, 0, 0, 1, 1, 2, 2, 3, 3)]
@@ -213,7 +213,7 @@ def test_a_window_may_reach_beyond_the_picture(turn):
     assert np.array_equal(found, pixels(reopened(data))[:, 11:]) and tuple(size) == (44, 60)
 
 
-def test_each_side_has_a_scale_of_its_own():
+def test_height_and_width_have_separate_scales():
     pairs = [((256, 64), (64, 32)), ((256, 64), (32, 16)), ((64, 256), (64, 32)), ((64, 256), (8, 8))]
     assert [int(decode.covering_scale(tf.constant(side), tf.constant(target))) for side, target in pairs] == [
         1,
@@ -245,7 +245,7 @@ def damaged():
 
 
 @pytest.mark.parametrize("name", damaged())
-def test_what_is_no_picture_is_an_error_and_a_sentence(tmp_path, capfd, name):
+def test_files_that_are_not_pictures_raise_errors(tmp_path, capfd, name):
     data, reason = damaged()[name]
     for decoded in (rgb, grey):
         with pytest.raises(tf.errors.InvalidArgumentError):
@@ -258,7 +258,7 @@ def test_what_is_no_picture_is_an_error_and_a_sentence(tmp_path, capfd, name):
     assert set(capfd.readouterr().err.splitlines()) <= {"Improper call to JPEG library in state 201"}
 
 
-def test_what_is_no_picture_is_left_out(tmp_path, capfd):
+def test_files_that_are_not_pictures_are_skipped(tmp_path, capfd):
     for name, (data, _) in damaged().items():
         (tmp_path / name).write_bytes(data)
     (tmp_path / "fine").write_bytes(encoded(WIDE))
@@ -266,12 +266,12 @@ def test_what_is_no_picture_is_left_out(tmp_path, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_file_that_is_gone_is_told(tmp_path):
+def test_missing_files_are_reported(tmp_path):
     assert decode.explain_unreadable(str(tmp_path / "gone.jpg")) == "No such file or directory"
     assert decode.explain_unreadable(str(tmp_path)) == "it is a folder"
 
 
-def test_what_only_pillow_reads_is_damaged(tmp_path):
+def test_files_that_only_pillow_reads_are_damaged(tmp_path):
     path = tmp_path / "fine.png"
     path.write_bytes(encoded(WIDE, "PNG"))
     assert decode.explain_unreadable(str(path)) == "damaged"

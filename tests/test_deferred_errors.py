@@ -1,4 +1,4 @@
-"""A picture that cannot be read is skipped; an error in what is made of it ends the job, and no picture is blamed."""
+"""Errors in the pipeline: unreadable pictures are skipped, errors of later steps end the job and blame no picture."""
 
 import dataclasses
 
@@ -41,19 +41,19 @@ def test_an_error_of_a_step_ends_the_job(pets, line):
         given(listing, dataclasses.replace(plain, ops=(broken,)))
 
 
-def test_a_window_beside_the_picture_ends_the_job(pets):
+def test_a_window_outside_the_picture_ends_the_job(pets):
     with pytest.raises(tf.errors.InvalidArgumentError, match="A window is outside its picture"):
         given(list_images(pets), dataclasses.replace(augmentation.parse_augmentation("none"), window=nan))
 
 
-def test_a_damaged_picture_ends_nothing(data):
+def test_a_damaged_picture_does_not_end_the_job(data):
     root = data({"cat/broken.jpg": b"\xff\xd8\xff\xe0broken", "dog/empty.png": b"", "dog/text.png": b"text"})
     listing = list_images(root)
     for line in ("none", "crop(0.5)"):
         assert given(listing, augmentation.parse_augmentation(line))
 
 
-def test_an_error_in_the_view_is_no_damaged_picture(cli, finished, pets, monkeypatch):
+def test_an_error_in_the_view_is_not_blamed_on_the_picture(cli, finished, pets, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("of ours")
 
@@ -66,7 +66,7 @@ def test_an_error_in_the_view_is_no_damaged_picture(cli, finished, pets, monkeyp
     assert status == 1 and "RuntimeError: A picture was read, but its view failed: ZeroDivisionError" in error
 
 
-def test_an_error_in_what_is_kept_is_no_damaged_picture(pets, tmp_path, monkeypatch):
+def test_an_error_in_the_view_cache_is_not_blamed_on_the_picture(pets, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("the disk has gone")
 
@@ -76,7 +76,7 @@ def test_an_error_in_what_is_kept_is_no_damaged_picture(pets, tmp_path, monkeypa
         deferred_errors.raise_recorded()
 
 
-def test_why_a_picture_was_missing_is_remembered_of_its_content_alone(data, monkeypatch):
+def test_read_errors_are_not_cached(data, monkeypatch):
     root = data({"cat/broken.jpg": b"\xff\xd8\xff\xe0broken"})
     spec, listing = FeatureSpec("tiny", "none", size=32), list_images(root)
     reads = []

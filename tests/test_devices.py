@@ -1,4 +1,4 @@
-"""Devices: which ones words mean, what several cannot do, and that several learn what one does."""
+"""Devices: how names are resolved, what several devices do not support, and same results on one and two."""
 
 import csv
 import json
@@ -34,12 +34,12 @@ def run(script: str, *words, **variables) -> str:
     [("auto", 0, []), ("auto", 4, [0]), ("all", 0, []), ("all", 3, [0, 1, 2]), ("cpu", 2, []), ("cpu:2", 2, [])]
     + [("1", 2, [1]), ("0,2", 3, [0, 2])],
 )
-def test_words_mean_gpus(words, gpus, meant):
+def test_names_of_devices(words, gpus, meant):
     assert devices._parse_gpus(words, gpus) == meant
 
 
 @pytest.mark.parametrize("words", ["gpu", "0", "cpu:0", "cpu:x", "0,0", "-1", ""])
-def test_a_device_that_is_not_there_is_named(words):
+def test_a_missing_device_is_named(words):
     with pytest.raises(UnknownName, match=f"No device is called '{words}'.*none here"):
         devices.choose_device(words)
 
@@ -58,13 +58,13 @@ def test_one_device_has_no_strategy():
         ({"batch_size": 8, "teacher": "resnet50"}, "2 devices cannot learn from a teacher"),
     ],
 )
-def test_what_several_devices_cannot_do_is_refused(knobs, said):
+def test_knobs_unsupported_on_several_devices_are_refused(knobs, said):
     with pytest.raises(UnknownName, match=said):
         devices.check_knobs(Device("2 x CPU", False, "float32", 2, strategy=object()), Train(**knobs))
 
 
 @pytest.mark.parametrize("backend, by_strategy", [("tensorflow", True), ("jax", False)])
-def test_two_devices_learn_what_one_does(backend, by_strategy):
+def test_two_devices_train_the_same_weights_as_one(backend, by_strategy):
     if backend == "jax":
         pytest.importorskip("jax")
     seen = json.loads(run("devices_process.py", KERAS_BACKEND=backend))

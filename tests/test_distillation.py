@@ -1,4 +1,4 @@
-"""`--teacher`: another network's answers are learned too, and only the student is saved."""
+"""`--teacher`: the loss on the teacher's logits, and only the student is saved."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_the_students_classes_in_the_students_order(finished):
     np.testing.assert_allclose(other.model(pictures())[:, ::-1], same.model(pictures()), rtol=1e-5)
 
 
-def test_a_student_of_other_pictures(finished, pets, splits):
+def test_a_student_with_other_size_and_channels(finished, pets, splits):
     plan = planner.make_plan(
         Recipe().override(base="tiny", weights="none", size=24, channels=1, teacher=str(finished.folder)), splits
     )
@@ -63,8 +63,8 @@ def test_only_the_student_is_saved(finished, tiny, splits, tmp_path, monkeypatch
     assert run.recipe.train.teacher == str(finished.folder)
 
 
-def test_answers_are_learned(finished, tiny, splits, tmp_path):
-    """With the labels left out of the loss, and wrong ones at that, the student ends as its teacher."""
+def test_the_student_learns_the_teachers_predictions(finished, tiny, splits, tmp_path):
+    """Without the labels in the loss, which are wrong, the student becomes its teacher."""
     wrong = splits.train.__class__(
         splits.train.paths, tuple(1 - label for label in splits.train.labels), splits.train.classes
     )
@@ -75,7 +75,7 @@ def test_answers_are_learned(finished, tiny, splits, tmp_path):
     assert run.metrics["accuracy"] == 1.0
 
 
-def test_other_classes_are_one_sentence(finished, tiny, cli, tmp_path):
+def test_other_classes_are_refused(finished, tiny, cli, tmp_path):
     birds = folder(tmp_path / "birds", {"owl": 4, "wren": 4})
     words = ("--base", tiny, "--weights", "none", "--data", birds, "--teacher", finished.folder)
     status, out, err = cli("finetune", *words, "--dry-run")
@@ -84,7 +84,7 @@ def test_other_classes_are_one_sentence(finished, tiny, cli, tmp_path):
     assert status == 2 and "Did you mean 'tiny'?" in err
 
 
-def test_pictures_that_taught_the_teacher_are_told(finished, tiny, pets):
+def test_validation_pictures_seen_by_the_teacher_are_reported(finished, tiny, pets):
     other = find_splits(pets, seed=8)
     told = list(advice.find_leaks(str(finished.folder), other, "teacher"))
     count = len(set(finished.splits.train.paths) & set(other.val.paths))
@@ -95,7 +95,7 @@ def test_pictures_that_taught_the_teacher_are_told(finished, tiny, pets):
     assert not list(advice.find_leaks(tiny, other, "teacher"))
 
 
-def test_a_path_is_kept_whole(finished, tiny, pets, cli, monkeypatch):
+def test_the_teachers_path_is_stored_absolute(finished, tiny, pets, cli, monkeypatch):
     monkeypatch.chdir(finished.folder.parent)
     words = ("--base", tiny, "--weights", "none", "--data", pets, "--size", 32, "--teacher", finished.folder.name)
     status, out, err = cli("finetune", *words, "--dry-run", "--json")

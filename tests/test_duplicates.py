@@ -1,4 +1,4 @@
-"""Copies and near copies stay on one side of every split that is drawn here, and of none that is given."""
+"""Duplicates and near-duplicates stay on one side of drawn splits; given splits are not changed."""
 
 import csv
 import io
@@ -70,7 +70,7 @@ def test_pictures_of_folders_are_large_enough(doubled):
     )
 
 
-def test_what_is_a_set():
+def test_sets_of_duplicates():
     def look(digest, print_=b"", **facts):
         return FileScan(digest, "JPEG", "RGB", 64, 48, fingerprint=print_, **facts)
 
@@ -82,7 +82,7 @@ def test_what_is_a_set():
     assert duplicate_groups.find_duplicate_sets([], []) == ()
 
 
-def test_a_listing_without_copies_stays_as_it_is(listing):
+def test_a_listing_without_duplicates_is_unchanged(listing):
     assert duplicate_groups.mark_duplicates(listing) == listing
     assert duplicate_groups.mark_duplicates(replace(listing, duplicate_sets=("1",) * 24)) == listing, (
         "what was found before is forgotten"
@@ -90,7 +90,7 @@ def test_a_listing_without_copies_stays_as_it_is(listing):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_split_that_is_drawn_has_no_leaks(doubled, seed, capsys):
+def test_a_drawn_split_has_no_leaks(doubled, seed, capsys):
     train, val = tk.list_images(doubled).split(0.2, seed=seed)
     splits = tk.find_splits(doubled, seed=seed)
     assert leaks(splits.items()) == 0 < leaks({"train": train, "val": val}.items())
@@ -98,13 +98,13 @@ def test_a_split_that_is_drawn_has_no_leaks(doubled, seed, capsys):
     assert capsys.readouterr().err.count(f"16 pictures in 7 sets of duplicates or near-duplicates stay {SIDE}.") == 1
 
 
-def test_without_copies_nothing_is_said_and_nothing_changes(pets, capsys):
+def test_without_duplicates_nothing_is_printed_or_changed(pets, capsys):
     splits = tk.find_splits(pets, seed=4)
     assert (splits.train, splits.val) == tk.list_images(pets).split(0.2, seed=4)
     assert "duplicates" not in capsys.readouterr().err
 
 
-def test_training_says_it_and_warns_no_more(doubled, tiny, capsys):
+def test_training_reports_duplicates_once(doubled, tiny, capsys):
     wanted = Recipe().override(base=tiny, weights="none", data=str(doubled), size=32)
     plan = planner.make_plan(wanted)
     said = capsys.readouterr().err
@@ -114,7 +114,7 @@ def test_training_says_it_and_warns_no_more(doubled, tiny, capsys):
     assert "duplicates" not in capsys.readouterr().err, "a split that is given was not drawn here"
 
 
-def test_a_split_that_is_given_is_not_touched(doubled, tiny, tmp_path, capsys):
+def test_a_given_split_is_not_changed(doubled, tiny, tmp_path, capsys):
     for name, numbers in (("train", "012"), ("val", "0x")):
         for label in "ab":
             (tmp_path / "data" / name / label).mkdir(parents=True)
@@ -132,7 +132,7 @@ def test_a_split_that_is_given_is_not_touched(doubled, tiny, tmp_path, capsys):
     assert "in another split too" not in said
 
 
-def test_folds_and_their_own_splits(doubled, tiny, tmp_path, capsys, monkeypatch):
+def test_folds_and_their_splits(doubled, tiny, tmp_path, capsys, monkeypatch):
     given, met = tk.find_splits(doubled, seed=1), []
     monkeypatch.setattr(run_job, "_train_and_evaluate", lambda job: met.append(job.splits) or stop())
 
@@ -159,7 +159,7 @@ def test_folds_and_their_own_splits(doubled, tiny, tmp_path, capsys, monkeypatch
 
 
 @pytest.mark.slow
-def test_the_column_of_a_run(doubled, tiny, tmp_path):
+def test_the_csv_column_of_a_run(doubled, tiny, tmp_path):
     splits = tk.find_splits(doubled)
     run = tk.finetune(tiny, splits.train, splits.val, out=tmp_path / "run", **QUICK | {"epochs": 1, "head_epochs": 0})
     with open(run.folder / "split.csv", newline="") as file:
@@ -172,7 +172,7 @@ def test_the_column_of_a_run(doubled, tiny, tmp_path):
     assert (again.train, again.val) == (splits.train, splits.val)
 
 
-def test_a_class_of_copies_alone_is_split_and_warned_of(tmp_path, tiny, capsys):
+def test_a_class_of_duplicates_only_is_split_with_a_warning(tmp_path, tiny, capsys):
     root = folder(tmp_path / "data", {"a": 6, "b": 1})
     shutil.copy(root / "b" / "000.jpg", root / "b" / "001.jpg")
     plan = planner.make_plan(Recipe().override(base=tiny, weights="none", data=str(root), size=32))
@@ -224,7 +224,7 @@ def test_the_folds_of_a_probe(doubled, cli, monkeypatch):
     assert seen[1].fold_of.tolist() == seen[0].fold_of.tolist()
 
 
-def test_a_classifier_holds_out_no_copies(doubled, tiny, monkeypatch):
+def test_a_classifier_holds_out_no_duplicates(doubled, tiny, monkeypatch):
     seen = []
 
     def spy(wanted, splits):

@@ -1,4 +1,4 @@
-"""What earlier versions saved is read, gone on with and answered as they answered: see `record_saved.py`."""
+"""Files of earlier versions (see `record_saved.py`): loaded, resumed, with the same predictions."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def test_a_run(saved, answers, pictures, cli):
     assert status == 0 and json.loads(out)["accuracy"] == 1, error
 
 
-def test_a_run_that_was_cut(saved, answers, pictures):
+def test_an_interrupted_run(saved, answers, pictures):
     shutil.copytree(saved / "cut", saved / "again")
     run = run_job.resume(saved / "again")
     assert [row["probability"] for row in run.predict(pictures)] == pytest.approx(answers["run"], abs=1e-3)

@@ -1,4 +1,4 @@
-"""Lists, recipes, notes and standard input without end, or deeper and wider than they look: one sentence, at once."""
+"""Endless, very wide or deeply nested lists, recipes, notes and standard input: refused at once."""
 
 import io
 import json
@@ -51,7 +51,7 @@ def test_a_sparse_file(terabyte, name):
 
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("place", ["/dev/zero", "pipe", "folder"])
-def test_what_is_no_file(tmp_path, name, place):
+def test_paths_that_are_not_files(tmp_path, name, place):
     """Nobody writes to the pipe: it is empty, and nobody waits."""
     path = tmp_path / name
     if place == "pipe":
@@ -68,7 +68,7 @@ def test_what_is_no_file(tmp_path, name, place):
     assert str(path) in str(error.value) or name == "metrics.json"
 
 
-def test_a_pipe_that_somebody_writes_to(tmp_path):
+def test_an_open_pipe(tmp_path):
     """As the shell's <(ls): read to its end, or to the bound."""
     words = [sys.executable, "-c", "import time; print('cat', flush=True); time.sleep(0.3); print('dog')"]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as child:
@@ -110,7 +110,7 @@ def test_lists(tmp_path, monkeypatch, name):
     assert "\n" not in str(error.value)
 
 
-def test_a_table_of_ours_has_no_cells_that_are_not_in_it(tmp_path):
+def test_rows_with_too_few_cells_are_refused(tmp_path):
     """A row of few cells below many names is no row of many cells."""
     (tmp_path / "split.csv").write_text(",".join(map(str, range(100_000))) + "\n" + "a\n" * 100_000)
     with pytest.raises(ValueError, match="line 2: expected 100000 columns"):
@@ -138,7 +138,7 @@ def test_as_many_classes_as_a_list_may_have(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["[" * DEEP, '{"a":' * DEEP])
-def test_json_that_is_deep(tmp_path, text, finished):
+def test_deeply_nested_json(tmp_path, text, finished):
     (tmp_path / "metrics.json").write_text(text)
     with pytest.raises(ValueError, match="nested too deeply"):
         atomic.read(tmp_path / "metrics.json")
@@ -150,7 +150,7 @@ def test_json_that_is_deep(tmp_path, text, finished):
         models.load_file(path)
 
 
-def test_a_note_that_is_packed(tmp_path, finished):
+def test_a_compressed_note(tmp_path, finished):
     """Gigabytes of spaces in a member of kilobytes: nothing of it is unpacked."""
     path = tmp_path / "model.keras"
     note = json.dumps({"format": 1}) + " " * (models.MOST_OF_NOTE + 1)

@@ -1,4 +1,4 @@
-"""Which picture comes when, what a frozen part made of it, and how long it is waited for."""
+"""The order of pictures in each epoch, the frozen features in that order, and the measured waiting time."""
 
 import time
 
@@ -22,7 +22,7 @@ def test_classes_are_sampled_alike():
     assert not np.array_equal(epochs[0], epochs[1])
 
 
-def test_maps_come_as_their_pictures_do():
+def test_frozen_features_follow_the_order_of_pictures():
     rows, labels = np.array([0, 1, 3, 4, 6, 9]), np.eye(3, dtype="float32")[[0, 1, 0, 1, 0, 0]]
     maps = [np.arange(2 * COUNT, dtype="float32")[:, None], np.ones((2 * COUNT, 2, 2, 1), "float32")]
     order = EpochOrder(tuple(labels.argmax(1).tolist()), BATCH, 7, range(3))
@@ -38,7 +38,7 @@ def test_maps_come_as_their_pictures_do():
     np.testing.assert_array_equal(targets[:6], labels)
 
 
-def test_the_wait_for_a_slow_dataset_is_clocked():
+def test_the_waiting_time_for_a_slow_dataset_is_measured():
     def slow(number):
         time.sleep(0.03)
         return number
@@ -49,7 +49,7 @@ def test_the_wait_for_a_slow_dataset_is_clocked():
     assert 0.28 < float(waited) < 1.5
 
 
-def test_no_wait_for_a_fast_dataset_is_clocked():
+def test_a_fast_dataset_has_no_waiting_time():
     dataset, waited = pipeline.measure_wait(tf.data.Dataset.range(10))
     for _ in dataset:
         time.sleep(0.02)

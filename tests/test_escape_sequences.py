@@ -1,4 +1,4 @@
-"""Names with escape sequences do nothing to a terminal, whichever command prints them."""
+"""Names with escape sequences have no effect on the terminal in any command."""
 
 import pytest
 from conftest import QUICK

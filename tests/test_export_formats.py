@@ -1,4 +1,4 @@
-"""What leaves the house answers alike: saved files in plain Keras, SavedModel, LiteRT and ONNX."""
+"""Export: same logits in plain Keras, SavedModel, LiteRT and ONNX."""
 
 import functools
 import gc
@@ -122,7 +122,7 @@ def plain_keras(tmp_path_factory):
         process.stdin.close()
 
 
-def test_plain_keras_loads_what_is_saved(name, plain_keras, tmp_path):
+def test_plain_keras_loads_saved_models(name, plain_keras, tmp_path):
     network = filled(name)
     images = images_for(network.model)
     np.save(tmp_path / "pictures.npy", images)

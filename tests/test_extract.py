@@ -1,4 +1,4 @@
-"""`transferkit extract`: what is written, and what is said of it."""
+"""`transferkit extract`: files and printed output."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ WORDS = ("extract", "--base", "tiny", "--weights", "none")
 
 
 @pytest.mark.parametrize("name", ["f.npz", "f.parquet", "f"])
-def test_every_form_holds_the_rows_of_the_listing(name, listing, expected, tmp_path):
+def test_every_file_format_has_the_rows_of_the_listing(name, listing, expected, tmp_path):
     told = tk.extract_to(tmp_path / name, SPEC, listing)
     assert (told["pictures"], told["computed"], told["reused"], told["parts"]) == (24, 24, 0, 0)
     found = load_features(tmp_path / name)
@@ -51,7 +51,7 @@ def test_maps_keep_their_shape(name, listing, tmp_path):
     assert np.array_equal(found.reshape(24, -1), flat)
 
 
-def test_the_command_says_how_much_was_reused(cli, pets, tmp_path):
+def test_the_command_prints_how_much_was_reused(cli, pets, tmp_path):
     status, out, _ = cli(*WORDS, "--data", pets, "--out", "a.npz")
     assert status == 0 and "a.npz: 24 pictures, 16 features of tiny pooled" in out
     assert "0 reused from the cache, 24 computed" in out
@@ -81,7 +81,7 @@ def test_splits_and_unlabelled_pictures(cli, pets, tmp_path):
     assert len(load_features(tmp_path / "c.npz")) == 3
 
 
-def test_nothing_is_kept_without_a_cache(cli, pets, tmp_path):
+def test_nothing_is_cached_without_a_cache(cli, pets, tmp_path):
     assert cli(*WORDS, "--data", pets, "--out", "f.npz", "--no-cache")[0] == 0
     assert not (tmp_path / "home" / "features").exists()
 
@@ -101,7 +101,7 @@ def test_unreadable_pictures_go_into_a_file_of_errors(cli, data, small_parts, tm
     np.testing.assert_allclose(found.features, again, rtol=1e-4, atol=1e-5)
 
 
-def test_a_folder_of_something_else_is_left_alone(cli, pets, listing, tmp_path):
+def test_a_folder_with_other_files_is_not_changed(cli, pets, listing, tmp_path):
     tk.extract_to(tmp_path / "f", SPEC, listing)
     status, _, err = cli(*WORDS, "--data", pets, "--out", "f", "--pool", "max")
     assert (
@@ -133,7 +133,7 @@ def test_a_folder_of_something_else_is_left_alone(cli, pets, listing, tmp_path):
         (("--data", "nowhere"), "There is no folder or file 'nowhere'.", 2),
     ],
 )
-def test_bad_words_are_one_sentence(cli, pets, words, sentence, code, tmp_path):
+def test_invalid_options_are_one_sentence(cli, pets, words, sentence, code, tmp_path):
     words = [*WORDS, "--data", pets, "--out", "x.npz", *words]
     status, out, err = cli(*words)
     assert (status, out) == (code, "") and sentence in err and "Traceback" not in err

@@ -1,4 +1,4 @@
-"""`transferkit extract` cut short, shared, in the way of another, and started again."""
+"""`transferkit extract` interrupted, resumed, distributed, and in conflict with another process."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ SPEC = FeatureSpec("tiny", "none")
 WORDS = ("extract", "--base", "tiny", "--weights", "none")
 
 
-def test_a_job_cut_short_goes_on(listing, expected, small_parts, tmp_path, monkeypatch):
+def test_an_interrupted_job_is_resumed(listing, expected, small_parts, tmp_path, monkeypatch):
     write, calls = feature_folder.write_part, []
 
     def at_most_two(todo, number, **words):
@@ -87,7 +87,7 @@ tk.extract_to({out!r}, FeatureSpec("resnet18", "none", size=32), tk.list_images(
 
 
 @pytest.mark.slow
-def test_killed_for_good_and_started_again(tmp_path, monkeypatch):
+def test_killed_and_started_again(tmp_path, monkeypatch):
     data, out, mark = folder(tmp_path / "d", {"a": 60, "b": 60}), tmp_path / "f", tmp_path / "mark"
     code = KILLED.format(tests=os.path.dirname(__file__), out=str(out), data=str(data), mark=str(mark))
     child = subprocess.Popen([sys.executable, "-c", code])
@@ -124,7 +124,7 @@ def test_two_workers_write_what_one_writes(tmp_path, monkeypatch):
     assert two.paths.tolist() == one.paths.tolist()
 
 
-def test_a_beginning_is_gone_on_with(cli, pets, tmp_path):
+def test_a_started_folder_is_continued(cli, pets, tmp_path):
     """Killed before the note was written, or with a damaged or missing file of the job."""
     (tmp_path / ".k.npz.parts").mkdir()
     (tmp_path / ".k.npz.parts" / ".123.features.json").write_text('{"form')
@@ -144,7 +144,7 @@ def test_a_beginning_is_gone_on_with(cli, pets, tmp_path):
 
 
 @pytest.mark.parametrize("name", [".git/config", "parts/mine.txt", "notes.txt"])
-def test_what_is_not_a_jobs_is_never_deleted(cli, pets, tmp_path, name):
+def test_other_files_are_never_deleted(cli, pets, tmp_path, name):
     path = tmp_path / "mine" / name
     path.parent.mkdir(parents=True)
     path.write_text("dear")
@@ -153,7 +153,7 @@ def test_what_is_not_a_jobs_is_never_deleted(cli, pets, tmp_path, name):
         assert status == 1 and "mine" in err and path.read_text() == "dear"
 
 
-def test_a_picture_that_was_changed_makes_another_job(cli, data, tmp_path):
+def test_a_changed_picture_makes_another_job(cli, data, tmp_path):
     root = data({})
     assert cli(*WORDS, "--data", root, "--out", "f")[0] == 0
     shutil.copyfile(root / "dog" / "000.jpg", root / "cat" / "000.jpg")
@@ -161,7 +161,7 @@ def test_a_picture_that_was_changed_makes_another_job(cli, data, tmp_path):
     assert status == 1 and "f holds features that differ in its pictures" in err
 
 
-def test_errors_of_before_go(cli, data, tmp_path):
+def test_errors_of_an_earlier_job_are_removed(cli, data, tmp_path):
     root = data({"cat/bad.png": b"none"})
     for out in ("f.npz", "f"):
         assert cli(*WORDS, "--data", root, "--out", out)[0] == 0
@@ -171,7 +171,7 @@ def test_errors_of_before_go(cli, data, tmp_path):
         assert cli(*WORDS, "--data", root, "--out", out, "--overwrite")[0] == 0 and not (tmp_path / errors).exists()
 
 
-def test_what_cannot_be_read_is_known_the_second_time(cli, data, monkeypatch):
+def test_unreadable_pictures_are_cached(cli, data, monkeypatch):
     root = data({"cat/bad.png": b"none"})
     assert cli(*WORDS, "--data", root, "--out", "a.npz")[0] == 0
     monkeypatch.setattr(

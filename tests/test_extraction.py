@@ -1,4 +1,4 @@
-"""The features that are extracted are those of the network, whatever way the pictures come."""
+"""Extracted features equal those of the network, for every source of pictures."""
 
 import random
 import shutil
@@ -47,14 +47,14 @@ def views(listing):
 
 
 @pytest.mark.parametrize("pool", ["avg", "max", "gem", "flatten", "none"])
-def test_pools_are_what_they_are_called(listing, pool):
+def test_poolings(listing, pool):
     found = extract(listing.paths, spec(layer=("layer1",), pool=pool))
     expected = by_hand(listing, "layer1", pool)
     assert found.features.shape == expected.shape and found.features.dtype == np.float32
     np.testing.assert_allclose(found.features, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_several_layers_stand_side_by_side(listing):
+def test_several_layers_are_concatenated(listing):
     found = extract(listing.paths, spec(layer=("pooled", "stage1"), pool="max"))
     assert found.features.shape == (24, 16 + 8)
     np.testing.assert_allclose(found.features[:, :16], by_hand(listing, "pooled", "max"), rtol=1e-4, atol=1e-5)
@@ -95,7 +95,7 @@ def test_corners_are_torchvisions():
         assert np.array_equal(crop, picture[top : top + 32, left : left + 32])
 
 
-def test_arrays_give_what_their_files_give(listing, tmp_path):
+def test_arrays_and_their_files_have_the_same_features(listing, tmp_path):
     pictures = [np.asarray(photo(40 + i, 36, seed=i)) for i in range(5)]
     for i, picture in enumerate(pictures):
         (tmp_path / f"{i}.png").write_bytes(encoded(photo(40 + i, 36, seed=i), "PNG"))
@@ -116,7 +116,7 @@ def test_grey_and_alpha_arrays_become_rgb():
     np.testing.assert_allclose(found[2], found[3], rtol=1e-5)
 
 
-def test_the_cache_knows_content_not_names(listing, tmp_path):
+def test_the_cache_key_is_the_content_and_not_the_name(listing, tmp_path):
     first = extract(listing.paths[:10], spec())
     assert (first.reused, list(first.rows)) == (0, list(range(10)))
     moved = tmp_path / "moved.jpg"
@@ -137,7 +137,7 @@ def test_changed_content_is_computed_anew(tmp_path):
     assert after.reused == 0 and not np.allclose(before, after.features)
 
 
-def test_nothing_is_kept_without_a_cache(listing, tmp_path):
+def test_nothing_is_cached_without_a_cache(listing, tmp_path):
     extract(listing.paths[:2], spec(), cache=False)
     assert not (tmp_path / "home" / "features").exists()
 
@@ -171,7 +171,7 @@ def test_blocks_are_joined_in_order(listing, monkeypatch, tmp_path):
     assert list(found.errors) == [7] and list(found.rows) == [i for i in range(25) if i != 7]
 
 
-def test_a_kind_is_a_network_its_weights_a_layer_and_the_views():
+def test_the_cache_kind_is_network_weights_layer_and_views():
     plain = spec()
     others = [spec(pool="max"), spec(crops=5), spec(flip=True), spec(size=48), FeatureSpec("resnet18", "none")]
     assert len({cache_key(one, "pooled") for one in (plain, *others)} | {cache_key(plain, "stage1")}) == 7
@@ -200,7 +200,7 @@ def test_a_run_a_file_and_a_keras_model_are_bases(listing, finished):
     assert np.array_equal(extract(listing.paths, by_file, cache=False).features, expected)
 
 
-def test_fresh_weights_are_the_same_each_time_and_disturb_no_chance(listing):
+def test_fresh_weights_are_reproducible_and_keep_the_global_seed(listing):
     random.seed(5)
     load_feature_model(spec(pool="max"))
     drawn = random.random()
@@ -221,7 +221,7 @@ def test_fresh_weights_are_the_same_each_time_and_disturb_no_chance(listing):
         ({"layer": ("stage1", "stage2"), "pool": "none"}, "as maps have several shapes"),
     ],
 )
-def test_bad_settings_are_one_sentence(words, sentence):
+def test_invalid_settings_are_one_sentence(words, sentence):
     with pytest.raises(ValueError, match=sentence):
         spec(**words)
 
@@ -233,7 +233,7 @@ def test_an_unknown_layer_lists_the_nearest(listing):
         extract(listing.paths, spec(layer=("stage1",), pool="flatten", flip=True))
 
 
-def test_what_x_may_be(listing):
+def test_valid_values_of_x(listing):
     assert sklearn_inputs.check_pictures(listing) == list(listing.paths)
     column = np.array(listing.paths, object)[:, None]
     assert sklearn_inputs.check_pictures(column) == list(listing.paths)

@@ -1,4 +1,4 @@
-"""scikit-learn's rules for `FeatureExtractor`, written out: its own checks know no pictures."""
+"""`FeatureExtractor` and the rules of scikit-learn, whose own checks do not support pictures."""
 
 import inspect
 import os
@@ -44,7 +44,7 @@ def names(listing):
     return [listing.classes[label] for label in listing.labels]
 
 
-def test_init_only_stores():
+def test_init_only_stores_parameters():
     check_parameters_default_constructible("FeatureExtractor", tk.FeatureExtractor())
     check_no_attributes_set_in_init("FeatureExtractor", tk.FeatureExtractor())
     names = list(inspect.signature(tk.FeatureExtractor).parameters)
@@ -83,7 +83,7 @@ def test_fit_learns_nothing_and_returns_itself(paths):
     assert np.array_equal(tiny().fit_transform(paths[:3], [0, 1, 0]), before)
 
 
-def test_paths_arrays_and_listings_are_x(listing, paths):
+def test_x_may_be_paths_arrays_or_a_listing(listing, paths):
     expected = tiny().transform(paths)
     assert expected.shape == (24, 16) and expected.dtype == np.float32
     for same in (listing, np.array(paths), np.array(paths, object)[:, None], tuple(paths)):
@@ -157,7 +157,7 @@ def test_calibration_and_votes(paths, names):
         make_pipeline(tiny(), LinearSVC()).predict(paths)
 
 
-def test_routed_metadata_passes_by(paths, names):
+def test_routed_metadata_is_ignored(paths, names):
     with sklearn.config_context(enable_metadata_routing=True):
         made = make_pipeline(tiny(), LogisticRegression().set_fit_request(sample_weight=True))
         made.fit(paths, names, sample_weight=np.ones(24))
@@ -174,7 +174,7 @@ assert "keras" not in sys.modules, "the cache had it"
 """
 
 
-def test_a_pickle_leaves_the_network_out(paths, tmp_path):
+def test_a_pickle_does_not_contain_the_network(paths, tmp_path):
     made = tk.FeatureExtractor("resnet20_cifar", weights="none").fit()
     expected = made.transform(paths[:1])
     content = pickle.dumps(made)
@@ -185,7 +185,7 @@ def test_a_pickle_leaves_the_network_out(paths, tmp_path):
     assert bytes.fromhex(out.strip()) == expected.tobytes()
 
 
-def test_other_weights_in_their_place_are_refused(paths, tmp_path):
+def test_replaced_weights_are_refused(paths, tmp_path):
     first, second = (str(tmp_path / f"{i}.weights.h5") for i in range(2))
     for path in (first, second):
         tk.create("tiny", weights="none").save_weights(path)

@@ -1,4 +1,4 @@
-"""What is kept of a picture's features, and what is done without."""
+"""The cache of features: lookup, eviction, and jobs without it."""
 
 import os
 import sqlite3
@@ -23,7 +23,7 @@ def recalled(kind, *digests):
         return store.get_features(list(digests))
 
 
-def test_what_was_kept_is_found_by_its_digest_alone():
+def test_features_are_found_by_digest():
     features = keep("a")
     found = recalled("a", b"\2", b"\0", b"\7")
     assert set(found) == {b"\0", b"\2"} and np.array_equal(found[b"\2"], features[2])
@@ -46,7 +46,7 @@ def test_more_digests_than_a_query_takes():
 
 
 @pytest.mark.parametrize("content", [b"no database at all", b""])
-def test_a_damaged_file_is_begun_anew(content, tmp_path):
+def test_a_damaged_file_is_replaced(content, tmp_path):
     keep("a")
     (tmp_path / "home" / "features" / "a.sqlite").write_bytes(content)
     assert recalled("a", b"\0") == {}
@@ -54,21 +54,21 @@ def test_a_damaged_file_is_begun_anew(content, tmp_path):
     assert len(recalled("a", b"\0")) == 1
 
 
-def test_a_file_of_another_layout_is_done_without(tmp_path):
+def test_a_file_with_another_schema_is_ignored(tmp_path):
     (tmp_path / "home" / "features").mkdir(parents=True)
     with closing(sqlite3.connect(tmp_path / "home" / "features" / "a.sqlite")) as store, store:
         store.execute("CREATE TABLE vectors (something)")
     assert recalled("a", b"\0") == {}
 
 
-def test_a_place_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+def test_an_unwritable_folder_is_ignored(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TRANSFERKIT_HOME", str(tmp_path / "file"))
     keep("a")
     assert recalled("a", b"\0") == {}
 
 
-def test_the_kinds_not_used_for_longest_go(tmp_path, monkeypatch):
+def test_the_least_recently_used_kinds_are_deleted(tmp_path, monkeypatch):
     folder = tmp_path / "home" / "features"
     for age, kind in enumerate(("new", "middle", "old")):
         keep(kind, count=100)

@@ -1,4 +1,4 @@
-"""Weight files are found, downloaded and checked, against a server of this machine."""
+"""Downloads of weight files: resumed, checked and retried, against a local server."""
 
 import dataclasses
 import errno
@@ -50,7 +50,7 @@ def test_a_checked_file_is_not_read_again(site, monkeypatch):
     fetch_weights(wanted)
 
 
-def test_a_cut_download_goes_on_where_it_stopped(site):
+def test_an_interrupted_download_is_resumed(site):
     site.plan = ["cut", "cut"]
     assert fetch_weights(public(site.url)).read_bytes() == BODY
     assert [asked.get("Range") for asked in site.asked] == [None, "bytes=150000-", "bytes=225000-"]
@@ -67,7 +67,7 @@ def test_a_later_call_resumes_too(site, cache):
     assert names(cache) == {"net.pth", "net.pth.verified"}
 
 
-def test_a_file_that_changed_meanwhile_begins_again(site):
+def test_a_changed_file_is_downloaded_again(site):
     site.plan = ["cut", 404]
     with pytest.raises(OSError):
         fetch_weights(public(site.url))
@@ -75,7 +75,7 @@ def test_a_file_that_changed_meanwhile_begins_again(site):
     assert fetch_weights(public(site.url, hashlib.sha256(site.body).hexdigest())).read_bytes() == site.body
 
 
-def test_a_server_without_ranges_begins_again(site):
+def test_a_server_without_ranges_sends_the_whole_file(site):
     site.ranges, site.plan = False, ["cut"]
     assert fetch_weights(public(site.url)).read_bytes() == BODY
     assert len(site.asked) == 2
@@ -93,7 +93,7 @@ def test_a_weak_etag_is_not_sent_back(site):
     assert "If-Range" not in site.asked[1]
 
 
-def test_a_part_longer_than_the_file_is_dropped(site, cache):
+def test_a_part_longer_than_the_file_is_deleted(site, cache):
     hand_over(cache, BODY + b"more").rename(cache / "net.pth.part")
     assert fetch_weights(public(site.url)).read_bytes() == BODY
 
@@ -112,7 +112,7 @@ def test_a_download_that_differs_from_what_the_hub_states(site, cache):
     assert names(cache) == set()
 
 
-def test_what_is_no_sha256_states_nothing(site):
+def test_an_etag_that_is_not_a_sha256_is_ignored(site):
     site.linked = '"d41d8cd98f00b204e9800998ecf8427e"'
     assert fetch_weights(public(f"{site.url}/hub", sha256=None)).read_bytes() == BODY
 
@@ -133,20 +133,20 @@ def test_the_beginning_of_a_digest_is_enough(site):
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
-def test_a_server_in_trouble_is_asked_again(site, status):
+def test_server_errors_are_retried(site, status):
     site.plan = [status, status, status]
     assert fetch_weights(public(site.url)).read_bytes() == BODY
     assert len(site.asked) == 4
 
 
-def test_a_server_that_stays_in_trouble(site):
+def test_permanent_server_errors(site):
     site.plan = [503] * 9
     with pytest.raises(OSError, match="the server answers 503 Service Unavailable"):
         fetch_weights(public(site.url))
     assert len(site.asked) == 4
 
 
-def test_a_refusal_is_final(site):
+def test_client_errors_are_not_retried(site):
     site.plan = [403]
     with pytest.raises(OSError, match="the server answers 403 Forbidden"):
         fetch_weights(public(site.url))
@@ -169,7 +169,7 @@ def test_off_line(cache, sha256, words):
     )
 
 
-def test_a_network_that_swallows_packets_is_not_asked_again(monkeypatch):
+def test_connection_timeouts_are_not_retried(monkeypatch):
     calls = []
 
     def swallow(*args, **kwargs):
@@ -253,7 +253,7 @@ def test_verifying_reads_the_file_again(site, cache):
     assert verify_weights(unstated) == ("unknown", path)
 
 
-def test_home(monkeypatch):
+def test_cache_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/people/ann")
     monkeypatch.setenv("TRANSFERKIT_HOME", "~/models")
     assert cache_folder() == Path("/people/ann/models")
@@ -271,7 +271,7 @@ def test_home(monkeypatch):
 
 
 @pytest.mark.parametrize("digest", [DIGEST, None])
-def test_a_body_without_end_is_cut_off(site, cache, digest):
+def test_an_endless_body_is_cut_off(site, cache, digest):
     site.body, site.etag = BODY * 100, ""
     site.length = None
     with pytest.raises(ValueError, match="sends more than 415,000 bytes, which is not the file of the catalogue"):
@@ -280,7 +280,7 @@ def test_a_body_without_end_is_cut_off(site, cache, digest):
 
 
 @pytest.mark.parametrize("length", ["many", "-1", "1e9", "", None])
-def test_a_length_that_is_none(site, length):
+def test_an_invalid_content_length(site, length):
     site.length = length
     assert fetch_weights(public(site.url)).read_bytes() == BODY
 
@@ -301,7 +301,7 @@ def test_a_link_that_was_planted_is_not_written_through(site, cache, tmp_path):
     assert (tmp_path / "theirs").read_text() == "precious"
 
 
-def test_a_file_that_was_altered_after_its_check_is_found_out(site, cache):
+def test_a_file_that_was_altered_after_its_check_is_detected(site, cache):
     path = fetch_weights(public(site.url))
     facts = path.stat()
     time.sleep(0.05)  # the system's clock of changes has steps
@@ -326,7 +326,7 @@ def test_content_is_checked_once_a_day(site, cache, monkeypatch):
 
 
 @pytest.mark.parametrize("noted", [b"\xff\xfe", b"", b"\0" * 1000, b"none at all"])
-def test_damaged_notes_are_done_without(site, cache, noted):
+def test_damaged_stamps_are_ignored(site, cache, noted):
     path = fetch_weights(public(site.url))
     (cache / "net.pth.verified").write_bytes(noted)
     assert fetch_weights(public(site.url)) == path

@@ -1,4 +1,4 @@
-"""Weight files that are on this machine already: in the cache folder or a package, checked once."""
+"""Weight files that are already on this machine: in the cache folder or a package, checked once."""
 
 import errno
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_a_file_changed_after_its_check_is_checked_again(cache):
         fetch_weights(public("http://unused"))
 
 
-def test_a_stamp_that_cannot_be_written_is_done_without(cache, monkeypatch):
+def test_an_unwritable_stamp_is_ignored(cache, monkeypatch):
     path = hand_over(cache, BODY)
 
     def refuse(*args):
@@ -58,7 +58,7 @@ def package(tmp_path, monkeypatch) -> Path:
     return path
 
 
-def test_a_file_that_a_package_carries(package, cache):
+def test_a_file_in_a_package(package, cache):
     wanted = public(None, package="carrier_of_weights")
     assert fetch_weights(wanted) == find_weights(wanted) == package
     assert names(cache) == {"net.pth.verified"}
@@ -67,7 +67,7 @@ def test_a_file_that_a_package_carries(package, cache):
         fetch_weights(wanted)
 
 
-def test_the_cache_folder_goes_before_a_package(package, cache):
+def test_the_cache_folder_has_priority_over_a_package(package, cache):
     path = hand_over(cache, BODY)
     assert find_weights(public(None, package="carrier_of_weights")) == path
 

@@ -1,4 +1,4 @@
-"""Fine-tuning from pictures to a run folder, on a network of two convolutions."""
+"""Fine-tuning from pictures to a run folder, with a network of two convolutions."""
 
 import csv
 import json
@@ -34,7 +34,7 @@ def finetune(base, splits, out, **knobs):
     return tk.finetune(base, splits.train, splits.val, out=out, **(QUICK | knobs))
 
 
-def test_a_run_is_whole_and_right(finished, splits, pets):
+def test_a_run_folder_is_complete_and_consistent(finished, splits, pets):
     run = finished
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
@@ -85,7 +85,7 @@ def test_frozen_batch_norm_does_not_move(tiny, splits, tmp_path):
             assert same is not moves
 
 
-def test_what_learns(tiny):
+def test_trainable_layers(tiny):
     network = models.load(tiny, "none")
     assert freezing.unfreeze(network, "head") == ["fc"]
     assert freezing.unfreeze(network, "last-stage") == ["layer2.conv", "fc"]
@@ -98,7 +98,7 @@ def test_what_learns(tiny):
         freezing.unfreeze(network, "last-2")
 
 
-def test_the_head_alone_leaves_the_rest_as_it_was(tiny, splits, tmp_path):
+def test_training_the_head_changes_no_other_layer(tiny, splits, tmp_path):
     run = finetune(tiny, splits, tmp_path / "run", epochs=3, head_epochs=3, unfreeze="head")
     keras.utils.set_random_seed(3)
     fresh = models.load(tiny, "none").model
@@ -109,7 +109,7 @@ def test_the_head_alone_leaves_the_rest_as_it_was(tiny, splits, tmp_path):
 
 
 @pytest.mark.slow
-def test_worse_fine_tuning_gives_the_head_back(tiny, splits, tmp_path):
+def test_a_worse_fine_tuning_returns_the_initial_head(tiny, splits, tmp_path):
     run = finetune(tiny, splits, tmp_path / "run", epochs=6, head_epochs=4, head_lr=0.05, lr=1e3)
     assert run.metrics["accuracy"] == 1.0 and run.metrics["kept"]["phase"] == "head"
 
@@ -125,7 +125,7 @@ def logits(run, splits):
     return predict_outputs(run.network.model, splits.val.paths, run.network.pixels)[0]
 
 
-def test_resume_goes_on_as_if_never_cut(finished, tiny, splits, tmp_path, monkeypatch):
+def test_a_resumed_run_equals_an_uninterrupted_one(finished, tiny, splits, tmp_path, monkeypatch):
     with cut_short(monkeypatch):
         finetune(tiny, splits, tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.json").exists()
@@ -176,7 +176,7 @@ def wait_for(condition, seconds=90):
     raise AssertionError("it did not come to that in time")
 
 
-def test_ctrl_c_before_anything_is_learnt(tiny, splits, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_before_the_first_step(tiny, splits, tmp_path, monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
@@ -187,19 +187,19 @@ def test_ctrl_c_before_anything_is_learnt(tiny, splits, tmp_path, monkeypatch, c
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_no_number_keeps_the_head(tiny, splits, tmp_path, capsys):
+def test_a_nan_loss_keeps_the_initial_head(tiny, splits, tmp_path, capsys):
     run = finetune(tiny, splits, tmp_path / "run", lr=1e30, optimizer="sgd")
     assert run.metrics["kept"]["phase"] == "head"
     assert "lower --lr" in capsys.readouterr().err
 
 
-def test_of_equal_accuracies_the_lower_loss_is_kept():
+def test_equal_accuracies_are_decided_by_the_loss():
     rows = [{"val_accuracy": a, "val_loss": b} for a, b in ((0.9, 0.3), (1.0, 0.7), (1.0, 0.6), (1.0, 0.6))]
     assert find_best_epoch(rows) is rows[2]
 
 
 @pytest.mark.slow
-def test_other_orders_of_classes_are_brought_together(tiny, pets, splits, tmp_path):
+def test_other_class_orders_are_matched(tiny, pets, splits, tmp_path):
     turned = splits.val.relabel(splits.val.classes[::-1], "val")
     run = tk.finetune(tiny, splits.train, turned, out=tmp_path / "run", **QUICK)
     assert run.splits.val == splits.val
@@ -214,7 +214,7 @@ def test_a_run_is_a_base(finished, splits, tmp_path):
 
 
 @pytest.mark.slow
-def test_test_pictures_are_the_headline(tiny, tmp_path):
+def test_the_headline_is_the_test_accuracy(tiny, tmp_path):
     root = tmp_path / "data"
     for name, count in (("train", 8), ("val", 2), ("test", 3)):
         folder(root / name, {"cat": count, "dog": count})
@@ -252,7 +252,7 @@ def test_mixed_precision_saves_float32(tiny, splits, tmp_path):
         ({"epochs": 0}, "epochs must be at least 1"),
     ],
 )
-def test_bad_knobs_are_one_sentence_before_anything_is_written(tiny, splits, tmp_path, knobs, sentence):
+def test_invalid_knobs_are_refused_before_anything_is_written(tiny, splits, tmp_path, knobs, sentence):
     given = QUICK | {"base": tiny} | knobs
     with pytest.raises(ValueError) as error:
         tk.finetune(given.pop("base"), splits.train, splits.val, out=tmp_path / "run", **given)
@@ -287,7 +287,7 @@ def test_new_folder(tmp_path, monkeypatch):
     assert {path.name for path in made.rglob("*")} <= {"checkpoints", ".lock"}
 
 
-def test_a_run_that_another_process_begins_meanwhile_stays(tmp_path, monkeypatch):
+def test_a_run_that_another_process_starts_meanwhile_is_kept(tmp_path, monkeypatch):
     check, calls, out = runs.check_output, [], tmp_path / "run"
 
     def slower(*args, **words):
@@ -302,7 +302,7 @@ def test_a_run_that_another_process_begins_meanwhile_stays(tmp_path, monkeypatch
     assert (out / "recipe.toml").read_text() == "theirs"
 
 
-def test_load_run_refuses_what_is_none(tmp_path):
+def test_load_run_refuses_other_folders(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no run folder"):
         tk.load_run(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="holds no recipe.toml"):

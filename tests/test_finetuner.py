@@ -1,4 +1,4 @@
-"""FineTuner by scikit-learn's rules, written out: of its own checks, `check_estimator` runs one for pictures."""
+"""`FineTuner` and the rules of scikit-learn, whose `check_estimator` runs a single check for pictures."""
 
 import copy
 import inspect
@@ -61,7 +61,7 @@ def opened(path) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def test_init_stores_what_it_is_given_and_nothing_else():
+def test_init_only_stores_parameters():
     names = list(inspect.signature(tk.FineTuner.__init__).parameters)[1:]
     given = {name: object() for name in names}
     tuner = tk.FineTuner(**given)
@@ -81,7 +81,7 @@ def test_params_and_clone():
         tuner.set_params(learning_rate=1)
 
 
-def test_a_clone_of_a_fitted_one_is_not_fitted(fitted, X):
+def test_a_clone_is_not_fitted(fitted, X):
     bare = clone(fitted)
     assert bare.get_params() == fitted.get_params()
     assert not hasattr(bare, "classes_") and not hasattr(bare, "network_")
@@ -96,7 +96,7 @@ def test_tags():
     assert tags.input_tags.one_d_array and tags.input_tags.string and not tags.input_tags.two_d_array
 
 
-def test_answers(fitted, X, y):
+def test_predictions(fitted, X, y):
     chances = fitted.predict_proba(X)
     assert fitted.classes_.tolist() == [3, 7] and fitted.classes_.dtype == np.int16
     assert fitted.network_.classes == ("3", "7")
@@ -112,7 +112,7 @@ def test_answers(fitted, X, y):
     assert fitted.predict([]).shape == (0,)
 
 
-def test_arrays_and_paths_are_answered_alike(fitted, listing, X, tmp_path):
+def test_arrays_and_paths_have_the_same_predictions(fitted, listing, X, tmp_path):
     arrays, expected = [opened(path) for path in X], fitted.predict_proba(X)
     tall = [row for row, array in enumerate(arrays) if len(array) == 48]
     for alike in (arrays, np.array(X), np.array(X)[:, None], tuple(map(Path, X)), listing):
@@ -121,7 +121,7 @@ def test_arrays_and_paths_are_answered_alike(fitted, listing, X, tmp_path):
     assert not (tmp_path / "home" / "data").exists()
 
 
-def test_copies(fitted, X):
+def test_copy_and_pickle(fitted, X):
     expected = fitted.predict_proba(X)
     for copied in (pickle.loads(pickle.dumps(fitted)), copy.deepcopy(fitted)):
         assert "network_" not in vars(copied)
@@ -138,7 +138,7 @@ def test_another_process(fitted, X, tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / "a.npy"), fitted.predict_proba(X), atol=1e-6)
 
 
-def test_skops_needs_trust_in_nothing_else(fitted, X):
+def test_skops_needs_no_other_trusted_types(fitted, X):
     skops = pytest.importorskip("skops.io")
     data, names = skops.dumps(fitted), ["transferkit.FineTuner"]
     assert skops.get_untrusted_types(data=data) == names
@@ -146,7 +146,7 @@ def test_skops_needs_trust_in_nothing_else(fitted, X):
 
 
 @pytest.mark.slow
-def test_refit_forgets_and_the_seed_decides(fitted, X, y, tmp_path):
+def test_refit_starts_anew_and_is_reproducible(fitted, X, y, tmp_path):
     expected = fitted.predict_proba(X)
     np.random.seed(5)
     tuner = clone(fitted).fit(X, y)
@@ -165,7 +165,7 @@ def test_refit_forgets_and_the_seed_decides(fitted, X, y, tmp_path):
     assert set(tuner.predict(X)) <= {"husky", "tabby"}
 
 
-def test_listing_brings_labels_and_a_run_is_kept(tiny, listing, capfd, tmp_path):
+def test_a_listing_has_labels_and_the_run_is_stored(tiny, listing, capfd, tmp_path):
     tuner = tk.FineTuner(tiny, out=tmp_path / "run", **HEAD).fit(listing)
     assert tuner.classes_.tolist() == ["cat", "dog"]
     assert capfd.readouterr() == ("", "")
@@ -223,7 +223,7 @@ def test_calibrated_and_voting(tiny, fitted, X, y):
     np.testing.assert_allclose(voted.predict_proba(X), mean)
 
 
-def test_unreadable(tiny, fitted, X, y, tmp_path):
+def test_unreadable_pictures(tiny, fitted, X, y, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff no picture")
     with pytest.raises(ValueError, match=r"1 of 25 pictures cannot be read, the first: .*broken.jpg: \w+"):
@@ -236,7 +236,7 @@ def test_unreadable(tiny, fitted, X, y, tmp_path):
     assert [str(one.message) for one in caught if "broken.jpg cannot be read and is skipped" in str(one.message)]
 
 
-def test_an_interrupt_goes_through(tiny, fitted, X, y, monkeypatch):
+def test_an_interrupt_is_raised(tiny, fitted, X, y, monkeypatch):
     monkeypatch.setattr(finetuner, "finetune", lambda *args, **knobs: fake)
     fake = type("Run", (), {"folder": Path("run"), "metrics": {"interrupted": True}})
     monkeypatch.setattr(Path, "read_bytes", lambda path: b"")
@@ -259,7 +259,7 @@ def test_an_interrupt_goes_through(tiny, fitted, X, y, monkeypatch):
         ({"knobs": {"optimiser": "sgd"}}, None, "No knob is called 'optimiser'. Did you mean 'optimizer'"),
         ({"knobs": {"epochs": 3}}, None, "knobs holds 'epochs', which is a parameter of FineTuner: give it as epochs"),
         ({"knobs": {"seed": 3}}, None, "give it as random_state"),
-        ({"knobs": {"data": "x"}}, None, "fit gets the pictures: drop it"),
+        ({"knobs": {"data": "x"}}, None, "fit gets the pictures: omit it"),
         ({"knobs": "sgd"}, None, "knobs must be a dict"),
         ({"epochs": 0}, None, "epochs must be at least 1, not 0"),
         ({"random_state": -1}, None, "seed must be from 0 to 2147483647, not -1"),
@@ -283,13 +283,13 @@ def test_groups_that_do_not_fit(tiny, X, y):
         tuner.fit(X, y, groups=np.arange(24) // 12)
 
 
-def test_a_listing_brings_its_groups(tiny, listing, monkeypatch):
+def test_a_listing_has_groups(tiny, listing, monkeypatch):
     grouped = Listing(listing.paths, listing.labels, listing.classes, groups=("one",) * 24)
     with pytest.raises(ValueError, match="are of one group, 'one'"):
         tk.FineTuner(tiny, **HEAD).fit(grouped)
 
 
-def test_warnings_are_pythons_where_lines_are_muted(capsys):
+def test_muted_output_becomes_python_warnings(capsys):
     with pytest.warns(UserWarning, match="half of it"), console.quiet():
         with console.quiet():
             console.say("a line")

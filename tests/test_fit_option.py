@@ -1,4 +1,4 @@
-"""The fit of a network is chosen once, goes with it, and can be set anew wherever pictures are looked at."""
+"""`--fit`: chosen once, saved with the network, and can be changed in every command that reads pictures."""
 
 import dataclasses
 import json
@@ -51,7 +51,7 @@ def answered(cli, *words):
     return json.loads(out)
 
 
-def test_what_lies_at_the_border_is_seen_by_the_fits_that_keep_it(tiny, bordered, cli):
+def test_borders_are_visible_with_squash_and_pad(tiny, bordered, cli):
     found = {
         fit: answered(cli, "probe", "--base", tiny, "--weights", "none", "--data", bordered, "--folds", 3, "--fit", fit)
         for fit in ("crop", "squash", "pad")
@@ -61,7 +61,7 @@ def test_what_lies_at_the_border_is_seen_by_the_fits_that_keep_it(tiny, bordered
 
 
 @pytest.mark.slow
-def test_a_run_keeps_its_fit_and_what_comes_after_follows(squashed, bordered, cli):
+def test_a_run_stores_its_fit_for_later_commands(squashed, bordered, cli):
     assert squashed.network.pixels.fit == squashed.recipe.model.fit == "squash"
     assert (
         json.loads(zipfile.ZipFile(squashed.folder / "model.keras").read("transferkit.json"))["pixels"]["fit"]
@@ -76,7 +76,7 @@ def test_a_run_keeps_its_fit_and_what_comes_after_follows(squashed, bordered, cl
     assert figures["loss"] != answered(cli, "evaluate", squashed.folder, "--data", bordered, "--fit", "pad")["loss"]
 
 
-def test_a_run_that_goes_on_from_another_takes_its_fit(squashed, bordered, cli):
+def test_a_run_based_on_another_uses_its_fit(squashed, bordered, cli):
     plan = answered(cli, "finetune", "--base", squashed.folder, "--data", bordered, "--dry-run")
     assert plan["recipe"]["model"]["fit"] == "squash"
     (choice,) = (choice for choice in plan["chosen"] if choice["knob"] == "fit")
@@ -85,7 +85,7 @@ def test_a_run_that_goes_on_from_another_takes_its_fit(squashed, bordered, cli):
     assert plan["recipe"]["model"]["fit"] == "crop" and not [one for one in plan["chosen"] if one["knob"] == "fit"]
 
 
-def test_features_of_a_run_follow_it(squashed, bordered):
+def test_features_of_a_run_use_its_fit(squashed, bordered):
     def features(fit_mode=None):
         return tk.FeatureExtractor(squashed.folder, fit_mode=fit_mode).transform(tk.list_images(bordered))
 
@@ -93,17 +93,17 @@ def test_features_of_a_run_follow_it(squashed, bordered):
     assert not np.allclose(features(), features("crop"), atol=1e-3)
 
 
-def test_the_regression_that_a_head_starts_from_sees_the_same_view(squashed):
+def test_the_initial_regression_uses_the_same_view(squashed):
     """Its accuracy is that of what the fit shows: of the centre alone it would be chance."""
     assert squashed.history[0]["phase"] == "probe" and float(squashed.history[0]["accuracy"]) == 1
 
 
-def test_weights_of_a_run_bring_their_fit(squashed, tiny):
+def test_weights_of_a_run_have_its_fit(squashed, tiny):
     assert models.load(tiny, squashed.folder).pixels.fit == "squash"
 
 
 @pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
-def test_the_plan_says_how_pictures_are_fitted(tiny, pets, cli, fit):
+def test_the_plan_prints_the_fit(tiny, pets, cli, fit):
     status, out, err = cli(
         "finetune", "--base", tiny, "--weights", "none", "--data", pets, *RUN, "--dry-run", "--fit", fit
     )
@@ -117,7 +117,7 @@ def test_a_file_without_a_fit_is_cropped(finished, tmp_path):
     assert models.load_file(tmp_path / "older.keras").pixels == finished.network.pixels
 
 
-def test_a_file_with_a_fit_that_is_not_known(finished, tmp_path):
+def test_a_file_with_an_unknown_fit(finished, tmp_path):
     shutil.copy(finished.folder / "model.keras", tmp_path / "newer.keras")
     _rewrite(tmp_path / "newer.keras", lambda pixels: pixels.update(fit="stretch"))
     with pytest.raises(ValueError, match="newer.keras cannot be used: its transferkit.json No fit is called 'stretch'"):
@@ -150,13 +150,13 @@ def test_a_saved_classifier_keeps_its_fit(tiny, bordered, tmp_path, cli):
     assert tk.load_features(tmp_path / "pad.npz").spec.fit == "pad"
 
 
-def test_an_extractor_saved_before_there_was_a_fit(tiny, listing):
+def test_an_extractor_of_a_version_without_fit(tiny, listing):
     extractor = tk.FeatureExtractor(tiny, weights="none")
     del extractor.__dict__["fit_mode"]
     assert extractor.spec().fit is None and extractor.transform(listing).shape == (24, 16)
 
 
-def test_a_fit_is_another_kind_in_the_cache_unless_it_is_the_public_weights_own(tiny, finished):
+def test_the_cache_distinguishes_fits_except_the_default(tiny, finished):
     bare = FeatureSpec(tiny, "none")
     kinds = {fit: cache_key(dataclasses.replace(bare, fit=fit), "pooled") for fit in (None, "crop", "squash", "pad")}
     assert kinds[None] == kinds["crop"] and len(set(kinds.values())) == 3
@@ -174,12 +174,12 @@ def test_a_preview_shows_the_fit(pets, cli, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_rate_is_found_for_a_fit(tiny, pets, cli, tmp_path):
+def test_lr_find_uses_the_fit(tiny, pets, cli, tmp_path):
     words = ("lr-find", "--base", tiny, "--weights", "none", "--data", pets, "--size", 32, "--fit", "pad")
     assert "suggestion" in answered(cli, *words, "--out", tmp_path / "lr.png")
 
 
-def test_a_fit_that_is_not_known(finished, tiny, pets, cli):
+def test_an_unknown_fit(finished, tiny, pets, cli):
     with pytest.raises(
         UnknownName, match=re.escape("fit must be one of crop, squash, pad, not 'squish'. Did you mean 'squash'?")
     ):
@@ -218,7 +218,7 @@ def test_the_rule_squashes_long_pictures_where_a_new_head_is_fitted(own, aspect,
     assert next(choice for choice in choices if choice.knob == "fit").value == expected
 
 
-def test_the_audit_knows_the_pictures_shapes(pets, bordered):
+def test_the_audit_returns_picture_shapes(pets, bordered):
     assert before_training.audit_listing(tk.list_images(pets)).aspect_quartiles == pytest.approx((4 / 3,) * 3)
     assert before_training.audit_listing(tk.list_images(bordered)).aspect_quartiles == (4, 4, 4)
     looks = tuple(

@@ -1,4 +1,4 @@
-"""Folders that are splits, folders around classes, and classes that are called like them."""
+"""Folder layouts: split folders, class folders, nested folders, and classes named like splits."""
 
 import re
 import unicodedata
@@ -58,7 +58,7 @@ def each(*splits, classes="ab"):
         ([*each("train"), "val/notes.txt"], "train", "val holds no pictures: it is skipped."),
     ],
 )
-def test_splits_of_any_name_are_told_and_said(tmp_path, capsys, folders, found, said):
+def test_split_folders_of_any_name_are_recognised_and_printed(tmp_path, capsys, folders, found, said):
     assert counts(made(tmp_path, *folders)) == dict.fromkeys(found.split(), "a b")
     assert said in capsys.readouterr().err
 
@@ -74,7 +74,7 @@ def test_splits_of_any_name_are_told_and_said(tmp_path, capsys, folders, found, 
         "a test val",
     ],
 )
-def test_classes_may_be_called_like_splits(tmp_path, capsys, classes):
+def test_classes_may_be_named_like_splits(tmp_path, capsys, classes):
     assert counts(made(tmp_path, *classes.split())) == {"train": classes}
     assert not capsys.readouterr().err
 
@@ -92,7 +92,7 @@ def test_classes_may_be_called_like_splits(tmp_path, capsys, classes):
         ([*each("train"), "val/images"], "val/images holds 2 pictures but no class folders"),
     ],
 )  # fmt: skip
-def test_what_may_be_either_stops_with_the_way_out(tmp_path, folders, sentence):
+def test_ambiguous_folders_are_refused_with_advice(tmp_path, folders, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence.format(tmp_path))):
         list_given_splits(Data(str(made(tmp_path, *folders))))
 
@@ -113,13 +113,13 @@ def test_a_list_beside_any_folder_is_not_suggested(tmp_path):
         (["cat/images", "dog/images"], ""),
     ],
 )  # fmt: skip
-def test_folders_in_class_folders_are_said(tmp_path, capsys, folders, said):
+def test_folders_in_class_folders_are_reported(tmp_path, capsys, folders, said):
     assert counts(made(tmp_path, *folders)) == {"train": "cat dog"}
     err = capsys.readouterr().err
     assert said in err and bool(said) == bool(err)
 
 
-def test_what_systems_leave_is_no_class(tmp_path):
+def test_system_folders_are_not_classes(tmp_path):
     names = ("@eaDir", "$RECYCLE.BIN", "__MACOSX", ".ipynb_checkpoints", ".git", "Thumbs.db", "cat/@eaDir/x")
     found = list_images(made(tmp_path, "cat", "dog", *names))
     assert found.classes == ("cat", "dog") and len(found) == 4
@@ -135,7 +135,7 @@ def test_names_that_look_the_same_match_between_splits(tmp_path, capsys):
     assert "'Big Cat' is 'big_cat', 'Birds' is 'birds'" in said and "in another Unicode form" in said
 
 
-def test_a_run_s_classes_match_a_folder(tmp_path, capsys):
+def test_classes_of_a_run_match_a_folder(tmp_path, capsys):
     made(tmp_path, APART, "Birds")
     found, _ = find_labelled(tmp_path, ("birds", COMPOSED))
     assert found.classes == ("birds", COMPOSED) and found.labels == (0, 0, 1, 1)
@@ -147,7 +147,7 @@ def test_a_run_s_classes_match_a_folder(tmp_path, capsys):
         find_labelled(tmp_path / "both", ("birds", "fish"))
 
 
-def test_a_head_goes_on_for_classes_in_another_unicode_form(tiny, tmp_path):
+def test_a_head_is_kept_for_classes_in_another_unicode_form(tiny, tmp_path):
     network = with_head(models.load(tiny, "none"), [COMPOSED, "birds"])
     listing = list_images(made(tmp_path, APART, "birds"))
     assert network_setup.match_classes({"train": listing}, network)["train"].classes == (COMPOSED, "birds")
@@ -162,7 +162,7 @@ def test_classes_that_look_the_same_are_warned_of(tmp_path, capsys):
     assert "'Birds' and 'birds'" in said and r"'e\u0301te\u0301' and 'été'" in said
 
 
-def test_evaluation_takes_the_folders_it_knows_for_classes(tmp_path):
+def test_evaluation_recognises_folders_of_known_classes(tmp_path):
     made(tmp_path / "one", "cat/2019", "cat/2020")
     assert find_labelled(tmp_path / "one", ("cat", "dog"))[0].labels == (0, 0, 0, 0)
     made(tmp_path / "same", *each("first", "second"))
@@ -171,7 +171,7 @@ def test_evaluation_takes_the_folders_it_knows_for_classes(tmp_path):
     assert find_labelled(tmp_path / "unlabelled", ("a", "b"))[1] == "all"
 
 
-def test_links_in_circles_are_no_folders_around_others(tmp_path):
+def test_circular_links_are_not_nested_folders(tmp_path):
     made(tmp_path, "pets/cat", "pets/dog")
     (tmp_path / "pets" / "up").symlink_to(tmp_path)
     (tmp_path / "pets" / "cat" / "self").symlink_to(tmp_path / "pets" / "cat")

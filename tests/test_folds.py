@@ -84,7 +84,7 @@ def test_a_fold_that_could_not_be_split_ends_the_job_before_it_begins(tiny, tmp_
 
 
 @pytest.mark.slow
-def test_a_cut_is_mended_and_whole_folds_are_kept(tiny, pets, tmp_path, monkeypatch):
+def test_an_interrupted_fold_is_resumed_and_finished_ones_are_kept(tiny, pets, tmp_path, monkeypatch):
     given, fit, met = find_splits(pets, seed=3), run_job._train_and_evaluate, []
 
     def cut(job):
@@ -115,7 +115,7 @@ def test_a_cut_is_mended_and_whole_folds_are_kept(tiny, pets, tmp_path, monkeypa
         models.load(run.folder)
 
 
-def test_the_command_leaves_test_alone(cli, tiny, tmp_path):
+def test_the_command_does_not_use_the_test_split(cli, tiny, tmp_path):
     root = tmp_path / "data"
     for name, count in (("train", 4), ("val", 2), ("test", 3)):
         folder(root / name, {"cat": count, "dog": count})
@@ -138,15 +138,15 @@ def test_the_command_leaves_test_alone(cli, tiny, tmp_path):
     [
         ({"folds": 1}, "folds must be 2 or more, or 0 for a single run, not 1"),
         ({"folds": 20}, "Class 'cat' has 12 pictures, too few for 20 folds"),
-        ({"folds": 3, "fraction": 0.5}, "drop --fraction and --per-class"),
+        ({"folds": 3, "fraction": 0.5}, "omit --fraction and --per-class"),
     ],
 )
-def test_folds_that_cannot_be(tiny, pets, knobs, sentence):
+def test_invalid_folds(tiny, pets, knobs, sentence):
     with pytest.raises(ValueError, match=sentence):
         planner.make_plan(Recipe().override(base=tiny, data=str(pets), weights="none", **knobs))
 
 
-def test_a_classifier_is_one_network(tiny, pets):
+def test_a_fine_tuner_refuses_folds(tiny, pets):
     listing = tk.list_images(pets)
-    with pytest.raises(ValueError, match="drop folds from knobs"):
+    with pytest.raises(ValueError, match="remove folds from knobs"):
         tk.FineTuner(tiny, weights="none", knobs={"folds": 3}).fit(listing)

@@ -1,4 +1,4 @@
-"""Names of classes in any script are drawn where a font has them, and without a warning where none has."""
+"""Class names in any script are drawn if a font has them, without warnings if none has."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_confusion_of_any_names(dream, tmp_path, capfd):
     assert pixels[0].shape != pixels[1].shape or (pixels[0] != pixels[1]).any()
 
 
-def test_the_sheet_draws_them_too(dream):
+def test_contact_sheets_of_any_names(dream):
     def ink(text):
         return (
             255 - np.asarray(contact_sheet.draw_grid([[(Image.new("RGB", (20, 20), "white"), text)]], 96).convert("L"))

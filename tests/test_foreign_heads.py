@@ -1,4 +1,4 @@
-"""Where the classifier of a foreign model begins: what follows its scores goes with them, what is below them stays."""
+"""The classifier of a foreign model: which layers a new head replaces."""
 
 import json
 
@@ -68,7 +68,7 @@ CLASSIFIERS = {  # whose outputs are probabilities
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_a_new_head_sees_what_the_scores_were_made_of(name):
+def test_a_new_head_has_the_inputs_of_the_old_one(name):
     """The same probabilities as the model; under a new head, the features of the model itself, made by plain Keras."""
     model = ended(CLASSIFIERS[name])
     network = adopt.adopt_model(model)
@@ -87,7 +87,7 @@ def test_a_new_head_sees_what_the_scores_were_made_of(name):
     assert new.loaded[0] == f"head 5 -> 3 new; {left}/{len(new.model.weights)} tensors loaded"
 
 
-def test_what_goes_with_the_scores_is_said(tmp_path):
+def test_replaced_layers_are_printed(tmp_path):
     network = adopt.adopt_model(ended(CLASSIFIERS["norm"]))
     assert network.loaded[2] == "part of its classifier, which a new head replaces: BatchNormalization"
     models.save(network, tmp_path / "kept.keras")  # as a run whose head was kept is
@@ -131,7 +131,7 @@ def test_two_classes_by_one_unit(end):
     assert with_head(network, ["a", "b"]).model.layers[-1].units == 2
 
 
-def test_sigmoid_outputs_behind_a_norm():
+def test_sigmoid_outputs_after_a_norm():
     model = ended(lambda x: layers.Activation("sigmoid")(layers.BatchNormalization()(scores(x))))
     network = adopt.adopt_model(model)
     logits = np.asarray(network.model(noise()))
@@ -149,7 +149,7 @@ def test_sigmoid_outputs_behind_a_norm():
         lambda x: layers.Multiply()([x, layers.Dense(16, activation="sigmoid")(x)]),
     ],
 )
-def test_features_are_no_classifier(end):
+def test_features_are_not_a_classifier(end):
     """What is cut off, of length one, or a map, or ends in a gate: a new head goes on top."""
     network = adopt.adopt_model(ended(end))
     assert (network.classes, network.doubt, network.head) == ((), "", "head")
@@ -173,7 +173,7 @@ DOUBTS = {
 
 
 @pytest.mark.parametrize("name", DOUBTS)
-def test_where_it_does_not_show_it_is_asked_for(name, tmp_path):
+def test_an_unknown_classifier_is_asked_for(name, tmp_path):
     end, reason = DOUBTS[name]
     model = ended(end)
     network = adopt.adopt_model(model, source="my.keras")

@@ -1,4 +1,4 @@
-"""Weights of keras.applications and timm give the same answers in our networks as in theirs."""
+"""Weights of keras.applications and timm give the same logits in our networks as in theirs."""
 
 import keras
 import numpy as np
@@ -124,7 +124,7 @@ def test_pre_activation_networks_are_refused(layer):
         translate_names({"conv0.weight": np.ones(1), f"{layer}.bias": np.ones(1)}, "keras")
 
 
-def test_damaged_ones_are_refused():
+def test_damaged_files_are_refused():
     kernel = {"conv2_block1_1_conv.weight": np.ones((1, 1, 2, 2)), "conv1_conv.weight": np.ones((1, 1, 3, 2))}
     cases = {
         "has 'conv1.weight' twice": {"conv1.weight": np.ones(2)},

@@ -1,4 +1,4 @@
-"""What is frozen is computed once, and the weights are those of the run that computes it in every epoch."""
+"""Stored features of the frozen part: same weights as when they are computed in every epoch."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,7 +46,7 @@ def weights(run):
         pytest.param("layer2.bn", {"views": 2, "bn": "train", "accumulate": 2}, marks=pytest.mark.slow),
     ],
 )
-def test_stored_and_computed_anew_give_the_same_weights(tiny, splits, tmp_path, unfreeze, knobs, capsys):
+def test_stored_and_recomputed_features_give_the_same_weights(tiny, splits, tmp_path, unfreeze, knobs, capsys):
     knobs = QUICK | {"head_epochs": 4 if unfreeze == "head" else 0, "augment": "light", "unfreeze": unfreeze} | knobs
     once, anew = (
         tk.finetune(tiny, splits.train, splits.val, out=tmp_path / word, frozen=word, **knobs)
@@ -69,7 +69,7 @@ def test_stored_and_computed_anew_give_the_same_weights(tiny, splits, tmp_path, 
         ("googlenet", "inception4b.branch2", 2),  # the other branches come before it
     ],
 )
-def test_cut_in_two_and_put_together(base, unfreeze, outputs):
+def test_a_split_network_equals_the_whole(base, unfreeze, outputs):
     network = models.load(base, "none")
     freezing.unfreeze(network, unfreeze)
     before, after = freezing.split_frozen(network.model)
@@ -80,7 +80,7 @@ def test_cut_in_two_and_put_together(base, unfreeze, outputs):
     assert len(after.trainable_variables) == len(network.model.trainable_variables)
 
 
-def test_nothing_is_frozen_before_all(tiny):
+def test_all_layers_trainable_has_no_frozen_part(tiny):
     network = models.load(tiny, "none")
     freezing.unfreeze(network, "all")
     assert freezing.split_frozen(network.model) is None
@@ -132,7 +132,7 @@ def attention(x):
 
 
 @pytest.mark.parametrize("kind", [*RANDOM, "attention"])
-def test_what_is_frozen_does_what_it_does_at_inference(kind):
+def test_frozen_layers_run_in_inference_mode(kind):
     network = network_of(RANDOM[kind]() if kind in RANDOM else attention)
     model = network.model
     x = np.random.default_rng(0).normal(3, 2, (4, 8, 8, 4)).astype("float32")
@@ -147,7 +147,7 @@ def test_what_is_frozen_does_what_it_does_at_inference(kind):
     assert not np.array_equal(model(x, training=True), expected)
 
 
-def test_norms_inside_layers_are_frozen_in_the_part_that_learns():
+def test_norms_inside_layers_are_frozen_in_the_trainable_part():
     network = network_of(Block(), L.TimeDistributed(L.BatchNormalization()))
     freezing.unfreeze(network, "all")
     before = network.model.non_trainable_variables[:]
@@ -178,7 +178,7 @@ def test_norms_can_be_fitted_without_their_scale(tiny):
         pytest.param("last-stage", {"memory": 0.0}, 1, marks=pytest.mark.slow),
     ],
 )
-def test_the_figures_are_those_of_the_saved_model(tiny, splits, tmp_path, monkeypatch, unfreeze, knobs, looks):
+def test_the_metrics_are_those_of_the_saved_model(tiny, splits, tmp_path, monkeypatch, unfreeze, knobs, looks):
     """Where what was stored still is the frozen part's, the validation pictures are not run through that again."""
     seen, whole = [], predict.predict_outputs
     knobs = QUICK | {"head_epochs": 4 if unfreeze == "head" else 0, "unfreeze": unfreeze, "views": 1} | knobs
@@ -201,7 +201,7 @@ def test_too_large_for_memory_and_disk(tiny, splits, tmp_path, monkeypatch, caps
     assert "runs in every epoch" in capsys.readouterr().err
 
 
-def test_views_that_cannot_be_read_are_left_out(tiny, tmp_path, pets, capsys):
+def test_unreadable_views_are_skipped(tiny, tmp_path, pets, capsys):
     listing = tk.list_images(pets)
     network = models.load(tiny, "none")
     freezing.unfreeze(network, "head")

@@ -1,4 +1,4 @@
-"""A disk without room: one sentence that names the file, nothing half written, and caches are done without."""
+"""A full disk: an error message with the file, no half-written files, and caches are skipped."""
 
 import csv
 import errno
@@ -64,7 +64,7 @@ def test_one_sentence_and_nothing_half_written(cli, pets, finished, tmp_path, mo
     assert cli(*words)[0] == 0 and whole.exists()
 
 
-def test_an_answer_that_was_there_stays(cli, pets, finished, tmp_path, monkeypatch):
+def test_an_existing_result_is_kept(cli, pets, finished, tmp_path, monkeypatch):
     (tmp_path / "out.csv").write_text("the answers of yesterday")
     monkeypatch.setattr("transferkit.models.load", lambda *_, **__: finished.network)
     with room(100):
@@ -74,7 +74,7 @@ def test_an_answer_that_was_there_stays(cli, pets, finished, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_caches_are_done_without(cli, pets, data, expected, begun):
+def test_caches_are_ignored(cli, pets, data, expected, begun):
     """The store of looks, and that of features, take nothing; what was asked for comes nevertheless."""
     if begun:  # they can be opened, and then not be written to
         cli("check", data({}))
@@ -86,7 +86,7 @@ def test_caches_are_done_without(cli, pets, data, expected, begun):
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_temporary_folder_without_room_is_no_damaged_model(cli, pets, finished):
+def test_a_full_temporary_folder_is_not_a_damaged_model(cli, pets, finished):
     with room(300):
         status, _, err = cli("predict", finished.folder, pets / "cat" / "000.jpg")
     assert status == 1 and "Keras unpacks models in" in err and "TMPDIR" in err and "model.keras" not in err
@@ -111,7 +111,7 @@ def test_the_names_of_unreadable_pictures_come_first(cli, data, tmp_path, monkey
     assert "broken.jpg" in (tmp_path / "f.npz.errors.csv").read_text()
 
 
-def test_rows_on_disk_are_whole_or_an_error(tmp_path):
+def test_rows_on_disk_are_complete_or_an_error(tmp_path):
     rows = view_cache.DiskArray(tmp_path, "rows", (4, 1000), np.uint8)
     with room(2500):
         rows[0] = np.full(1000, 7, np.uint8)
@@ -124,7 +124,7 @@ def test_rows_on_disk_are_whole_or_an_error(tmp_path):
         rows[3]
 
 
-def test_what_finds_no_room_is_not_kept(pets, tmp_path, monkeypatch, capsys):
+def test_values_that_do_not_fit_are_not_stored(pets, tmp_path, monkeypatch, capsys):
     paths, pixels = sorted(map(str, pets.rglob("*.jpg"))), Pixels(crop=32, resize=37)
     with room(10_000):  # a quota: the disk itself has room
         assert (
@@ -142,7 +142,7 @@ def test_what_finds_no_room_is_not_kept(pets, tmp_path, monkeypatch, capsys):
     assert "has no room" in capsys.readouterr().err
 
 
-def test_a_quarantine_without_room_loses_no_picture(data, cli, tmp_path, monkeypatch):
+def test_a_quarantine_on_a_full_disk_loses_no_picture(data, cli, tmp_path, monkeypatch):
     root = data({"cat/1.jpg": b"", "cat/2.jpg": b"half of it"})
     move = shutil.move
 
@@ -167,7 +167,7 @@ def test_a_quarantine_without_room_loses_no_picture(data, cli, tmp_path, monkeyp
     assert (root / "cat/2.jpg").exists() and (tmp_path / "away/moved.csv").read_bytes() == before
 
 
-def test_a_training_without_room_is_begun_again_or_gone_on_with(cli, pets, tmp_path):
+def test_training_on_a_full_disk_can_be_restarted_or_resumed(cli, pets, tmp_path):
     """A run folder that holds nothing yet is free; of one that was cut short, the way on is said."""
     words = ("finetune", "--base", "tiny", "--data", pets, "--weights", "none", "--size", 32, "--out", "run")
     with room(0):
@@ -180,7 +180,7 @@ def test_a_training_without_room_is_begun_again_or_gone_on_with(cli, pets, tmp_p
     assert status == 1 and "run exists and is not finished: --resume run continues it" in err
 
 
-def test_a_quota_is_no_lack_of_memory():
+def test_a_quota_is_not_out_of_memory():
     """TensorFlow has one type for both."""
     quota = os.strerror(errno.EDQUOT)
     said = error_message(tf.errors.ResourceExhaustedError(None, None, f"evaluation_0.data; {quota}"))
@@ -214,14 +214,14 @@ def test_at_write_at_close_and_at_rename(tmp_path, monkeypatch, error, moment):
     assert [one.name for one in tmp_path.iterdir()] == ["note.json"] and path.read_text() == "old"
 
 
-def test_a_place_that_is_none_is_named_too(tmp_path):
+def test_an_impossible_folder_is_named_too(tmp_path):
     """What is cleared away afterwards is not there either, and must not be what is complained of."""
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"file/note.json could not be written: Not a directory; give another path\."):
         atomic.write(tmp_path / "file" / "note.json", "new")
 
 
-def test_a_folder_is_filled_whole_or_not_at_all(tmp_path):
+def test_a_folder_is_written_completely_or_not_at_all(tmp_path):
     folder = tmp_path / "folder"
     for error, said in (
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "folder could not be written: No space"),

@@ -1,4 +1,4 @@
-"""Thousands of damaged files of every format: each is read, or refused in one sentence, in bounded time and memory."""
+"""Thousands of damaged weight files of every format: read or refused, in limited time and memory."""
 
 import io
 import tracemalloc

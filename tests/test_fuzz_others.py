@@ -1,4 +1,4 @@
-"""Thousands of damaged pictures, lists, shards, runs, feature files and caches: read, or refused in a sentence."""
+"""Thousands of damaged pictures, lists, shards, runs, feature files and caches: read or refused."""
 
 import io
 import shutil

@@ -1,4 +1,4 @@
-"""The squares a network sees: Pillow's and torchvision's in evaluation, the drawn window in training."""
+"""Views of pictures: as Pillow and torchvision in evaluation, the drawn window in training."""
 
 import io
 import sys
@@ -94,7 +94,7 @@ def test_evaluation_is_torchvisions(size, interpolation, monkeypatch):
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
-def test_evaluation_of_a_turned_jpeg(turn):
+def test_evaluation_of_a_rotated_jpeg(turn):
     pixels = Pixels(crop=28, resize=32)
     back = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
     for picture in (smooth(320, 240), smooth(263, 301)):
@@ -112,7 +112,7 @@ def test_evaluation_for_a_grey_network():
         assert np.abs(found[..., 0] - pillow(picture, pixels)).mean() < 1.5
 
 
-def test_the_centre_is_the_centre():
+def test_the_crop_is_centred():
     """One pixel in the middle, of odd sides, stays in the middle."""
     picture = Image.new("RGB", (97, 65))
     picture.putpixel((48, 32), (255, 255, 255))
@@ -128,7 +128,7 @@ def ramp(width, height) -> Image.Image:
 
 @pytest.mark.parametrize("form, turn", [("PNG", 1), ("JPEG", 1), ("JPEG", 6), ("JPEG", 3), ("JPEG", 7)])
 @pytest.mark.parametrize("window", [(0, 0, 160, 240), (16, 32, 24, 24), (100, 8, 60, 200), (3, 150, 150, 90)])
-def test_a_training_view_is_the_window_that_was_drawn(form, turn, window):
+def test_a_training_view_is_the_drawn_window(form, turn, window):
     back = {3: 3, 6: 2, 7: 6}
     picture = ramp(240, 160)
     stored = picture.transpose(Image.Transpose(back[turn])) if turn > 1 else picture

@@ -1,4 +1,4 @@
-"""What a place of a map sees, against the papers, against counting by hand, and against the networks themselves."""
+"""Receptive fields and costs against the papers, manual counts, and gradients of the networks."""
 
 import keras
 import numpy as np
@@ -25,7 +25,7 @@ def conv(kernel, stride=1, **more):
     return layers.Conv2D(2, kernel, stride, use_bias=False, **more)
 
 
-def test_alexnet_as_its_readers_count_it():
+def test_receptive_fields_of_alexnet():
     model = chain(
         conv(11, 4, name="conv1"),
         layers.MaxPooling2D(3, 2, name="pool1"),
@@ -42,7 +42,7 @@ def test_alexnet_as_its_readers_count_it():
     assert geometry.measure_layers(model, 227)[-1].output == (6, 6, 2)
 
 
-def test_vgg16_as_its_readers_count_it():
+def test_receptive_fields_of_vgg16():
     blocks = []
     for block, depth in enumerate((2, 2, 3, 3, 3), start=1):
         blocks += [conv(3, padding="same", name=f"conv{block}_{i + 1}") for i in range(depth)]
@@ -67,7 +67,7 @@ def test_resnets_stage_by_stage(name, sides):
 
 
 @pytest.mark.parametrize(("name", "side"), [("MobileNet", 315), ("ResNet50", 483), ("InceptionV3", 1311)])
-def test_networks_of_others(name, side):
+def test_networks_of_keras_applications(name, side):
     """Table of Araujo, Norris and Sim 2019, "Computing Receptive Fields of Convolutional Neural Networks"."""
     found = geometry.measure_layers(getattr(keras.applications, name)(weights=None))
     last = next(layer for layer in reversed(found) if layer.is_map)
@@ -122,7 +122,7 @@ def seen(model, size: int, axis: int) -> np.ndarray:
 
 @pytest.mark.parametrize("size", [32, 37])
 @pytest.mark.parametrize("name", EXACT)
-def test_a_place_sees_the_pixels_it_answers_to(name, size):
+def test_receptive_fields_are_the_pixels_with_a_gradient(name, size):
     pictures = keras.Input((None, None, 3))
     model = keras.Model(pictures, layers.Identity(name="end")(EXACT[name](pictures)))
     last = geometry.measure_layers(model, size)[-1]
@@ -144,7 +144,7 @@ def test_a_place_sees_the_pixels_it_answers_to(name, size):
     ],
     ids=lambda layer: layer.name,
 )
-def test_finer_maps(finer):
+def test_upsampling(finer):
     """Neighbours see more or less, by their phase: no place sees beyond its span, which is no wider than need be."""
     model = chain(conv(3, 2), finer, conv(3, padding="same"))
     last = geometry.measure_layers(model, 33)[-1]
@@ -187,13 +187,13 @@ def test_multiply_adds_of_every_kind():
     }
 
 
-def test_after_the_map_the_picture_is_seen_whole():
+def test_vectors_have_the_whole_picture_as_receptive_field():
     model = chain(conv(3, 2), layers.GlobalAveragePooling2D(name="pooled"), layers.Dense(4, name="fc"))
     for layer in geometry.measure_layers(model, 16)[-2:]:
         assert (layer.receptive_field, layer.stride, layer.is_map, len(layer.output)) == (None, None, False, 1)
 
 
-def test_a_gate_of_the_whole_picture_leaves_the_map_a_map():
+def test_a_map_times_a_broadcast_vector_is_a_map():
     """Squeeze and excitation: each place depends on all pixels, and still has its own."""
     x = pictures = keras.Input((None, None, 3))
     x = conv(3, 2)(x)
@@ -204,7 +204,7 @@ def test_a_gate_of_the_whole_picture_leaves_the_map_a_map():
         last.spans[0].at(0)
 
 
-def test_without_a_size_sides_are_open():
+def test_without_a_size_positions_are_unknown():
     last = geometry.measure_layers(chain(conv(3, 2, padding="same"), conv(5)))[-1]
     assert (last.output, last.multiply_adds) == ((None, None, 2), None)
     assert (last.receptive_field, last.stride, last.spans[0].start) == (11, 2, None)

@@ -1,4 +1,4 @@
-"""GoogLeNet's two forms, with and without the auxiliary heads, against the papers' table and torchvision."""
+"""Both forms of GoogLeNet, with and without auxiliary heads, against the paper's table and torchvision."""
 
 import importlib.util
 import math
@@ -69,7 +69,7 @@ def test_sizes(name):
         ("googlenet_paper(aux=true)", 79, 2),
     ],
 )
-def test_least_size_of_the_auxiliary_heads(name, least, side):
+def test_minimum_size_of_the_auxiliary_heads(name, least, side):
     model = build(name, size=least, classes=5)
     cut = keras.Model(model.input, model.get_layer("stage3").output)
     assert cut.compute_output_shape((1, least, least, 3)) == (1, side, side, 1024)
@@ -81,7 +81,7 @@ def test_least_size_of_the_auxiliary_heads(name, least, side):
 
 
 @pytest.mark.parametrize("name", ["googlenet_paper", pytest.param("googlenet", marks=pytest.mark.slow)])
-def test_three_losses(name):
+def test_losses_of_the_three_heads(name):
     """They count 1, 0.3 and 0.3, and go down."""
     model = build(f"{name}(aux=true)", size=96, classes=10)
     model.compile(
@@ -100,7 +100,7 @@ def test_three_losses(name):
 
 
 @pytest.mark.parametrize("name", ["googlenet", pytest.param("googlenet_paper", marks=pytest.mark.slow)])
-def test_heads_are_dropped(name):
+def test_auxiliary_heads_are_removed(name):
     model, plain = build(f"{name}(aux=true)"), build(name)
     fill(model)
     fill(plain)

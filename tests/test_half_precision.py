@@ -1,4 +1,4 @@
-"""Half precision is used where the network's answers stay what they are."""
+"""Half precision is used only if the network's features stay the same."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ def fresh(tiny):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_a_network_that_agrees_is_put_in_the_policy(fresh, listing, policy):
+def test_a_network_with_the_same_features_is_converted(fresh, listing, policy):
     half = network_setup.convert_precision(fresh, policy, listing.paths)
     assert half.model.get_layer("layer1.conv").compute_dtype == policy.removeprefix("mixed_")
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("uint8")
@@ -30,7 +30,7 @@ def test_a_network_that_overflows_stays_in_float32(fresh, listing, capsys):
     assert "features in mixed_float16 overflow; training in float32" in capsys.readouterr().err
 
 
-def test_the_difference_is_a_share_of_the_spread(fresh):
+def test_the_difference_is_relative_to_the_spread(fresh):
     other = with_policy(fresh, "float32")
     norm = other.model.get_layer("layer2.bn")
     norm.gamma.assign(norm.gamma * 1.01)  # and with it, its offset being 0, what is pooled

@@ -1,4 +1,4 @@
-"""Feature files, and notes beside models, that were put together by somebody else: one sentence, at once."""
+"""Manipulated feature files and notes of models: refused at once, with one sentence."""
 
 import io
 import json
@@ -50,7 +50,7 @@ def changed(features, **changes):
     }
 
 
-def test_a_good_file(features, tmp_path):
+def test_a_valid_file(features, tmp_path):
     np.savez_compressed(tmp_path / "f.npz", **features)
     assert len(load_features(tmp_path / "f.npz")) == 24
 
@@ -122,7 +122,7 @@ def test_notes(finished, tmp_path, name, number):
                     value = note["pixels"] | value
                 content = json.dumps(note | {name: value})
             new.writestr(member, content)
-    if name == "pixels" and value == {"crop": 32}:  # what is left out has its default
+    if name == "pixels" and value == {"crop": 32}:  # omitted keys have their defaults
         assert models.load_file(path).pixels == Pixels(crop=32)
         return
     with pytest.raises(ValueError, match=f"model.keras cannot be used: its {models.NOTE} ") as error:
@@ -130,7 +130,7 @@ def test_notes(finished, tmp_path, name, number):
     assert "\n" not in str(error.value)
 
 
-def test_a_damaged_run_is_said_by_every_command(cli, finished, pets, tmp_path):
+def test_a_damaged_run_is_reported_by_every_command(cli, finished, pets, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "run")
     with zipfile.ZipFile(tmp_path / "run" / "model.keras", "a") as file, pytest.warns(UserWarning):
         file.writestr(models.NOTE, "[]")

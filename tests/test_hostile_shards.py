@@ -1,4 +1,4 @@
-"""Indices of packed shards that somebody else wrote: every picture lies in a shard of the folder, or one sentence."""
+"""Manipulated indices of packed shards: every picture is in a shard of the folder, or the index is refused."""
 
 import json
 
@@ -65,7 +65,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_an_index_that_lies(packed, name):
+def test_a_wrong_index(packed, name):
     changed(packed, CHANGES[name])
     with pytest.raises(ValueError, match=r"shards.json cannot be used \(.*\): pack the pictures again.$") as error:
         shards.list_shard_splits(packed)
@@ -73,13 +73,13 @@ def test_an_index_that_lies(packed, name):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "3", "null", '"a"', "[" * 100_000, '{"a":' * 100_000, "a,b\n1,2\n"])
-def test_what_is_no_index(packed, content):
+def test_files_that_are_not_an_index(packed, content):
     (packed / shards.INDEX).write_text(content)
     with pytest.raises(ValueError, match=r"shards.json cannot be used \(.*\): pack the pictures again.$"):
         shards.list_shard_splits(packed)
 
 
-def test_shards_that_are_no_files(packed, tmp_path):
+def test_shards_that_are_not_files(packed, tmp_path):
     for name in ("pipe.tfrecord", "device.tfrecord"):
         changed(packed, shard(name))
     (packed / "device.tfrecord").symlink_to("/dev/zero")
@@ -105,7 +105,7 @@ def test_names_are_only_names(packed, cli):
     assert [read_bytes(path) for path in shards.list_shard_splits("again")["train"].paths] == before
 
 
-def test_damaged_records_are_pictures_that_cannot_be_read(packed, cli):
+def test_damaged_records_are_unreadable_pictures(packed, cli):
     """Lengths and checksums around a record are not used; of a picture whose bytes are others, it is said."""
     index = json.loads((packed / shards.INDEX).read_bytes())["parts"]["train"]
     content = bytearray((packed / NAME).read_bytes())

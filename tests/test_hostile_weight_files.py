@@ -1,4 +1,4 @@
-"""Damaged and hostile weight files are refused in one sentence; nothing runs and memory is bounded."""
+"""Damaged and hostile weight files are refused; no code runs, and memory is limited."""
 
 import io
 import struct
@@ -129,12 +129,17 @@ def test_truncated_stream_names_the_tensor(tmp_path):
     refused(tmp_path, content[:-5], sentence)
 
 
+# also the messages for a tar file that ends before a member or in its first header
+TRUNCATED = " is damaged or truncated: | is truncated: | it has no member | is not a weight file: "
+
+
 @pytest.mark.parametrize("kind", WRITERS)
 def test_truncations(tmp_path, kind):
     content = WRITERS[kind](sample())
     end = len(content.rstrip(b"\0")) if kind == "tar" else len(content)  # a tar ends in padding
-    for size in range(0, end, 97):
-        refused(tmp_path, content[:size], ".")
+    refused(tmp_path, b"", " is empty")
+    for size in range(97, end, 97):
+        refused(tmp_path, content[:size], TRUNCATED)
 
 
 def peak(folder, content):
@@ -216,7 +221,7 @@ def numbers(file):
 
 
 @pytest.mark.parametrize("script", ["while True: pass", "import os; os.abort()", "import sys; sys.exit()"])
-def test_a_child_that_hangs_or_crashes(tmp_path, monkeypatch, script):
+def test_a_child_process_that_hangs_or_crashes(tmp_path, monkeypatch, script):
     process = tmp_path / "process.py"
     process.write_text(f"print('\"ready\"', flush=True)\ninput()\n{script}")
     monkeypatch.setattr(guard, "PROCESS", process)
@@ -224,13 +229,13 @@ def test_a_child_that_hangs_or_crashes(tmp_path, monkeypatch, script):
     refused(tmp_path, hdf5(numbers), "damaged: the HDF5 library crashes on it or comes to no end.")
 
 
-def test_a_child_that_does_not_start(tmp_path, monkeypatch):
+def test_a_child_process_that_does_not_start(tmp_path, monkeypatch):
     monkeypatch.setattr(guard, "PROCESS", tmp_path / "absent.py")
     with pytest.raises(OSError, match="could not be started"):
         read_bytes(tmp_path, hdf5(numbers))
 
 
-def test_one_child_for_many_files(tmp_path, monkeypatch):
+def test_one_child_process_for_many_files(tmp_path, monkeypatch):
     """It is started again after a file that it did not survive."""
     source = guard.PROCESS.read_text("utf-8").replace(
         "path, member = json", "'loop' in line and os.abort(); path, member = json"
@@ -260,7 +265,7 @@ def test_more_groups_than_a_model_has(tmp_path):
             read_weights(tmp_path / f"{name}.h5")
 
 
-def test_attributes_are_bounded_too(tmp_path):
+def test_attributes_are_limited_too(tmp_path):
     def links(file):
         numbers(file)
         file.create_group("optimizer_weights")["other"] = h5py.SoftLink("/layers")

@@ -1,4 +1,4 @@
-"""ImageNet's own folders and lists: WordNet ids, numbers in two orders, and pictures without names in the list."""
+"""ImageNet's folders and lists: WordNet ids, class numbers in two orders, ground truth without names."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,7 +40,7 @@ def pictures(values, form="ILSVRC2012_val_{:08}.JPEG {}"):
     return "".join(form.format(number, value) + "\n" for number, value in enumerate(values, start=1))
 
 
-def test_the_table_is_that_of_others():
+def test_the_class_table_matches_other_sources():
     synsets = (TFDS / "datasets" / "imagenet2012" / "labels.txt").read_text().split()
     resized = (TFDS / "image_classification" / "imagenet_resized_labels.txt").read_text().split()
     assert list(imagenet.synsets()) == synsets and tuple(imagenet.synsets().values()) == imagenet.class_names(1000)
@@ -68,7 +68,7 @@ def test_lists_of_labels(labels, text):
     assert labels(text) == NAMES
 
 
-def test_a_ground_truth_elsewhere(labels, tmp_path):
+def test_a_ground_truth_in_another_folder(labels, tmp_path):
     (tmp_path / "devkit").mkdir()
     text = "".join(f"{one}\n" for one in TRUTH)
     with pytest.raises(ValueError, match="devkit has none: give their folder as --image-dir"):
@@ -78,7 +78,7 @@ def test_a_ground_truth_elsewhere(labels, tmp_path):
         labels("1001\n2\n3\n4\n5\n6\n")
 
 
-def test_numbers_of_either_order_are_refused(labels):
+def test_ambiguous_class_numbers_are_refused(labels):
     with pytest.raises(ValueError, match="labels are numbers up to 1000, which count ImageNet's classes in one of sev"):
         labels(pictures((1000, *CAFFE[1:])))
 
@@ -92,14 +92,14 @@ def test_folders_of_ids(tmp_path, capsys):
     assert "'n01440764' is 'tench'" in capsys.readouterr().err
 
 
-def test_ids_of_a_dog_and_a_jacket_do_not_look_the_same(capsys):
+def test_similar_ids_are_not_confused(capsys):
     class_matching.warn_similar_classes(imagenet.synsets(), "imagenet")
     assert not capsys.readouterr().err
     ids = {"n02113186": "Cardigan", "n02963159": "cardigan"}
     assert class_matching.match_classes(ids, imagenet.class_names(1000)) == ids
 
 
-def test_a_run_on_ids_knows_names_and_the_other_way_round():
+def test_ids_and_names_match_in_both_directions():
     assert class_matching.match_classes(["tench", "goldfish"], ["n01443537", "n01440764"]) == {
         "tench": "n01440764",
         "goldfish": "n01443537",

@@ -1,4 +1,4 @@
-"""`transferkit inspect` and `transferkit models --filter`, as a user meets them."""
+"""`transferkit inspect` and `transferkit models --filter`."""
 
 import json
 
@@ -23,7 +23,7 @@ def test_cut_points_alone(cli):
     assert status == 0 and lines["fc6"][:2] == ["4096", "4,096"] and "conv5" in lines and len(lines) < 15
 
 
-def test_json_is_the_contract(cli):
+def test_json_keys(cli):
     status, out, _ = cli("inspect", "resnet18", "--json")
     document = json.loads(out)
     assert status == 0
@@ -52,7 +52,7 @@ def test_json_is_the_contract(cli):
     )
 
 
-def test_a_table_for_people(cli):
+def test_a_readable_table(cli):
     status, out, _ = cli("inspect", "resnet18")
     assert status == 0
     assert "56x56x64" in out
@@ -118,7 +118,7 @@ def test_a_model_whose_pixels_are_unknown(cli, tmp_path):
     assert (status, "give --pixels torch, caffe, tf, unit or raw" in err) == (2, True)
 
 
-def test_two_side_by_side(cli):
+def test_two_networks_side_by_side(cli):
     status, out, _ = cli("inspect", "resnet18", "plain18")
     assert status == 0
     lines = [line.split() for line in out.splitlines()]

@@ -1,4 +1,4 @@
-"""What may happen to a run that is under way: it is interrupted, memory, disk or pictures go, it diverges."""
+"""Interrupted training: Ctrl-C, out of memory, full disk, missing pictures, diverged loss."""
 
 import csv
 import json
@@ -64,7 +64,7 @@ def finetuned(base, pets, out, **knobs):
 
 
 @pytest.mark.slow
-def test_a_run_folder_that_is_deleted_ends_the_run(tiny, pets, tmp_path, monkeypatch):
+def test_deleting_the_run_folder_ends_the_run(tiny, pets, tmp_path, monkeypatch):
     def delete(self, batch, logs=None):
         shutil.rmtree(self.folder)
 
@@ -74,7 +74,7 @@ def test_a_run_folder_that_is_deleted_ends_the_run(tiny, pets, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(("spent", "count"), [(0.0, 2), pytest.param(1e9, 4, marks=pytest.mark.slow)])
-def test_short_epochs_have_no_checkpoint_each(tiny, pets, tmp_path, monkeypatch, spent, count):
+def test_short_epochs_have_fewer_checkpoints(tiny, pets, tmp_path, monkeypatch, spent, count):
     """The end of each of two phases has one; with time to spend, each of four epochs."""
     saved, save = [], callbacks.SaveCheckpoints.save
     monkeypatch.setattr(callbacks, "CHECKPOINT_TIME", spent)
@@ -94,7 +94,7 @@ def exhausted(most: int):
 
 
 @pytest.mark.slow
-def test_parts_of_a_batch_learn_as_the_whole(tiny, pets, tmp_path, monkeypatch, capsys):
+def test_micro_batches_train_the_same_as_the_whole_batch(tiny, pets, tmp_path, monkeypatch, capsys):
     expected = finetuned(tiny, pets, tmp_path / "whole", bn="frozen", head_epochs=0)
     monkeypatch.setattr(callbacks.SaveCheckpoints, "on_train_batch_begin", exhausted(2), raising=False)
     run = finetuned(tiny, pets, tmp_path / "run", bn="frozen", head_epochs=0)
@@ -108,13 +108,13 @@ def test_parts_of_a_batch_learn_as_the_whole(tiny, pets, tmp_path, monkeypatch, 
         np.testing.assert_allclose(weights(run.folder)[name], value, atol=2e-4)
 
 
-def test_one_picture_that_does_not_fit_is_one_sentence(tiny, pets, tmp_path, monkeypatch):
+def test_a_single_picture_that_does_not_fit_into_memory(tiny, pets, tmp_path, monkeypatch):
     monkeypatch.setattr(callbacks.SaveCheckpoints, "on_train_batch_begin", exhausted(0), raising=False)
     with pytest.raises(ValueError, match="A single picture of 32 pixels does not fit into memory: give a lower --size"):
         finetuned(tiny, pets, tmp_path / "run")
 
 
-def test_parts_that_do_not_divide_the_parts_before(tmp_path):
+def test_micro_batches_that_do_not_divide_earlier_ones(tmp_path):
     """A batch of 10 in 2 parts becomes one of 5: the count of parts goes from 2 a step to 5."""
     knobs = Recipe().override(batch_size=10, optimizer="sgd")
     device = devices.Device("CPU", False, "float32")
@@ -129,7 +129,7 @@ def test_parts_that_do_not_divide_the_parts_before(tmp_path):
 
 
 @pytest.mark.parametrize(("optimizer", "factor"), [("sgd", 0.5), ("adamw", 0.5**0.5)])
-def test_several_devices_take_a_smaller_batch(tmp_path, capsys, optimizer, factor):
+def test_several_devices_reduce_the_batch_size(tmp_path, capsys, optimizer, factor):
     knobs = Recipe().override(batch_size=8, optimizer=optimizer)
     device = devices.Device("2 x CPU", False, "float32", 2, tf.distribute.get_strategy())
     plan = SimpleNamespace(recipe=knobs, device=device, network=SimpleNamespace(pixels=PIXELS))
@@ -147,7 +147,7 @@ def test_several_devices_take_a_smaller_batch(tmp_path, capsys, optimizer, facto
 
 
 @pytest.mark.slow
-def test_pictures_that_go_in_mid_run_are_missed(tiny, tmp_path, monkeypatch):
+def test_missing_pictures_during_training(tiny, tmp_path, monkeypatch):
     pets, away = folder(tmp_path / "pets", {"cat": 12, "dog": 12}), tmp_path / "away"
 
     def take(self, batch, logs=None):
@@ -165,7 +165,7 @@ def test_pictures_that_go_in_mid_run_are_missed(tiny, tmp_path, monkeypatch):
     assert before and after[: len(before)] == before and len(after) == 4  # some batches are read ahead
 
 
-def test_a_full_disk_is_not_a_full_memory():
+def test_a_full_disk_is_not_out_of_memory():
     for words in ("No space left on device", "Too many open files"):
         assert not devices.is_out_of_memory(tf.errors.ResourceExhaustedError(None, None, f"views; {words}"))
     assert devices.is_out_of_memory(tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"))
@@ -196,7 +196,7 @@ def poisoned(monkeypatch, tmp_path):
         pytest.param(True, {"checkpoint_minutes": 10.0, "seed": 0}, marks=pytest.mark.slow),
     ],
 )
-def test_pictures_that_spoil_the_loss_are_named(poisoned, tmp_path, monkeypatch, capsys, gpu, knobs):
+def test_pictures_with_a_nan_loss_are_named(poisoned, tmp_path, monkeypatch, capsys, gpu, knobs):
     """A GPU is asked for the loss of many batches at once."""
     monkeypatch.setattr(devices, "choose_device", lambda *_: devices.Device("CPU", gpu, "float32"))
     with pytest.raises(fit_phase.TrainingDivergedError, match="This happened 4 times; the last batch was .*black.png"):
@@ -216,7 +216,7 @@ def test_pictures_that_spoil_the_loss_are_named(poisoned, tmp_path, monkeypatch,
 
 
 @pytest.mark.slow
-def test_a_step_that_ruins_the_weights_is_not_kept(tiny, pets, tmp_path, capsys):
+def test_a_step_that_makes_weights_nan_is_not_kept(tiny, pets, tmp_path, capsys):
     """Its own loss is fine: that of the next one would be NaN."""
     run = finetuned(tiny, pets, tmp_path / "run", lr=3e38, optimizer="sgd", nesterov="off", warmup=0.0)
     assert run.metrics["kept"]["phase"] == "head" and not run.metrics["interrupted"]
@@ -225,7 +225,7 @@ def test_a_step_that_ruins_the_weights_is_not_kept(tiny, pets, tmp_path, capsys)
 
 
 @pytest.mark.slow
-def test_a_second_fit_finds_its_pictures_on_the_disk(tiny, pets, tmp_path, monkeypatch):
+def test_a_second_fit_reuses_the_view_cache(tiny, pets, tmp_path, monkeypatch):
     """What is kept of validation and of training views, in files, when a phase goes on after an error."""
     monkeypatch.setattr(callbacks.SaveCheckpoints, "on_train_batch_begin", exhausted(4), raising=False)
     run = finetuned(tiny, pets, tmp_path / "run", memory=0.0)

@@ -1,4 +1,4 @@
-"""Files of Keras 2, as old and new Keras write them, are read by the names of the layers."""
+"""Weight files of Keras 2, written by old and new versions, are read by layer names."""
 
 import h5py
 import numpy as np
@@ -79,13 +79,13 @@ EXPECTED = {
 
 @pytest.mark.parametrize("root", [None, "model_weights"])
 @pytest.mark.parametrize(("split", "text"), [(False, False), (True, True)])
-def test_names_of_all_ages(tmp_path, root, split, text):
+def test_names_of_all_versions(tmp_path, root, split, text):
     found = read_weights(write(tmp_path / "weights.h5", LAYERS, root=root, split=split, text=text))
     assert (found.layout, found.changes) == ("keras", ())
     same(found.tensors, EXPECTED)
 
 
-def test_what_is_damaged(tmp_path):
+def test_damaged_files(tmp_path):
     def content(change):
         layers = {"conv": {"conv/kernel:0": numbered(2)}, "dense": {"dense/bias:0": numbered(2)}}
         path = write(tmp_path / "file.h5", layers)
@@ -117,7 +117,7 @@ def test_what_is_damaged(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".weights.h5"])
-def test_files_of_this_keras(tmp_path, suffix):
+def test_files_of_the_installed_keras(tmp_path, suffix):
     import keras
 
     images = keras.Input((8, 8, 3))

@@ -1,4 +1,4 @@
-"""Whole models that Keras 2 saved, in files it wrote (`keras2_files.py`), and its own answers."""
+"""Whole models saved by Keras 2 (files of `keras2_files.py`): same predictions as in Keras 2."""
 
 import json
 import shutil
@@ -44,7 +44,7 @@ def copy(tmp_path):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_it_says_what_it_said_in_keras_2(file):
+def test_predictions_equal_those_of_keras_2(file):
     name = file.partition(".")[0]
     model = adopt.load_keras_model(DATA / f"keras2-{file}")
     tolerance = 1e-3 if name == "mixed" else 1e-6 * np.abs(answers(name)).max() + 1e-6
@@ -52,7 +52,7 @@ def test_it_says_what_it_said_in_keras_2(file):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_it_is_a_network(file):
+def test_a_model_becomes_a_network(file):
     name = file.partition(".")[0]
     network, wanted = models.load(DATA / f"keras2-{file}"), answers(name)
     assert network.loaded[1] == f"pixels: {PIXELS[name]}"
@@ -67,7 +67,7 @@ def test_it_is_a_network(file):
     assert with_head(network, ["a", "b", "c", "d"]).model.output_shape == (None, 4)
 
 
-def test_what_they_were_trained_with_is_kept():
+def test_regularisers_and_frozen_layers_are_kept():
     model = adopt.load_keras_model(DATA / "keras2-sequential.h5")
     assert model.get_layer("conv2d").kernel_regularizer.l2 == pytest.approx(0.01)
     nested = adopt.load_keras_model(DATA / "keras2-nested.keras")
@@ -75,7 +75,7 @@ def test_what_they_were_trained_with_is_kept():
     assert nested.get_layer("neck").trainable_weights
 
 
-def test_weights_of_other_names_are_matched_by_order_and_told(copy):
+def test_weights_of_other_names_are_matched_by_order_with_a_message(copy):
     path = copy("sequential.h5")
     with h5py.File(path, "a") as file:
         group = file["model_weights"]
@@ -125,7 +125,7 @@ def random_size(config):
 @pytest.mark.parametrize(
     ("name", "edit"), [("recurrent", older_gru), ("sequential", of_tensorflow_1), ("sequential", random_size)]
 )
-def test_older_words(copy, name, edit):
+def test_older_config_keys(copy, name, edit):
     model = adopt.load_keras_model(edited(copy(f"{name}.h5"), edit))
     np.testing.assert_allclose(model(batch(), training=False), answers(name), atol=2e-6)
 
@@ -169,7 +169,7 @@ def inner(kind, **config):
         (lambda c: c.pop("config"), "is damaged: KeyError"),
     ],
 )
-def test_what_cannot_be_rebuilt_is_named(copy, edit, sentence, suffix):
+def test_unsupported_layers_are_named(copy, edit, sentence, suffix):
     path = edited(copy(f"sequential.{suffix}"), edit)
     with pytest.raises(ValueError, match=sentence) as error:
         models.load(path)
@@ -191,7 +191,7 @@ def test_python_code_and_unknown_functions(file, sentence):
         models.load(DATA / f"keras2-{file}")
 
 
-def test_a_keyword_that_is_not_known_is_not_left_out(copy):
+def test_an_unknown_keyword_is_not_ignored(copy):
     def edit(config):
         calls = (entry for entry in config["config"]["layers"] if entry["config"].get("function") == "nn.silu")
         next(calls)["inbound_nodes"][0][3]["gamma"] = 3

@@ -1,4 +1,4 @@
-"""Files that Keras 3 writes of whole models, `.keras` and `.h5`, against the model that was saved."""
+"""Whole models saved by Keras 3, `.keras` and `.h5`, against the model that was saved."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,7 +159,7 @@ def shaken_but_for_statistics(whole):
 
 @SUFFIXES
 @pytest.mark.parametrize("name", WHOLE)
-def test_it_says_what_the_saved_model_said(tmp_path, name, suffix):
+def test_logits_equal_those_of_the_saved_model(tmp_path, name, suffix):
     whole = shaken_but_for_statistics(WHOLE[name]())
     whole.save(path := tmp_path / f"my.{suffix}")
     network, wanted = models.load(path, pixels="raw"), whole(noise(), training=False)

@@ -1,4 +1,4 @@
-"""The private API of Keras that `keras_internals` uses, a test for each internal: run this first with a new Keras."""
+"""The private API of Keras in `keras_internals`, a test for each function: run this first with a new Keras."""
 
 import inspect
 import re
@@ -222,7 +222,7 @@ def test_patches_for_several_workers(model):
         assert "data_batch" in inspect.signature(model._symbolic_build).parameters
 
 
-def test_importing_it_loads_no_keras():
+def test_import_does_not_load_keras():
     code = "import sys, transferkit.keras_internals; print({'keras', 'tensorflow'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"

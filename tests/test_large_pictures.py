@@ -1,4 +1,4 @@
-"""Small files that declare large pictures: refused, in the same words everywhere; large ones that are read: in turn."""
+"""Small files that declare large pictures are refused with the same message everywhere; large ones are read in turn."""
 
 import io
 import json
@@ -48,7 +48,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_alike(name, tmp_path):
+def test_decompression_bombs_have_the_same_message_everywhere(name, tmp_path):
     path = tmp_path / "bomb.jpg"
     path.write_bytes(BOMBS[name])
     assert len(BOMBS[name]) < 3000

@@ -1,4 +1,4 @@
-"""The house keeps its shape: import order, third parties in their places, sizes."""
+"""Architecture rules: import order, third-party packages, sizes of modules and functions."""
 
 import ast
 import re
@@ -63,7 +63,7 @@ def test_private_api_of_keras_is_used_in_one_place(path):
     assert not re.findall(own, text)
 
 
-def test_every_place_is_in_the_architecture():
+def test_every_module_is_in_the_architecture_table():
     assert {place(path) for path in MODULES} - {"__init__", "__main__"} == set(ROWS)
 
 
@@ -115,7 +115,7 @@ def test_import_and_help_load_nothing_heavy():
     assert out.strip() == "set()"
 
 
-def test_public_names_are_no_module_names():
+def test_public_names_are_not_module_names():
     import transferkit
 
     assert not set(transferkit.__all__) & {place(path) for path in MODULES}

@@ -1,4 +1,4 @@
-"""Which pictures a folder holds, and how they are split."""
+"""Listings of folders, and splits."""
 
 import os
 import re
@@ -48,7 +48,7 @@ def below(folder, found):
     return [os.path.relpath(path, folder) for path in found]
 
 
-def test_order_is_that_of_people(tmp_path):
+def test_natural_sort_order(tmp_path):
     assert sorted(["b", "a10", "a2", "10", "9", "a2b1", "a2b", "B"], key=natural_sort_key) == [
         *("9", "10", "B", "a2", "a2b", "a2b1", "a10", "b")
     ]
@@ -59,11 +59,11 @@ def test_order_is_that_of_people(tmp_path):
 
 
 @pytest.mark.parametrize("one, other", [("01", "1"), ("A", "a"), ("3", "٣")])
-def test_names_that_count_the_same_have_one_order(one, other):
+def test_names_with_equal_numbers_have_a_fixed_order(one, other):
     assert natural_sort_key(one) < natural_sort_key(other)
 
 
-def test_what_is_no_picture_is_counted(tmp_path):
+def test_files_that_are_not_pictures_are_counted(tmp_path):
     touch(tmp_path, "a/1.JPG", "a/2.WebP", "b/1.png", "a/.hidden.jpg", "a/notes.txt", "a/more.TXT", "b/README")
     touch(tmp_path, "README.md", ".DS_Store", "1.jpg", ".git/x.jpg", "__MACOSX/a/._1.jpg")
     (tmp_path / "nothing").mkdir()
@@ -80,20 +80,20 @@ def test_what_is_no_picture_is_counted(tmp_path):
     }
 
 
-def test_the_count_of_what_is_passed_over_survives_a_split(tmp_path):
+def test_the_count_of_skipped_files_survives_a_split(tmp_path):
     touch(tmp_path, *(f"{name}/{i}.jpg" for name in "ab" for i in range(4)), "a/x.txt")
     splits = find_splits(tmp_path)
     assert splits.train.ignored == {".txt": 1} and splits.val.ignored == {}
 
 
-def test_pictures_deep_below_belong_to_their_class(tmp_path):
+def test_nested_pictures_belong_to_their_class(tmp_path):
     touch(tmp_path, "a/2020/10/x.jpg", "a/2020/9/x.jpg", "a/x.jpg", "a/.cache/y.jpg", "b/folder.jpg/x.jpg")
     found = list_images(tmp_path)
     assert below(tmp_path, found.paths) == ["a/x.jpg", "a/2020/9/x.jpg", "a/2020/10/x.jpg", "b/folder.jpg/x.jpg"]
     assert found.counts() == {"a": 3, "b": 1}
 
 
-def test_links_that_lead_in_circles_add_nothing(tmp_path):
+def test_circular_links_add_no_pictures(tmp_path):
     root = touch(tmp_path / "root", "a/1.jpg", "b/1.jpg")
     elsewhere = touch(tmp_path / "elsewhere", "2.jpg")
     for name, target in {"self": root / "a", "up": root, "further": tmp_path, "there": elsewhere}.items():
@@ -136,12 +136,12 @@ def test_a_folder_that_may_not_be_read_is_counted_and_named(tmp_path, monkeypatc
         (("train/a/1.jpg", "train/b/1.jpg", "val/1.jpg"), "val holds 1 picture but no class folders"),
     ],
 )
-def test_a_folder_that_cannot_be_used_is_told_why(tmp_path, names, sentence):
+def test_unusable_folders_are_refused(tmp_path, names, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         find_splits(touch(tmp_path, *names))
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder(tmp_path):
     for find in (list_images, find_splits, lambda folder: find_labelled(folder, ())):
         with pytest.raises(FileNotFoundError, match="There is no .*nowhere.?: expected .*class"):
             find(tmp_path / "nowhere")
@@ -154,7 +154,7 @@ def test_split_folders_by_any_usual_name(tmp_path, name):
     assert all(f"/{name}/" in path for path in splits.val.paths)
 
 
-def test_pictures_beside_the_splits_are_not_lost_without_a_word(tmp_path):
+def test_pictures_outside_the_splits_are_reported(tmp_path):
     tree(tmp_path, train="ab", notes="")
     touch(tmp_path, "notes/a.txt", ".cache/1.jpg")
     (tmp_path / "here").symlink_to(".")
@@ -172,12 +172,12 @@ def test_val_may_lack_classes_and_keeps_their_numbers(tmp_path):
     assert splits.val.counts() == {"a": 0, "b": 0, "c": 2} and splits.test is None
 
 
-def test_without_val_a_share_of_train_is_held_out(tmp_path):
+def test_without_val_a_fraction_of_train_is_held_out(tmp_path):
     splits = find_splits(tree(tmp_path, training="ab", test="b"), validation=0.5)
     assert splits.val_from_train and len(splits.train) == len(splits.val) == 2 and splits.test.labels == (1, 1)
 
 
-def test_a_class_may_be_called_like_a_split(tmp_path):
+def test_a_class_may_be_named_like_a_split(tmp_path):
     touch(tmp_path, *(f"{name}/{i}.jpg" for name in ("test", "val", "other") for i in range(2)))
     assert find_splits(tmp_path).train.classes == ("other", "test", "val")
     assert find_labelled(tmp_path, ("other", "test", "val"))[1] == "all"
@@ -207,7 +207,7 @@ def test_under_another_order_of_classes():
 
 @pytest.mark.parametrize("fraction", [0.001, 0.01, 0.2, 0.5, 0.99, 0.999])
 @pytest.mark.parametrize("seed", [0, 7])
-def test_a_split_is_stratified_disjoint_and_whole(fraction, seed):
+def test_a_split_is_stratified_disjoint_and_complete(fraction, seed):
     whole = many(a=2, b=3, c=50, d=101)
     train, val = whole.split(fraction, seed=seed)
     assert sorted(train.paths + val.paths) == sorted(whole.paths)
@@ -221,7 +221,7 @@ def test_a_split_is_stratified_disjoint_and_whole(fraction, seed):
 
 
 @pytest.mark.parametrize("share", [-1, 0, 1, 2, True, "x", None, float("nan")])
-def test_a_share_is_between_0_and_1(share):
+def test_a_fraction_is_between_0_and_1(share):
     with pytest.raises(ValueError, match=re.escape(f"a number between 0 and 1, as 0.2, not {share!r}.")):
         many(a=4, b=4).split(share)
 
@@ -242,13 +242,13 @@ def test_splits_are_written_and_read(tmp_path):
     assert read_splits(tmp_path / "split.csv", splits.train.classes).test is None
 
 
-def test_a_listing_is_not_changed_by_what_is_taken_from_it():
+def test_take_does_not_change_a_listing():
     whole = many(a=3, b=3)
     assert whole.take([5, 0]).paths == ("5.jpg", "0.jpg") and whole.take([5, 0]).labels == (1, 0)
     assert len(whole.take([])) == 0 and len(whole) == 6
 
 
-def test_every_suffix_is_one_that_the_decoder_reads():
+def test_the_decoder_reads_every_suffix():
     from PIL import Image
 
     Image.init()

@@ -1,4 +1,4 @@
-"""Losses and figures against formulas in NumPy."""
+"""Losses and metrics against formulas in NumPy."""
 
 import keras
 import numpy as np
@@ -24,12 +24,12 @@ def loss(targets, outputs, *, counts=(1, 1, 1), heads=(1.0,), teacher=False, **k
     return np.array(losses.make_loss(Train(**(PLAIN | knobs)), counts, heads, has_teacher=teacher)(targets, outputs))
 
 
-def test_smoothing_spreads_a_share_of_the_label():
+def test_label_smoothing():
     expected = -((0.9 * LABELS + 0.1 / 3) * log_softmax(LOGITS)).sum(-1)
     assert loss(LABELS, LOGITS, label_smoothing=0.1) == pytest.approx(expected, rel=1e-5)
 
 
-def test_class_weights_give_each_class_as_much():
+def test_class_weights_balance_classes():
     counts = np.array([6, 3, 1])
     weights = losses.compute_class_weights(counts)
     assert weights * counts == pytest.approx(np.full(3, 10 / 3))
@@ -52,7 +52,7 @@ def test_losses_are_linear_in_mixed_labels(balance):
     assert mixed == pytest.approx(apart, rel=1e-5)
 
 
-def test_auxiliary_heads_count_by_their_weights():
+def test_auxiliary_heads_have_loss_weights():
     outputs = np.concatenate([LOGITS, OTHER, LOGITS[::-1]], -1)
     expected = sum(weight * loss(LABELS, block) for weight, block in ((1, LOGITS), (0.3, OTHER), (0.2, LOGITS[::-1])))
     assert loss(LABELS, outputs, heads=(1.0, 0.3, 0.2)) == pytest.approx(expected, rel=1e-5)
@@ -88,7 +88,7 @@ def test_gradients_hold_for_weighted_soft_labels():
     assert model.get_weights()[0] == pytest.approx(kernel - 0.1 * slope, rel=1e-4, abs=1e-6)
 
 
-def test_figures_are_of_the_first_block_and_without_padding():
+def test_metrics_use_the_first_block_without_padding():
     model = compiled(linear(6), heads=(1.0, 0.3), balance="weights", counts=(6, 3, 1), label_smoothing=0.1)
     logits = model(LOGITS).numpy()[:, :3]
     padded, labels = np.concatenate([LOGITS, OTHER[:3]]), np.concatenate([LABELS, LABELS[:3]])
@@ -99,7 +99,7 @@ def test_figures_are_of_the_first_block_and_without_padding():
     assert figures["cross_entropy"] == pytest.approx(-(LABELS * log_softmax(logits)).sum(-1).mean(), rel=1e-5)
 
 
-def test_accuracy_counts_the_greater_share_of_a_mixed_label():
+def test_accuracy_uses_the_larger_fraction_of_a_mixed_label():
     model = compiled(linear())
     answers = np.eye(3, dtype="float32")[model(LOGITS).numpy().argmax(-1)]
     mixed = 0.6 * answers + 0.4 * np.roll(answers, 1, -1)
@@ -107,12 +107,12 @@ def test_accuracy_counts_the_greater_share_of_a_mixed_label():
     assert model.evaluate(LOGITS, 1 - mixed, verbose=0, return_dict=True)["accuracy"] == 0.0
 
 
-def test_nothing_to_put_together_is_the_model_itself():
+def test_a_single_output_keeps_the_model():
     model = linear()
     assert losses.concatenate_logits(model) is model
 
 
-def test_auxiliary_heads_stand_side_by_side_by_their_order():
+def test_auxiliary_heads_are_concatenated_in_order():
     inputs = keras.Input((3,))
     named = {name: keras.layers.Dense(2, name=name)(inputs) for name in ("aux1", "aux2", "logits")}
     model = keras.Model(inputs, named)
@@ -129,7 +129,7 @@ def sized(side, *, name="student"):
     return keras.Model(inputs, keras.layers.Dense(2, name="fc")(keras.layers.Dropout(0.5, seed=0)(x)), name=name)
 
 
-def test_a_teacher_stays_as_it_is():
+def test_a_teacher_is_not_changed():
     student, teacher = sized(8), sized(16, name="master")
     model = compiled(
         losses.concatenate_logits(student, Teacher(teacher, (16, 16))), counts=(1, 1), teacher=True, teacher_share=1.0

@@ -1,4 +1,4 @@
-"""The search for a learning rate: what it says, and that it leaves nothing behind."""
+"""The search for a learning rate: its suggestion, and an unchanged model afterwards."""
 
 import dataclasses
 import json
@@ -51,7 +51,7 @@ def batches():
         yield rng.normal(labels[:, None], 1, (8, 6)).astype("float32"), np.eye(2, dtype="float32")[labels]
 
 
-def test_a_sweep_leaves_everything_as_it_was(model):
+def test_a_search_leaves_the_model_unchanged(model):
     random.seed(1)
     np.random.seed(1)
     before, chance = checkpoints.capture_variables(model), (random.getstate(), np.random.get_state())
@@ -76,7 +76,7 @@ def test_a_sweep_leaves_everything_as_it_was(model):
             np.testing.assert_array_equal(tensor, once[name], err_msg=name)
 
 
-def test_the_rate_is_the_one_that_is_said(model, monkeypatch):
+def test_the_reported_rate_is_used(model, monkeypatch):
     seen = []
 
     def step(values, labels, return_dict):
@@ -89,14 +89,14 @@ def test_the_rate_is_the_one_that_is_said(model, monkeypatch):
     assert (rates[0], rates[-1]) == (pytest.approx(1e-7), pytest.approx(10.0))
 
 
-def test_it_ends_where_the_loss_is_no_number(model, monkeypatch):
+def test_it_stops_at_a_nan_loss(model, monkeypatch):
     given = iter([1.0, 0.9, 0.8, float("nan")])
     monkeypatch.setattr(model, "train_on_batch", lambda *_, **__: {"loss": next(given)})
     rates, found = lr_find.sweep(model, batches())
     assert len(rates) == len(found) == 3 and found == sorted(found, reverse=True)
 
 
-def test_what_is_suggested():
+def test_suggestions():
     rates = np.geomspace(1e-7, 10, 100)
     losses = np.where(rates < 0.1, 2 - 1 / (1 + (1e-3 / rates) ** 2), rates * 10)
     found = lr_find.suggest_rate(rates.tolist(), losses.tolist())
@@ -130,7 +130,7 @@ def test_noise_alone_is_flat():
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1, 0.25])
-def test_a_valley_is_not(noise):
+def test_a_valley_is_not_flat(noise):
     """It falls from 2.3 to 0.8, and then rises for ever."""
     rng, curve = np.random.default_rng(0), 2.3 - 1.5 / (1 + (1e-3 / RATES) ** 1.5) + 4 * RATES**2
     for _ in range(50):
@@ -146,7 +146,7 @@ def test_the_noise_is_that_around_the_curve():
 
 
 @pytest.mark.slow
-def test_the_command_answers_and_draws(cli, pets, tmp_path):
+def test_the_command_prints_and_plots(cli, pets, tmp_path):
     status, out, err = cli("lr-find", *WORDS, "--data", pets, "--json")
     assert status == 0, err
     answer = json.loads(out)
@@ -166,7 +166,7 @@ def test_the_command_answers_and_draws(cli, pets, tmp_path):
 
 
 @pytest.mark.parametrize("words", [("--out", "no/plot.png"), ("--out", "plot.xyz"), ("--folds", 3), ("--time", "1m")])
-def test_refused_before_the_search(cli, pets, words):
+def test_invalid_options_are_refused_before_the_search(cli, pets, words):
     assert cli("lr-find", *WORDS, "--data", pets, *words)[0] == 2
 
 
@@ -177,7 +177,7 @@ def test_the_rate_of_the_head_alone(plan):
     assert (found.knob, found.rule, found.reason) == ("head_lr", 3e-3, "adamw, one layer")
 
 
-def test_the_rule_speaks_whatever_rate_is_given(plan, monkeypatch):
+def test_the_rule_is_shown_for_any_given_rate(plan, monkeypatch):
     """And where the curve is flat, its rate is the suggestion."""
     flat = (RATES.tolist(), [1.0] * 100)
     monkeypatch.setattr(fit_phase, "run_within_memory", lambda *_: flat)
@@ -207,7 +207,7 @@ def test_the_rule_speaks_whatever_rate_is_given(plan, monkeypatch):
         ({"suggestion": 2e-4, "minimum": None, "steepest": None, "drop": 0}, ("no rate up to 1", "--lr 0.0002 (why)")),
     ],
 )
-def test_the_lines_and_the_marks(cli, pets, monkeypatch, facts, lines):
+def test_printed_lines_and_marks(cli, pets, monkeypatch, facts, lines):
     found = lr_find.RateSearch(**{"rates": [0.1, 1], "losses": [2, 1], "drop": 1, "noise": 0.1, "rule": 2e-4} | facts)
     drawn = []
     monkeypatch.setattr(lr_find, "find_rate", lambda _: dataclasses.replace(found, reason="why"))
@@ -245,7 +245,7 @@ def test_without_a_minimum():
         lr_find.suggest_rate([], [])
 
 
-def test_a_small_first_loss_does_not_end_it(model, monkeypatch):
+def test_a_small_first_loss_does_not_stop_it(model, monkeypatch):
     given = iter([1e-6] + [0.1] * lr_find.STEPS)
     monkeypatch.setattr(model, "train_on_batch", lambda *_, **__: {"loss": next(given)})
     assert len(lr_find.sweep(model, batches())[0]) == lr_find.STEPS
@@ -263,6 +263,6 @@ def test_under_a_strategy(plan):
     assert len(lr_find.find_rate(on(plan, strategy=tf.distribute.MirroredStrategy(["CPU:0"]))).losses) > 10
 
 
-def test_workers_search_no_rate(plan):
+def test_workers_are_refused(plan):
     with pytest.raises(UnknownName, match="not by several workers"):
         lr_find.find_rate(on(plan, shard=(0, 2)))

@@ -1,4 +1,4 @@
-"""Figures against scikit-learn, SciPy and values worked out by hand."""
+"""Metrics against scikit-learn, SciPy and manual computations."""
 
 import tracemalloc
 
@@ -53,7 +53,7 @@ def test_balanced_accuracy_is_shown_of_unequal_classes(counts, shown):
     assert balanced_line(figures) == (line if shown else "")
 
 
-def test_calibration_error_by_hand():
+def test_calibration_error():
     hit = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
     assert metrics.calibration_error(np.full(10, 0.75), hit) == pytest.approx(0.45)
     assert metrics.calibration_error(np.full(4, 1.0), np.ones(4)) == 0

@@ -1,4 +1,4 @@
-"""Files that are called pictures and hold something else: what it is, in the same words everywhere."""
+"""Files with a picture's suffix and other content: the same message in every command."""
 
 import io
 import json
@@ -47,7 +47,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_it_is(tmp_path, name):
+def test_contents_are_recognised(tmp_path, name):
     content, said = OTHERS[name]
     (tmp_path / "a.jpg").write_bytes(content)
     found = scan_file(str(tmp_path / "a.jpg")).reason
@@ -55,7 +55,7 @@ def test_what_it_is(tmp_path, name):
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
-def test_a_damaged_picture_is_none_of_them(tmp_path, form):
+def test_a_damaged_picture_is_still_a_picture(tmp_path, form):
     (tmp_path / "a.jpg").write_bytes(encoded(photo(40, 30), form)[:60])
     assert "it is" not in scan_file(str(tmp_path / "a.jpg")).reason
 
@@ -83,7 +83,7 @@ def test_every_command(cli, data, finished, pets):
     assert status == 0 and OTHERS["elf"][1] in out + error and "damaged" not in out + error
 
 
-def test_a_spreadsheet_computes_nothing(cli, finished, tmp_path):
+def test_spreadsheet_formulas_are_quoted_on_request(cli, finished, tmp_path):
     names = ["=1+1.jpg", "+1.jpg", "-1.jpg", "@a.jpg", "\ta.jpg", "\ra.jpg", "a=1.jpg"]
     for name in names:
         photo(9, 9).save(tmp_path / name)

@@ -1,4 +1,4 @@
-"""What is kept of a training: weights between its start and its end, and the same training again on all pictures."""
+"""Weights averaged between start and end of training, and refitting on all pictures."""
 
 import csv
 
@@ -54,11 +54,11 @@ def losses_of(means, count, noise=0.05):
         ((0.6, 0.7, 0.8, 0.9, 1.0), 1, 0.5),
     ],
 )
-def test_the_usual_share_unless_another_is_better_beyond_chance(means, count, share):
+def test_the_default_fraction_unless_another_is_significantly_better(means, count, share):
     assert weight_interpolation.FRACTIONS[weight_interpolation.choose_fraction(losses_of(means, count))] == share
 
 
-def test_optimism_is_that_of_the_choice():
+def test_optimism_of_choosing_a_fraction():
     rng = np.random.default_rng(0)
     losses, same = rng.normal(size=(5, 60)), rng.random(60) > 0.5
     assert weight_interpolation.estimate_optimism(losses, np.tile(same, (5, 1)), 0) == 0
@@ -82,7 +82,7 @@ def test_a_temperature_makes_no_difference():
     assert one == pytest.approx(other, abs=1e-3)
 
 
-def test_a_share_is_that_much_of_the_way(trained, insects, tmp_path):
+def test_a_fraction_interpolates_the_weights(trained, insects, tmp_path):
     plan = planner.make_plan(trained.recipe.override(refit="off"), find_splits(insects))
     place = tmp_path / "run" / "checkpoints"
     place.mkdir(parents=True)
@@ -96,7 +96,7 @@ def test_a_share_is_that_much_of_the_way(trained, insects, tmp_path):
         np.testing.assert_allclose(variable, value + 1, rtol=1e-5, atol=1e-5)
 
 
-def test_a_run_says_what_it_keeps(trained):
+def test_a_run_reports_which_weights_it_keeps(trained):
     found = trained.metrics
     assert found["mix"]["share"] in weight_interpolation.FRACTIONS and set(found["mix"]["losses"]) == {
         "0",
@@ -113,7 +113,7 @@ def test_a_run_says_what_it_keeps(trained):
     assert judged == set(trained.splits.val.paths) and not judged & set(trained.splits.train.paths)
 
 
-def test_what_is_saved_has_learned_from_all(trained, finished, insects, tmp_path):
+def test_the_saved_network_is_trained_on_all_pictures(trained, finished, insects, tmp_path):
     """It is what a training on all pictures gives, mixed by the same share."""
     splits, share = trained.splits, trained.metrics["mix"]["share"]
     whole = splits.train.paths + splits.val.paths, splits.train.labels + splits.val.labels
@@ -129,7 +129,7 @@ def test_what_is_saved_has_learned_from_all(trained, finished, insects, tmp_path
 
 
 @pytest.mark.slow
-def test_an_interrupted_refit_saves_what_was_measured_and_goes_on(trained, finished, insects, tmp_path, monkeypatch):
+def test_an_interrupted_refit_saves_the_network_and_can_be_resumed(trained, finished, insects, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
@@ -145,7 +145,7 @@ def test_an_interrupted_refit_saves_what_was_measured_and_goes_on(trained, finis
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_a_refit_that_fails_loses_nothing(finished, insects, tmp_path, monkeypatch, capsys):
+def test_a_failing_refit_keeps_the_evaluated_network(finished, insects, tmp_path, monkeypatch, capsys):
     def failed(*_):
         raise fit_phase.TrainingDivergedError("The loss became NaN at step 3.")
 
@@ -157,7 +157,7 @@ def test_a_refit_that_fails_loses_nothing(finished, insects, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_a_refit_that_is_cut_goes_on_where_it_was(trained, finished, insects, tmp_path, monkeypatch):
+def test_a_killed_refit_is_resumed(trained, finished, insects, tmp_path, monkeypatch):
     train_phases = phase_loop.train_phases
 
     def cut_in_the_refit(job):
@@ -186,13 +186,13 @@ def test_a_refit_that_is_cut_goes_on_where_it_was(trained, finished, insects, tm
         ({"epochs": 10, "head_epochs": 10, "unfreeze": "head"}, (8, 8)),
     ],
 )
-def test_as_many_steps_on_more_pictures(knobs, expected):
+def test_a_refit_has_as_many_steps(knobs, expected):
     found = refit.scale_epochs(Recipe().override(**knobs).train, 0.8)
     assert (found["epochs"], found["head_epochs"]) == expected
     make_phases(Recipe().override(**knobs | found, lr=0.1, head_lr=0.1, views=0))
 
 
-def test_pictures_that_a_refit_has_learned_from_are_told(trained, insects, cli, tmp_path):
+def test_evaluating_on_pictures_of_the_refit_warns(trained, insects, cli, tmp_path):
     """By `evaluate`, and by a run that goes on from it: validation pictures measure neither any more."""
     assert trained.learned == set(trained.splits.train.paths) | set(trained.splits.val.paths)
     status, _, err = cli("evaluate", trained.folder)
@@ -204,14 +204,14 @@ def test_pictures_that_a_refit_has_learned_from_are_told(trained, insects, cli, 
     )
 
 
-def test_a_run_that_was_not_done_again_has_not_learned_what_it_held_out(finished, cli):
+def test_a_run_without_refit_does_not_warn(finished, cli):
     assert finished.learned == set(finished.splits.train.paths)
     status, _, err = cli("evaluate", finished.folder)
     assert status == 0 and "trained on" not in err
 
 
 @pytest.mark.slow
-def test_test_pictures_measure_what_is_saved(finished, insects, tmp_path):
+def test_test_pictures_evaluate_the_saved_network(finished, insects, tmp_path):
     pool = tk.list_images(insects)
     train, test = pool.split(0.3)
     run = tk.finetune(finished.folder, train, test=test, out=tmp_path / "run", **KNOBS)
@@ -220,7 +220,7 @@ def test_test_pictures_measure_what_is_saved(finished, insects, tmp_path):
 
 
 @pytest.mark.slow
-def test_fresh_weights_can_be_done_again_too(tiny, insects, tmp_path):
+def test_fresh_weights_can_be_refitted_too(tiny, insects, tmp_path):
     knobs = KNOBS | {"weights": "none", "keep": "last", "refit": "on", "epochs": 1}
     run = tk.finetune(tiny, tk.list_images(insects), out=tmp_path / "run", **knobs)
     assert run.metrics["refit"] == 30 and run.metrics["mix"] is None and run.metrics["baseline"] is None
@@ -242,7 +242,7 @@ def test_a_class_of_one_picture_has_nothing_to_hold_out(finished, tmp_path):
         ({"keep": "last"}, "last", "off"),
     ],
 )
-def test_given_validation_pictures_stay_apart(finished, insects, knobs, keep, again):
+def test_given_validation_pictures_are_not_used_for_a_refit(finished, insects, knobs, keep, again):
     splits = find_splits(insects)
     plan = planner.make_plan(
         Recipe().override(base=str(finished.folder), **KNOBS | knobs), splits.__class__(splits.train, splits.val)
@@ -267,14 +267,14 @@ def test_a_head_on_several_depths(finished, insects, tmp_path, monkeypatch):
         assert unfreeze(run.network, word) == unfreeze(finished.network, word)
     checkpoints.load_weights(run.network, run.folder / "checkpoints" / weight_interpolation.START)
     assert evaluate(run.network, run.splits.val)[0]["loss"] == pytest.approx(run.history[0]["val_loss"], rel=1e-3)
-    with pytest.raises(ValueError, match="The head of .* is kept, as it has these classes: drop head_layers."):
+    with pytest.raises(ValueError, match="The head of .* is kept, as it has these classes: omit head_layers."):
         tk.finetune(run.folder, run.splits.train, run.splits.val, head_layers="stage1", out=tmp_path / "no", **KNOBS)
     again = tk.finetune(run.folder, run.splits.train, run.splits.val, out=tmp_path / "again", **KNOBS)
     assert again.network.model.get_layer("fc").kernel.shape == (8 + 16, 3)
 
 
 @pytest.mark.slow
-def test_the_command_says_it(cli, finished, insects):
+def test_the_command_prints_the_kept_weights(cli, finished, insects):
     words = ("--size", 32, "--batch-size", 8, "--epochs", 1, "--lr", 0.01, "--out", "run")
     status, out, err = cli("finetune", "--base", finished.folder, "--data", insects, *words)
     assert status == 0 and "\nsaved: the network trained again on all 30 pictures\n" in out, err

@@ -1,4 +1,4 @@
-"""Mixed batches: labels weigh as much as what is seen of each picture."""
+"""Mixup and CutMix: labels are weighted by the visible area of each picture."""
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ def test_mixup_weighs_labels_as_pictures(alpha):
     assert (np.count_nonzero(labels, 1) <= 2).all()
 
 
-def test_mixup_shares_are_beta():
+def test_mixup_fractions_have_a_beta_distribution():
     own = [mixing.mixup(batch(), seed, 0.4)[1].numpy().diagonal() for seed in SEEDS[:30]]
     own = np.concatenate(own)
     own = own[own < 1]  # those that met themselves
@@ -35,7 +35,7 @@ def test_mixup_shares_are_beta():
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0])
-def test_cutmix_weighs_labels_by_the_area_seen(alpha):
+def test_cutmix_weighs_labels_by_visible_area(alpha):
     for seed in SEEDS[:10]:
         pictures, labels = mixing.cutmix(batch(), seed, alpha)
         numbers = pictures.numpy()[..., 0] // 3
@@ -55,7 +55,7 @@ def test_label_smoothing_of_a_mixture_is_the_mixture_of_smoothed_losses():
     assert np.allclose(mixture, 0.7 * loss(one, logits) + 0.3 * loss(other, logits), atol=1e-6)
 
 
-def test_training_accuracy_of_soft_labels_counts_the_greater_share():
+def test_training_accuracy_of_soft_labels_uses_the_larger_fraction():
     metric = keras.metrics.CategoricalAccuracy()
     metric.update_state([[0.7, 0.3], [0.2, 0.8]], [[3.0, 1.0], [2.0, 0.5]])
     assert float(metric.result()) == 0.5

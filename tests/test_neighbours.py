@@ -1,4 +1,4 @@
-"""The nearest pictures, and the sheet of them."""
+"""Nearest neighbours, and their contact sheet."""
 
 import json
 
@@ -21,7 +21,7 @@ def feats(listing, tmp_path):
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_they_are_the_nearest(feats, listing, metric):
+def test_neighbours_are_the_nearest(feats, listing, metric):
     (answer,) = neighbours.find_neighbours(feats, [listing.paths[7]], top=4, metric=metric)
     x = feats.features.astype("float64")
     far = np.linalg.norm(x - x[7], axis=1)
@@ -34,7 +34,7 @@ def test_they_are_the_nearest(feats, listing, metric):
     np.testing.assert_allclose([one["distance"] for one in answer["neighbours"]], far[order], rtol=1e-3, atol=1e-4)
 
 
-def test_the_command_and_its_sheet(cli, listing, feats, tmp_path, pets):
+def test_the_command_and_its_contact_sheet(cli, listing, feats, tmp_path, pets):
     (tmp_path / "bad.png").write_bytes(b"none")
     words = ("similar", "pets.npz", listing.paths[0], "bad.png", "--top", 3, "--out", "sheet.png", "--json")
     status, out, err = cli(*words)
@@ -67,7 +67,7 @@ def test_other_features_are_refused(cli, listing, tmp_path):
     assert status == 1 and "The features are maps: extract" in err
 
 
-def test_bad_words(cli, listing, feats):
+def test_invalid_options(cli, listing, feats):
     with pytest.raises(UnknownName, match="No metric is called 'cosin'. Did you mean 'cosine'?"):
         neighbours.find_neighbours(feats, [listing.paths[0]], metric="cosin")
     assert cli("similar", "pets.npz", listing.paths[0], "--out", "x.gif")[0] == 2

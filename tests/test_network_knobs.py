@@ -1,4 +1,4 @@
-"""What the papers vary: knobs in a network's name, other sizes and other channels."""
+"""Variations of the papers: knobs in a network's name, other sizes and other channels."""
 
 import math
 
@@ -30,7 +30,7 @@ def params(name):
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
-def test_spelling():
+def test_names_with_knobs():
     assert zoo.spell("resnet18") == zoo.spell("resnet18()") == "resnet18"
     assert zoo.spell("resnet18(shortcut=B)") == "resnet18"
     assert zoo.spell(" resnet18 ( shortcut = A,stem=small )") == "resnet18(stem=small, shortcut=a)"
@@ -48,7 +48,7 @@ def test_spelling():
         ("resnet18(stem)", "No value of resnet18's stem is called ''"),
     ],
 )
-def test_bad_spelling(name, sentence):
+def test_invalid_names(name, sentence):
     with pytest.raises(UnknownName, match=sentence.replace("(", r"\(").replace("?", r"\?")):
         zoo.spell(name)
 
@@ -120,7 +120,7 @@ def test_tanh():
     assert np.abs(keras.Model(model.input, model.get_layer("stage4").output)(pictures(1, 64, 64))).max() <= 1
 
 
-def test_grey_pictures_answer_as_their_rgb_copies():
+def test_grey_pictures_have_the_logits_of_their_rgb_copies():
     grey = pictures(2, 64, 75)[..., :1]
     network = network_of(filled("resnet18"))
     single = with_channels(network, 1)
@@ -140,7 +140,7 @@ def test_a_fourth_channel():
 
 
 @pytest.mark.parametrize("channels", [2, 5])
-def test_channels_that_cannot_be(channels):
+def test_invalid_channels(channels):
     with pytest.raises(UnknownName, match=f"3 channels, not {channels}: expected 1, 3 or 4"):
         with_channels(network_of(filled("resnet18")), channels)
 
@@ -169,7 +169,7 @@ def test_a_size_below_the_minimum():
         with_size(network_of(filled("resnet18"), minimum=40), 39)
 
 
-def test_a_network_tied_to_its_size():
+def test_a_network_of_fixed_size():
     pictures = keras.Input((32, 32, 3))
     logits = keras.layers.Dense(7, name="fc")(keras.layers.Flatten()(pictures))
     network = network_of(keras.Model(pictures, logits, name="flat"))

@@ -1,4 +1,4 @@
-"""A cache folder that is not there, or may not be read or written: all is done without it, or refused in a sentence."""
+"""Without a cache folder, or without permissions for it: commands work without it, or are refused."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def nowhere(request, tmp_path, monkeypatch):
         locked.chmod(0o700)
 
 
-def test_the_commands_do_their_work(nowhere, cli, pets, finished, expected):
+def test_the_commands_work_without_a_cache_folder(nowhere, cli, pets, finished, expected):
     status, out, err = cli("check", pets, "--json")
     assert status == 0 and json.loads(out)["images"] == 24 and err == ""
     status, out, err = cli(*EXTRACT, "--data", pets, "--out", "f.npz")
@@ -47,14 +47,14 @@ def test_the_commands_do_their_work(nowhere, cli, pets, finished, expected):
     assert "cannot be written" in doctor.describe_installation()["cache folder"]
 
 
-def test_what_has_to_be_stored_is_refused_in_one_sentence(nowhere, cli, pets):
+def test_commands_that_must_store_are_refused(nowhere, cli, pets):
     status, _, err = cli("finetune", "--base", "resnet18", "--data", pets)
     assert status == 1 and err.count("\n") == 1 and "TRANSFERKIT_HOME" in err and str(cache_folder()) in err
     with pytest.raises(OSError, match="could not be written: .*; give another path"):
         arrays.list_arrays(np.zeros((1, 8, 8), "uint8"), ["a"])
 
 
-def test_nothing_is_written_where_no_home_is_known(tmp_path, monkeypatch):
+def test_nothing_is_written_without_a_home_folder(tmp_path, monkeypatch):
     """A container may run as a user who is a number alone: `~` is no folder of that name then."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TRANSFERKIT_HOME")
@@ -66,7 +66,7 @@ def test_nothing_is_written_where_no_home_is_known(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_place_for_the_cache_has_so_much_room():
+def test_free_space_of_the_cache_folder():
     assert "GB free" in doctor.describe_installation()["cache folder"]
 
 

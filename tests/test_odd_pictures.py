@@ -1,4 +1,4 @@
-"""Pictures stored in odd ways: both decoders and `check` see what Pillow sees."""
+"""Unusual picture files: both decoders and `check` agree with Pillow."""
 
 import io
 
@@ -37,7 +37,7 @@ def far(seen: file_scan.FileScan, picture: np.ndarray) -> float:
     return np.abs(first - second).mean()
 
 
-def test_there_are_many():
+def test_number_of_files():
     assert len(FILES) >= 200 and len(set(FILES.values())) == len(FILES)
 
 
@@ -59,7 +59,7 @@ def test_decoders_and_check_agree_with_pillow(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_damage_that_libjpeg_reads_over_is_not_said_without_a_name(tmp_path, capfd):
+def test_libjpeg_warnings_do_not_reach_standard_error(tmp_path, capfd):
     whole = encoded(photo(90, 70, seed=3))
     (tmp_path / "a.jpg").write_bytes(whole[:-2] + bytes(9) + whole[-2:])  # extraneous bytes before the end marker
     (tmp_path / "b.jpg").write_bytes(whole[:1500] + b"\0" + whole[1500:])

@@ -1,4 +1,4 @@
-"""Pipes, devices, folders and files of any size where a picture should be: a row with its error, at once."""
+"""Pipes, devices, folders and files of any size in place of a picture: an error row, at once."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def places(tmp_path, pets):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000  # kB
 
 
-def test_one_reader(places):
+def test_the_file_reader(places):
     for path, why in places.items():
         if why and why != "the file is empty":
             with pytest.raises(OSError, match=why):

@@ -1,4 +1,4 @@
-"""Windows refuses to delete or replace a file that is open: so does this system here, and every job still ends well."""
+"""Windows refuses to delete or replace open files: with a simulation of that, every job still succeeds."""
 
 import os
 import shutil
@@ -75,7 +75,7 @@ def test_finetune(refused, cli, tiny, pets):
         assert not [path for path in os.listdir("run/checkpoints") if path.startswith("temporary-")]
 
 
-def test_what_else_writes(refused, cli, data):
+def test_other_commands(refused, cli, data):
     root = data({"cat/broken.jpg": b"nothing", "dog/copy.png": b""})
     for words in (
         ("check", root, "--quarantine", "bad"),

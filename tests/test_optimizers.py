@@ -1,4 +1,4 @@
-"""One step and two of every optimizer against the papers' formulas."""
+"""One and two steps of every optimizer against the papers' formulas."""
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ def made(name, rates=None, **knobs):
     return optimizers.make_optimizer(Train(optimizer=name, **(PLAIN | knobs)), lr=0.1, steps=10, rate_factors=rates)
 
 
-def test_sgd_decays_apart_from_momentum():
+def test_sgd_decouples_weight_decay_from_momentum():
     w, v = KERNEL, 0.0
     for _ in range(2):
         w = w - 0.1 * 0.5 * w
@@ -44,7 +44,7 @@ def test_sgd_decays_apart_from_momentum():
     assert bias == pytest.approx(BIAS - 0.1 * SLOPES[1] * (1 + 1.9))
 
 
-def test_sgd_l2_decays_inside_momentum():
+def test_sgd_l2_adds_weight_decay_to_the_gradient():
     w, v = KERNEL, 0.0
     for _ in range(2):
         v = 0.9 * v - 0.1 * (SLOPES[0] + 0.5 * w)
@@ -59,7 +59,7 @@ def test_nesterov_looks_ahead():
     assert kernel == pytest.approx(KERNEL - 0.1 * SLOPES[0] * 1.9)
 
 
-def test_decay_on_all_takes_biases_along():
+def test_decay_on_all_includes_biases():
     _, bias = stepped(made("sgd", weight_decay=0.5, decay_on="all"))
     assert bias == pytest.approx(BIAS - 0.1 * 0.5 * BIAS - 0.1 * SLOPES[1])
 
@@ -85,7 +85,7 @@ def test_lars_steps_in_proportion_to_the_kernel():
     assert bias == pytest.approx(BIAS - 0.1 * SLOPES[1])
 
 
-def test_lars_moves_what_starts_at_zero():
+def test_lars_updates_kernels_of_zeros():
     variable = keras.Variable(np.zeros((1, 2), "float32"))
     optimizer = made("lars", weight_decay=0.5)
     optimizer.build([variable])
@@ -137,7 +137,7 @@ def test_accumulated_parts_are_one_step():
     assert twice[0] == pytest.approx(once[0]) and twice[1] == pytest.approx(once[1])
 
 
-def test_the_average_of_weights_stays_beside_them():
+def test_averaged_weights_are_separate_variables():
     optimizer, variables = made("sgd", ema=0.5, momentum=0.0), weights()
     for _ in range(2):
         optimizer.apply([keras.ops.convert_to_tensor(slope) for slope in SLOPES], variables)

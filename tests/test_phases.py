@@ -1,4 +1,4 @@
-"""What learns when, and what is settled before anything is trained."""
+"""Phases of training, and errors before training."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_phases_share_the_epochs(knobs, expected):
         ({"unfreeze": "last-2,all", "epochs": 3}, "epochs must leave at least 2 for the 2 phases of unfreeze, not 1"),
     ],
 )
-def test_phases_that_cannot_be(knobs, said):
+def test_invalid_phases(knobs, said):
     with pytest.raises(UnknownName, match=said):
         make_phases(Recipe().override(**(SETTLED | knobs)))
 
@@ -60,7 +60,7 @@ def test_phases_that_cannot_be(knobs, said):
         ({"teacher_share": 0.2}, ["teacher_share 0.2 has no effect: there is no teacher"]),
     ],
 )
-def test_knobs_that_were_set_in_vain(knobs, said):
+def test_knobs_without_effect(knobs, said):
     wanted = Recipe().override(**knobs).train
     found = list(advice.find_ineffective_knobs(wanted, Recipe().override(**(SETTLED | knobs)).train))
     assert [sentence[: len(start)] for sentence, start in zip(found, said, strict=True)] == said
@@ -74,17 +74,17 @@ def test_knobs_that_were_set_in_vain(knobs, said):
         ({"accumulate": 5}, "cannot be run in 5 parts: use batch_size 20"),
         ({"folds": 2, "workers": "a:1,b:1"}, "TRANSFERKIT_WORKER"),
         ({"keep": "mix"}, "keep mix needs the weights of a fitted head: use start probe, or keep best or last."),
-        ({"keep": "last", "soup": 2}, "soup 2 averages the best epochs: drop keep last, or soup."),
+        ({"keep": "last", "soup": 2}, "soup 2 averages the best epochs: omit keep last, or soup."),
         ({"refit": "on"}, "refit on leaves no validation pictures to choose the best epoch"),
     ],
 )
-def test_contradictions_are_said_before_anything_is_written(tiny, pets, knobs, said):
+def test_contradictions_are_refused_before_anything_is_written(tiny, pets, knobs, said):
     wanted = Recipe().override(base=tiny, weights="none", data=str(pets), size=32, batch_size=16, **knobs)
     with pytest.raises(ValueError, match=said):
         planner.make_plan(wanted)
 
 
-def test_where_pictures_are_found_is_not_a_knob_of_what_is_given(tiny, pets, tmp_path):
+def test_source_knobs_are_refused_for_given_listings(tiny, pets, tmp_path):
     parts = find_splits(pets)
     with pytest.raises(ValueError, match="^group_by is a knob of find_splits"):
         run_job.finetune(tiny, parts.train, parts.val, out=tmp_path / "run", group_by="patient")
@@ -92,7 +92,7 @@ def test_where_pictures_are_found_is_not_a_knob_of_what_is_given(tiny, pets, tmp
 
 
 @pytest.mark.parametrize(("first", "places"), [("probe", [0, 1, 2]), ("head", [1, 2, 3])])
-def test_curves_count_the_regression_as_no_epoch(tmp_path, monkeypatch, first, places):
+def test_curves_do_not_count_the_regression_as_an_epoch(tmp_path, monkeypatch, first, places):
     drawn = []
     monkeypatch.setattr(plots.Figure, "savefig", lambda self, *_, **__: drawn.extend(self.axes))
     figures = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
@@ -103,7 +103,7 @@ def test_curves_count_the_regression_as_no_epoch(tmp_path, monkeypatch, first, p
     assert len(drawn) == 2
 
 
-def test_what_learns_is_the_same_on_several_devices(tiny):
+def test_trainable_layers_are_the_same_on_several_devices(tiny):
     network = models.load(tiny, "none")
     freezing.unfreeze(network, "all", bn="stats")
     device = devices.Device("2 x CPU", False, "float32", 2, tf.distribute.get_strategy())

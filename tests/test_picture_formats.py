@@ -1,4 +1,4 @@
-"""What is a picture is decided by its content, by one function, and damage beside the pixels does not matter."""
+"""The picture format is recognised from the content, by a single function; damaged metadata is ignored."""
 
 import io
 import os
@@ -122,7 +122,7 @@ def odd_metadata() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", odd_metadata())
-def test_damage_beside_the_pixels_does_not_matter(tmp_path, name):
+def test_damaged_metadata_is_ignored(tmp_path, name):
     data = odd_metadata()[name]
     seen = scan_file(write(tmp_path / "a.png", data))
     assert (seen.reason, seen.orientation, seen.width) == ("", 1, 50)
@@ -134,7 +134,7 @@ def test_damage_beside_the_pixels_does_not_matter(tmp_path, name):
     [segment(0xED, b"Photoshop 3.0\x008BIM\4"), segment(0xEE, b"Adobe"), segment(0xE2, b"MPF\0II*\0\xff\xff\xff\xff")],
     ids=["photoshop", "adobe", "mpf"],
 )
-def test_damage_in_segments_of_a_jpeg_does_not_matter(tmp_path, odd):
+def test_damaged_jpeg_segments_are_ignored(tmp_path, odd):
     right = ImageOps.exif_transpose(Image.open(io.BytesIO(behind_start(plain(), exif(6)))))
     data = behind_start(plain(), odd, exif(6))
     assert scan_file(write(tmp_path / "a.jpg", data)).orientation == 6
@@ -142,7 +142,7 @@ def test_damage_in_segments_of_a_jpeg_does_not_matter(tmp_path, odd):
     assert np.array_equal(decode.decode_whole(tf.constant(data), 3)[0], np.asarray(right))
 
 
-def test_what_turns_a_picture_is_kept_when_text_is_left_out():
+def test_the_orientation_is_kept_if_text_is_ignored():
     text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"x" * 2_000_000))
     data = before_chunk(encoded(WIDE, "PNG"), b"IDAT", text, chunk(b"eXIf", tiff_block(6)))
     assert np.array_equal(pillow_reader.read_picture(data, 3), np.asarray(WIDE.transpose(Image.Transpose.ROTATE_270)))
@@ -174,7 +174,7 @@ def test_pillows_warnings_are_neither_shown_nor_errors(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("lost", ["damaged", "raw"])
-def test_a_class_of_which_nothing_can_be_read_stops_a_job(tmp_path, cli, tiny, lost):
+def test_an_unreadable_class_stops_a_job(tmp_path, cli, tiny, lost):
     root = folder(tmp_path / "pets", {"cat": 12, "dog": 12})
     names = ("1.heic",) if lost == "damaged" else ("1.cr2", "notes.txt")
     for name in names:

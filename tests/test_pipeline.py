@@ -1,4 +1,4 @@
-"""Batches: every picture in every epoch, the same for the same seed, and in order where order counts."""
+"""Batches: every picture in every epoch, reproducible with a seed, and in order in evaluation."""
 
 import os
 import shutil
@@ -80,7 +80,7 @@ def test_an_epoch_is_every_picture_in_full_batches(plain):
     assert orders[0] != orders[1] != orders[2] != orders[0]
 
 
-def test_labels_go_with_their_pictures(plain):
+def test_labels_match_their_pictures(plain):
     found = batches(plain, "crop(0.08) | flip")
     labels = np.concatenate([labels for _, labels in found])
     assert labels.shape == (12, 3) and labels.sum() == 12
@@ -97,20 +97,20 @@ def test_equal_pictures_get_different_crops_and_others_in_the_next_epoch(equal):
     assert len(set(found)) == len(found) == 16
 
 
-def test_without_augmentation_training_sees_what_evaluation_sees(equal):
+def test_without_augmentation_training_views_are_evaluation_views(equal):
     (pictures, _), *_ = batches(equal)
     (evaluated, _), *_ = pipeline.evaluation_dataset(equal.paths, PIXELS, batch_size=4)
     assert np.array_equal(pictures, evaluated)
 
 
-def test_one_seed_gives_one_training(equal):
+def test_the_seed_makes_training_reproducible(equal):
     first = batches(equal, MIXED, seed=3)
     assert same(first, batches(equal, MIXED, seed=3))
     assert not same(first, batches(equal, MIXED, seed=4))
 
 
 @pytest.mark.slow
-def test_the_same_whatever_the_parallelism(equal, monkeypatch):
+def test_parallelism_does_not_change_the_batches(equal, monkeypatch):
     monkeypatch.setattr(tf.data, "AUTOTUNE", 1)
     serial = batches(equal, MIXED, epochs=range(2))
     monkeypatch.setattr(tf.data, "AUTOTUNE", 7)
@@ -118,7 +118,7 @@ def test_the_same_whatever_the_parallelism(equal, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_later_start_gives_the_tail(plain, equal):
+def test_a_later_start_gives_the_remaining_batches(plain, equal):
     for listing in (plain, equal):
         steps = pipeline.steps_per_epoch(listing, BATCH)
         whole = batches(listing, MIXED, epochs=range(4))
@@ -126,19 +126,19 @@ def test_a_later_start_gives_the_tail(plain, equal):
 
 
 @pytest.mark.parametrize("seed", [0, -1, 2**31 - 1])
-def test_any_seed_will_do(plain, seed):
+def test_any_seed_is_valid(plain, seed):
     assert len(batches(plain, "light", seed=seed)) == 3
 
 
 @pytest.mark.slow
-def test_steps_that_were_done_are_left_out(plain, equal):
+def test_finished_steps_are_skipped(plain, equal):
     for listing in (plain, equal):
         steps = pipeline.steps_per_epoch(listing, BATCH)
         whole = batches(listing, MIXED, epochs=range(1, 3))
         assert same(whole[steps - 1 :], batches(listing, MIXED, epochs=range(1, 3), skip_steps=steps - 1))
 
 
-def test_parts_of_a_batch_make_it_up(plain):
+def test_micro_batches_make_up_the_batch(plain):
     whole, parts = batches(plain, "light"), batches(plain, "light", micro_batches=2)
     assert [len(pictures) for pictures, _ in parts] == [2] * 6
     together = [tuple(map(np.concatenate, zip(*parts[at : at + 2], strict=True))) for at in (0, 2, 4)]
@@ -170,7 +170,7 @@ def test_evaluation_keeps_the_order_and_drops_no_remainder(plain):
     )
 
 
-def test_evaluation_leaves_out_what_cannot_be_read(plain, tmp_path):
+def test_evaluation_skips_unreadable_pictures(plain, tmp_path):
     (tmp_path / "text.jpg").write_text("text")
     paths = [str(tmp_path / "gone.jpg"), *plain.paths[:3], str(tmp_path / "text.jpg"), *plain.paths[3:5]]
     found = list(pipeline.evaluation_dataset(paths, PIXELS, batch_size=BATCH))
@@ -188,7 +188,7 @@ def test_evaluation_of_nothing(paths):
     )
 
 
-def test_any_file_name_will_do(plain, tmp_path):
+def test_any_file_name_is_valid(plain, tmp_path):
     paths, data = [], Path(plain.paths[4]).read_bytes()
     for name in (b"new\nline.png", "ünï ☃.png".encode(), b"latin \xe9.png", b"a,b;'\"$(ls)*?.png"):
         paths.append(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
@@ -197,7 +197,7 @@ def test_any_file_name_will_do(plain, tmp_path):
     assert numbers(batches(Listing(tuple(paths), (0, 1, 0, 1), ("a", "b")))) == [4] * 4
 
 
-def test_a_picture_lost_in_mid_run_is_left_out(plain):
+def test_a_picture_that_goes_missing_is_skipped(plain):
     listing = Listing((*plain.paths, "gone.png"), (*plain.labels, 0), plain.classes)
     order = numbers(batches(listing, "light", epochs=range(2)))
     assert set(order) == set(range(COUNT)) and len(order) % BATCH == 0
@@ -231,7 +231,7 @@ def test_validation_pictures_are_decoded_once(tmp_path, memory):
 
 @pytest.mark.parametrize("memory", [1.0, 0.0])
 @pytest.mark.parametrize("line", ["none", "pad_crop(2) | flip | pca_jitter(0.5)"])
-def test_what_is_kept_is_what_comes_before_chance(plain, tmp_path, line, memory):
+def test_the_cache_stores_views_before_random_steps(plain, tmp_path, line, memory):
     def views(space):
         order = ordered(plain, seed=3, epochs=range(3))
         return pipeline.training_dataset(source(plain, line), order, space=space).as_numpy_iterator()
@@ -242,20 +242,20 @@ def test_what_is_kept_is_what_comes_before_chance(plain, tmp_path, line, memory)
     assert bool(list(tmp_path.glob("views-*"))) == (memory == 0)
 
 
-def test_windows_need_no_space(plain, tmp_path, capsys):
+def test_random_windows_use_no_cache(plain, tmp_path, capsys):
     """What a window shows is another part in every epoch: nothing is kept for it, on the disk neither."""
     batches = pipeline.training_dataset(source(plain, "crop(0.5)"), ordered(plain), space=CacheSpace(0.0, tmp_path))
     assert len(list(batches)) and not list(tmp_path.iterdir()) and capsys.readouterr().err == ""
 
 
-def test_views_are_not_kept_on_a_full_disk(plain, tmp_path, monkeypatch, capsys):
+def test_views_are_not_cached_on_a_full_disk(plain, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9 - 100, 100))
     batches = pipeline.training_dataset(source(plain, "none"), ordered(plain), space=CacheSpace(0.0, tmp_path))
     assert len(list(batches)) == 3 and not list(tmp_path.iterdir())
     assert "has no room" in capsys.readouterr().err
 
 
-def test_kept_views_are_decoded_once(tmp_path):
+def test_cached_views_are_decoded_once(tmp_path):
     Image.new("RGB", (20, 20), (200, 10, 10)).save(tmp_path / "a.png")
     listing = Listing((str(tmp_path / "a.png"),), (0,), ("a",))
     (tmp_path / "kept").mkdir()
@@ -280,7 +280,7 @@ def test_workers_share_every_batch(plain):
         read((0, 3))
 
 
-def test_pictures_that_break_in_mid_run_are_named_once(plain, tmp_path, capsys):
+def test_pictures_that_become_unreadable_are_named_once(plain, tmp_path, capsys):
     paths = [tmp_path / f"{number}.png" for number in range(10)]
     for path in paths:
         Image.new("RGB", (40, 40), (9, 99, 199)).save(path)

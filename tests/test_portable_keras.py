@@ -1,4 +1,4 @@
-"""What is saved says nothing that older versions of Keras do not know."""
+"""Saved models contain no arguments that older versions of Keras do not know."""
 
 import json
 import zipfile
@@ -31,7 +31,7 @@ def network_of(layer) -> Network:
 
 
 @pytest.mark.parametrize("window", [None, 4])
-def test_arguments_that_came_later_are_left_out_unless_they_do_something(tmp_path, window):
+def test_later_arguments_are_omitted_at_their_defaults(tmp_path, window):
     network = network_of(keras.layers.MultiHeadAttention(2, 2, sliding_window=window))
     models.save(network, path := tmp_path / "model.keras")
     with zipfile.ZipFile(path) as archive:
@@ -48,6 +48,6 @@ def test_arguments_that_came_later_are_left_out_unless_they_do_something(tmp_pat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_arguments_of_other_peoples_classes_stay():
+def test_arguments_of_other_classes_are_kept():
     config = {"module": "theirs", "class_name": "Norm", "config": {"renorm": False}}
     assert portable_config({"layers": [config]}) == {"layers": [config]}

@@ -1,4 +1,4 @@
-"""`transferkit predict` on lists and packed shards, beside pictures and folders."""
+"""`transferkit predict` on lists and packed shards, in addition to pictures and folders."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def listed(pets, tmp_path):
     return write
 
 
-def test_sources_of_every_kind_are_answered_in_order(cli, finished, pets, listed, tmp_path):
+def test_predictions_of_all_sources_are_in_order(cli, finished, pets, listed, tmp_path):
     shards.pack_shards(resolve.list_given_splits(Data(str(pets))), tmp_path / "packed")
     path = listed("path\n{pets}/dog/003.jpg\n{pets}/cat/005.jpg\n")
     picture = str(pets / "cat" / "001.jpg")
@@ -40,7 +40,7 @@ def test_sources_of_every_kind_are_answered_in_order(cli, finished, pets, listed
         assert there["label"] == here["label"] and abs(there["probability"] - here["probability"]) < 1e-4
 
 
-def test_a_list_gives_all_its_rows_whatever_else_they_say(pets, listed):
+def test_all_rows_of_a_list_are_predicted(pets, listed):
     """Splits that are not known, no labels, a picture twice: nothing that classifying needs."""
     lines = ["{pets}/cat/000.jpg,,tran", "{pets}/cat/000.jpg,cow,test", "{pets}/dog/000.jpg,,"]
     path = listed("\n".join(["shot,label,split", *lines]))
@@ -48,7 +48,7 @@ def test_a_list_gives_all_its_rows_whatever_else_they_say(pets, listed):
     assert [os.path.basename(os.path.dirname(each)) for each in found] == ["cat", "cat", "dog"]
 
 
-def test_a_missing_picture_of_a_list_is_said_in_its_place(cli, finished, listed):
+def test_a_missing_picture_of_a_list_is_an_error_row(cli, finished, listed):
     names = [f"{{pets}}/cat/{i:03d}.jpg" for i in range(6)]
     path = listed("\n".join(["image", *names[:2], "gone.jpg", *names[2:]]))
     status, out, _ = cli("predict", finished.folder, path, "--json")
@@ -65,12 +65,12 @@ def test_a_missing_picture_of_a_list_is_said_in_its_place(cli, finished, listed)
         ("what\ngone.jpg\n", ("--image-col", "wat"), "No column of list.csv is called 'wat'. Did you mean 'what'?"),
     ],
 )
-def test_a_list_that_cannot_be_used_is_told_why(cli, finished, listed, text, words, sentence):
+def test_unusable_lists_are_refused(cli, finished, listed, text, words, sentence):
     status, out, err = cli("predict", finished.folder, listed(text), *words)
     assert (status, out) == (2 if words else 1, "") and sentence in err
 
 
-def test_what_is_no_source_is_told(cli, finished, pets, tmp_path):
+def test_invalid_sources_are_refused(cli, finished, pets, tmp_path):
     picture = pets / "cat" / "000.jpg"
     for source in (pets, picture):
         status, _, err = cli("predict", finished.folder, source, "--image-col", "x")
@@ -82,7 +82,7 @@ def test_what_is_no_source_is_told(cli, finished, pets, tmp_path):
     assert cli("predict", finished.folder, "tfds:minst")[0] == 2
 
 
-def test_a_missing_source_is_a_row_in_its_place(cli, finished, pets):
+def test_a_missing_source_is_an_error_row(cli, finished, pets):
     good = pets / "cat" / "001.jpg"
     status, out, _ = cli("predict", finished.folder, good, "gone.jpg", pets / "dog", "no/folder", "--json")
     rows = json.loads(out)
@@ -95,7 +95,7 @@ def test_a_missing_source_is_a_row_in_its_place(cli, finished, pets):
     assert status == 2 and "There is no folder or file 'gone.jpg'" in error
 
 
-def test_an_answer_that_cannot_be_written_is_said_first(cli, pets):
+def test_an_unwritable_output_is_refused_first(cli, pets):
     words = ("predict", "gone-run", pets)
     for more, sentence in {
         ("--out", "no/folder/a.csv"): "a.csv cannot be written",

@@ -1,4 +1,4 @@
-"""`transferkit probe`: the leaderboard, the ranking, and the classifier that comes out."""
+"""`transferkit probe`: the leaderboard, the ranking, and the saved classifier."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_a_leaderboard(cli, pets):
 
 
 @pytest.mark.parametrize("classifier", ["logreg", "svm", "knn", "ridge"])
-def test_what_is_saved_predicts(cli, pets, classifier, tmp_path):
+def test_the_saved_classifier_predicts(cli, pets, classifier, tmp_path):
     status, _, err = cli(*WORDS, "--data", pets, "--classifier", classifier, "--folds", 2, "--out", "p.skops")
     assert status == 0 and "p.skops: tiny with " + classifier in err
     listing = tk.list_images(pets)
@@ -43,7 +43,7 @@ def test_what_is_saved_predicts(cli, pets, classifier, tmp_path):
     assert cli(*WORDS, "--data", pets, "--folds", 2, "--out", "p.skops", "--overwrite")[0] == 0
 
 
-def test_ranks_need_no_training(cli, pets):
+def test_ranking_needs_no_training(cli, pets):
     status, out, _ = cli(
         "probe", "--weights", "none", "--base", "tiny,resnet20_cifar", "--data", pets, "--rank", "--json"
     )
@@ -53,7 +53,7 @@ def test_ranks_need_no_training(cli, pets):
     assert "LogME" in cli(*WORDS, "--data", pets, "--rank")[1]
 
 
-def test_test_pictures_are_for_the_end(cli, tmp_path, monkeypatch):
+def test_test_pictures_are_used_once(cli, tmp_path, monkeypatch):
     folder(tmp_path / "d" / "train", {"cat": 6, "dog": 6})
     folder(tmp_path / "d" / "val", {"dog": 3})
     folder(tmp_path / "d" / "test", {"cat": 4, "dog": 4})
@@ -70,7 +70,7 @@ def test_test_pictures_are_for_the_end(cli, tmp_path, monkeypatch):
     assert "on 8 test pictures" in cli(*WORDS, "--data", tmp_path / "d", "--folds", 2)[1]
 
 
-def test_groups_and_shares(cli, pets, data):
+def test_groups_and_fractions(cli, pets, data):
     root = data({})
     pattern = r"(\d+)\.jpg"
     status, _, err = cli(*WORDS, "--data", root, "--group-by", pattern, "--folds", 3)
@@ -81,7 +81,7 @@ def test_groups_and_shares(cli, pets, data):
     assert status == 1 and "Class cat has 4 pictures: folds must be at most 4, not 5." in err
 
 
-def test_unreadable_pictures_are_named_and_left_out(cli, data):
+def test_unreadable_pictures_are_named_and_skipped(cli, data):
     root = data({"cat/000b.jpg": b"none"})
     status, out, err = cli(*WORDS, "--data", root, "--folds", 2)
     assert status == 0 and "000b.jpg is skipped: it cannot be read (not a known picture format)." in err
@@ -89,7 +89,7 @@ def test_unreadable_pictures_are_named_and_left_out(cli, data):
         leaderboard.compare([FeatureSpec("tiny", "none"), FeatureSpec("tiny", "gone.h5")], tk.list_images(root))
 
 
-def test_a_network_that_cannot_be_had_is_an_error_before_the_others_run(cli, pets, monkeypatch):
+def test_an_unavailable_network_is_an_error_before_others_run(cli, pets, monkeypatch):
     monkeypatch.setattr(feature_model, "compute_features", lambda *_: pytest.fail("it ran"))
     status, _, err = cli("probe", "--weights", "none", "--base", "tiny,resnet3", "--data", pets)
     assert status == 2 and "Did you mean 'resnet34'?" in err
@@ -105,11 +105,11 @@ def test_a_network_that_cannot_be_had_is_an_error_before_the_others_run(cli, pet
         (("--folds", "1"), "1 is not in the range x>=2"),
     ],
 )
-def test_bad_words_are_one_sentence(cli, pets, words, sentence):
+def test_invalid_options_are_one_sentence(cli, pets, words, sentence):
     status, out, err = cli(*WORDS, "--data", pets, *words)
     assert (status, out) == (2, "") and sentence in err and "Traceback" not in err
 
 
-def test_maps_are_no_vectors(cli, pets):
+def test_maps_are_refused(cli, pets):
     status, _, err = cli(*WORDS, "--data", pets, "--layer", "stage1", "--pool", "none")
     assert status == 1 and "A probe needs vectors, not maps: give another --pool than none." in err

@@ -1,4 +1,4 @@
-"""A probe judges on pictures that were not learned from."""
+"""Probes are evaluated on pictures that they were not fitted to."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from transferkit.features.probe_scores import LabelledFeatures, cross_validate
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_noise_is_judged_as_chance(name):
+def test_accuracy_on_noise_is_chance(name):
     X, y = features(100, 150, k=2, gap=0)
     assert cross_validate(LabelledFeatures(X, y), classifier=name, folds=2).accuracy == pytest.approx(
         0.5, abs=0.2
@@ -17,7 +17,7 @@ def test_noise_is_judged_as_chance(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_copies_of_a_picture_give_away_its_label_unless_grouped(name):
+def test_duplicates_leak_labels_unless_grouped(name):
     X, _ = features(30, 60, gap=0)
     y = np.random.default_rng(1).permutation(np.arange(30) % 2)
     X, y, groups = np.repeat(X, 4, axis=0), np.repeat(y, 4), np.repeat(np.arange(30), 4)
@@ -25,7 +25,7 @@ def test_copies_of_a_picture_give_away_its_label_unless_grouped(name):
     assert cross_validate(LabelledFeatures(X, y, groups), classifier=name, folds=3).accuracy < 0.75
 
 
-def test_copies_of_a_picture_are_in_one_fold():
+def test_duplicates_are_in_one_fold():
     X, _ = features(60, 60, gap=0)
     y = np.random.default_rng(1).permutation(np.arange(60) % 2)
     X, y, sets = np.repeat(X, 2, axis=0), np.repeat(y, 2), np.repeat([str(n) for n in range(60)], 2)
@@ -36,7 +36,7 @@ def test_copies_of_a_picture_are_in_one_fold():
     )
 
 
-def test_groups_never_straddle(monkeypatch):
+def test_groups_are_never_split(monkeypatch):
     seen = []
     fitted = classifiers.fit_classifier
 
@@ -51,7 +51,7 @@ def test_groups_never_straddle(monkeypatch):
     assert sorted(group for groups in left_out for group in groups) == list(range(15))
 
 
-def test_figures():
+def test_metrics():
     X, y = features(60, gap=1.5)
     y = np.array(["ant", "bee", "cat"])[y]
     found = cross_validate(LabelledFeatures(X, y), classifier="svm", folds=4, seed=3)
@@ -76,7 +76,7 @@ def test_two_classes_of_three_pictures(name, grouped):
     )
 
 
-def test_sentences():
+def test_error_messages():
     X, y = features(30)
     names = np.array(["cat"] * 27 + ["dog"] * 3)
     with pytest.raises(ValueError, match="Class dog has 3 pictures: folds must be at most 3, not 5."):

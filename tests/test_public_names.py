@@ -1,4 +1,4 @@
-"""The public names: the same for editors as at run time, each with an example; types of knobs as in the recipe."""
+"""Public names: the same for type checkers as at run time, each with an example; types of knobs match the recipe."""
 
 import ast
 import inspect

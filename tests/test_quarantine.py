@@ -1,4 +1,4 @@
-"""`transferkit check --quarantine`: files are moved out of the way, never lost, and never from elsewhere."""
+"""`transferkit check --quarantine`: files are moved, never lost, and only from inside the folder."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ from pictures import encoded, photo
 WIDE = photo(120, 90, seed=1)
 
 
-def test_quarantine_moves_and_writes_down(data, cli, tmp_path):
+def test_quarantine_moves_and_records_files(data, cli, tmp_path):
     same = encoded(WIDE)
     root = data({"cat/empty.jpg": b"", "cat/a.jpg": same, "cat/b.jpg": same})
     assert cli("check", root, "--quarantine", root / "inside")[0] == 1
@@ -27,7 +27,7 @@ def test_quarantine_moves_and_writes_down(data, cli, tmp_path):
         assert os.path.exists(row["to"]) and row["from"].startswith(str(root))
 
 
-def test_quarantine_takes_nothing_from_behind_a_link(data, cli, tmp_path):
+def test_quarantine_does_not_follow_links(data, cli, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "empty.jpg").touch()

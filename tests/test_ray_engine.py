@@ -1,4 +1,4 @@
-"""Parts of a job on two workers of this machine."""
+"""Parts of a job on two Ray workers of this machine."""
 
 import functools
 import os
@@ -32,7 +32,7 @@ def _part(folder, number):
 
 
 @pytest.mark.slow
-def test_two_workers_a_part_done_again_and_an_error_in_one_sentence(tmp_path, monkeypatch):
+def test_two_workers_retries_and_errors(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "a-token-of-this-test-alone-0123456789")  # none is written to the home folder
     threads = str(max(1, available_cpus() // 2))
     done = dict(ray_engine.run_tasks(functools.partial(_part, tmp_path), range(4), workers=2))
@@ -42,7 +42,7 @@ def test_two_workers_a_part_done_again_and_an_error_in_one_sentence(tmp_path, mo
         list(ray_engine.run_tasks(functools.partial(_part, tmp_path), [9], workers=2))
 
 
-def test_a_cluster_that_does_not_answer(monkeypatch):
+def test_an_unreachable_cluster(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     with pytest.raises(ConnectionError, match=r"^RAY_ADDRESS is 127\.0\.0\.1:9, but no Ray cluster answers there"):
         next(ray_engine.run_tasks(abs, [1], workers=2))

@@ -1,4 +1,4 @@
-"""Recipes and the rules that fill them."""
+"""Recipes, and the rules that choose open knobs."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_knobs_are_unique_and_have_help():
     assert all(knob.metadata["help"].endswith(".") for knob in knobs)
 
 
-def test_override_reaches_every_part():
+def test_override_sets_knobs_of_every_section():
     changed = Recipe().override(base="resnet18", epochs=3, augment="none", validation=0.5)
     assert (changed.model.base, changed.train.epochs, changed.augment.augment, changed.data.validation) == (
         "resnet18",
@@ -51,7 +51,7 @@ def test_override_reaches_every_part():
         ({"base": None}, "base must be of type str, not None."),
     ],
 )
-def test_override_refuses(knobs, sentence):
+def test_override_refuses_invalid_values(knobs, sentence):
     with pytest.raises(ValueError) as error:
         Recipe().override(**knobs)
     assert str(error.value).startswith(sentence)
@@ -74,7 +74,7 @@ def test_toml_round_trip(tmp_path):
         ("train = 3", "[train] must be a table"),
     ],
 )
-def test_a_bad_file_is_one_sentence(tmp_path, text, sentence):
+def test_an_invalid_file_is_one_sentence(tmp_path, text, sentence):
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(ValueError) as error:
         recipe.load(tmp_path / "r.toml")
@@ -82,7 +82,7 @@ def test_a_bad_file_is_one_sentence(tmp_path, text, sentence):
     assert "\n" not in str(error.value)
 
 
-def test_rules_fill_every_open_knob_and_say_why():
+def test_rules_choose_every_open_knob_with_a_reason():
     resolved, choices = rules.choose_knobs(Recipe(), facts())
     open_knobs = {
         knob.name for knob in recipe.list_knobs("augment", "model", "train") if knob.default is recipe.BY_RULE
@@ -92,7 +92,7 @@ def test_rules_fill_every_open_knob_and_say_why():
     assert rules.choose_knobs(resolved, facts())[1] == []
 
 
-def test_rules_keep_what_the_user_set():
+def test_rules_keep_knobs_set_by_the_user():
     resolved, choices = rules.choose_knobs(Recipe().override(size=96, lr=0.5), facts())
     assert (resolved.model.size, resolved.train.lr) == (96, 0.5)
     assert not {"size", "lr"} & {choice.knob for choice in choices}
@@ -148,5 +148,5 @@ def test_an_installed_package_has_its_own_recipes(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "path", sorted((Path(__file__).parent.parent / "recipes").glob("*.toml")), ids=lambda p: p.name
 )
-def test_the_recipes_here_load(path):
+def test_all_recipes_load(path):
     assert (recipe.load(path) != Recipe()) == (path.stem != "balanced")  # which names the defaults

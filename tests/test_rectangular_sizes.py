@@ -1,4 +1,4 @@
-"""Pictures that are no squares to a network: 192x320 is 192 high and 320 wide, wherever a size is given."""
+"""Rectangular pictures: 192x320 is height 192 and width 320 wherever a size is given."""
 
 import dataclasses
 import json
@@ -67,7 +67,7 @@ def test_evaluation_is_pillows(fit, shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_rectangle_of_the_pictures_own_shape_sees_all_of_it(shape):
+def test_a_size_with_the_pictures_aspect_ratio_shows_all_of_it(shape):
     """Whatever the fit, where `resize` adds nothing."""
     picture = smooth(shape[1] * 5, shape[0] * 5)
     whole = squashed(picture, *shape)
@@ -88,7 +88,7 @@ def test_five_crops():
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("fit", ["squash", "pad"])
-def test_the_window_of_all_is_the_view_of_evaluation(fit, shape):
+def test_the_window_of_the_whole_picture_is_the_evaluation_view(fit, shape):
     for size in PICTURES[:-2]:
         for form in ("PNG", "JPEG"):
             data, pixels = encoded(ramp(*size), form), of_shape(*shape, fit=fit)
@@ -98,7 +98,7 @@ def test_the_window_of_all_is_the_view_of_evaluation(fit, shape):
 @pytest.mark.parametrize("step", ["alexnet_crop", "scale_crop(256, 480)", "crop(0.2, 1)"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("fit", ["crop", "pad"])
-def test_a_window_has_the_shape_of_what_the_network_sees(fit, shape, step):
+def test_a_window_has_the_networks_aspect_ratio(fit, shape, step):
     for size in [(600, 500), (500, 600)]:
         for seed in range(20):
             y, x, height, width = windows(of_shape(*shape, fit=fit), step)(size, (seed, 0)).numpy()
@@ -114,7 +114,7 @@ def test_a_squashed_window_keeps_the_pictures_aspect_ratio():
         assert width / height == pytest.approx(3, rel=0.02)
 
 
-def test_a_size_and_its_sides():
+def test_parsing_sizes():
     for size, shape in ((224, (224, 224)), ("192x320", (192, 320)), ("1x99999", (1, 99999))):
         assert parse_size(size) == shape and format_size(shape) == size
     assert parse_size("96x96") == parse_size(np.int64(96)) == (96, 96)
@@ -131,7 +131,7 @@ def test_a_size_and_its_sides():
 
 
 @pytest.mark.parametrize("size", [*BAD, 0, -3, 2.5, True, (192, 320), None])
-def test_what_is_no_size(size):
+def test_invalid_sizes(size):
     with pytest.raises(
         UnknownName, match="size must be a side in pixels, as 224, or height x width, as '192x320', not "
     ):
@@ -139,7 +139,7 @@ def test_what_is_no_size(size):
 
 
 @pytest.mark.parametrize("size", BAD)
-def test_what_is_no_size_in_a_recipe_and_in_features(size):
+def test_invalid_sizes_in_a_recipe_and_in_features(size):
     with pytest.raises(UnknownName, match="size must be a side in pixels"):
         Recipe().override(size=size)
     with pytest.raises(UnknownName, match="size must be a side in pixels"):
@@ -147,7 +147,7 @@ def test_what_is_no_size_in_a_recipe_and_in_features(size):
 
 
 @pytest.mark.parametrize("size", [15, 2049, "15x64", "64x15", "64x2049", "2049x64"])
-def test_limits_hold_for_both_sides(size, pets, cli):
+def test_limits_apply_to_height_and_width(size, pets, cli):
     with pytest.raises(ValueError, match=f"size must be from 16 to 2048, not {size!r}."):
         Recipe().override(size=size)
     for words in (("finetune", "--data", pets), ("probe", "--data", pets), ("data", "preview", pets)):
@@ -157,7 +157,7 @@ def test_limits_hold_for_both_sides(size, pets, cli):
 
 @pytest.mark.parametrize("size", ["0x3", "192x", "axb", "1.5", ""])
 @pytest.mark.parametrize("command", ["finetune", "train", "lr-find", "extract", "inspect"])
-def test_a_command_refuses_what_is_no_size(command, size, pets, cli, tmp_path):
+def test_a_command_refuses_invalid_sizes(command, size, pets, cli, tmp_path):
     words = ("resnet18",) if command == "inspect" else ("--data", pets)
     status, _, err = cli(
         command, *words, "--size", size, *(("--out", tmp_path / "f.npz") if command == "extract" else ())
@@ -198,7 +198,7 @@ def test_a_run_of_rectangles(wide, pets, cli):
     assert rows[0]["probability"] == pytest.approx(float(max(chances)), abs=0.02)
 
 
-def test_a_run_that_goes_on_keeps_its_rectangles(wide, pets, cli):
+def test_a_resumed_run_keeps_its_rectangles(wide, pets, cli):
     plan = answered(cli, "finetune", "--base", wide.folder, "--data", pets, "--dry-run")
     assert plan["recipe"]["model"]["size"] == "24x48"
     plan = answered(cli, "finetune", "--base", wide.folder, "--data", pets, "--size", "64x32", "--dry-run")
@@ -207,7 +207,7 @@ def test_a_run_that_goes_on_keeps_its_rectangles(wide, pets, cli):
     assert plan["recipe"]["model"]["size"] == 32
 
 
-def test_a_square_run_is_saved_as_ever(finished):
+def test_a_square_run_is_saved_as_in_earlier_versions(finished):
     note = json.loads(zipfile.ZipFile(finished.folder / "model.keras").read("transferkit.json"))
     assert note["pixels"]["crop"] == 32
 
@@ -250,18 +250,18 @@ def test_networks_that_pool_to_their_dense_layers_take_rectangles(name, size):
 
 
 @pytest.mark.parametrize("size", ["8x12", "12x8", "16x4", 12])
-def test_a_network_that_is_tied_to_its_size_refuses_in_one_sentence(size):
+def test_a_network_of_fixed_size_refuses_others(size):
     """16 x 4 pixels give 8 x 2 places, which fit the dense kernel of 4 x 4, but are not the same places."""
     pictures = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(2, 3, 2, padding="same", name="conv")(pictures)
     logits = keras.layers.Dense(2, name="fc")(keras.layers.Flatten()(x))
     network = Network(keras.Model(pictures, logits), Pixels(crop=8, resize=8), ("a", "b"), "fc", "tied")
-    with pytest.raises(UnknownName, match=f"^tied takes pictures of 8 pixels and no other size: leave out {size}.$"):
+    with pytest.raises(UnknownName, match=f"^tied takes pictures of 8 pixels and no other size: omit {size}.$"):
         with_size(network, size)
     assert with_size(network, 8).model is network.model
 
 
-def test_the_least_side_is_of_both(finished):
+def test_the_minimum_size_applies_to_height_and_width(finished):
     network = dataclasses.replace(finished.network, minimum=24)
     for size in ("64x16", "16x64"):
         with pytest.raises(UnknownName, match=f"needs pictures of at least 24 pixels, not {size}."):
@@ -299,5 +299,5 @@ def test_a_teacher_of_rectangles(finished, wide):
     assert run.network.pixels.size == 32
 
 
-def test_the_zoo_is_square():
+def test_networks_of_the_zoo_have_square_native_sizes():
     assert all(isinstance(row.size, int) for row in zoo.variants().values())

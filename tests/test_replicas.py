@@ -1,4 +1,4 @@
-"""Optimizers, figures and the loss scale on two replicas, against one device."""
+"""Optimizers, metrics and the loss scale on two replicas, against one device."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ def seen():
 
 
 @pytest.mark.slow
-def test_two_replicas_learn_what_one_device_does(seen):
+def test_two_replicas_train_the_same_weights_as_one_device(seen):
     assert max(seen["differences"].values()) < 1e-6
 
 

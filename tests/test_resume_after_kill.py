@@ -1,5 +1,4 @@
-"""A run that is killed goes on as if it had not been, what it left is met in one sentence where it is no good, and two
-processes that work at once, on the same files, do what each does alone."""
+"""Killed runs resume with the same result, damaged checkpoints are refused, and processes do not disturb each other."""
 
 import csv
 import json
@@ -85,13 +84,13 @@ def moment(path: Path) -> int:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_as_if_it_had_not_been(zygote, whole):
+def test_a_killed_run_resumes_with_the_same_result(zygote, whole):
     check_kills(zygote, whole, kills=2, seed=0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_run_killed_many_times_goes_on_as_if_it_had_not_been(zygote, whole, seed):
+def test_a_run_killed_many_times_has_the_same_result(zygote, whole, seed):
     check_kills(zygote, whole, kills=8, seed=seed)
 
 
@@ -136,7 +135,7 @@ def test_a_run_of_other_classes_is_refused(zygote, cut):
     shutil.rmtree(cut / "pets" / "eel")
 
 
-def test_pictures_that_are_away_are_missed(zygote, cut):
+def test_missing_pictures_are_reported(zygote, cut):
     (cut / "pets").rename(cut / "away")
     assert "cannot be read" in refused(zygote, cut, "finetune", "--resume", "run")
     (cut / "away").rename(cut / "pets")
@@ -156,7 +155,7 @@ def test_two_processes_do_not_share_a_run(zygote, cut):
             assert "Another process trains in run" in refused(zygote, cut, "finetune", *words)
 
 
-def test_what_a_killed_process_left_is_cleared(tmp_path):
+def test_leftovers_of_a_killed_process_are_deleted(tmp_path):
     for name in ("checkpoints/temporary-abc", "checkpoints"):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
     left = ["checkpoints/temporary-abc/maps.npy", "checkpoints/.12.last-0-0-0-0-1-1.safetensors", ".12.model.keras"]
@@ -200,7 +199,7 @@ def check_features(place: Path, out: str):
 
 
 @pytest.mark.parametrize("outs", [("a.npz", "b.npz"), pytest.param(("a", "a"), marks=pytest.mark.slow)])
-def test_two_at_once_write_what_one_writes(zygote, place, cache, outs):
+def test_two_extractions_at_once_write_the_same_as_one(zygote, place, cache, outs):
     start_all(zygote, place, [(*EXTRACT, out) for out in outs], env={"TRANSFERKIT_HOME": str(cache)})
     assert [ended(zygote), ended(zygote)] == [0, 0] and told_of_both(place) == ""
     for out in outs:
@@ -208,7 +207,7 @@ def test_two_at_once_write_what_one_writes(zygote, place, cache, outs):
 
 
 @pytest.mark.slow
-def test_one_goes_on_while_the_other_is_killed(zygote, place, cache):
+def test_an_extraction_continues_if_another_is_killed(zygote, place, cache):
     commands = [(*EXTRACT, "killed.npz"), (*EXTRACT, "other.npz")]
     pid, _ = start_all(zygote, place, commands, env={"TRANSFERKIT_HOME": str(cache)})
     while not list(cache.glob("features/*")) and not (place / "other.npz").exists():
@@ -223,7 +222,7 @@ def test_one_goes_on_while_the_other_is_killed(zygote, place, cache):
 
 
 @pytest.mark.slow
-def test_of_two_that_write_one_file_the_second_is_told(zygote, place, cache):
+def test_a_second_writer_of_a_file_is_refused(zygote, place, cache):
     start_all(zygote, place, [(*EXTRACT, "one.npz")] * 2, env={"TRANSFERKIT_HOME": str(cache)})
     assert sorted([ended(zygote), ended(zygote)]) == [0, 1]
     said = r"Error: (Another process is writing what \S+ becomes: |one.npz exists: ).*\n"

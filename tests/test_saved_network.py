@@ -1,4 +1,4 @@
-"""What training does to a network leaves no trace in the file: dropout, dtype and all else are a fresh network's."""
+"""Saved networks have the configuration of a fresh one: training changes to dropout or dtype are not saved."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The rate of every step, and what the history says of gains."""
+"""The learning rate of every step, and improvements in the history."""
 
 import math
 
@@ -18,7 +18,7 @@ def rates(steps=20, lr=0.5, **knobs):
 
 
 @pytest.mark.parametrize("name", schedules.DECAYS)
-def test_the_rate_rises_evenly_to_its_highest(name):
+def test_the_warm_up_is_linear(name):
     rise = rates(schedule=name, warmup=0.2)[:5]
     assert rise == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
 
@@ -34,7 +34,7 @@ def test_polynomial():
 
 
 @pytest.mark.parametrize("warmup", (0.0, 0.2))
-def test_steps_drop_at_shares_of_all_steps(warmup):
+def test_milestones_are_fractions_of_all_steps(warmup):
     dropped = rates(schedule="step", warmup=warmup, milestones="0.5, 0.75")
     assert dropped[4:] == pytest.approx([0.5] * 6 + [0.05] * 5 + [0.005] * 5)
 
@@ -64,14 +64,14 @@ def test_a_single_step_has_a_rate(name):
     assert rates(schedule=name, steps=1, warmup=0.9) == pytest.approx([0.5])
 
 
-def test_a_schedule_is_kept_in_a_config():
+def test_a_schedule_has_a_config():
     schedule = schedules.make_schedule(Train(schedule="step", warmup=0.2), lr=0.5, steps=20)
     again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
     assert [float(again(step)) for step in range(20)] == [float(schedule(step)) for step in range(20)]
 
 
 @pytest.mark.parametrize("text", ("", "0.5,0.3", "0.5,0.5", "0,0.5", "0.5,1", "half", "0.5;0.6", "nan", "0.5,"))
-def test_milestones_are_rising_shares(text):
+def test_milestones_must_be_increasing_fractions(text):
     with pytest.raises(UnknownName, match=r"^milestones must be increasing fractions .*0\.33,0\.67,0\.89', not "):
         schedules.make_schedule(Train(schedule="step", milestones=text), lr=0.1, steps=10)
 
@@ -94,7 +94,7 @@ def test_stalled_counts_from_the_first_best_epoch():
     ]
 
 
-def test_a_lower_loss_is_a_gain():
+def test_a_lower_loss_is_an_improvement():
     rows = history(0.5, 0.5)
     rows[1]["val_loss"] = 0.9
     assert epochs.count_stalled_epochs(rows) == 0
@@ -109,7 +109,7 @@ def test_drops_count_plateaus():
     assert epochs.count_rate_drops(rows, 5) == 1
 
 
-def test_drops_of_a_history_that_goes_on_never_fall():
+def test_drops_never_decrease():
     rows = history(*np.random.default_rng(0).random(40).round(1))
     counts = [epochs.count_rate_drops(rows[:epoch], 3) for epoch in range(41)]
     assert counts[-1] > 3 and set(np.diff(counts)) <= {0, 1}

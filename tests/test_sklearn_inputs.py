@@ -1,4 +1,4 @@
-"""What y and groups may be."""
+"""Valid values of `y` and `groups`."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_labels_keep_their_dtype(y, dtype):
         ([b"a", b"b", b"a"], "The label of picture 0 is b'a'"),
     ],
 )
-def test_labels_that_are_none(y, sentence):
+def test_invalid_labels(y, sentence):
     with pytest.raises(ValueError, match=sentence):
         check_labels(y, 3)
 

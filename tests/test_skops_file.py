@@ -1,4 +1,4 @@
-"""A pipeline from pictures to labels, saved, read by another process, and what is not read."""
+"""Saved pipelines from pictures to labels, read by another process; unusable files are refused."""
 
 import json
 import zipfile
@@ -20,7 +20,7 @@ def fitted(listing, classifier=None):
     return made.fit(listing.paths, [listing.classes[label] for label in listing.labels])
 
 
-def test_predict_uses_it(cli, listing, tmp_path):
+def test_predict_uses_a_saved_pipeline(cli, listing, tmp_path):
     made = fitted(listing)
     skops_file.save_pipeline(made, tmp_path / "pets.skops")
     (tmp_path / "bad.png").write_bytes(b"none")
@@ -62,7 +62,7 @@ class Foreign:
     pass
 
 
-def test_nothing_foreign_is_loaded(cli, listing, tmp_path):
+def test_unknown_types_are_not_loaded(cli, listing, tmp_path):
     import os
 
     made = fitted(listing)

@@ -1,4 +1,4 @@
-"""The hosts in Slurm's lists: read here, and by Slurm's own program where there is one."""
+"""Slurm's host lists: parsed by our code, and by Slurm's program if it is installed."""
 
 import stat
 import sys
@@ -29,21 +29,21 @@ LISTS = {
 
 
 @pytest.mark.parametrize(("words", "expected"), LISTS.items())
-def test_lists(words, expected):
+def test_host_lists(words, expected):
     assert slurm.parse_hosts(words) == expected.split()
 
 
 @pytest.mark.parametrize(
     "words", ["a[1-2", "a1-2]", "a[]", "a[1-]", "a[-2]", "a[b-c]", "a[1;2]", "a,,b", "a,", "a b", "a[[1]]", "a[1-2,]"]
 )
-def test_what_is_no_list(words):
+def test_invalid_host_lists(words):
     with pytest.raises(UnknownName) as caught:
         slurm.parse_hosts(words)
     assert str(caught.value) == f"Slurm's list of hosts must be like gpu[07-09,12],login1, not {words!r}."
 
 
 @pytest.mark.parametrize("part", ["5-3", "1-65537"])
-def test_ranges_go_up_and_end(part):
+def test_invalid_ranges(part):
     with pytest.raises(UnknownName, match=f"has '{part}': expected a range that goes up, to at most 65536 hosts"):
         slurm.parse_hosts(f"a[1-2,{part}]")
 
@@ -62,7 +62,7 @@ def scontrol(tmp_path, monkeypatch):
     return put
 
 
-def test_slurms_own_program_is_asked(scontrol):
+def test_slurms_program_is_used(scontrol):
     """It is trusted: what it answers is not what would be read here."""
     scontrol("assert sys.argv[1:] == ['show', 'hostnames', 'a[1-2]b'], sys.argv; print('one', 'two', sep='\\n')")
     assert slurm.list_hosts("a[1-2]b") == ["one", "two"]
@@ -72,7 +72,7 @@ def test_slurms_own_program_is_asked(scontrol):
 
 
 @pytest.mark.parametrize("code", ["sys.exit('error')", "print()", "time.sleep(60)"])
-def test_without_its_answer_the_list_is_read_here(scontrol, monkeypatch, code):
+def test_without_slurms_program_our_parser_is_used(scontrol, monkeypatch, code):
     monkeypatch.setattr(slurm, "TIMEOUT", 1)
     scontrol(code)
     assert slurm.list_hosts("a[1-2]b") == ["a1b", "a2b"]

@@ -1,4 +1,4 @@
-"""CSV lists, groups and shards as sources of a job."""
+"""CSV lists, groups and shards as data sources."""
 
 import json
 import ntpath
@@ -73,7 +73,7 @@ def test_a_list_with_splits_and_named_columns(lists):
         parts_of(path, image_col="q")
 
 
-def test_rows_that_cannot_be_used_are_counted(lists, capfd):
+def test_unusable_rows_are_counted(lists, capfd):
     more = ["pictures/a/0.jpg,a", "pictures/gone.jpg,a", "pictures/a/1.jpg,", "pictures,b"]
     found = parts_of(lists("\n".join(["path,label", *more[1:], *rows(), more[0]])))["train"]
     assert (
@@ -105,12 +105,12 @@ def test_rows_that_cannot_be_used_are_counted(lists, capfd):
         ("path,label\npictures/a/0.jpg,a\n", "holds one class, 'a'"),
     ],
 )
-def test_a_list_that_cannot_be_used_is_told_why(lists, text, sentence):
+def test_unusable_lists_are_refused(lists, text, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         parts_of(lists(text))
 
 
-def test_what_is_no_source_is_told(tmp_path, pets):
+def test_invalid_sources_are_refused(tmp_path, pets):
     (tmp_path / "notes.pdf").touch()
     with pytest.raises(ValueError, match="is a file, but not .csv"):
         parts_of(str(tmp_path / "notes.pdf"))
@@ -148,7 +148,7 @@ def grouped(groups, labels):
     return Listing(tuple(map(str, range(len(labels)))), tuple(labels), ("a", "b", "c"), {}, tuple(groups))
 
 
-def test_groups_that_cannot_be_shared_out():
+def test_groups_that_cannot_be_split():
     with pytest.raises(ValueError, match="cannot be divided so that each of the 3 classes"):
         grouped("xyyzxz", [0, 0, 1, 1, 2, 2]).split(0.3)
 
@@ -170,7 +170,7 @@ def test_a_group_in_two_given_splits_is_an_error(tmp_path):
         tk.find_splits(tmp_path / "d", group_by=r"(\d+)\.jpg")
 
 
-def test_a_share_of_the_training_pictures():
+def test_a_fraction_of_the_training_pictures():
     whole = Listing(tuple(map(str, range(110))), (0,) * 100 + (1,) * 10, ("a", "b"))
     splits = complete_splits({"train": whole}, validation=0.1, seed=1)
     half, fifth = (splits.subsample(share, 0, 1) for share in (0.5, 0.2))
@@ -233,7 +233,7 @@ def test_packed_pictures_are_checked_under_their_names(cli, pets, tmp_path):
     ]
 
 
-def test_check_says_what_is_wrong_with_a_damaged_pack(cli, pets, tmp_path):
+def test_check_reports_damaged_shards(cli, pets, tmp_path):
     packed = tmp_path / "packed"
     shards.pack_shards({"train": parts_of(str(pets))["train"]}, packed)
     next(packed.glob("*.tfrecord")).unlink()
@@ -260,7 +260,7 @@ def test_shards_are_records_that_tensorflow_reads(pets, tmp_path):
     assert found == {"/".join(path.split("/")[-2:]): (file_ranges.read_bytes(path), label) for path, label in labels}
 
 
-def test_shards_that_cannot_be_used(pets, tmp_path):
+def test_unusable_shards_are_refused(pets, tmp_path):
     packed = tmp_path / "packed"
     shards.pack_shards({"train": parts_of(str(pets))["train"]}, packed)
     with pytest.raises(ValueError, match="exists and is not empty"):

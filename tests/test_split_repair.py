@@ -1,4 +1,4 @@
-"""Sets kept whole in a draw: nothing is cut, classes keep their shares, and a draw without sets is as it ever was."""
+"""Sets of duplicates stay whole in a drawn split; class fractions are kept; draws without sets are unchanged."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def counts(part_of, labels):
     return found
 
 
-def test_without_copies_a_draw_is_what_it_was():
+def test_draws_without_duplicates_are_unchanged():
     """The rows are those of the version before there were sets."""
     labels = [0] * 15 + [1] * 9
     for copies in ((), ("",) * 24):
@@ -43,7 +43,7 @@ def test_without_copies_a_draw_is_what_it_was():
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_mostly_single_pictures_keep_every_share(seed):
+def test_mostly_single_pictures_keep_class_fractions(seed):
     rng = np.random.default_rng(seed)
     labels = np.sort(rng.integers(0, 4, 200))
     copies = [str(rng.integers(0, 12)) if rng.random() < 0.2 else "" for _ in labels]  # some in several classes
@@ -91,7 +91,7 @@ def test_each_class_is_on_both_sides(labels, copies):
         ("00111111", [*"xx", *"xx", *"yy", "", ""], {"y"}),  # of a set in two classes, the part in the larger one
     ],
 )
-def test_a_class_that_could_not_be_split_gives_its_sets_up(labels, copies, kept):
+def test_sets_are_split_if_a_class_could_not_be_split_otherwise(labels, copies, kept):
     labels = [int(one) for one in labels]
     for seed in range(20):
         train, val = listing(labels, copies).split(0.2, seed=seed)
@@ -117,7 +117,7 @@ def test_folds_leave_enough_of_each_class():
     )
 
 
-def test_copies_join_groups():
+def test_duplicates_join_groups():
     groups = [f"g{row // 2}" for row in range(40)]
     copies = ["", "1", "1", "", "2", *[""] * 34, "2"]  # g0 and g1; g2 and g19
     labels = [row // 20 for row in range(40)]
@@ -135,7 +135,7 @@ def test_copies_join_groups():
         )
 
 
-def test_groups_that_copies_join_too_far_count_alone():
+def test_groups_are_not_joined_if_no_split_is_possible():
     labels, groups = [0] * 4 + [1] * 4, list("aabbccdd")
     for copies in (["1"] * 4 + [""] * 4, ["1"] * 8):
         plain, joined = listing(labels, (), groups).split(0.5), listing(labels, copies, groups).split(0.5)

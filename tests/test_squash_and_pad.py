@@ -1,4 +1,4 @@
-"""Pictures squashed or padded to what a network sees: Pillow's own in evaluation, and training follows."""
+"""Squashed and padded pictures: as Pillow's in evaluation, and consistent in training."""
 
 import io
 from functools import lru_cache
@@ -85,7 +85,7 @@ def test_evaluation_is_pillows(fit, interpolation, form):
 
 
 @pytest.mark.parametrize("fit", WAYS)
-def test_five_crops_are_cut_out_of_the_larger_square(fit):
+def test_five_crops_are_cropped_from_the_larger_square(fit):
     wanted = Pixels(crop=56, resize=64, fit=fit)
     for size in ((100, 80), (81, 113), (400, 40)):
         picture = smooth(*size)
@@ -102,7 +102,7 @@ def test_a_corner_may_be_all_background():
 
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize("fit", WAYS)
-def test_a_turned_jpeg_is_set_upright_first(fit, turn):
+def test_a_rotated_jpeg_is_turned_upright_first(fit, turn):
     wanted = Pixels(crop=28, resize=32, fit=fit)
     for picture in (ramp(320, 200), ramp(263, 301), ramp(96, 400)):
         stored = picture.transpose(Image.Transpose(BACK[turn])) if turn > 1 else picture
@@ -155,7 +155,7 @@ def test_a_network_with_alpha(fit):
 
 
 @pytest.mark.parametrize("convention", pixels.CONVENTIONS)
-def test_the_background_is_what_the_network_takes_for_zero(convention):
+def test_the_background_is_zero_after_normalisation(convention):
     wanted = Pixels(**vars(pixels.CONVENTIONS[convention]) | {"fit": "pad", "crop": 16})
     (found,) = evaluated(encoded(Image.new("RGB", (40, 2)), "PNG"), wanted)
     assert (np.abs(found[0] - wanted.mean) <= 0.5).all()
@@ -163,7 +163,7 @@ def test_the_background_is_what_the_network_takes_for_zero(convention):
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 @pytest.mark.parametrize("fit", WAYS)
-def test_the_window_of_all_is_the_view_of_evaluation(fit, form):
+def test_the_window_of_the_whole_picture_is_the_evaluation_view(fit, form):
     """Padding is in whole pixels of the picture, so a padded one may lie half of one beside."""
     wanted = Pixels(crop=56, resize=64, fit=fit)
     for name, size in SHAPES.items():
@@ -211,7 +211,7 @@ def windows(wanted: Pixels, step: str):
 
 
 @pytest.mark.parametrize("step", ["crop(0.08)", "alexnet_crop", "scale_crop(256, 480)", "crop(0.01, 10)"])
-def test_a_padded_window_shows_no_more_padding_than_it_must(step):
+def test_a_padded_window_has_the_minimum_padding(step):
     for shape in [(30, 200), (200, 30), (1, 1), (1, 9), (64, 64), (4000, 3)]:
         for seed in range(20):
             y, x, height, width = windows(Pixels(fit="pad"), step)(shape, (seed, 0)).numpy()
@@ -244,7 +244,7 @@ def test_a_padded_view_lies_where_its_window_is(form):
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
-def test_one_side_that_shrinks_by_much_does_not_alias(form):
+def test_strong_shrinking_of_one_dimension_does_not_alias(form):
     """Fine stripes become the grey that they are from afar, in a picture that is squashed along them."""
     stripes = np.zeros((40, 499, 3), "uint8")
     stripes[:, ::2] = 255
@@ -260,7 +260,7 @@ def test_all_public_weights_were_trained_on_crops():
     } == {"crop"}
 
 
-def test_a_fit_that_is_not_known():
+def test_an_unknown_fit():
     with pytest.raises(
         UnknownName, match="No fit is called 'squish'. Did you mean 'squash'\\? Known: crop, pad, squash."
     ):

@@ -1,4 +1,4 @@
-"""Output that nobody reads never ends a job: closed streams, pipes whose reader has gone, full disks."""
+"""Unread output never ends a job: closed streams, closed pipes, full disks."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def shell(line: str) -> subprocess.CompletedProcess:
     return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120)
 
 
-def test_a_reader_that_has_seen_enough():
+def test_a_closed_pipe():
     done = shell(f"{' '.join(MODELS)} | head -1; echo ${{PIPESTATUS[0]}}")
     first, status = done.stdout.splitlines()
     assert first.startswith("network") and status == "0" and done.stderr == ""
@@ -43,14 +43,14 @@ def test_closed_streams(streams, status):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
-def test_an_answer_that_does_not_fit_is_an_error_and_progress_is_none():
+def test_a_full_disk_is_an_error_for_results_but_not_for_progress():
     done = shell(f"{' '.join(MODELS)} >/dev/full")
     assert (done.returncode, done.stderr) == (1, "Error: No space left on device.\n")
     assert shell(f"{' '.join(MODELS)} nonsense 2>/dev/full").returncode == 2
 
 
 @pytest.mark.parametrize("left", ["stdout", "stderr"])
-def test_a_job_goes_on_where_its_reader_leaves_in_the_middle(left, tmp_path):
+def test_a_job_continues_when_its_pipe_is_closed(left, tmp_path):
     pipe = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, left: subprocess.PIPE}
     code = textwrap.dedent(JOB)
     job = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, cwd=tmp_path, text=True, **pipe)

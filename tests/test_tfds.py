@@ -1,4 +1,4 @@
-"""Data sets of TensorFlow Datasets that are prepared on this machine."""
+"""TensorFlow Datasets that are prepared on this machine."""
 
 import io
 import json
@@ -117,7 +117,7 @@ def test_builders_in_python_are_sources(root, pets, tmp_path):
         ("dataset_info.json", lambda path: path.write_text("[]"), "its dataset_info.json or features.json is"),
     ],
 )
-def test_damaged_data_is_told_in_a_sentence_and_leaves_nothing(tmp_path, pattern, damage, said):
+def test_damaged_data_is_reported_and_leaves_no_files(tmp_path, pattern, damage, said):
     prepare(tmp_path, {"image": PICTURE, "label": LABEL}, {"train": 6})
     folder = tmp_path / "tiny_pets" / "1.0.0"
     damage(next(folder.glob(pattern)))
@@ -155,12 +155,12 @@ def test_damaged_data_is_told_in_a_sentence_and_leaves_nothing(tmp_path, pattern
         ("tfds:numbers", ValueError, "has 0 features that are a picture, expected one; it has"),
     ],
 )
-def test_what_cannot_be_had_is_told_at_once(root, data, kind, sentence):
+def test_unavailable_data_sets_are_refused_at_once(root, data, kind, sentence):
     with pytest.raises(kind, match=re.escape(sentence)):
         parts_of(data, root)
 
 
-def test_one_form_is_taken_and_of_two_one_is_asked_for(tmp_path):
+def test_of_several_configurations_one_must_be_named(tmp_path):
     prepare(tmp_path, {"image": PICTURE, "label": LABEL}, {"train": 6}, config="small")
     assert len(parts_of("tfds:tiny_pets", tmp_path)["train"]) == 6
     prepare(tmp_path, {"image": PICTURE, "label": LABEL}, {"train": 3}, config="large")

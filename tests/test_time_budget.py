@@ -1,4 +1,4 @@
-"""`--time`: epochs planned from a measured step. No test looks at the clock itself."""
+"""`--time`: the number of epochs from a measured step. No test depends on the clock."""
 
 import csv
 import json
@@ -58,7 +58,7 @@ def test_the_time_left_is_shared_among_epochs(tiny, splits, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-def test_a_training_on_all_pictures_takes_its_half(tiny, splits, tmp_path, monkeypatch):
+def test_a_refit_has_half_of_the_time(tiny, splits, tmp_path, monkeypatch):
     measures(monkeypatch)
     done = run(tiny, splits, tmp_path / "run", time="30s", keep="last", refit="on")
     # 10 seconds are spent; each training has 10, 2 of them for its end: four epochs of 2 seconds
@@ -79,7 +79,7 @@ def test_the_head_alone_takes_all_epochs(tiny, splits, tmp_path, monkeypatch):
     assert [row["phase"] for row in rows(done.folder)] == ["head"] * 4
 
 
-def test_a_run_that_goes_on_does_not_measure_again(tiny, splits, tmp_path, monkeypatch):
+def test_a_resumed_run_does_not_measure_again(tiny, splits, tmp_path, monkeypatch):
     calls, fit = measures(monkeypatch), fit_phase.fit
 
     def cut(job, phase, data):
@@ -95,7 +95,7 @@ def test_a_run_that_goes_on_does_not_measure_again(tiny, splits, tmp_path, monke
 
 
 @pytest.mark.slow
-def test_a_run_cut_before_it_was_measured_still_has_its_time(tiny, splits, tmp_path, monkeypatch):
+def test_a_run_interrupted_before_measuring_keeps_its_budget(tiny, splits, tmp_path, monkeypatch):
     calls = measures(monkeypatch)
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
         patch.setattr(fit_phase, "fit", lambda *_: (_ for _ in ()).throw(MemoryError("went down")))
@@ -105,7 +105,7 @@ def test_a_run_cut_before_it_was_measured_still_has_its_time(tiny, splits, tmp_p
 
 
 @pytest.mark.slow
-def test_measuring_leaves_the_training_as_it_was(tiny, splits, tmp_path, monkeypatch):
+def test_measuring_does_not_change_the_training(tiny, splits, tmp_path, monkeypatch):
     """Really measured: the run equals the one with as many epochs."""
     monkeypatch.setattr(time_budget, "ENOUGH", 0.0)
     timed = run(tiny, splits, tmp_path / "timed", time="1s", determinism="on")
@@ -117,7 +117,7 @@ def test_measuring_leaves_the_training_as_it_was(tiny, splits, tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_out_of_memory_while_it_measures(tiny, splits, tmp_path, monkeypatch, capsys):
+def test_out_of_memory_while_measuring(tiny, splits, tmp_path, monkeypatch, capsys):
     calls = measures(monkeypatch)
     measured, parts = time_budget._measure, []
 
@@ -150,7 +150,7 @@ def test_times(text, expected):
     [
         ({"time": "ten"}, "time must be a number of seconds, minutes or hours"),
         ({"time": "0s"}, "as 90s, 10m or 1.5h, not '0s'"),
-        ({"time": "10m", "epochs": 3}, "time 10m plans the epochs: drop epochs 3, or time"),
+        ({"time": "10m", "epochs": 3}, "time 10m plans the epochs: omit epochs 3, or time"),
         ({"time": "10m", "unfreeze": "head", "head_epochs": 3}, "drop head_epochs 3"),
         ({"time": "10m", "unfreeze": "last-stage,all"}, "time plans the epochs of a single phase"),
     ],

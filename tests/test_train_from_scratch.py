@@ -1,4 +1,4 @@
-"""Training from scratch: recipes by name, rates by batch, and what papers did to a network before they trained it."""
+"""Training from scratch: recipes by name, learning rates by batch size, initialisation as in the papers."""
 
 import dataclasses
 import json
@@ -53,7 +53,7 @@ def test_the_papers_recipes_are_there():
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_a_papers_recipe_leaves_nothing_of_the_training_open(name):
+def test_a_papers_recipe_sets_all_training_knobs(name):
     """But for channels, which are the network's, and the rate, which follows the batch."""
     facts = rules.RuleInputs(
         pictures=100_000,
@@ -81,7 +81,7 @@ def test_a_papers_recipe_leaves_nothing_of_the_training_open(name):
         ({"lr_per": "0.1/256", "batch_size": 64, "lr": 0.3}, 0.3),
     ],
 )
-def test_the_rate_follows_the_batch(knobs, expected):
+def test_the_learning_rate_scales_with_the_batch_size(knobs, expected):
     facts = rules.RuleInputs(
         pictures=1000,
         smallest_class=100,
@@ -99,7 +99,7 @@ def test_the_rate_follows_the_batch(knobs, expected):
 
 
 @pytest.mark.parametrize("text", ["0.1", "0.1/0", "0.1/256/2", "a/b", "-0.1/256", "0.1/2.5"])
-def test_a_rate_for_no_batch_is_refused(text):
+def test_an_invalid_lr_per_is_refused(text):
     with pytest.raises(UnknownName, match="lr_per must be like 0.1/256, not"):
         recipe.Recipe().override(lr_per=text)
 
@@ -148,7 +148,7 @@ def test_a_recipe_trains_lenet_on_digits(cli, digits):
     assert figures["accuracy"] >= 0.5
 
 
-def test_fresh_blocks_pass_on_what_they_see():
+def test_fresh_blocks_are_the_identity():
     """Goyal et al. 2017, section 5.1."""
     for name, last in (("resnet18", "bn2"), ("resnet50", "bn3"), ("resnet50_paper", "bn3")):
         model = zoo.build(f"{name}(zero_init=true)", pixels=Pixels(), num_classes=2)
@@ -158,7 +158,7 @@ def test_fresh_blocks_pass_on_what_they_see():
 
 
 @pytest.mark.slow
-def test_heads_for_training_are_trained_and_not_saved(tmp_path):
+def test_auxiliary_heads_are_trained_and_not_saved(tmp_path):
     network = models.load_for_training("googlenet(aux=true)", "none", size=15)
     network = with_head(network, ("cat", "dog", "cow"))
     assert {name: logits.shape[-1] for name, logits in network.model.output.items()} == {
@@ -238,7 +238,7 @@ def small_classifier(x, num_classes, side, names, **_):
 
 
 @pytest.mark.parametrize("name", ["vgg13", "vgg16", "vgg16c", "vgg19"])
-def test_deeper_nets_grow_from_the_first(name, monkeypatch):
+def test_deeper_networks_are_initialised_from_net_a(name, monkeypatch):
     """Section 3.1: the first four convolutions and the three dense layers; what is between stays fresh."""
     row = zoo.variant(name)
     blocks = {"vgg13": vgg.B, "vgg16": vgg.D, "vgg16c": vgg.C, "vgg19": vgg.E}[name]
@@ -281,7 +281,7 @@ def test_growing_through_a_run_folder(monkeypatch, tmp_path):
     assert models.load_for_training("deep", str(tmp_path / "deep.keras")).loaded == ("26/26 tensors loaded",)
 
 
-def test_places_of_the_columns_are_torchvisions():
+def test_layer_names_of_the_columns_are_torchvisions():
     """A's are features.0, 3, 6, 8 ...; the layers of those names are convolutions of as many maps."""
     deep = column(vgg.D, seed=0)
     convolutions = {layer.name for layer in deep.layers if isinstance(layer, keras.layers.Conv2D)}
@@ -289,7 +289,7 @@ def test_places_of_the_columns_are_torchvisions():
     assert list(vgg.convolution_names(vgg.A).values())[:4] == ["features.0", "features.3", "features.6", "features.8"]
 
 
-def test_a_grown_network_says_what_is_fresh():
+def test_a_grown_network_reports_fresh_tensors():
     """Of another head, too."""
     pictures = keras.Input((None, None, 3))
     logits = keras.layers.Dense(4, name="fc")(keras.layers.GlobalAveragePooling2D()(pictures))

@@ -1,4 +1,4 @@
-"""What training is worth on real pictures, where a fault in views, rates or sizes costs accuracy and raises nothing."""
+"""Accuracy of training on real pictures: faults in views, learning rates or sizes reduce it without an error."""
 
 import runpy
 from pathlib import Path
@@ -12,7 +12,7 @@ BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "bench_quality.py"
 
 
 @pytest.mark.slow
-def test_digits(tmp_path):
+def test_accuracy_on_digits(tmp_path):
     benchmark = runpy.run_path(str(BENCHMARK))
     if not find_weights(find_weight_set(benchmark["BASE"])):
         pytest.skip("the package of weights is not installed")

@@ -1,4 +1,4 @@
-"""LogME is the largest evidence, and prefers features that separate."""
+"""LogME is the maximum evidence, and prefers features that separate classes."""
 
 import numpy as np
 import pytest
@@ -29,19 +29,19 @@ def dense(X, y) -> float:
 
 @pytest.mark.parametrize("gap", [0, 1, 3])
 @pytest.mark.parametrize(("n", "d"), [(24, 5), (15, 40), (12, 12)])
-def test_it_is_the_largest_evidence(n, d, gap):
+def test_logme_is_the_maximum_evidence(n, d, gap):
     X, y = features(n, d, gap=gap)
     X = X.astype("float64")
     assert logme(X, y) == pytest.approx(dense(X, y), abs=1e-5)
 
 
 @pytest.mark.parametrize("d", [20, 150])
-def test_what_separates_more_ranks_higher(d):
+def test_separating_features_rank_higher(d):
     scores = [logme(*features(60, d, gap=gap)) for gap in (0, 1, 2, 4, 8)]
     assert scores == sorted(scores)
 
 
-def test_turned_scaled_and_padded_features_rank_alike():
+def test_rotated_scaled_and_padded_features_rank_the_same():
     X, y = features(40, 30)
     X = X.astype("float64")
     turned = np.linalg.qr(np.random.default_rng(0).normal(size=(30, 30)))[0]
@@ -49,21 +49,21 @@ def test_turned_scaled_and_padded_features_rank_alike():
         assert logme(other, y) == pytest.approx(logme(X, y), abs=1e-5)
 
 
-def test_features_that_say_nothing_or_all():
+def test_constant_and_perfect_features():
     y = np.arange(30) % 3
     nothing = logme(np.zeros((30, 4)), y)
     assert nothing == pytest.approx(-0.5 * (np.log(2 * np.pi / 3) + 1))  # a normal density of mean 0, variance 1/3
     assert nothing < logme(np.ones((30, 4)), y) < logme(np.eye(3)[y], y) < np.inf
 
 
-def test_names_are_labels_too_and_one_class_is_none():
+def test_labels_may_be_names_and_one_class_is_refused():
     X, y = features()
     assert logme(X, np.array(["ant", "bee", "cat"])[y]) == logme(X, y)
     with pytest.raises(ValueError, match="All 60 pictures are of class 0: a ranking needs two classes."):
         logme(X, y * 0)
 
 
-def test_neighbours_are_scikit_learns_with_each_left_out():
+def test_leave_one_out_neighbours_are_scikit_learns():
     X, y = features(60, 10, gap=1.5)
     one = cross_val_score(KNeighborsClassifier(1, metric="cosine"), X, y, cv=LeaveOneOut()).mean()
     assert neighbour_accuracy(X, y, 1) == pytest.approx(one)

@@ -1,4 +1,4 @@
-"""A SavedModel is a program: it runs where the user names it with --trust, and nowhere else."""
+"""SavedModel folders are programs: they run only if the user names them with --trust."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ def program(tmp_path, monkeypatch):
     return tmp_path / "served"
 
 
-def test_it_runs_where_it_is_named(program, cli, pets):
+def test_a_trusted_model_runs(program, cli, pets):
     picture = pets / "cat" / "000.jpg"
     status, _, error = cli("predict", program, picture, "--pixels", "raw", "--json")
     assert status == 2 and "is a SavedModel, which is a program" in error and not program.with_name("ran").exists()

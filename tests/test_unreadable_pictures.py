@@ -1,4 +1,4 @@
-"""What cannot be read is skipped and named; too much of it stops the job."""
+"""Unreadable pictures are skipped and named; too many of them stop the job."""
 
 import pytest
 from pictures import encoded, folder, photo
@@ -29,13 +29,13 @@ def pictures(tmp_path, *bad, good=8) -> Listing:
     return Listing(tuple(paths), (0, *[1] * (len(paths) - 1)), ("a", "b"), {".txt": 1})
 
 
-def test_the_audit_of_good_pictures_leaves_the_listing_as_it_is(tmp_path):
+def test_the_audit_of_good_pictures_keeps_the_listing(tmp_path):
     listing = pictures(tmp_path, good=7)
     found = audit_listing(listing)
     assert found.listing is listing and found.unreadable == () and found.median_side == 23
 
 
-def test_the_audit_leaves_out_what_cannot_be_read(tmp_path):
+def test_the_audit_skips_unreadable_pictures(tmp_path):
     listing = pictures(tmp_path, encoded(WIDE), b"", b"text", good=8)
     found = audit_listing(listing)
     assert found.listing.paths == listing.paths[:1] + listing.paths[3:] and found.listing.labels == (0, *[1] * 8)
@@ -54,14 +54,14 @@ def test_the_audit_stops_at_more_than_one_in_five(tmp_path, capsys):
     assert capsys.readouterr().err.splitlines() == [f"{path}: the file is empty" for path in listing.paths[1:13]]
 
 
-def test_the_audit_stops_where_a_class_is_left_empty(tmp_path):
+def test_the_audit_stops_at_an_empty_class(tmp_path):
     with pytest.raises(ValueError, match="No picture of class 'a' in the listing can be read"):
         audit_listing(pictures(tmp_path, b"", good=8))
     listing = pictures(tmp_path, encoded(WIDE)).relabel(("a", "b", "c"), "here")
     assert audit_listing(listing).listing is listing  # c had none before
 
 
-def test_the_audit_looks_again_at_what_changed_alone(tmp_path, monkeypatch):
+def test_the_audit_scans_only_changed_files_again(tmp_path, monkeypatch):
     listing, read = pictures(tmp_path, encoded(WIDE), b"text"), []
     monkeypatch.setattr(scan, "scan_file", lambda path: read.append(path) or scan_file(path))
     first = audit_listing(listing)
@@ -77,7 +77,7 @@ def leaking(tmp_path) -> Splits:
     return find_splits(tmp_path / "data")
 
 
-def test_a_whole_folder_that_goes_is_a_few_lines(tmp_path, capsys):
+def test_a_missing_folder_is_a_few_lines(tmp_path, capsys):
     paths, lost = [str(tmp_path / f"{number}.jpg") for number in range(40)], {}
     lost |= report_unreadable(paths, range(10), lost)
     assert list(lost) == paths[10:]
@@ -88,7 +88,7 @@ def test_a_whole_folder_that_goes_is_a_few_lines(tmp_path, capsys):
     assert str(caught.value).endswith("restore them, and continue with --resume.")
 
 
-def test_concerns_are_told_once_each(tmp_path):
+def test_problems_are_reported_once(tmp_path):
     splits = leaking(tmp_path)
     leak, twice = find_concerns(
         dict(splits.items()), scans_by_path({name: audit_listing(part) for name, part in splits.items()})
@@ -98,7 +98,7 @@ def test_concerns_are_told_once_each(tmp_path):
     assert twice.startswith("1 picture is in two classes: ")
 
 
-def test_no_concern_about_good_pictures(tmp_path):
+def test_good_pictures_have_no_problems(tmp_path):
     splits = find_splits(folder(tmp_path / "data", {"a": 4, "b": 4}))
     assert (
         find_concerns(dict(splits.items()), scans_by_path({name: audit_listing(part) for name, part in splits.items()}))
@@ -106,14 +106,14 @@ def test_no_concern_about_good_pictures(tmp_path):
     )
 
 
-def test_a_warning_is_one_line_whatever_a_file_is_called(tmp_path, tiny, capsys):
+def test_a_warning_is_one_line_for_any_file_name(tmp_path, tiny, capsys):
     root = folder(tmp_path / "data", {"a": 6, "b": 6})
     (root / "a" / "new\nline\x1b[31m.jpg").touch()
     make_plan(Recipe().override(base=tiny, weights="none", data=str(root), size=32))
     assert f"Warning: {root}/a/new\\nline\\x1b[31m.jpg cannot be read" in capsys.readouterr().err
 
 
-def test_training_warns_of_leaks_and_goes_on(tmp_path, tiny, capsys):
+def test_training_warns_of_leaks_and_continues(tmp_path, tiny, capsys):
     leaking(tmp_path)
     make_plan(Recipe().override(base=tiny, weights="none", data=str(tmp_path / "data"), size=32))
     said = capsys.readouterr().err

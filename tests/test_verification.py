@@ -1,4 +1,4 @@
-"""What is announced was measured on the network that is saved."""
+"""Reported metrics are those of the saved network."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ def measured(finished):
     return evaluate(finished.network, finished.splits.val)[1]
 
 
-def test_a_run_whose_file_is_another_network_is_not_announced(tiny, pets, tmp_path, monkeypatch):
+def test_a_run_with_another_network_in_its_file_is_refused(tiny, pets, tmp_path, monkeypatch):
     def save(network, path, whole=models.save):
         kernel = network.model.weights[0]
         kernel.assign(np.asarray(kernel) + 0.1)
@@ -40,7 +40,7 @@ def test_a_run_whose_file_is_another_network_is_not_announced(tiny, pets, tmp_pa
     assert evaluate(run.network, run.splits.val)[0]["accuracy"] == run.metrics["accuracy"]
 
 
-def test_a_file_of_other_answers_is_another_network(finished, measured):
+def test_a_file_with_other_predictions_is_another_network(finished, measured):
     path = finished.folder / "model.keras"
     check_saved(path, finished.network, measured)
     check_saved(path, finished.network, [])
@@ -49,19 +49,19 @@ def test_a_file_of_other_answers_is_another_network(finished, measured):
         check_saved(path, finished.network, other)
 
 
-def test_pictures_that_have_gone_meanwhile_are_no_fault(finished, measured):
+def test_missing_pictures_are_not_an_error(finished, measured):
     gone = [answer | {"path": f"{answer['path']}.gone", "probability": 2.0} for answer in measured]
     check_saved(finished.folder / "model.keras", finished.network, gone)
 
 
-def test_a_file_of_fewer_weights_is_another_network(finished):
+def test_a_file_with_fewer_weights_is_another_network(finished):
     other = dataclasses.replace(finished.network, model=tk.create("resnet20_cifar", weights="none", num_classes=2))
     with pytest.raises(ValueError, match=r"holds \d+ weights of \d+, so it is not the network that was evaluated."):
         check_saved(finished.folder / "model.keras", other, [])
 
 
 @pytest.mark.parametrize(("found", "good"), [(0.75, True), (0.70, True), (0.675, False), (0.417, False), (0.85, False)])
-def test_the_weights_kept_have_the_accuracy_that_chose_them(found, good):
+def test_the_measured_accuracy_must_match_the_training(found, good):
     words = {"accuracy": found, "n": 40}, 0.75
     if good:
         return check_measured(*words)

@@ -1,4 +1,4 @@
-"""Tensors go where their names say, in the order that the layer wants, all or none."""
+"""Tensors are assigned by name, with axes in Keras' order, all of them or none."""
 
 import dataclasses
 
@@ -103,7 +103,7 @@ def shapes_of(name, classes=1000):
     }
 
 
-def test_nothing_is_assigned_where_one_does_not_fit(resnet18):
+def test_nothing_is_assigned_if_a_tensor_does_not_fit(resnet18):
     tensors, before = shapes_of("resnet18"), resnet18.get_layer("conv1").kernel.numpy()
     cases = {
         "it lacks 1 of the network's 102 tensors, fc.bias.": {"fc.bias": None},
@@ -131,7 +131,7 @@ def test_the_wrong_network_is_named(resnet18, classes):
     assert find_similar_networks({"a.bias": np.zeros(3)}, "torch") == []
 
 
-def test_networks_that_the_shapes_do_not_tell(resnet18):
+def test_networks_with_the_same_shapes(resnet18):
     tensors, networks = shapes_of("resnet50"), ("resnet50_paper", "resnet101_paper")
     publisher = Publisher("theirs", "", "torch", {}, networks=networks, difference="where the first 1x1 has the stride")
     cases = [({}, "resnet50_paper or resnet101_paper"), (tensors, "resnet50_paper")]
@@ -140,18 +140,18 @@ def test_networks_that_the_shapes_do_not_tell(resnet18):
             load_weights(resnet18, Weights(held, "torch", publisher=publisher), source="x.h5")
 
 
-def test_heads_for_training_are_left_out(resnet18, monkeypatch):
+def test_auxiliary_heads_are_skipped(resnet18, monkeypatch):
     tensors, heads = shapes_of("resnet18"), {"aux2": 0.3, "aux1": 0.3}
     row = dataclasses.replace(zoo.variant("resnet18"), auxiliary_heads=heads)
     monkeypatch.setitem(zoo.variants(), "resnet18", row)
     more = {f"{head}.fc.{kind}": np.zeros(2) for head in ("aux1", "aux2") for kind in ("weight", "bias")}
     loaded = load_weights(resnet18, Weights(tensors | more, "torch", ("state_dict unwrapped",)), source="x.pth")
-    assert loaded == ("102/102 tensors loaded", "state_dict unwrapped", "aux1, aux2 left out: heads for training")
+    assert loaded == ("102/102 tensors loaded", "state_dict unwrapped", "aux1, aux2 skipped: heads for training")
     with pytest.raises(ValueError, match="aux3.bias"):
         load_weights(resnet18, Weights(tensors | {"aux3.bias": np.zeros(2)}, "torch"), source="x.pth")
 
 
-def test_variables_do_not_look_into_the_file(tmp_path):
+def test_variables_are_not_views_of_the_file(tmp_path):
     """The file may be changed, or removed, once it is loaded."""
     model = hidden()
     path = tmp_path / "weights.pth"
@@ -177,7 +177,7 @@ def test_a_file_without_its_classifier_is_a_base_for_a_new_one(tiny, cli, pets, 
     path.write_bytes(writer.zip_bytes(arrays))
     network = models.load(tiny, path)
     assert network.classes == () and network.loaded[0] == "10/12 tensors loaded"
-    assert network.loaded[-2:] == ("left out, for it is not of backbone: projector", "it has no classifier")
+    assert network.loaded[-2:] == ("skipped, as not part of backbone: projector", "it has no classifier")
     pictures = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("f4")
     new = with_head(network, ("cat", "dog"))
     features = [keras.Model(one.input, one.get_layer("fc").input) for one in (new.model, whole.model)]

@@ -1,4 +1,4 @@
-"""`--soup`: the average of the best epochs, where that does not harm."""
+"""`--soup`: the average of the best epochs, if it is not worse."""
 
 import csv
 import json
@@ -28,13 +28,13 @@ def rows(accuracies):
     ]
 
 
-def test_the_best_epochs_first_and_not_the_heads_start():
+def test_candidates_are_the_best_epochs_without_the_initial_head():
     assert history.rank_epochs(rows([1.0, 0.5, 0.9, 0.7, 0.9]), 3) == [4, 2, 3]
     assert history.rank_epochs(rows([1.0, 0.5]), 0) == []
 
 
 @pytest.mark.slow
-def test_files_of_the_best_alone(tiny, splits, tmp_path, monkeypatch):
+def test_only_files_of_the_best_epochs_are_kept(tiny, splits, tmp_path, monkeypatch):
     """In a training that saves each epoch."""
     seen = []
     monkeypatch.setattr(callbacks, "CHECKPOINT_TIME", 1e9)
@@ -67,7 +67,7 @@ def job(tiny, splits, tmp_path, monkeypatch):
     return met[0]
 
 
-def test_what_does_not_harm_goes_in(job, monkeypatch):
+def test_epochs_that_do_no_harm_are_averaged(job, monkeypatch):
     job, found_history = job
     folder = job.folder
     given = iter([(0.8, 1.0), (0.8, 0.9), (0.8, 0.95)])
@@ -92,7 +92,7 @@ def test_what_does_not_harm_goes_in(job, monkeypatch):
     assert not np.array_equal(*(half[name] for half in halves))
 
 
-def test_a_soup_is_no_worse_and_is_said(job):
+def test_averaged_weights_are_not_worse_and_are_reported(job):
     job, found_history = job
     done = run_job.resume(job.folder)
     found = done.metrics["soup"]
@@ -103,7 +103,7 @@ def test_a_soup_is_no_worse_and_is_said(job):
 
 
 @pytest.mark.slow
-def test_the_command_says_it(cli, pets):
+def test_the_command_prints_averaged_epochs(cli, pets):
     words = ("--weights", "none", "--size", 32, "--batch-size", 8, "--epochs", 2, "--head-epochs", 1)
     status, out, err = cli("finetune", "--base", "tiny", "--data", pets, *words, "--soup", 2, "--out", "run")
     assert status == 0 and "\nsoup: " in out, err

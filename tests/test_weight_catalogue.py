@@ -1,4 +1,4 @@
-"""The table of public weight sets is whole, and is read by the names people use."""
+"""The catalogue of public weight sets is complete, and finds sets by the names that people use."""
 
 import re
 import subprocess
@@ -27,7 +27,7 @@ def test_a_network_has_its_sets_under_tags_of_their_own(network):
 
 
 @pytest.mark.parametrize("found", ALL, ids=lambda found: f"{found.network}.{found.tag}")
-def test_every_set_has_what_fetching_and_showing_need(found: WeightSet):
+def test_every_set_has_the_fields_for_download_and_display(found: WeightSet):
     assert found.source and found.licence and found.file
     assert found.mb > 0
     assert found.bytes is None or found.mb == found.bytes / 1e6
@@ -45,12 +45,12 @@ def test_every_set_has_what_fetching_and_showing_need(found: WeightSet):
 
 
 @pytest.mark.parametrize("found", [found for found in ALL if found.sha256], ids=lambda found: found.file)
-def test_a_digest_begins_as_the_file_name_says(found):
+def test_digests_begin_as_in_the_file_name(found):
     assert found.sha256.startswith(re.search("-([0-9a-f]{8})[.]pth$", found.file)[1])
 
 
 @pytest.mark.parametrize("found", [found for found in ALL if found.package], ids=lambda found: found.file)
-def test_the_digest_of_a_file_that_a_package_carries_is_whole(found):
+def test_digests_of_files_in_packages_are_complete(found):
     assert len(found.sha256) == 64
 
 
@@ -94,7 +94,7 @@ def test_a_tag_in_any_case_with_or_without_its_network(tag):
     assert find_weight_set("resnet18", tag).tag == "a1_in1k"
 
 
-def test_a_tag_that_is_not_known():
+def test_an_unknown_tag():
     with pytest.raises(UnknownName, match="No weight set of resnet18 is called 'a1_in2k'. Did you mean 'a1_in1k'?"):
         find_weight_set("resnet18", "a1_in2k")
 

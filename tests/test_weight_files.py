@@ -1,4 +1,4 @@
-"""Weight files of every format are read to the arrays that were written."""
+"""Weight files of every format are read as the arrays that were written."""
 
 import importlib.resources
 import re
@@ -91,7 +91,7 @@ def test_checkpoints(tmp_path, wrapper):
     assert found.changes == ("model unwrapped", f"{wrapper} unwrapped")
 
 
-def test_names_become_torchvisions(tmp_path):
+def test_names_are_converted_to_torchvisions(tmp_path):
     names = ["_conv_stem.weight", "_blocks.0._bn1.weight", "_blocks.0._bn1.num_batches_tracked"]
     for prefix in ("", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."):
         arrays = {prefix + name: np.ones(2, "f4") for name in names}
@@ -102,18 +102,18 @@ def test_names_become_torchvisions(tmp_path):
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_a_network_inside_of_what_trained_it(tmp_path, prefix):
+def test_a_network_inside_a_larger_module(tmp_path, prefix):
     arrays = sample()
     around = {"loss.weight": np.ones(3), "queue": np.ones(2)}
     found = read_bytes(tmp_path, writer.zip_bytes({prefix + name: value for name, value in arrays.items()} | around))
     same(found.tensors, arrays)
     part = prefix.rstrip(".")
-    assert found.changes[:2] == (f"prefix {prefix} taken off", f"left out, for it is not of {part}: loss, queue")
+    assert found.changes[:2] == (f"prefix {prefix} removed", f"skipped, as not part of {part}: loss, queue")
 
 
-def test_the_larger_of_two_networks_is_meant(tmp_path):
+def test_the_larger_of_two_networks_is_used(tmp_path):
     arrays = {f"encoder_q.{name}": value for name, value in sample().items()} | {"encoder.conv.weight": np.ones(2)}
-    assert "prefix encoder_q. taken off" in read_bytes(tmp_path, writer.zip_bytes(arrays)).changes
+    assert "prefix encoder_q. removed" in read_bytes(tmp_path, writer.zip_bytes(arrays)).changes
 
 
 def refused(folder, content, sentence):
@@ -131,11 +131,11 @@ def test_safetensors(tmp_path):
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     content = safetensors.numpy.save(arrays)
     found = read_bytes(tmp_path, content)
-    assert (found.layout, found.changes) == ("torch", ("1 num_batches_tracked left out",))
+    assert (found.layout, found.changes) == ("torch", ("1 num_batches_tracked skipped",))
     del arrays["bn.num_batches_tracked"]
     same({name: found.tensors[name] for name in arrays}, arrays)
     for size in range(0, len(content), 97):
-        refused(tmp_path, content[:size], ".")
+        refused(tmp_path, content[:size], " is damaged or truncated: SafetensorError " if size else " is empty")
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_keras_files(tmp_path, network, suffix):
     same({name: tensors[name] for name in expected}, expected)
     content = path.read_bytes()
     for size in range(0, len(content) - 1, len(content) // 20):
-        refused(tmp_path, content[:size], ".")
+        refused(tmp_path, content[:size], " is damaged or truncated: " if size else " is empty")
     if suffix == ".keras":
         at = content.index(b"\x89HDF") + 2000
         refused(tmp_path, content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :], "checksum")

@@ -1,4 +1,4 @@
-"""A model's file of a few lines cannot ask for more memory than its weights take."""
+"""A small model file cannot request more memory than its weights need."""
 
 import json
 import zipfile
@@ -34,7 +34,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_layers_without_bound(tmp_path, name):
+def test_huge_layers(tmp_path, name):
     path = saved(tmp_path / "bad.keras", CHANGES[name])
     with pytest.raises(ValueError, match="bad.keras is damaged: its layers ask for more weights than a file of its"):
         load_keras_model(path)
@@ -42,7 +42,7 @@ def test_layers_without_bound(tmp_path, name):
     assert not hasattr(keras.layers.Layer.add_weight, "__wrapped__")
 
 
-def test_the_budget_is_of_all_layers_together():
+def test_the_limit_applies_to_all_layers_together():
     with pytest.raises(ValueError, match="ask for more weights"), weight_limit.limit_weights(0):
         for _ in range(20):
             layers.Dense(1000).build((None, 1000))
@@ -50,7 +50,7 @@ def test_the_budget_is_of_all_layers_together():
         layers.Dense(1000).build((None, 1000))
 
 
-def test_pictures_without_bound(tmp_path):
+def test_huge_input_sizes(tmp_path):
     model = keras.Sequential([keras.Input((100_000, 100_000, 3)), layers.GlobalAveragePooling2D(), layers.Dense(3)])
     model.save(tmp_path / "wide.keras")
     with pytest.raises(ValueError, match="takes pictures of 100,000 pixels a side, and 4,096 are the most"):

@@ -1,4 +1,4 @@
-"""`transferkit weights`, against a server of this machine."""
+"""`transferkit weights`, against a local server."""
 
 import dataclasses
 import json
@@ -42,7 +42,7 @@ def test_list(cli, site, tmp_path):
     }
 
 
-def test_list_of_all_and_of_none(cli, site):
+def test_list_all_and_no_match(cli, site):
     everything = json.loads(cli("weights", "list", "--json")[1])
     assert {row["network"] for row in everything} == set(catalogue.networks_with_weights())
     assert cli("weights", "list", "plain34") == (0, "No public weights are known for plain34.\n", "")
@@ -67,7 +67,7 @@ def test_fetch(cli, site, tmp_path):
 
 
 @pytest.mark.parametrize("word", ["tyni", "tiny.frist", "plain34"])
-def test_fetch_of_what_is_not_known(cli, site, word):
+def test_fetch_of_an_unknown_set(cli, site, word):
     status, out, err = cli("weights", "fetch", "tiny", word)
     assert (status, out, site.asked) == (2, "", [])
     assert err.startswith("Error: No ")

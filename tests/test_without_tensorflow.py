@@ -1,4 +1,4 @@
-"""Losses, optimizers and schedules on JAX, where TensorFlow cannot be imported, against TensorFlow."""
+"""Losses, optimizers and schedules on JAX without TensorFlow, against TensorFlow."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def learnt(backend: str) -> dict:
 
 
 @pytest.mark.skipif(not find_spec("jax"), reason="needs jax")
-def test_jax_learns_what_tensorflow_does():
+def test_jax_trains_the_same_weights_as_tensorflow():
     jax, tensorflow = learnt("jax"), learnt("tensorflow")
     for name, (*figures, skipped) in tensorflow.items():
         for mine, other in zip(jax[name][:-1], figures, strict=True):

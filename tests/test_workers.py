@@ -1,4 +1,4 @@
-"""Workers: how a process learns which one it is, and that two of them train what one does, through a failure."""
+"""Workers: how a process finds its index, and same results of two workers and one, also after a failure."""
 
 import json
 import os
@@ -36,11 +36,11 @@ def tf_config(cluster: dict, kind: str, index: int) -> dict:
         ("auto", tf_config({"chief": ["one:2000"], "worker": ["two:2000"]}, "chief", 0), Cluster(TWO, 0)),
     ],
 )
-def test_a_process_finds_its_place(words, environment, job):
+def test_a_process_finds_its_index(words, environment, job):
     assert workers.find_cluster(words, environment) == job
 
 
-def test_slurm_tells_the_addresses():
+def test_addresses_from_slurm():
     port = workers.FIRST_PORT
     slurm = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NODELIST": "node[09-10,12],login"}
     hosts = ("node09", "node10", "node12", "login")
@@ -66,7 +66,7 @@ def test_contradictions_are_named(words, environment, said):
         workers.find_cluster(words, environment)
 
 
-def test_a_keras_that_is_not_known_is_not_patched(monkeypatch):
+def test_an_unknown_version_of_keras_is_not_patched(monkeypatch):
     monkeypatch.setattr("keras.__version__", "3.16.0")
     with pytest.raises(ValueError, match=r"need Keras 3.15, .* not 3.16.0: pip install"):
         keras_internals.check_several_workers()
@@ -104,7 +104,7 @@ def together(pets: Path, out: Path, knobs: dict, **variables) -> list[subprocess
 
 
 @pytest.mark.slow
-def test_two_workers_train_what_one_does_and_go_on_after_one_was_killed(pets, tmp_path):
+def test_two_workers_equal_one_and_resume_after_a_kill(pets, tmp_path):
     run("finetune_process.py", pets, tmp_path / "one", json.dumps(EXACT))
     knobs = EXACT | {"workers": ",".join(f"127.0.0.1:{port}" for port in free_ports(2))}
     cut = together(pets, tmp_path / "two", knobs, DIE_AT="1")

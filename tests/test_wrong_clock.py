@@ -1,4 +1,4 @@
-"""A clock that is wrong, or is set back: nothing old is trusted, nothing refused for ever, no duration negative."""
+"""Wrong clocks and clocks that are set back: no stale file is trusted, no lock is permanent, no duration negative."""
 
 import os
 import time
@@ -28,7 +28,7 @@ def shifted(request, monkeypatch):
     monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * (now() + shift)))
 
 
-def test_a_file_of_the_same_size_and_time_is_looked_at_again(cli, data):
+def test_a_changed_file_of_the_same_size_and_time_is_scanned_again(cli, data):
     """The clock was set back, or the file was copied with its time: to be the same it takes more than to look so."""
     whole = encoded(photo(40, 40))
     root = data({"cat/a.jpg": whole})
@@ -39,7 +39,7 @@ def test_a_file_of_the_same_size_and_time_is_looked_at_again(cli, data):
     assert "1 cannot be read" in cli("check", root)[1]
 
 
-def test_weights_of_the_same_size_and_time_are_others(tmp_path):
+def test_changed_weights_of_the_same_size_and_time_are_detected(tmp_path):
     """In one process, which would take the features of the old ones from the cache."""
     path = tmp_path / "w.safetensors"
     path.write_bytes(b"one")
@@ -51,7 +51,7 @@ def test_weights_of_the_same_size_and_time_are_others(tmp_path):
     assert identity(spec) != first
 
 
-def test_a_copy_of_the_pictures_is_the_same_job(listing, tmp_path):
+def test_copied_pictures_are_the_same_job(listing, tmp_path):
     """Machines that share an extraction may each have a copy, with its times, but made when it was made."""
     begun = feature_folder.create_folder(
         tmp_path / "f", FeatureSpec("tiny", "none"), (16,), listing, ["train"] * len(listing)
@@ -64,7 +64,7 @@ def test_a_copy_of_the_pictures_is_the_same_job(listing, tmp_path):
     assert again.note == begun.note
 
 
-def test_features_from_the_future_make_room_as_others_do(monkeypatch):
+def test_features_from_the_future_are_evicted(monkeypatch):
     features = np.zeros((100, 4), "float32")
     digests = [number.to_bytes(32, "big") for number in range(100)]
     for kind, time_of in (("future", time.time() + DECADE), ("used", time.time())):
@@ -79,7 +79,7 @@ def test_features_from_the_future_make_room_as_others_do(monkeypatch):
     assert {path.stem for path in (cache_folder() / "features").glob("*.sqlite")} == {"used", "new"}
 
 
-def test_what_was_extracted_before_is_found(cli, pets, tmp_path, shifted):
+def test_extracted_features_are_found(cli, pets, tmp_path, shifted):
     words = ("extract", "--base", "tiny", "--weights", "none", "--size", "32", "--data", pets)
     with pytest.MonkeyPatch.context() as right:
         right.setattr(time, "time", lambda: os.stat(pets).st_mtime)
@@ -92,7 +92,7 @@ def test_what_was_extracted_before_is_found(cli, pets, tmp_path, shifted):
 
 
 @pytest.mark.slow
-def test_a_run_cut_short_goes_on_and_a_new_one_has_a_new_name(tmp_path, pets, tiny, monkeypatch):
+def test_an_interrupted_run_is_resumed_and_a_new_one_has_a_new_name(tmp_path, pets, tiny, monkeypatch):
     monkeypatch.chdir(tmp_path)
     parts = find_splits(pets)
     with cut_short(monkeypatch):
@@ -105,7 +105,7 @@ def test_a_run_cut_short_goes_on_and_a_new_one_has_a_new_name(tmp_path, pets, ti
     assert runs.make_run_folder(None, overwrite=False, name=str(folder)[:-2]).name == f"{folder.name[:-2]}-2"
 
 
-def test_a_year_that_no_model_can_bear_is_said_first(cli, pets, monkeypatch):
+def test_an_invalid_year_is_refused_first(cli, pets, monkeypatch):
     """Keras writes ZIP files, and these know no date before 1980: training would be for nothing."""
     monkeypatch.setattr(runs.time, "localtime", lambda *_: time.gmtime(0))
     status, _, err = cli("finetune", "--base", "tiny", "--data", pets, "--weights", "none", "--size", "32")

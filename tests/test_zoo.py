@@ -1,4 +1,4 @@
-"""Every network of the table: counts, names, cut points, saving for plain Keras, other precisions, another backend."""
+"""Every network of the zoo: counts, names, cut points, saving for plain Keras, precisions, another backend."""
 
 import dataclasses
 import functools
@@ -94,7 +94,7 @@ def test_input_and_output(sketch):
     assert not any(isinstance(layer, keras.Model) for layer in model.layers)
 
 
-def test_layers_are_named_by_us(sketch):
+def test_no_layer_has_a_default_name(sketch):
     _, model = sketch
     classes = {type(layer): layer for layer in model.layers}
     own = [cls.from_config(layer.get_config() | {"name": None}).name for cls, layer in classes.items()]
@@ -149,16 +149,16 @@ def test_minimum(sketch, monkeypatch):
         ("efficientnet_lite0", "pooled", "pooled"),
     ],
 )
-def test_output_of(name, asked, meant):
+def test_layer_outputs(name, asked, meant):
     assert find_output(build(name), asked) is build(name).get_layer(meant).output
 
 
-def test_output_of_unknown_layer():
+def test_output_of_an_unknown_layer():
     with pytest.raises(UnknownName, match=r"'layer4.1.rellu'. Did you mean 'layer4.1.relu'\? Known: .*stage1"):
         find_output(build("resnet18"), "layer4.1.rellu")
 
 
-def test_table_loads_no_keras():
+def test_the_table_does_not_load_keras():
     script = (
         "import sys; from transferkit import zoo; zoo.variants(); print({'keras', 'tensorflow'} & set(sys.modules))"
     )
@@ -248,7 +248,7 @@ def smallest_of_families():
 
 
 @pytest.mark.parametrize("name", smallest_of_families())
-def test_pictures_of_the_least_size_run_compiled(name):
+def test_pictures_of_minimum_size_run_compiled(name):
     row = zoo.variant(name)
     model = zoo.build(name, pixels=row.pixels, num_classes=2, size=row.minimum)
     images = pictures(1, row.minimum, row.minimum)[..., : row.pixels.channels]

@@ -1,4 +1,4 @@
-"""AlexNet, ZFNet, VGG, LeNet, All-CNN: what their papers say, beyond what every network of the table is tested for."""
+"""AlexNet, ZFNet, VGG, LeNet, All-CNN: statements of their papers that the tests of all networks do not cover."""
 
 import importlib.util
 import itertools
@@ -136,7 +136,7 @@ def alexnet_paper():
 
 
 @pytest.mark.parametrize(("entry", "layer"), [("stem", "conv2"), ("conv3", "conv4"), ("conv4", "conv5")])
-def test_each_group_sees_its_half(alexnet_paper, entry, layer):
+def test_each_group_is_connected_to_its_half(alexnet_paper, entry, layer):
     body = cut(alexnet_paper, layer, entry)
     x = np.random.default_rng(0).uniform(0, 9, (1, *body.input_shape[1:])).astype("float32")
     half, out = x.shape[-1] // 2, body.output_shape[-1] // 2
@@ -147,7 +147,7 @@ def test_each_group_sees_its_half(alexnet_paper, entry, layer):
     assert not np.allclose(before[..., :out], after[..., :out])
 
 
-def test_third_layer_sees_both_groups(alexnet_paper):
+def test_the_third_layer_is_connected_to_both_groups(alexnet_paper):
     """Section 3.5."""
     body = cut(alexnet_paper, "features.conv3", "stage1")
     x = np.random.default_rng(0).uniform(0, 9, (1, *body.input_shape[1:])).astype("float32")
@@ -156,7 +156,7 @@ def test_third_layer_sees_both_groups(alexnet_paper):
     assert (np.abs(np.asarray(body(x) - body(other))) > 0).mean() > 0.99
 
 
-def test_start_of_the_paper(alexnet_paper):
+def test_initialisation_of_the_paper(alexnet_paper):
     """Section 5."""
     kernels = {layer.name: np.asarray(layer.kernel) for layer in alexnet_paper.layers if layer.weights}
     biases = {layer.name: np.unique(np.asarray(layer.bias)).tolist() for layer in alexnet_paper.layers if layer.weights}
@@ -167,7 +167,7 @@ def test_start_of_the_paper(alexnet_paper):
     assert biases == {name: [0.0 if name in zero else 1.0] for name in kernels}
 
 
-def test_saved_and_read_again(alexnet_paper, tmp_path):
+def test_saved_and_loaded(alexnet_paper, tmp_path):
     """Groups and response normalisation are operations of Keras, so a file of them needs nothing of ours."""
     body = cut(alexnet_paper, "stage2")
     body.save(tmp_path / "body.keras")
@@ -257,7 +257,7 @@ def test_torchvision_at_other_sizes(torchvision, name, sizes):
         ("lenet5", []),
     ],
 )
-def test_places_of_dropout(name, expected):
+def test_positions_of_dropout(name, expected):
     with without_weights():
         model = build(name)
     dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]

@@ -1,4 +1,4 @@
-"""The two layers of the classics that Keras and the papers define apart: response normalisation, adaptive average."""
+"""Local response normalisation and adaptive average pooling, which Keras and the papers define differently."""
 
 import itertools
 

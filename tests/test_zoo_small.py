@@ -1,4 +1,4 @@
-"""LeNet-5 and the All-CNNs: what their papers say, beyond what every network of the table is tested for."""
+"""LeNet-5 and the All-CNNs: statements of their papers that the tests of all networks do not cover."""
 
 import math
 
@@ -33,7 +33,7 @@ def cut(model, name, entry="pictures"):
 
 
 def test_lenet_of_the_paper():
-    """Section II.B: 60,000 trainable parameters, none of them in the output layer that is left out here."""
+    """Section II.B: 60,000 trainable parameters, none of them in the paper's output layer, which is not implemented."""
     model = build("lenet5(c3=table, subsampling=trainable)")
     by_layer = {layer.name: count(layer.trainable_weights) for layer in model.layers}
     assert by_layer.pop("classifier.output") == 850
@@ -43,7 +43,7 @@ def test_lenet_of_the_paper():
     assert by_layer["features.c5"] == 48_120 and by_layer["classifier.f6"] == 10_164
 
 
-def test_maps_that_each_map_of_c3_sees():
+def test_connections_of_c3():
     """Table I: 3 in a row, 4 in a row, 4 in two pairs, all."""
     model = build("lenet5(c3=table)")
     random_weights(model)
@@ -61,7 +61,7 @@ def test_maps_that_each_map_of_c3_sees():
     assert seen.sum() == 60 and seen.sum(0).tolist() == [10] * 6
 
 
-def test_lenet_squash_and_pixels():
+def test_lenet_activation_and_pixels():
     """Appendix A: 1 is mapped to 1; background is -0.1, ink 1.175 (section II.B)."""
     model = build("lenet5")
     images = np.array([0.0, 255.0]).reshape(2, 1, 1, 1) * np.ones((2, 32, 32, 1))
@@ -99,7 +99,7 @@ def test_allcnn_last_layer_learns():
 
 
 @pytest.mark.parametrize("name", ["lenet5(c3=table, subsampling=trainable)", "allcnn_b"])
-def test_small_ones_are_saved_and_read_again(name, tmp_path):
+def test_small_networks_are_saved_and_loaded(name, tmp_path):
     model = build(name)
     random_weights(model)
     model.save(tmp_path / "model.keras")

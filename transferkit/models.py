@@ -135,7 +135,7 @@ def _load_unchecked(
         return adopt.load_application(base, weights, pixels)
     if zoo.is_network(base):
         if pixels:
-            raise UnknownName(f"{base} has a pixel convention of its own: leave out --pixels {pixels}.")
+            raise UnknownName(f"{base} has a pixel convention of its own: omit --pixels {pixels}.")
         return _from_zoo(zoo.spell(base), weights, num_classes, size, assign)
     path = Path(base)
     if path.suffix in adopt.SUFFIXES and not path.exists():
@@ -146,7 +146,7 @@ def _load_unchecked(
             f"{suggest_nearest(zoo.variants(), base)}{list_known(zoo.variants())}"
         )
     if weights != "imagenet":
-        raise UnknownName(f"{base} has weights of its own: leave out --weights {weights}.")
+        raise UnknownName(f"{base} has weights of its own: omit --weights {weights}.")
     if path.is_dir() and not (path / "saved_model.pb").exists():
         if (path / "fold-1").exists():
             raise ValueError(f"{path} holds a run for each fold: take one of them, as {path / 'fold-1'}.")
@@ -240,7 +240,7 @@ def load_file(path: Path, *, pixels: str = "") -> Network:
     if note is None:
         return adopt.load_network(path, pixels)
     if pixels:
-        raise UnknownName(f"{path} has a pixel convention of its own: leave out --pixels {pixels}.")
+        raise UnknownName(f"{path} has a pixel convention of its own: omit --pixels {pixels}.")
     model = adopt.load_keras_model(path)
     _check_note(note, model, path)
     return Network(

@@ -111,7 +111,7 @@ def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Networ
         raise UnknownName(f"{network.base} has no layers to train: give the model as its .keras file in place of it.")
     if isinstance(model.output, dict):
         if layers not in ((), (find_head_input(network),)):
-            raise UnknownName(f"{network.base} has several heads in training: leave out head_layers.")
+            raise UnknownName(f"{network.base} has several heads in training: omit head_layers.")
         heads = {name: producer(logits) for name, logits in model.output.items()}
         logits = {name: _new_head_output(head, len(classes)) for name, head in heads.items()}
     else:
@@ -160,7 +160,7 @@ def _concatenate_outputs(network: Network, layers: tuple[str, ...]):
             return None
         layers = (find_head_input(network),)
     if not dense:
-        raise UnknownName(f"The head of {network.base} is a convolution, which takes one map: leave out head_layers.")
+        raise UnknownName(f"The head of {network.base} is a convolution, which takes one map: omit head_layers.")
     own = {find_head_input(network): head.input}  # after dropout, if there is any
     outputs = [own.get(name, find_output(network.model, name)) for name in layers]
     pooled = [
@@ -227,7 +227,7 @@ def with_size(network: Network, size: int | str) -> Network:
             model = None
         if model is None or _flattened_shapes(model) != _flattened_shapes(network.model):
             raise UnknownName(
-                f"{network.base} takes pictures of {format_size(own)} pixels and no other size: leave out {size}."
+                f"{network.base} takes pictures of {format_size(own)} pixels and no other size: omit {size}."
             )
     return dataclasses.replace(network, model=model, pixels=pixels)
 

@@ -326,7 +326,7 @@ def load(path: str | os.PathLike, defaults: Recipe | None = None) -> Recipe:
     """Read a TOML file with tables of knobs, one for each section.
 
     Args:
-        path: the file. It may leave out any knob.
+        path: the file. It may omit any knob.
         defaults: values of the other knobs; by default `Recipe()`.
 
     Raises:

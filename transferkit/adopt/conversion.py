@@ -75,7 +75,7 @@ def adopt_model(model: keras.Model, pixels: str = "", *, source: str = "the mode
         loaded.append(f"used several times, and now a layer each time: {', '.join(shared)}")
     if dropped:
         names = dict.fromkeys(type(step.op).__name__ for step in dropped)
-        loaded.append(f"left out, for it is done outside the network: {', '.join(names)}")
+        loaded.append(f"skipped, as it is done outside the network: {', '.join(names)}")
     minimum = size if size and any(map(_fixes_size, body.steps)) else 1
     doubt = _describe_doubt(source, head, before) if isinstance(head, UnclearHead) else ""
     measured = pixels_from_affine(affine, size or DEFAULT_SIZE)

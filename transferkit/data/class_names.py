@@ -36,11 +36,9 @@ def name_outputs(network: Network, options: Model, classes: tuple[str, ...] = ()
         return network
     flag = "--classes" if options.classes else "--class-order"
     if options.classes and options.class_order:
-        raise UnknownName(
-            f"--classes {options.classes} gives the order too: leave out --class-order {options.class_order}."
-        )
+        raise UnknownName(f"--classes {options.classes} gives the order too: omit --class-order {options.class_order}.")
     if not network.classes:
-        raise UnknownName(f"{network.base} has no classifier whose classes could be named: leave out {flag}.")
+        raise UnknownName(f"{network.base} has no classifier whose classes could be named: omit {flag}.")
     if options.classes:
         names = read_class_names(options.classes)
         if len(names) != len(network.classes):
@@ -50,7 +48,7 @@ def name_outputs(network: Network, options: Model, classes: tuple[str, ...] = ()
             )
         return replace(network, classes=names)
     if network.has_class_names:
-        raise UnknownName(f"{network.base} says what its classes are, {_shorten(network.classes)}: leave out {flag}.")
+        raise UnknownName(f"{network.base} says what its classes are, {_shorten(network.classes)}: omit {flag}.")
     if len(classes) != len(network.classes):
         raise UnknownName(_wrong_count_message(network, classes))
     return replace(network, classes=sort_classes(options.class_order, classes))

@@ -43,5 +43,5 @@ def check_groups_apart(parts: dict):
             if part_of.setdefault(group, name) != name:
                 raise ValueError(
                     f"Group {group!r} is in {part_of[group]} and in {name} ({path}): no group may be on both sides; "
-                    "move its pictures to one of them, or leave out --group-by."
+                    "move its pictures to one of them, or omit --group-by."
                 )

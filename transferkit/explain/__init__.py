@@ -1,1 +1,1 @@
-"""What a network sees of a picture, and why it answers as it does."""
+"""The geometry of networks: sizes, costs and receptive fields of their layers."""

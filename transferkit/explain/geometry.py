@@ -1,7 +1,8 @@
 """Output size, parameters, multiply-adds and receptive field of every layer of a model.
 
-The model may be any functional or sequential Keras model, channels last, with `keras.ops` between its layers. An
-unknown operation that keeps height and width counts as elementwise; one that changes them, as mixing all positions.
+The model may be any functional or sequential Keras model with channels last, also with `keras.ops` between its layers.
+An unknown operation that keeps height and width is treated as elementwise; the receptive field of one that changes them
+is the whole picture.
 """
 
 import math
@@ -13,7 +14,13 @@ import keras
 
 from transferkit.keras_internals import graph_calls, operation_kind
 
-STATISTICS = ("moving_mean", "moving_variance", "mean", "variance", "count")  # weights that no gradient trains
+STATISTICS = (
+    "moving_mean",
+    "moving_variance",
+    "mean",
+    "variance",
+    "count",
+)  # weights without gradients
 MULTIPLYING = ("convolution", "transposed convolution", "dense")  # kinds of layers whose multiply-adds are counted
 
 
@@ -22,9 +29,9 @@ class Span:
     """The receptive field of the positions of a map along one axis, in pixels of the picture.
 
     Attributes:
-        start: first pixel of position 0, negative in the padding; None where it depends on a size that is not given.
-        side: size of the receptive field, with the gaps of dilation; after upsampling, where it differs between
-            neighbours, the largest; None for the whole picture.
+        start: first pixel of position 0, negative in the padding; None if it depends on a size that is not given.
+        side: size of the receptive field, including the gaps of dilation; the largest one after upsampling, where it
+            differs between positions; None for the whole picture.
         stride: pixels between neighbouring positions, below 1 after upsampling; None without a map.
     """
 
@@ -33,10 +40,10 @@ class Span:
     stride: Fraction | None
 
     def at(self, place: int) -> tuple[int, int]:
-        """The receptive field of a position: first pixel and one past the last; they may be outside the picture.
+        """The receptive field of a position: its first pixel and one past its last; they may be outside the picture.
 
         Raises:
-            ValueError: the receptive field is the whole picture, or its position is not known.
+            ValueError: the receptive field is the whole picture, or its position is unknown.
         """
         if self.start is None or self.side is None or self.stride is None:
             raise ValueError(
@@ -54,13 +61,13 @@ class Layer:
     """One layer of a model.
 
     Attributes:
-        name: the layer's; "outer/inner" inside a nested model.
-        kind: its class.
-        output: shape without the batch: (height, width, channels), or (units,); None for an unknown size.
-        params: trainable parameters, frozen or not, without moving statistics. A layer that is used again counts once.
-        multiply_adds: for one picture, of convolutions and dense layers: kernel size times the number of positions of
-            the output (of the input for a transposed convolution). 0 for other layers, None where unknown.
-        spans: receptive field along height and width; () after flattening or global pooling.
+        name: name of the layer; "outer/inner" inside a nested model.
+        kind: name of its class.
+        output: output shape without the batch, (height, width, channels) or (units,); None for an unknown size.
+        params: parameters without moving statistics, frozen or not. A layer that is used several times counts once.
+        multiply_adds: multiply-adds of a convolution or dense layer for one picture: kernel size times the number of
+            positions of the output (of the input for a transposed convolution). 0 for other layers, None if unknown.
+        spans: receptive fields along height and width; () after flattening or global pooling.
     """
 
     name: str
@@ -92,7 +99,7 @@ class Layer:
 
 
 def _known(values: Iterable[Fraction | None]) -> list[Fraction]:
-    """The values, or none of them if one is None."""
+    """The values, or an empty list if one of them is None."""
     values = list(values)
     known = [value for value in values if value is not None]
     return known if len(known) == len(values) else []
@@ -117,7 +124,7 @@ def measure_layers(model, size: int | tuple[int, int] | None = None) -> tuple[La
 
 
 def sum_costs(layers: Sequence[Layer]) -> tuple[int, int]:
-    """Total parameters and multiply-adds of layers, of a known size."""
+    """Total parameters and multiply-adds of layers whose sizes are known."""
     return sum(layer.params for layer in layers), sum(layer.multiply_adds or 0 for layer in layers)
 
 
@@ -201,7 +208,7 @@ def _measure_layer(layer, name: str, source, output, spans: tuple, counted: set)
 
 
 def _merge_spans(seen: list, shape: tuple) -> tuple[Span, ...]:
-    """The receptive field over several branches; that of a vector which is broadcast to a map is the whole picture."""
+    """The receptive field over several inputs; that of a vector that is broadcast to a map is the whole picture."""
     spans = []
     for axis in range(1, len(shape) - 1):
         alike = [len(source.shape) == len(shape) and source.shape[axis] == shape[axis] for source, _ in seen]
@@ -220,7 +227,7 @@ def _apply_step(span: Span, step: tuple) -> Span:
 
     Args:
         step: (size of the window, stride, padding before the first position) in positions of the input. The padding is
-            None where it is unknown; all are fractions where the output is finer than the input.
+            None if it is unknown; all three are fractions if the output is finer than the input.
     """
     reach, stride, before = step
     if span.stride is None:
@@ -240,7 +247,7 @@ def _kernel_shape(operation, args, kwargs, axes: int) -> tuple:
 
 
 def _window_steps(operation, args, kwargs, sides):
-    """Convolutions and poolings."""
+    """The steps of convolutions and poolings."""
     axes, kernel = len(sides), _kernel_shape(operation, args, kwargs, len(sides))
     strides = kernel if operation.strides is None else _per_axis(operation.strides, axes)
     rates = _per_axis(getattr(operation, "dilation_rate", 1), axes)
@@ -248,7 +255,7 @@ def _window_steps(operation, args, kwargs, sides):
     for window, stride, rate, side in zip(kernel, strides, rates, sides, strict=True):
         reach = (window - 1) * rate + 1
         before = {"valid": 0, "causal": reach - 1, "same": (reach - 1) // 2}[operation.padding]
-        if operation.padding == "same" and stride > 1:  # as TensorFlow: the odd pixel goes behind
+        if operation.padding == "same" and stride > 1:  # as in TensorFlow: the odd pixel is at the end
             before = None if side is None else max((math.ceil(side / stride) - 1) * stride + reach - side, 0) // 2
         steps.append((reach, stride, before))
     return steps
@@ -278,17 +285,17 @@ def _finer_step(reach: int, scale: int, before: int) -> tuple:
 
 
 def _padding_steps(operation, args, kwargs, sides):
-    """Padding adds positions before the first one, cropping removes them."""
+    """The steps of padding, which adds positions before the first one, and of cropping, which removes them."""
     if hasattr(operation, "pad_width"):  # of all axes, or one for all
         widths = tuple(operation.pad_width)
         return [(1, 1, before) for before, _ in (widths * (len(sides) + 2) if len(widths) == 1 else widths)[1:-1]]
     sign, pairs = (-1, operation.cropping) if hasattr(operation, "cropping") else (1, operation.padding)
-    pairs = [pairs] if isinstance(pairs[0], int) else pairs  # along one axis alone Keras keeps a bare pair
+    pairs = [pairs] if isinstance(pairs[0], int) else pairs  # for one axis Keras stores a pair, not a tuple of pairs
     return [(1, 1, sign * before) for before, _ in pairs]
 
 
 def _slicing_steps(operation, args, kwargs, sides):
-    """`x[:, 1:-1, ::2]`; None for any other index, which mixes or drops axes."""
+    """The steps of slicing, `x[:, 1:-1, ::2]`; None for any other index, which mixes or removes axes."""
     key, rank = args[1] if len(args) > 1 else kwargs["key"], len(sides) + 2
     key = list(key) if isinstance(key, tuple) else [key]
     if Ellipsis in key:

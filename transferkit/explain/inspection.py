@@ -1,4 +1,4 @@
-"""A network examined without pictures: its layers with their sizes, costs and receptive fields."""
+"""Inspect a network: the sizes, costs and receptive fields of its layers."""
 
 from dataclasses import dataclass, replace
 
@@ -14,9 +14,9 @@ class Inspection:
     """A network and its layers at one size of the picture.
 
     Attributes:
-        name: as it was given, with all its knobs if it is a network of ours.
-        network: the network; of one of ours, with fresh weights.
-        layers: see `geometry.Layer`.
+        name: name of the network as it was given; with its knobs if it is in the zoo.
+        network: the network; with fresh weights if it is in the zoo.
+        layers: records of its layers.
     """
 
     name: str
@@ -44,14 +44,15 @@ class Inspection:
 
 
 def inspect(base: str, size: int | str | None = None) -> Inspection:
-    """Examine a network layer by layer. No weights are needed for a network of ours or of `keras.applications`.
+    """Measure the layers of a network. Networks of the zoo and of `keras.applications` need no weights.
 
     Args:
         base: a network of `list_models`, a run folder, the file of a Keras model, or `keras:NAME`.
-        size: of the picture in pixels, or "192x320", height x width; by default the network's own.
+        size: size of the picture in pixels, or "192x320", height x width; by default the network's own.
 
     Raises:
-        UnknownName, FileNotFoundError, ValueError: it is not found, cannot be read, or does not work at this size.
+        UnknownName, FileNotFoundError, ValueError: the network is not found, cannot be read, or cannot have this
+            size.
 
     Example:
         >>> [layer.name for layer in inspect("lenet5").layers if layer.params][:2]
@@ -62,7 +63,7 @@ def inspect(base: str, size: int | str | None = None) -> Inspection:
     weights = "none" if fresh else "imagenet"
     try:
         network = models.load(base, weights)
-    except adopt.UnknownPixels:  # shapes do not depend on them either
+    except adopt.UnknownPixels:  # nor on the scaling of pixels
         network = models.load(base, weights, pixels="raw")
         lines = tuple(line for line in network.loaded if "as told" not in line)
         network = replace(network, loaded=(*lines, UNKNOWN_PIXELS))

@@ -217,10 +217,10 @@ class FineTuner(ClassifierMixin, BaseEstimator):
                 parameter = "random_state" if name == "seed" else name
                 raise ValueError(f"knobs holds {name!r}, which is a parameter of FineTuner: give it as {parameter}.")
             if name in SOURCE_KNOBS:
-                raise ValueError(f"knobs holds {name!r}, but fit gets the pictures: drop it.")
+                raise ValueError(f"knobs holds {name!r}, but fit gets the pictures: omit it.")
         if others.get("folds"):
             raise ValueError(
-                "FineTuner trains a single network: drop folds from knobs, and use cross_val_score instead."
+                "FineTuner trains a single network: remove folds from knobs, and use cross_val_score instead."
             )
         seed = self.random_state
         if not isinstance(seed, Integral):

@@ -92,7 +92,7 @@ def lr_find(base: str, train: Listing, val: Listing | None = None, **knobs: Unpa
     """
     for name in ("time", "folds", "workers"):
         if knobs.get(name):
-            raise UnknownName(f"{name} is of no use in lr_find, which trains a hundred steps: drop it.")
+            raise UnknownName(f"{name} is of no use in lr_find, which trains a hundred steps: omit it.")
     return find_rate(plan_listings(base, train, val, None, knobs))
 
 
@@ -106,7 +106,7 @@ def find_rate(plan: Plan) -> RateSearch:
         ValueError: no step has a finite loss; or as `fit_phase.fit`.
     """
     if plan.device.shard[1] > 1:
-        raise UnknownName("The learning rate is searched by one process, not by several workers: drop --workers.")
+        raise UnknownName("The learning rate is searched by one process, not by several workers: omit --workers.")
     with TemporaryDirectory(prefix="transferkit-") as folder:
         job = TrainingJob(plan, Path(folder), dict(plan.unreadable))
         (job.folder / "checkpoints").mkdir()

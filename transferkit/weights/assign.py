@@ -1,4 +1,4 @@
-"""Assign the tensors of a file to a Keras network, by name: each on either side exactly once."""
+"""Assign the tensors of a file to the weights of a Keras network, by name."""
 
 import math
 import mmap
@@ -8,7 +8,7 @@ import numpy as np
 from transferkit import zoo
 from transferkit.weights.weight_files import COUNTS, Weights
 
-# the name of a Keras variable in a torch checkpoint
+# {name of a Keras variable: its name in a torch checkpoint}
 TORCH_NAMES = {
     "kernel": "weight",
     "bias": "bias",
@@ -17,14 +17,10 @@ TORCH_NAMES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-BLOCK = 32  # elements of the last axis copied at a time
-SHAPE_KEEPING = (
-    "Dropout",
-    "Identity",
-    "Activation",
-    "ReLU",
-)  # layers that may be between a flattened map and a dense layer
-GROWN = "grown from"  # the message of `load_or_grow_weights` begins with it
+BLOCK = 32  # elements of the last axis that are copied at a time
+# layers that may be between a flattened map and a dense layer
+SHAPE_KEEPING = ("Dropout", "Identity", "Activation", "ReLU")
+GROWN = "grown from"  # a message of `load_or_grow_weights` begins with it
 
 
 def tensor_names(model) -> dict:
@@ -37,7 +33,7 @@ def tensor_names(model) -> dict:
 
 
 def load_weights(model, weights: Weights, *, source: str, head: str = "") -> tuple[str, ...]:
-    """Load the weights of a file into a model, without those of auxiliary heads that the model does not have.
+    """Load the weights of a file into a model, except those of auxiliary heads that the model does not have.
 
     Args:
         source: the path of the file, for messages.
@@ -65,7 +61,7 @@ def load_weights(model, weights: Weights, *, source: str, head: str = "") -> tup
     body = None if has_head else {layer.name for layer in model.layers} - {head}
     count = assign_tensors(model, tensors, weights.layout, source=source, only=body)
     notes = ["it has no classifier"] * (not has_head)
-    notes += [f"{', '.join(left)} left out: heads for training"] if left else []
+    notes += [f"{', '.join(left)} skipped: heads for training"] if left else []
     # every torch file of a network with norms has batch counters: not worth a message
     changes = [change for change in weights.changes if COUNTS not in change]
     return f"{count}/{len(model.weights)} tensors loaded", *changes, *notes
@@ -78,8 +74,9 @@ def _without_heads(tensors: dict, heads) -> dict:
 
 
 def load_or_grow_weights(model, weights: Weights, *, source: str, head: str = "") -> tuple[str, ...]:
-    """As `load_weights`, but a file of the smaller network in `Variant.grows_from` initialises the layers of
-    `Variant.grown`, and the other layers stay fresh.
+    """Load weights as `load_weights`, or initialise a part of the network from a file of a smaller one.
+
+    A file of the network in `Variant.grows_from` initialises the layers in `Variant.grown`; the others stay fresh.
 
     Returns:
         What was loaded, for messages.
@@ -102,8 +99,8 @@ def assign_tensors(model, tensors: dict, layout: str, *, source: str, only=None)
     Args:
         model: a `keras.Model` whose layers have the names of the tensors.
         tensors: `{torch name: array}`.
-        layout: "torch" (output channels first) or "keras" (as is).
-        source: where the tensors come from, for messages.
+        layout: "torch" (output channels first) or "keras".
+        source: path of the file, for messages.
         only: names of the layers; by default all.
 
     Returns:
@@ -121,7 +118,7 @@ def assign_tensors(model, tensors: dict, layout: str, *, source: str, only=None)
 
     if expected.keys() != tensors.keys():
         raise ValueError(_describe_misfit(model, tensors, layout, source, _describe_difference(expected, tensors)))
-    for name, (_, variable) in expected.items():  # views only: nothing is copied before all shapes fit
+    for name, (_, variable) in expected.items():  # only views: nothing is copied before all shapes are checked
         found, shape = to_layout(name).shape, tuple(variable.shape)
         if found != shape and not _has_same_rows(found, shape):
             shapes = f"{tensors[name].shape}, which gives {found} in Keras' order, expected {shape}"
@@ -133,18 +130,18 @@ def assign_tensors(model, tensors: dict, layout: str, *, source: str, only=None)
 
 
 def to_keras_layout(tensor: np.ndarray, layer, layout: str, shape: tuple, fed_by: tuple | None = None) -> np.ndarray:
-    """A view of one tensor in the order of Keras; a `reshape` may still be needed.
+    """A view of a tensor with its axes in the order of Keras; it may still need a `reshape`.
 
     A kernel (out, in, h, w) becomes (h, w, in, out), a depthwise kernel (channels, 1, h, w) becomes
-    (h, w, channels, 1), a matrix is transposed. A matrix (out, c*h*w) for a convolution, or for a dense layer after a
+    (h, w, channels, 1), and a matrix is transposed. A matrix (out, c*h*w) of a convolution, or of a dense layer after a
     flattened map, becomes (h, w, c, out).
 
     Args:
-        tensor: as in the file.
+        tensor: the tensor of the file.
         layer: the Keras layer.
         layout: "torch" or "keras".
-        shape: of the layer's variable.
-        fed_by: (h, w, c) of the map that is flattened before a dense layer, if one is.
+        shape: shape of the layer's variable.
+        fed_by: (h, w, c) of the flattened map that is the input of a dense layer; None without one.
     """
     if layout == "keras":
         return tensor.reshape(shape) if tensor.ndim == 2 and _has_same_rows(shape, tensor.shape) else tensor
@@ -179,10 +176,10 @@ def _flattened_maps(model) -> dict[str, tuple]:
 
 
 def _copy_contiguous(view: np.ndarray) -> np.ndarray:
-    """A contiguous copy: the backend may keep the array, which must not be a view of the file.
+    """A contiguous copy, because the backend may keep the array, which must not be a view of the file.
 
-    The last axis is copied in blocks: neighbours in a transposed view are far apart in memory, and this way each cache
-    line is loaded once.
+    The last axis is copied in blocks: neighbours in a transposed view are far apart in memory, and with blocks each
+    cache line is loaded once.
     """
     if view.flags.c_contiguous:
         return view.copy()
@@ -193,7 +190,7 @@ def _copy_contiguous(view: np.ndarray) -> np.ndarray:
 
 
 def _release_pages(tensor: np.ndarray):
-    """Release the pages of a mapped file that have been read, which would count as memory of this process."""
+    """Release the pages of a mapped file that have been read; they would count as memory of this process."""
     while isinstance(tensor.base, np.ndarray):
         tensor = tensor.base
     if isinstance(tensor.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
@@ -219,7 +216,7 @@ def _describe_misfit(model, tensors: dict, layout: str, source: str, reason: str
 
 
 def find_similar_networks(tensors: dict, layout: str) -> list[str]:
-    """The networks of the zoo with as many parameters as the tensors, without the classifiers."""
+    """The networks of the zoo whose number of parameters, without the classifier, is that of the tensors."""
 
     def fits(row):
         own = _without_heads(tensors, row.auxiliary_heads)

@@ -16,20 +16,20 @@ FILES = (".pth", ".pt", ".safetensors", ".h5", ".keras")
 
 @dataclass(frozen=True)
 class WeightSet:
-    """One public file of weights for one network.
+    """A public weight file of a network.
 
     Attributes:
-        network, tag: its network and its tag; `network.tag` is unique.
-        source: who publishes it: "torchvision", "timm", or the Python package that carries it.
+        network, tag: names of the network and of the weight set; `network.tag` is unique.
+        source: the publisher: "torchvision", "timm", or the Python package that contains the file.
         file: name of the file.
-        licence: as the source states it.
-        pixels: its pixel convention.
+        licence: licence as the source states it.
+        pixels: pixel convention of the weights.
         mb: size of the file in millions of bytes.
-        bytes: the same, exactly, where it is known.
-        sha256: of the file, in full or only its beginning; None where only the server states it.
-        md5: of the file, in full, where the publisher states no SHA-256.
-        url: address of the file; None for one that comes in a package.
-        package, path: import name of the package that carries the file, and the path inside it.
+        bytes: exact size of the file, if known.
+        sha256: SHA-256 of the file or its beginning; None if only the server states it.
+        md5: MD5 of the file, if the publisher states no SHA-256.
+        url: address of the file; None for a file in a package.
+        package, path: import name of the package that contains the file, and the path in it.
         top1, top5: reported ImageNet accuracy in percent.
     """
 
@@ -51,7 +51,7 @@ class WeightSet:
 
 
 def weight_sets(network: str) -> tuple[WeightSet, ...]:
-    """The public weight sets of a network, its default first; () for a network without any."""
+    """The public weight sets of a network, the default first; () if it has none."""
     return _load_catalogue().get(network, ())
 
 
@@ -60,10 +60,11 @@ def find_weight_set(network: str, tag: str = "imagenet") -> WeightSet:
 
     Args:
         network: name of the network.
-        tag: in any case, with or without the network in front (`resnet18.a1_in1k`); "imagenet" is the first.
+        tag: tag of the set, with or without the network's name (`resnet18.a1_in1k`); case is ignored. "imagenet" is
+            the first set.
 
     Raises:
-        UnknownName: the network has no set with that tag, or none at all.
+        UnknownName: the network has no set with that tag, or has no sets.
     """
     known = {found.tag: found for found in weight_sets(network)}
     if not known:
@@ -76,7 +77,7 @@ def find_weight_set(network: str, tag: str = "imagenet") -> WeightSet:
 
 
 def is_path(weights: str | os.PathLike) -> bool:
-    """Whether weights are given by a path, not by a tag."""
+    """Whether weights are given by a path and not by a tag."""
     return Path(weights).name != str(weights) or Path(weights).suffix in FILES
 
 

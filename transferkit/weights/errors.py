@@ -1,4 +1,4 @@
-"""Errors over weight files, in one sentence."""
+"""Errors for unusable weight files, as one sentence."""
 
 from contextlib import contextmanager
 
@@ -6,14 +6,14 @@ from transferkit.lookup import first_line
 
 
 class UnusableFileError(ValueError):
-    """What is wrong with a file, a sentence without its subject; `explain_errors` puts the path there."""
+    """A problem with a file: a sentence without its subject, which `explain_errors` replaces by the path."""
 
 
 @contextmanager
 def explain_errors(path):
     """Turn every exception in this context into a ValueError of one sentence that begins with the path.
 
-    On damaged content the libraries raise errors of any type, some with several lines.
+    On damaged files, libraries raise errors of any type, some with messages of several lines.
     """
     try:
         yield

@@ -1,8 +1,8 @@
 """Find the file of a public weight set on this machine, or download it; its digest is always checked."""
 
-# No library does all three: resuming a download, checking the beginning of a digest (file names of torchvision have
-# no more of it) and locking out a second process: pooch neither resumes nor locks,
-# huggingface_hub knows only its own hub, keras.utils.get_file wants a whole digest and begins again each time.
+# No library can resume a download, check the beginning of a digest (torchvision's file names contain only that), and
+# lock out a second process. pooch neither resumes nor locks, huggingface_hub supports only its own hub, and
+# keras.utils.get_file needs a whole digest and does not resume.
 
 import hashlib
 import os
@@ -24,10 +24,10 @@ from transferkit.console import console, say
 from transferkit.weights.catalogue import WeightSet
 
 PAUSES = (0.5, 1.0, 2.0)  # seconds before each new attempt
-TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
-CHUNK = 1 << 16  # bytes; what is read of an unfinished one is lost when the connection breaks
+TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
+CHUNK = 1 << 16  # bytes; a partial chunk is lost when the connection breaks
 NAMES = {"sha256": "SHA-256", "md5": "MD5"}
-REASONS = (  # the first that fits
+REASONS = (  # the first one that matches is used
     (SSLError, "its certificate is not trusted"),
     (ProxyError, "the proxy does not let it through"),
     (requests.Timeout, "no answer in time"),
@@ -37,9 +37,9 @@ REASONS = (  # the first that fits
 
 
 def find_weights(weight_set: WeightSet) -> Path | None:
-    """Find the file of a weight set in the cache folder, else in an installed package (not imported), else None."""
+    """Find the file of a weight set in the cache folder or in an installed package, without importing the package."""
     cached = _weights_folder(weight_set) / weight_set.file
-    if os.path.isfile(cached):  # `Path.is_file` raises where the folder may not be looked into
+    if os.path.isfile(cached):  # `Path.is_file` raises if the folder may not be read
         return cached
     if not weight_set.package or not weight_set.path:
         return None
@@ -52,9 +52,10 @@ def find_weights(weight_set: WeightSet) -> Path | None:
 
 
 def fetch_weights(weight_set: WeightSet) -> Path:
-    """The path of a weight set's file, downloaded if it is not on this machine, with its digest checked at first use.
+    """Get the path of a weight set's file; download it if it is not on this machine, and check its digest.
 
-    A file that the user put into the cache folder is checked too, if the catalogue states a digest.
+    The digest is checked at first use, also of a file that the user put into the cache folder, if the catalogue states
+    a digest.
 
     Raises:
         ValueError: the digest is not the expected one.
@@ -70,10 +71,10 @@ def _weights_folder(weight_set: WeightSet) -> Path:
 
 
 def verify_weights(weight_set: WeightSet) -> tuple[str, Path | None]:
-    """Compute the digest of a weight set's file again, and compare it.
+    """Compute the digest of a weight set's file, and compare it with the expected one.
 
     Returns:
-        "right", "wrong" or "absent", and the path; "unknown" where neither the catalogue nor the stamp of its download
+        "right", "wrong" or "absent", and the path; "unknown" if neither the catalogue nor the stamp of the download
         states a digest.
     """
     path, stamped = find_weights(weight_set), _read_stamp(weight_set)[:1]
@@ -86,7 +87,7 @@ def verify_weights(weight_set: WeightSet) -> tuple[str, Path | None]:
 
 
 def _check_digest(path: Path, weight_set: WeightSet):
-    """Check the digest, unless the stamp shows that this file has been checked."""
+    """Check the digest of a file, unless its stamp shows that it has been checked already."""
     expected, kind = _expected_digest(weight_set), _digest_kind(weight_set)
     about = path.stat()
     facts = [str(fact) for fact in (about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)]
@@ -98,7 +99,7 @@ def _check_digest(path: Path, weight_set: WeightSet):
         raise ValueError(
             f"{path} has {NAMES[kind]} {found}, expected {expected}: put the right file there, or remove this one."
         )
-    with suppress(OSError):  # a cache shared read-only: it is checked every time
+    with suppress(OSError):  # a read-only cache: the file is checked every time
         stamp = _stamp_path(weight_set)
         stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.write_text(" ".join([found, *facts]), "utf-8")
@@ -109,17 +110,17 @@ def _stamp_path(weight_set: WeightSet) -> Path:
 
 
 def _read_stamp(weight_set: WeightSet) -> list[str]:
-    """Digest, size, times of change and inode of a file when it was checked."""
+    """Digest, size, change times and inode of a file at the time of its check."""
     return _read_text(_stamp_path(weight_set)).split()
 
 
 def _is_fresh(stamp: Path) -> bool:
-    """Whether it was written within a day, even if the clock was set back since."""
+    """Whether a stamp is at most a day from now, in either direction, as the clock may have been set back."""
     return abs(time.time() - stamp.stat().st_mtime) < 86_400
 
 
 def _read_text(path: Path) -> str:
-    """The content of a small text file; "" where it is missing or damaged."""
+    """The content of a small text file; "" if it is missing or damaged."""
     try:
         return path.read_text("ascii")
     except (OSError, ValueError):
@@ -131,7 +132,7 @@ def _digest_kind(weight_set: WeightSet) -> str:
 
 
 def _expected_digest(weight_set: WeightSet) -> str:
-    """The digest, or its beginning; "" where the catalogue does not state it."""
+    """The digest or its beginning; "" if the catalogue does not state it."""
     return weight_set.md5 or weight_set.sha256 or ""
 
 
@@ -152,7 +153,7 @@ def _download_locked(weight_set: WeightSet) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
-            if not target.is_file():  # another process may have got it while this one waited
+            if not target.is_file():  # another process may have downloaded it while this one waited
                 _download_with_retries(weight_set, weight_set.url, target)
     except requests.RequestException as error:
         raise OSError(
@@ -177,7 +178,7 @@ def _describe_digest(weight_set: WeightSet) -> str:
 
 def _download_with_retries(weight_set: WeightSet, url: str, target: Path):
     part = target.with_name(f"{target.name}.part")
-    if part.is_symlink():  # somebody else's: what is written to it would go elsewhere
+    if part.is_symlink():  # another user may have made it, and it would redirect what is written
         part.unlink()
     with _progress_bar(weight_set) as report:
         for pause in (*PAUSES, None):
@@ -209,19 +210,19 @@ def _max_bytes(weight_set: WeightSet) -> float:
 
 
 def _resume_download(url: str, part: Path, report: Callable, *, most: float) -> str | None:
-    """Download the rest of `part`; return the digest that the hub states, if any.
+    """Download the rest of `part`, and return the digest that the hub states, if any.
 
     Raises:
-        ValueError: it has more than `most` bytes; it was removed.
+        ValueError: the file has more than `most` bytes; it was removed.
     """
     done = part.stat().st_size if part.is_file() else 0
-    headers = {"Accept-Encoding": "identity"}  # the file's own bytes, so that they can be counted
+    headers = {"Accept-Encoding": "identity"}  # uncompressed, so that the bytes can be counted
     if done:
         headers["Range"] = f"bytes={done}-"
         if etag := _read_text(_etag_path(part)):
-            headers["If-Range"] = etag  # the whole file, should it have changed since
+            headers["If-Range"] = etag  # the server sends the whole file if it has changed
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == 416:  # the part is longer than the file: begin again
+        if response.status_code == 416:  # the part is longer than the file: start again
             part.unlink()
         response.raise_for_status()
         if response.status_code != 206:
@@ -249,9 +250,9 @@ def _etag_path(part: Path) -> Path:
 
 
 def _stated_digest(response: requests.Response) -> str | None:
-    """The SHA-256 that the Hugging Face hub gives for a large file, on the answer that redirects to its storage."""
-    for answer in (*response.history, response):
-        if match := re.fullmatch('"?([0-9a-f]{64})"?', answer.headers.get("X-Linked-ETag", "")):
+    """The SHA-256 that the Hugging Face hub states for a large file, in the response that redirects to its storage."""
+    for reply in (*response.history, response):
+        if match := re.fullmatch('"?([0-9a-f]{64})"?', reply.headers.get("X-Linked-ETag", "")):
             return match[1]
     return None
 
@@ -261,7 +262,7 @@ def _is_transient(error: requests.RequestException) -> bool:
     if isinstance(error, requests.HTTPError) and error.response is not None:
         status = error.response.status_code
         return status in (416, 429) or status >= 500
-    if isinstance(error, requests.ConnectTimeout):  # a network that swallows packets does so again, 10 s each time
+    if isinstance(error, requests.ConnectTimeout):  # it would most likely time out again
         return False
     return isinstance(error, (requests.ConnectionError, requests.Timeout, ChunkedEncodingError))
 
@@ -274,7 +275,7 @@ def _describe_failure(error: requests.RequestException) -> str:
 
 @contextmanager
 def _progress_bar(weight_set: WeightSet) -> Iterator[Callable]:
-    """A progress bar on a terminal, else a line at start and end; yields the function that updates the bar."""
+    """Show a progress bar on a terminal, else a line at start and end; yield the function that updates the bar."""
     columns = TextColumn("{task.description}"), BarColumn(24), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         if bar.disable:

@@ -1,7 +1,7 @@
-"""Check HDF5 files in a child process before they are opened here.
+"""Check HDF5 files in a child process before this process opens them.
 
-On about one in 700 files with a few changed bytes the HDF5 library loops for ever in C, where only the end of the
-process stops it; on others it crashes. So a child process, `hdf5_process.py`, reads the whole file first.
+On about one in 700 files with a few changed bytes, the HDF5 library loops for ever in C, and only killing the process
+stops it; on other files it crashes. So a child process, `hdf5_process.py`, reads the whole file first.
 """
 
 import json
@@ -17,16 +17,16 @@ from typing import IO
 
 from transferkit.weights.errors import UnusableFileError, explain_errors
 
-# The most time that reading may take; network disks are slow. The child limits its own processor time.
+# Maximum wall-clock time of reading, as network disks are slow. The child limits its own processor time.
 SECONDS, BYTES_A_SECOND = 30, 10_000_000
 PROCESS = Path(__file__).with_name("hdf5_process.py")
-MAX_UNPACKED = 2**26  # bytes that an archive may declare beyond four times its own length
+MAX_UNPACKED = 2**26  # bytes that an archive may declare in addition to four times its length
 
 
 def check_hdf5(path: str | os.PathLike):
-    """Check that an HDF5 file can be read to its end, and that it holds all that it declares.
+    """Check that an HDF5 file can be read completely, and that it contains all the data that it declares.
 
-    All groups and arrays are in the file itself, each once; together they declare no more data than the file has.
+    All groups and arrays must be in the file itself, each once, and declare no more data in total than the file has.
 
     Raises:
         ValueError: the file is damaged.
@@ -37,7 +37,7 @@ def check_hdf5(path: str | os.PathLike):
 
 
 def check_keras_archive(path: str | os.PathLike):
-    """Check the lengths and checksums of the members of a `.keras` file, and its HDF5 member.
+    """Check the sizes and checksums of the members of a `.keras` file, and its HDF5 member.
 
     Raises:
         ValueError: the file is damaged.
@@ -51,7 +51,7 @@ def check_keras_archive(path: str | os.PathLike):
 
 @contextmanager
 def hdf5_checker() -> Iterator[Callable]:
-    """A function ask(path, member="") that raises `UnusableFileError`, with one child process for many files.
+    """Start a child process for many files; yield a function ask(path, member="") that raises `UnusableFileError`.
 
     The child is started again after a file that crashed it.
     """
@@ -98,8 +98,8 @@ def _ask_child(child: subprocess.Popen, question: list, seconds: float) -> str |
 
 
 def _start_child() -> subprocess.Popen:
-    search = os.pathsep.join(place for place in sys.path if place)
-    # "::" keeps the library from loading what a file names as its filter; one thread needs less memory reserved
+    search = os.pathsep.join(folder for folder in sys.path if folder)
+    # "::" keeps the library from loading filter plugins that a file names; with one thread, less memory is reserved
     more = {"PYTHONPATH": search, "HDF5_PLUGIN_PRELOAD": "::", "OPENBLAS_NUM_THREADS": "1"}
     child = subprocess.Popen(
         [sys.executable, "-P", str(PROCESS)],
@@ -125,7 +125,7 @@ def _stop_child(child: subprocess.Popen):
 
 
 def _pipes(child: subprocess.Popen) -> tuple[IO[str], IO[str]]:
-    """Its standard input and output."""
+    """Standard input and output of the child."""
     if child.stdin is None or child.stdout is None:
         raise ValueError("The process was started without pipes.")
     return child.stdin, child.stdout

@@ -1,9 +1,9 @@
-"""The child process of `hdf5.hdf5_checker`, run as a script: it reads all of an HDF5 file and keeps nothing.
+"""The child process of `hdf5.hdf5_checker`, run as a script, which reads HDF5 files completely.
 
-On some damaged files the HDF5 library loops for ever, crashes, or requests memory without end. Here that does no harm:
+On some damaged files the HDF5 library loops for ever, crashes, or requests ever more memory. Here that does no harm:
 the time and memory of this process are limited, and it writes no files. It imports h5py only. Standard input has a line
-of JSON for each file, [path, member of the zip at that path or ""]; standard output has one for each, the problem or
-null.
+of JSON for each file, [path, member of the zip at that path or ""]; standard output has a line of JSON for each, the
+problem or null.
 """
 
 import io
@@ -16,12 +16,12 @@ import h5py
 
 try:
     import resource
-except ImportError:  # Windows has no such limits; the deadline of the other end holds
-    resource = None  # type: ignore[assignment]  # typeshed has a module only
+except ImportError:  # Windows has no such limits; the deadline of the parent process applies
+    resource = None  # type: ignore[assignment]  # typeshed declares a module
 
-SECONDS, BYTES_A_SECOND = 5, 50_000_000  # of the processor
-MOST_OBJECTS = 20_000  # groups and arrays; the largest models of Keras have half of that
-ROOM = 2**28  # bytes of memory beyond three times the file
+SECONDS, BYTES_A_SECOND = 5, 50_000_000  # processor time
+MOST_OBJECTS = 20_000  # groups and arrays; the largest models of Keras have half as many
+ROOM = 2**28  # bytes of memory in addition to three times the file's size
 
 
 def main():
@@ -44,7 +44,7 @@ def print_json(text: str | None):
 
 
 def find_problem(path: str, member: str) -> str | None:
-    """Find what is wrong with a file, or with a member of a zip archive: a sentence without its subject."""
+    """Find the problem of a file, or of a member of a zip archive: a sentence without its subject, or None."""
     if not member:
         size = os.path.getsize(path)
         set_limits(size)
@@ -59,7 +59,7 @@ def find_problem(path: str, member: str) -> str | None:
 
 
 def set_limits(size: int):
-    """Limit time and memory for the next file, of `size` bytes, beyond what has been used."""
+    """Limit the additional time and memory for the next file, of `size` bytes."""
     if resource is None:
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -71,7 +71,7 @@ def set_limits(size: int):
 
 
 def set_limit(name: str, value: int):
-    """Set a soft limit, which can be raised again, within the hard limit of this process."""
+    """Set a soft limit, which can be raised again, below the hard limit of this process."""
     if resource is None:
         return
     kind = getattr(resource, name)
@@ -80,26 +80,26 @@ def set_limit(name: str, value: int):
 
 
 def find_problem_in(file: h5py.File, room: int) -> str | None:
-    """Read every attribute and every array of a file; together they may have at most `room` bytes."""
+    """Read every attribute and every array of a file; they may have at most `room` bytes in total."""
     waiting, seen = [file["/"]], set()
     while waiting:
         thing = waiting.pop()
         address = h5py.h5o.get_info(thing.id).addr
-        if address in seen:  # a ring of groups has no end
+        if address in seen:  # a cycle of groups has no end
             return f"is damaged: {thing.name!r} is in it twice."
         seen.add(address)
         inside = len(thing) if isinstance(thing, h5py.Group) else 0
         if len(seen) + len(waiting) + inside > MOST_OBJECTS:
             return f"has more than {MOST_OBJECTS:,} groups and arrays, which no model of Keras has."
         for key in thing.attrs:
-            attribute = thing.attrs.get_id(key)  # its own storage size is an error where it is empty
+            attribute = thing.attrs.get_id(key)  # `get_storage_size` fails for an empty attribute
             room -= attribute.get_space().get_simple_extent_npoints() * attribute.get_type().get_size()
             if room < 0:
                 return f"is damaged: the attribute {key!r} declares more data than the file has."
             thing.attrs[key]
         if isinstance(thing, h5py.Group):
             for key in thing:
-                # a link elsewhere could read any file of the user's
+                # another kind of link could read any file of the user
                 if not isinstance(thing.get(key, getlink=True), h5py.HardLink):
                     return f"has no group or array {key!r} of its own in {thing.name!r}."
                 waiting.append(thing[key])

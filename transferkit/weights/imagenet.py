@@ -1,11 +1,11 @@
-"""ImageNet's classes: names, WordNet ids and numbers; and placeholders for unknown class names."""
+"""ImageNet's classes: names, WordNet ids and numbers; placeholders for unknown class names."""
 
 from functools import cache
 from importlib import resources
 
 
 def class_names(count: int) -> tuple[str, ...]:
-    """The class names of a network with public weights: ImageNet's for 1000 outputs, else placeholders."""
+    """Class names of a network with public weights: ImageNet's for 1000 outputs, else placeholders."""
     return tuple(name for _, _, name in _read_classes()) if count == 1000 else placeholder_names(count)
 
 
@@ -17,12 +17,12 @@ def synsets() -> dict[str, str]:
 
 @cache
 def challenge_numbers() -> dict[int, str]:
-    """{number from 1 to 1000: WordNet id}, as the development kit of ILSVRC2012 counts classes: in another order."""
+    """{number from 1 to 1000: WordNet id} of the development kit of ILSVRC2012, whose order of classes is different."""
     return {int(number): synset for synset, number, _ in _read_classes()}
 
 
 def placeholder_names(count: int) -> tuple[str, ...]:
-    """Placeholders for unknown class names: "output 3", not a bare number, which a folder may have as its name."""
+    """Placeholders for unknown class names: "output 3" and not a number, which may be the name of a class folder."""
     return tuple(f"output {i}" for i in range(count))
 
 

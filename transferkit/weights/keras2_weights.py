@@ -1,4 +1,4 @@
-"""Weights as Keras 2 saves them, and Keras 3 in `.h5` files: a group for each layer, with lists of names."""
+"""Read weight files of Keras 2, and `.h5` files of Keras 3: a group for each layer, with lists of names."""
 
 import re
 
@@ -8,9 +8,9 @@ import numpy as np
 from transferkit.weights.errors import UnusableFileError
 from transferkit.weights.keras3_weights import read_array
 
-# The name of a variable in torch by the end of its name here: `kernel:0`, `block1_conv1_W_1:0`, `bn_gamma`.
+# {end of a variable's name in Keras 2: its name in torch}, for `kernel:0`, `block1_conv1_W_1:0`, `bn_gamma`.
 VARIABLES = {
-    "pointwise_kernel": "pointwise",  # the second one of a separable convolution
+    "pointwise_kernel": "pointwise",  # second kernel of a separable convolution
     "kernel": "weight",
     "W": "weight",
     "bias": "bias",
@@ -20,21 +20,21 @@ VARIABLES = {
     "moving_mean": "running_mean",
     "running_mean": "running_mean",
     "moving_variance": "running_var",
-    "running_std": "running_var",  # Keras 1 called the variance so
+    "running_std": "running_var",  # the variance in Keras 1
 }
 ENDS = re.compile(rf"(?:^|_)({'|'.join(VARIABLES)})(?:_\d+)?$")
 
 
 def is_keras2(file: h5py.File) -> bool:
-    """Whether a checked file is of Keras 2, with weights only or with the whole model."""
+    """Whether a checked file was written by Keras 2, with the weights or with the whole model."""
     root = file.get("model_weights", file)
     return isinstance(root, h5py.Group) and bool(read_names(root, "layer_names"))
 
 
 def read_keras2(file: h5py.File) -> dict[str, np.ndarray]:
-    """Read the variables of a checked file by the names of torch, in the order of the layers.
+    """Read the variables of a checked file, by their names in torch, in the order of the layers.
 
-    Layers of nested models have their own names.
+    Layers of nested models are read by their own names.
 
     Raises:
         UnusableFileError: a layer or an array that the file lists is not in it, or two layers have the same name.
@@ -55,10 +55,10 @@ def read_keras2(file: h5py.File) -> dict[str, np.ndarray]:
 
 
 def _torch_name(group: str, weight: str) -> tuple[str, str]:
-    """The layer and torch's name of a variable, from `conv1/kernel:0`, `conv1_W_1:0` or, nested, `net/conv1/kernel`."""
+    """The layer and the torch name of a variable: `conv1/kernel:0`, `conv1_W_1:0` or, nested, `net/conv1/kernel`."""
     inside, _, last = weight.partition(":")[0].rpartition("/")
     inner = inside.rpartition("/")[2]
-    # The scope of a layer that is made twice in one graph ends in a number, its name does not.
+    # If a layer is made twice in a graph, its scope ends in a number, but its name does not.
     layer = group if inside in ("", group) or re.sub(r"_\d+$", "", inner) == re.sub(r"_\d+$", "", group) else inner
     match = ENDS.search(last)
     return layer, VARIABLES[match[1]] if match else last

@@ -1,4 +1,4 @@
-"""Weights as Keras 3 saves them: `.weights.h5`, and the member of that name in a `.keras` file."""
+"""Read weight files of Keras 3: `.weights.h5`, and `model.weights.h5` in a `.keras` file."""
 
 import h5py
 import ml_dtypes
@@ -7,7 +7,7 @@ import numpy as np
 from transferkit.weights.errors import UnusableFileError
 
 ROOTS = "layers", "_layer_checkpoint_dependencies"  # the latter in files of TensorFlow 2.13
-# The names in torch of the variables of a layer, by their number.
+# {number of variables of a layer: their names in torch}
 VARIABLES = {
     1: ("weight",),
     2: ("weight", "bias"),
@@ -16,12 +16,12 @@ VARIABLES = {
 
 
 def read_keras3(file: h5py.File) -> dict[str, np.ndarray]:
-    """Read the variables of a checked file by the names of torch.
+    """Read the variables of a checked file, by their names in torch.
 
-    Keras names the groups by class, `layers/batch_normalization_3`; the layer's own name is an attribute.
+    Keras names groups after classes, `layers/batch_normalization_3`; the layer's name is an attribute.
 
     Raises:
-        UnusableFileError: the file is not of Keras 3, or has two layers of one name.
+        UnusableFileError: the file was not written by Keras 3, or has two layers with the same name.
     """
     roots = [root for root in ROOTS if root in file]
     if not roots:
@@ -33,7 +33,7 @@ def read_keras3(file: h5py.File) -> dict[str, np.ndarray]:
             continue
         names = VARIABLES.get(len(variables), map(str, range(len(variables))))
         if key.startswith("batch_normalization") and len(variables) != 4:
-            names = map(str, range(len(variables)))  # without gamma or beta: the file does not say which
+            names = map(str, range(len(variables)))  # gamma or beta is missing, and the file does not say which
         for index, name in enumerate(names):
             if f"{layer}.{name}" in tensors:
                 raise UnusableFileError(f"has two layers called {layer!r}.")
@@ -42,7 +42,7 @@ def read_keras3(file: h5py.File) -> dict[str, np.ndarray]:
 
 
 def _iterate_layers(root):
-    """The key and the group of variables of every layer, also in nested models."""
+    """Iterate over the key and the group of variables of every layer, also in nested models."""
     waiting = [("", root)]
     while waiting:
         key, group = waiting.pop()
@@ -54,11 +54,11 @@ def _iterate_layers(root):
 
 
 def read_array(group: h5py.Group, key: str) -> np.ndarray:
-    """Read an array of a file of Keras 2 or 3."""
+    """Read an array from a file of Keras 2 or 3."""
     dataset = group.get(key)
     if not isinstance(dataset, h5py.Dataset):
         raise UnusableFileError(f"is damaged: it has no array {key!r} in {group.name!r}.")
-    if dataset.attrs.get("dtype") == "bfloat16":  # HDF5 has no such type: Keras stores two opaque bytes
+    if dataset.attrs.get("dtype") == "bfloat16":  # HDF5 does not have this type: Keras stores two opaque bytes
         return dataset[()].view(ml_dtypes.bfloat16)
     if dataset.dtype.kind not in "fiub":
         raise UnusableFileError(f"holds {dataset.dtype} at {dataset.name!r}, where numbers were expected.")

@@ -1,4 +1,4 @@
-"""The networks with their public weights: listed, and downloaded by name."""
+"""List networks and their public weights, and download them by name."""
 
 import fnmatch
 from pathlib import Path
@@ -13,12 +13,12 @@ def list_models(pattern: str = "*") -> list[dict]:
     """List the networks and the public weights that load into them.
 
     Args:
-        pattern: a shell pattern as "resnet*", or a part of the name; case is ignored.
+        pattern: a shell pattern, such as "resnet*", or a part of the name; case is ignored.
 
     Returns:
         A dict for each network: `name`, `params`, `multiply_adds` (of one picture), `size` (native, in pixels),
-        `features` (their number) and `weights`, a list of dicts with `tag`, `source`, `licence`, `top1` (percent, or
-        None) and `available` (whether the file is on this machine); the first is the default.
+        `features` (number of features) and `weights`, a list of dicts with `tag`, `source`, `licence`, `top1` (percent,
+        or None) and `available` (whether the file is on this machine); the first is the default.
 
     Raises:
         UnknownName: no network matches.
@@ -60,7 +60,7 @@ def _describe(name: str) -> dict:
 
 
 def parse_weight_set(name: str) -> WeightSet:
-    """The weight set of "NETWORK", its default, or of "NETWORK.TAG"."""
+    """Find the weight set "NETWORK.TAG", or the default one of "NETWORK"."""
     network, _, tag = name.partition(".")
     zoo.variant(network)
     return find_weight_set(network, tag or "imagenet")
@@ -70,15 +70,15 @@ def download_weights(name: str) -> Path:
     """Download the public weights of a network into the cache folder, if they are not on this machine.
 
     Args:
-        name: "resnet50", its default set, or "resnet50.a1_in1k", a set by its tag.
+        name: "resnet50" for the default set of a network, or "resnet50.a1_in1k" for a set by its tag.
 
     Returns:
-        The path of the file, whose digest was checked.
+        The path of the file. Its digest has been checked.
 
     Raises:
-        UnknownName: there is no such network or set.
-        OSError: it could not be downloaded.
-        ValueError: it is not the file of the catalogue.
+        UnknownName: the network or the set does not exist.
+        OSError: the file could not be downloaded.
+        ValueError: the file is not that of the catalogue.
 
     Example:
         >>> download_weights("resnet50.a1_in1k")  # doctest: +SKIP

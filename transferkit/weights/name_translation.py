@@ -1,4 +1,4 @@
-"""Translate weights of other publishers into torchvision's: names, biases, epsilons, channels."""
+"""Translate weights of other publishers into those of torchvision: names, biases, epsilons, channels."""
 
 import re
 from collections import Counter
@@ -8,9 +8,10 @@ import numpy as np
 
 from transferkit.weights.errors import UnusableFileError
 
-EPSILON = 1e-5  # of the norms of our ResNets
+EPSILON = 1e-5  # epsilon of the norms in our ResNets
 
-# Layers by pattern. Stages count from 2 there and from 1 here, blocks from 1 or "a" there and from 0 here.
+# {pattern of a layer's name in keras.applications: torchvision's name}. keras.applications counts stages from 2 and
+# blocks from 1 or "a"; torchvision counts stages from 1 and blocks from 0.
 KERAS_RESNET = {
     r"conv1_conv": "conv1",
     r"conv1_bn": "bn1",
@@ -40,15 +41,15 @@ class Publisher:
     """How the files of one publisher for one family differ from torchvision's.
 
     Attributes:
-        name: the publisher, for messages.
-        marker: name of a tensor by which the files are recognised, together with the layout.
+        name: name of the publisher, for messages.
+        marker: name of a tensor that, together with the layout, identifies the files.
         layout: "torch" or "keras", see `Weights`.
         layers: {pattern of a layer's name: torchvision's name}; a layer without a match keeps its name.
-        epsilon: epsilon of the norms, where the convolutions before them have biases, which torchvision's do not have.
-        bgr_kernel: the first layer, where its kernel takes BGR.
+        epsilon: epsilon of the norms, if the convolutions before them have biases, which torchvision's do not have.
+        bgr_kernel: name of the first layer, if its kernel expects BGR.
         pixels: a key of `transferkit.pixels.CONVENTIONS`.
-        networks: the only ones that the weights are for, where others have the same tensors.
-        difference: how these networks differ from the others, the end of a sentence.
+        networks: the networks that the weights are for, if others have the same tensors.
+        difference: how these networks differ from the others: the end of a sentence.
     """
 
     name: str
@@ -89,7 +90,7 @@ PUBLISHERS = (
         difference=STRIDE_FIRST,
     ),
 )
-# Files that no network of the zoo can use, by one of their layers, and why.
+# {name of a layer: why no network of the zoo can use a file with that layer}
 UNUSABLE = {
     "bn_data": "is of qubvel's ResNets, pre-activation networks that are not in the zoo: take torchvision's weights,"
     " which are more accurate.",
@@ -100,13 +101,16 @@ UNUSABLE["stage1_unit1_bn1"] = UNUSABLE["bn_data"]
 
 
 def translate_names(tensors: dict[str, np.ndarray], layout: str) -> tuple[dict, list[str], Publisher | None]:
-    """Translate tensors; return them, what was converted, for messages, and the publisher, if recognised.
+    """Translate the names and the values of tensors to those of torchvision.
 
     The bias of a convolution is folded into the mean of the norm after it, and the publisher's epsilon into the
-    variance, both exactly; the channels of a first kernel for BGR are reversed.
+    variance, both exactly. The channels of a first kernel for BGR are reversed.
+
+    Returns:
+        The tensors, a list of messages on what was converted, and the publisher, or None if it was not recognised.
 
     Raises:
-        UnusableFileError: the tensors are of a network that is not in the zoo, or do not fit one another.
+        UnusableFileError: the tensors are those of a network that is not in the zoo, or their shapes do not match.
     """
     layers = {name.rpartition(".")[0] for name in tensors}
     if known := layers & UNUSABLE.keys():
@@ -136,7 +140,7 @@ def translate_names(tensors: dict[str, np.ndarray], layout: str) -> tuple[dict, 
 
 
 def _translate_layer(name: str, patterns: dict[str, str], indices: dict[str, int]) -> str:
-    """The name of one layer in torchvision."""
+    """The name of a layer in torchvision."""
     for pattern, here in patterns.items():
         if match := re.fullmatch(pattern, name):
             numbers = {group: _parse_number(group, text) for group, text in match.groupdict().items()}
@@ -150,7 +154,7 @@ def _parse_number(group: str, text: str) -> int:
 
 
 def _vgg_indices(layers: set[str]) -> dict[str, int]:
-    """torchvision's index of `block3_conv2` in a VGG: a convolution and its ReLU count two, a pool one."""
+    """{`block3_conv2`: index in torchvision's VGG}: a convolution and its ReLU count as two, a pool as one."""
     found = sorted((int(match[1]), int(match[2])) for name in layers if (match := re.fullmatch(VGG, name)))
     per_block = Counter(block for block, _ in found)
     before = {block: sum(2 * per_block[b] + 1 for b in per_block if b < block) for block in per_block}
@@ -158,14 +162,14 @@ def _vgg_indices(layers: set[str]) -> dict[str, int]:
 
 
 def _fold_biases(tensors, epsilon):
-    """Fold the biases before norms into the means, and count them: (x + b - mean) is (x - (mean - b))."""
+    """Fold the biases before norms into the means, as x + b - mean = x - (mean - b); also return their number."""
     tensors, count = dict(tensors), 0
     for norm in [name.removesuffix(".running_mean") for name in tensors if name.endswith(".running_mean")]:
         conv = re.sub(r"bn(\d)$", r"conv\1", norm).replace("downsample.1", "downsample.0")
         mean, variance = tensors[f"{norm}.running_mean"], tensors.get(f"{norm}.running_var")
         bias = tensors.pop(f"{conv}.bias", None)
         if bias is not None:
-            if bias.shape != mean.shape:  # NumPy would spread one over the other
+            if bias.shape != mean.shape:  # NumPy would broadcast them
                 raise UnusableFileError(
                     f"is damaged: the bias of {conv!r} has shape {bias.shape}, its norm's {mean.shape}."
                 )

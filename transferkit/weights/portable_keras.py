@@ -1,4 +1,4 @@
-"""Make a `.keras` file portable: older versions of Keras load it too, and all its layers can be trained."""
+"""Make a `.keras` file portable: older versions of Keras can load it, and all its layers are trainable."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 CONFIG = "config.json"
-# Arguments that Keras added after 3.6, with the values that stand for the earlier behaviour: removed at these.
+# {argument that Keras added after 3.6: value for the earlier behaviour}; arguments with these values are removed.
 ADDED = {
     "antialias": False,
     "flash_attention": None,
@@ -27,10 +27,10 @@ ADDED = {
 
 
 def make_portable(path: Path, members: dict[str, str]):
-    """Rewrite the config of a `.keras` file in place, as `portable` has it.
+    """Rewrite the config of a `.keras` file in place with `portable_config`.
 
     Args:
-        members: texts to be added to the archive, by name.
+        members: {name: text} of members that are added to the archive.
     """
     whole = path.with_name(f"{path.name}.whole")
     os.replace(path, whole)
@@ -49,9 +49,9 @@ def make_portable(path: Path, members: dict[str, str]):
 
 
 def portable_config(node):
-    """A part of a config, without the arguments of `ADDED` at their defaults, and with all layers trainable.
+    """Convert a part of a config: remove the arguments of `ADDED`, and make all layers trainable.
 
-    Layers that were frozen in the last phase of training would otherwise stay frozen, unnoticed, in later training.
+    Otherwise layers that were frozen in the last phase of training would stay frozen in later training, unnoticed.
     """
     if isinstance(node, list):
         return [portable_config(item) for item in node]

@@ -1,8 +1,8 @@
-"""Pickles read without pickle: a small machine that builds tables of tensors and can do nothing else.
+"""Read the pickles of `torch.save` without `pickle`, whose `load` can run any code.
 
-`torch.save` writes pickles, and `pickle.load` runs whatever a pickle names. The machine here knows the three
-dozen opcodes that a table of tensors needs, calls only the functions of `GLOBALS`, and spends time and memory
-in proportion to the length of the pickle. Tensors come out as records: their data lie elsewhere in the file.
+The interpreter here supports the three dozen opcodes that a dict of tensors needs, calls only the functions in
+`GLOBALS`, and needs time and memory in proportion to the length of the pickle. It returns tensors as records, because
+their data are elsewhere in the file.
 """
 
 import pickletools
@@ -16,14 +16,14 @@ import numpy as np
 
 from transferkit.weights.errors import UnusableFileError
 
-# ResNet-152 takes some 35,000 opcodes; the limit keeps a hostile pickle to seconds and about 100 MB.
+# ResNet-152 needs about 35,000 opcodes. The limit restricts a hostile pickle to seconds and about 100 MB.
 MOST_OPCODES = 1_000_000
 WHOLE_MODULE = "holds a whole module: save its state_dict() instead."
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """`numel` elements that begin at element `first` of the run of data called `key`."""
+    """`numel` elements that start at element `first` of the data called `key`."""
 
     key: Hashable
     dtype: np.dtype
@@ -33,7 +33,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A view of a storage, as the pickle has it and not checked yet; offset and stride count elements."""
+    """A view of a storage as the pickle describes it, unchecked; offset and stride are in elements."""
 
     storage: object
     offset: object
@@ -43,7 +43,7 @@ class Tensor:
 
 @dataclass(slots=True)
 class Parameter:
-    """A `torch.nn.Parameter` of the tar format: its tensor is known only once its state is set."""
+    """A `torch.nn.Parameter` of the tar format, whose tensor is set later, with its state."""
 
     data: Tensor | None = None
 
@@ -52,7 +52,7 @@ def _make_dict(pairs=()):
     table: dict = {}
     _fill_dict(table, pairs)
     if pairs:
-        pairs.clear()  # used up: a pickle cannot have the same list copied again and again
+        pairs.clear()  # so that a pickle cannot copy the same list again and again
     return table
 
 
@@ -85,7 +85,7 @@ DTYPES = {
     "Bool": np.dtype("?"),
 }
 
-# Every name that a pickle may use, as `module name`, and what stands for it here.
+# {`module name` that a pickle may use: its replacement}
 GLOBALS = {
     "collections OrderedDict": _make_dict,
     "torch._utils _rebuild_tensor": _make_tensor,
@@ -106,15 +106,15 @@ GLOBALS = {
 
 
 def load_pickle(stream: BinaryIO, persistent_load: Callable | None = None) -> Any:
-    """Return the object of the pickle at the stream's position, and leave the stream right after it.
+    """Load the pickle at the stream's position, and leave the stream right after it.
 
     Args:
         stream: a file, `BytesIO` or `mmap`.
-        persistent_load: what to make of a persistent id, torch's references to data outside the pickle.
+        persistent_load: function from a persistent id, torch's reference to data outside the pickle, to an object.
 
     Raises:
-        UnusableFileError: the pickle asks for more than a table of tensors needs.
-        Exception: any that lists, dicts and pickletools raise on a damaged pickle.
+        UnusableFileError: the pickle contains more than a dict of tensors needs.
+        Exception: any exception that lists, dicts and pickletools raise on a damaged pickle.
     """
     stack, marks, memo = list[Any](), list[list](), dict[Any, Any]()
     for step, (opcode, value, _) in enumerate(pickletools.genops(stream)):
@@ -167,7 +167,7 @@ def load_pickle(stream: BinaryIO, persistent_load: Callable | None = None) -> An
 
 
 def _collect_items(kind, stack, items):
-    """What TUPLE, APPENDS and SETITEMS do with the items since the mark."""
+    """Apply TUPLE, APPENDS or SETITEMS to the items since the mark."""
     if kind == "TUPLE":
         stack.append(tuple(items))
     elif kind == "APPENDS" and isinstance(stack[-1], list):
@@ -180,7 +180,7 @@ def _collect_items(kind, stack, items):
 
 def _fill_dict(table, pairs):
     for key, value in pairs:
-        # Only keys that are hashed at once: nested tuples that share parts take for ever.
+        # Only keys that are hashed quickly: hashing nested tuples that share parts takes for ever.
         if not isinstance(key, str | int) or key in table:
             raise UnusableFileError(f"is damaged: its pickle has a key twice, or a {type(key).__name__} as key.")
         table[key] = value
@@ -196,15 +196,15 @@ def _find_global(text):
 
 
 def _call(function, arguments):
-    # The only functions on the stack are those of GLOBALS. Seven arguments are the most that torch writes;
-    # the bound keeps a pickle from having the same long tuple copied again and again.
+    # The only functions on the stack are those of GLOBALS. torch writes at most seven arguments; the limit keeps a
+    # pickle from copying the same long tuple again and again.
     if not isinstance(function, FunctionType) or not isinstance(arguments, tuple) or len(arguments) > 8:
         raise UnusableFileError(f"is damaged: its pickle calls a {type(function).__name__}.")
     return function(*arguments)
 
 
 def _set_state(target, state):
-    """Set an object's state: a tensor for the tar format's parameters, `_metadata` of no use for tables."""
+    """Set the state of an object: the tensor of a parameter of the tar format. `_metadata` of dicts is ignored."""
     if isinstance(target, Parameter) and isinstance(state, tuple) and isinstance(state[0], Tensor):
         target.data = state[0]
     elif not isinstance(target, dict | Parameter):

@@ -1,7 +1,7 @@
-"""Files of torch.save, read without torch: the zip of 1.6, the stream of 0.1.10, the tar before.
+"""Read files of torch.save without torch: the zip format (since 1.6), the stream (since 0.1.10), the tar (older).
 
-All three hold a pickle of the object and raw data that the pickle refers to. The data are mapped, not read: a tensor
-is a read-only view of the file, in its own dtype and strides.
+All three formats have a pickle of the object, and raw data that the pickle refers to. The file is mapped into memory: a
+tensor is a read-only view of it, with its own dtype and strides.
 """
 
 import io
@@ -21,21 +21,21 @@ from transferkit.weights.safe_pickle import WHOLE_MODULE, Parameter, Storage, Te
 
 ZIP = b"PK\x03\x04"
 STREAM = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # the pickle of torch's magic number
-MOST_DIMENSIONS = 32  # of a NumPy array before 2.0
+MOST_DIMENSIONS = 32  # maximum of a NumPy array before 2.0
 WRAPPERS = "state_dict", "model", "module", "state_dict_ema", "model_ema"
 
 
 def read_torch(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Read the tensors of a file of torch.save by name, as read-only views of the mapped file.
+    """Read the tensors of a file of torch.save, as read-only views of the mapped file.
 
-    The file holds a state dict, or a dict with one under a key of `WRAPPERS`.
+    The file must contain a state dict, or a dict with a state dict under a key of `WRAPPERS`.
 
     Returns:
-        The tensors, and the keys that the state dict was under.
+        `{name: array}`, and the keys under which the state dict was found.
 
     Raises:
-        UnusableFileError: the file is none of the three containers, is damaged, or holds more than tensors.
-        Exception: any that zipfile, tarfile and struct raise on a damaged file.
+        UnusableFileError: the file has none of the three formats, is damaged, or contains other objects than tensors.
+        Exception: any exception that zipfile, tarfile and struct raise on a damaged file.
     """
     data = map_file(path)
     if data[:4] == ZIP:
@@ -56,7 +56,7 @@ def read_torch(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
 
 
 def map_file(path: str | Path) -> mmap.mmap:
-    """Map a file into memory, read-only. The map is closed with the last array that is a view of it."""
+    """Map a file into memory, read-only. The map is closed once no array is a view of it."""
     with open(path, "rb") as file:
         if not os.fstat(file.fileno()).st_size:
             raise UnusableFileError("is empty.")
@@ -64,16 +64,16 @@ def map_file(path: str | Path) -> mmap.mmap:
 
 
 def zip_members(data: mmap.mmap) -> dict[str, zipfile.ZipInfo]:
-    """The directory of a mapped zip archive."""
+    """The members of a mapped zip archive, by name."""
     with zipfile.ZipFile(data) as archive:  # type: ignore[call-overload]  # `mmap.seek` returns a position from 3.13 on
         return {member.filename: member for member in archive.infolist()}
 
 
 def zip_span(data: mmap.mmap, member: zipfile.ZipInfo) -> tuple[int, int]:
-    """The first byte of a stored member, and one past its last.
+    """The position of the first byte of a stored member, and one past its last.
 
-    torch pads the local header so that the data are aligned and does not repeat the padding in the directory:
-    only the local header knows where they begin.
+    torch pads the local header to align the data, and does not repeat the padding in the directory, so the position
+    has to be read from the local header.
     """
     at = member.header_offset
     header = data[at : at + 30] if at >= 0 else b""
@@ -144,7 +144,7 @@ def _read_stream(data):
 
 
 def _make_storage(storages, saved):
-    """The storage of a persistent id in a zip or stream; its dtype and length are added to `storages`."""
+    """Make the storage of a persistent id in the zip or stream format; add its dtype and length to `storages`."""
     match saved:
         case ("storage", np.dtype() as dtype, str(key), _, int(numel), *view):
             pass
@@ -163,7 +163,7 @@ def _make_storage(storages, saved):
 
 
 def _sub_storage(root, first, length):
-    """A storage of the old formats that is part of another."""
+    """Make a storage that is a part of another one, as in the old formats."""
     if first < 0 or length < 0 or first + length > root.numel:
         raise UnusableFileError(f"is damaged: a view reaches beyond storage {root.key!r}.")
     return Storage(root.key, root.dtype, root.first + first, length)
@@ -197,7 +197,7 @@ def _read_tar_storages(data, at):
     storages, spans = {}, {}
     for _ in range(load_pickle(data)):
         key, _, dtype = load_pickle(data)
-        key = int(key)  # and nothing that takes long to hash
+        key = int(key)  # an int, as other objects may take long to hash
         numel, start = _read_int64(data, data.tell())
         stop = start + numel * dtype.itemsize
         if numel < 0 or stop > len(data):
@@ -217,7 +217,7 @@ def _read_tar_tensors(data, at, storages):
     tensors = {}
     for _ in range(load_pickle(data)):
         key, storage, _ = load_pickle(data)
-        ndim = int.from_bytes(data.read(8)[:4], "little")  # the other four bytes are noise
+        ndim = int.from_bytes(data.read(8)[:4], "little")  # the other four bytes are undefined
         if ndim > MOST_DIMENSIONS:
             raise UnusableFileError(f"is damaged: a tensor in it has {ndim} dimensions.")
         numbers = struct.unpack(f"<{2 * ndim + 1}q", data.read(8 * (2 * ndim + 1)))
@@ -238,9 +238,9 @@ def _check_little_endian(little):
 
 
 def _find_state_dict(top):
-    """Find the dict of tensors: the object itself or an entry of a checkpoint; return it and the keys it was under."""
+    """Find the dict of tensors in a checkpoint; return it and the keys under which it was found."""
     wrappers: list[str] = []
-    for _ in range(4):  # checkpoints nest twice at most, and a table may hold itself
+    for _ in range(4):  # checkpoints nest at most twice, and a dict may contain itself
         inner = [key for key in WRAPPERS if isinstance(top, dict) and isinstance(top.get(key), dict)]
         if not inner:
             break
@@ -260,7 +260,7 @@ def _find_state_dict(top):
 
 
 def _make_array(data, name, tensor, spans):
-    """Make the view of the file that a tensor's record describes, after a check that it stays in its storage."""
+    """Make the view of the file for a tensor's record, after checking that it is inside its storage."""
     storage, offset, size, stride = tensor.storage, tensor.offset, tensor.size, tensor.stride
     paired = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride)
     if not paired or len(size) > MOST_DIMENSIONS or not all(map(_is_natural, (offset, *size, *stride))):

@@ -1,4 +1,4 @@
-"""Read weight files of every format into arrays by name."""
+"""Read weight files of all formats as `{name: array}`."""
 
 import io
 import zipfile
@@ -18,7 +18,7 @@ from transferkit.weights.torch_files import ZIP, map_file, read_torch, zip_membe
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 KERAS_MEMBER = "model.weights.h5"
-# Prefixes of a network inside the module that trains it; the one with the most tensors is taken, at a tie the first.
+# Prefixes of a network inside the module that trains it; the prefix with the most tensors is used, at a tie the first.
 PREFIXES = ("model.", "net.", "network.", "backbone.", "encoder_q.", "base_encoder.", "encoder.", "resnet.")
 COUNTS = "num_batches_tracked"  # a counter of batch norm in torch, which Keras does not have
 
@@ -28,11 +28,11 @@ class Weights:
     """The content of a weight file.
 
     Attributes:
-        tensors: arrays by the names of torch, as `layer1.0.bn1.running_mean`, in the dtype of the file; they may be
-            read-only views of it.
+        tensors: {name in torch: array}, such as `layer1.0.bn1.running_mean`, in the dtype of the file; arrays may be
+            read-only views of the file.
         layout: "torch", with kernels as (outputs, inputs, height, width), or "keras", (height, width, inputs, outputs).
-        changes: what was skipped, removed or converted, for a message.
-        publisher: the publisher of the file, recognised from the names; None for the names of torchvision.
+        changes: messages on what was skipped, removed or converted.
+        publisher: the publisher of the file, identified by its names; None for torchvision's names.
     """
 
     tensors: dict[str, np.ndarray]
@@ -42,14 +42,14 @@ class Weights:
 
 
 def read_weights(path: str | Path) -> Weights:
-    """Read the tensors of a weight file, by the names of torchvision's networks.
+    """Read the tensors of a weight file, with the names of torchvision's networks.
 
-    The content decides the format, not the suffix: a file of torch.save of any age, safetensors, `.keras`,
-    `.weights.h5`, or an `.h5` file of Keras 2.
+    The format is recognised from the content and not from the suffix: a file of any version of torch.save,
+    safetensors, `.keras`, `.weights.h5`, or an `.h5` file of Keras 2.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file is not a weight file, is damaged, or holds other things than tensors.
+        ValueError: the file is not a weight file, is damaged, or contains other objects than tensors.
     """
     with open(path, "rb") as file:
         head = file.read(9)
@@ -83,12 +83,12 @@ def _extract_weights(path):
 
 
 def _strip_prefixes(tensors):
-    """Remove prefixes of wrappers, leading underscores and batch counters; return the tensors and what was removed."""
+    """Remove prefixes of wrappers, leading underscores and batch counters; return the tensors and messages."""
     changes, counts = [], 0
-    for prefix in ("module.", "_orig_mod.", "module."):  # of DataParallel and torch.compile, in either order
+    for prefix in ("module.", "_orig_mod.", "module."):  # from DataParallel and torch.compile, in either order
         if all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-            changes.append(f"prefix {prefix} taken off")
+            changes.append(f"prefix {prefix} removed")
     tensors, found = _strip_part(tensors)
     changes += found
     renamed = {}
@@ -100,16 +100,16 @@ def _strip_prefixes(tensors):
             counts += 1
         else:
             renamed[name] = value
-    return renamed, changes + [f"{counts} {COUNTS} left out"] * bool(counts)
+    return renamed, changes + [f"{counts} {COUNTS} skipped"] * bool(counts)
 
 
 def _strip_part(tensors):
-    """Find the network inside a larger module, as of Lightning or self-supervised training."""
+    """Find the network inside a larger module, such as one of Lightning or of self-supervised training."""
     counts = {prefix: sum(name.startswith(prefix) for name in tensors) for prefix in PREFIXES}
     prefix = max(PREFIXES, key=counts.__getitem__)
     if not counts[prefix]:
         return tensors, []
     inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     others = sorted({name.split(".")[0] for name in tensors if not name.startswith(prefix)})
-    left = [f"left out, for it is not of {prefix.rstrip('.')}: {', '.join(others)}"] if others else []
-    return inside, [f"prefix {prefix} taken off", *left]
+    skipped = [f"skipped, as not part of {prefix.rstrip('.')}: {', '.join(others)}"] if others else []
+    return inside, [f"prefix {prefix} removed", *skipped]

@@ -1,4 +1,4 @@
-"""The networks, architecture only. A family is a module here with a table `VARIANTS`; it is not listed elsewhere."""
+"""Architectures of the networks, without weights. Each family is a module here with a table `VARIANTS`."""
 
 import functools
 import importlib
@@ -13,7 +13,7 @@ from transferkit.zoo.variant import Variant
 
 @functools.cache
 def variants() -> dict[str, Variant]:
-    """The tables of all families, by network name. Loads no Keras."""
+    """The rows of all families by network name. Does not import Keras."""
     table: dict[str, Variant] = {}
     for module in pkgutil.iter_modules(__path__):
         table |= vars(importlib.import_module(f"{__name__}.{module.name}")).get("VARIANTS", {})
@@ -21,27 +21,27 @@ def variants() -> dict[str, Variant]:
 
 
 def variant(name: str) -> Variant:
-    """The row of a network, whose name may have knobs."""
+    """Find the row of a network; the name may have knobs."""
     return look_up(variants(), _base_name(name), "network")
 
 
 def _base_name(name: str) -> str:
-    """A network's name without knobs, in lower case if that is a network of the zoo: resnet34 for ResNet34."""
+    """A network's name without knobs, in lower case if it is in the zoo: `resnet34` for `ResNet34`."""
     bare = name.partition("(")[0].strip()
     return bare.lower() if bare.lower() in variants() else bare
 
 
 def is_network(base: str | os.PathLike) -> bool:
-    """Whether a base is the name of a network; a folder with that name is given as ./name."""
+    """Whether a base is the name of a network; write `./name` for a folder with such a name."""
     return _base_name(str(base)) in variants()
 
 
 def spell(name: str, **knobs) -> str:
-    """Spell a network and its knobs that are not at their default: `resnet18(stem=small, shortcut=a)`.
+    """Format a network's name with the knobs that are not at their default: `resnet18(stem=small, shortcut=a)`.
 
     Args:
         name: a name of `variants()`, with or without knobs.
-        **knobs: more knobs.
+        **knobs: knobs that replace those in the name.
 
     Raises:
         UnknownName: the network, the knob or its value is not known.
@@ -59,8 +59,8 @@ def build(name: str, *, pixels: Pixels, num_classes: int, size: int | str | None
     """Build a network with fresh weights.
 
     Args:
-        name: a name of `variants()`, knobs in brackets: `resnet34(output_stride=8)`.
-        pixels: the pixel convention; its normalisation is the first layer.
+        name: a name of `variants()`, with knobs in parentheses: `resnet34(output_stride=8)`.
+        pixels: the pixel convention; the first layer normalises pictures accordingly.
         num_classes: number of classes.
         size: size of the pictures in pixels, or "192x320", height x width, for a network with a fixed size; by default
             its native one.
@@ -87,17 +87,17 @@ def build(name: str, *, pixels: Pixels, num_classes: int, size: int | str | None
 
 
 def minimum_size(name: str) -> int:
-    """Minimum size of a picture in pixels, for a network spelled with its knobs."""
+    """Minimum size of a picture in pixels, for a name with knobs."""
     return variant(name).minimum_size(_parse_knobs(name))
 
 
 def has_fixed_size(name: str) -> bool:
-    """Whether a network, spelled with its knobs, takes pictures of one size only."""
+    """Whether a network, named with its knobs, takes pictures of a single size only."""
     return variant(name).has_fixed_size(_parse_knobs(name))
 
 
 def _parse_knobs(name: str) -> dict:
-    """All knobs of a network, with the values in its name or the defaults."""
+    """All knobs of a network, with the values in its name, or the defaults."""
     row = variant(name)
     knobs = {knob: _default_value(values) for knob, values in row.knobs.items()}
     base, bracket, text = (part.strip() for part in name.partition("("))

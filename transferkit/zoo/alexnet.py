@@ -1,12 +1,13 @@
 """AlexNet: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks" (2012).
 
 `alexnet_paper` is figure 2: two groups of maps, local response normalisation (section 3.3), overlapping pools (3.4).
-Its pictures have 224 pixels and get a border of 2, which gives the first layer the 55 pixels of the figure. It starts
-as section 5 says: Gaussian kernels of deviation 0.01, biases of 1 where a ReLU should begin with something to pass on.
-`alexnet` is torchvision's, whose weights are public: one narrower tower without response normalisation.
+Its pictures of 224 pixels are padded by 2, which gives the first layer the 55 pixels of the figure. It is initialised
+as in section 5: Gaussian kernels of standard deviation 0.01, and biases of 1 in the layers where the paper has them, so
+that their ReLUs get positive inputs. `alexnet` is torchvision's, whose weights are public: one narrower tower without
+response normalisation.
 
-Knobs: `activation` (section 3.1); `dropout` (section 4.2); `convolutional_head` turns the hidden dense layers into the
-convolutions they equal, so that pictures may be larger than the native size; the features of all places are averaged.
+Knobs: `activation` (section 3.1); `dropout` (section 4.2); `convolutional_head` turns the hidden dense layers into
+equivalent convolutions, so that pictures may be larger than the native size; features are averaged over all positions.
 """
 
 from functools import partial
@@ -16,18 +17,18 @@ from transferkit.pixels import CONVENTIONS
 from transferkit.zoo import layers
 from transferkit.zoo.variant import Knobs, Variant
 
-PIXELS = CONVENTIONS["caffe"]  # the mean of ImageNet's training pictures is taken off, and no more
+PIXELS = CONVENTIONS["caffe"]  # the mean of ImageNet's training pictures is subtracted, without scaling
 
 
 def gaussian_conv(x, filters, kernel, stride=1, *, name, padding=None, bias=0.0):
-    """A convolution that sees all maps, started as in section 5."""
+    """A convolution over all maps, initialised as in section 5."""
     return layers.conv(x, filters, kernel, stride, padding=padding, bias=bias, init=layers.gaussian(0.01), name=name)
 
 
 def grouped_conv(x, filters, kernel, *, name, bias=0.0):
-    """Two convolutions, each from one half of the maps to one: the paper's two GPUs (section 3.5).
+    """Two convolutions, each from half of the input maps to half of the output maps, as on two GPUs (section 3.5).
 
-    Not `Conv2D(groups=2)`: TensorFlow compiles that, it is many times slower on a CPU, and does not export to ONNX.
+    `Conv2D(groups=2)` is not used, because TensorFlow runs it many times slower on a CPU and cannot export it to ONNX.
     """
     from keras import ops
 
@@ -37,14 +38,15 @@ def grouped_conv(x, filters, kernel, *, name, bias=0.0):
 
 
 def activate(x, act, *, name, cut):
-    """The activation after a layer with weights, and the paper's name for what comes out."""
+    """The activation after a layer with weights, and a cut point with the paper's name for the output."""
     return layers.cut_point(layers.activation(x, act, name=name), cut)
 
 
 def flatten_map(x, side, *, convolutional_head):
-    """The last map as the dense layers take it, brought to the native `side` as in torchvision.
+    """Flatten the last map for the dense layers, averaged to `side` x `side` positions as in torchvision.
 
-    At the native size the average changes nothing; at another it keeps the weights usable.
+    At the native size the averaging changes nothing; at other sizes the weights remain usable. With
+    `convolutional_head` the map is returned as it is.
     """
     if convolutional_head:
         return x
@@ -52,29 +54,30 @@ def flatten_map(x, side, *, convolutional_head):
 
 
 def hidden_layer(x, side, *, name, bias=0.0, std=None):
-    """4096 units over `side` x `side` places: dense after `flat`, the same as a convolution on a map.
+    """4096 units over `side` x `side` positions: a dense layer after `flat`, an equivalent convolution on a map.
 
     Args:
-        std: deviation of the Gaussian that the kernel starts from; None is Glorot's.
+        std: standard deviation of the Gaussian initialiser of the kernel; None for Glorot's initialiser.
     """
-    init = layers.gaussian(std) if std else "glorot_uniform"  # an initialiser of each layer's own: one draws only once
+    # one initialiser for each layer: an instance always returns the same values
+    init = layers.gaussian(std) if std else "glorot_uniform"
     if len(x.shape) == 2:
         return layers.dense(x, 4096, bias=bias, init=init, name=name)
     return layers.conv(x, 4096, side, padding=0, bias=bias, init=init, name=name)
 
 
 def feature_vector(x):
-    """The feature vector, on a map its average: the head is linear, so it may come before or after the averaging."""
+    """The feature vector; a map is averaged, which is exact, because the head after it is linear."""
     return layers.cut_point(x, "pooled") if len(x.shape) == 2 else layers.pooled(x)
 
 
 def classifier(x, num_classes, side, names, *, act, dropout, convolutional_head, bias=0.0, std=None, head="zeros"):
-    """The three last layers, dropout after the hidden two (section 4.2), as VGG and ZFNet have them too.
+    """The last three layers, with dropout after the two hidden ones (section 4.2); VGG and ZFNet use them too.
 
     Args:
-        side: of the last map at the native size.
-        names: of dense layer, activation and dropout, twice, and of the head.
-        bias, std: what the hidden layers start from.
+        side: height and width of the last map at the native size.
+        names: names of dense layer, activation and dropout, twice, then that of the head.
+        bias, std: initial bias, and standard deviation of the initial kernel, of the hidden layers.
         head: initialiser of the last layer.
     """
     fc6, relu6, drop6, fc7, relu7, drop7, fc8 = names
@@ -89,7 +92,7 @@ NAMES = [f"classifier.{kind}" for kind in ("fc6", "relu6", "drop6", "fc7", "relu
 
 
 def build_paper_logits(x, num_classes, *, activation, dropout, convolutional_head):
-    """Figure 2."""
+    """The network of figure 2."""
     x = gaussian_conv(x, 96, 11, 4, padding=2, name="features.conv1")
     x = layers.local_response_norm(activate(x, activation, name="features.relu1", cut="conv1"))
     x = layers.cut_point(layers.max_pool(x, name="features.pool1"), "stem")
@@ -119,7 +122,7 @@ def build_paper_logits(x, num_classes, *, activation, dropout, convolutional_hea
 
 
 def build_torchvision_logits(x, num_classes, *, activation, dropout, convolutional_head):
-    """torchvision's: the dropout sits before the hidden layers. He's and Glorot's kernels to start from."""
+    """torchvision's network, with dropout before the hidden layers; kernels are initialised as He's and Glorot's."""
     conv = partial(layers.conv, bias=0.0)
     x = activate(conv(x, 64, 11, 4, padding=2, name="features.0"), activation, name="features.1", cut="conv1")
     x = layers.cut_point(layers.max_pool(x, name="features.2"), "stem")
@@ -137,7 +140,7 @@ def build_torchvision_logits(x, num_classes, *, activation, dropout, convolution
 
 
 KNOBS: Knobs = {"activation": ("relu", "tanh"), "dropout": 0.5, "convolutional_head": (False, True)}
-# the hidden dense layers need one size of pictures; as convolutions they need at least the native size
+# hidden dense layers need pictures of a fixed size; as convolutions they need at least the native size
 SIZE_RULES: dict[str, Any] = {"fixed_with": ("convolutional_head", False), "minimum_with": {"convolutional_head": 224}}
 
 

@@ -1,7 +1,7 @@
 """EfficientNet-Lite: Tan and Le, "EfficientNet" (2019), without squeeze-and-excitation and with ReLU6.
 
-Not classics. They are here because the ImageNet weights of Lite0, 1 and 2 come as small Python packages, so that
-transfer learning works where no hub can be reached. The layers bear those files' names.
+The ImageNet weights of Lite0, 1 and 2 come as small Python packages, so that transfer learning works where no model
+hub can be reached. The layers have the names of those files.
 """
 
 import math
@@ -12,7 +12,7 @@ from transferkit.zoo import layers
 from transferkit.zoo.layers import relu
 from transferkit.zoo.variant import Variant
 
-# (blocks, kernel, stride of the first, expansion, channels): one line a stage of table 1, for Lite0
+# (blocks, kernel, stride of the first block, expansion, channels): one row for each stage of table 1, for Lite0
 STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -27,8 +27,8 @@ STAGES = (
 def scale_stages(width: float, depth: float) -> list[tuple]:
     """The stages of a larger network: compound scaling, section 3.3.
 
-    Channels are rounded to the nearest multiple of 8 that is at most a tenth below. Lite does not deepen the first and
-    the last stage, nor widen the stem and the head.
+    Channels are rounded to the nearest multiple of 8, or to the next one if that is more than 10% below. Lite does not
+    deepen the first and the last stage, nor widen the stem and the head.
     """
     rows = []
     for i, (blocks, kernel, stride, expansion, channels) in enumerate(STAGES):
@@ -41,7 +41,7 @@ def scale_stages(width: float, depth: float) -> list[tuple]:
 
 
 def conv(x, filters, kernel, stride=1, *, name):
-    """TensorFlow's own padding: the weights were trained with it."""
+    """A convolution with TensorFlow's padding, with which the weights were trained."""
     return layers.Conv2D(filters, kernel, stride, "same", use_bias=False, kernel_initializer="he_normal", name=name)(x)
 
 
@@ -50,7 +50,7 @@ def norm(x, *, name):
 
 
 def inverted_residual(x, kernel, stride, expansion, channels, *, name):
-    """Inverted residual: widen, filter each channel, narrow without activation (Sandler et al. 2018, figure 4)."""
+    """Inverted residual block: expansion, depthwise convolution, linear projection (Sandler et al. 2018, figure 4)."""
     y, width = x, x.shape[-1] * expansion
     if expansion > 1:
         y = norm(conv(y, width, 1, name=f"{name}.expand_conv"), name=f"{name}.bn0")
@@ -83,9 +83,11 @@ def build_logits(x, num_classes, *, width, depth):
 
 
 def _variant(width, depth, size, params, multiply_adds):
-    """The shorter side is resized to 32 pixels more than the centre crop, as when the weights were published:
-    `CROP_PADDING` of tensorflow/tpu's models/official/efficientnet/preprocessing.py. (Later it became a seventh of
-    the crop, which for Lite0 alone is the same.)
+    """A row of the table.
+
+    The shorter side is resized to 32 pixels more than the centre crop, as when the weights were published:
+    `CROP_PADDING` of tensorflow/tpu's models/official/efficientnet/preprocessing.py. Later versions add a seventh of
+    the crop, which is the same for Lite0 only.
     """
     pixels = Pixels((127.0,) * 3, (128.0,) * 3, crop=size, resize=size + 32, interpolation="bicubic")
     build = partial(build_logits, width=width, depth=depth)

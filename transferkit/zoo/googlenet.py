@@ -1,14 +1,15 @@
 """GoogLeNet: Szegedy et al., "Going Deeper with Convolutions" (2014).
 
-`googlenet` is torchvision's, whose weights are public: batch norm with epsilon 1e-3 for the biases and the response
-normalisation, 3x3 kernels in the branch of the 5x5, 2x2 windows in the last pool. `googlenet_paper` is table 1: true
-5x5, biases, local response normalisation. Where the paper is silent it is Caffe's replica: the constants of the
-response normalisation, pools that round their size up, Xavier's kernels and biases of 0.2 to start from. Both bear
-torchvision's names.
+`googlenet` is torchvision's, whose weights are public: it has batch norm with epsilon 1e-3 in place of biases and
+response normalisation, 3x3 kernels in the 5x5 branch, and 2x2 windows in the last pool. `googlenet_paper` is table 1:
+5x5 kernels, biases, local response normalisation. What the paper does not state is as in Caffe's replica: constants of
+the response normalisation, pools that round sizes up, Xavier's initialiser, and initial biases of 0.2. The layers of
+both have torchvision's names.
 
-Knobs: `inception` is figure 2b or, naive, 2a; `activation`; `dropout`, before the classifier; `aux` is the form for
-training, with three outputs, as in section 5: `keras.Model(model.input, model.output["logits"])` is the network for
-inference. Its auxiliary heads have hidden dense layers, so it takes pictures of one size.
+Knobs: `inception`, "reduced" (figure 2b) or "naive" (2a); `activation`; `dropout`, before the classifier; `aux` is the
+form for training with auxiliary heads, which has three outputs (section 5). `keras.Model(model.input,
+model.output["logits"])` is the network for inference. The auxiliary heads have hidden dense layers, so pictures must
+have a fixed size.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from transferkit.pixels import CONVENTIONS
 from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant
 
-# table 1, a line a stage: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj
+# table 1, one row for each module: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj
 STAGES = (
     {"3a": (64, 96, 128, 16, 32, 32), "3b": (128, 128, 192, 32, 96, 64)},
     {
@@ -31,25 +32,25 @@ STAGES = (
     },
     {"5a": (256, 160, 320, 32, 128, 128), "5b": (384, 192, 384, 48, 128, 128)},
 )
-HEADS = {"4a": "aux1", "4d": "aux2"}  # the auxiliary head that takes the output of a module
-HEAD_WEIGHTS = {"aux2": 0.3, "aux1": 0.3}  # in the loss
+HEADS = {"4a": "aux1", "4d": "aux2"}  # the auxiliary head after each of these modules
+HEAD_WEIGHTS = {"aux2": 0.3, "aux1": 0.3}  # weights in the loss
 
 
 def conv_with_norm(x, filters, kernel, stride=1, *, act, name):
-    """A convolution and its batch norm."""
+    """A convolution, its batch norm and its activation."""
     x = layers.conv(x, filters, kernel, stride, name=f"{name}.conv")
     x = layers.batch_norm(x, epsilon=1e-3, name=f"{name}.bn")
     return layers.activation(x, act, name=f"{name}.relu")
 
 
 def conv_with_bias(x, filters, kernel, stride=1, *, act, name):
-    """A convolution with a bias. Caffe's "xavier" depends on the inputs only: a variance of 1 / fan-in, uniform."""
+    """A convolution with a bias, and its activation. Caffe's "xavier" is uniform with a variance of 1 / fan-in."""
     x = layers.conv(x, filters, kernel, stride, bias=0.2, init="lecun_uniform", name=f"{name}.conv")
     return layers.activation(x, act, name=f"{name}.relu")
 
 
 def reduced_inception(x, widths, *, unit, large, name):
-    """Figure 2b: 1x1 convolutions reduce the inputs of the large ones and the output of the pool."""
+    """The module of figure 2b: 1x1 convolutions reduce the inputs of the larger ones and the output of the pool."""
     one, three_reduced, three, five_reduced, five, pooled = widths
     branches = [
         unit(x, one, 1, name=f"{name}.branch1"),
@@ -61,7 +62,7 @@ def reduced_inception(x, widths, *, unit, large, name):
 
 
 def naive_inception(x, widths, *, unit, large, name):
-    """Figure 2a: all branches take all maps; the pool passes on all of them."""
+    """The module of figure 2a: all branches take all maps, and the pool returns all of them."""
     one, _, three, _, five, _ = widths
     branches = [
         unit(x, one, 1, name=f"{name}.branch1"),
@@ -76,12 +77,12 @@ INCEPTIONS = {"reduced": reduced_inception, "naive": naive_inception}
 
 
 def adaptive_average_pool(x, *, name):
-    """Average pooling to 4x4 positions for maps of any size; of 14 pixels, windows of 4 at 0, 3, 7 and 10."""
+    """Average pooling to 4x4 positions for maps of any size; for 14 pixels, windows of 4 start at 0, 3, 7 and 10."""
     return layers.adaptive_average(x, 4, name=name)
 
 
 def average_pool(x, *, name):
-    """Average pooling, 5x5 windows with stride 3 (section 5): 4x4 positions of 14 pixels."""
+    """Average pooling, 5x5 windows with stride 3 (section 5): 4x4 positions for a map of 14x14."""
     if min(x.shape[1:3]) < 5:
         raise UnknownName("The auxiliary heads of googlenet_paper need pictures of at least 79 pixels.")
     return layers.AveragePooling2D(5, 3, name=name)(x)
@@ -113,10 +114,10 @@ def identity(x):
 def build_logits(
     x, num_classes, *, unit, large, response_norm, last_pool, aux_pool, activation, inception, dropout, aux
 ):
-    """Table 1. Logits, or {"logits", "aux2", "aux1"} with `aux`.
+    """The network of table 1: logits, or a dict with "logits", "aux2" and "aux1" with `aux`.
 
     Args:
-        unit: a convolution with its norm or bias and its activation.
+        unit: function that adds a convolution with its norm or bias and its activation.
         large: kernel size in the third branch.
         response_norm: the response normalisation of the stem.
         last_pool: the pool before 5a.
@@ -176,7 +177,7 @@ VARIANTS = {
         TORCHVISION,
         params=6_624_904,
         multiply_adds=1_498_376_192,
-        pixels=CONVENTIONS["tf"],  # torchvision's `transform_input` brings its own normalisation to this one
+        pixels=CONVENTIONS["tf"],  # torchvision's `transform_input` converts its usual normalisation to this one
         minimum=15,
         knobs=KNOBS,
     ),

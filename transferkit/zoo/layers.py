@@ -1,9 +1,8 @@
 """`keras.layers`, and functions for the layers that several families share.
 
-Keras is imported at the first layer built, not here: naming a network, or asking for the table of
-networks, must not load TensorFlow. Every layer is named, because layers are found, cut at and given
-their weights by name; a convolution, a norm and a dense layer bear the module path of the public
-torch checkpoint.
+Keras is imported when the first layer is built, so that the table of networks can be read without loading TensorFlow.
+Every layer has a name, because cut points and weights are found by name; convolutions, norms and dense layers have the
+module paths of the public torch checkpoint.
 """
 
 
@@ -20,9 +19,9 @@ def conv(x, filters, kernel, stride=1, *, name, padding=None, dilation=1, bias=N
 
     Args:
         padding: zeros on each side; by default `kernel // 2` times the dilation.
-        bias: initial value of the bias; None for a convolution without one.
-        init: initialiser of the kernel; by default of the variance of He et al. 2015, equation 14, drawn uniformly,
-            which takes a third of the time of a Gaussian.
+        bias: initial value of the bias; None for a convolution without bias.
+        init: initialiser of the kernel; by default uniform with the variance of He et al. 2015, equation 14, which
+            takes a third of the time of a Gaussian.
     """
     from keras import layers
     from keras.initializers import Constant, VarianceScaling
@@ -46,7 +45,7 @@ def conv(x, filters, kernel, stride=1, *, name, padding=None, dilation=1, bias=N
 
 
 def dense(x, units, *, name, bias=0.0, init="glorot_uniform"):
-    """A hidden dense layer; `bias` is the initial value of its bias."""
+    """A hidden dense layer; `bias` is the initial value of the bias."""
     from keras import layers
     from keras.initializers import Constant
 
@@ -54,32 +53,31 @@ def dense(x, units, *, name, bias=0.0, init="glorot_uniform"):
 
 
 def gaussian(std):
-    """The papers' plain Gaussian initialisation."""
+    """A Gaussian initialiser, as in the papers."""
     from keras.initializers import RandomNormal
 
     return RandomNormal(stddev=std)
 
 
 def batch_norm(x, *, name, epsilon=1e-5, gamma="ones"):
-    """Batch normalisation with torch's momentum (0.1 there, 0.9 here); `gamma` initialises its scale."""
+    """Batch normalisation with torch's momentum (0.1 in torch is 0.9 in Keras); `gamma` is the scale's initialiser."""
     from keras import layers
 
     return layers.BatchNormalization(momentum=0.9, epsilon=epsilon, gamma_initializer=gamma, name=name)(x)
 
 
 def local_response_norm(x, *, alpha=1e-4, k=2.0, size=5):
-    """Each value divided by (k + alpha * the sum of squares of `size` neighbouring maps) ** 0.75, in float32.
+    """Divide each value by (k + alpha * the sum of squares of `size` neighbouring maps) ** 0.75, in float32.
 
-    Krizhevsky et al. 2012, section 3.3; alpha is that of the paper, which Caffe and torch divide by `size`. A
-    convolution with a band of ones sums the neighbours: faster than TensorFlow's own operation, and a file with it
-    loads in any Keras.
+    Krizhevsky et al. 2012, section 3.3, whose alpha Caffe and torch divide by `size`. A convolution with a band matrix
+    sums the neighbours: it is faster than TensorFlow's own operation, and saved files load in any Keras.
     """
     import numpy as np
     from keras import ops
 
     channels = np.arange(x.shape[-1])
     band = alpha * (abs(channels[:, None] - channels) <= size // 2)
-    x = ops.cast(x, "float32")  # the square of 256 is too much for half precision
+    x = ops.cast(x, "float32")  # 256 squared overflows in float16
     root = ops.rsqrt(k + ops.conv(ops.square(x), band[None, None].astype("float32")))
     return x * (root * ops.sqrt(root))  # s ** -0.75
 
@@ -91,16 +89,16 @@ def relu(x, *, name, ceiling=None):
 
 
 def activation(x, kind, *, name):
-    """`kind` is "relu", or another of Keras' names, such as "tanh"."""
+    """An activation layer; `kind` is a name of Keras, such as "relu" or "tanh"."""
     from keras import layers
 
     return relu(x, name=name) if kind == "relu" else layers.Activation(kind, name=name)(x)
 
 
 def max_pool(x, *, name, ceil=False):
-    """Max pooling with 3x3 windows and stride 2; with `ceil` one pixel of padding at the right and lower border.
+    """Max pooling with 3x3 windows and stride 2; with `ceil`, one pixel of padding at the right and the bottom.
 
-    The padding is zeros, which are never the maximum after a ReLU.
+    The padding is zeros, which do not change a maximum after a ReLU.
     """
     from keras import layers
 
@@ -117,15 +115,15 @@ def adaptive_average(x, side, *, name):
 
 
 def repeat_single_pixel(x, *, name):
-    """Repeat a map of one pixel to 2x2, before the adaptive average `name`, which fails on one pixel in a compiled
-    function of Keras 3.15."""
+    """Upsample a map of one pixel to 2x2, because in Keras 3.15 adaptive average pooling fails on one pixel when
+    compiled."""
     from keras import layers
 
     return layers.UpSampling2D(2, name=f"{name}.repeat")(x) if tuple(x.shape[1:3]) == (1, 1) else x
 
 
 def cut_point(x, name):
-    """A cut point: an `Identity` that plain `get_layer(name)` finds, in a saved model too."""
+    """A cut point: an `Identity` layer that Keras' `get_layer(name)` finds, also in a saved model."""
     from keras import layers
 
     return layers.Identity(name=name)(x)
@@ -139,7 +137,7 @@ def pooled(x):
 
 
 def head(features, num_classes, *, name, init="zeros"):
-    """The classifier: float32 logits. With the default kernel of zeros the first loss is log(num_classes)."""
+    """The classifier, with float32 logits. With a kernel of zeros, the default, the first loss is log(num_classes)."""
     from keras import layers
 
     return layers.Dense(num_classes, kernel_initializer=init, dtype="float32", name=name)(features)

@@ -1,21 +1,24 @@
 """LeNet-5: LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition" (1998).
 
-Section II.B. `lenet5` is the form of today: C3 sees all maps, sub-sampling is an average, the last layer is dense. The
-paper's output, distances to fixed drawings of the characters, is left out, because there are drawings of ten digits and
-of no other classes. C5 is a convolution, so pictures may be larger than 32 pixels; its map is averaged.
+The network is that of section II.B in today's form: C3 is connected to all maps, sub-sampling is average pooling, and
+the last layer is dense. The paper's output, distances to fixed drawings of the characters, is not implemented, because
+such drawings exist for the ten digits only. C5 is a convolution whose map is averaged, so pictures may be larger than
+32 pixels.
 
-Pictures are grey, white ink on black: -0.1 for the background and 1.175 for ink (II.B). Kernels start as Glorot's: from
-the paper's, within 2.4 / fan-in, plain gradient descent does not get away; its step sizes were scaled by curvature.
+Pictures are grey, white ink on black: -0.1 for the background and 1.175 for ink (II.B). Kernels have Glorot's
+initialiser: from the paper's, uniform within 2.4 / fan-in, plain gradient descent makes no progress (the paper scaled
+its step sizes by curvature).
 
-Knobs: `activation`, tanh being the paper's 1.7159 tanh(2x / 3); `c3=table` is table I, where each map of C3 sees some
-maps of S2; `subsampling=trainable` gives each map of S2 and S4 a coefficient, which starts at 1, a bias and a squash.
+Knobs: `activation`, where tanh is the paper's 1.7159 tanh(2x / 3); `c3=table` connects each map of C3 to some maps of
+S2, as table I; `subsampling=trainable` adds a coefficient (initially 1), a bias and an activation for
+each map of S2 and S4.
 """
 
 from transferkit.pixels import Pixels
 from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant
 
-# table I: the maps of S2 that each of the 16 maps of C3 sees
+# table I: the maps of S2 that each of the 16 maps of C3 is connected to
 TABLE = (
     *("012", "123", "234", "345", "045", "015"),
     *("0123", "1234", "2345", "0345", "0145", "0125", "0134", "1245", "0235"),
@@ -37,12 +40,12 @@ def conv(x, filters, *, name):
 
 
 def full_c3(x, *, name):
-    """Every map sees all maps."""
+    """C3 with every map connected to all maps of S2."""
     return conv(x, 16, name=name)
 
 
 def table_c3(x, *, name):
-    """A small convolution for each map, of the maps that it sees."""
+    """C3 with a convolution for each map, over the maps that it is connected to."""
     from keras import ops
 
     seen = [ops.take(x, [int(source) for source in sources], axis=-1) for sources in TABLE]
@@ -51,12 +54,12 @@ def table_c3(x, *, name):
 
 
 def average_pool(x, kind, *, number):
-    """2x2 means."""
+    """Average pooling of 2x2."""
     return layers.AveragePooling2D(2, name=f"features.s{number}")(x)
 
 
 def trainable_pool(x, kind, *, number):
-    """2x2 means, times a coefficient and plus a bias for each map, squashed."""
+    """Average pooling of 2x2, then a coefficient and a bias for each map, and the activation."""
     x = layers.AveragePooling2D(2, name=f"features.s{number}.average")(x)
     x = layers.DepthwiseConv2D(1, depthwise_initializer="ones", name=f"features.s{number}")(x)
     return scaled_activation(x, kind, number=number)
@@ -67,7 +70,7 @@ SUBSAMPLING = {"average": average_pool, "trainable": trainable_pool}
 
 
 def build_logits(x, num_classes, *, activation, c3, subsampling):
-    """Figure 2."""
+    """The network of figure 2."""
     subsample = SUBSAMPLING[subsampling]
     x = layers.cut_point(scaled_activation(conv(x, 6, name="features.c1"), activation, number=1), "c1")
     x = layers.cut_point(layers.cut_point(subsample(x, activation, number=2), "s2"), "stage1")

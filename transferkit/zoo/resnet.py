@@ -1,13 +1,13 @@
 """ResNet and its plain counterpart: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition" (2015).
 
-The layers bear torchvision's names. The bottlenecks of `resnet50` and deeper are "v1.5": the stride sits on the 3x3
-convolution, as in torchvision and timm; those of `resnet50_paper` have it on the first 1x1, as the paper and
-`keras.applications` do. The parameters are the same, the multiply-adds of v1.5 are 6% more for 50 layers.
+The layers have torchvision's names. The bottlenecks of `resnet50` and deeper networks are "v1.5": the 3x3 convolution
+has the stride, as in torchvision and timm. In `resnet50_paper` the first 1x1 convolution has it, as in the paper and in
+`keras.applications`. Both have the same parameters; v1.5 needs 6% more multiply-adds for 50 layers.
 
-Knobs: `shortcut` is the paper's option A, B or C (section 3.3); `stem=small` is the one 3x3 convolution of section
-4.2, for pictures of some 32 pixels; `activation`; `output_stride` 16 or 8 puts dilation in place of the stride of the
-last stages, with the same weights (Chen et al. 2017, "Rethinking Atrous Convolution", section 3.1); `zero_init` starts
-each block's last norm at 0, so that fresh blocks pass on what they see (Goyal et al. 2017, section 5.1).
+Knobs: `shortcut` is the paper's option A, B or C (section 3.3); `stem=small` is the single 3x3 convolution of section
+4.2, for pictures of about 32 pixels; `activation`; `output_stride` 16 or 8 replaces the strides of the last stages by
+dilation, with the same weights (Chen et al. 2017, "Rethinking Atrous Convolution", section 3.1); `zero_init` sets the
+initial scale of each block's last norm to 0, so that a new block is the identity (Goyal et al. 2017, section 5.1).
 """
 
 from functools import partial
@@ -19,19 +19,19 @@ from transferkit.zoo.variant import Variant
 
 
 def basic(x, width, *, stride, dilations, act, name, gamma="ones"):
-    """Two 3x3 convolutions (section 3.3, figure 2)."""
+    """The basic block: two 3x3 convolutions (section 3.3, figure 2)."""
     x = conv(x, width, 3, stride, dilation=dilations[0], name=f"{name}.conv1")
     x = layers.activation(batch_norm(x, name=f"{name}.bn1"), act, name=f"{name}.relu1")
     return batch_norm(conv(x, width, 3, dilation=dilations[1], name=f"{name}.conv2"), gamma=gamma, name=f"{name}.bn2")
 
 
 def bottleneck(x, width, *, stride, dilations, act, name, gamma="ones"):
-    """1x1, 3x3 and 1x1 to four times the width (section 4.1, figure 5), the stride on the 3x3."""
+    """The bottleneck: 1x1, 3x3, and 1x1 to four times the width (section 4.1, figure 5); the 3x3 has the stride."""
     return _bottleneck(x, width, strides=(1, stride), dilation=dilations[0], act=act, gamma=gamma, name=name)
 
 
 def bottleneck_paper(x, width, *, stride, dilations, act, name, gamma="ones"):
-    """The same, the stride on the first 1x1."""
+    """The bottleneck with the stride in the first 1x1."""
     return _bottleneck(x, width, strides=(stride, 1), dilation=dilations[1], act=act, gamma=gamma, name=name)
 
 
@@ -44,7 +44,7 @@ def _bottleneck(x, width, *, strides, dilation, act, gamma, name):
 
 
 def pad_shortcut(x, channels, stride, *, name):
-    """Shortcut A: every second pixel, and maps of zeros on both sides of the old ones; no parameters."""
+    """Shortcut A, without parameters: every second pixel, and channels of zeros before and after those of the input."""
     from keras import ops
 
     if stride > 1:
@@ -54,7 +54,7 @@ def pad_shortcut(x, channels, stride, *, name):
 
 
 def project_shortcut(x, channels, stride, *, name):
-    """Shortcut C: a 1x1 convolution."""
+    """Shortcut C: a 1x1 convolution and its norm."""
     return batch_norm(conv(x, channels, 1, stride, name=f"{name}.downsample.0"), name=f"{name}.downsample.1")
 
 
@@ -68,7 +68,7 @@ SHORTCUTS = {"a": pad_shortcut, "b": project_shortcut_if_needed, "c": project_sh
 
 
 def residual_unit(x, width, *, block, shortcut, stride, dilations, act, name):
-    """A block and its shortcut; with `shortcut` None the block alone (section 3.3, "Plain Network")."""
+    """A block and its shortcut; the block alone if `shortcut` is None (section 3.3, "Plain Network")."""
     y = block(x, width, stride=stride, dilations=dilations, act=act, name=name)
     if shortcut:
         y = layers.Add(name=f"{name}.add")([y, SHORTCUTS[shortcut](x, y.shape[-1], stride, name=name)])
@@ -76,7 +76,7 @@ def residual_unit(x, width, *, block, shortcut, stride, dilations, act, name):
 
 
 def build_stages(x, widths, depths, *, block, shortcut, act, reached=1, output_stride=32):
-    """All stages; each but the first halves the sides, until the `output_stride` is reached."""
+    """All stages. Each but the first halves height and width, until the `output_stride` is reached."""
     dilation = 1
     for stage, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
         for i in range(depth):
@@ -106,12 +106,12 @@ def build_logits(
     shortcut=None,
     zero_init=False,
 ):
-    """Table 1 of the paper. `depths` is the number of blocks of each stage."""
+    """The networks of table 1. `depths` is the number of blocks of each stage."""
     kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
     x = batch_norm(conv(x, 64, kernel, stride, name="conv1"), name="bn1")
     x = layers.activation(x, activation, name="relu")
     if stem == "imagenet":
-        x = layers.ZeroPadding2D(1, name="maxpool.pad")(x)  # zeros: after a ReLU they never win the maximum
+        x = layers.ZeroPadding2D(1, name="maxpool.pad")(x)  # zeros do not change a maximum after a ReLU
         x = layers.MaxPooling2D(3, 2, name="maxpool")(x)
     x = layers.cut_point(x, "stem")
     reached = 4 if stem == "imagenet" else 1

@@ -1,7 +1,7 @@
 """The ResNets for 32x32 pictures, and their plain counterparts: He et al. 2015, section 4.2.
 
-6n + 2 layers: one 3x3 convolution, three stages of n blocks at 32, 16 and 8 pixels. Shortcuts are option A, without
-parameters; `shortcut=b` is what some public checkpoints have.
+A network has 6n + 2 layers: one 3x3 convolution, three stages of n blocks at 32, 16 and 8 pixels, and the classifier.
+Shortcuts are option A, without parameters; some public checkpoints need `shortcut=b`.
 """
 
 from functools import partial
@@ -11,7 +11,7 @@ from transferkit.zoo import layers
 from transferkit.zoo.resnet import basic, build_stages
 from transferkit.zoo.variant import Variant
 
-PIXELS = Pixels((125.3, 123.0, 113.9), (63.0, 62.1, 66.7), 32, 32)  # of CIFAR-10's training pictures
+PIXELS = Pixels((125.3, 123.0, 113.9), (63.0, 62.1, 66.7), 32, 32)  # statistics of CIFAR-10's training pictures
 
 
 def build_logits(x, num_classes, *, depth, activation="relu", shortcut=None):
@@ -24,7 +24,7 @@ def build_logits(x, num_classes, *, depth, activation="relu", shortcut=None):
 
 KNOBS = {"activation": ("relu", "tanh")}
 RESIDUAL = KNOBS | {"shortcut": ("a", "b", "c")}
-COUNTS = {  # parameters and multiply-adds of either kind
+COUNTS = {  # parameters and multiply-adds, the same for residual and plain networks
     20: (269_722, 40_551_040),
     32: (464_154, 68_862_592),
     44: (658_586, 97_174_144),

@@ -1,4 +1,4 @@
-"""The record a family's table holds for each of its networks."""
+"""The record of a network in the table of its family."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,28 +10,28 @@ Knobs = Mapping[str, tuple | float]
 
 @dataclass(frozen=True)
 class Variant:
-    """One network of the papers.
+    """One network: its architecture and its facts.
 
     Attributes:
-        build_logits: logits = build_logits(normalised pictures, num_classes, **knobs), Keras tensors in and out; with
-            auxiliary heads a dict of logits, {"logits": ..., "aux1": ...}.
+        build_logits: function build_logits(normalised pictures, num_classes, **knobs) from a Keras tensor to a tensor
+            of logits; with auxiliary heads to a dict of logits, {"logits": ..., "aux1": ...}.
         head: name of the last layer with weights, as the public checkpoints call it.
         params: trainable parameters with the paper's number of classes.
-        multiply_adds: of convolutions and dense layers at the native size, batch 1.
+        multiply_adds: multiply-adds of convolutions and dense layers for one picture of the native size.
         features: width of `pooled`.
-        head_layers: cut points before `pooled`; a head that is fitted to few pictures takes their averages too.
+        head_layers: cut points before `pooled` whose averages a head fitted by logistic regression uses too.
         pixels: pixel convention of the paper; a public weight set has its own.
         classes: the paper's number of classes.
         minimum: minimum size of a picture in pixels.
-        minimum_with: minimum size with a knob switched on, where it is larger: {"convolutional_head": 224}.
-        fixed_with: the knob and its value with which hidden dense layers tie the network to one size of pictures, which
-            has to be given when it is built: ("convolutional_head", False); None where the size is always free.
-        auxiliary_heads: heads for training alone, as {name: weight in the loss}. The names of their layers begin with
-            `name.`.
+        minimum_with: larger minimum size if a knob is on: {"convolutional_head": 224}.
+        fixed_with: knob and value with which the network takes pictures of a fixed size only, because of hidden
+            dense layers: ("convolutional_head", False); None if it always takes pictures of any size.
+        auxiliary_heads: heads that are used in training only, as {name: weight in the loss}. The names of their layers
+            begin with `name.`.
         grows_from: a smaller network whose weights may initialise this one.
-        grown: the layers that take them, as {layer: layer of the smaller network}.
-        knobs: what the papers vary, as {name: values}, the default first; a lone number is the default of a fraction.
-            The counts above are those of the defaults.
+        grown: the layers that these weights initialise, as {layer: layer of the smaller network}.
+        knobs: the variations of the papers, as {name: values}, the default first; a single number is the default of a
+            fraction. The counts above are those of the defaults.
     """
 
     build_logits: Callable
@@ -57,7 +57,7 @@ class Variant:
 
     @property
     def loss_weights(self) -> dict[str, float]:
-        """Weights in the loss of the outputs of a model with auxiliary heads: {"logits": 1.0, "aux1": 0.3}."""
+        """Loss weights of the outputs of a model with auxiliary heads: {"logits": 1.0, "aux1": 0.3}."""
         return {"logits": 1.0, **self.auxiliary_heads}
 
     def minimum_size(self, knobs: Mapping) -> int:
@@ -65,5 +65,5 @@ class Variant:
         return max([self.minimum, *(size for knob, size in self.minimum_with.items() if knobs[knob])])
 
     def has_fixed_size(self, knobs: Mapping) -> bool:
-        """Whether the network takes pictures of one size only, with these knobs."""
+        """Whether the network takes pictures of a single size only, with these knobs."""
         return self.fixed_with is not None and knobs[self.fixed_with[0]] == self.fixed_with[1]

@@ -1,14 +1,15 @@
 """VGG: Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2014), table 1.
 
-The layers bear torchvision's names, those of `vgg11_lrn` (A-LRN) and `vgg16c` (C) the ones they would have there. In
-`_bn_variant`, batch norm follows each convolution, which keeps its bias.
+The layers have torchvision's names; torchvision does not have `vgg11_lrn` (A-LRN) and `vgg16c` (C), whose layers are
+named alike. In the `_bn` networks, batch norm follows each convolution, which keeps its bias.
 
-Kernels start as Glorot's, net A's too, which section 3.1 found to make pre-training unnecessary: from the variance of
-0.01 that is printed for A, the features come out some 400,000 times as large as the pixels go in, and nothing is
-learned. Those of `_bn_variant` start as torchvision's, He's and, in the dense layers, Gaussian.
+Kernels, also those of net A, have Glorot's initialiser, with which section 3.1 found pre-training unnecessary. With the
+variance of 0.01 that is printed for A, features are about 400,000 times as large as the pixels, and training fails. The
+`_bn` networks are initialised as torchvision's: He's initialiser, and a Gaussian in the dense layers.
 
-Deeper nets may also start as section 3.1 had them: from the first four convolutions of a trained net A and its three
-dense layers, the layers between being fresh. Table 1 allows one reading: each goes to the place with its own width.
+Deeper networks may also be initialised as in section 3.1, from the first four convolutions and the three dense layers
+of a trained net A; the layers between them have fresh weights. Each convolution of A initialises the one at the same
+position of the same block, which has the same width.
 
 Knobs: those of AlexNet; `convolutional_head` is section 3.2's dense evaluation.
 """
@@ -21,7 +22,7 @@ from transferkit.zoo import layers
 from transferkit.zoo.alexnet import KNOBS, PIXELS, SIZE_RULES, activate, classifier
 from transferkit.zoo.variant import Variant
 
-# kernel sizes, a group for each block
+# kernel sizes of the convolutions, a tuple for each block
 A = (3,), (3,), (3, 3), (3, 3), (3, 3)
 B = ((3, 3),) * 5
 C = (3, 3), (3, 3), (3, 3, 1), (3, 3, 1), (3, 3, 1)
@@ -31,7 +32,7 @@ NAMES = [f"classifier.{index}" for index in range(7)]
 
 
 def plain_conv(x, filters, kernel, indices):
-    """A convolution."""
+    """A convolution without norm."""
     return layers.conv(x, filters, kernel, bias=0.0, init="glorot_uniform", name=f"features.{next(indices)}")
 
 
@@ -42,11 +43,11 @@ def conv_with_norm(x, filters, kernel, indices):
 
 
 def build_logits(x, num_classes, *, blocks, convolve, activation, dropout, convolutional_head, respond=False, std=None):
-    """A column of table 1.
+    """The network of a column of table 1.
 
     Args:
         blocks: kernel sizes of each block.
-        convolve: a convolution, with its norm where there is one.
+        convolve: function that adds a convolution, with its norm if it has one.
         respond: whether local response normalisation follows the first layer.
         std: see `alexnet.hidden_layer`.
     """
@@ -73,7 +74,7 @@ def build_logits(x, num_classes, *, blocks, convolve, activation, dropout, convo
 
 
 def convolution_names(blocks):
-    """`{(block, number): name}` of the convolutions of a column without norms, each followed by its ReLU."""
+    """`{(block, number): name}` of the convolutions of a network without norms; each is followed by a ReLU."""
     named: dict[tuple[int, int], str] = {}
     before = 0
     for block, kernels in enumerate(blocks, start=1):
@@ -83,7 +84,7 @@ def convolution_names(blocks):
 
 
 def layers_from_a(blocks):
-    """The layers of a column that A's weights may initialise, `{its layer: A's layer}` (section 3.1)."""
+    """The layers of a network that net A's weights may initialise, `{layer: layer of A}` (section 3.1)."""
     ours, first = convolution_names(blocks), convolution_names(A)
     return {ours[place]: first[place] for place in list(first)[:4]} | {name: name for name in NAMES[::3]}
 

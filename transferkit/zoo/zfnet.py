@@ -1,11 +1,12 @@
 """ZFNet: Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks" (2013), figure 3.
 
-AlexNet with a smaller kernel and smaller strides in the first two layers, all maps seen from the third on, and response
-normalisation after the pools. Padding is not printed; what is here, and pools that round their size up, give the maps
-of the figure: 110, 55, 26, 13 and 6 pixels. Gaussian kernels of deviation 0.01, biases of 0 (section 3.1).
+ZFNet is AlexNet with a smaller first kernel, strides of 2 in the first two layers, ungrouped convolutions, and
+response normalisation after the pools. The paper does not state the padding; the padding here, with pools that round
+sizes up, gives the maps of the figure: 110, 55, 26, 13 and 6 pixels. Kernels are initialised from a Gaussian of
+standard deviation 0.01, biases with 0 (section 3.1).
 
-Knobs: `widths=b` is the wider net of table 2, 512-1024-512 maps in the last three; `activation`, `dropout` and
-`convolutional_head` are AlexNet's.
+Knobs: `widths=b` is the wider network of table 2, with 512, 1024 and 512 maps in the last three convolutions;
+`activation`, `dropout` and `convolutional_head` are those of AlexNet.
 """
 
 from transferkit.zoo import layers

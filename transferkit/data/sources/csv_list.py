@@ -108,7 +108,7 @@ def _find_groups(table: Table, rows: list[Row], columns: Columns) -> tuple[str, 
     if empty:
         raise ValueError(
             f"{table.path}: {len(empty)} rows have no {columns.group_by!r}, the first in line {empty[0]}; fill the "
-            "column, or leave out --group-by."
+            "column, or omit --group-by."
         )
     return groups
 

@@ -124,7 +124,7 @@ def _find_encoding(path: Path, data: bytes) -> str:
 def _check_cells(path: Path, count: int):
     if count > MAX_CELLS:
         raise ValueError(
-            f"{path} has more than {MAX_CELLS:,} cells, which are the most that is read: drop columns that are not "
+            f"{path} has more than {MAX_CELLS:,} cells, which are the most that is read: remove columns that are not "
             "needed, or split the list."
         )
 

@@ -180,11 +180,11 @@ def check_knobs(device: Device, knobs: Train):
     if device.strategy is None:
         return
     if knobs.accumulate > 1:
-        raise UnknownName(f"{several} cannot accumulate: drop accumulate {knobs.accumulate}, or use one device.")
+        raise UnknownName(f"{several} cannot accumulate: omit accumulate {knobs.accumulate}, or use one device.")
     if knobs.clip:
-        raise UnknownName(f"{several} cannot clip their gradients together: drop clip {knobs.clip:g}.")
+        raise UnknownName(f"{several} cannot clip their gradients together: omit clip {knobs.clip:g}.")
     if knobs.teacher:
-        raise UnknownName(f"{several} cannot learn from a teacher: drop {quote(knobs.teacher)}, or use one device.")
+        raise UnknownName(f"{several} cannot learn from a teacher: omit {quote(knobs.teacher)}, or use one device.")
 
 
 def enable_determinism():

@@ -87,7 +87,7 @@ def adapt_network(network: Network, classes: tuple[str, ...], recipe: Recipe) ->
     if not can_keep_head(network, classes):
         network = with_head(network, classes, layers)
     elif layers != (find_head_input(network),):
-        raise UnknownName(f"The head of {network.base} is kept, as it has these classes: drop head_layers.")
+        raise UnknownName(f"The head of {network.base} is kept, as it has these classes: omit head_layers.")
     network = with_fit(with_size(network, recipe.model.size), recipe.model.fit)
     for name in parse_unfreeze(recipe.train.unfreeze):
         unfreeze(network, name)  # raises if there is no such layer

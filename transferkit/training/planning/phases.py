@@ -99,7 +99,7 @@ def check_time(knobs: Train):
         raise UnknownName(f"time {knobs.time} cannot be planned by several workers, each with its clock: give epochs.")
     fixed = "head_epochs" if knobs.unfreeze == "head" and knobs.head_epochs is not BY_RULE else "epochs"
     if getattr(knobs, fixed) is not BY_RULE:
-        raise UnknownName(f"time {knobs.time} plans the epochs: drop {fixed} {getattr(knobs, fixed)}, or time.")
+        raise UnknownName(f"time {knobs.time} plans the epochs: omit {fixed} {getattr(knobs, fixed)}, or time.")
     if len(parse_unfreeze(knobs.unfreeze)) > 1:
         raise UnknownName(f"time plans the epochs of a single phase: give epochs for unfreeze {knobs.unfreeze!r}.")
 
@@ -109,8 +109,8 @@ def check_averaging(knobs: Train):
     if knobs.keep == "mix" and knobs.start != "probe":
         raise UnknownName("keep mix needs the weights of a fitted head: use start probe, or keep best or last.")
     if knobs.soup and knobs.keep != "best":
-        raise UnknownName(f"soup {knobs.soup} averages the best epochs: drop keep {knobs.keep}, or soup.")
+        raise UnknownName(f"soup {knobs.soup} averages the best epochs: omit keep {knobs.keep}, or soup.")
     if knobs.refit == "on" and knobs.keep == "best":
         raise UnknownName("refit on leaves no validation pictures to choose the best epoch: use keep mix or last.")
     if knobs.refit == "on" and knobs.workers:
-        raise UnknownName("refit on needs a single process: drop workers, or use refit off.")
+        raise UnknownName("refit on needs a single process: omit workers, or use refit off.")

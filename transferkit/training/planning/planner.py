@@ -199,9 +199,9 @@ def _check_folds(recipe: Recipe, splits: Splits):
     if count == 1:
         raise UnknownName("folds must be 2 or more, or 0 for a single run, not 1.")
     if data.fraction < 1 or data.per_class:
-        raise UnknownName("--folds uses all pictures: drop --fraction and --per-class.")
+        raise UnknownName("--folds uses all pictures: omit --fraction and --per-class.")
     if recipe.train.workers:
-        raise UnknownName(f"Several workers train a single run: drop folds {count}, or workers.")
+        raise UnknownName(f"Several workers train a single run: omit folds {count}, or workers.")
     pool = folds.pool_train_and_val(splits)
     held_out = folds.hold_out_folds(pool, count, recipe.train.seed)
     for rows in held_out:  # what would stop a later fold stops all of them now
