@@ -1,4 +1,4 @@
-"""AlexNet, ZFNet, VGG, LeNet, All-CNN: statements of their papers that the tests of all networks do not cover."""
+"""AlexNet, ZFNet, VGG, NiN, LeNet, All-CNN: statements of their papers that the tests of all networks do not cover."""
 
 import importlib.util
 import itertools
@@ -75,12 +75,15 @@ def test_counts_of_knobs(name, params, expected):
         ("zfnet", {"conv1": 110, "stem": 55, "conv2": 26, "stage1": 13, "conv5": 13, "stage2": 6}),
         ("vgg16c", {"conv1_2": 224, "stage1": 112, "stage2": 56, "stage3": 28, "conv5_3": 14, "stage5": 7}),
         ("vgg11_lrn", {"conv1_1": 224, "stage1": 112, "stage5": 7}),
+        ("nin", {"conv1": 54, "stage1": 27, "stage2": 13, "stage3": 6, "scores": 6}),
     ],
 )
 def test_maps_of_the_papers(name, sides):
     with without_weights():
         model = build(name)
-    assert {layer: model.get_layer(layer).output.shape[1] for layer in sides} == sides
+    body = keras.Model(model.input, [model.get_layer(layer).output for layer in sides])
+    shapes = body.compute_output_shape((1, zoo.variant(name).size, zoo.variant(name).size, model.input_shape[-1]))
+    assert {layer: shape[1] for layer, shape in zip(sides, shapes, strict=True)} == sides
 
 
 def expected_cuts(name):

@@ -39,10 +39,7 @@ def build_logits(x, num_classes, *, kernels, activation, dropout, input_dropout)
         x = layers.cut_point(convolve(x, filters, 3, stride=2), f"stage{stage}")
         x = layers.Dropout(dropout, name=f"features.drop{stage}")(x)
     x = layers.cut_point(convolve(convolve(x, 192, 3, padding=0), 192, 1), "stage3")
-    # Keras' default initialiser of kernels is Glorot's
-    x = layers.Conv2D(num_classes, 1, bias_initializer="ones", dtype="float32", name="classifier")(x)
-    x = layers.Activation(activation, dtype="float32", name="scores")(x)
-    return layers.GlobalAveragePooling2D(dtype="float32", name="logits")(x)
+    return layers.class_map_head(x, num_classes, activation, name="classifier")
 
 
 KNOBS: Knobs = {"activation": ("relu", "tanh"), "dropout": 0.5, "input_dropout": 0.2}

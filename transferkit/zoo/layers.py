@@ -141,3 +141,16 @@ def head(features, num_classes, *, name, init="zeros"):
     from keras import layers
 
     return layers.Dense(num_classes, kernel_initializer=init, dtype="float32", name=name)(features)
+
+
+def class_map_head(x, num_classes, act, *, name):
+    """A classifier of 1x1 whose maps are activated, then averaged over the places: float32 logits.
+
+    Kernels are Glorot's, as rectified zeros would never learn, and biases 1, as a class below zero would not either.
+    """
+    from keras import layers
+
+    # Glorot's kernel is Keras' default
+    x = layers.Conv2D(num_classes, 1, bias_initializer="ones", dtype="float32", name=name)(x)
+    x = layers.Activation(act, dtype="float32", name="scores")(x)
+    return layers.GlobalAveragePooling2D(dtype="float32", name="logits")(x)
