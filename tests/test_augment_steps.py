@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from pictures import photo
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+from scipy.ndimage import gaussian_filter
 
 from transferkit.data.augment import augmentation, color, crops, geometric, policies
 from transferkit.data.augment.image_ops import GREY
@@ -127,6 +128,24 @@ def test_hue_is_that_of_colorsys():
         for pixel, each in zip(np.asarray(PHOTO)[:8, :8].reshape(-1, 3), found.reshape(-1, 3), strict=True):
             h, s, v = colorsys.rgb_to_hsv(*(pixel / 255))
             assert off(each, np.round(255 * np.array(colorsys.hsv_to_rgb((h + drawn_turn) % 1, s, v)))).max() <= 1
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.7, 2.0])
+def test_blur_is_scipys(sigma):
+    """Away from the border, which is treated in another way."""
+    wanted = gaussian_filter(np.asarray(PHOTO, "float64"), (sigma, sigma, 0), truncate=6)
+    assert off(color.blur_by(PICTURE, sigma), np.round(wanted))[12:-12, 12:-12].max() <= 1
+    assert sigma < 0.5 or off(PICTURE, np.round(wanted)).max() > 10
+
+
+def test_blur_draws_its_deviation_and_whether():
+    picture = tf.scatter_nd([[6, 6, 0]], [255.0], (13, 13, 1))
+    found = drawn(lambda seed: color.blur(picture, seed, 0.3, 0.8, 1.6))
+    same = (found == picture.numpy()).all((1, 2, 3))
+    assert abs(same.mean() - 0.7) < 0.1
+    peaks = found[~same, 6, 6, 0]
+    ends = [color.blur_by(picture, sigma)[6, 6, 0] for sigma in (0.8, 1.6)]
+    assert ends[1] - 0.01 <= peaks.min() < peaks.max() <= ends[0] + 0.01 and len(set(peaks.tolist())) > 50
 
 
 @pytest.mark.parametrize("degrees", [0, 90, -90, 180, 17, -33.5])

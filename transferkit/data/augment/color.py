@@ -1,5 +1,6 @@
-"""Augmentation steps that change colours: functions of a picture and a seed, for grey pictures and alpha too."""
+"""Augmentation steps that change colours or blur: functions of a picture and a seed, for grey ones and alpha too."""
 
+from functools import partial
 from typing import Annotated
 
 import tensorflow as tf
@@ -102,4 +103,34 @@ def hue(picture, seed, amount: Annotated[float, (0, 0.5)] = 0.1):
     return apply_to_colour(lambda p: to_picture(tf.raw_ops.AdjustHue(images=to_float(p), delta=delta), p), picture)
 
 
-OPS = {step.__name__: step for step in (pca_jitter, pca_jitter_std, jitter, hue)}
+def blur(
+    picture,
+    seed,
+    probability: Annotated[float, (0, 1)] = 0.5,
+    low: Annotated[float, (0.1, 10)] = 0.1,
+    high: Annotated[float, (0.1, 10)] = 2.0,
+):
+    """Blur by a Gaussian of a deviation from `low` to `high` pixels (SimCLR: Chen et al. 2020, appendix A).
+
+    At the border the weights of what lies inside sum to one.
+    """
+    chance, place = tf.unstack(tf.random.stateless_uniform((2,), seed))
+    sigma = low + place * (high - low)
+    blurred = partial(apply_to_colour, lambda colours: blur_by(colours, sigma), picture)
+    return tf.cond(chance < probability, blurred, lambda: picture)
+
+
+def blur_by(picture, sigma):
+    """Blur by a Gaussian of deviation `sigma`, in pixels: one matrix for the columns, one for the rows."""
+    height, width, _ = picture.shape
+    rows = tf.matmul(_gaussian_weights(height, sigma), to_float(flatten_rows(picture)))
+    return to_picture(tf.matmul(_gaussian_weights(width, sigma), tf.reshape(rows, picture.shape)), picture)
+
+
+def _gaussian_weights(length, sigma):
+    """The weight of each position, a column, in each blurred one, a row."""
+    places = tf.range(length, dtype=tf.float32)
+    return tf.nn.softmax(-0.5 * tf.square((places[:, None] - places) / sigma))
+
+
+OPS = {step.__name__: step for step in (pca_jitter, pca_jitter_std, jitter, hue, blur)}
