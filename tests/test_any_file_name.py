@@ -11,7 +11,7 @@ from pictures import folder
 from pyarrow import parquet
 
 import transferkit as tk
-from transferkit import atomic, recipe, runs
+from transferkit import atomic, recipe, recipe_files, runs
 from transferkit.data.sources.resolve import find_splits
 from transferkit.training import run_job
 from transferkit.training.planning import planner
@@ -107,5 +107,5 @@ def test_folds(odd, tiny, tmp_path):
 @pytest.mark.parametrize("path", ["a\x7fb", "caf\udce9", '"q" \\ \n\t\r', "\u2028 \x85 \ufeff", "#no 'comment'"])
 def test_a_recipe_with_any_path(path, tmp_path):
     job = recipe.Recipe().override(data=path)
-    atomic.write(tmp_path / "recipe.toml", recipe.dumps(job))
-    assert recipe.load(tmp_path / "recipe.toml") == job
+    atomic.write(tmp_path / "recipe.toml", recipe_files.dumps(job))
+    assert recipe_files.load(tmp_path / "recipe.toml") == job

@@ -16,7 +16,7 @@ from pictures import folder
 from test_large_pictures import BOMBS
 from weight_site import serve
 
-from transferkit import models, recipe
+from transferkit import models, recipe_files
 
 SECONDS = 60  # an honest command of these takes one to six on two quiet cores
 EXTRACT = ("extract", "--base", "tiny", "--weights", "none", "--size", "32")
@@ -96,9 +96,9 @@ def test_programs_in_a_recipe(attempt):
     (place / "served" / "saved_model.pb").write_bytes(b"\x08\x01")
     for name in ("model.keras", "metrics.json"):
         (place / "run" / name).unlink()
-    changed = recipe.load(place / "run" / "recipe.toml")
+    changed = recipe_files.load(place / "run" / "recipe.toml")
     changed = changed.override(base=str(place / "served"), weights="imagenet", pixels="raw")
-    (place / "run" / "recipe.toml").write_text(recipe.dumps(changed))
+    (place / "run" / "recipe.toml").write_text(recipe_files.dumps(changed))
     ended = attempt("finetune", "--resume", "run")
     assert ended.status == 2 and "is a SavedModel, which is a program" in ended.err, ended
 

@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from transferkit import atomic, models, recipe, untrusted_files
+from transferkit import atomic, models, recipe_files, untrusted_files
 from transferkit.data import class_names
 from transferkit.data.augment import pca_axes
 from transferkit.data.sources import csv_text
@@ -32,7 +32,7 @@ def terabyte(tmp_path):
 
 READERS = {
     "list.csv": csv_text.read_table,
-    "recipe.toml": recipe.load,
+    "recipe.toml": recipe_files.load,
     "classes.txt": class_names.read_class_names,
     "axes.json": pca_axes.load_axes,
     "history.csv": atomic.read,
@@ -60,7 +60,7 @@ def test_paths_that_are_not_files(tmp_path, name, place):
         path.mkdir()
     else:
         path.symlink_to(place)
-    if place == "pipe" and READERS[name] in (atomic.read, recipe.load) and name != "metrics.json":
+    if place == "pipe" and READERS[name] in (atomic.read, recipe_files.load) and name != "metrics.json":
         assert not atomic.read(path)
         return
     with pytest.raises((OSError, ValueError)) as error:
@@ -128,7 +128,7 @@ def test_rows_with_too_few_cells_are_refused(tmp_path):
 def test_recipes(tmp_path, text, said):
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(ValueError, match=f"r.toml is not a recipe: {said}"):
-        recipe.load(tmp_path / "r.toml")
+        recipe_files.load(tmp_path / "r.toml")
 
 
 def test_as_many_classes_as_a_list_may_have(tmp_path):

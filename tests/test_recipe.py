@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from transferkit import recipe, rules
+from transferkit import recipe, recipe_files, rules
 from transferkit.lookup import UnknownName
 from transferkit.pixels import Pixels
 from transferkit.recipe import Recipe
@@ -59,8 +59,8 @@ def test_override_refuses_invalid_values(knobs, sentence):
 
 def test_toml_round_trip(tmp_path):
     resolved, _ = rules.choose_knobs(Recipe().override(base='a "quoted" näme', lr=0.001), facts())
-    (tmp_path / "r.toml").write_text(recipe.dumps(resolved), "utf-8")
-    assert recipe.load(tmp_path / "r.toml") == resolved
+    (tmp_path / "r.toml").write_text(recipe_files.dumps(resolved), "utf-8")
+    assert recipe_files.load(tmp_path / "r.toml") == resolved
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_toml_round_trip(tmp_path):
 def test_an_invalid_file_is_one_sentence(tmp_path, text, sentence):
     (tmp_path / "r.toml").write_text(text)
     with pytest.raises(ValueError) as error:
-        recipe.load(tmp_path / "r.toml")
+        recipe_files.load(tmp_path / "r.toml")
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -139,14 +139,14 @@ def test_an_installed_package_has_its_own_recipes(tmp_path, monkeypatch):
     for place in ("transferkit/recipes/ours.toml", "recipes/theirs.toml"):
         (tmp_path / place).parent.mkdir(parents=True)
         (tmp_path / place).touch()
-    monkeypatch.setattr(recipe, "__file__", str(tmp_path / "transferkit" / "recipe.py"))
-    assert recipe.find_recipe("ours") == tmp_path / "transferkit" / "recipes" / "ours.toml"
+    monkeypatch.setattr(recipe_files, "__file__", str(tmp_path / "transferkit" / "recipe.py"))
+    assert recipe_files.find_recipe("ours") == tmp_path / "transferkit" / "recipes" / "ours.toml"
     with pytest.raises(UnknownName, match="No recipe is called 'theirs'"):
-        recipe.find_recipe("theirs")
+        recipe_files.find_recipe("theirs")
 
 
 @pytest.mark.parametrize(
     "path", sorted((Path(__file__).parent.parent / "recipes").glob("*.toml")), ids=lambda p: p.name
 )
 def test_all_recipes_load(path):
-    assert (recipe.load(path) != Recipe()) == (path.stem != "balanced")  # which names the defaults
+    assert (recipe_files.load(path) != Recipe()) == (path.stem != "balanced")  # which names the defaults

@@ -14,7 +14,7 @@ from test_geometry import ramp, smooth
 from test_squash_and_pad import apart, evaluated, trained, windows
 
 import transferkit as tk
-from transferkit import models, recipe, rules, zoo
+from transferkit import models, recipe_files, rules, zoo
 from transferkit.data import geometry
 from transferkit.features.feature_spec import FeatureSpec
 from transferkit.lookup import UnknownName
@@ -167,8 +167,8 @@ def test_a_command_refuses_invalid_sizes(command, size, pets, cli, tmp_path):
 
 def test_a_square_stays_a_number_in_files(tmp_path):
     for size, line in ((224, "size = 224 "), ("192x320", 'size = "192x320" ')):
-        (tmp_path / "r.toml").write_text(recipe.dumps(Recipe().override(size=size)))
-        assert line in (tmp_path / "r.toml").read_text() and recipe.load(tmp_path / "r.toml").model.size == size
+        (tmp_path / "r.toml").write_text(recipe_files.dumps(Recipe().override(size=size)))
+        assert line in (tmp_path / "r.toml").read_text() and recipe_files.load(tmp_path / "r.toml").model.size == size
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from transferkit import models, recipe, rules, runs, zoo
+from transferkit import models, recipe, recipe_files, rules, runs, zoo
 from transferkit.data.augment import augmentation
 from transferkit.data.sources.digits import write_digits
 from transferkit.lookup import UnknownName
@@ -35,10 +35,10 @@ def digits(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("name", recipe.list_recipes())
+@pytest.mark.parametrize("name", recipe_files.list_recipes())
 def test_every_recipe_names_a_network_and_its_source(name):
-    path = recipe.find_recipe(name)
-    loaded, text = recipe.load(path), path.read_text("utf-8")
+    path = recipe_files.find_recipe(name)
+    loaded, text = recipe_files.load(path), path.read_text("utf-8")
     assert loaded.model.base == recipe.AUTO or zoo.spell(loaded.model.base) == loaded.model.base
     augmentation.parse_augmentation(loaded.augment.augment or "none")
     about = text.partition("\n[")[0]
@@ -49,7 +49,7 @@ def test_every_recipe_names_a_network_and_its_source(name):
 
 
 def test_the_papers_recipes_are_there():
-    assert set(PAPERS) <= set(recipe.list_recipes())
+    assert set(PAPERS) <= set(recipe_files.list_recipes())
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -65,9 +65,10 @@ def test_a_papers_recipe_sets_all_training_knobs(name):
         can_fit_head=False,
         head_layers=("pooled",),
     )
-    resolved, choices = rules.choose_knobs(recipe.load(recipe.find_recipe(name)), facts)
+    loaded = recipe_files.load(recipe_files.find_recipe(name))
+    resolved, choices = rules.choose_knobs(loaded, facts)
     assert (resolved.model.weights, resolved.train.head_epochs) == ("none", 0)
-    assert not list(advice.find_ineffective_knobs(recipe.load(recipe.find_recipe(name)).train, resolved.train))
+    assert not list(advice.find_ineffective_knobs(loaded.train, resolved.train))
     assert {choice.knob for choice in choices} & {"size", "augment", "batch_size", "epochs", "weight_decay"} == set()
 
 
@@ -133,7 +134,7 @@ def test_train_from_scratch_by_rules(cli, tiny, pets, tmp_path):
     assert status == 0, err
     assert "the run is in runs/train-tiny-pets-1" in out
     assert "head alone" not in out
-    saved = recipe.load(tmp_path / "runs" / "train-tiny-pets-1" / "recipe.toml")
+    saved = recipe_files.load(tmp_path / "runs" / "train-tiny-pets-1" / "recipe.toml")
     assert (saved.model.weights, saved.train.head_epochs, saved.train.start) == ("none", 0, "fresh")
 
 

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import transferkit as tk
-from transferkit import recipe, trust
+from transferkit import recipe, recipe_files, trust
 from transferkit.features.feature_spec import FeatureSpec, identity
 from transferkit.features.skops_file import save_pipeline
 from transferkit.training.planning import planner
@@ -71,8 +71,8 @@ def test_no_run_runs_it(program, finished, cli, tmp_path):
     """A folder that was handed over, to be gone on with."""
     run = tmp_path / "run"
     shutil.copytree(finished.folder, run, ignore=shutil.ignore_patterns("model.keras", "metrics.json", "checkpoints"))
-    changed = recipe.load(run / "recipe.toml").override(base=str(program), weights="imagenet", pixels="raw")
-    (run / "recipe.toml").write_text(recipe.dumps(changed))
+    changed = recipe_files.load(run / "recipe.toml").override(base=str(program), weights="imagenet", pixels="raw")
+    (run / "recipe.toml").write_text(recipe_files.dumps(changed))
     status, _, error = cli("finetune", "--resume", run)
     assert status == 2 and "is a SavedModel, which is a program" in error and not program.with_name("ran").exists()
 

@@ -1,15 +1,10 @@
 """The recipe: every knob of a training, its default and its help. Flags, TOML files and saved runs follow from it."""
 
-import json
 import math
-import os
 import re
-import tomllib
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
-from transferkit import atomic
 from transferkit.lookup import UnknownName, look_up, suggest_nearest
 from transferkit.pixels import CONVENTIONS, FITS, parse_size
 
@@ -17,11 +12,9 @@ AUTO = "auto"  # as base: the best by a probe of the networks whose weights are 
 # value of an open knob, which `rules.choose_knobs` chooses; it may stand in a field of any type, which is that of the
 # resolved recipe
 BY_RULE: Any = None
-MAX_BYTES = 100_000  # of a recipe's file; ours have at most 20,000
-MAX_LINE = 5_000  # characters: for `a.a.a...`, the time of tomllib grows with the square
 
 
-def knob(default, help, *, choices=None, low=None, high=None, like=None, numbers=None):
+def knob(default, help, *, choices=None, low=None, high=None, like=None, numbers=None, effect=None):
     """A field of a section.
 
     Args:
@@ -31,9 +24,21 @@ def knob(default, help, *, choices=None, low=None, high=None, like=None, numbers
         low, high: limits of a number, or of each of `numbers`.
         like: of text, an example and a regular expression for all of it.
         numbers: of a value with a spelling of its own, the function that parses its numbers or raises.
+        effect: of a knob that not every training uses, whether a resolved `Train` does, and the reason if it does not.
     """
     facts = {"help": help, "choices": choices, "low": low, "high": high, "like": like, "numbers": numbers}
-    return field(default=default, metadata=facts)
+    return field(default=default, metadata=facts | {"effect": effect})
+
+
+BODY = (lambda train: train.epochs > train.head_epochs, "only the head is trained, at head_lr")
+HEAD = (lambda train: train.head_epochs, "the head has no epochs of its own; set head_epochs for some")
+TEACHER = (lambda train: train.teacher, "there is no teacher")
+
+
+def _used_by(knob: str, *values: str) -> tuple:
+    """The `effect` of a knob that only some values of another one use."""
+    names = f"{', '.join(values[:-1])} and {values[-1]} use" if len(values) > 1 else f"{values[0]} uses"
+    return (lambda train: getattr(train, knob) in values, f"only {knob} {names} it")
 
 
 @dataclass(frozen=True)
@@ -153,27 +158,53 @@ class Train:
         "Optimizer. Weight decay is decoupled in adamw, sgd and lamb, and part of the gradient in sgd_l2 and lars.",
         choices=("adamw", "sgd", "sgd_l2", "lars", "lamb"),
     )
-    momentum: float = knob(0.9, "Momentum of sgd, sgd_l2 and lars.", low=0.0, high=0.9999)
-    nesterov: str = knob("on", "Nesterov momentum.", choices=("on", "off"))
-    lr: float = knob(BY_RULE, "Highest learning rate after the head's own phase.", low=0.0)
+    momentum: float = knob(
+        0.9,
+        "Momentum of sgd, sgd_l2 and lars.",
+        low=0.0,
+        high=0.9999,
+        effect=_used_by("optimizer", "sgd", "sgd_l2", "lars"),
+    )
+    nesterov: str = knob(
+        "on", "Nesterov momentum.", choices=("on", "off"), effect=_used_by("optimizer", "sgd", "sgd_l2", "lars")
+    )
+    lr: float = knob(BY_RULE, "Highest learning rate after the head's own phase.", low=0.0, effect=BODY)
     lr_per: str = knob(
         "",
         "Learning rate for a reference batch size, as 0.1/256; lr is scaled from it if it is not given: in proportion "
         "to the batch size, or to its square root with adamw, lamb and lars.",
         like=("0.1/256", r"\d*\.?\d+(e-?\d+)?/[1-9]\d*"),
+        effect=BODY,
     )
-    head_lr: float = knob(BY_RULE, "Highest learning rate of the head's own phase.", low=0.0)
-    layer_decay: float = knob(1.0, "Factor on the rate from each stage to the one before it.", low=0.01, high=1.0)
+    head_lr: float = knob(BY_RULE, "Highest learning rate of the head's own phase.", low=0.0, effect=HEAD)
+    layer_decay: float = knob(
+        1.0, "Factor on the rate from each stage to the one before it.", low=0.01, high=1.0, effect=BODY
+    )
     schedule: str = knob(
         "cosine",
         "How the rate falls after the warm-up.",
         choices=("cosine", "one_cycle", "step", "plateau", "polynomial", "constant"),
     )
     warmup: float = knob(0.1, "Fraction of a phase's steps for the warm-up.", low=0.0, high=0.9)
-    milestones: str = knob("0.33,0.67,0.89", "Fractions of a phase after which the rate of `step` drops.")
-    drop: float = knob(0.1, "Factor of each drop of `step` and `plateau`.", low=0.0001, high=0.9999)
-    patience: int = knob(5, "Epochs without improvement after which the rate of `plateau` drops.", low=1)
-    power: float = knob(1.0, "Exponent of `polynomial`.", low=0.1, high=10.0)
+    milestones: str = knob(
+        "0.33,0.67,0.89",
+        "Fractions of a phase after which the rate of `step` drops.",
+        effect=_used_by("schedule", "step"),
+    )
+    drop: float = knob(
+        0.1,
+        "Factor of each drop of `step` and `plateau`.",
+        low=0.0001,
+        high=0.9999,
+        effect=_used_by("schedule", "step", "plateau"),
+    )
+    patience: int = knob(
+        5,
+        "Epochs without improvement after which the rate of `plateau` drops.",
+        low=1,
+        effect=_used_by("schedule", "plateau"),
+    )
+    power: float = knob(1.0, "Exponent of `polynomial`.", low=0.1, high=10.0, effect=_used_by("schedule", "polynomial"))
     stop_after: int = knob(0, "Epochs without improvement after which a phase ends; 0: never.", low=0)
     weight_decay: float = knob(BY_RULE, "Weight decay.", low=0.0)
     decay_on: str = knob("kernels", "What decays: kernels, or all trainable weights.", choices=("kernels", "all"))
@@ -206,9 +237,11 @@ class Train:
     soup: int = knob(0, "Average up to N of the best epochs, if validation improves.", low=0, high=20)
     teacher: str = knob("", "Run or network of the same classes to distill from.")
     teacher_share: float = knob(
-        0.5, "Weight of the distillation loss; the labels' loss gets the rest.", low=0.0, high=1.0
+        0.5, "Weight of the distillation loss; the labels' loss gets the rest.", low=0.0, high=1.0, effect=TEACHER
     )
-    temperature: float = knob(4.0, "Temperature of the softmax of student and teacher in distillation.", low=0.1)
+    temperature: float = knob(
+        4.0, "Temperature of the softmax of student and teacher in distillation.", low=0.1, effect=TEACHER
+    )
     folds: int = knob(
         0, "Number of runs of a cross-validation, each with another part held out; 0: a single run.", low=0, high=100
     )
@@ -303,66 +336,3 @@ def _check_limits(name: str, value, numbers, facts):
     if (low is not None and min(numbers) < low) or (high is not None and max(numbers) > high):
         expected = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name} must be {expected}, not {value!r}.")
-
-
-def list_recipes() -> dict[str, Path]:
-    """The files of the recipes that come with the package, by name."""
-    package = Path(__file__).parent
-    folder = package if (package / "recipes").is_dir() else package.parent  # installed, or in a working copy
-    return {path.stem: path for path in sorted(folder.glob("recipes/*.toml"))}
-
-
-def find_recipe(recipe: str) -> Path:
-    """The file of a recipe, by its name or its path.
-
-    Raises:
-        UnknownName: there is none.
-    """
-    path = Path(recipe)
-    return path if path.is_file() else look_up(list_recipes(), recipe, "recipe")
-
-
-def load(path: str | os.PathLike, defaults: Recipe | None = None) -> Recipe:
-    """Read a TOML file with tables of knobs, one for each section.
-
-    Args:
-        path: the file. It may omit any knob.
-        defaults: values of the other knobs; by default `Recipe()`.
-
-    Raises:
-        ValueError: the file is not TOML, or a section, knob or value is not known.
-    """
-    text = atomic.read(path, MAX_BYTES).removeprefix("\ufeff")
-    longest = max(map(len, text.split("\n")))
-    if longest > MAX_LINE:
-        raise ValueError(f"{path} is not a recipe: it has a line of {longest:,} characters.")
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is not a recipe: {error}.") from None
-    except RecursionError:
-        raise ValueError(f"{path} is not a recipe: it is nested too deeply.") from None
-    recipe, sections = defaults or Recipe(), {section.name: section.type for section in fields(Recipe)}
-    for section, knobs in content.items():
-        look_up(sections, section, f"section of the recipe {path}")
-        if not isinstance(knobs, dict):
-            raise ValueError(f"{path}: [{section}] must be a table of knobs.")
-        for name in knobs:
-            look_up({knob.name: knob for knob in list_knobs(section)}, name, f"knob in [{section}] of {path}")
-        recipe = recipe.override(**knobs)
-    return recipe
-
-
-def dumps(recipe: Recipe) -> str:
-    """The recipe as TOML: every knob that has a value, with its help as a comment."""
-    lines = []
-    for section in fields(Recipe):
-        lines.append(f"[{section.name}]")
-        for knob in list_knobs(section.name):
-            value = getattr(getattr(recipe, section.name), knob.name)
-            if value is not BY_RULE:
-                # a JSON string is a TOML string too, where DEL is escaped
-                spelling = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-                lines.append(f"{knob.name} = {spelling}  # {knob.metadata['help']}")
-        lines.append("")
-    return "\n".join(lines)

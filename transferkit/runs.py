@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from transferkit import models
+from transferkit import models, recipe_files
 from transferkit import recipe as recipes
 from transferkit.atomic import read, write
 from transferkit.data.listing import Splits, read_splits, split_rows
@@ -51,7 +51,7 @@ class Run:
 
     @cached_property
     def recipe(self) -> recipes.Recipe:
-        return recipes.load(self.folder / "recipe.toml")
+        return recipe_files.load(self.folder / "recipe.toml")
 
     @cached_property
     def splits(self) -> Splits:
@@ -227,7 +227,7 @@ def write_inputs(folder: Path, recipe: recipes.Recipe, splits: Splits, unreadabl
         unreadable: (path, reason) of the skipped pictures.
         device: its name, for `environment.json`.
     """
-    write(folder / "recipe.toml", recipes.dumps(recipe))
+    write(folder / "recipe.toml", recipe_files.dumps(recipe))
     write(folder / "classes.txt", "".join(f"{name}\n" for name in splits.train.classes))
     write(folder / "split.csv", split_rows(splits))
     write_unreadable(folder, dict(unreadable))

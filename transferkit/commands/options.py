@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import click
 
-from transferkit import recipe
+from transferkit import recipe, recipe_files
 from transferkit.pixels import FITS, format_size, parse_size
 
 FOLDER = click.Path(exists=True, file_okay=False)
@@ -169,7 +169,7 @@ def build_recipe(name: str | None, knobs: dict, defaults: dict | None = None) ->
         defaults: knobs with another default for this command.
     """
     start = recipe.Recipe().override(**defaults or {})
-    result = recipe.load(recipe.find_recipe(name), start) if name else start
+    result = recipe_files.load(recipe_files.find_recipe(name), start) if name else start
     # an option that decides other knobs takes precedence over what the recipe says about those
     decides = {"time": ("epochs", "head_epochs"), "lr_per": ("lr",)}
     undecided = [knob for option, others in decides.items() if knobs.get(option) for knob in others]

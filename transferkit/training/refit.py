@@ -4,7 +4,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from transferkit import recipe, runs
+from transferkit import recipe_files, runs
 from transferkit.console import say
 from transferkit.data.folds import pool_train_and_val
 from transferkit.data.listing import Splits
@@ -35,7 +35,7 @@ def refit_network(job: TrainingJob, fraction: float) -> Network:
         f"The same training again, on all {len(pool):,} pictures; its network is saved. It is trained on the "
         "validation pictures too, so they no longer measure it."
     )
-    resolved = recipe.load(job.folder / "recipe.toml")  # with the epochs that --time planned
+    resolved = recipe_files.load(job.folder / "recipe.toml")  # with the epochs that --time planned
     resolved = resolved.override(**scale_epochs(resolved.train, len(job.splits.train) / len(pool)))
     plan = renew_plan(dataclasses.replace(job.plan, recipe=resolved, splits=Splits(pool, job.splits.val)))
     again = TrainingJob(plan, folder, job.unreadable)

@@ -25,7 +25,7 @@ def flatten_rows(picture):
 
 
 def tile_channels(values, picture):
-    """Repeat values (channels,) for a row of `as_rows(picture)`."""
+    """Repeat values (channels,) for a row of `flatten_rows(picture)`."""
     return tf.tile(values, (picture.shape[1],))
 
 

@@ -11,22 +11,6 @@ from transferkit.recipe import Train
 
 UNEQUAL = 3  # times the pictures of the smallest class, from which on a balance is suggested
 
-# knob: whether it has an effect in a resolved recipe, and why it has none
-EFFECTS = {
-    "lr": (lambda knobs: knobs.epochs > knobs.head_epochs, "only the head is trained, at head_lr"),
-    "lr_per": (lambda knobs: knobs.epochs > knobs.head_epochs, "only the head is trained, at head_lr"),
-    "layer_decay": (lambda knobs: knobs.epochs > knobs.head_epochs, "only the head is trained"),
-    "head_lr": (lambda knobs: knobs.head_epochs, "the head has no epochs of its own; set head_epochs for some"),
-    "momentum": (lambda knobs: knobs.optimizer in ("sgd", "sgd_l2", "lars"), "only sgd, sgd_l2 and lars use it"),
-    "nesterov": (lambda knobs: knobs.optimizer in ("sgd", "sgd_l2", "lars"), "only sgd, sgd_l2 and lars use it"),
-    "milestones": (lambda knobs: knobs.schedule == "step", "only the schedule step uses it"),
-    "drop": (lambda knobs: knobs.schedule in ("step", "plateau"), "only the schedules step and plateau use it"),
-    "patience": (lambda knobs: knobs.schedule == "plateau", "only the schedule plateau uses it"),
-    "power": (lambda knobs: knobs.schedule == "polynomial", "only the schedule polynomial uses it"),
-    "teacher_share": (lambda knobs: knobs.teacher, "there is no teacher"),
-    "temperature": (lambda knobs: knobs.teacher, "there is no teacher"),
-}
-
 
 def find_ineffective_knobs(knobs: Train, resolved: Train) -> Iterator[str]:
     """A sentence for each knob that was set but has no effect.
@@ -35,11 +19,12 @@ def find_ineffective_knobs(knobs: Train, resolved: Train) -> Iterator[str]:
         knobs: as the user gave them; a knob at its default was not set.
         resolved: the same with every knob chosen.
     """
-    defaults = {field.name: field.default for field in fields(Train)}
-    for name, (has_effect, reason) in EFFECTS.items():
-        value = getattr(knobs, name)
-        if value != defaults[name] and not has_effect(resolved):
-            yield f"{name} {value} has no effect: {reason}."
+    for knob in fields(Train):
+        value, effect = getattr(knobs, knob.name), knob.metadata["effect"]
+        if effect and value != knob.default:
+            has_effect, reason = effect
+            if not has_effect(resolved):
+                yield f"{knob.name} {value} has no effect: {reason}."
 
 
 def suggest_balance(class_counts: dict[str, int], knobs: Train) -> Iterator[str]:

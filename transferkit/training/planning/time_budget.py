@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transferkit import recipe as recipes
+from transferkit import recipe_files
 from transferkit.atomic import write
 from transferkit.console import say, warn
 from transferkit.recipe import Recipe
@@ -67,7 +67,7 @@ def plan_epochs(job: TrainingJob, phase: Phase, data: PhaseData) -> Phase:
     head_epochs = epochs if knobs.unfreeze == "head" else knobs.head_epochs
     all_epochs = epochs if knobs.unfreeze == "head" else head_epochs + epochs
     planned = job.plan.recipe.override(time="", epochs=all_epochs, head_epochs=head_epochs)
-    write(job.folder / "recipe.toml", recipes.dumps(planned))
+    write(job.folder / "recipe.toml", recipe_files.dumps(planned))
     return dataclasses.replace(phase, epochs=epochs)
 
 
