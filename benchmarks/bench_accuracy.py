@@ -26,8 +26,8 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from transferkit.console import say
+from transferkit.data.example_digits import write_digits
 from transferkit.data.listing import listing_from_names
-from transferkit.data.sources.digits import write_digits
 from transferkit.data.sources.resolve import find_all_pictures
 from transferkit.evaluation.metrics import wilson_interval
 from transferkit.evaluation.predict import evaluate

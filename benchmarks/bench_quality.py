@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 import transferkit as tk
-from transferkit.data.sources.digits import write_digits
+from transferkit.data.example_digits import write_digits
 
 BASE, PER_CLASS = "efficientnet_lite0", 100
 # a fresh head, and the last weights: a logistic regression at the start or averaged weights would hide a fault

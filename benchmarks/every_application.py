@@ -24,7 +24,7 @@ import numpy as np
 
 from transferkit import models
 from transferkit.adopt import applications
-from transferkit.data.sources.digits import write_digits
+from transferkit.data.example_digits import write_digits
 from transferkit.evaluation.predict import evaluate
 from transferkit.features.extraction import extract
 from transferkit.features.feature_spec import FeatureSpec

@@ -14,7 +14,7 @@ from transferkit.data import geometry, pipeline
 from transferkit.features import extraction, feature_model, sklearn_inputs
 from transferkit.features.extraction import extract
 from transferkit.features.feature_model import load_feature_model
-from transferkit.features.feature_spec import FeatureSpec, cache_key, identity
+from transferkit.features.feature_spec import FeatureSpec, cache_key
 from transferkit.lookup import UnknownName
 from transferkit.network import find_output
 from transferkit.zoo import variant
@@ -182,12 +182,12 @@ def test_identity_is_of_the_weights(tmp_path, finished):
     weights = [tmp_path / f"{i}.weights.h5" for i in range(2)]
     for path in weights:
         models.create("tiny", weights="none").save_weights(path)
-    first, second = (identity(FeatureSpec("tiny", str(path))) for path in weights)
+    first, second = (FeatureSpec("tiny", str(path)).identity() for path in weights)
     assert first != second
     weights[0].write_bytes(weights[1].read_bytes())
-    assert identity(FeatureSpec("tiny", str(weights[0]))) == second
-    run = identity(FeatureSpec(str(finished.folder)))
-    assert run == identity(FeatureSpec(str(finished.folder / "model.keras"))) != second
+    assert FeatureSpec("tiny", str(weights[0])).identity() == second
+    run = FeatureSpec(str(finished.folder)).identity()
+    assert run == FeatureSpec(str(finished.folder / "model.keras")).identity() != second
 
 
 def test_a_run_a_file_and_a_keras_model_are_bases(listing, finished):

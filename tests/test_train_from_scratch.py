@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from transferkit import models, recipe, recipe_files, rules, runs, zoo
 from transferkit.data.augment import augmentation
-from transferkit.data.sources.digits import write_digits
+from transferkit.data.example_digits import write_digits
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, for_inference, with_head, with_policy
 from transferkit.pixels import Pixels

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 
 import transferkit as tk
 from transferkit import recipe, recipe_files, trust
-from transferkit.features.feature_spec import FeatureSpec, identity
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.features.skops_file import save_pipeline
 from transferkit.training.planning import planner
 
@@ -84,7 +84,7 @@ def test_no_classifier_runs_it(program, cli, pets, listing, monkeypatch):
     own = FeatureSpec(str(program), layer=("pixels",), pixels="raw")
     for name, value in {"base": own.base, "weights": own.weights, "pixels": "raw", "layer": "pixels"}.items():
         setattr(pipeline[0], name, value)
-    pipeline[0].identity_ = identity(own)  # what its author would write
+    pipeline[0].identity_ = own.identity()  # what its author would write
     save_pipeline(pipeline, program.with_name("bad.skops"))
     status, _, error = cli("predict", program.with_name("bad.skops"), pets / "cat" / "000.jpg")
     assert status == 2 and "is a SavedModel, which is a program" in error and not program.with_name("ran").exists()

@@ -14,7 +14,7 @@ from transferkit import feature_cache, runs
 from transferkit.cache_folder import cache_folder
 from transferkit.data.sources.resolve import find_splits
 from transferkit.features import feature_folder
-from transferkit.features.feature_spec import FeatureSpec, identity
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.training import run_job
 
 DECADE = 10 * 365 * 86_400
@@ -44,11 +44,11 @@ def test_changed_weights_of_the_same_size_and_time_are_detected(tmp_path):
     path = tmp_path / "w.safetensors"
     path.write_bytes(b"one")
     spec, before = FeatureSpec("tiny", str(path)), path.stat()
-    first = identity(spec)
-    assert identity(spec) == first
+    first = spec.identity()
+    assert spec.identity() == first
     path.write_bytes(b"two")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert identity(spec) != first
+    assert spec.identity() != first
 
 
 def test_copied_pictures_are_the_same_job(listing, tmp_path):

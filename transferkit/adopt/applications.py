@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import keras
 
-from transferkit.adopt import variable_loading
+from transferkit.adopt import array_assignment
 from transferkit.adopt.conversion import adopt_model
 from transferkit.adopt.graph import UnsuitableModelError
 from transferkit.keras_internals import snake_case
@@ -111,16 +111,16 @@ def _load_weights_file(build, path: Path, source: str) -> keras.Model:
             model = build(weights=None, **knobs) if knobs else model
             try:
                 found = _read_arrays(root, model)
-                variable_loading.check_complete(root, found)
-                variable_loading.assign_arrays(model, found)
+                array_assignment.check_complete(root, found)
+                array_assignment.assign_arrays(model, found)
                 return model
             except UnsuitableModelError as error:
                 problems.append(error)
     raise ValueError(f"{path} is not a weights file of {source}: it {problems[0]}") from problems[0]
 
 
-def _read_arrays(root: h5py.Group, model: keras.Model) -> list[variable_loading.StoredArray]:
+def _read_arrays(root: h5py.Group, model: keras.Model) -> list[array_assignment.StoredArray]:
     """Read the arrays of a checked file, in the layout of Keras 2 or 3."""
     if "layer_names" in root.attrs or "layer_names0" in root.attrs:
-        return variable_loading.read_h5_group(root, model)
-    return variable_loading.read_archive(root, model.get_config()["layers"])
+        return array_assignment.read_h5_group(root, model)
+    return array_assignment.read_archive(root, model.get_config()["layers"])

@@ -7,7 +7,7 @@ model differently; `keras2_layers` and `keras2_functions` translate its nodes.
 import keras
 from keras import layers
 
-from transferkit.adopt import keras2_layers, variable_loading
+from transferkit.adopt import array_assignment, keras2_layers
 from transferkit.adopt.graph import UnsuitableModelError
 from transferkit.adopt.keras2_functions import translate_function
 from transferkit.adopt.keras2_layers import WAY_OUT
@@ -33,9 +33,9 @@ def build_model(entry: dict) -> keras.Model:
     )
 
 
-def assign_keras2_weights(model: keras.Model, arrays: list[variable_loading.StoredArray]) -> list[str]:
-    """Assign weights to a model that was built here; see `variable_loading.assign_arrays`."""
-    changes = variable_loading.assign_arrays(model, arrays)
+def assign_keras2_weights(model: keras.Model, arrays: list[array_assignment.StoredArray]) -> list[str]:
+    """Assign weights to a model that was built here; see `array_assignment.assign_arrays`."""
+    changes = array_assignment.assign_arrays(model, arrays)
     keras2_layers.scale_hard_sigmoids(model)
     return changes
 

@@ -12,7 +12,7 @@ import h5py
 import keras
 
 from transferkit import atomic, untrusted_files
-from transferkit.adopt import keras2_graph, keras3_h5, saved_model, variable_loading, weight_limit
+from transferkit.adopt import array_assignment, keras2_graph, keras3_h5, saved_model, weight_limit
 from transferkit.adopt.conversion import adopt_model
 from transferkit.adopt.graph import UnsuitableModelError, check_is_float
 from transferkit.lookup import first_line
@@ -89,14 +89,14 @@ def _load_h5(path: Path):
             with room:
                 model = keras2_graph.build_model(config)
             return model, keras2_graph.assign_keras2_weights(
-                model, variable_loading.read_h5_group(file["model_weights"], model)
+                model, array_assignment.read_h5_group(file["model_weights"], model)
             )
         config = keras3_h5.with_modules(config)
         with room, _explain_keras_errors(config):
             model = keras3_h5.build_model(config)
         check_is_float(model)
-        return model, variable_loading.assign_arrays(
-            model, variable_loading.read_h5_group(file["model_weights"], model)
+        return model, array_assignment.assign_arrays(
+            model, array_assignment.read_h5_group(file["model_weights"], model)
         )
 
 
@@ -113,8 +113,8 @@ def _load_archive(path: Path):
         with room:
             model = keras2_graph.build_model(config)
         with h5py.File(io.BytesIO(archive.read(MEMBERS[2])), "r") as file:
-            found = variable_loading.read_archive(file, config["config"]["layers"])
-            variable_loading.check_complete(file, found)
+            found = array_assignment.read_archive(file, config["config"]["layers"])
+            array_assignment.check_complete(file, found)
             return model, keras2_graph.assign_keras2_weights(model, found)
 
 

@@ -30,7 +30,7 @@ def command(out, as_json):
     """
     from transferkit import runs
     from transferkit.console import console, say
-    from transferkit.data.sources.digits import write_digits
+    from transferkit.data.example_digits import write_digits
     from transferkit.recipe import Recipe
     from transferkit.training import run_job
     from transferkit.training.planning import planner

@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from transferkit.console import quiet
 from transferkit.features.extraction import extract, feature_widths
-from transferkit.features.feature_spec import FeatureSpec, identity
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.features.sklearn_inputs import check_pictures
 
 
@@ -84,7 +84,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         Raises:
             UnknownName, FileNotFoundError, ValueError: the network, its weights or the pooling is not found.
         """
-        self.identity_ = identity(self.spec())
+        self.identity_ = self.spec().identity()
         return self
 
     def transform(self, X) -> np.ndarray:
@@ -144,7 +144,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
             ValueError: the weights have changed since `fit`.
         """
         spec = self.spec()
-        if hasattr(self, "identity_") and identity(spec) != self.identity_:
+        if hasattr(self, "identity_") and spec.identity() != self.identity_:
             raise ValueError(
                 f"The weights of {spec.to_dict()['base']} have changed since this extractor was fitted: fit it again."
             )

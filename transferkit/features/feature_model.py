@@ -17,7 +17,7 @@ from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.cpus import available_cpus
 from transferkit.data import geometry, pillow_reader, pipeline
 from transferkit.evaluation.predict import BATCH, choose_batch_size, run_batches
-from transferkit.features.feature_spec import FeatureSpec, identity
+from transferkit.features.feature_spec import FeatureSpec
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, find_output, with_channels, with_fit, with_size
 from transferkit.pixels import Pixels
@@ -57,7 +57,7 @@ def load_feature_model(spec: FeatureSpec) -> FeatureModel:
         UnknownName: there is no such layer, size or number of channels.
         ValueError, OSError: the weights cannot be used.
     """
-    return _build(replace(spec, l2=False), identity(spec))
+    return _build(replace(spec, l2=False), spec.identity())
 
 
 @functools.lru_cache(maxsize=2)

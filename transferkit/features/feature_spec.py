@@ -3,22 +3,16 @@
 Nothing here loads Keras, so that features in the cache are found without it.
 """
 
-import functools
 import hashlib
-import importlib.metadata
 import json
 import os
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from transferkit import recipe, zoo
-from transferkit.console import silenced
+from transferkit.features.network_digest import identify_network, is_model_path
 from transferkit.lookup import UnknownName, list_known, suggest_nearest
-from transferkit.weights.catalogue import find_weight_set, is_path
-from transferkit.weights.fetch import fetch_weights
+from transferkit.weights.catalogue import is_path
 
 if TYPE_CHECKING:
     import keras
@@ -93,16 +87,20 @@ class FeatureSpec:
 
     def with_absolute_paths(self) -> "FeatureSpec":
         """The same with absolute paths, which are valid in any working directory."""
-        base = os.path.abspath(self.base) if _is_path(self.base) else self.base
+        base = os.path.abspath(self.base) if is_model_path(self.base) else self.base
         return replace(
             self, base=base, weights=os.path.abspath(self.weights) if is_path(self.weights) else self.weights
         )
+
+    def identity(self) -> str:
+        """Identify the network and its weights; see `network_digest.identify_network`."""
+        return identify_network(self.base, self.weights, self.pixels)
 
     def to_dict(self) -> dict:
         """The fields and the identity, as a file of features stores them."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         base = self.base if isinstance(self.base, str) else self.base.name
-        return values | {"base": base, "layer": list(self.layer), "identity": identity(self)}
+        return values | {"base": base, "layer": list(self.layer), "identity": self.identity()}
 
     @classmethod
     def from_dict(cls, values: dict) -> "FeatureSpec":
@@ -131,97 +129,12 @@ def find_differences(found: dict, expected: dict) -> str:
 
 def cache_key(spec: FeatureSpec, layer: str) -> str:
     """The key of one layer's features in the cache. What happens after pooling is not part of it."""
-    settings = [FORMAT, identity(spec), layer, spec.pool, spec.crops, spec.flip, spec.size, spec.channels]
+    settings = [FORMAT, spec.identity(), layer, spec.pool, spec.crops, spec.flip, spec.size, spec.channels]
     settings += [spec.fit] if spec.fit not in (None, _known_fit(spec)) else []
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
 
 
 def _known_fit(spec: FeatureSpec) -> str | None:
     """The network's own fit, if no file is needed to know it: all public weights were trained on crops."""
-    public = isinstance(spec.base, str) and not _is_path(spec.base) and not is_path(spec.weights)
+    public = isinstance(spec.base, str) and not is_model_path(spec.base) and not is_path(spec.weights)
     return "crop" if public else None
-
-
-def identity(spec: FeatureSpec) -> str:
-    """Identify the network and its weights: equal texts mean equal features.
-
-    Raises:
-        UnknownName, FileNotFoundError, ValueError, OSError: the network or its weights are not found.
-    """
-    if not isinstance(spec.base, str):
-        return _digest_model(spec.base)
-    weights = _list_files(spec.weights) if is_path(spec.weights) else []
-    base = _list_files(spec.base) if _is_path(spec.base) else []
-    return _identify(spec.base, spec.weights, spec.pixels, tuple(map(_stamp_file, (*base, *weights))))
-
-
-def _digest_model(model) -> str:
-    """A digest of a model in memory as it is now: it may be trained further."""
-    digest = hashlib.sha256(model.to_json().encode())
-    for array in model.get_weights():
-        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-@functools.lru_cache(maxsize=64)
-def _identify(base: str, weights: str, pixels: str, _stamps) -> str:
-    if zoo.is_network(base):
-        name = zoo.spell(base)
-        return f"{name} {_identify_fresh() if weights == 'none' else _digest_weights(name.partition('(')[0], weights)}"
-    if base.startswith("keras:"):
-        parts = [base.lower(), _digest_path(Path(weights)) if os.path.isfile(weights) else weights, pixels]
-        version = _identify_fresh() if weights == "none" else f"keras {_keras_version()}"
-        return " ".join([*filter(None, parts), version])
-    path = Path(base)
-    if not path.exists():
-        with silenced():
-            from transferkit import models
-        models.load(base, weights, pixels=pixels)  # raises the error that says what is wrong
-    if weights != "imagenet":
-        raise UnknownName(f"{base} contains its weights: omit --weights {weights}.")
-    return " ".join(filter(None, [_digest_path(path), pixels]))
-
-
-def _digest_weights(network: str, weights: str) -> str:
-    if is_path(weights):
-        if not os.path.isfile(weights):
-            raise FileNotFoundError(f"There is no {weights}: expected a file of weights of {network}, a tag or none.")
-        return _digest_path(Path(weights))
-    chosen = find_weight_set(network, weights)
-    return chosen.sha256 or chosen.md5 or _digest_path(fetch_weights(chosen))
-
-
-def _identify_fresh() -> str:
-    return f"fresh, keras {_keras_version()}"
-
-
-def _keras_version() -> str:
-    return importlib.metadata.version("keras")
-
-
-def _is_path(base: str) -> bool:
-    return not zoo.is_network(base) and not base.startswith("keras:") and os.path.exists(base)
-
-
-def _stamp_file(file: Path) -> tuple:
-    """The size, times and inode of a file: its digest is cached as long as they do not change."""
-    facts = file.stat()
-    return str(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino
-
-
-def _digest_path(path: Path) -> str:
-    """SHA-256 of a file, of the model of a run, or of all files of a folder."""
-    digest = hashlib.sha256()
-    for file in _list_files(path):
-        with file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()
-
-
-def _list_files(path: str | Path) -> list[Path]:
-    path = Path(path)
-    if (path / "model.keras").is_file():
-        return [path / "model.keras"]
-    if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.is_file())
-    return [path] if path.is_file() else []

@@ -14,7 +14,7 @@ from transferkit.evaluation.metrics import wilson_interval
 from transferkit.features import classifiers, transferability
 from transferkit.features.extraction import Extraction, extract
 from transferkit.features.extractor import FeatureExtractor
-from transferkit.features.feature_spec import SETTINGS, FeatureSpec, identity, probe_layers
+from transferkit.features.feature_spec import SETTINGS, FeatureSpec, probe_layers
 from transferkit.features.probe_scores import LabelledFeatures, cross_validate
 
 
@@ -137,7 +137,7 @@ def evaluate_pipeline(pipeline: Pipeline, listing: Listing) -> dict:
 def _score_networks(specs: Sequence[FeatureSpec], listing: Listing, score: Callable, cache: bool) -> list[dict]:
     """A row for each network, with what score(extraction, readable pictures, spec) returns."""
     for spec in specs:
-        identity(spec)  # raises the error of a missing network now, not after the others are done
+        spec.identity()  # raises the error of a missing network now, not after the others are done
     rows = []
     for spec in specs:
         started = time.perf_counter()

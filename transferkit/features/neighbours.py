@@ -10,7 +10,6 @@ from transferkit.data import contact_sheet, pillow_reader
 from transferkit.data.file_ranges import original_name, read_bytes
 from transferkit.features.extraction import extract
 from transferkit.features.feature_files import Features
-from transferkit.features.feature_spec import identity
 from transferkit.lookup import look_up
 
 METRICS = {"cosine": "1 minus the cosine of the angle", "euclidean": "the Euclidean distance"}
@@ -44,7 +43,7 @@ def find_neighbours(features: Features, queries: Sequence[str], *, top: int = 5,
         raise ValueError("There are no features to search in.")
     if features.features.ndim != 2:
         raise ValueError(f"The features are maps: extract {', '.join(spec.layer)} with another --pool than none.")
-    if identity(spec) != features.note["identity"]:
+    if spec.identity() != features.note["identity"]:
         raise ValueError(f"The weights of {spec.base} have changed since the features were extracted: extract again.")
     extraction = extract(list(queries), spec, description="queries")
     positions = {os.path.abspath(path): position for position, path in enumerate(features.paths)}

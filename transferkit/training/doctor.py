@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from transferkit.cache_folder import cache_folder
-from transferkit.data.sources.digits import write_digits
+from transferkit.data.example_digits import write_digits
 from transferkit.data.sources.resolve import find_splits
 from transferkit.training.distributed import devices
 from transferkit.training.run_job import finetune
