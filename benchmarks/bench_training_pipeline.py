@@ -27,6 +27,7 @@ from transferkit.data import pipeline
 from transferkit.data.augment import augmentation
 from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.listing import list_images
+from transferkit.data.view_cache import CacheSpace
 from transferkit.pixels import Pixels
 
 PICTURES, BATCH, ROUNDS, BATCHES = 600, 32, 7, 30
@@ -129,7 +130,7 @@ def main():
         }
         for storage, memory in (("memory", 1.0), ("a file", 0.0)):
             # `cifar` has no random window, so pictures are decoded in the first epoch only
-            batches = transferkit_batches(folder, "cifar", memory=memory, folder=Path(temporary))
+            batches = transferkit_batches(folder, "cifar", space=CacheSpace(memory, Path(temporary)))
             medians[f"cifar, decoded pictures in {storage}"] = statistics.median(measure_rates({"": batches})[""])
         print_table("Other augmentations", [(name, rate, "pictures/s") for name, rate in medians.items()])
 

@@ -164,7 +164,7 @@ def test_names_in_another_unicode_form_and_case(tmp_path):
         ("image,label,split\np00,a,public\np01,b,private\n", "line 2: the split is 'public', expected one of train"),
     ],
 )
-def test_lists_that_are_refused(found, text, sentence):
+def test_unusable_lists_are_refused(found, text, sentence):
     with pytest.raises(ValueError, match=sentence):
         found(text)
 

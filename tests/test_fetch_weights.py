@@ -69,7 +69,7 @@ def test_a_later_call_resumes_too(site, cache):
 
 def test_a_changed_file_is_downloaded_again(site):
     site.plan = ["cut", 404]
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="the server answers 404"):
         fetch_weights(public(site.url))
     site.body, site.etag = BODY[::-1], '"two"'
     assert fetch_weights(public(site.url, hashlib.sha256(site.body).hexdigest())).read_bytes() == site.body

@@ -48,7 +48,7 @@ def test_list_models_and_inspect():
     with pytest.raises(tk.UnknownName, match="No network matches 'lenett'"):
         tk.list_models("lenett")
     assert tk.inspect("lenet5").layers[0].output == (32, 32, 1)
-    with pytest.raises(tk.UnknownName):
+    with pytest.raises(tk.UnknownName, match="weight set of resnet18"):
         tk.download_weights("resnet18.nothing")
 
 

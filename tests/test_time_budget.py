@@ -151,7 +151,7 @@ def test_times(text, expected):
         ({"time": "ten"}, "time must be a number of seconds, minutes or hours"),
         ({"time": "0s"}, "as 90s, 10m or 1.5h, not '0s'"),
         ({"time": "10m", "epochs": 3}, "time 10m plans the epochs: omit epochs 3, or time"),
-        ({"time": "10m", "unfreeze": "head", "head_epochs": 3}, "drop head_epochs 3"),
+        ({"time": "10m", "unfreeze": "head", "head_epochs": 3}, "omit head_epochs 3"),
         ({"time": "10m", "unfreeze": "last-stage,all"}, "time plans the epochs of a single phase"),
     ],
 )
@@ -162,7 +162,7 @@ def test_contradictions(tiny, pets, knobs, sentence):
 
 def test_the_command_ends_with_2(cli, pets):
     status, _, err = cli("finetune", "--base", "tiny", "--data", pets, "--time", "1m", "--epochs", 3)
-    assert status == 2 and "drop epochs 3" in err
+    assert status == 2 and "omit epochs 3" in err
     status, out, _ = cli(
         "finetune", "--base", "tiny", "--weights", "none", "--data", pets, "--time", "1m", "--dry-run", "--json"
     )
