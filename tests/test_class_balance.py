@@ -64,7 +64,9 @@ def test_the_plan_prints_the_suggestion(cli, tiny, tmp_path):
     assert "with --balance weights" not in cli(*words, "--balance", "focal")[2]
 
 
-@pytest.mark.parametrize("balance", ("none", "weights", "sampling", "focal"))
+@pytest.mark.parametrize(
+    "balance", ["none", "weights", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sampling", "focal"))]
+)
 def test_the_initial_regression_is_balanced_too(finished, tmp_path, balance):
     """An intercept without penalty makes the mean chance of a class its share, in the weights that were given."""
     data = folder(tmp_path / "data", {"ant": 18, "bee": 6})

@@ -114,6 +114,7 @@ def test_a_worse_fine_tuning_returns_the_initial_head(tiny, splits, tmp_path):
     assert run.metrics["accuracy"] == 1.0 and run.metrics["kept"]["phase"] == "head"
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_run(finished, tiny, splits, tmp_path):
     again = finetune(tiny, splits, tmp_path / "run")
     assert logits(again, splits) == pytest.approx(logits(finished, splits), abs=1e-4)

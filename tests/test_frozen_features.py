@@ -171,7 +171,7 @@ def test_norms_can_be_fitted_without_their_scale(tiny):
     ("unfreeze", "knobs", "looks"),
     [
         ("head", {}, 0),
-        ("all,last-stage", {}, 0),
+        pytest.param("all,last-stage", {}, 0, marks=pytest.mark.slow),
         # the average moves the frozen part too
         pytest.param("all,last-stage", {"soup": 4}, 1, marks=pytest.mark.slow),
         pytest.param("last-stage,all", {}, 1, marks=pytest.mark.slow),

@@ -73,7 +73,8 @@ def test_deleting_the_run_folder_ends_the_run(tiny, pets, tmp_path, monkeypatch)
         finetuned(tiny, pets, tmp_path / "run")
 
 
-@pytest.mark.parametrize(("spent", "count"), [(0.0, 2), pytest.param(1e9, 4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("spent", "count"), [(0.0, 2), (1e9, 4)])
 def test_short_epochs_have_fewer_checkpoints(tiny, pets, tmp_path, monkeypatch, spent, count):
     """The end of each of two phases has one; with time to spend, each of four epochs."""
     saved, save = [], callbacks.SaveCheckpoints.save

@@ -198,7 +198,8 @@ def check_features(place: Path, out: str):
     assert not [path.name for path in place.rglob("*") if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize("outs", [("a.npz", "b.npz"), pytest.param(("a", "a"), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("outs", [("a.npz", "b.npz"), ("a", "a")])
 def test_two_extractions_at_once_write_the_same_as_one(zygote, place, cache, outs):
     start_all(zygote, place, [(*EXTRACT, out) for out in outs], env={"TRANSFERKIT_HOME": str(cache)})
     assert [ended(zygote), ended(zygote)] == [0, 0] and told_of_both(place) == ""
