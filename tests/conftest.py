@@ -4,8 +4,8 @@ import os
 from contextlib import contextmanager
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-for threads in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):  # pytest's workers share the processors
-    os.environ.setdefault(threads, "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # pytest's workers share the processors
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import forked
 import pytest
