@@ -18,13 +18,14 @@ import requests
 from filelock import FileLock
 from requests.exceptions import ChunkedEncodingError, ProxyError, SSLError
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from urllib3.exceptions import NewConnectionError
 
 from transferkit.cache_folder import cache_folder
 from transferkit.console import console, say
 from transferkit.weights.catalogue import WeightSet
 
 PAUSES = (0.5, 1.0, 2.0)  # seconds before each new attempt
-TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
+TIMEOUT = (5, 60)  # seconds to connect, and between two chunks
 CHUNK = 1 << 16  # bytes; a partial chunk is lost when the connection breaks
 NAMES = {"sha256": "SHA-256", "md5": "MD5"}
 REASONS = (  # the first one that matches is used
@@ -180,15 +181,18 @@ def _download_with_retries(weight_set: WeightSet, url: str, target: Path):
     part = target.with_name(f"{target.name}.part")
     if part.is_symlink():  # another user may have made it, and it would redirect what is written
         part.unlink()
+    say(f"Downloading {weight_set.file} ({weight_set.mb:.1f} MB) from {weight_set.url}")
     with _progress_bar(weight_set) as report:
-        for pause in (*PAUSES, None):
+        for attempt, pause in enumerate((*PAUSES, None)):
             try:
                 stated = _resume_download(url, part, report, most=_max_bytes(weight_set))
                 break
             except requests.RequestException as error:
-                if pause is None or not _is_transient(error):
+                is_final = not _is_transient(error) or (not attempt and _is_unreachable(error))
+                if pause is None or is_final:
                     raise
                 time.sleep(pause)
+    say(f"Downloaded {weight_set.file} to {target.parent}")
     _etag_path(part).unlink(missing_ok=True)
     kind = _digest_kind(weight_set)
     found, expected = _compute_digest(part, kind), _expected_digest(weight_set) or stated or ""
@@ -267,6 +271,12 @@ def _is_transient(error: requests.RequestException) -> bool:
     return isinstance(error, (requests.ConnectionError, requests.Timeout, ChunkedEncodingError))
 
 
+def _is_unreachable(error: requests.RequestException) -> bool:
+    """Whether the server has no address here or refuses the connection, as without a network."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, NewConnectionError)  # NameResolutionError too
+
+
 def _describe_failure(error: requests.RequestException) -> str:
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answers {error.response.status_code} {error.response.reason}"
@@ -275,11 +285,16 @@ def _describe_failure(error: requests.RequestException) -> str:
 
 @contextmanager
 def _progress_bar(weight_set: WeightSet) -> Iterator[Callable]:
-    """Show a progress bar on a terminal, else a line at start and end; yield the function that updates the bar."""
+    """Show a progress bar on a terminal from the first update on; yield the function that updates it."""
     columns = TextColumn("{task.description}"), BarColumn(24), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        if bar.disable:
-            say(f"Downloading {weight_set.file} ({weight_set.mb:.1f} MB) from {weight_set.url}")
-        yield partial(bar.update, bar.add_task(weight_set.file, total=None))
-        if bar.disable:
-            say(f"Downloaded {weight_set.file} to {_weights_folder(weight_set)}")
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(weight_set.file, total=None)
+
+    def report(**values):
+        bar.start()
+        bar.update(task, **values)
+
+    try:
+        yield report
+    finally:
+        bar.stop()
