@@ -106,6 +106,12 @@ def find_absent_set(base: str, weights: str) -> WeightSet | None:
     return None if find_weights(chosen) else chosen
 
 
+def fetch_missing(base: str, weights: str):
+    """Download the public weight set that a checked base needs, if it is not on this machine; see `fetch_set`."""
+    if absent := find_absent_set(base, weights):
+        fetch_set(absent)
+
+
 def fetch_set(chosen: WeightSet) -> Path:
     """Get the file of a weight set, as `fetch_weights` does.
 

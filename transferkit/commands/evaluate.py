@@ -19,7 +19,6 @@ from transferkit.pixels import CONVENTIONS
 @options.fit_option
 @options.trust_option
 @options.json_option
-@options.with_tensorflow
 def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     """Measure a run folder or a network on labelled pictures; classes are matched by name.
 
@@ -30,11 +29,10 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     """
     from pathlib import Path
 
-    from transferkit import models, runs, zoo
+    from transferkit import bases, runs, zoo
     from transferkit.console import say, warn
+    from transferkit.data import lazy_tensorflow
     from transferkit.data.sources.resolve import find_labelled
-    from transferkit.evaluation.predict import evaluate, require_classifier
-    from transferkit.network import with_fit
 
     if trusted:
         trust.allow(network)
@@ -43,7 +41,16 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     run = runs.load_run(network) if is_run else None
     if run is None and not data:
         raise click.UsageError("Missing option '--data': the labelled pictures.")
+    bases.check_base(network, weights, pixels or "")
     recipe = options.build_recipe(None, knobs | {"data": data})
+    say(f"Looking at the pictures in {data} ..." if data else f"Looking at the pictures that {network} held out ...")
+    bases.fetch_missing(network, weights)
+    lazy_tensorflow.load()
+
+    from transferkit import models
+    from transferkit.evaluation.predict import evaluate, require_classifier
+    from transferkit.network import with_fit
+
     loaded = _name_classes(require_classifier(models.load(network, weights, pixels=pixels or "")), recipe)
     loaded = with_fit(loaded, fit) if fit else loaded
     for line in loaded.loaded[1:]:

@@ -46,12 +46,16 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
     parsed = [options.parse_feature_options(knobs | {"base": base}, probe_layers(base)) for base in bases]
     specs = [spec for _, spec in parsed]
 
-    from transferkit.console import say, silenced
+    from transferkit.console import say, say_looking
+    from transferkit.data import lazy_tensorflow
     from transferkit.data.sources.resolve import find_probe_listing
-    from transferkit.features import leaderboard
 
     seed, cache = knobs["seed"] or 0, not no_cache
     listing, test = find_probe_listing(parsed[0][0], seed=seed)
+    say_looking(len(listing) + (len(test) if test else 0), parsed[0][0].data)
+
+    from transferkit.features import leaderboard  # scikit-learn is slow to import
+
     if rank:
         return print_ranks(leaderboard.rank(specs, listing, cache=cache), as_json)
     rows = leaderboard.compare(specs, listing, classifier=classifier, folds=folds, seed=seed, cache=cache)
@@ -61,8 +65,9 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
         if test:
             rows[0]["test"] = leaderboard.evaluate_pipeline(pipeline, test)
         if out:
-            with silenced():  # importing skops loads Keras
-                from transferkit.features import skops_file
+            lazy_tensorflow.load()  # skops loads Keras
+            from transferkit.features import skops_file
+
             skops_file.save_pipeline(pipeline, out)
     if as_json:
         return result_output.print_json(rows)
