@@ -7,12 +7,12 @@ from transferkit import zoo
 from transferkit.keras_internals import application_names
 from transferkit.lookup import UnknownName, list_known, suggest_nearest
 from transferkit.weights.catalogue import WeightSet, find_weight_set, is_path, networks_with_weights
-from transferkit.weights.fetch import fetch_weights, find_weights
+from transferkit.weights.local_files import find_weights
 
 APPLICATION = "keras:"  # before the name of a network of keras.applications
 SUFFIXES = (".keras", ".h5", ".hdf5")  # of files of Keras models
 MOST_NAMED = 3
-NOT_HERE = "weights not on this machine yet"  # begins the line about weights that fresh ones stand in for
+NOT_HERE = "weights not on this machine yet"  # of a plan, where fresh ones stand in for them
 
 
 def find_application(base: str) -> str:
@@ -106,6 +106,11 @@ def find_absent_set(base: str, weights: str) -> WeightSet | None:
     return None if find_weights(chosen) else chosen
 
 
+def describe_absent(tensors: int, origin: str) -> tuple[str, str]:
+    """The lines of `Network.loaded` of a network whose fresh weights stand in for a set that is not here."""
+    return f"0/{tensors} tensors loaded", f"{NOT_HERE} ({origin})"
+
+
 def fetch_missing(base: str, weights: str):
     """Download the public weight set that a checked base needs, if it is not on this machine; see `fetch_set`."""
     if absent := find_absent_set(base, weights):
@@ -119,6 +124,8 @@ def fetch_set(chosen: WeightSet) -> Path:
         OSError: the download failed; the message names the networks whose weights are on this machine.
         ValueError: the file is not that of the catalogue.
     """
+    from transferkit.weights.fetch import fetch_weights  # requests is slow to import
+
     try:
         return fetch_weights(chosen)
     except OSError as error:

@@ -108,8 +108,7 @@ def load_for_training(
 
     Args:
         size: size of the pictures, for fresh weights of a network with a fixed size.
-        download: whether public weights may be downloaded; else fresh ones stand in for them, and the first line of
-            `loaded` says so.
+        download: whether public weights may be downloaded; else fresh ones stand in for them, and `loaded` says so.
     """
     return _load_checked(base, weights, pixels, size=size, assign=load_or_grow_weights, download=download)
 
@@ -177,9 +176,9 @@ def _stand_in(name: str, absent: WeightSet) -> Network:
     """The network that a public weight set would give, with fresh weights."""
     classes = class_names(zoo.variant(name).classes)
     model = zoo.build(name, pixels=absent.pixels, num_classes=len(classes))
-    line = f"{bases.NOT_HERE} ({absent.mb:.0f} MB from {absent.source})"
+    lines = bases.describe_absent(len(model.weights), f"{absent.mb:.0f} MB from {absent.source}")
     rgb = dataclasses.replace(absent.pixels, repeat=False)
-    return with_channels(_zoo_network(name, model, rgb, classes, absent.tag, (line,)), absent.pixels.channels)
+    return with_channels(_zoo_network(name, model, rgb, classes, absent.tag, lines), absent.pixels.channels)
 
 
 def _zoo_network(

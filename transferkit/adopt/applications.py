@@ -56,7 +56,9 @@ def load_application(base: str, weights: str, pixels: str = "", *, download: boo
         return _adopt_application(_load_pretrained(build, source, download), pixels, f"{source} (imagenet)")
     except _NotHereError:
         network = _adopt_application(build(weights=None), pixels, f"{source} (imagenet)")
-        return dataclasses.replace(network, loaded=(f"{bases.NOT_HERE} (from keras.applications)",))
+        return dataclasses.replace(
+            network, loaded=bases.describe_absent(len(network.model.weights), "from keras.applications")
+        )
 
 
 def _adopt_application(model: keras.Model, pixels: str, source: str) -> Network:

@@ -29,7 +29,12 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     """
     from pathlib import Path
 
-    from transferkit import bases, runs, zoo
+    from transferkit import bases, zoo
+
+    if not os.path.isdir(network):
+        bases.check_base(network, weights, pixels or "")  # a wrong name is answered before the slow imports
+
+    from transferkit import runs
     from transferkit.console import say, warn
     from transferkit.data import lazy_tensorflow
     from transferkit.data.sources.resolve import find_labelled
@@ -41,7 +46,6 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     run = runs.load_run(network) if is_run else None
     if run is None and not data:
         raise click.UsageError("Missing option '--data': the labelled pictures.")
-    bases.check_base(network, weights, pixels or "")
     recipe = options.build_recipe(None, knobs | {"data": data})
     say(f"Looking at the pictures in {data} ..." if data else f"Looking at the pictures that {network} held out ...")
     bases.fetch_missing(network, weights)

@@ -156,7 +156,7 @@ def _classes(network) -> str:
 def _weights(name: str) -> str:
     """The public weights by publisher."""
     from transferkit.weights.catalogue import weight_sets
-    from transferkit.weights.fetch import find_weights
+    from transferkit.weights.local_files import find_weights
 
     groups: dict[str, list[str]] = {}
     for each in weight_sets(name):

@@ -37,6 +37,10 @@ def command(recipe_name, out, overwrite, as_json, **knobs):
     if Path(out).exists() and not overwrite:
         raise click.UsageError(f"{out} exists: give another --out, or --overwrite to replace it.")
 
+    from transferkit.training.planning import recipe_checks
+
+    recipe_checks.check_recipe(resolved)  # a wrong name is answered before the slow imports
+
     from transferkit.training.planning import planner
 
     plan = planner.make_plan(resolved)  # loads TensorFlow, after it has read the pictures

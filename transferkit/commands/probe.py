@@ -38,11 +38,13 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
         raise click.UsageError(f"--out must be a .skops file, not {out}.")
     if out and Path(out).exists() and not overwrite:
         raise ValueError(f"{out} exists: give another --out, or --overwrite to replace it.")
-    from transferkit.features.base_selection import find_candidates
     from transferkit.features.feature_spec import probe_layers
 
     bases = list(dict.fromkeys(filter(None, re.split(r"\s*,\s*(?![^(]*\))", knobs["base"] or AUTO))))
-    bases = find_candidates() if bases == [AUTO] else bases
+    if bases == [AUTO]:
+        from transferkit.features.base_selection import find_candidates
+
+        bases = find_candidates()
     parsed = [options.parse_feature_options(knobs | {"base": base}, probe_layers(base)) for base in bases]
     specs = [spec for _, spec in parsed]
 

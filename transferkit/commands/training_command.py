@@ -47,6 +47,11 @@ def train_and_report(command: str, given: dict, defaults: dict | None = None):
     if not resume and not recipe.data.data:
         raise click.UsageError("Missing option '--data': where your pictures are.")
 
+    from transferkit.training.planning import recipe_checks
+
+    if not resume:
+        recipe_checks.check_recipe(recipe)  # a wrong name is answered before the slow imports
+
     from transferkit import console, runs
     from transferkit.data import lazy_tensorflow
     from transferkit.training.planning import planner

@@ -85,6 +85,13 @@ def _examine_training() -> Iterator[Finding]:
         warnings.simplefilter("ignore")  # of so few pictures
         write_digits(Path(folder) / "digits", most=PICTURES)
         splits = find_splits(Path(folder) / "digits")
-        knobs: dict[str, Any] = {"weights": "none", "size": 32, "epochs": 1, "head_epochs": 0}
+        knobs: dict[str, Any] = {
+            "weights": "none",
+            "size": 32,
+            "epochs": 1,
+            "head_epochs": 0,
+            "augment": "none",
+            "refit": "off",
+        }
         run = finetune("lenet5", splits.train, splits.val, out=Path(folder) / "run", **knobs)
         yield Finding("training", f"works: {len(splits.train)} pictures in {run.metrics['seconds']:.1f} seconds")

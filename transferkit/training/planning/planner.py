@@ -12,12 +12,11 @@ from transferkit import bases, zoo
 from transferkit.console import say_looking
 from transferkit.data import lazy_tensorflow
 from transferkit.data.audit import before_training, duplicate_groups
-from transferkit.data.augment import augmentation, pca_axes
 from transferkit.data.listing import Listing, Splits
 from transferkit.data.sources import resolve
 from transferkit.lookup import UnknownName
 from transferkit.recipe import AUTO, Model, Recipe
-from transferkit.training.planning import phases
+from transferkit.training.planning import recipe_checks
 from transferkit.weights.catalogue import is_path
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def make_plan(recipe: Recipe, splits: Splits | None = None, *, download: bool = 
         OSError: the weights could not be downloaded.
     """
     started = time.perf_counter()
-    _check_recipe(recipe)
+    recipe_checks.check_recipe(recipe)
     where, recipe = recipe.data.data, _make_paths_absolute(recipe)
     if splits:
         listings = dict(splits.items())
@@ -80,43 +79,6 @@ def make_plan(recipe: Recipe, splits: Splits | None = None, *, download: bool = 
 def _loads_surely(knobs: Model) -> bool:
     """Whether the base is sure to load, so that the pictures are read before it: nobody knows what is in a file."""
     return knobs.base == AUTO or (zoo.is_network(knobs.base) and not is_path(knobs.weights) and not knobs.cut)
-
-
-def _check_recipe(recipe: Recipe):
-    """Raise `UnknownName` if a name is not known or knobs contradict each other, as far as that shows in the recipe."""
-    if recipe.augment.augment is not None:
-        augmentation.parse_augmentation(recipe.augment.augment, pca_axes.load_or_imagenet(recipe.augment.pca))
-    phases.check_time(recipe.train)
-    phases.parse_unfreeze(recipe.train.unfreeze)
-    phases.parse_milestones(recipe.train.milestones)
-    phases.check_averaging(recipe.train)
-    if recipe.train.folds:
-        _check_folds(recipe)
-    if recipe.model.base == AUTO:
-        _check_auto(recipe.model)
-    else:
-        bases.check_base(recipe.model.base, recipe.model.weights, recipe.model.pixels)
-    if recipe.train.teacher:
-        bases.check_base(recipe.train.teacher)
-
-
-def _check_folds(recipe: Recipe):
-    if recipe.train.folds == 1:
-        raise UnknownName("folds must be 2 or more, or 0 for a single run, not 1.")
-    if recipe.data.fraction < 1 or recipe.data.per_class:
-        raise UnknownName("--folds uses all pictures: omit --fraction and --per-class.")
-    if recipe.train.workers:
-        raise UnknownName(f"Several workers train a single run: omit folds {recipe.train.folds}, or workers.")
-
-
-def _check_auto(knobs: Model):
-    """Raise `UnknownName` if knobs say more about a base that is yet to be chosen."""
-    if knobs.weights != "imagenet":
-        raise UnknownName(
-            f"base {AUTO} compares networks with ImageNet weights, and weights is {knobs.weights}: name a base."
-        )
-    if name := next((name for name in ("cut", "classes", "class_order") if getattr(knobs, name)), None):
-        raise UnknownName(f"{name} needs a base that is known, and base is {AUTO}: name one.")
 
 
 def _make_paths_absolute(recipe: Recipe) -> Recipe:
