@@ -44,7 +44,7 @@ def test_the_commands_work_without_a_cache_folder(nowhere, cli, pets, finished, 
     assert status == 0 and json.loads(out)[0]["label"] and err == ""
     status, out, err = cli("evaluate", finished.folder, "--data", pets, "--json")
     assert status == 0 and json.loads(out)["n"] == 24
-    assert "cannot be written" in doctor.describe_installation()["cache folder"]
+    assert "cannot be written" in doctor.examine_cache_folder().problem
 
 
 def test_commands_that_must_store_are_refused(nowhere, cli, pets):
@@ -67,7 +67,7 @@ def test_nothing_is_written_without_a_home_folder(tmp_path, monkeypatch):
 
 
 def test_free_space_of_the_cache_folder():
-    assert "GB free" in doctor.describe_installation()["cache folder"]
+    assert "GB free" in doctor.examine_cache_folder().value
 
 
 def test_two_processes_write_the_same_arrays(monkeypatch):

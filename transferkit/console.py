@@ -33,6 +33,11 @@ def say(text: str, on: Console = console):
     on.print(printable(text), markup=False, soft_wrap=True)
 
 
+def say_looking(count: int, where: str):
+    """Say which pictures are read now."""
+    say(f"Looking at {count:,} picture{'s' * (count != 1)} in {where} ...")
+
+
 def warn(text: str):
     """Print a warning; within `quiet`, raise a Python warning instead."""
     if console.quiet:

@@ -125,7 +125,7 @@ def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Networ
         count, total = network.loaded[0].partition("/")[0], len(model.weights)
         kept = int(count) if count.isdecimal() else len(network.model.weights)
         if network.classes:  # else the old head was not loaded
-            kept -= sum(len(layer.weights) for layer in (*heads.values(), *removed))
+            kept = max(0, kept - sum(len(layer.weights) for layer in (*heads.values(), *removed)))
         changed = f"head {len(network.classes)} -> {len(classes)} new; {kept}/{total} tensors loaded"
         loaded = (changed, *network.loaded[1:])
     return dataclasses.replace(network, model=model, classes=classes, loaded=loaded)

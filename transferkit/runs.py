@@ -1,4 +1,7 @@
-"""Run folders: what a training leaves behind, written so that a crash never leaves half a file."""
+"""Run folders: what a training leaves behind, written so that a crash never leaves half a file.
+
+What loads Keras is imported in the functions, so that the output of a training is checked without it.
+"""
 
 import importlib.metadata
 import itertools
@@ -13,16 +16,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from transferkit import models, recipe_files
 from transferkit import recipe as recipes
+from transferkit import recipe_files
 from transferkit.atomic import read, write
 from transferkit.data.listing import Splits, read_splits, split_rows
 from transferkit.data.sources import resolve
-from transferkit.evaluation import plots, predict, verification
-from transferkit.network import Network
+
+if TYPE_CHECKING:
+    from transferkit.network import Network
 
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
 LOCK = ".lock"
@@ -42,7 +47,9 @@ class Run:
     folder: Path
 
     @cached_property
-    def network(self) -> Network:
+    def network(self) -> "Network":
+        from transferkit import models
+
         return models.load_file(self.folder / "model.keras")
 
     @cached_property
@@ -82,6 +89,8 @@ class Run:
 
     def predict(self, paths, *, top: int = 5) -> list[dict]:
         """Classify pictures; see `transferkit.evaluation.predict.predict`."""
+        from transferkit.evaluation import predict
+
         return predict.predict(self.network, paths, top=top)
 
     def evaluate(self, data: str | os.PathLike) -> dict:
@@ -90,6 +99,8 @@ class Run:
         Args:
             data: as `--data`.
         """
+        from transferkit.evaluation import predict
+
         knobs = recipes.Data(data=os.fspath(data))
         listing = resolve.find_labelled(knobs, self.network.classes)[0]
         return predict.evaluate(self.network, listing)[0]
@@ -259,12 +270,15 @@ class Results:
     own_predictions: list[dict]
 
 
-def write_results(folder: Path, network: Network, results: Results):
+def write_results(folder: Path, network: "Network", results: Results):
     """Save the network and write the results. `metrics.json` is written last: a run that has it is complete.
 
     Raises:
         ValueError: the saved network is not the one that was evaluated; it is deleted, and checkpoints stay.
     """
+    from transferkit import models
+    from transferkit.evaluation import plots, verification
+
     models.save(network, folder / "model.keras")
     try:
         verification.check_saved(folder / "model.keras", network, results.own_predictions)

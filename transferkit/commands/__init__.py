@@ -93,10 +93,9 @@ def _import_modules(args: list[str]) -> list[str]:
             others.append(arg)
             continue
         module = module if equals else next(remaining, "")
-        from transferkit.console import silenced
+        from transferkit.data import lazy_tensorflow
 
-        with silenced():
-            importlib.import_module("tensorflow")  # the module will import it, and TensorFlow prints lines
+        lazy_tensorflow.load()  # the module will import it, and TensorFlow prints lines
         try:
             trust.import_module(module, os.getcwd())
         except Exception as error:  # whatever the user's code raises

@@ -56,7 +56,6 @@ def command():
     help="File to write, PNG or JPEG.",
 )
 @options.json_option
-@options.with_tensorflow
 def preview(data, augment, pca, size, channels, fit, each, views, most, seed, out, as_json, **knobs):
     """Draw some pictures of each class as evaluation sees them, and as training does, epoch by epoch.
 
@@ -68,8 +67,8 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
     from dataclasses import replace
 
     from transferkit import atomic
-    from transferkit.console import say
-    from transferkit.data import contact_sheet
+    from transferkit.console import say, say_looking
+    from transferkit.data import contact_sheet, lazy_tensorflow
     from transferkit.data.augment import augmentation as language
     from transferkit.data.augment import pca_axes
     from transferkit.data.sources import resolve
@@ -80,6 +79,8 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
     text = "light" if augment is recipe.BY_RULE else augment
     augmentation = language.parse_augmentation(text, pca_axes.load_or_imagenet(pca or ""))
     listing = resolve.list_given_splits(options.build_recipe(None, knobs | {"data": data}).data)["train"]
+    say_looking(len(listing), data)
+    lazy_tensorflow.load()
     chosen = contact_sheet.sample_per_class(listing, each, seed=seed)
     chosen = chosen.take(range(min(most, len(chosen))))
     pixels = replace(Pixels().with_size(size).with_channels(int(channels)), fit=fit or Pixels().fit)
@@ -102,7 +103,6 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the choice of pictures.")
 @options.json_option
-@options.with_tensorflow
 def pca(data, out, most, seed, as_json, **knobs):
     """Compute the principal axes of RGB over the training pictures, resized to 224 pixels.
 
@@ -115,12 +115,16 @@ def pca(data, out, most, seed, as_json, **knobs):
     import numpy as np
 
     from transferkit import console
-    from transferkit.data import pipeline
+    from transferkit.data import lazy_tensorflow
     from transferkit.data.augment import pca_axes
     from transferkit.data.sources import resolve
     from transferkit.pixels import Pixels
 
     paths = resolve.list_given_splits(options.build_recipe(None, knobs | {"data": data}).data)["train"].paths
+    console.say_looking(min(most, len(paths)), data)
+    lazy_tensorflow.load()
+    from transferkit.data import pipeline
+
     rows = sorted(np.random.default_rng(seed).permutation(len(paths))[:most])
     batches = pipeline.evaluation_dataset([paths[row] for row in rows], Pixels(), batch_size=32)
     fitted = pca_axes.fit_axes(pictures for pictures, _ in batches.as_numpy_iterator())
@@ -145,7 +149,6 @@ def pca(data, out, most, seed, as_json, **knobs):
     "--shard-mb", default=100.0, type=options.FiniteNumber(0.001), help="Size of a shard in MB.  [default: 100]"
 )
 @options.json_option
-@options.with_tensorflow
 def pack(source, out, shard_mb, as_json, **knobs):
     """Pack pictures into TFRecord shards with an index, which `--data OUT` reads without unpacking.
 
@@ -154,9 +157,13 @@ def pack(source, out, shard_mb, as_json, **knobs):
 
     DATA is what finetune --data takes. The bytes of the files are not changed.
     """
+    from transferkit import console
+    from transferkit.data import lazy_tensorflow
     from transferkit.data.sources import resolve, shards
 
     parts = resolve.list_given_splits(options.build_recipe(None, knobs | {"data": source}).data)
+    console.say_looking(sum(map(len, parts.values())), source)
+    lazy_tensorflow.load()
     counts = shards.pack_shards(parts, out, shard_mb=shard_mb)
     if as_json:
         result_output.print_json({"out": str(out), "pictures": counts})

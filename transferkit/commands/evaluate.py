@@ -19,7 +19,6 @@ from transferkit.pixels import CONVENTIONS
 @options.fit_option
 @options.trust_option
 @options.json_option
-@options.with_tensorflow
 def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     """Measure a run folder or a network on labelled pictures; classes are matched by name.
 
@@ -30,11 +29,15 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     """
     from pathlib import Path
 
-    from transferkit import models, runs, zoo
+    from transferkit import bases, zoo
+
+    if not os.path.isdir(network):
+        bases.check_base(network, weights, pixels or "")  # a wrong name is answered before the slow imports
+
+    from transferkit import runs
     from transferkit.console import say, warn
+    from transferkit.data import lazy_tensorflow
     from transferkit.data.sources.resolve import find_labelled
-    from transferkit.evaluation.predict import evaluate, require_classifier
-    from transferkit.network import with_fit
 
     if trusted:
         trust.allow(network)
@@ -44,6 +47,14 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     if run is None and not data:
         raise click.UsageError("Missing option '--data': the labelled pictures.")
     recipe = options.build_recipe(None, knobs | {"data": data})
+    say(f"Looking at the pictures in {data} ..." if data else f"Looking at the pictures that {network} held out ...")
+    bases.fetch_missing(network, weights)
+    lazy_tensorflow.load()
+
+    from transferkit import models
+    from transferkit.evaluation.predict import evaluate, require_classifier
+    from transferkit.network import with_fit
+
     loaded = _name_classes(require_classifier(models.load(network, weights, pixels=pixels or "")), recipe)
     loaded = with_fit(loaded, fit) if fit else loaded
     for line in loaded.loaded[1:]:

@@ -51,9 +51,8 @@ def command(out, shard, workers, no_cache, overwrite, trusted, as_json, **knobs)
     """
     source, spec = options.parse_feature_options(knobs)
 
-    from transferkit.console import say
+    from transferkit.console import say, say_looking
     from transferkit.data.sources.resolve import find_all_pictures
-    from transferkit.features.extract_job import extract_to
 
     if trusted:
         trust.allow(spec.base)
@@ -61,6 +60,10 @@ def command(out, shard, workers, no_cache, overwrite, trusted, as_json, **knobs)
     if listing.ignored:
         ignored = ", ".join(f"{count} {suffix}" for suffix, count in sorted(listing.ignored.items()))
         say(f"Skipped files that are not pictures: {ignored}.")
+    say_looking(len(listing), source.data)
+
+    from transferkit.features.extract_job import extract_to  # pyarrow is slow to import
+
     result = extract_to(
         out, spec, listing, splits, share=shard, workers=workers, cache=not no_cache, overwrite=overwrite
     )

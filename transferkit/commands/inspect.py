@@ -38,7 +38,6 @@ SHORT_KINDS = {  # so that a table is at most 80 columns wide
 @click.option("--all", "every", is_flag=True, help="Show norms, activations, paddings and dropouts too.")
 @click.option("--cuts", is_flag=True, help="Show only the cut points, and how many features they have.")
 @options.json_option
-@options.with_tensorflow
 def command(network, other, size, every, cuts, as_json):
     """Show a network layer by layer: sizes, parameters, multiply-adds and receptive fields.
 
@@ -49,6 +48,13 @@ def command(network, other, size, every, cuts, as_json):
     NAME is a network of `transferkit models`, with its knobs in brackets; no weights
     are needed. A second network is compared with the first, stage by stage.
     """
+    from transferkit import bases
+    from transferkit.data import lazy_tensorflow
+
+    for base in filter(None, (network, other)):
+        bases.check_base(base)
+    lazy_tensorflow.load()
+
     from transferkit.explain.inspection import inspect
 
     found = [inspect(base, size) for base in (network, other) if base]
@@ -150,7 +156,7 @@ def _classes(network) -> str:
 def _weights(name: str) -> str:
     """The public weights by publisher."""
     from transferkit.weights.catalogue import weight_sets
-    from transferkit.weights.fetch import find_weights
+    from transferkit.weights.local_files import find_weights
 
     groups: dict[str, list[str]] = {}
     for each in weight_sets(name):

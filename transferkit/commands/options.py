@@ -1,7 +1,5 @@
 """Options that commands share: a flag for each knob of a recipe, and those of features."""
 
-import functools
-import importlib
 import math
 import os
 from dataclasses import dataclass
@@ -135,6 +133,7 @@ def parse_feature_options(knobs: dict, layers: tuple[str, ...] = ("pooled",)):
     Args:
         layers: used if --layer is not given.
     """
+    from transferkit import bases
     from transferkit.features.feature_spec import FeatureSpec
 
     fields = {name: knobs.pop(name) for name in ("layer", "pool", "crops", "flip", "l2")}
@@ -145,6 +144,7 @@ def parse_feature_options(knobs: dict, layers: tuple[str, ...] = ("pooled",)):
     if not parts.data.data:
         raise click.UsageError("Missing option '--data': where your pictures are.")
     fields |= {name: getattr(parts.model, name) for name in ("base", "weights", "size", "channels", "fit", "pixels")}
+    bases.check_base(fields["base"], fields["weights"], fields["pixels"])
     return parts.data, FeatureSpec(**fields).with_absolute_paths()
 
 
@@ -175,17 +175,3 @@ def build_recipe(name: str | None, knobs: dict, defaults: dict | None = None) ->
     undecided = [knob for option, others in decides.items() if knobs.get(option) for knob in others]
     result = result.override(**dict.fromkeys(undecided, recipe.BY_RULE))
     return result.override(**{name: value for name, value in knobs.items() if value is not None})
-
-
-def with_tensorflow(function):
-    """Import TensorFlow before the command runs."""
-
-    @functools.wraps(function)
-    def command(*args, **kwargs):
-        from transferkit.console import silenced
-
-        with silenced():
-            importlib.import_module("tensorflow")
-        return function(*args, **kwargs)
-
-    return command

@@ -92,15 +92,21 @@ def _exists(source: str) -> bool:
     return source.startswith("tfds:") or os.path.exists(source)
 
 
-@options.with_tensorflow
 def _predict_with_network(network: options.NetworkOptions, sources: list[str], top: int, knobs: dict) -> list[dict]:
-    from transferkit import models
+    from transferkit import bases
     from transferkit.console import say
+    from transferkit.data import lazy_tensorflow
+
+    bases.check_base(network.name, network.weights, network.pixels)
+    pictures, recipe = _find_pictures(sources, knobs), options.build_recipe(None, knobs)
+    bases.fetch_missing(network.name, network.weights)
+    lazy_tensorflow.load()
+
+    from transferkit import models
     from transferkit.data import class_names
     from transferkit.evaluation.predict import predict
     from transferkit.network import with_fit
 
-    pictures, recipe = _find_pictures(sources, knobs), options.build_recipe(None, knobs)
     loaded = models.load(network.name, network.weights, pixels=network.pixels)
     loaded = class_names.name_outputs(loaded, recipe.model)
     loaded = with_fit(loaded, network.fit) if network.fit else loaded
@@ -111,10 +117,13 @@ def _predict_with_network(network: options.NetworkOptions, sources: list[str], t
 
 def _predict_with_pipeline(path, sources, top, knobs) -> list[dict]:
     """TensorFlow is loaded only if the cache does not have the features of a picture."""
-    from transferkit.console import silenced
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no {path}: expected a file that transferkit probe --out writes.")
+    from transferkit.data import lazy_tensorflow
 
-    with silenced():
-        from transferkit.features import feature_files, skops_file
+    lazy_tensorflow.load()  # skops loads Keras
+    from transferkit.features import feature_files, skops_file
+
     pipeline, rows = skops_file.load_pipeline(path), []
     for are_features, group in itertools.groupby(sources, feature_files.is_feature_file):
         if are_features:
@@ -126,6 +135,7 @@ def _predict_with_pipeline(path, sources, top, knobs) -> list[dict]:
 
 
 def _find_pictures(sources, knobs) -> list[str]:
+    from transferkit.console import say_looking
     from transferkit.data.sources.resolve import find_paths
 
     recipe = options.build_recipe(None, knobs)
@@ -133,4 +143,5 @@ def _find_pictures(sources, knobs) -> list[str]:
     pictures = list(itertools.chain(*found))
     if not pictures:
         raise ValueError(f"{', '.join(sources)}: there are no pictures.")
+    say_looking(len(pictures), ", ".join(sources) if len(sources) <= 3 else f"{len(sources):,} places")
     return pictures

@@ -38,20 +38,26 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
         raise click.UsageError(f"--out must be a .skops file, not {out}.")
     if out and Path(out).exists() and not overwrite:
         raise ValueError(f"{out} exists: give another --out, or --overwrite to replace it.")
-    from transferkit.features.base_selection import find_candidates
     from transferkit.features.feature_spec import probe_layers
 
     bases = list(dict.fromkeys(filter(None, re.split(r"\s*,\s*(?![^(]*\))", knobs["base"] or AUTO))))
-    bases = find_candidates() if bases == [AUTO] else bases
+    if bases == [AUTO]:
+        from transferkit.features.base_selection import find_candidates
+
+        bases = find_candidates()
     parsed = [options.parse_feature_options(knobs | {"base": base}, probe_layers(base)) for base in bases]
     specs = [spec for _, spec in parsed]
 
-    from transferkit.console import say, silenced
+    from transferkit.console import say, say_looking
+    from transferkit.data import lazy_tensorflow
     from transferkit.data.sources.resolve import find_probe_listing
-    from transferkit.features import leaderboard
 
     seed, cache = knobs["seed"] or 0, not no_cache
     listing, test = find_probe_listing(parsed[0][0], seed=seed)
+    say_looking(len(listing) + (len(test) if test else 0), parsed[0][0].data)
+
+    from transferkit.features import leaderboard  # scikit-learn is slow to import
+
     if rank:
         return print_ranks(leaderboard.rank(specs, listing, cache=cache), as_json)
     rows = leaderboard.compare(specs, listing, classifier=classifier, folds=folds, seed=seed, cache=cache)
@@ -61,8 +67,9 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
         if test:
             rows[0]["test"] = leaderboard.evaluate_pipeline(pipeline, test)
         if out:
-            with silenced():  # importing skops loads Keras
-                from transferkit.features import skops_file
+            lazy_tensorflow.load()  # skops loads Keras
+            from transferkit.features import skops_file
+
             skops_file.save_pipeline(pipeline, out)
     if as_json:
         return result_output.print_json(rows)

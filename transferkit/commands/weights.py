@@ -28,7 +28,7 @@ def list_sets(network, as_json):
     from transferkit import zoo
     from transferkit.console import say, stdout_console, table
     from transferkit.weights.catalogue import networks_with_weights, weight_sets
-    from transferkit.weights.fetch import find_weights
+    from transferkit.weights.local_files import find_weights
 
     if network is not None:
         zoo.variant(network)
@@ -103,7 +103,7 @@ def verify(sets, as_json):
     """
     from transferkit.console import say, stdout_console, table
     from transferkit.weights import catalogue
-    from transferkit.weights.fetch import find_weights, verify_weights
+    from transferkit.weights.local_files import find_weights, verify_weights
     from transferkit.weights.model_list import parse_weight_set
 
     chosen_sets = [parse_weight_set(name) for name in sets]

@@ -14,7 +14,7 @@ from transferkit.training import phase_loop
 from transferkit.training.fitting import weight_interpolation
 from transferkit.training.job_records import TrainingJob
 from transferkit.training.planning.phases import parse_unfreeze
-from transferkit.training.planning.planner import renew_plan
+from transferkit.training.planning.plan_completion import renew_plan
 
 FOLDER = "refit"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from transferkit import zoo
 from transferkit.lookup import UnknownName, list_known, suggest_nearest
 from transferkit.weights.catalogue import WeightSet, find_weight_set, weight_sets
-from transferkit.weights.fetch import fetch_weights, find_weights
+from transferkit.weights.local_files import find_weights
 
 
 def list_models(pattern: str = "*") -> list[dict]:
@@ -83,4 +83,6 @@ def download_weights(name: str) -> Path:
     Example:
         >>> download_weights("resnet50.a1_in1k")  # doctest: +SKIP
     """
+    from transferkit.weights.fetch import fetch_weights  # requests is slow to import
+
     return fetch_weights(parse_weight_set(name))

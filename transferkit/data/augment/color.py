@@ -3,8 +3,7 @@
 from functools import partial
 from typing import Annotated
 
-import tensorflow as tf
-
+from transferkit.data import lazy_tensorflow as tf
 from transferkit.data.augment.image_ops import (
     LUMA,
     apply_to_colour,
