@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from transferkit import adopt, atomic, untrusted_files, zoo
-from transferkit.lookup import UnknownName, list_known, suggest_nearest
+from transferkit import adopt, atomic, base_names, untrusted_files, zoo
+from transferkit.lookup import UnknownName
 from transferkit.network import (
     Network,
     copy_model,
@@ -131,20 +131,14 @@ def _load_unchecked(
     assign=load_weights,
 ) -> Network:
     """`num_classes` and `size` are for fresh weights; `assign` assigns the weights of a file, which has its own."""
-    if base.startswith(adopt.PREFIX):
+    base_names.check_base(base)
+    if base_names.is_application(base):
         return adopt.load_application(base, weights, pixels)
     if zoo.is_network(base):
         if pixels:
             raise UnknownName(f"{base} has a pixel convention of its own: omit --pixels {pixels}.")
         return _from_zoo(zoo.spell(base), weights, num_classes, size, assign)
     path = Path(base)
-    if path.suffix in adopt.SUFFIXES and not path.exists():
-        return load_file(path)  # raises
-    if not path.exists():
-        raise UnknownName(
-            f"No network, run folder or Keras file is called {base!r}."
-            f"{suggest_nearest(zoo.variants(), base)}{list_known(zoo.variants())}"
-        )
     if weights != "imagenet":
         raise UnknownName(f"{base} has weights of its own: omit --weights {weights}.")
     if path.is_dir() and not (path / "saved_model.pb").exists():

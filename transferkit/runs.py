@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from transferkit import models, recipe_files
+from transferkit import base_names, models, recipe_files
 from transferkit import recipe as recipes
 from transferkit.atomic import read, write
 from transferkit.data.listing import Splits, read_splits, split_rows
@@ -107,7 +107,7 @@ def load_run(folder: str | os.PathLike) -> Run:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"There is no run folder {folder}.")
+        raise FileNotFoundError(base_names.missing_path_message(str(folder)))
     if not (folder / "recipe.toml").is_file():
         raise ValueError(f"{folder} is not a run folder: it holds no recipe.toml.")
     return Run(folder)

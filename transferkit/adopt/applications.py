@@ -11,21 +11,15 @@ from pathlib import Path
 import h5py
 import keras
 
+from transferkit import base_names
 from transferkit.adopt import variable_loading
 from transferkit.adopt.conversion import adopt_model
 from transferkit.adopt.graph import UnsuitableModelError
 from transferkit.keras_internals import snake_case
-from transferkit.lookup import UnknownName, first_line, list_known, suggest_nearest
+from transferkit.lookup import UnknownName, first_line
 from transferkit.network import Network
 from transferkit.weights import hdf5
 from transferkit.weights.weight_files import HDF5
-
-PREFIX = "keras:"
-
-
-def names() -> list[str]:
-    """The names that may follow `keras:`."""
-    return [name for name in dir(keras.applications) if name[0].isupper()]
 
 
 def load_application(base: str, weights: str, pixels: str = "") -> Network:
@@ -42,15 +36,9 @@ def load_application(base: str, weights: str, pixels: str = "") -> Network:
         ValueError: the file is damaged or does not fit.
         OSError: the weights could not be downloaded.
     """
-    given = base.removeprefix(PREFIX)
-    name = {name.lower(): name for name in names()}.get(given.lower())
-    if name is None:
-        raise UnknownName(
-            f"No network of keras.applications is called {given!r}."
-            f"{suggest_nearest(names(), given)}{list_known(names())}"
-        )
+    name = base_names.find_application(base)
     build = getattr(keras.applications, name)
-    source = f"{PREFIX}{name}"
+    source = f"{base_names.PREFIX}{name}"
     if weights == "none":
         return dataclasses.replace(_adopt_application(build(weights=None), pixels, f"{source} (fresh)"), loaded=())
     if weights == "imagenet":
