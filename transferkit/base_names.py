@@ -99,7 +99,12 @@ def check_base(base: str):
     elif zoo.is_network(base):
         zoo.spell(base)
     elif not os.path.exists(base):
-        raise FileNotFoundError(missing_path_message(base)) if _is_path(base) else UnknownName(_unknown_message(base))
+        raise missing_base(base)
+
+
+def missing_base(base: str) -> Exception:
+    """The error for a base that is neither a name nor a path that exists, with what may have been meant."""
+    return FileNotFoundError(missing_path_message(base)) if _is_path(base) else UnknownName(_unknown_message(base))
 
 
 def _unknown_message(base: str) -> str:

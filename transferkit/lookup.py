@@ -38,11 +38,13 @@ def suggest_known(names: Iterable[str], name: str, command: str = "") -> str:
 
 
 def list_known(names: Iterable[str], command: str = "") -> str:
-    """ " Known: a, b, c.", or the command line that lists a long table, if there is one."""
+    """ " Known: a, b, c.", or of a long table the command line that lists it, or its first names."""
     names = sorted(names)
     if len(names) <= MOST_LISTED:
         return f" Known: {', '.join(names)}."
-    return f" `{command}` lists all {len(names)}." if command else ""
+    if command:
+        return f" `{command}` lists all {len(names)}."
+    return f" Known are {len(names)}, as {', '.join(names[:MOST_NEAREST])}."
 
 
 def suggest_nearest(names: Iterable[str], name: str, most: int = 1) -> str:

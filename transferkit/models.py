@@ -131,14 +131,15 @@ def _load_unchecked(
     assign=load_weights,
 ) -> Network:
     """`num_classes` and `size` are for fresh weights; `assign` assigns the weights of a file, which has its own."""
-    base_names.check_base(base)
-    if base_names.is_application(base):
+    if base.startswith(adopt.PREFIX):
         return adopt.load_application(base, weights, pixels)
     if zoo.is_network(base):
         if pixels:
             raise UnknownName(f"{base} has a pixel convention of its own: omit --pixels {pixels}.")
         return _from_zoo(zoo.spell(base), weights, num_classes, size, assign)
     path = Path(base)
+    if not path.exists():
+        raise base_names.missing_base(base)
     if weights != "imagenet":
         raise UnknownName(f"{base} has weights of its own: omit --weights {weights}.")
     if path.is_dir() and not (path / "saved_model.pb").exists():

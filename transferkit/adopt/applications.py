@@ -21,6 +21,13 @@ from transferkit.network import Network
 from transferkit.weights import hdf5
 from transferkit.weights.weight_files import HDF5
 
+PREFIX = "keras:"
+
+
+def names() -> list[str]:
+    """The names that may follow `keras:`."""
+    return [name for name in dir(keras.applications) if name[0].isupper()]
+
 
 def load_application(base: str, weights: str, pixels: str = "") -> Network:
     """Load a network of keras.applications.
@@ -38,7 +45,7 @@ def load_application(base: str, weights: str, pixels: str = "") -> Network:
     """
     name = base_names.find_application(base)
     build = getattr(keras.applications, name)
-    source = f"{base_names.PREFIX}{name}"
+    source = f"{PREFIX}{name}"
     if weights == "none":
         return dataclasses.replace(_adopt_application(build(weights=None), pixels, f"{source} (fresh)"), loaded=())
     if weights == "imagenet":

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transferkit import base_names, recipe, zoo
-from transferkit.lookup import UnknownName, suggest_known
+from transferkit import recipe, zoo
+from transferkit.console import silenced
+from transferkit.lookup import UnknownName, list_known, suggest_nearest
 from transferkit.weights.catalogue import find_weight_set, is_path
 from transferkit.weights.fetch import fetch_weights
 
@@ -73,7 +74,9 @@ class FeatureSpec:
         if len(set(self.layer)) < len(self.layer):
             raise ValueError(f"layer must not name a layer twice: {', '.join(self.layer)}.")
         if not isinstance(self.pool, str) or self.pool not in POOLS:
-            raise UnknownName(f"No pooling is called {self.pool!r}.{suggest_known(POOLS, str(self.pool))}")
+            raise UnknownName(
+                f"No pooling is called {self.pool!r}.{suggest_nearest(POOLS, str(self.pool))}{list_known(POOLS)}"
+            )
         if self.pool == "none" and len(self.layer) > 1:
             raise ValueError(
                 "pool 'none' takes one layer, as maps have several shapes: name one layer, or take 'flatten'."
@@ -165,14 +168,18 @@ def _identify(base: str, weights: str, pixels: str, _stamps) -> str:
     if zoo.is_network(base):
         name = zoo.spell(base)
         return f"{name} {_identify_fresh() if weights == 'none' else _digest_weights(name.partition('(')[0], weights)}"
-    if base_names.is_application(base):
+    if base.startswith("keras:"):
         parts = [base.lower(), _digest_path(Path(weights)) if os.path.isfile(weights) else weights, pixels]
         version = _identify_fresh() if weights == "none" else f"keras {_keras_version()}"
         return " ".join([*filter(None, parts), version])
-    base_names.check_base(base)
+    path = Path(base)
+    if not path.exists():
+        with silenced():
+            from transferkit import models
+        models.load(base, weights, pixels=pixels)  # raises the error that says what is wrong
     if weights != "imagenet":
         raise UnknownName(f"{base} contains its weights: omit --weights {weights}.")
-    return " ".join(filter(None, [_digest_path(Path(base)), pixels]))
+    return " ".join(filter(None, [_digest_path(path), pixels]))
 
 
 def _digest_weights(network: str, weights: str) -> str:
@@ -193,7 +200,7 @@ def _keras_version() -> str:
 
 
 def _is_path(base: str) -> bool:
-    return not zoo.is_network(base) and not base_names.is_application(base) and os.path.exists(base)
+    return not zoo.is_network(base) and not base.startswith("keras:") and os.path.exists(base)
 
 
 def _stamp_file(file: Path) -> tuple:
