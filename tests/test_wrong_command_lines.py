@@ -148,6 +148,7 @@ def test_the_answers_need_nothing_heavy(place):
         "probe --base resnet18(stem=small),keras:VGG16 --data pets",
         "finetune --base runs/old-2 --data resnet18 --help",
         "check resnet18",
+        "extract --data pets/cat/000.jpg --out one.npz",
         "train --data pets --base auto --unfreeze layer4",
     ],
 )

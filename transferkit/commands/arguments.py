@@ -30,7 +30,11 @@ FITTING = {  # the kinds of `path_kinds.find_kind` that suit each
     "pictures": ("pictures", "list", "picture"),
     "features": ("features",),
 }
-ALSO_FITTING = {("predict", "network"): ("pipeline",), ("predict", "pictures"): ("features",)}
+ALSO_FITTING = {
+    ("predict", "network"): ("pipeline",),
+    ("predict", "pictures"): ("features",),
+    ("extract", "folder"): ("picture",),  # labels are not needed
+}
 EXPECTED = {
     "network": "a network",
     "folder": "a folder of pictures",
