@@ -37,6 +37,7 @@ LINES = {
     "predict runs/old-9 cat.jpg": "Did you mean 'runs/old-2'? The newest run is runs/new-1.",
     "predict runs/nothing cat.jpg": "The newest runs are runs/new-1 and runs/old-2.",
     "predict new-1 cat.jpg": "Did you mean 'runs/new-1'?",
+    "predict rnus/new-1 cat.jpg": "Did you mean 'runs/new-1'?",
     "evaluate elsewhere/run.keras": "The newest runs are runs/new-1",
     "finetune --resume runs/old": "Did you mean 'runs/old-2'?",
     "finetune --data pest": "Did you mean 'pets'?",
@@ -158,6 +159,11 @@ def test_right_command_lines_pass(monkeypatch, place, tmp_path, line):
     folder(Path("resnet18"), {"cat": 1})
     Path("model.keras").touch()
     assert arguments.check(group, shlex.split(line)) is None
+
+
+def test_a_group_alone_shows_its_help(cli):
+    status, _, err = cli("data")
+    assert status == 2 and err.startswith("Usage: ") and "Error" not in err
 
 
 def test_the_tables_name_what_exists():

@@ -121,7 +121,8 @@ def _unknown_message(base: str) -> str:
         )
     runs = [*path_kinds.find_runs("runs", 100), *path_kinds.find_runs(".", 100)]
     by_name = {Path(run).name: run for run in runs}
-    similar = [base] if base in by_name else difflib.get_close_matches(base, by_name, MOST_NEAREST, 0.75)
+    last = Path(base).name
+    similar = [last] if last in by_name else difflib.get_close_matches(last, by_name, MOST_NEAREST, 0.75)
     near = near or [by_name[name] for name in similar]
     near = near or find_nearest_bases(base)
     nearest = f" Did you mean {join_or(map(repr, near))}?" if near else _newest(runs)

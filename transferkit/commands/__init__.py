@@ -58,12 +58,13 @@ def main(args: list[str] | None = None):
         status = group.main(args, prog_name="transferkit", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(status or 0)
-    except click.UsageError as error:
+    except click.ClickException as error:
         from transferkit.commands import suggestions
         from transferkit.console import printable
 
-        message = "\n".join(map(printable, suggestions.explain(error, group, args).split("\n")))
-        click.UsageError(message, error.ctx).show()
+        shown = suggestions.explain(error, group, args)
+        shown.message = "\n".join(map(printable, shown.message.split("\n")))  # type: ignore[misc]  # click calls it final
+        shown.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)

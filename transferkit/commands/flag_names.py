@@ -101,13 +101,13 @@ _COUNTERPARTS = {  # flags of ours, with a value if it is always the same, or a 
         "photos datadir dataset-dir dataset-name images-dir input-folder train val-dir valid-dir test-dir val- "
         "data validation-data test-data image-path"
     ),
-    "--seed": "random-state random-seed rng-seed manual-seed s seeds",
+    "--seed": "random-state random-seed rng-seed manual-seed seeds",
     "--determinism on": "deterministic reproducible",
     "--time": "time-limit max-time time-budget timeout budget max-duration train-time",
     "--teacher": "distill distillation teacher-model kd-model",
     "--temperature": "kd-temperature distillation-temperature kd-temp",
     "--layer-decay": "llrd layer-wise-decay discriminative-lr lr-mult layerwise-lr-decay backbone-lr-mult lr-div",
-    "--momentum": "mom sgd-momentum m beta1 moms",
+    "--momentum": "mom sgd-momentum beta1 moms",
     "--fraction": "subset data-fraction limit-train-batches percent sample-fraction train-fraction subset-fraction",
     "--per-class": "shots few-shot n-shot samples-per-class max-per-class k-shot images-per-class",
     "--memory": "cache cache-images cache-dataset cache-ram ram",
@@ -117,7 +117,7 @@ _COUNTERPARTS = {  # flags of ours, with a value if it is always the same, or a 
     "--bn": "freeze-bn batchnorm bn-mode freeze-norm norm-eval",
     "--channels": "in-chans in-channels grayscale greyscale num-channels color-mode ch rgb gray",
     "--group-by": "groups group patient-id group-col group-column",
-    "--label-col": "label-column target target-column y-col labels-col class-col label y target-col",
+    "--label-col": "label-column target target-column y-col labels-col class-col target-col",
     "--image-col": "image-column x-col path-col file-col filename-col filepath-col path-column file-column fn-col",
     "--split-col": "split-column valid-col set-col",
     "--class-order": "class-names class-map labels",
@@ -165,9 +165,6 @@ _NO_COUNTERPART = {
     "progress goes to standard error: 2>/dev/null hides it": (
         "quiet q silent no-progress progress disable-tqdm progress-bar no-verbose"
     ),
-    "what people need to see is always printed, and --debug shows the traceback of an error": (
-        "verbose vv verbosity log-level loglevel info"
-    ),
     "curves.png, history.csv and metrics.json of the run have the figures": (
         "tensorboard wandb log-wandb log mlflow plots plot logger report-to use-wandb tb csv-logger log-interval "
         "log-every-n-steps trackers"
@@ -197,7 +194,7 @@ _NO_COUNTERPART = {
 NO_COUNTERPART = {name: sentence for sentence, names in _NO_COUNTERPART.items() for name in names.split()}
 _COMMANDS = {  # what to type: names elsewhere
     "`transferkit finetune --data FOLDER` trains on your own pictures": (
-        "fit fine-tune tune transfer learn retrain fit-one-cycle finetuning fine-tuning finetune-model run start "
+        "fit fine-tune tune transfer retrain fit-one-cycle finetuning fine-tuning finetune-model run start "
         "teach transfer-learn"
     ),
     "`transferkit train --data FOLDER` trains from scratch": "training train-model scratch pretrain",
@@ -225,7 +222,7 @@ _COMMANDS = {  # what to type: names elsewhere
     ),
     "finetune and train split pictures themselves: --validation 0.2": "split split-data train-test-split split-folders",
     "`transferkit data preview FOLDER` draws augmented pictures": (
-        "augment augmentation augmentations aug augs transforms preview show-batch"
+        "augment augmentation aug augs transforms preview show-batch"
     ),
     "`transferkit similar FEATURES.npz PICTURE` finds similar pictures": (
         "search nearest neighbours neighbors retrieve knn find-similar similarity retrieval"

@@ -23,13 +23,18 @@ ARGUMENTS = {  # the arguments of commands that stand for a flag of others
 MOST_NAMED = 3  # commands or flags in a sentence
 
 
-def explain(error: click.UsageError, group: click.Group, words: list[str]) -> str:
-    """The message of a usage error, with what was meant if that is known.
+def explain(error: click.ClickException, group: click.Group, words: list[str]) -> click.ClickException:
+    """The error with what was meant, if that is known.
 
     Args:
         group: all commands.
         words: the command line.
     """
+    message = _explain_usage(error, group, words) if isinstance(error, click.UsageError) else ""
+    return click.UsageError(message, getattr(error, "ctx", None)) if message else error
+
+
+def _explain_usage(error: click.UsageError, group: click.Group, words: list[str]) -> str:
     command, name, rest = find_command(group, words)
     if isinstance(error, click.NoSuchOption):
         return _explain_flag(group, command, name, _whole_word(error.option_name, rest), rest)
@@ -39,7 +44,7 @@ def explain(error: click.UsageError, group: click.Group, words: list[str]) -> st
         return error.format_message() + _suggest_choice(error.param, parse_raw(command, name, rest))
     if type(error) is click.UsageError and (extra := _extra_arguments(error, command, rest)):
         return _explain_extra(command, name, extra)
-    return error.format_message()
+    return ""
 
 
 def _whole_word(option: str, words: list[str]) -> str:
