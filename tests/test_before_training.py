@@ -91,7 +91,7 @@ def test_train_does_not_take_a_trained_model(cli, unread, finished, pets):
     assert status == 2 and "train begins with fresh weights" in error and "finetune --base" in error
     assert "--weights none" not in error
     status, _, error = cli("train", "--base", "gone.keras", "--data", pets)
-    assert status == 2 and "There is no gone.keras" in error
+    assert status == 2 and "There is no run or file 'gone.keras'" in error
 
 
 def test_names_of_networks_in_any_case():

@@ -148,7 +148,7 @@ def test_cut_points_of_both_in_order():
         (["inspect", "resnet18", "resnet43"], "Did you mean 'resnet34'?"),
         (["inspect", "resnet18(stam=small)"], "Did you mean 'stem'?"),
         (["inspect", "resnet18", "--size", "0"], "size must be a side in pixels, as 224, or height x width"),
-        (["inspect", "nowhere/model.keras"], "There is no nowhere/model.keras"),
+        (["inspect", "nowhere/model.keras"], "There is no run or file 'nowhere/model.keras'"),
         (["models", "--filter", "rasnet18"], "No network matches 'rasnet18'. Did you mean 'resnet18'?"),
         (["models", "--filter", "renset*", "--json"], "No network matches 'renset*'."),
     ],

@@ -96,7 +96,7 @@ def test_a_missing_source_is_an_error_row(cli, finished, pets):
 
 
 def test_an_unwritable_output_is_refused_first(cli, pets):
-    words = ("predict", "gone-run", pets)
+    words = ("predict", "tiny", pets)
     for more, sentence in {
         ("--out", "no/folder/a.csv"): "a.csv cannot be written",
         ("--out", "a.txt"): "must end in .csv, .jsonl or .parquet",

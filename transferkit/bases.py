@@ -3,30 +3,13 @@
 import os
 from pathlib import Path
 
-from transferkit import zoo
-from transferkit.keras_internals import application_names
-from transferkit.lookup import UnknownName, list_known, suggest_nearest
+from transferkit import base_names, zoo
+from transferkit.lookup import UnknownName
 from transferkit.weights.catalogue import WeightSet, find_weight_set, is_path, networks_with_weights
 from transferkit.weights.local_files import find_weights
 
-APPLICATION = "keras:"  # before the name of a network of keras.applications
-SUFFIXES = (".keras", ".h5", ".hdf5")  # of files of Keras models
 MOST_NAMED = 3
 NOT_HERE = "weights not on this machine yet"  # of a plan, where fresh ones stand in for them
-
-
-def find_application(base: str) -> str:
-    """The name in keras.applications of `keras:NAME`, whose case is ignored.
-
-    Raises:
-        UnknownName: there is none.
-    """
-    given, names = base.removeprefix(APPLICATION), application_names()
-    if name := {name.lower(): name for name in names}.get(given.lower()):
-        return name
-    raise UnknownName(
-        f"No network of keras.applications is called {given!r}.{suggest_nearest(names, given)}{list_known(names)}"
-    )
 
 
 def check_base(base: str, weights: str = "imagenet", pixels: str = ""):
@@ -40,8 +23,8 @@ def check_base(base: str, weights: str = "imagenet", pixels: str = ""):
         FileNotFoundError: there is no file of that name.
         ValueError: the run folder has no network to load.
     """
-    if base.startswith(APPLICATION):
-        name = f"{APPLICATION}{find_application(base)}"
+    if base_names.is_application(base):
+        name = f"{base_names.PREFIX}{base_names.find_application(base)}"
         if weights not in ("imagenet", "none"):
             _check_weights_file(weights, name)
     elif zoo.is_network(base):
@@ -77,13 +60,8 @@ def find_model(base: str, weights: str = "imagenet") -> Path:
         UnknownName, FileNotFoundError, ValueError: as `check_base`.
     """
     path = Path(base)
-    if not path.exists() and path.suffix in SUFFIXES:
-        raise FileNotFoundError(f"There is no {path}: expected a run folder or the file of a Keras model.")
     if not path.exists():
-        raise UnknownName(
-            f"No network, run folder or Keras file is called {base!r}."
-            f"{suggest_nearest(zoo.variants(), base)}{list_known(zoo.variants())}"
-        )
+        raise base_names.missing_base(base)
     if weights != "imagenet":
         raise UnknownName(f"{base} has weights of its own: omit --weights {weights}.")
     if not path.is_dir() or (path / "saved_model.pb").exists():

@@ -14,8 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
@@ -141,15 +139,6 @@ def model_classes() -> dict[str, type]:
     from keras.src.models.functional import Functional
 
     return {"Functional": Functional, "Model": keras.Model, "Sequential": keras.Sequential}
-
-
-@functools.cache
-def application_names() -> tuple[str, ...]:
-    """The networks of `keras.applications`, from its list of imports: Keras itself is not loaded."""
-    spec = find_spec("keras")
-    folders = spec.submodule_search_locations if spec else None
-    text = Path((folders or [""])[0], "applications", "__init__.py").read_text("utf-8")
-    return tuple(re.findall(r"\b([A-Z]\w*) as \1\b", text))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from transferkit import adopt, atomic, bases, untrusted_files, zoo
+from transferkit import adopt, atomic, base_names, bases, untrusted_files, zoo
 from transferkit.lookup import UnknownName
 from transferkit.network import (
     Network,
@@ -135,7 +135,7 @@ def _load_unchecked(
 ) -> Network:
     """`num_classes` and `size` are for fresh weights; `assign` assigns the weights of a file, which has its own."""
     bases.check_base(base, weights, pixels)
-    if base.startswith(bases.APPLICATION):
+    if base_names.is_application(base):
         return adopt.load_application(base, weights, pixels, download=download)
     if not download and (absent := bases.find_absent_set(base, weights)):
         return _stand_in(zoo.spell(base), absent)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from transferkit.keras_internals import producer
-from transferkit.lookup import UnknownName, list_known, suggest_nearest
+from transferkit.lookup import UnknownName, list_known, quote, suggest_nearest
 from transferkit.pixels import Pixels, format_size, parse_size
 from transferkit.weights.imagenet import placeholder_names
 from transferkit.zoo.layers import repeat_single_pixel
@@ -59,10 +59,9 @@ def find_output(model: keras.Model, name: str):
     """
     below = [layer for layer in model.layers if layer.name == name or layer.name.startswith(f"{name}.")]
     if not below:
-        names = [layer.name for layer in model.layers]
-        raise UnknownName(
-            f"No layer of {model.name} is called {name!r}.{suggest_nearest(names, name)}{list_known(cut_points(model))}"
-        )
+        nearest = suggest_nearest([layer.name for layer in model.layers], name)
+        known = list_known(cut_points(model), f"transferkit inspect {model.name} --cuts")
+        raise UnknownName(f"No layer of {model.name} is called {quote(name)}.{nearest}{known}")
     return below[-1].output
 
 

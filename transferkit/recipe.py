@@ -288,7 +288,7 @@ class Recipe:
         """
         recipe = self
         for name, value in knobs.items():
-            section = look_up(map_knobs_to_sections(), name, "knob")
+            section = look_up(map_knobs_to_sections(), name, "knob", "transferkit finetune --help")
             value = value.item() if hasattr(value, "item") else value  # NumPy's numbers
             check_value(name, value)
             recipe = replace(recipe, **{section: replace(getattr(recipe, section), **{name: value})})

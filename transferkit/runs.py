@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from transferkit import base_names, recipe_files
 from transferkit import recipe as recipes
-from transferkit import recipe_files
 from transferkit.atomic import read, write
 from transferkit.data.listing import Splits, read_splits, split_rows
 from transferkit.data.sources import resolve
@@ -118,7 +118,7 @@ def load_run(folder: str | os.PathLike) -> Run:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"There is no run folder {folder}.")
+        raise FileNotFoundError(base_names.missing_path_message(str(folder)))
     if not (folder / "recipe.toml").is_file():
         raise ValueError(f"{folder} is not a run folder: it holds no recipe.toml.")
     return Run(folder)

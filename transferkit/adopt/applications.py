@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import keras
 
-from transferkit import bases
+from transferkit import base_names, bases
 from transferkit.adopt import array_assignment
 from transferkit.adopt.conversion import adopt_model
 from transferkit.adopt.graph import UnsuitableModelError
@@ -45,8 +45,8 @@ def load_application(base: str, weights: str, pixels: str = "", *, download: boo
         ValueError: the file is damaged or does not fit.
         OSError: the weights could not be downloaded.
     """
-    name = bases.find_application(base)
-    build, source = getattr(keras.applications, name), f"{bases.APPLICATION}{name}"
+    name = base_names.find_application(base)
+    build, source = getattr(keras.applications, name), f"{base_names.PREFIX}{name}"
     if weights == "none":
         return dataclasses.replace(_adopt_application(build(weights=None), pixels, f"{source} (fresh)"), loaded=())
     if weights != "imagenet":

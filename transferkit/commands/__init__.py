@@ -13,7 +13,7 @@ import click
 
 import transferkit
 from transferkit import trust
-from transferkit.commands import standard_streams
+from transferkit.commands import arguments, standard_streams
 from transferkit.lookup import UnknownName, first_line
 
 
@@ -54,14 +54,17 @@ def main(args: list[str] | None = None):
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of repeated compilation
     try:
         args = _import_modules([_expand_home(arg) for arg in args if arg != "--debug"])
+        arguments.check(group, args)
         status = group.main(args, prog_name="transferkit", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(status or 0)
     except click.ClickException as error:
+        from transferkit.commands import suggestions
         from transferkit.console import printable
 
-        error.message = "\n".join(map(printable, error.message.split("\n")))  # type: ignore[misc]  # click calls it final
-        error.show()
+        shown = suggestions.explain(error, group, args)
+        shown.message = "\n".join(map(printable, shown.message.split("\n")))  # type: ignore[misc]  # click calls it final
+        shown.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import click
 
-from transferkit import recipe, recipe_files
+from transferkit import path_kinds, recipe, recipe_files
 from transferkit.pixels import FITS, format_size, parse_size
 
 FOLDER = click.Path(exists=True, file_okay=False)
@@ -35,7 +35,7 @@ def check_source(value: str) -> str:
     if value.startswith("tfds:"):
         return value
     if not os.path.exists(value):
-        raise click.BadParameter(f"There is no folder or file {value!r}.")
+        raise click.BadParameter(f"There is no folder or file {value!r}.{path_kinds.suggest_path(value)}")
     if not os.access(value, os.R_OK | (os.X_OK if os.path.isdir(value) else 0)):
         raise click.BadParameter(f"{value!r} may not be read: you lack the permission.")
     return value

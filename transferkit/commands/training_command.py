@@ -4,11 +4,13 @@ import sys
 
 import click
 
+from transferkit import recipe_files
 from transferkit.commands import options, plan_output, result_output
 
+RECIPE_HELP = f"A paper's recipe, or a TOML file of knobs: {', '.join(recipe_files.list_recipes())}."
 OPTIONS = (
     options.recipe_options("data", "augment", "model", "train"),
-    click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="A paper's recipe, or a TOML file of knobs."),
+    click.option("--recipe", "recipe_name", metavar="NAME|FILE", help=RECIPE_HELP),
     click.option(
         "--quality", type=click.Choice(("fast", "balanced", "best")), help="A recipe: fast trains the head alone."
     ),

@@ -20,6 +20,7 @@ from transferkit.data.sources.folder_walk import (
     natural_sort_key,
 )
 from transferkit.data.splitting import hold_out, subsample
+from transferkit.lookup import suggest_known
 
 SYSTEM_KINDS = ("hidden", "system folder", "closed folder")  # kinds of skipped files that a user did not make
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")  # of lists of pictures
@@ -70,9 +71,8 @@ class Listing:
         matches = match_classes(self.classes, classes)
         unknown = [name for name in self.classes if name not in matches]
         if unknown:
-            raise ValueError(
-                f"{where} holds pictures of {_join_names(unknown)}; the classes known are {_join_names(classes)}."
-            )
+            known = suggest_known(classes, unknown[0])
+            raise ValueError(f"{where} holds pictures of {_join_names(unknown)}, and no class is called so.{known}")
         report_matches(matches, where)
         index_of = {name: index for index, name in enumerate(classes)}
         new_labels = [index_of[matches[name]] for name in self.classes]
@@ -290,7 +290,7 @@ def find_labelled(folder: str | os.PathLike, classes: tuple[str, ...]) -> tuple[
     return listing, "all" if name == "train" else name
 
 
-def _join_names(names, limit: int = 20) -> str:
+def _join_names(names, limit: int = 3) -> str:
     return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 

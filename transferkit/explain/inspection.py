@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from transferkit import adopt, bases, models, zoo
+from transferkit import adopt, base_names, models, zoo
 from transferkit.explain.geometry import Layer, measure_layers, sum_costs
 from transferkit.network import Network, cut_points, with_size
 
@@ -59,7 +59,7 @@ def inspect(base: str, size: int | str | None = None) -> Inspection:
         ['c1', 's2']
     """
     is_zoo = zoo.is_network(base)
-    fresh = is_zoo or base.startswith(bases.APPLICATION)  # shapes do not depend on the values of weights
+    fresh = is_zoo or base_names.is_application(base)  # shapes do not depend on the values of weights
     weights = "none" if fresh else "imagenet"
     try:
         network = models.load(base, weights)

@@ -4,9 +4,10 @@ import fnmatch
 from pathlib import Path
 
 from transferkit import zoo
-from transferkit.lookup import UnknownName, list_known, suggest_nearest
+from transferkit.lookup import UnknownName, suggest_known
 from transferkit.weights.catalogue import WeightSet, find_weight_set, weight_sets
 from transferkit.weights.local_files import find_weights
+from transferkit.zoo import LIST
 
 
 def list_models(pattern: str = "*") -> list[dict]:
@@ -31,9 +32,7 @@ def list_models(pattern: str = "*") -> list[dict]:
     glob = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{pattern.lower()}*"
     names = [name for name in table if fnmatch.fnmatchcase(name, glob)]
     if not names:
-        raise UnknownName(
-            f"No network matches {pattern!r}.{suggest_nearest(table, pattern.strip('*?'))}{list_known(table)}"
-        )
+        raise UnknownName(f"No network matches {pattern!r}.{suggest_known(table, pattern.strip('*?'), LIST)}")
     return [_describe(name) for name in names]
 
 

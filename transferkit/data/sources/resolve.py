@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from transferkit import path_kinds
 from transferkit.data import listing
 from transferkit.data.audit import duplicate_groups
 from transferkit.data.class_matching import match_classes, report_matches, warn_similar_classes
@@ -15,7 +16,6 @@ from transferkit.data.sources import csv_list, shards, tfds
 from transferkit.data.sources.csv_columns import Columns
 from transferkit.data.sources.folder_walk import common_folder, find_pictures, natural_sort_key, relative_path
 from transferkit.data.splitting import subsample
-from transferkit.lookup import suggest_nearest
 from transferkit.recipe import Data, Recipe
 
 FORMS = "expected a folder of class folders, a CSV file, tfds:NAME, or a folder of `transferkit data pack`"
@@ -185,9 +185,7 @@ def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int =
 def check_exists(data: str):
     """Raise `FileNotFoundError` if `data` is neither a TFDS name nor on the disk."""
     if not data.startswith(tfds.PREFIX) and not os.path.exists(data):
-        folder = Path(data).absolute().parent
-        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else ()
-        raise FileNotFoundError(f"There is no {data!r}: {FORMS}.{suggest_nearest(names, Path(data).name)}")
+        raise FileNotFoundError(f"There is no {data!r}: {FORMS}.{path_kinds.suggest_path(data)}")
 
 
 def source_kind(data: str) -> str:
