@@ -16,7 +16,7 @@ import numpy as np
 
 from transferkit import recipe, zoo
 from transferkit.console import silenced
-from transferkit.lookup import UnknownName, list_known, suggest_nearest
+from transferkit.lookup import UnknownName, describe_type, list_known, show, suggest_nearest
 from transferkit.weights.catalogue import find_weight_set, is_path
 from transferkit.weights.fetch import fetch_weights
 
@@ -69,6 +69,10 @@ class FeatureSpec:
     pixels: str = ""
 
     def __post_init__(self):
+        if not isinstance(self.base, str) and not hasattr(self.base, "get_weights"):
+            raise ValueError(f"base must be a name, a path or a Keras model, not {describe_type(self.base)}.")
+        if not isinstance(self.layer, tuple):
+            raise ValueError(f"layer must be a tuple of names of layers, not {show(self.layer)}.")
         if not self.layer or not all(isinstance(name, str) and name for name in self.layer):
             raise ValueError(f"layer must be one or more names of layers, not {self.layer!r}.")
         if len(set(self.layer)) < len(self.layer):

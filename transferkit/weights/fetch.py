@@ -20,7 +20,7 @@ from requests.exceptions import ChunkedEncodingError, ProxyError, SSLError
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from transferkit.cache_folder import cache_folder
-from transferkit.console import console, say
+from transferkit.console import console, say, shows_bars
 from transferkit.weights.catalogue import WeightSet
 
 PAUSES = (0.5, 1.0, 2.0)  # seconds before each new attempt
@@ -277,7 +277,7 @@ def _describe_failure(error: requests.RequestException) -> str:
 def _progress_bar(weight_set: WeightSet) -> Iterator[Callable]:
     """Show a progress bar on a terminal, else a line at start and end; yield the function that updates the bar."""
     columns = TextColumn("{task.description}"), BarColumn(24), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, disable=not shows_bars()) as bar:
         if bar.disable:
             say(f"Downloading {weight_set.file} ({weight_set.mb:.1f} MB) from {weight_set.url}")
         yield partial(bar.update, bar.add_task(weight_set.file, total=None))
