@@ -216,7 +216,10 @@ def list_images(folder: "str | os.PathLike | Iterable | Listing", *, min_classes
         return folder
     if not isinstance(folder, (str, os.PathLike)):
         return list_paths(folder, "folder", min_classes=min_classes)
-    folder = Path(as_text(folder, "folder")).absolute()
+    return _list_class_folders(Path(as_text(folder, "folder")).absolute(), min_classes)
+
+
+def _list_class_folders(folder: Path, min_classes: int) -> Listing:
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}: {TREE}.")
     paths, labels = [], []

@@ -64,12 +64,7 @@ def extract_to(
     if not isinstance(spec, FeatureSpec):
         raise ValueError(f"spec must be a FeatureSpec, as tk.FeatureSpec('resnet34'), not {describe_type(spec)}.")
     path = _find_parts_folder(out, share, overwrite)
-    listing, found_splits = resolve.as_all_pictures(listing, "listing")
-    splits = list(splits) or found_splits
-    if len(splits) != len(listing):
-        raise ValueError(
-            f"There are {len(listing):,} pictures and {len(splits):,} splits: give a split for each picture."
-        )
+    listing, splits = _find_pictures(listing, splits)
     with _lock(path) if path != out else nullcontext():
         if overwrite:
             feature_folder.remove_folder(path)
@@ -88,6 +83,16 @@ def extract_to(
         if not result["parts"]:
             result |= _finish(folder, out, listing)
     return result | {"seconds": round(time.perf_counter() - started, 2)}
+
+
+def _find_pictures(pictures, splits: Sequence[str]) -> tuple[Listing, list[str]]:
+    """The listing and the split of each picture."""
+    listing, found = resolve.as_all_pictures(pictures, "listing")
+    if len(splits or found) != len(listing):
+        raise ValueError(
+            f"There are {len(listing):,} pictures and {len(splits):,} splits: give a split for each picture."
+        )
+    return listing, list(splits or found)
 
 
 def _find_parts_folder(out: Path, shard: tuple[int, int], overwrite: bool) -> Path:

@@ -115,6 +115,8 @@ def as_all_pictures(data, name: str) -> tuple[Listing, list[str]]:
     """What `find_all_pictures` returns, of what `as_listings` takes; a path may be of pictures without classes."""
     if isinstance(data, (str, os.PathLike)):
         return find_all_pictures(Data(data=as_text(data, name)))
+    if isinstance(data, Listing) and len(data):
+        return data, ["train"] * len(data)
     return _join_parts(as_listings(data, name), name)
 
 
