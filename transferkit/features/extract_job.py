@@ -61,10 +61,8 @@ def extract_to(
         [768]
     """
     started, out = time.perf_counter(), Path(as_text(out, "out"))
-    if not isinstance(spec, FeatureSpec):
-        raise ValueError(f"spec must be a FeatureSpec, as tk.FeatureSpec('resnet34'), not {describe_type(spec)}.")
     path = _find_parts_folder(out, share, overwrite)
-    listing, splits = _find_pictures(listing, splits)
+    listing, splits = _check_arguments(spec, listing, splits)
     with _lock(path) if path != out else nullcontext():
         if overwrite:
             feature_folder.remove_folder(path)
@@ -85,13 +83,13 @@ def extract_to(
     return result | {"seconds": round(time.perf_counter() - started, 2)}
 
 
-def _find_pictures(pictures, splits: Sequence[str]) -> tuple[Listing, list[str]]:
-    """The listing and the split of each picture."""
+def _check_arguments(spec, pictures, splits: Sequence[str]) -> tuple[Listing, list[str]]:
+    """The listing and the split of each picture; raise `ValueError` if an argument is of a wrong type."""
+    if not isinstance(spec, FeatureSpec):
+        raise ValueError(f"spec must be a FeatureSpec, as tk.FeatureSpec('resnet34'), not {describe_type(spec)}.")
     listing, found = resolve.as_all_pictures(pictures, "listing")
     if len(splits or found) != len(listing):
-        raise ValueError(
-            f"There are {len(listing):,} pictures and {len(splits):,} splits: give a split for each picture."
-        )
+        raise ValueError(f"There are {len(listing):,} pictures and {len(splits):,} splits: give one split a picture.")
     return listing, list(splits or found)
 
 
