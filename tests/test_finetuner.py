@@ -254,7 +254,7 @@ def test_an_interrupt_is_raised(tiny, fitted, X, y, monkeypatch):
         ({}, lambda X, y: (X, y * 0), "y holds one class, 0: expected two or more classes"),
         ({}, lambda X, y: ([], []), "y holds no labels"),
         ({}, lambda X, y: (X, [9, *y[1:]]), "Class '9' has 1 picture; a split needs at least 2"),
-        ({}, lambda X, y: (X[0], y), "X is one path"),
+        ({}, lambda X, y: (X[0], y), "is a file, but not .csv, .tsv, .txt"),
         ({"validation": 1.5}, None, "validation must be from 0.01 to 0.9, not 1.5"),
         ({"knobs": {"optimiser": "sgd"}}, None, "No knob is called 'optimiser'. Did you mean 'optimizer'"),
         ({"knobs": {"epochs": 3}}, None, "knobs holds 'epochs', which is a parameter of FineTuner: give it as epochs"),

@@ -17,10 +17,9 @@ from transferkit.data.listing import (
     find_pictures,
     list_images,
     natural_sort_key,
-    read_splits,
-    split_rows,
 )
 from transferkit.data.sources.resolve import find_splits
+from transferkit.data.split_file import read_splits, split_rows
 
 
 def touch(root: Path, *names) -> Path:

@@ -8,12 +8,14 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 console = Console(stderr=True, highlight=False)
+REPORTS = Console(stderr=True, highlight=False)  # for lines that the user asked for, within `quiet` too
 _quiet_count, _log_level, _lock = 0, 0, threading.Lock()  # open contexts of `quiet`, and TensorFlow's level before
 WIDTH = 500  # columns of a table in a file or pipe, so that nothing is folded
 
@@ -107,8 +109,13 @@ def _build_table(title: str | None, columns: Iterable[str], rows: Iterable[Itera
     return result
 
 
+def shows_bars() -> bool:
+    """Whether bars can be shown: in a terminal, or a notebook that has ipywidgets."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+
+
 def progress(*more: TextColumn) -> Progress:
-    """A progress display with more columns; it is hidden if standard error is not a terminal."""
+    """A progress display with more columns; it is hidden where bars cannot be shown."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(24),
@@ -116,7 +123,7 @@ def progress(*more: TextColumn) -> Progress:
         *more,
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(*columns, console=console, transient=True, disable=not shows_bars())
 
 
 def track(items: Iterable, total: int, what: str) -> Iterator:

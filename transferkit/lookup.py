@@ -1,7 +1,9 @@
-"""Words for error messages: a name that is not known, the first line of another error."""
+"""Words for error messages: a name that is not known or not a name, the first line of another error."""
 
 import difflib
+import os
 from collections.abc import Iterable
+from numbers import Integral
 
 MOST_LISTED = 8  # names of a table in a message; a longer one is listed by a command
 MOST_NEAREST = 3
@@ -20,6 +22,8 @@ def look_up(table, name: str, kind: str, command: str = ""):
         kind: the kind of name, for the message: "network", "layer of resnet34".
         command: the command line that lists a long table.
     """
+    if not isinstance(name, str):
+        raise UnknownName(f"The {kind} must be a name, not {describe_type(name)}.{list_known(table)}")
     if name in table:
         return table[name]
     raise UnknownName(f"No {kind} is called {quote(name)}.{suggest_known(table, name, command)}")
@@ -90,3 +94,39 @@ def first_line(error: Exception | str, empty: str = "") -> str:
     """
     text = str(error).strip() or empty or type(error).__name__
     return text.splitlines()[0].rstrip(".")
+
+
+def as_text(value, name: str) -> str:
+    """A name or a path as text.
+
+    Args:
+        value: what was given.
+        name: of the argument, for the message.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise ValueError(f"{name} must be a name or a path, not {describe_type(value)}.")
+    if not text:
+        raise ValueError(f"{name} is empty: expected a name or a path.")
+    return str(text)  # not np.str_
+
+
+def as_count(value, name: str, *, least: int = 1) -> int:
+    """A whole number of at least `least`; raise `ValueError` if it is not."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {show(value)}.")
+    return int(value)
+
+
+def show(value, most: int = 120) -> str:
+    """The value as Python shows it, in one line, shortened where it is very long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def describe_type(value) -> str:
+    """ "None", or "of type dict"."""
+    return "None" if value is None else f"of type {type(value).__name__}"

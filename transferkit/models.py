@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from transferkit import adopt, atomic, base_names, bases, untrusted_files, zoo
-from transferkit.lookup import UnknownName
+from transferkit.lookup import UnknownName, as_count, as_text
 from transferkit.network import (
     Network,
     copy_model,
@@ -73,11 +73,14 @@ def create(
         >>> create("lenet5", weights="none", num_classes=3).output_shape
         (None, 3)
     """
+    if num_classes is not None:
+        as_count(num_classes, "num_classes")
     if isinstance(base, keras.Model):
         network = adopt.adopt_model(base, pixels, source="the model")
     else:
-        spelled = zoo.spell(str(base), **knobs) if knobs else str(base)
-        network = _load_checked(spelled, str(weights), pixels, num_classes=num_classes, size=size)
+        name = as_text(base, "base")
+        spelled = zoo.spell(name, **knobs) if knobs else name
+        network = _load_checked(spelled, as_text(weights, "weights"), pixels, num_classes=num_classes, size=size)
     network = cut_network(network, cut) if cut else network
     if num_classes is None and not network.classes and not network.doubt:
         raise UnknownName(f"{network.base} has no classifier: give num_classes, the number of classes of a new one.")

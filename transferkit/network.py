@@ -16,7 +16,7 @@ from transferkit.zoo.layers import repeat_single_pixel
 LOGITS = "logits"  # the output of the network itself, where the model has auxiliary heads too
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network:
     """A Keras model and its metadata.
 
@@ -44,6 +44,10 @@ class Network:
     minimum: int = 1
     doubt: str = ""
     loss_weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self):
+        size, params = "x".join(map(str, self.pixels.shape)), self.model.count_params()
+        return f"<Network: {self.base}, {len(self.classes):,} classes, {size} pixels, {params:,} parameters>"
 
     @property
     def has_class_names(self) -> bool:

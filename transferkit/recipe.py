@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from transferkit.lookup import UnknownName, look_up, suggest_nearest
+from transferkit.lookup import UnknownName, look_up, show, suggest_nearest
 from transferkit.pixels import CONVENTIONS, FITS, parse_size
 
 AUTO = "auto"  # as base: the best by a probe of the networks whose weights are downloaded
@@ -289,7 +289,7 @@ class Recipe:
         recipe = self
         for name, value in knobs.items():
             section = look_up(map_knobs_to_sections(), name, "knob", "transferkit finetune --help")
-            value = value.item() if hasattr(value, "item") else value  # NumPy's numbers
+            value = value.item() if getattr(value, "ndim", 1) == 0 else value  # NumPy's numbers
             check_value(name, value)
             recipe = replace(recipe, **{section: replace(getattr(recipe, section), **{name: value})})
         return recipe
@@ -320,7 +320,7 @@ def check_value(name: str, value: Any):
     if facts["numbers"]:
         return _check_limits(name, value, facts["numbers"](value), facts)
     if not isinstance(value, (int, float) if expected is float else expected) or isinstance(value, bool):
-        raise ValueError(f"{name} must be of type {expected.__name__}, not {value!r}.")
+        raise ValueError(f"{name} must be of type {expected.__name__}, not {show(value)}.")
     if expected is float and not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, not {value!r}.")
     if facts["choices"] and value not in (*facts["choices"], knob.default):

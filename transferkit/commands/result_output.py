@@ -23,8 +23,9 @@ def format_percent(fraction: float) -> str:
 
 def accuracy_line(figures: dict, pictures: str) -> str:
     """The accuracy with its interval; `pictures` says of which, as "test pictures"."""
-    accuracy, low, high = map(format_percent, (figures["accuracy"], *figures["ci95"]))
-    return f"accuracy {accuracy} (95%: {low} to {high}) on {figures['n']:,} {pictures}"
+    from transferkit.evaluation.metrics import describe_accuracy
+
+    return describe_accuracy(figures, pictures)
 
 
 def balanced_line(figures: dict) -> str:

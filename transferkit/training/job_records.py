@@ -14,7 +14,7 @@ from transferkit.training.fitting.distillation import Teacher
 from transferkit.training.planning.phases import Phase
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """Everything that is decided before training starts. Nothing of it is written yet.
 
@@ -39,6 +39,11 @@ class Plan:
     phases: tuple[Phase, ...]
     started: float
     teacher: Teacher | None = None
+
+    def __repr__(self):
+        counts = ", ".join(f"{name} {len(part):,}" for name, part in self.splits.items())
+        phases = ", ".join(f"{phase.name} {phase.epochs}" for phase in self.phases)
+        return f"<Plan: {self.network.base}; {counts} pictures; epochs: {phases}; {self.device.name}>"
 
     def elapsed(self) -> float:
         """Seconds since planning began."""

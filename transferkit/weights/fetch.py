@@ -17,7 +17,7 @@ from requests.exceptions import ChunkedEncodingError, ProxyError, SSLError
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from urllib3.exceptions import NewConnectionError
 
-from transferkit.console import console, say
+from transferkit.console import console, say, shows_bars
 from transferkit.weights.catalogue import WeightSet
 from transferkit.weights.local_files import (
     NAMES,
@@ -202,7 +202,7 @@ def _describe_failure(error: requests.RequestException) -> str:
 def _progress_bar(weight_set: WeightSet) -> Iterator[Callable]:
     """Show a progress bar on a terminal from the first update on; yield the function that updates it."""
     columns = TextColumn("{task.description}"), BarColumn(24), DownloadColumn(), TimeRemainingColumn()
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = Progress(*columns, console=console, transient=True, disable=not shows_bars())
     task = bar.add_task(weight_set.file, total=None)
 
     def report(**values):

@@ -4,7 +4,7 @@ import fnmatch
 from pathlib import Path
 
 from transferkit import zoo
-from transferkit.lookup import UnknownName, suggest_known
+from transferkit.lookup import UnknownName, as_text, suggest_known
 from transferkit.weights.catalogue import WeightSet, find_weight_set, weight_sets
 from transferkit.weights.local_files import find_weights
 from transferkit.zoo import LIST
@@ -28,7 +28,7 @@ def list_models(pattern: str = "*") -> list[dict]:
         >>> [net["name"] for net in list_models("resnet*_cifar")][:2]
         ['resnet20_cifar', 'resnet32_cifar']
     """
-    table = zoo.variants()
+    table, pattern = zoo.variants(), as_text(pattern, "pattern")
     glob = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{pattern.lower()}*"
     names = [name for name in table if fnmatch.fnmatchcase(name, glob)]
     if not names:
@@ -60,7 +60,7 @@ def _describe(name: str) -> dict:
 
 def parse_weight_set(name: str) -> WeightSet:
     """Find the weight set "NETWORK.TAG", or the default one of "NETWORK"."""
-    network, _, tag = name.partition(".")
+    network, _, tag = as_text(name, "name").partition(".")
     zoo.variant(network)
     return find_weight_set(network, tag or "imagenet")
 

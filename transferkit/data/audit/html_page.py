@@ -90,14 +90,14 @@ def _picture(path: str, root: str) -> str:
     return f'<img src="{uri}" alt="{alt}" title="{alt}">' if uri else "<div class=none>no thumbnail</div>"
 
 
-def thumbnail_uri(path: str) -> str:
-    """A thumbnail as a data URI; empty if the picture is damaged or too large."""
+def thumbnail_uri(path: str, size: int = THUMBNAIL_SIZE) -> str:
+    """A thumbnail of at most `size` pixels as a data URI; empty if the picture is damaged or too large."""
     try:
         data = read_bytes(path)
         with formats.open_image(data) as image:
             if image.width * image.height > MAX_PIXELS:
                 return ""
-        small = pillow_reader.make_thumbnail(data, THUMBNAIL_SIZE)
+        small = pillow_reader.make_thumbnail(data, size)
     except Exception:  # Pillow's readers raise nearly anything on damaged files
         return ""
     file = io.BytesIO()

@@ -12,9 +12,9 @@ from transferkit import bases, zoo
 from transferkit.console import say_looking
 from transferkit.data import lazy_tensorflow
 from transferkit.data.audit import before_training, duplicate_groups
-from transferkit.data.listing import Listing, Splits
+from transferkit.data.listing import Splits
 from transferkit.data.sources import resolve
-from transferkit.lookup import UnknownName
+from transferkit.lookup import UnknownName, as_text
 from transferkit.recipe import AUTO, Model, Recipe
 from transferkit.training.planning import recipe_checks
 from transferkit.weights.catalogue import is_path
@@ -22,26 +22,43 @@ from transferkit.weights.catalogue import is_path
 if TYPE_CHECKING:
     from transferkit.training.job_records import Plan
 
-SOURCE_KNOBS = ("data", "image_col", "label_col", "split_col", "image_dir", "image_suffix", "data_dir", "group_by")
 
-
-def plan_listings(
-    base: str | os.PathLike, train: Listing, val: Listing | None, test: Listing | None, knobs: Mapping
-) -> "Plan":
-    """Plan a training on listings; without `val`, a fraction of `train` is held out.
+def plan_pictures(base: str | os.PathLike, train, val, test, knobs: Mapping) -> "Plan":
+    """Plan a training on what `run_job.finetune` takes; a path alone is planned as `--data`.
 
     Raises:
-        UnknownName: a knob says where pictures are, which the listings do.
+        UnknownName: a knob says where pictures are, which the listings do, or a split is given twice.
         ValueError: as `make_plan`.
     """
-    if name := next((name for name in SOURCE_KNOBS if name in knobs), None):
+    is_source = isinstance(train, (str, os.PathLike)) and val is None and test is None
+    if name := next(
+        (name for name in resolve.SOURCE_KNOBS if name in knobs and (name == "data" or not is_source)), None
+    ):
         raise UnknownName(f"{name} is a knob of find_splits: here the pictures are given as train and val.")
-    recipe = Recipe().override(base=str(base), **knobs)
-    splits = Splits(train, train if val is None else val, test)  # raises if one is not a listing
-    if val is None:
-        listings = {"train": train} | ({"test": test} if test else {})
-        splits = duplicate_groups.make_splits(listings, validation=recipe.data.validation, seed=recipe.train.seed)
+    recipe = Recipe().override(base=as_text(base, "base"), **knobs)
+    if is_source:
+        return make_plan(recipe.override(data=as_text(train, "train")))
+    splits = _collect_splits(train, val, test, recipe)
     return make_plan(recipe, splits.subsample(recipe.data.fraction, recipe.data.per_class, recipe.train.seed))
+
+
+def _collect_splits(train, val, test, recipe: Recipe) -> Splits:
+    """The splits of pictures that are given as listings, lists or paths; val is held out of train if it is missing."""
+    if isinstance(train, Splits) and val is None and test is None:
+        return train
+    listings = resolve.as_listings(train, "train")
+    if "train" not in listings:
+        raise ValueError(f"train holds {' and '.join(listings)} but no train: give the pictures to train on.")
+    for name, given in {"val": val, "test": test}.items():
+        if given is not None and name in listings:
+            raise UnknownName(
+                f"train holds {name} pictures too, and {name} is given: omit {name}, or give train alone."
+            )
+        if given is not None:
+            listings[name] = resolve.as_listing(given, name)
+    if "val" in listings:
+        return Splits(listings["train"], listings["val"], listings.get("test"))
+    return duplicate_groups.make_splits(listings, validation=recipe.data.validation, seed=recipe.train.seed)
 
 
 def make_plan(recipe: Recipe, splits: Splits | None = None, *, download: bool = True) -> "Plan":
