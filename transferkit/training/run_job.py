@@ -51,7 +51,7 @@ def finetune(
         test: pictures that are evaluated once, at the end.
         out: folder of the run; by default `runs/finetune-<base>-<n>`.
         overwrite: replace a run folder that exists.
-        **knobs: fields of the recipe, as `transferkit finetune --help` lists them. Rules choose what is not given.
+        **knobs: fields of the recipe, as `transferkit finetune --help-all` lists them. Rules choose what is not given.
 
     Returns:
         The run: `run.network.model` is a plain Keras model, `run.metrics` its figures.
