@@ -17,7 +17,7 @@ from typing import TypedDict
 
 
 class Knobs(TypedDict, total=False):
-    """Fields of `recipe.Recipe`; `transferkit finetune --help` explains each."""
+    """Fields of `recipe.Recipe`; `transferkit finetune --help-all` explains each."""
 
 '''
 

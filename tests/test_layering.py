@@ -92,6 +92,7 @@ WRITERS = {
     "console.py",
     "standard_streams.py",
     "hdf5_process.py",
+    "help_pages.py",
     "prediction_output.py",
     "result_output.py",
     "__init__.py",

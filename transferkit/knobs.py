@@ -4,7 +4,7 @@ from typing import TypedDict
 
 
 class Knobs(TypedDict, total=False):
-    """Fields of `recipe.Recipe`; `transferkit finetune --help` explains each."""
+    """Fields of `recipe.Recipe`; `transferkit finetune --help-all` explains each."""
 
     image_col: str
     label_col: str

@@ -60,7 +60,7 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
     """Draw some pictures of each class as evaluation sees them, and as training does, epoch by epoch.
 
     \b
-    Example: transferkit data preview pets/ --augment "crop(0.3) | flip | pca_jitter(0.1)"
+    Example: transferkit data preview pets/ --augment "crop(0.3) | flip | hue"
 
     --channels and --fit are those of finetune; transparent parts are shown white.
     """
@@ -94,6 +94,41 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
     say(f"{out}: {len(chosen)} pictures at {size}, {views} views of each with {steps or 'no steps'}")
 
 
+@command.command("augmentations", short_help="List the steps of --augment and their numbers.")
+@options.json_option
+def augmentations(as_json):
+    """List the steps of --augment with their numbers, ranges and papers, and the names that stand for several steps.
+
+    \b
+    Example: transferkit data augmentations
+
+    Numbers are given in their order, those that are missing have their default: "crop(0.3) | flip | rotate(10)".
+    """
+    from transferkit import console
+
+    with console.silenced():
+        from transferkit.data.augment import augmentation, step_list
+    steps, levels = step_list.list_steps(), augmentation.LEVELS
+    if as_json:
+        return result_output.print_json({"steps": steps, "sets": levels})
+    on = console.stdout_console()
+    for place, title in step_list.PLACES.items():
+        rows = [
+            (
+                step_list.spell_defaults(step),
+                step_list.spell_ranges(step),
+                step["effect"].replace("`", ""),
+                step["paper"],
+            )
+            for step in steps
+            if step["place"] == place
+        ]
+        console.table(title, ("step, defaults", "numbers", "effect", "paper"), rows, on)
+        console.say("", on)
+    lines = [(name, line or "no steps") for name, line in levels.items()]
+    console.table("Names of several steps", ("name", "steps"), lines, on)
+
+
 @command.command("pca", short_help="Fit the colour axes of pca_jitter and pca_jitter_std.")
 @source_options
 @click.argument("data", type=options.Source())
@@ -108,7 +143,8 @@ def pca(data, out, most, seed, as_json, **knobs):
 
     \b
     Example: transferkit data pca pets/ --out pets.json
-    Then:    transferkit finetune --data pets/ --augment "crop | flip | pca_jitter(0.1)" --pca pets.json
+    Then: transferkit finetune --data pets/ --pca pets.json \\
+              --augment "crop | pca_jitter"
     """
     from dataclasses import asdict
 

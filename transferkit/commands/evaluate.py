@@ -8,13 +8,13 @@ from transferkit import trust
 from transferkit.commands import options, result_output
 from transferkit.pixels import CONVENTIONS
 
+UNSEEN = "pictures that the run was not trained on"
+
 
 @click.command(short_help="Measure a run or a network on labelled pictures.")
-@click.argument("network")
+@options.network_argument
 @options.knob_options("data", *options.SOURCE_KNOBS, "classes", "class_order")
-@click.option(
-    "--weights", default="imagenet", help="Weights, if NETWORK is the name of a network.  [default: imagenet]"
-)
+@options.weights_option
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @options.fit_option
 @options.trust_option
@@ -25,7 +25,8 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     \b
     Example: transferkit evaluate runs/finetune-resnet34-pets-1 --data more-pets/
 
-    Without --data, the pictures that the run held out are used; from a source with splits, test, else val.
+    Without --data, the pictures that the run held out are used; from a source with splits, test, else val. Pictures
+    that the run was not trained on are measured apart, first.
     """
     from pathlib import Path
 
@@ -52,30 +53,32 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     lazy_tensorflow.load()
 
     from transferkit import models
-    from transferkit.evaluation.predict import evaluate, require_classifier
+    from transferkit.evaluation.predict import evaluate_unseen, require_classifier
     from transferkit.network import with_fit
 
     loaded = _name_classes(require_classifier(models.load(network, weights, pixels=pixels or "")), recipe)
     loaded = with_fit(loaded, fit) if fit else loaded
-    for line in loaded.loaded[1:]:
+    for line in result_output.notable(loaded.loaded):
         say(line)
     if run is None or data:
         listing, split = find_labelled(recipe.data, loaded.classes)
     else:
         listing, split = (run.splits.test, "test") if run.splits.test else (run.splits.val, "val")
     learned = set(map(os.path.realpath, run.learned)) if run else set()
-    trained = sum(os.path.realpath(path) in learned for path in listing.paths)
+    trained = [row for row, path in enumerate(listing.paths) if os.path.realpath(path) in learned]
     if trained:
         warn(
-            f"The run was trained on {trained:,} of the {len(listing):,} pictures, so these figures are too good; "
-            f"those of held-out pictures are in {Path(network) / 'metrics.json'}."
+            f"The run was trained on {len(trained):,} of the {len(listing):,} pictures, so figures on all of them are "
+            f"too good; those of held-out pictures are in {Path(network) / 'metrics.json'}."
         )
-    figures, _ = evaluate(loaded, listing)
+    unseen, figures = evaluate_unseen(loaded, listing, trained)
+    apart = {"unseen": {name: unseen[name] for name in ("accuracy", "ci95", "n")}} if trained and unseen else {}
     if as_json:
-        result_output.print_json(
-            {name: value for name, value in figures.items() if name != "confusion"} | {"split": split}
-        )
+        document = {name: value for name, value in figures.items() if name != "confusion"}
+        result_output.print_json(apart | document | {"split": split})
     else:
+        if apart:
+            result_output.print_line(result_output.accuracy_line(apart["unseen"], UNSEEN))
         print_figures(figures, {"all": "pictures", "val": "validation pictures", "test": "test pictures"}[split])
 
 

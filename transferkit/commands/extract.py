@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from transferkit import trust
-from transferkit.commands import options, result_output
+from transferkit.commands import help_pages, options, result_output
 
 
 class Shard(click.ParamType):
@@ -21,7 +21,7 @@ class Shard(click.ParamType):
         return int(found[1]), int(found[2])
 
 
-@click.command(short_help="Extract features of pictures, for scikit-learn and others.")
+@click.command(cls=help_pages.Command, short_help="Extract features of pictures, for scikit-learn and others.")
 @options.feature_options
 @options.trust_option
 @click.option("--out", required=True, type=click.Path(), help="FILE.npz, FILE.parquet, or a folder of parts.")
@@ -44,7 +44,7 @@ def command(out, shard, workers, no_cache, overwrite, trusted, as_json, **knobs)
 
     \b
     Example: transferkit extract --base resnet34 --data pets/ --out pets.npz
-    Example: transferkit extract --base vgg16 --layer fc6,fc7 --data list.csv --out feats/
+    Example: transferkit extract --base vgg16 --layer fc6 --data a.csv --out vgg/
 
     Features in the cache are not computed again. After an interruption, the same
     command continues. `transferkit inspect NAME` lists the layers.

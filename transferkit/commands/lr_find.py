@@ -6,15 +6,15 @@ from pathlib import Path
 import click
 
 from transferkit import recipe
-from transferkit.commands import options, result_output
+from transferkit.commands import help_pages, options, result_output
 
 UNUSED_KNOBS = ("time", "folds", "workers")
 KNOBS = [knob.name for knob in recipe.list_knobs("data", "augment", "model", "train") if knob.name not in UNUSED_KNOBS]
 
 
-@click.command(short_help="Find a learning rate with a range test.")
+@click.command(cls=help_pages.Command, short_help="Find a learning rate with a range test.")
 @options.knob_options(*KNOBS)
-@click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="A paper's recipe, or a TOML file of knobs.")
+@options.recipe_option
 @click.option(
     "--out", type=click.Path(dir_okay=False), default="lr-find.png", show_default=True, help="File of the plot, .png."
 )

@@ -2,6 +2,8 @@
 
 import math
 
+from transferkit.commands import result_output
+
 
 def plan_to_dict(plan) -> dict:
     """The plan as `--dry-run --json` prints it."""
@@ -40,11 +42,9 @@ def print_plan(plan, on):
         say(f"There is no validation split: {held} are held out.", on)
     pixels = plan.network.pixels
     say("", on)
-    say(
-        f"{plan.network.base}: {'; '.join(plan.network.loaded) or 'fresh weights'}; on {plan.device.name} in "
-        f"{plan.device.policy}; pictures: {pixels.describe()}",
-        on,
-    )
+    network = plan.network.base if plan.network.loaded else f"{plan.network.base}, fresh weights"
+    facts = (network, *result_output.notable(plan.network.loaded), f"on {plan.device.name} in {plan.device.policy}")
+    say(f"{'; '.join(facts)}; pictures: {pixels.describe()}", on)
     say("", on)
     flags = [[f"--{c.knob.replace('_', '-')}", str(c.value), c.reason] for c in plan.choices]
     table("Chosen by rule", ["knob", "value", "because"], flags, on)

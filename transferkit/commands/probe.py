@@ -1,22 +1,25 @@
 """transferkit probe"""
 
+import functools
 import re
 from pathlib import Path
 
 import click
 
-from transferkit.commands import options, result_output
+from transferkit.commands import help_pages, options, result_output
 from transferkit.recipe import AUTO
 
+of_training = functools.partial(click.option, cls=help_pages.Option, group="train")
 
-@click.command(short_help="Compare networks by a classifier on their features.")
+
+@click.command(cls=help_pages.Command, short_help="Compare networks by a classifier on their features.")
 @options.feature_options
 @options.knob_options("group_by", "fraction", "per_class", "seed")
-@click.option("--classifier", default="logreg", show_default=True, help="logreg, svm, knn or ridge.")
-@click.option(
+@of_training("--classifier", default="logreg", show_default=True, help="logreg, svm, knn or ridge.")
+@of_training(
     "--folds", type=click.IntRange(2), default=5, show_default=True, help="Number of folds of the cross-validation."
 )
-@click.option("--rank", is_flag=True, help="Score the features without training: LogME and nearest neighbours.")
+@of_training("--rank", is_flag=True, help="Score the features without training: LogME and nearest neighbours.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Save the best network and its classifier: FILE.skops.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @options.json_option
@@ -24,7 +27,7 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
     """Cross-validate a classifier on the features of each network, and order the networks by accuracy.
 
     \b
-    Example: transferkit probe --base resnet18,resnet34,vgg16 --data pets/ --out pets.skops
+    Example: transferkit probe --base resnet18,vgg16 --data pets/ --out pets.skops
              transferkit predict pets.skops cat.jpg
 
     Without --base, all networks whose weights are on this machine are compared.

@@ -1,7 +1,12 @@
 """Print results on standard output: JSON, lines, and the closing lines of a training."""
 
 import json
+import re
 import sys
+
+is_verbose = False  # --verbose
+# of how the weights of a file became those of a network: what has no consequences that a user should know
+DETAIL = re.compile(r"tensors loaded|weights loaded|unwrapped|prefix .* removed|skipped|names of .* turned|folded into")
 
 
 def print_json(document):
@@ -10,11 +15,17 @@ def print_json(document):
     sys.stdout.write("\n")
 
 
+def notable(loaded: tuple[str, ...]) -> list[str]:
+    """The parts of `Network.loaded` for people, without details unless --verbose asks for them."""
+    parts = [part for line in loaded for part in line.split("; ")]
+    return [part for part in parts if is_verbose or not DETAIL.search(part)]
+
+
 def print_line(text: str):
     """Print a line of a result; line breaks and escape sequences in names are shown as codes."""
-    from transferkit.console import printable
+    from transferkit.console import say, stdout_console
 
-    sys.stdout.write(f"{printable(text)}\n")
+    say(text, stdout_console())
 
 
 def format_percent(fraction: float) -> str:

@@ -4,19 +4,27 @@ import sys
 
 import click
 
-from transferkit import recipe_files
-from transferkit.commands import options, plan_output, result_output
+from transferkit.commands import completion, help_pages, options, plan_output, result_output
 
-RECIPE_HELP = f"A paper's recipe, or a TOML file of knobs: {', '.join(recipe_files.list_recipes())}."
 OPTIONS = (
     options.recipe_options("data", "augment", "model", "train"),
-    click.option("--recipe", "recipe_name", metavar="NAME|FILE", help=RECIPE_HELP),
+    options.recipe_option,
     click.option(
-        "--quality", type=click.Choice(("fast", "balanced", "best")), help="A recipe: fast trains the head alone."
+        "--quality",
+        type=click.Choice(("fast", "balanced", "best")),
+        help="A recipe: fast trains the head alone.",
+        cls=help_pages.Option,
+        group="train",
     ),
     click.option("--out", type=click.Path(), help="Run folder.  [default: runs/<command>-<base>-<data>-<n>]"),
     click.option("--overwrite", is_flag=True, help="Replace an existing run folder."),
-    click.option("--resume", type=options.FOLDER, metavar="RUN", help="Continue an interrupted run."),
+    click.option(
+        "--resume",
+        type=options.FOLDER,
+        metavar="RUN",
+        help="Continue an interrupted run.",
+        shell_complete=completion.complete_run,
+    ),
     click.option("--dry-run", is_flag=True, help="Print the plan and stop."),
     options.json_option,
 )

@@ -65,7 +65,7 @@ class FineTuner(ClassifierMixin, BaseEstimator):
         validation: fraction of each class that `fit` holds out, between 0 and 1.
         random_state: seed of the split, order, augmentation and fresh weights: an integer of at least 0, a
             `RandomState`, or None for another one in each `fit`.
-        knobs: other knobs of the recipe, as {"optimizer": "sgd"}; `transferkit finetune --help` lists them.
+        knobs: other knobs of the recipe, as {"optimizer": "sgd"}; `transferkit finetune --help-all` lists them.
         out: folder to write the run to, which must not exist; None keeps no run. A search, which fits many times,
             needs None.
         verbose: 0 shows nothing, and warnings are Python's; 1 prints a line after each `fit`, with the parameters,

@@ -53,8 +53,8 @@ def finetune(
         test: pictures that are evaluated once, at the end.
         out: folder of the run; by default `runs/finetune-<base>-<data>-<n>`, without the data if that is not a path.
         overwrite: replace a run folder that exists.
-        **knobs: fields of the recipe, as `transferkit finetune --help` lists them, those about the source (`group_by`,
-            `label_col`, ...) for a path alone. Rules choose what is not given.
+        **knobs: fields of the recipe, as `transferkit finetune --help-all` lists them; those about the source, such as
+            `group_by`, for a path alone. Rules choose what is not given.
 
     Returns:
         The run: `run.network.model` is a plain Keras model, `run.metrics` its figures.
