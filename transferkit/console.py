@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 console = Console(stderr=True, highlight=False)
@@ -102,14 +102,14 @@ def _build_table(title: str | None, columns: Iterable[str], rows: Iterable[Itera
     return result
 
 
-def progress(*more: TextColumn) -> Progress:
-    """A progress display with more columns; it is hidden if standard error is not a terminal."""
+def progress(*last: ProgressColumn) -> Progress:
+    """A progress display that ends with the given columns, by default the time that remains; it is hidden if standard
+    error is not a terminal."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(24),
+        BarColumn(24 if console.width >= 100 else 10),
         MofNCompleteColumn(),
-        *more,
-        TimeRemainingColumn(),
+        *(last or (TimeRemainingColumn(),)),
     )
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 

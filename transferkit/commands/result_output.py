@@ -3,6 +3,8 @@
 import json
 import sys
 
+from transferkit.recipe import describe_part
+
 
 def print_json(document):
     """Print one JSON document, in ASCII so that it is valid in any terminal and file."""
@@ -103,12 +105,12 @@ def _describe_kept(figures: dict) -> str:
         return f"an average of {trained:.0%} of the trained weights and {1 - trained:.0%} of those before training"
     if kept["phase"] == "probe":
         return "the logistic regression; no epoch beat it"
-    return f"the weights of epoch {kept['epoch']} of phase {kept['phase']!r}"
+    return f"the weights of epoch {kept['epoch']} of {describe_part(kept['phase'])}"
 
 
 def _soup_line(soup: dict) -> str:
     """Which epochs `--soup` averaged."""
-    added = [f"{epoch['epoch']} of {epoch['phase']!r}" for epoch in soup["epochs"][1:]]
+    added = [f"{epoch['epoch']} of {describe_part(epoch['phase'])}" for epoch in soup["epochs"][1:]]
     if not added:
         return "soup: no average with another epoch was better"
     return f"soup: averaged with epoch {', '.join(added)}, which is not worse on the validation pictures"

@@ -3,6 +3,8 @@
 A fold's pictures are the `test` split of its run: nothing is chosen by them, so the figures hold for new pictures.
 """
 
+import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from transferkit.console import say
 from transferkit.data import folds
 from transferkit.evaluation import metrics, plots
 from transferkit.recipe import Recipe
-from transferkit.training.fitting import checkpoints
+from transferkit.training.fitting import checkpoints, work_left
 from transferkit.training.job_records import Plan, TrainingJob
 from transferkit.training.planning import time_budget
 from transferkit.training.planning.phases import parse_seconds
@@ -29,22 +31,25 @@ def train_folds(job: TrainingJob, train_plan: Callable, resume: Callable) -> run
     Args:
         job: its splits are divided into folds.
         train_plan: train_plan(plan, folder) trains a fold and returns its run.
-        resume: resume(folder) resumes an interrupted fold and returns its run.
+        resume: resume(folder, clock) resumes an interrupted fold and returns its run.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, before the first fold was complete.
     """
     knobs, pool, complete = job.knobs, folds.pool_train_and_val(runs.Run(job.folder).splits), []
+    clock, each = job.plan.clock, work_left.count_job(job)
     for number, held_out in enumerate(folds.hold_out_folds(pool, knobs.folds, knobs.seed), start=1):
         folder = job.folder / f"fold-{number}"
         if not _is_complete(folder):
             say(f"Fold {number} of {knobs.folds}: {len(held_out):,} of {len(pool):,} pictures are held out.")
+            clock.later = Counter({kind: (knobs.folds - number) * count for kind, count in each.items()})
             if (folder / "checkpoints" / checkpoints.STATE).exists():
-                resume(folder)
+                resume(folder, clock)
             else:
                 folder.mkdir(exist_ok=True)
                 splits = folds.fold_splits(pool, held_out, job.plan.recipe.data.validation, knobs.seed)
-                train_plan(make_plan(_make_fold_recipe(job.plan, knobs.folds - number + 1), splits), folder)
+                plan = make_plan(_make_fold_recipe(job.plan, knobs.folds - number + 1), splits)
+                train_plan(dataclasses.replace(plan, clock=clock), folder)
         if not _is_complete(folder):
             break
         complete.append(runs.Run(folder))
