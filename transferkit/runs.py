@@ -21,11 +21,12 @@ from transferkit import recipe as recipes
 from transferkit.atomic import read, write
 from transferkit.data.listing import Splits, read_splits, split_rows
 from transferkit.data.sources import resolve
-from transferkit.evaluation import plots, predict, verification
+from transferkit.evaluation import mistakes, plots, predict, verification
 from transferkit.network import Network
 
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
 LOCK = ".lock"
+MISTAKES = "mistakes.png"
 TEMPORARY = "temporary-"  # prefix of the folders of `temporary_folder`
 
 
@@ -271,12 +272,20 @@ def write_results(folder: Path, network: Network, results: Results):
     except ValueError:
         (folder / "model.keras").unlink()
         raise
-    write(folder / "predictions.csv", results.predictions)
-    if matrix := results.figures["confusion"]:
-        write(folder / "confusion.png", lambda path: plots.plot_confusion(matrix, network.classes, path))
+    write_predictions(folder, results.predictions, results.figures["confusion"], network.classes)
     if results.history:
         write(folder / "curves.png", lambda path: plots.plot_curves(results.history, path))
     write(folder / "metrics.json", results.figures)
+
+
+def write_predictions(folder: Path, predictions: list[dict], confusion, classes):
+    """Write `predictions.csv`, and what is drawn of it: the confusion matrix, unless it is None, and the mistakes."""
+    write(folder / "predictions.csv", predictions)
+    if confusion:
+        write(folder / "confusion.png", lambda path: plots.plot_confusion(confusion, classes, path))
+    (folder / MISTAKES).unlink(missing_ok=True)  # of an evaluation before the run was resumed
+    if sheet := mistakes.draw_mistakes(predictions):
+        write(folder / MISTAKES, lambda path: mistakes.save_sheet(sheet, path))
 
 
 def _find_version(package: str) -> str:

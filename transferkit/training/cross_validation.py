@@ -14,7 +14,7 @@ from transferkit import runs
 from transferkit.atomic import read, write
 from transferkit.console import say
 from transferkit.data import folds
-from transferkit.evaluation import metrics, plots
+from transferkit.evaluation import metrics
 from transferkit.recipe import Recipe
 from transferkit.training.fitting import checkpoints, work_left
 from transferkit.training.job_records import Plan, TrainingJob
@@ -78,7 +78,8 @@ def _finish(job: TrainingJob, complete: list[runs.Run]) -> runs.Run:
     predictions = []
     for number, fold in enumerate(complete, start=1):
         job.unreadable.update(fold.unreadable)
-        predictions += [row | {"fold": number} for row in read(fold.folder / "predictions.csv")]
+        rows = read(fold.folder / "predictions.csv")
+        predictions += [row | {"probability": float(row["probability"]), "fold": number} for row in rows]
     classes = job.splits.train.classes
     labels, predicted = (np.array([classes.index(row[name]) for row in predictions]) for name in ("label", "predicted"))
     accuracies = [fold.metrics["accuracy"] for fold in complete]
@@ -92,8 +93,6 @@ def _finish(job: TrainingJob, complete: list[runs.Run]) -> runs.Run:
         "seconds": round(sum(fold.metrics["seconds"] for fold in complete), 1),
     }
     runs.write_unreadable(job.folder, job.unreadable)
-    write(job.folder / "predictions.csv", predictions)
-    if figures["confusion"]:
-        write(job.folder / "confusion.png", lambda path: plots.plot_confusion(figures["confusion"], classes, path))
+    runs.write_predictions(job.folder, predictions, figures["confusion"], classes)
     write(job.folder / "metrics.json", figures)
     return runs.Run(job.folder)
