@@ -38,7 +38,7 @@ def test_finetune_prints_a_readable_summary(cli, tiny, pets):
     assert "the run is in runs/finetune-tiny-pets-1" in out
     assert "Chosen by rule" in err
     assert "pictures/s" in err
-    assert "waiting for data" in err
+    assert "next: transferkit predict runs/finetune-tiny-pets-1 PICTURE" in out
 
 
 def test_finetune_json_and_its_recipe_again(cli, tiny, pets):

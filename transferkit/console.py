@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from rich.console import Console, ConsoleDimensions
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from transferkit.text_layout import GAP, NUMBER, fit_columns, wrap
@@ -136,14 +136,14 @@ def shows_bars() -> bool:
     return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
-def progress(*more: TextColumn) -> Progress:
-    """A progress display with more columns; it is hidden where bars cannot be shown."""
+def progress(*last: ProgressColumn) -> Progress:
+    """A progress display that ends with the given columns, by default the time that remains; it is hidden where bars
+    cannot be shown."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(24),
+        BarColumn(24 if console.width >= 100 else 10),
         MofNCompleteColumn(),
-        *more,
-        TimeRemainingColumn(),
+        *(last or (TimeRemainingColumn(),)),
     )
     return Progress(*columns, console=console, transient=True, disable=not shows_bars())
 

@@ -31,6 +31,24 @@ def knob(default, help, *, basic=False, choices=None, low=None, high=None, like=
     return field(default=default, metadata=facts | {"effect": effect, "basic": basic})
 
 
+PARTS = {
+    "head": "the head",
+    "last-stage": "the last stage",
+    "last-2": "the last two stages",
+    "all": "the whole network",
+}  # what `unfreeze` names, in words
+
+
+def describe_part(name: str) -> str:
+    """A part of `unfreeze` in words, as people read it in plans, progress and plots.
+
+    Example:
+        >>> describe_part("layer3")
+        'layer3 and after'
+    """
+    return PARTS.get(name, f"{name} and after")
+
+
 BODY = (lambda train: train.epochs > train.head_epochs, "only the head is trained, at head_lr")
 HEAD = (lambda train: train.head_epochs, "the head has no epochs of its own; set head_epochs for some")
 TEACHER = (lambda train: train.teacher, "there is no teacher")

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
 LOCK = ".lock"
+MISTAKES = "mistakes.png"
 TEMPORARY = "temporary-"  # prefix of the folders of `temporary_folder`
 
 
@@ -340,12 +341,22 @@ def write_results(folder: Path, network: "Network", results: Results):
     except ValueError:
         (folder / "model.keras").unlink()
         raise
-    write(folder / "predictions.csv", results.predictions)
-    if matrix := results.figures["confusion"]:
-        write(folder / "confusion.png", lambda path: plots.plot_confusion(matrix, network.classes, path))
+    write_predictions(folder, results.predictions, results.figures["confusion"], network.classes)
     if results.history:
         write(folder / "curves.png", lambda path: plots.plot_curves(results.history, path))
     write(folder / "metrics.json", results.figures)
+
+
+def write_predictions(folder: Path, predictions: list[dict], confusion, classes):
+    """Write `predictions.csv`, and what is drawn of it: the confusion matrix, unless it is None, and the mistakes."""
+    from transferkit.evaluation import mistakes, plots
+
+    write(folder / "predictions.csv", predictions)
+    if confusion:
+        write(folder / "confusion.png", lambda path: plots.plot_confusion(confusion, classes, path))
+    (folder / MISTAKES).unlink(missing_ok=True)  # of an evaluation before the run was resumed
+    if sheet := mistakes.draw_mistakes(predictions):
+        write(folder / MISTAKES, lambda path: mistakes.save_sheet(sheet, path))
 
 
 def _find_version(package: str) -> str:

@@ -3,6 +3,7 @@
 import math
 
 from transferkit.commands import result_output
+from transferkit.recipe import describe_part
 
 
 def plan_to_dict(plan) -> dict:
@@ -29,7 +30,7 @@ def print_plan(plan, on):
     counts = {name: part.counts() for name, part in splits.items()}
     rows = [[c, *(counts[name][c] for name in counts)] for c in splits.train.classes]
     ellipsis = [["...", *("" for _ in counts)]] if len(rows) > 20 else []
-    total = [["all", *(len(part) for _, part in splits.items())]]
+    total = [["total", *(len(part) for _, part in splits.items())]]
     table("Pictures", ["class", *counts], rows[:20] + ellipsis + total, on)
     for name, part in splits.items():
         if part.ignored:
@@ -48,9 +49,15 @@ def print_plan(plan, on):
     say("", on)
     flags = [[f"--{c.knob.replace('_', '-')}", str(c.value), c.reason] for c in plan.choices]
     table("Chosen by rule", ["knob", "value", "because"], flags, on)
-    columns = ("phase", "epochs", "peak rate", "trainable", "parameters", "memory, about")
+    columns = ("phase", "epochs", "peak rate", "trainable", "parameters", "memory")
     phases = [
-        row | {"lr": f"{row['lr']:.2g}", "memory_gb": f"{row['memory_gb']:.2f} GB"} for row in _describe_phases(plan)
+        row
+        | {
+            "phase": describe_part(row["phase"]),
+            "lr": f"{row['lr']:.2g}",
+            "memory_gb": f"~{row['memory_gb']:.2f} GB",
+        }
+        for row in _describe_phases(plan)
     ]
     say("", on)
     table("Phases", columns, [row.values() for row in phases], on)

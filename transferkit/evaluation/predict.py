@@ -10,7 +10,7 @@ from keras import ops
 from scipy.special import log_softmax, softmax
 
 from transferkit.batchnorm_folding import fold_batchnorm
-from transferkit.console import track
+from transferkit.console import progress_bar
 from transferkit.data import pipeline
 from transferkit.data.audit import before_training
 from transferkit.data.listing import Listing
@@ -73,7 +73,9 @@ def evaluate(network: Network, listing: Listing, outputs=None) -> tuple[dict, li
     Raises:
         ValueError: no picture can be read.
     """
-    logits, rows = outputs or predict_outputs(require_classifier(network).model, listing.paths, network.pixels)
+    logits, rows = outputs or predict_outputs(
+        require_classifier(network).model, listing.paths, network.pixels, what="evaluation"
+    )
     if not len(rows):
         raise ValueError(f"None of the {len(listing)} pictures can be read.")
     labels = np.array(listing.labels)[rows]
@@ -143,10 +145,11 @@ def predict_outputs(model, paths, pixels: Pixels, *, what: str = "pictures") -> 
     model, batch_size = fold_batchnorm(model), choose_batch_size(len(paths))
     outputs, rows = [], [np.zeros(0, "int64")]
     batches = pipeline.evaluation_dataset(paths, pixels, batch_size=batch_size)
-    steps = -(-len(paths) // batch_size)
-    for (output,), batch_rows in track(run_batches(model, batches, batch_size), steps, what):
-        outputs.append(output)
-        rows.append(batch_rows)
+    with progress_bar(len(paths), what) as advance:
+        for (output,), batch_rows in run_batches(model, batches, batch_size):
+            outputs.append(output)
+            rows.append(batch_rows)
+            advance(len(batch_rows))
     empty = np.zeros([0, *(size or 0 for size in model.output_shape[1:])], "float32")
     return np.concatenate(outputs or [empty]), np.concatenate(rows)
 

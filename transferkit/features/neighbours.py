@@ -5,8 +5,8 @@ import os
 from PIL import Image, ImageOps
 from sklearn.neighbors import NearestNeighbors
 
-from transferkit.data import contact_sheet, pillow_reader
-from transferkit.data.file_ranges import original_name, read_bytes
+from transferkit.data import contact_sheet
+from transferkit.data.file_ranges import original_name
 from transferkit.data.sources.resolve import as_pictures
 from transferkit.features.extraction import extract
 from transferkit.features.feature_files import Features, load_features
@@ -92,7 +92,7 @@ def draw_sheet(results: list[dict]) -> Image.Image:
 
 def _thumbnail(path: str) -> Image.Image:
     """A picture padded to a square; a grey square if it cannot be read."""
-    try:
-        return ImageOps.pad(pillow_reader.make_thumbnail(read_bytes(path), CELL), (CELL, CELL), color="white")
-    except Exception:  # whatever Pillow raises on damaged files
-        return Image.new("RGB", (CELL, CELL), "lightgrey")
+    picture = contact_sheet.load_thumbnail(path, CELL)
+    return (
+        ImageOps.pad(picture, (CELL, CELL), color="white") if picture else Image.new("RGB", (CELL, CELL), "lightgrey")
+    )

@@ -15,6 +15,7 @@ from transferkit.knobs import Knobs
 from transferkit.lookup import as_text
 from transferkit.network import Network
 from transferkit.training import cross_validation, phase_loop, refit
+from transferkit.training.clock import Clock
 from transferkit.training.distributed import workers
 from transferkit.training.fitting import (
     checkpoints,
@@ -102,6 +103,11 @@ def resume(folder: str | os.PathLike) -> runs.Run:
         >>> resume("runs/finetune-resnet34-1").metrics["accuracy"]  # doctest: +SKIP
         0.94
     """
+    return _resume(folder, Clock())
+
+
+def _resume(folder: str | os.PathLike, clock: Clock) -> runs.Run:
+    """Resume a run as a part of a job that the clock measures."""
     run = runs.load_run(folder)
     if (run.folder / "metrics.json").exists() and not run.metrics["interrupted"]:
         raise ValueError(f"{folder} is complete: to train it further, start a new run with --base {folder}.")
@@ -109,7 +115,7 @@ def resume(folder: str | os.PathLike) -> runs.Run:
         run = runs.load_run(workers.make_worker_folder(run.folder))
     with runs.lock_run(run.folder):
         plan = make_plan(run.recipe, run.splits)
-        plan = dataclasses.replace(plan, unreadable=run.unreadable + plan.unreadable)
+        plan = dataclasses.replace(plan, unreadable=run.unreadable + plan.unreadable, clock=clock)
         job = TrainingJob(plan, run.folder, dict(plan.unreadable))
         if not job.knobs.folds:
             state = checkpoints.load_state(run.folder)
@@ -121,7 +127,7 @@ def resume(folder: str | os.PathLike) -> runs.Run:
 
 def _run(job: TrainingJob) -> runs.Run:
     if job.knobs.folds:
-        return cross_validation.train_folds(job, train_plan, resume)
+        return cross_validation.train_folds(job, train_plan, _resume)
     return _train_and_evaluate(job)
 
 

@@ -6,14 +6,12 @@ import io
 import os
 
 from transferkit import atomic
-from transferkit.data import formats, pillow_reader
+from transferkit.data import contact_sheet
 from transferkit.data.audit.problems import HARMLESS, KINDS, UNREADABLE, Problem, count_classes, count_files
-from transferkit.data.file_ranges import read_bytes
 from transferkit.data.listing import Listing
 
 THUMBNAIL_SIZE = 112  # pixels, longer side
 MAX_PER_KIND = 60  # problems of each kind that are shown; the others are counted
-MAX_PIXELS = 50_000_000  # of a picture with a thumbnail; larger ones would take too much memory
 STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem;
        color: #1c1c1c; background: #fff; }
@@ -99,13 +97,8 @@ def _picture(path: str, root: str) -> str:
 
 def thumbnail_uri(path: str, size: int = THUMBNAIL_SIZE) -> str:
     """A thumbnail of at most `size` pixels as a data URI; empty if the picture is damaged or too large."""
-    try:
-        data = read_bytes(path)
-        with formats.open_image(data) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return ""
-        small = pillow_reader.make_thumbnail(data, size)
-    except Exception:  # Pillow's readers raise nearly anything on damaged files
+    small = contact_sheet.load_thumbnail(path, size)
+    if small is None:
         return ""
     file = io.BytesIO()
     small.save(file, "JPEG", quality=80)
