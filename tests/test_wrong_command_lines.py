@@ -176,7 +176,7 @@ def test_the_tables_name_what_exists():
     assert {(name, ours) for (name, _), ours in flag_names.VALUES.items()} <= choices
     for _, _, names in (*base_names.ELSEWHERE, *((0, 0, names) for names in base_names.ALIASES.values())):
         for name in names:
-            base_names.check_base(name)
+            base_names.check_name(name)
     commands_named = {
         word for text in flag_names.COMMANDS.values() for word in re.findall("transferkit ([a-z-]+)", text)
     }

@@ -88,6 +88,20 @@ def find_application(base: str) -> str:
     return found[0]
 
 
+def check_name(base: str):
+    """Check that a base is a network's name with valid knobs, `keras:NAME`, or a path that exists.
+
+    Raises:
+        UnknownName, FileNotFoundError: it is not.
+    """
+    if is_application(base):
+        find_application(base)
+    elif zoo.is_network(base):
+        zoo.spell(base)
+    elif not os.path.exists(base):
+        raise missing_base(base)
+
+
 def missing_base(base: str) -> Exception:
     """The error for a base that is neither a name nor a path that exists, with what may have been meant."""
     return FileNotFoundError(missing_path_message(base)) if _is_path(base) else UnknownName(_unknown_message(base))

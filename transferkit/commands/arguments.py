@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from transferkit import base_names, bases, path_kinds, recipe_files, zoo
+from transferkit import base_names, path_kinds, recipe_files, zoo
 from transferkit.lookup import UnknownName
 from transferkit.recipe import AUTO, Model
 
@@ -116,7 +116,7 @@ def check(group: click.Group, words: list[str]):
             raise click.UsageError(sentence + _right_line(name, value, kind, values, given.get("out")), ctx)
     for role, value in values:
         if role == "network" and value != AUTO:
-            bases.check_base(value)
+            base_names.check_name(value)
     if (run := given.get("resume")) and not os.path.exists(run):
         raise FileNotFoundError(base_names.missing_path_message(run))
     if recipe := given.get("recipe_name"):
