@@ -31,7 +31,11 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
 
     from transferkit import bases, zoo
 
-    if not os.path.isdir(network):
+    is_program = (Path(network) / "saved_model.pb").is_file()
+    is_run = Path(network).is_dir() and not is_program and not zoo.is_network(network)
+    if not is_run and not data:
+        raise click.UsageError("Missing option '--data': the labelled pictures.")
+    if not is_run:
         bases.check_base(network, weights, pixels or "")  # a wrong name is answered before the slow imports
 
     from transferkit import runs
@@ -41,11 +45,7 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
 
     if trusted:
         trust.allow(network)
-    is_program = (Path(network) / "saved_model.pb").is_file()
-    is_run = Path(network).is_dir() and not is_program and not zoo.is_network(network)
     run = runs.load_run(network) if is_run else None
-    if run is None and not data:
-        raise click.UsageError("Missing option '--data': the labelled pictures.")
     recipe = options.build_recipe(None, knobs | {"data": data})
     say(f"Looking at the pictures in {data} ..." if data else f"Looking at the pictures that {network} held out ...")
     bases.fetch_missing(network, weights)
