@@ -3,7 +3,6 @@
 What loads Keras is imported in the functions, so that the output of a training is checked without it.
 """
 
-import importlib.metadata
 import itertools
 import os
 import platform
@@ -360,6 +359,8 @@ def write_predictions(folder: Path, predictions: list[dict], confusion, classes)
 
 
 def _find_version(package: str) -> str:
+    import importlib.metadata  # slow to import
+
     try:
         return importlib.metadata.version(package) or ""
     except importlib.metadata.PackageNotFoundError:

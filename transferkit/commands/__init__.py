@@ -16,8 +16,18 @@ from transferkit import trust
 from transferkit.commands import arguments, result_output, standard_streams
 from transferkit.lookup import UnknownName, first_line
 
+FIRST_STEPS = """\
+transferkit demo                       try everything, in about a minute
+transferkit check pets/                find what is wrong with your pictures
+transferkit finetune --data pets/      train on them
+transferkit predict runs/RUN cat.jpg   classify others"""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help=f"Transfer learning for pictures on TensorFlow and Keras.\n\n\b\n{FIRST_STEPS}",
+)
 @click.version_option(transferkit.__version__, prog_name="transferkit")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error; may follow a command.")
 @click.option("--verbose", is_flag=True, help="Print details, as how weights were read; may follow a command.")
@@ -29,15 +39,11 @@ from transferkit.lookup import UnknownName, first_line
     help="Import a Python module that registers your own layers, before a Keras model is read. Its code is run. "
     "May follow a command.",
 )
-def group(debug, verbose, modules):
-    """Transfer learning for pictures on TensorFlow and Keras.
-
-    \b
-    transferkit demo                               try everything in a minute
-    transferkit finetune --data pets/              train on your own pictures
-    transferkit train --recipe resnet --data pets/ train with a paper's recipe
-    transferkit predict runs/finetune-resnet34-pets-1 cat.jpg
-    """
+@click.pass_context
+def group(context, debug, verbose, modules):
+    """Without a command, say what to do first."""
+    if context.invoked_subcommand is None:
+        click.echo(f"{FIRST_STEPS}\n\ntransferkit --help lists all commands; transferkit doctor checks that they work.")
 
 
 for _module in pkgutil.iter_modules(__path__):
