@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -175,6 +176,20 @@ def test_a_listing_has_labels_and_the_run_is_stored(tiny, listing, capfd, tmp_pa
     with pytest.raises(ValueError, match="run exists"):
         tuner.fit(listing)
     assert len(tuner.predict(listing)) == 24
+
+
+def test_verbose_prints_a_line_after_each_fit(tiny, listing, X, y, monkeypatch, finished, capsys):
+    monkeypatch.setattr(finetuner, "finetune", lambda *args, **knobs: finished)
+    tk.FineTuner(tiny, **HEAD).fit(X, y)
+    assert capsys.readouterr().err == ""
+    tk.FineTuner(tiny, verbose=1, lr=0.01).fit(X, y)
+    line = capsys.readouterr().err
+    assert re.fullmatch(
+        r"FineTuner\(base='tiny', lr=0.01\): accuracy [\d.]+% \(95%: .*\) on 4 held-out pictures, \d+ s\n", line
+    )
+    with console.quiet():  # of another fit, in a thread of a search
+        tk.FineTuner(tiny, verbose=1, lr=0.01).fit(X, y)
+    assert capsys.readouterr().err.startswith("FineTuner(base='tiny', lr=0.01): accuracy")
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
 LOCK = ".lock"
 MISTAKES = "mistakes.png"
+UNFINISHED = "not finished"
 TEMPORARY = "temporary-"  # prefix of the folders of `temporary_folder`
 
 
@@ -55,11 +56,12 @@ class Run:
         return f"<Run: {self.folder}, {self._headline()}>"
 
     def _repr_html_(self):
-        figures = {name: self.folder / f"{name}.png" for name in ("curves", "confusion")}
-        return display.run_html(str(self.folder), self._headline(), figures)
+        plots = {name: self.folder / f"{name}.png" for name in ("curves", "confusion")}
+        headline = self._headline()
+        return display.run_html(str(self.folder), headline, {} if headline == UNFINISHED else self.metrics, plots)
 
     def _headline(self) -> str:
-        """The accuracy with its interval, or "not finished"."""
+        """The accuracy with its interval, or `UNFINISHED`."""
         from transferkit.evaluation import metrics
 
         try:
@@ -67,7 +69,7 @@ class Run:
             pictures = {"test": "test pictures", "val": "validation pictures"}.get(figures.get("split", ""), "pictures")
             return metrics.describe_accuracy(figures, pictures)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):  # a damaged file must be shown too
-            return "not finished"
+            return UNFINISHED
 
     @cached_property
     def network(self) -> "Network":

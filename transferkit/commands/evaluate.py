@@ -42,7 +42,6 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
         bases.check_base(network, weights, chosen.pixels)  # a wrong name is answered before the slow imports
     recipe = options.build_recipe(None, knobs | {"data": data})
     say(f"Looking at the pictures in {data} ..." if data else f"Looking at the pictures that {network} held out ...")
-    recipe = options.build_recipe(None, knobs | {"data": data})
     bases.fetch_missing(network, weights)
     lazy_tensorflow.load()
 

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from transferkit.data.listing import Listing
 
 THUMBNAIL_SIZE = 64  # pixels, longer side
-THUMBNAILS = 40  # in all
+THUMBNAILS, MAX_BYTES = 60, 120_000  # in all
 PER_CLASS = 5
 CLASSES_IN_TEXT, MAX_NAME = 6, 30  # of a short text, and letters of each name
 MAX_CLASSES = 20  # rows of a table
 FIGURE_WIDTH = 700  # pixels
 MAX_FIGURE = 50_000  # bytes of a figure; a larger one is left to its file
+SHOWN_METRICS = ("balanced_accuracy", "top5", "loss", "ece", "unreadable", "seconds")
 
 
 def describe_listing(listing: "Listing") -> str:
@@ -43,12 +44,14 @@ def listing_html(listing: "Listing") -> str:
     counts = list(listing.counts().items())
     shown = counts[:MAX_CLASSES]
     each = min(PER_CLASS, max(1, THUMBNAILS // max(1, len(shown))))
-    labels, rows = np.array(listing.labels, int), []
+    labels, rows, size = np.array(listing.labels, int), [], 0
     for label, (name, count) in enumerate(shown):
         pictures = ""
         for row in np.flatnonzero(labels == label)[:each]:
             path = listing.paths[row]
-            if uri := thumbnail_uri(path, THUMBNAIL_SIZE):
+            uri = thumbnail_uri(path, THUMBNAIL_SIZE) if size < MAX_BYTES else ""
+            size += len(uri)
+            if uri:
                 pictures += f'<img src="{uri}" alt="{_text(name)}" title="{_text(original_name(path))}" {_MARGIN}>'
         rows.append((_text(name), f"{count:,}", pictures))
     return _title(describe_listing(listing)) + _table(("class", "pictures", ""), rows) + _rest(len(counts), "classes")
@@ -66,14 +69,17 @@ def splits_html(counts: Mapping[str, Mapping[str, int]], title: str) -> str:
     return _title(title) + _table(("class", *counts), rows) + _rest(len(names), "classes")
 
 
-def run_html(folder: str, headline: str, figures: Mapping[str, Path]) -> str:
-    """The folder and the accuracy of a run, and those of its figures that exist.
+def run_html(folder: str, headline: str, metrics: Mapping, plots: Mapping[str, Path]) -> str:
+    """The folder, the accuracy and the figures of a run, and those of its plots that exist.
 
     Args:
-        figures: the PNG of each name.
+        metrics: of `metrics.json`; those of `SHOWN_METRICS` are shown under the same names.
+        plots: the PNG of each name.
     """
-    images = ""
-    for name, path in figures.items():
+    values = [(name, metrics[name]) for name in SHOWN_METRICS if isinstance(metrics.get(name), (int, float))]
+    rows = [(name, f"{value:,.4g}") for name, value in values]
+    images = _table(("", ""), rows) if rows else ""
+    for name, path in plots.items():
         if uri := _figure_uri(path):
             images += f'<div><img src="{uri}" alt="{name} of the run" style="max-width: 100%"></div>'
     return _title(f"{folder}: {headline}") + images
