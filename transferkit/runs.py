@@ -3,7 +3,6 @@
 What loads Keras is imported in the functions, so that the output of a training is checked without it.
 """
 
-import importlib.metadata
 import itertools
 import os
 import platform
@@ -294,6 +293,8 @@ def write_results(folder: Path, network: "Network", results: Results):
 
 
 def _find_version(package: str) -> str:
+    import importlib.metadata  # slow to import
+
     try:
         return importlib.metadata.version(package) or ""
     except importlib.metadata.PackageNotFoundError:

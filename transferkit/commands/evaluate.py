@@ -46,8 +46,8 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     if trusted:
         trust.allow(network)
     run = runs.load_run(network) if is_run else None
-    recipe = options.build_recipe(None, knobs | {"data": data})
     say(f"Looking at the pictures in {data} ..." if data else f"Looking at the pictures that {network} held out ...")
+    recipe = options.build_recipe(None, knobs | {"data": data})
     bases.fetch_missing(network, weights)
     lazy_tensorflow.load()
 
