@@ -13,6 +13,8 @@ from transferkit.data.listing import Listing, natural_sort_key
 from transferkit.data.sources.picture_values import are_paths, check_pictures, write_pngs
 from transferkit.lookup import describe_type, show
 
+EXPECTED = "expected uint8 pictures (height, width) or (height, width, 1, 3 or 4), of 0..255"
+
 
 def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing:
     """List pictures that are arrays in memory.
@@ -34,7 +36,8 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
     Example:
         >>> listing = tk.list_arrays(np.zeros((2, 32, 32, 3), "uint8"), ["cat", "dog"])
     """
-    pictures, labels = check_pictures(images, "images"), [_as_scalar(label) for label in _as_sequence(labels, "labels")]
+    pictures = check_pictures(images, "images", EXPECTED)
+    labels = [_as_scalar(label) for label in _as_sequence(labels, "labels")]
     if pictures and are_paths(pictures):
         raise ValueError(
             "images is paths: tk.list_images lists files, tk.list_arrays arrays (height, width, channels)."
@@ -42,7 +45,7 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
     if len(pictures) != len(labels):
         raise ValueError(f"There are {len(pictures)} pictures and {len(labels)} labels: give one label a picture.")
     if not labels:
-        raise ValueError("There are no pictures: expected arrays of uint8 (height, width, channels).")
+        raise ValueError(f"There are no pictures: {EXPECTED}.")
     indices, names = _index_labels(labels, classes)
     digest = hashlib.sha256()
     for picture in pictures:

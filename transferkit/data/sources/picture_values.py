@@ -1,4 +1,4 @@
-"""Pictures as Python values: lists of paths, arrays, pictures of Pillow, and rows of a listing."""
+"""Pictures as Python values: lists of paths, arrays, and pictures of Pillow."""
 
 import os
 from collections.abc import Iterator, Sequence
