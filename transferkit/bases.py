@@ -29,6 +29,11 @@ def find_application(base: str) -> str:
     )
 
 
+def is_named(base: str) -> bool:
+    """Whether a base is an architecture by its name, and not a file: it can be built with fresh weights."""
+    return zoo.is_network(base) or base.startswith(APPLICATION)
+
+
 def check_base(base: str, weights: str = "imagenet", pixels: str = ""):
     """Raise now what `models.load` would raise, as far as that shows without reading a file.
 

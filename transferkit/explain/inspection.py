@@ -59,8 +59,7 @@ def inspect(base: str, size: int | str | None = None) -> Inspection:
         ['c1', 's2']
     """
     is_zoo = zoo.is_network(base)
-    fresh = is_zoo or base.startswith(bases.APPLICATION)  # shapes do not depend on the values of weights
-    weights = "none" if fresh else "imagenet"
+    weights = "none" if bases.is_named(base) else "imagenet"  # shapes do not depend on the values of weights
     try:
         network = models.load(base, weights)
     except adopt.UnknownPixels:  # nor on the scaling of pixels
