@@ -22,8 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from transferkit import models
-from transferkit.adopt import applications
+from transferkit import base_names, models
 from transferkit.data.example_digits import write_digits
 from transferkit.evaluation.predict import evaluate
 from transferkit.features.extraction import extract
@@ -47,7 +46,7 @@ def main(*names: str) -> int:
         os.environ["TRANSFERKIT_HOME"] = str(Path(temporary) / "home")
         pictures = write_few_digits(Path(temporary))
         print("\n| network | weights | size | seconds | difference to Keras alone |\n|---|---|---|---|---|", flush=True)
-        for name in names or applications.names():
+        for name in names or base_names.APPLICATIONS:
             started = time.perf_counter()
             try:
                 result = check_application(f"{applications.PREFIX}{name}", pictures, Path(temporary) / name)

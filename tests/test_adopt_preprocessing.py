@@ -8,8 +8,8 @@ import pytest
 from keras import layers, ops
 from test_adopt import fed, noise, same, shaken
 
-from transferkit import adopt
-from transferkit.adopt import applications, graph, preprocessing
+from transferkit import adopt, base_names
+from transferkit.adopt import graph, preprocessing
 from transferkit.adopt.preprocessing import UnknownPixels
 
 # one network a family; those of DenseNet, EfficientNet, ResNetV2 and VGG are compared whole in test_adopt.py
@@ -17,7 +17,7 @@ QUICK = ("ConvNeXtTiny", "EfficientNetV2B0", "InceptionV3", "MobileNet", "Mobile
 HUGE = ("ConvNeXtLarge", "ConvNeXtXLarge")  # gigabytes, of the same code as ConvNeXtTiny
 NETWORKS = [
     pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-    for name in applications.names()
+    for name in base_names.APPLICATIONS
     if name not in HUGE
 ]
 

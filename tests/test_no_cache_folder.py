@@ -8,7 +8,7 @@ import pytest
 
 import transferkit as tk
 from transferkit.cache_folder import cache_folder
-from transferkit.data.sources import arrays
+from transferkit.data.sources import arrays, picture_values
 from transferkit.training import doctor
 
 EXTRACT = ("extract", "--base", "tiny", "--weights", "none", "--size", "32", "--json")
@@ -72,7 +72,7 @@ def test_free_space_of_the_cache_folder():
 
 def test_two_processes_write_the_same_arrays(monkeypatch):
     """The second finds the folder full that it has just filled under another name."""
-    fill, again = arrays._write_pngs, []
+    fill, again = picture_values.write_pngs, []
 
     def slowly(folder, pictures):
         paths = fill(folder, pictures)
@@ -84,7 +84,7 @@ def test_two_processes_write_the_same_arrays(monkeypatch):
                 arrays.list_arrays(np.zeros((2, 8, 8), "uint8"), ["a", "b"])
         return paths
 
-    monkeypatch.setattr(arrays, "_write_pngs", slowly)
+    monkeypatch.setattr(arrays, "write_pngs", slowly)
     listing = arrays.list_arrays(np.zeros((2, 8, 8), "uint8"), ["a", "b"])
     assert again and all(map(os.path.isfile, listing.paths))
     (folder,) = (cache_folder() / "data" / "arrays").iterdir()

@@ -4,11 +4,10 @@ import json
 import subprocess
 import sys
 
-import keras
 import pytest
 
 import transferkit as tk
-from transferkit import bases, keras_internals, models
+from transferkit import bases, models
 from transferkit.data.sources.resolve import find_splits
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe
@@ -24,8 +23,7 @@ class Refuse:
         if name in ("tensorflow", "keras"):
             raise ImportError(f"{name} is imported")
 
-from transferkit import commands, keras_internals
-keras_internals.application_names()  # asks where Keras is
+from transferkit import commands
 sys.meta_path.insert(0, Refuse())
 for words in [line.split("|") for line in sys.argv[1:]]:
     try:
@@ -127,12 +125,6 @@ def test_bases_on_this_machine_are_listed_the_fastest_first(monkeypatch):
     assert bases.suggest_available() == " alexnet, resnet18, vgg16 are here: --base alexnet."
     monkeypatch.setattr(bases, "find_weights", lambda weight_set: None)
     assert bases.suggest_available() == ""
-
-
-def test_names_of_keras_applications_are_known_without_keras():
-    names = {name for name in dir(keras.applications) if name[0].isupper()}
-    assert set(keras_internals.application_names()) == names
-    assert bases.find_application("keras:mobilenetv2") == "MobileNetV2"
 
 
 @pytest.mark.parametrize("where", ["home", "keras"])

@@ -60,7 +60,7 @@ def test_durations_are_as_exact_as_an_estimate(seconds, text):
 def plan(tiny, pets):
     """Two epochs of the head and two of all."""
     parts = find_splits(pets)
-    return planner.plan_listings(tiny, parts.train, parts.val, None, QUICK)
+    return planner.plan_pictures(tiny, parts.train, parts.val, None, QUICK)
 
 
 def make_job(plan, tmp_path, **knobs):

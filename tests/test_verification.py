@@ -7,7 +7,7 @@ import pytest
 from conftest import QUICK
 
 import transferkit as tk
-from transferkit import models, runs
+from transferkit import models
 from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.predict import evaluate
 from transferkit.evaluation.verification import check_measured, check_saved
@@ -29,7 +29,7 @@ def test_a_run_with_another_network_in_its_file_is_refused(tiny, pets, tmp_path,
 
     parts = find_splits(pets)
     with monkeypatch.context() as patch:
-        patch.setattr(runs.models, "save", save)
+        patch.setattr(models, "save", save)
         with pytest.raises(
             ValueError, match=r"model.keras holds other values of \d+ weights, .*not the network that was"
         ):

@@ -12,6 +12,11 @@ MOST_NAMED = 3
 NOT_HERE = "weights not on this machine yet"  # of a plan, where fresh ones stand in for them
 
 
+def is_named(base: str) -> bool:
+    """Whether a base is an architecture by its name, and not a file: it can be built with fresh weights."""
+    return zoo.is_network(base) or base_names.is_application(base)
+
+
 def check_base(base: str, weights: str = "imagenet", pixels: str = ""):
     """Raise now what `models.load` would raise, as far as that shows without reading a file.
 

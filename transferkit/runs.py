@@ -131,7 +131,7 @@ class Run:
 
         Example:
             >>> run.predict("holiday/")  # doctest: +SKIP
-            >>> run.predict(np.asarray(Image.open("tabby.png").convert("RGB")))  # doctest: +SKIP
+            >>> run.predict(np.zeros((224, 224, 3), "uint8"))  # doctest: +SKIP
         """
         from transferkit.evaluation import predict
 

@@ -13,7 +13,7 @@ import click
 
 import transferkit
 from transferkit import trust
-from transferkit.commands import arguments, result_output, standard_streams
+from transferkit.commands import arguments, help_pages, result_output, standard_streams
 from transferkit.lookup import UnknownName, first_line
 
 FIRST_STEPS = """\
@@ -25,7 +25,7 @@ transferkit predict runs/RUN cat.jpg   classify others"""
 
 @click.group(
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings=help_pages.CONTEXT,
     help=f"Transfer learning for pictures on TensorFlow and Keras.\n\n\b\n{FIRST_STEPS}",
 )
 @click.version_option(transferkit.__version__, prog_name="transferkit")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from transferkit import base_names, path_kinds, recipe_files, zoo
+from transferkit.commands import help_pages
 from transferkit.lookup import UnknownName
 from transferkit.recipe import AUTO, Model
 
@@ -108,7 +109,7 @@ def check(group: click.Group, words: list[str]):
     if given.get("help"):
         return
     values = [(ROLES[key], value) for key in given if key in ROLES for value in _split(key, given[key])]
-    ctx = click.Context(command, info_name=f"transferkit {name}")
+    ctx = click.Context(command, info_name=f"transferkit {name}", **help_pages.CONTEXT)
     for role, value in values:
         kind = _find_kind(role, value)
         if kind and kind not in (*FITTING[role], *ALSO_FITTING.get((name, role), ())):
@@ -140,7 +141,7 @@ def parse_raw(command: click.Command, name: str, words: list[str]) -> dict[str, 
 
     Options may stand anywhere; a missing argument is not in it.
     """
-    ctx = click.Context(command, info_name=name, resilient_parsing=True)
+    ctx = click.Context(command, info_name=name, resilient_parsing=True, **help_pages.CONTEXT)
     try:
         given = command.make_parser(ctx).parse_args(list(words))[0]
     except click.UsageError:

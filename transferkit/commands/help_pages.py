@@ -1,5 +1,7 @@
 """Help of commands with many options: in groups, the basic options with `--help`, all with `--help-all`."""
 
+from typing import Any
+
 import click
 
 # headings, by section of the recipe; options that are not knobs are in one of them too
@@ -50,6 +52,8 @@ class Command(click.Command):
                     formatter.write_dl([(name.ljust(width), text) for name, text in group], col_max=width)
 
 
+# of every context, as click keeps the help option that it makes for the first one
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 COLUMN = 28  # of options with a longer name the description begins on the next line
 _ALL = f"{__name__}.all"
 

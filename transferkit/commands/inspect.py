@@ -52,7 +52,7 @@ def command(network, other, size, every, cuts, as_json):
     from transferkit.data import lazy_tensorflow
 
     for base in filter(None, (network, other)):
-        bases.check_base(base)
+        bases.check_base(base, "none" if bases.is_named(base) else "imagenet")
     lazy_tensorflow.load()
 
     from transferkit.explain.inspection import inspect

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 import click
 
 from transferkit import base_names, path_kinds, recipe_files, zoo
+from transferkit.commands import help_pages
 from transferkit.commands.arguments import find_command, parse_raw
 from transferkit.commands.flag_names import COMMANDS, COUNTERPARTS, NO_COUNTERPART, SHORT, VALUES
 from transferkit.lookup import join_or, quote, suggest_nearest
@@ -66,7 +67,7 @@ def _explain_flag(group: click.Group, command: click.Command, name: str, flag: s
     if ours in flags:
         return f"{start}: it is {meant} here."
     if argument := next((each for each in command.params if ARGUMENTS.get(each.name or "") == ours), None):
-        metavar = argument.make_metavar(click.Context(command))
+        metavar = argument.make_metavar(click.Context(command, **help_pages.CONTEXT))
         return f"{start}: give {metavar} without a flag, as in `transferkit {name} {_usage(command)}`."
     if bare in NO_COUNTERPART:
         return f"{start}: {NO_COUNTERPART[bare]}."
@@ -83,7 +84,7 @@ def _explain_flag(group: click.Group, command: click.Command, name: str, flag: s
 
 def _usage(command: click.Command) -> str:
     """The arguments of a command, as its help shows them."""
-    ctx = click.Context(command)
+    ctx = click.Context(command, **help_pages.CONTEXT)
     return " ".join(each.make_metavar(ctx) for each in command.params if isinstance(each, click.Argument))
 
 

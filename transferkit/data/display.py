@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
+from transferkit.data import formats
 from transferkit.data.file_ranges import original_name
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _rest(count: int, what: str) -> str:
 def _figure_uri(path: Path) -> str:
     """A plot as a small PNG in a data URI; "" if it cannot be read, or stays too large."""
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with formats.open_image(path.read_bytes()) as image:
             small = image.convert("RGB")
             small.thumbnail((FIGURE_WIDTH, FIGURE_WIDTH))
     except Exception:  # Pillow raises nearly anything on damaged files

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from transferkit import adopt, base_names, models, zoo
+from transferkit import adopt, bases, models, zoo
 from transferkit.explain.geometry import Layer, measure_layers, sum_costs
 from transferkit.lookup import as_text
 from transferkit.network import Network, cut_points, with_size
@@ -66,8 +66,7 @@ def inspect(base: str, size: int | str | None = None) -> Inspection:
     """
     base = as_text(base, "base")
     is_zoo = zoo.is_network(base)
-    fresh = is_zoo or base_names.is_application(base)  # shapes do not depend on the values of weights
-    weights = "none" if fresh else "imagenet"
+    weights = "none" if bases.is_named(base) else "imagenet"  # shapes do not depend on the values of weights
     try:
         network = models.load(base, weights)
     except adopt.UnknownPixels:  # nor on the scaling of pixels
