@@ -49,7 +49,7 @@ def main(*names: str) -> int:
         for name in names or base_names.APPLICATIONS:
             started = time.perf_counter()
             try:
-                result = check_application(f"{applications.PREFIX}{name}", pictures, Path(temporary) / name)
+                result = check_application(f"{base_names.PREFIX}{name}", pictures, Path(temporary) / name)
             except Exception as error:
                 failed.append(name)
                 result = f"{type(error).__name__}: {str(error).splitlines()[0]}", "", ""
