@@ -17,6 +17,7 @@ from transferkit.evaluation import predict
 from transferkit.network import Network
 from transferkit.pixels import Pixels
 from transferkit.recipe import Recipe
+from transferkit.training.clock import Clock
 from transferkit.training.fitting import freezing, frozen_features
 from transferkit.training.job_records import TrainingJob
 
@@ -29,7 +30,9 @@ def splits(pets):
 def job_of(train, **knobs):
     """A job with training pictures, without a run folder."""
     network = SimpleNamespace(pixels=Pixels().with_size(32))
-    plan = SimpleNamespace(recipe=Recipe().override(**knobs), network=network, splits=SimpleNamespace(train=train))
+    plan = SimpleNamespace(
+        recipe=Recipe().override(**knobs), network=network, splits=SimpleNamespace(train=train), clock=Clock()
+    )
     return TrainingJob(plan, Path(), {})
 
 
@@ -183,7 +186,7 @@ def test_the_metrics_are_those_of_the_saved_model(tiny, splits, tmp_path, monkey
     seen, whole = [], predict.predict_outputs
     knobs = QUICK | {"head_epochs": 4 if unfreeze == "head" else 0, "unfreeze": unfreeze, "views": 1} | knobs
     with monkeypatch.context() as patch:
-        patch.setattr(predict, "predict_outputs", lambda *words: seen.append(words) or whole(*words))
+        patch.setattr(predict, "predict_outputs", lambda *words, **what: seen.append(words) or whole(*words, **what))
         run = tk.finetune(tiny, splits.train, splits.val, out=tmp_path / "run", **knobs)
     figures, _ = predict.evaluate(run.network, run.splits.val)
     assert len(seen) == looks
