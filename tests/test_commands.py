@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 from pictures import folder
@@ -9,6 +10,11 @@ from pictures import folder
 from transferkit import commands
 
 QUICK = ["--weights", "none", "--size", "32", "--epochs", "2", "--head-epochs", "1", "--batch-size", "8"]
+EPOCH = re.compile(
+    r"^epoch 1/1 of (the \w+(?: network)?)  loss \d\.\d{3} \(val \d\.\d{3}\)  accuracy \d\.\d{3} \(val \d\.\d{3}\)"
+    r"  [\d.]+ s(?:  \d+% waiting for data)?  (?:about|at least) \d+ (?:s|min) left$",
+    flags=re.M,
+)
 
 
 @pytest.fixture
@@ -39,6 +45,8 @@ def test_finetune_prints_a_readable_summary(cli, tiny, pets):
     assert "Chosen by rule" in err
     assert "pictures/s" in err
     assert "next: transferkit predict runs/finetune-tiny-pets-1 PICTURE" in out
+    # each epoch is a line, with the time that the rest of the job takes
+    assert EPOCH.findall(err) == ["the head", "the whole network"], err
 
 
 def test_finetune_json_and_its_recipe_again(cli, tiny, pets):

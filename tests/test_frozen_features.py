@@ -186,7 +186,7 @@ def test_the_metrics_are_those_of_the_saved_model(tiny, splits, tmp_path, monkey
     seen, whole = [], predict.predict_outputs
     knobs = QUICK | {"head_epochs": 4 if unfreeze == "head" else 0, "unfreeze": unfreeze, "views": 1} | knobs
     with monkeypatch.context() as patch:
-        patch.setattr(predict, "predict_outputs", lambda *words: seen.append(words) or whole(*words))
+        patch.setattr(predict, "predict_outputs", lambda *words, **what: seen.append(words) or whole(*words, **what))
         run = tk.finetune(tiny, splits.train, splits.val, out=tmp_path / "run", **knobs)
     figures, _ = predict.evaluate(run.network, run.splits.val)
     assert len(seen) == looks

@@ -1,16 +1,20 @@
 """How long a job still takes: the clock, the work that is left, and the lines that say it."""
 
 import dataclasses
+import io
 import re
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from conftest import QUICK
+from rich.console import Console
+from rich.progress import Progress
 
 from transferkit.data.sources.resolve import find_splits
 from transferkit.recipe import describe_part
 from transferkit.training.clock import Clock, format_duration
-from transferkit.training.fitting import work_left
+from transferkit.training.fitting import progress_bar, work_left
 from transferkit.training.job_records import TrainingJob
 from transferkit.training.planning import planner
 
@@ -117,21 +121,77 @@ def test_parts_have_plain_names(name, text):
     assert describe_part(name) == text
 
 
-EPOCH = re.compile(
-    r"^epoch (\d)/2 of (the \w+(?: network)?)  loss \d\.\d{3}(?: \(val \d\.\d{3}\))?  accuracy \d\.\d{3}"
-    r"(?: \(val \d\.\d{3}\))?  [\d.]+ s(?:  \d+% waiting for data)?  (?:about|at least) \d+ (?:s|min) left$",
-    flags=re.M,
-)
+@pytest.fixture
+def bar(plan, tmp_path, monkeypatch):
+    """bar(width) gives a `ProgressBar` of the whole network on a terminal of a width, the display, and the lines."""
+
+    def make(width):
+        terminal, lines = Console(file=io.StringIO(), force_terminal=True, width=width), []
+        monkeypatch.setattr(progress_bar, "console", terminal)
+        monkeypatch.setattr(progress_bar, "say", lines.append)
+        bars, job = Progress(console=terminal, auto_refresh=False), make_job(plan, tmp_path, refit="off", keep="last")
+        later = Counter({"save": 1})
+        made = progress_bar.ProgressBar(bars, job, job.plan.phases[1], 8, later, SimpleNamespace(numpy=lambda: 0.0))
+        made.set_params({"steps": 3})
+        return made, bars, lines
+
+    return make
 
 
-def test_each_epoch_is_one_line_with_the_time_left(cli, tiny, pets):
-    knobs = ["--weights", "none", "--size", "32", "--epochs", "4", "--head-epochs", "2", "--batch-size", "8"]
-    status, _, err = cli(
-        "finetune", "--base", tiny, "--data", pets, "--seed", "3", "--refit", "on", "--keep", "last", *knobs
-    )
-    first, _, second = err.partition("The same training again")
-    assert status == 0
-    expected = [(str(epoch), part) for part in ("the head", "the whole network") for epoch in (1, 2)]
-    assert EPOCH.findall(first) == expected, err
-    # the second network is trained on the validation pictures too, so no figures on them are printed
-    assert EPOCH.findall(second) == expected and first.count("(val ") == 8 and "(val " not in second
+LOGS = {"loss": 9.0, "cross_entropy": 0.5, "accuracy": 0.75, "val_cross_entropy": 0.6, "val_accuracy": 0.7}
+
+
+def train_epoch(made, epoch):
+    """What `fit` calls; returns the bar's texts after each training step."""
+    made.on_epoch_begin(epoch)
+    texts = []
+    for batch in range(3):
+        made.shown = 0.0  # as if a second had passed
+        made.on_train_batch_end(batch, LOGS)
+        (task,) = made.bars.tasks
+        texts.append((task.description, task.completed, task.fields["figures"]))
+    made.on_test_begin()
+    made.on_test_batch_end(0)
+    made.on_epoch_end(epoch, LOGS)
+    return texts
+
+
+def test_the_bar_and_the_line_show_the_same_loss(bar):
+    made, bars, lines = bar(120)
+    texts = train_epoch(made, 0)
+    assert [figures for _, _, figures in texts] == ["loss 0.500"] * 3 and [done for _, done, _ in texts] == [1, 2, 3]
+    assert "loss 0.500 (val 0.600)  accuracy 0.750 (val 0.700)" in lines[0] and not bars.tasks
+
+
+def test_a_refit_shows_no_figures_on_pictures_that_it_is_trained_on(bar):
+    made, _, lines = bar(120)
+    made.job = dataclasses.replace(made.job, is_refit=True)
+    train_epoch(made, 0)
+    assert "loss 0.500  accuracy 0.750  " in lines[0] and "val" not in lines[0]
+
+
+def test_the_first_estimate_comes_after_the_first_measured_step(bar):
+    made, _, _ = bar(120)
+    texts = [text for text, _, _ in train_epoch(made, 0)]
+    assert texts[0] == "epoch 1/2 of the whole network"
+    assert all(re.fullmatch(r"epoch 1/2 of the whole network · about \d+ s left", text) for text in texts[1:])
+
+
+def test_a_line_that_does_not_fit_the_terminal_leaves_to_the_bar_what_it_says(bar):
+    made, _, lines = bar(80)
+    train_epoch(made, 0)
+    assert lines[0].startswith("epoch 1/2  loss") and len(lines[0]) <= 80 and "left" not in lines[0]
+
+
+def test_the_work_left_of_an_epoch(bar, monkeypatch):
+    made, _, _ = bar(120)
+    seen = []
+    monkeypatch.setattr(work_left, "describe_left", lambda clock, work, may_stop: seen.append(work) or "")
+    train_epoch(made, 0)
+    # 3 steps of 8 pictures in each of two epochs, and a batch of 32 validation pictures after each
+    assert [work["train all"] for work in seen] == [32, 24, 24]  # after the second and third step, and the epoch
+    assert [work["validate all"] for work in seen] == [64, 64, 32]
+    assert [work["start validate all"] for work in seen] == [1, 1, 0] and all(work["save"] == 1 for work in seen)
+    seen.clear()
+    train_epoch(made, 1)
+    assert [work["train all"] for work in seen] == [24, 16, 8, 0, 0] and not seen[-1]["validate all"]

@@ -51,7 +51,8 @@ def fit_head(job: TrainingJob):
     if job.knobs.keep == "mix":
         checkpoints.save_weights(job.network, job.checkpoint_path(weight_interpolation.START))
     checkpoints.save_state(job.folder, State(history=[row], parts=job.knobs.accumulate))
-    say(f"logistic regression on the frozen network's features  val_accuracy {row['val_accuracy']:.3f}")
+    if not job.is_refit:  # there it is fitted to the validation pictures too
+        say(f"logistic regression on the frozen network's features  val_accuracy {row['val_accuracy']:.3f}")
 
 
 def _extract_features(job: TrainingJob, listing: Listing, split: str) -> Extraction:

@@ -41,7 +41,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.epoch, self.shown = epoch, 0.0  # when the bar was updated
         self.done: Counter[str] = Counter()  # batches
         self.name = f"epoch {epoch + 1}/{self.phase.epochs}"
-        self.task = self.bars.add_task(f"{self.name} {self.part}", total=self.params["steps"], figures="")
+        self.task = self.bars.add_task(self._describe_epoch(), total=self.params["steps"], figures="")
         self.started = self.ended = time.perf_counter()
         self.waited_before = float(self.waited.numpy())
 
@@ -49,9 +49,8 @@ class ProgressBar(keras.callbacks.Callback):
         self._measure("train")
         if not self.bars.disable and self.ended - self.shown > REFRESH:
             self.shown = self.ended
-            text = " · ".join(filter(None, (f"{self.name} {self.part}", self._describe_left())))
             loss = f"loss {logs['cross_entropy']:.3f}"
-            self.bars.update(self.task, description=text, completed=batch + 1, figures=loss)
+            self.bars.update(self.task, description=self._describe_epoch(), completed=batch + 1, figures=loss)
 
     def on_test_begin(self, logs=None):
         self.training_ended = self.ended
@@ -71,6 +70,9 @@ class ProgressBar(keras.callbacks.Callback):
         full = "  ".join(filter(None, (f"{self.name} {self.part}", line, self._describe_left())))
         fits = not console.is_terminal or len(full) <= console.width
         say(full if fits else f"{self.name}  {line}")  # the bar below says the rest
+
+    def _describe_epoch(self) -> str:
+        return " · ".join(filter(None, (f"{self.name} {self.part}", self._describe_left())))
 
     def _measure(self, what: str):
         """Measure the batch that has just ended."""

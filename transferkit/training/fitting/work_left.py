@@ -83,7 +83,7 @@ def _count_phase(job: TrainingJob, phase: Phase) -> Work:
     before = frozen
     if frozen and frozen_features.can_run_once(job, phase):
         before = 0.0
-        work["features"] = phase.views * len(job.splits.train) + len(job.splits.val)
+        work |= Counter({"start features": 1, "features": phase.views * len(job.splits.train) + len(job.splits.val)})
         job.plan.clock.costs["features"] = frozen
     # the gradients of a layer's inputs and of its weights cost as much as its outputs, each
     train, validate = before + 3 * trained, before + trained
