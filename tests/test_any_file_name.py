@@ -60,6 +60,7 @@ def test_a_run_stores_the_names(run, odd):
     assert len(atomic.read(run.folder / "predictions.csv")) == 12
 
 
+@pytest.mark.slow
 def test_predict_in_every_output_format(cli, run, odd, monkeypatch):
     place = os.path.join(odd, "val", "cat")
     _, table, _ = cli("predict", run.folder, place)

@@ -76,6 +76,7 @@ def test_a_run_stores_its_fit_for_later_commands(squashed, bordered, cli):
     assert figures["loss"] != answered(cli, "evaluate", squashed.folder, "--data", bordered, "--fit", "pad")["loss"]
 
 
+@pytest.mark.slow
 def test_a_run_based_on_another_uses_its_fit(squashed, bordered, cli):
     plan = answered(cli, "finetune", "--base", squashed.folder, "--data", bordered, "--dry-run")
     assert plan["recipe"]["model"]["fit"] == "squash"

@@ -40,6 +40,7 @@ def weights(run):
     return [np.asarray(variable) for variable in run.network.model.weights]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("unfreeze", "knobs"),
     [

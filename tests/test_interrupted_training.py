@@ -109,6 +109,7 @@ def test_micro_batches_train_the_same_as_the_whole_batch(tiny, pets, tmp_path, m
         np.testing.assert_allclose(weights(run.folder)[name], value, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_a_single_picture_that_does_not_fit_into_memory(tiny, pets, tmp_path, monkeypatch):
     monkeypatch.setattr(callbacks.SaveCheckpoints, "on_train_batch_begin", exhausted(0), raising=False)
     with pytest.raises(ValueError, match="A single picture of 32 pixels does not fit into memory: give a lower --size"):

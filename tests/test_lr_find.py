@@ -170,6 +170,7 @@ def test_invalid_options_are_refused_before_the_search(cli, pets, words):
     assert cli("lr-find", *WORDS, "--data", pets, *words)[0] == 2
 
 
+@pytest.mark.slow
 def test_the_rate_of_the_head_alone(plan):
     found = lr_find.find_rate(
         plan_completion.renew_plan(dataclasses.replace(plan, recipe=plan.recipe.override(unfreeze="head")))

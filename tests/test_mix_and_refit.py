@@ -113,6 +113,7 @@ def test_a_run_reports_which_weights_it_keeps(trained):
     assert judged == set(trained.splits.val.paths) and not judged & set(trained.splits.train.paths)
 
 
+@pytest.mark.slow
 def test_the_saved_network_is_trained_on_all_pictures(trained, finished, insects, tmp_path):
     """It is what a training on all pictures gives, mixed by the same share."""
     splits, share = trained.splits, trained.metrics["mix"]["share"]
@@ -145,6 +146,7 @@ def test_an_interrupted_refit_saves_the_network_and_can_be_resumed(trained, fini
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_failing_refit_keeps_the_evaluated_network(finished, insects, tmp_path, monkeypatch, capsys):
     def failed(*_):
         raise fit_phase.TrainingDivergedError("The loss became NaN at step 3.")

@@ -198,6 +198,7 @@ def test_a_run_of_rectangles(wide, pets, cli):
     assert rows[0]["probability"] == pytest.approx(float(max(chances)), abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_rectangles(wide, pets, cli):
     plan = answered(cli, "finetune", "--base", wide.folder, "--data", pets, "--dry-run")
     assert plan["recipe"]["model"]["size"] == "24x48"
@@ -240,6 +241,7 @@ def test_layers_of_a_rectangle(cli):
     assert outputs["pixels"] == [192, 320, 3] and outputs["stage4"] == [6, 10, 512]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, size", [("vgg11", "64x96"), ("alexnet", "96x160"), ("googlenet(aux=true)", "64x96")])
 def test_networks_that_pool_to_their_dense_layers_take_rectangles(name, size):
     model = tk.create(name, weights="none", num_classes=3, size=size)

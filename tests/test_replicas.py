@@ -21,6 +21,7 @@ def test_two_replicas_train_the_same_weights_as_one_device(seen):
     assert max(seen["differences"].values()) < 1e-6
 
 
+@pytest.mark.slow
 def test_padded_rows_do_not_count(seen):
     assert seen["figures"] == pytest.approx(seen["exact"], rel=1e-5)
 

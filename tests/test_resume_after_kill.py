@@ -122,6 +122,7 @@ def test_damaged_checkpoints_are_named(zygote, cut):
     (cut / "away").rename(tensors)
 
 
+@pytest.mark.slow
 def test_a_run_of_other_classes_is_refused(zygote, cut):
     folder(cut / "pets", {"cat": 12, "dog": 12, "eel": 12})
     rows = (cut / "run" / "split.csv").read_text()
@@ -231,6 +232,7 @@ def test_a_second_writer_of_a_file_is_refused(zygote, place, cache):
     check_features(place, "one.npz")
 
 
+@pytest.mark.slow
 def test_two_checks_at_once(zygote, place, cache):
     commands = [("check", "pets", "--html", f"{name}.html") for name in "ab"]
     start_all(zygote, place, commands, env={"TRANSFERKIT_HOME": str(cache)})

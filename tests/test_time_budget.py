@@ -79,6 +79,7 @@ def test_the_head_alone_takes_all_epochs(tiny, splits, tmp_path, monkeypatch):
     assert [row["phase"] for row in rows(done.folder)] == ["head"] * 4
 
 
+@pytest.mark.slow
 def test_a_resumed_run_does_not_measure_again(tiny, splits, tmp_path, monkeypatch):
     calls, fit = measures(monkeypatch), fit_phase.fit
 

@@ -130,6 +130,7 @@ def bar(plan, tmp_path, monkeypatch):
         monkeypatch.setattr(progress_bar, "console", terminal)
         monkeypatch.setattr(progress_bar, "say", lines.append)
         bars, job = Progress(console=terminal, auto_refresh=False), make_job(plan, tmp_path, refit="off", keep="last")
+        job.plan.clock.costs |= {"train all": 3e9, "validate all": 1e9}
         later = Counter({"save": 1})
         made = progress_bar.ProgressBar(bars, job, job.plan.phases[1], 8, later, SimpleNamespace(numpy=lambda: 0.0))
         made.set_params({"steps": 3})

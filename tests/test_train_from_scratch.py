@@ -129,6 +129,7 @@ def test_wrong_usage_is_one_sentence(cli, digits, words, sentence):
     assert sentence in err
 
 
+@pytest.mark.slow
 def test_train_from_scratch_by_rules(cli, tiny, pets, tmp_path):
     status, out, err = cli("train", "--base", tiny, "--data", pets, *QUICK)
     assert status == 0, err
@@ -257,6 +258,7 @@ def test_deeper_networks_are_initialised_from_net_a(name, monkeypatch):
         np.testing.assert_array_equal(variable, expected)
 
 
+@pytest.mark.slow
 def test_growing_through_a_run_folder(monkeypatch, tmp_path):
     """As `train --base deep --weights RUN`; a file of the deep net itself is taken whole, and none grows unasked."""
     monkeypatch.setattr(vgg, "classifier", small_classifier)

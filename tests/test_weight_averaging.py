@@ -67,6 +67,7 @@ def job(tiny, splits, tmp_path, monkeypatch):
     return met[0]
 
 
+@pytest.mark.slow
 def test_epochs_that_do_no_harm_are_averaged(job, monkeypatch):
     job, found_history = job
     folder = job.folder
