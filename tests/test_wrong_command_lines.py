@@ -44,6 +44,8 @@ LINES = {
     "finetune --data pets/catt": "Did you mean 'pets/cat'?",
     "predict resnet18 ct.jpg": "Did you mean 'cat.jpg'?",
     "train --data pets --recipe resnet20": "`transferkit train --help` lists all",
+    "finetune --data pets --batch-size x": "'x' is not a valid whole number",
+    "finetune --data pets --lr x": "'x' is not a valid number",
     "finetune --data pets --unfreeze top": "head, last-stage, last-2, all, or the name of a layer, not 'top'.",
     # in each other's place
     "predict pets runs/old-2": "transferkit predict runs/old-2 pets",

@@ -36,14 +36,16 @@ def command():
     "--channels", type=click.Choice("134"), default="3", show_default=True, help="1 grey, 3 RGB, 4 with alpha."
 )
 @options.knob_options("fit")
-@click.option("--each", type=click.IntRange(1, 100), default=2, show_default=True, help="Pictures of each class.")
+@click.option("--each", type=options.WholeNumber(1, 100), default=2, show_default=True, help="Pictures of each class.")
 @click.option(
-    "--views", type=click.IntRange(1, 100), default=6, show_default=True, help="Training views of each picture."
+    "--views", type=options.WholeNumber(1, 100), default=6, show_default=True, help="Training views of each picture."
 )
-@click.option("--most", type=click.IntRange(1, 1000), default=24, show_default=True, help="Maximum number of pictures.")
+@click.option(
+    "--most", type=options.WholeNumber(1, 1000), default=24, show_default=True, help="Maximum number of pictures."
+)
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=options.WholeNumber(0),
     default=0,
     show_default=True,
     help="Seed of the choice of pictures and of the views.",
@@ -134,9 +136,11 @@ def augmentations(as_json):
 @click.argument("data", type=options.Source())
 @click.option("--out", type=click.Path(dir_okay=False), default="pca.json", show_default=True, help="File to write.")
 @click.option(
-    "--most", type=click.IntRange(1), default=2000, show_default=True, help="Maximum number of pictures to read."
+    "--most", type=options.WholeNumber(1), default=2000, show_default=True, help="Maximum number of pictures to read."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the choice of pictures.")
+@click.option(
+    "--seed", type=options.WholeNumber(0), default=0, show_default=True, help="Seed of the choice of pictures."
+)
 @options.json_option
 def pca(data, out, most, seed, as_json, **knobs):
     """Compute the principal axes of RGB over the training pictures, resized to 224 pixels.

@@ -33,7 +33,7 @@ class Shard(click.ParamType):
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1),
+    type=options.WholeNumber(1),
     default=1,
     help="Number of processes, run by Ray, on the cluster at RAY_ADDRESS if set.",
 )

@@ -74,8 +74,19 @@ class Source(click.ParamType):
         return check_source(value)
 
 
+class WholeNumber(click.IntRange):
+    """A whole number within limits: "INTEGER" in help, and plain words in messages."""
+
+    name = "whole number"
+
+    def get_metavar(self, param, ctx):
+        return "INTEGER"
+
+
 class FiniteNumber(click.FloatRange):
     """A number within limits that is not NaN, which passes any comparison, and not infinite."""
+
+    name = "number"
 
     def convert(self, value, param, ctx):
         number = super().convert(value, param, ctx)
@@ -183,7 +194,7 @@ def _option_type(knob):
     if knob.name in TYPES:
         return TYPES[knob.name]
     if value_type in (int, float):
-        number = click.IntRange if value_type is int else FiniteNumber
+        number = WholeNumber if value_type is int else FiniteNumber
         return number(metadata["low"], metadata["high"])
     return click.STRING
 

@@ -21,7 +21,7 @@ from transferkit.pixels import CONVENTIONS
 @options.fit_option
 @options.trust_option
 @click.option(
-    "--top", type=click.IntRange(1), help="Classes for each picture.  [default: table 3; csv, parquet 1; json 5]"
+    "--top", type=options.WholeNumber(1), help="Classes for each picture.  [default: table 3; csv, parquet 1; json 5]"
 )
 @click.option(
     "--all", "every", is_flag=True, help="The probability of every class, in CSV and Parquet a column for each."

@@ -17,7 +17,11 @@ of_training = functools.partial(click.option, cls=help_pages.Option, group="trai
 @options.knob_options("group_by", "fraction", "per_class", "seed")
 @of_training("--classifier", default="logreg", show_default=True, help="logreg, svm, knn or ridge.")
 @of_training(
-    "--folds", type=click.IntRange(2), default=5, show_default=True, help="Number of folds of the cross-validation."
+    "--folds",
+    type=options.WholeNumber(2),
+    default=5,
+    show_default=True,
+    help="Number of folds of the cross-validation.",
 )
 @of_training("--rank", is_flag=True, help="Score the features without training: LogME and nearest neighbours.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Save the best network and its classifier: FILE.skops.")

@@ -10,7 +10,9 @@ from transferkit.commands import options, result_output
 @click.command(short_help="Find the most similar pictures by their features.")
 @click.argument("feats", type=click.Path(exists=True))
 @click.argument("queries", metavar="QUERY...", nargs=-1, required=True, type=options.Source())
-@click.option("--top", default=5, type=click.IntRange(1), show_default=True, help="Number of neighbours of each query.")
+@click.option(
+    "--top", default=5, type=options.WholeNumber(1), show_default=True, help="Number of neighbours of each query."
+)
 @click.option("--metric", default="cosine", show_default=True, help="cosine or euclidean.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Draw the neighbours: PNG or JPEG.")
 @options.json_option
