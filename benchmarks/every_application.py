@@ -23,11 +23,12 @@ import keras
 import numpy as np
 
 from transferkit import models
-from transferkit.adopt import applications
+from transferkit.bases import APPLICATION
 from transferkit.data.sources.digits import write_digits
 from transferkit.evaluation.predict import evaluate
 from transferkit.features.extraction import extract
 from transferkit.features.feature_spec import FeatureSpec
+from transferkit.keras_internals import application_names
 from transferkit.lookup import UnknownName
 from transferkit.network import with_size
 from transferkit.training import run_job
@@ -47,10 +48,10 @@ def main(*names: str) -> int:
         os.environ["TRANSFERKIT_HOME"] = str(Path(temporary) / "home")
         pictures = write_few_digits(Path(temporary))
         print("\n| network | weights | size | seconds | difference to Keras alone |\n|---|---|---|---|---|", flush=True)
-        for name in names or applications.names():
+        for name in names or application_names():
             started = time.perf_counter()
             try:
-                result = check_application(f"{applications.PREFIX}{name}", pictures, Path(temporary) / name)
+                result = check_application(f"{APPLICATION}{name}", pictures, Path(temporary) / name)
             except Exception as error:
                 failed.append(name)
                 result = f"{type(error).__name__}: {str(error).splitlines()[0]}", "", ""

@@ -9,15 +9,16 @@ from keras import layers, ops
 from test_adopt import fed, noise, same, shaken
 
 from transferkit import adopt
-from transferkit.adopt import applications, graph, preprocessing
+from transferkit.adopt import graph, preprocessing
 from transferkit.adopt.preprocessing import UnknownPixels
+from transferkit.keras_internals import application_names
 
 # one network a family; those of DenseNet, EfficientNet, ResNetV2 and VGG are compared whole in test_adopt.py
 QUICK = ("ConvNeXtTiny", "EfficientNetV2B0", "InceptionV3", "MobileNet", "MobileNetV3Small", "ResNet50", "Xception")
 HUGE = ("ConvNeXtLarge", "ConvNeXtXLarge")  # gigabytes, of the same code as ConvNeXtTiny
 NETWORKS = [
     pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-    for name in applications.names()
+    for name in application_names()
     if name not in HUGE
 ]
 
