@@ -171,6 +171,25 @@ def test_off_line(cache, sha256, words):
     )
 
 
+@pytest.mark.parametrize(("broken", "attempts"), [(0, 1), (1, 4)])
+def test_a_refused_connection_is_final_at_first_and_retried_later(cache, monkeypatch, broken, attempts):
+    """Without a network the answer comes at once; a connection that broke once may come back."""
+    calls, get = [], module.requests.get
+
+    def count(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == broken:
+            raise module.ChunkedEncodingError
+        return get(*args, **kwargs)
+
+    monkeypatch.setattr(module.requests, "get", count)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(OSError, match="no connection"):
+            fetch_weights(public(f"http://127.0.0.1:{taken.getsockname()[1]}/net.pth"))
+    assert len(calls) == attempts
+
+
 def test_connection_timeouts_are_not_retried(monkeypatch):
     calls = []
 

@@ -56,9 +56,9 @@ def say(text: str, on: Console = console):
     on.print(wrap(printable(text), on.width), markup=False, soft_wrap=True)
 
 
-def say_looking(count: int, where: str):
-    """Say which pictures are read now."""
-    say(f"Looking at {count:,} picture{'s' * (count != 1)} in {where} ...")
+def say_looking(count: int, where: str = ""):
+    """Say how many pictures are read now, and perhaps where they are."""
+    say(f"Looking at {count:,} picture{'s' * (count != 1)}{f' in {where}' if where else ''} ...")
 
 
 def warn(text: str):

@@ -153,5 +153,5 @@ def _find_pictures(sources, knobs) -> list[str]:
     pictures = list(itertools.chain(*found))
     if not pictures:
         raise ValueError(f"{', '.join(sources)}: there are no pictures.")
-    say_looking(len(pictures), ", ".join(sources) if len(sources) <= 3 else f"{len(sources):,} places")
+    say_looking(len(pictures), sources[0] if len(sources) == 1 and pictures != sources else "")
     return pictures

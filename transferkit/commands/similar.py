@@ -34,7 +34,7 @@ def command(feats, queries, top, metric, out, as_json):
     pictures = [path for query in queries for path in find_paths(Data(data=query))]
     if not pictures:
         raise ValueError(f"{', '.join(queries)}: there are no pictures.")
-    console.say_looking(len(pictures), ", ".join(queries))
+    console.say_looking(len(pictures))
 
     from transferkit.features import neighbours  # scikit-learn and pyarrow are slow to import
     from transferkit.features.feature_files import load_features
