@@ -22,8 +22,8 @@ def count_after_phase(job: TrainingJob, phase: Phase) -> Work:
         phase: with the epochs that it really has, which `time` plans after it was planned.
     """
     phases = [phase if other.name == phase.name else other for other in job.plan.phases]
-    rest = phases[phases.index(phase) + 1 :]
-    return _sum(_count_phase(job, other) for other in rest) + _count_closing(job, phases) + job.plan.clock.later
+    counts = [_count_phase(job, other) for other in phases]  # all of them, so that the clock knows all costs
+    return _sum(counts[phases.index(phase) + 1 :]) + _count_closing(job, phases) + job.plan.clock.later
 
 
 def describe_left(clock: Clock, work: Work, *, may_stop: bool) -> str:
