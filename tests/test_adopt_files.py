@@ -61,7 +61,7 @@ def test_fine_tuning_starts_from_a_file(saved, cli, pets, tmp_path):
     path = saved(keras.Sequential([keras.Input((32, 32, 3)), body]), "my.keras")
     status, out, err = cli("finetune", "--base", path, "--data", pets, "--out", "run", "--pixels", "tf", *QUICK)
     assert status == 0, err
-    assert "head 0 -> 2 new; 4/6 tensors loaded; pixels: tf, as told; it has no classifier" in err
+    assert "head 0 -> 2 new; pixels: tf, as told; it has no classifier" in err
     code = (
         "import sys; sys.modules['transferkit'] = None\n"
         "import keras, numpy as np\n"

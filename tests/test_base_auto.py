@@ -111,5 +111,7 @@ def test_quality_is_a_recipe(cli, tiny, pets, quality, expected):
     words = ("--base", tiny, "--weights", "none", "--data", pets, "--quality", quality, "--dry-run", "--json")
     status, out, err = cli("finetune", *words)
     assert status == 0 and json.loads(out)["recipe"]["train"]["unfreeze"] == expected, err
+    status, out, err = cli("finetune", *words, "--epochs", 7)
+    assert status == 0 and json.loads(out)["recipe"]["train"]["epochs"] == 7, err
     status, _, err = cli("finetune", *words, "--recipe", "digits")
     assert status == 2 and f"--quality {quality} is a recipe: give it or --recipe digits." in err

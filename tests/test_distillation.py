@@ -1,6 +1,7 @@
 """`--teacher`: the loss on the teacher's logits, and only the student is saved."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -84,10 +85,16 @@ def test_other_classes_are_refused(finished, tiny, cli, tmp_path):
     assert status == 2 and "Did you mean 'tiny'?" in err
 
 
-def test_validation_pictures_seen_by_the_teacher_are_reported(finished, tiny, pets):
+@pytest.mark.parametrize("linked", [False, True])
+def test_validation_pictures_seen_by_the_teacher_are_reported(finished, tiny, pets, tmp_path, linked):
+    """The same pictures under another path are the same."""
     other = find_splits(pets, seed=8)
-    told = list(advice.find_leaks(str(finished.folder), other, "teacher"))
     count = len(set(finished.splits.train.paths) & set(other.val.paths))
+    if linked:
+        (tmp_path / "link").symlink_to(pets)
+        paths = tuple(path.replace(str(pets), str(tmp_path / "link")) for path in other.val.paths)
+        other = replace(other, val=replace(other.val, paths=paths))
+    told = list(advice.find_leaks(str(finished.folder), other, "teacher"))
     assert count and told[0].startswith(
         f"The teacher was trained on {count} of the {len(other.val)} validation pictures,"
     )

@@ -35,6 +35,18 @@ def digits(tmp_path_factory):
     return root
 
 
+FACTS = rules.RuleInputs(
+    pictures=100_000,
+    smallest_class=1000,
+    shorter_side=300,
+    pixels=Pixels(),
+    minimum_size=1,
+    has_gpu=False,
+    can_fit_head=False,
+    head_layers=("pooled",),
+)
+
+
 @pytest.mark.parametrize("name", recipe_files.list_recipes())
 def test_every_recipe_names_a_network_and_its_source(name):
     path = recipe_files.find_recipe(name)
@@ -55,18 +67,8 @@ def test_the_papers_recipes_are_there():
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_papers_recipe_sets_all_training_knobs(name):
     """But for channels, which are the network's, and the rate, which follows the batch."""
-    facts = rules.RuleInputs(
-        pictures=100_000,
-        smallest_class=1000,
-        shorter_side=300,
-        pixels=Pixels(),
-        minimum_size=1,
-        has_gpu=False,
-        can_fit_head=False,
-        head_layers=("pooled",),
-    )
     loaded = recipe_files.load(recipe_files.find_recipe(name))
-    resolved, choices = rules.choose_knobs(loaded, facts)
+    resolved, choices = rules.choose_knobs(loaded, FACTS)
     assert (resolved.model.weights, resolved.train.head_epochs) == ("none", 0)
     assert not list(advice.find_ineffective_knobs(loaded.train, resolved.train))
     assert {choice.knob for choice in choices} & {"size", "augment", "batch_size", "epochs", "weight_decay"} == set()
@@ -83,17 +85,7 @@ def test_a_papers_recipe_sets_all_training_knobs(name):
     ],
 )
 def test_the_learning_rate_scales_with_the_batch_size(knobs, expected):
-    facts = rules.RuleInputs(
-        pictures=1000,
-        smallest_class=100,
-        shorter_side=300,
-        pixels=Pixels(),
-        minimum_size=1,
-        has_gpu=False,
-        can_fit_head=False,
-        head_layers=("pooled",),
-    )
-    resolved, choices = rules.choose_knobs(recipe.Recipe().override(**knobs), facts)
+    resolved, choices = rules.choose_knobs(recipe.Recipe().override(**knobs), FACTS)
     assert resolved.train.lr == pytest.approx(expected)
     reasons = [choice.reason for choice in choices if choice.knob == "lr"]
     assert all("for 256 pictures, in proportion" in reason for reason in reasons) or knobs["optimizer"] == "adamw"

@@ -24,7 +24,7 @@ from transferkit import recipe as recipes
 from transferkit.atomic import read, write
 from transferkit.console import warn
 from transferkit.data import display
-from transferkit.data.listing import Splits
+from transferkit.data.listing import Listing, Splits
 from transferkit.data.sources import resolve
 from transferkit.data.sources.picture_values import are_paths, picture_files
 from transferkit.data.split_file import read_splits, split_rows
@@ -96,6 +96,11 @@ class Run:
         listings = (self.splits.train, self.splits.val) if refit else (self.splits.train,)
         return {path for listing in listings for path in listing.paths}
 
+    def find_learned(self, listing: Listing) -> list[int]:
+        """The rows of the pictures in a listing that the saved network was trained on, by their real paths."""
+        learned = set(map(os.path.realpath, self.learned))
+        return [row for row, path in enumerate(listing.paths) if os.path.realpath(path) in learned]
+
     @cached_property
     def unreadable(self) -> tuple[tuple[str, str], ...]:
         """(path, reason) of the pictures that were skipped."""
@@ -157,8 +162,7 @@ class Run:
 
         data = self.splits if data is None else data
         listing = resolve.as_labelled(data, self.network.classes, "data")
-        learned = set(map(os.path.realpath, self.learned))
-        if trained := sum(os.path.realpath(path) in learned for path in listing.paths):
+        if trained := len(self.find_learned(listing)):
             warn(f"The run was trained on {trained:,} of the {len(listing):,} pictures, so these figures are too good.")
         return predict.evaluate(self.network, listing)[0]
 

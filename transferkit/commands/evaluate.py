@@ -53,8 +53,7 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
         listing, split = find_labelled(recipe.data, loaded.classes)
     else:
         listing, split = (run.splits.test, "test") if run.splits.test else (run.splits.val, "val")
-    learned = set(map(os.path.realpath, run.learned)) if run else set()
-    trained = [row for row, path in enumerate(listing.paths) if os.path.realpath(path) in learned]
+    trained = run.find_learned(listing) if run else []
     if trained:
         warn(
             f"The run was trained on {len(trained):,} of the {len(listing):,} pictures, so figures on all of them are "

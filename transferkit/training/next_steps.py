@@ -79,8 +79,8 @@ def memorised(outcome: Outcome) -> str:
         return ""
     stronger = "" if "heavy" in (outcome.recipe.augment.augment or "") else ", and --augment heavy may"
     return (
-        f"{learned:.0%} of the training pictures are right, but {accuracy:.0%} of the others: more pictures help most"
-        f"{stronger}."
+        f"{learned:.0%} of the training pictures are right, but {accuracy:.0%} of the others: more pictures would help "
+        f"most{stronger}."
     )
 
 
@@ -99,8 +99,9 @@ def few_in_class(outcome: Outcome) -> str:
         return ""
     name = min(few, key=few.__getitem__)
     if len(few) == 1:
-        return f"Class {name} has only {few[name]} training pictures: more of it help most."
-    return f"{len(few)} classes have fewer than {FEW_IN_CLASS} training pictures, {name} {few[name]}: more help most."
+        return f"Class {name} has only {few[name]} training pictures: more would help most."
+    classes = f"{len(few)} classes have fewer than {FEW_IN_CLASS} training pictures"
+    return f"{classes}, {name} {few[name]}: more would help most."
 
 
 def unbalanced(outcome: Outcome) -> str:

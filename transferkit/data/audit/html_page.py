@@ -50,9 +50,9 @@ def write_page(path: str | os.PathLike, data: str, parts: dict[str, Listing], pr
     atomic.write(
         path,
         f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{name}: check</title><style>{STYLE}</style>\n"
-        f"<h1>{name}</h1>\n<p>{images:,} pictures, checked by transferkit check.</p>\n"
+        f"<main><h1>{name}</h1>\n<p>{images:,} pictures, checked by transferkit check.</p>\n"
         f"<table><tr><th>problem<th class=n>count{rows}</table>\n{''.join(sections.values())}{folded}"
-        f"{_class_table(parts)}</html>\n",
+        f"{_class_table(parts)}</main></html>\n",
     )
 
 

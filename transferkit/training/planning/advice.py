@@ -51,9 +51,9 @@ def find_leaks(run: str, splits: Splits, role: str) -> Iterator[str]:
     """
     if not run or not (Path(run) / "split.csv").exists():
         return
-    learned = runs.Run(Path(run)).learned
+    earlier = runs.Run(Path(run))
     for name, listing in splits.items():
-        count = sum(path in learned for path in listing.paths)
+        count = len(earlier.find_learned(listing))
         if name != "train" and count:
             yield (
                 f"The {role} was trained on {count:,} of the {len(listing):,} {SPLITS[name]} pictures, so figures on "
