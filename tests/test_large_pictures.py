@@ -95,13 +95,13 @@ MEMORY = """
     import json, os, resource, sys
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from transferkit import models
-    from transferkit.data.scan import scan
+    from transferkit.data.audit.scan import scan_files
     from transferkit.evaluation.predict import predict
     paths = sys.argv[1:]
     network = models.load("lenet5", "none")
     predict(network, paths[:1])
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = scan(paths)
+    found = scan_files(paths)
     rows = predict(network, paths)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base
     print(json.dumps({"used": used, "why": [one.reason for one in found], "errors": [row["error"] for row in rows]}))

@@ -170,3 +170,20 @@ def test_names_in_prose_are_defined(path):
             and name not in ("py", "json", "csv", "toml", "keras", "png")
         ):
             assert any(name in modules[home] for home in homes), f"{dotted} is not defined"
+
+
+@pytest.mark.parametrize(
+    "path", [*(ROOT / "tests").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")], ids=lambda p: p.name
+)
+def test_scripts_in_strings_import_what_is_defined(path):
+    """A child process runs them, in slow tests above all, and no other tool looks into a string."""
+    modules = defined_names()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+            continue
+        for home, names in re.findall(r"from transferkit\.?([\w.]*) import ([\w, ]+)", node.value):
+            for name in (each.split(" as ")[0].strip() for each in names.split(",")):
+                dotted = f"{home}.{name}".strip(".")
+                is_module = dotted in modules or f"{dotted}.__init__" in modules
+                defined = modules.get(home, set()) | modules.get(f"{home}.__init__".strip("."), set())
+                assert is_module or name in defined, f"line {node.lineno}: {dotted} is not defined"
