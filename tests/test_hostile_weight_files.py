@@ -87,7 +87,7 @@ def test_memo_index_costs_nothing(tmp_path):
     put = writer.encode("x") + b"r\xff\xff\xff\xff"
     arrays = {"a": TENSOR}
     content = writer.zip_bytes(arrays, {"epoch": put, "model": writer.state_dict(arrays)})
-    assert peak(tmp_path, content) < 2**20
+    assert peak(tmp_path, content, 2**20) < 2**20
 
 
 def test_table_that_holds_itself(tmp_path):
@@ -142,8 +142,7 @@ def test_truncations(tmp_path, kind):
         refused(tmp_path, content[:size], TRUNCATED)
 
 
-def peak(folder, content):
-    """The most memory that reading takes, whether the file is read or refused."""
+def traced_peak(folder, content):
     tracemalloc.start()
     try:
         read_bytes(folder, content)
@@ -155,6 +154,16 @@ def peak(folder, content):
     return most
 
 
+def peak(folder, content, limit):
+    """The most memory that reading takes, whether the file is read or refused.
+
+    A second reading decides about a peak above the limit: the first one may import a module, and other threads
+    (pytest-xdist's) are traced too.
+    """
+    most = traced_peak(folder, content)
+    return most if most < limit else min(most, traced_peak(folder, content))
+
+
 @pytest.mark.parametrize("kind", WRITERS)
 def test_mutations(tmp_path, kind):
     content = WRITERS[kind](sample())
@@ -163,7 +172,7 @@ def test_mutations(tmp_path, kind):
         mutated = bytearray(content)
         for at in random.integers(len(mutated), size=random.integers(1, 6)):
             mutated[at] = random.integers(256)
-        assert peak(tmp_path, bytes(mutated)) < 2**18  # records of the pickle; the data are not copied
+        assert peak(tmp_path, bytes(mutated), 2**18) < 2**18  # records of the pickle; the data are not copied
 
 
 def hdf5(fill) -> bytes:
