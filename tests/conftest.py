@@ -67,9 +67,9 @@ def zygote(tmp_path_factory):
 @contextmanager
 def cut_short(monkeypatch):
     """What is trained inside goes down as the second epoch of phase "all" begins."""
-    from transferkit.training.fitting import callbacks
+    from transferkit.training.fitting.progress_bar import ProgressBar
 
-    begin = callbacks.ProgressBar.on_epoch_begin
+    begin = ProgressBar.on_epoch_begin
 
     def cut(self, epoch, logs=None):
         if epoch == 1 and self.phase.name == "all":
@@ -77,7 +77,7 @@ def cut_short(monkeypatch):
         begin(self, epoch, logs)
 
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
-        patch.setattr(callbacks.ProgressBar, "on_epoch_begin", cut)
+        patch.setattr(ProgressBar, "on_epoch_begin", cut)
         yield
 
 

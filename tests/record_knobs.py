@@ -9,7 +9,6 @@ import dataclasses
 from pathlib import Path
 
 from transferkit import recipe
-from transferkit.training.planning.planner import SOURCE_KNOBS
 
 PATH = Path(recipe.__file__).with_name("knobs.py")
 HEAD = '''"""The knobs as keyword arguments, for editors and type checkers. Written by `tests/record_knobs.py`."""
@@ -18,7 +17,7 @@ from typing import TypedDict
 
 
 class Knobs(TypedDict, total=False):
-    """Fields of `recipe.Recipe`; `transferkit finetune --help` explains each."""
+    """Fields of `recipe.Recipe`; `transferkit finetune --help-all` explains each."""
 
 '''
 
@@ -30,9 +29,9 @@ def type_name(knob) -> str:
 
 
 def source() -> str:
-    """The text of the module. `base` and the listings are arguments of their own wherever knobs are taken."""
+    """The text of the module. `base` and the pictures are arguments of their own wherever knobs are taken."""
     knobs = [knob for section in dataclasses.fields(recipe.Recipe) for knob in dataclasses.fields(section.type)]
-    others = ("base", *SOURCE_KNOBS)
+    others = ("base", "data")
     return HEAD + "".join(f"    {knob.name}: {type_name(knob)}\n" for knob in knobs if knob.name not in others)
 
 

@@ -74,7 +74,7 @@ def test_a_level_may_follow_other_steps():
         ("crp(0.5)", "No augmentation is called 'crp'. Did you mean 'crop'?"),
         (
             "crop | flop",
-            "No augmentation is called 'flop'. Did you mean 'flip'? Known: alexnet, alexnet_crop, cifar, crop,",
+            "No augmentation is called 'flop'. Did you mean 'flip'? `transferkit data augmentations` lists all",
         ),
         ("hevy | flip", "No augmentation is called 'hevy'. Did you mean 'heavy'?"),
         ("light(1)", "'light(1)': light takes no numbers; write light, or its steps: 'crop(0.5) | flip'."),

@@ -1,15 +1,17 @@
 """Each augmentation step against Pillow, NumPy or its formula."""
 
 import colorsys
+import json
 
 import numpy as np
 import pytest
+import record_augmentations
 import tensorflow as tf
 from pictures import photo
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from scipy.ndimage import gaussian_filter
 
-from transferkit.data.augment import augmentation, color, crops, geometric, policies
+from transferkit.data.augment import augmentation, color, crops, geometric, mixing, policies, step_list
 from transferkit.data.augment.image_ops import GREY
 
 PHOTO = photo(48, 48, seed=2)
@@ -292,3 +294,19 @@ def test_scale_crops_show_224_of_the_drawn_side():
 def test_invalid_parameters_are_refused(line, sentence):
     with pytest.raises(ValueError, match=sentence.replace("(", r"\(").replace("?", r"\?").replace("|", r"\|")):
         augmentation.parse_augmentation(line)
+
+
+def test_the_list_of_steps_and_its_page(cli):
+    """Every step is listed with the numbers that it takes, and the page in docs is up to date."""
+    listed = {step["step"]: step for step in step_list.list_steps()}
+    assert set(listed) == set(augmentation.OPS | crops.WINDOWS | mixing.BATCH_STEPS)
+    assert all(step["effect"].endswith(".") and "(" not in step["paper"] for step in listed.values())
+    assert step_list.spell_defaults(listed["hue"]) == "hue(0.1)"
+    assert step_list.spell_ranges(listed["pad_crop"]) == "pixels 1 to 512"
+    for step in listed.values():
+        augmentation.parse_augmentation(step_list.spell_defaults(step))
+    document = json.loads(cli("data", "augmentations", "--json")[1])
+    assert document == {"steps": list(listed.values()), "sets": augmentation.LEVELS}
+    assert record_augmentations.PATH.read_text("utf-8") == record_augmentations.source(), (
+        "run python tests/record_augmentations.py"
+    )

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 
 import pytest
 
@@ -24,7 +25,8 @@ def test_the_plan_lists_trainable_layers_of_each_phase(cli, tiny, pets):
     words = ("finetune", "--base", tiny, "--weights", "none", "--data", pets, "--dry-run", "--epochs", 3)
     phases = ("--head-epochs", 1, "--unfreeze", "layer2,all", "--batch-size", 8)
     status, out, _ = cli(*words, *phases)
-    assert status == 0 and "layer2.conv to fc" in out and "memory, about" in out
+    assert status == 0 and "layer2.conv to fc" in out and re.search(r"memory.*\n.*~\d+\.\d\d GB", out)
+    assert re.search(r"^total +20 +4", out, re.M) and "layer2 and after" in out and "the whole network" in out
     plan = json.loads(cli(*words, *phases, "--json")[1])
     sizes = {"fc": 16 * 2 + 2, "layer2.conv": 3 * 3 * 8 * 16, "layer1.conv": 3 * 3 * 3 * 8, "norms": 2 * (8 + 16)}
     second = sizes["fc"] + sizes["layer2.conv"] + 2 * 16
@@ -91,7 +93,7 @@ def test_train_does_not_take_a_trained_model(cli, unread, finished, pets):
     assert status == 2 and "train begins with fresh weights" in error and "finetune --base" in error
     assert "--weights none" not in error
     status, _, error = cli("train", "--base", "gone.keras", "--data", pets)
-    assert status == 2 and "There is no gone.keras" in error
+    assert status == 2 and "There is no run or file 'gone.keras'" in error
 
 
 def test_names_of_networks_in_any_case():

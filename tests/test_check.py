@@ -277,3 +277,12 @@ def test_the_html_page_has_no_external_files(data, cli, tmp_path):
     assert all(image["src"].startswith("data:image/jpeg;base64,") for image in images)
     assert not {"script", "link"} & {tag for tag, _ in tags}
     assert [attrs["id"] for tag, attrs in tags if tag == "section"] == ["two-classes", "unreadable", "tiny"]
+
+
+def test_the_html_page_folds_what_is_harmless(data, cli, tmp_path):
+    root = data({"cat/a.jpg": b"", "dog/b.png": encoded(WIDE)})  # a JPEG with the suffix of a PNG
+    assert cli("check", root, "--html", "page.html")[0] == 0
+    before, _, folded = (tmp_path / "page.html").read_text("utf-8").partition("<details>")
+    assert "id=unreadable" in before and "id=wrong-extension" not in before
+    assert "<summary>Harmless for training: content of another format</summary>" in folded
+    assert "id=wrong-extension" in folded.partition("</details>")[0] and "<h2>Classes</h2>" in folded

@@ -15,7 +15,7 @@ from transferkit.lookup import UnknownName
 from transferkit.network import cut_network, with_head
 from transferkit.recipe import Model, Recipe
 from transferkit.training.fitting import distillation
-from transferkit.training.planning import planner
+from transferkit.training.planning import plan_completion, planner
 
 GREY = {str(number): 10 + 20 * number for number in range(12)}  # of the pictures in the folder of that number
 
@@ -108,7 +108,7 @@ def test_fine_tuning_keeps_the_head_only_if_the_order_is_given(greys, numbers, c
         assert plan.network.classes == class_names.sort_classes(order, GREY)
         folder = [path.split("/")[-2] for path in plan.splits.val.paths]
         assert [plan.network.classes[label] for label in plan.splits.val.labels] == folder
-        assert kept(planner.renew_plan(plan))
+        assert kept(plan_completion.renew_plan(plan))
     assert "Without that" not in capsys.readouterr().err
 
 

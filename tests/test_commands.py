@@ -38,7 +38,7 @@ def test_finetune_prints_a_readable_summary(cli, tiny, pets):
     assert "the run is in runs/finetune-tiny-pets-1" in out
     assert "Chosen by rule" in err
     assert "pictures/s" in err
-    assert "waiting for data" in err
+    assert "next: transferkit predict runs/finetune-tiny-pets-1 PICTURE" in out
 
 
 def test_finetune_json_and_its_recipe_again(cli, tiny, pets):
@@ -139,7 +139,7 @@ def test_models(cli):
         (["finetune", "--data", "{pets}", "--base", "tiny", "--epochs", "1", "--head-epochs", "2"], 2, "No public"),
         (["finetune", "--data", "{pets}", "--base", "tiny", "--weights", "{cut}"], 1, "cut.pth"),
         (["predict", "nowhere", "{pets}"], 2, "No network, run folder or Keras file is called 'nowhere'"),
-        (["predict", "{pets}", "{pets}"], 2, "model.keras"),
+        (["predict", "{pets}", "{pets}"], 2, "is a folder of pictures, not a network"),
         (["predict", "{run}", "{pets}", "--weights", "x.pth"], 2, "has weights of its own"),
         (["predict", "tiny", "nowhere.jpg"], 2, "There is no folder or file 'nowhere.jpg'."),
         (["evaluate", "tiny"], 2, "Missing option '--data'"),

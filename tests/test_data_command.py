@@ -96,7 +96,7 @@ def test_a_preview_skips_unreadable_pictures(cli, pets, tmp_path):
     for name in ("cat", "dog"):
         (folder / name / "0.jpg").write_text("no picture")
     status, _, err = cli("data", "preview", folder)
-    assert (status, err) == (1, "Error: None of the 4 pictures can be read.\n")
+    assert (status, err) == (1, f"Looking at 4 pictures in {folder} ...\nError: None of the 4 pictures can be read.\n")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from transferkit.features import leaderboard, probe_scores
 from transferkit.features.feature_spec import FeatureSpec
 from transferkit.recipe import Recipe
 from transferkit.training import run_job
-from transferkit.training.planning import planner
+from transferkit.training.planning import plan_completion, planner
 
 SIDE = "on one side of the split"
 
@@ -147,7 +147,7 @@ def test_folds_and_their_splits(doubled, tiny, tmp_path, capsys, monkeypatch):
                 monkeypatch.setattr(
                     shares.duplicate_groups, "find_duplicate_sets", lambda *_: pytest.fail("it looked again")
                 )
-                monkeypatch.setattr(planner.folds, "mark_pool_duplicates", lambda splits, _: splits)
+                monkeypatch.setattr(plan_completion.folds, "mark_pool_duplicates", lambda splits, _: splits)
                 run_job.resume(tmp_path / "run")
     assert met[0] == met[1] and leaks(met[0].items()) == 0
     said = capsys.readouterr().err

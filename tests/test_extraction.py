@@ -11,7 +11,7 @@ from PIL import Image
 
 from transferkit import models
 from transferkit.data import geometry, pipeline
-from transferkit.features import extraction, feature_model, sklearn_inputs
+from transferkit.features import extraction, feature_model
 from transferkit.features.extraction import extract
 from transferkit.features.feature_model import load_feature_model
 from transferkit.features.feature_spec import FeatureSpec, cache_key
@@ -231,20 +231,3 @@ def test_an_unknown_layer_lists_the_nearest(listing):
         extract(listing.paths, spec(layer=("stage3",)))
     with pytest.raises(ValueError, match="keeps the positions of 'stage1', which differ between views"):
         extract(listing.paths, spec(layer=("stage1",), pool="flatten", flip=True))
-
-
-def test_valid_values_of_x(listing):
-    assert sklearn_inputs.check_pictures(listing) == list(listing.paths)
-    column = np.array(listing.paths, object)[:, None]
-    assert sklearn_inputs.check_pictures(column) == list(listing.paths)
-    assert type(sklearn_inputs.check_pictures(np.array(["a"]))[0]) is str
-    assert [one.shape for one in sklearn_inputs.check_pictures(np.zeros((2, 4, 5), "uint8"))] == [(4, 5, 1)] * 2
-    for bad, words in (
-        ("x.jpg", "X is one path, 'x.jpg'"),
-        (7, "X is of type int"),
-        ([1, 2], "Entry 0 of X is 1"),
-        (np.zeros((2, 64)), r"Entry 0 of X is float64 \(64,\)"),
-        (np.zeros((2, 8, 8, 3)), r"Entry 0 of X is float64 \(8, 8, 3\)"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            sklearn_inputs.check_pictures(bad)

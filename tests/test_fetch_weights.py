@@ -16,7 +16,9 @@ from weight_site import BODY, DIGEST, WRONG, hand_over, names, public, serve, us
 
 from transferkit.cache_folder import cache_folder
 from transferkit.weights import fetch as module
-from transferkit.weights.fetch import fetch_weights, find_weights, verify_weights
+from transferkit.weights import local_files
+from transferkit.weights.fetch import fetch_weights
+from transferkit.weights.local_files import find_weights, verify_weights
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_a_whole_download_is_stamped_and_not_repeated(site, cache, capsys):
 def test_a_checked_file_is_not_read_again(site, monkeypatch):
     wanted = public(site.url)
     fetch_weights(wanted)
-    monkeypatch.setattr(module, "_compute_digest", None)
+    monkeypatch.setattr(local_files, "compute_digest", None)
     fetch_weights(wanted)
 
 
@@ -314,7 +316,7 @@ def test_a_file_that_was_altered_after_its_check_is_detected(site, cache):
 def test_content_is_checked_once_a_day(site, cache, monkeypatch):
     path = fetch_weights(public(site.url))
     read = []
-    monkeypatch.setattr(module, "_compute_digest", lambda *_: read.append(1) or DIGEST)
+    monkeypatch.setattr(local_files, "compute_digest", lambda *_: read.append(1) or DIGEST)
     fetch_weights(public(site.url))
     assert not read
     for days in (2, -2):  # the clock may be set back

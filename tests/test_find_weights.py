@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from weight_site import BODY, DIGEST, hand_over, names, public, use_cache
 
-from transferkit.weights import fetch as module
+from transferkit.weights import local_files
 from transferkit.weights.catalogue import find_weight_set
-from transferkit.weights.fetch import fetch_weights, find_weights
+from transferkit.weights.fetch import fetch_weights
+from transferkit.weights.local_files import find_weights
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +20,7 @@ def cache(tmp_path, monkeypatch):
 def test_a_file_put_by_hand_is_checked_once(cache, monkeypatch):
     path = hand_over(cache, BODY)
     assert fetch_weights(public("http://unused")) == path
-    monkeypatch.setattr(module, "_compute_digest", None)
+    monkeypatch.setattr(local_files, "compute_digest", None)
     assert fetch_weights(public("http://unused")) == path
 
 

@@ -304,7 +304,7 @@ def test_a_run_that_another_process_starts_meanwhile_is_kept(tmp_path, monkeypat
 
 
 def test_load_run_refuses_other_folders(tmp_path):
-    with pytest.raises(FileNotFoundError, match="There is no run folder"):
+    with pytest.raises(FileNotFoundError, match="There is no run or file"):
         tk.load_run(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="holds no recipe.toml"):
         tk.load_run(tmp_path)

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import re
 import subprocess
 import sys
 import warnings
@@ -177,6 +178,20 @@ def test_a_listing_has_labels_and_the_run_is_stored(tiny, listing, capfd, tmp_pa
     assert len(tuner.predict(listing)) == 24
 
 
+def test_verbose_prints_a_line_after_each_fit(tiny, listing, X, y, monkeypatch, finished, capsys):
+    monkeypatch.setattr(finetuner, "finetune", lambda *args, **knobs: finished)
+    tk.FineTuner(tiny, **HEAD).fit(X, y)
+    assert capsys.readouterr().err == ""
+    tk.FineTuner(tiny, verbose=1, lr=0.01).fit(X, y)
+    line = capsys.readouterr().err
+    assert re.fullmatch(
+        r"FineTuner\(base='tiny', lr=0.01\): accuracy [\d.]+% \(95%: .*\) on 4 held-out pictures, \d+ s\n", line
+    )
+    with console.quiet():  # of another fit, in a thread of a search
+        tk.FineTuner(tiny, verbose=1, lr=0.01).fit(X, y)
+    assert capsys.readouterr().err.startswith("FineTuner(base='tiny', lr=0.01): accuracy")
+
+
 @pytest.mark.slow
 def test_search_in_a_pipeline(tiny, finished, X, y):
     pipe = make_pipeline(FunctionTransformer(list), tk.FineTuner(**HEAD))
@@ -254,7 +269,7 @@ def test_an_interrupt_is_raised(tiny, fitted, X, y, monkeypatch):
         ({}, lambda X, y: (X, y * 0), "y holds one class, 0: expected two or more classes"),
         ({}, lambda X, y: ([], []), "y holds no labels"),
         ({}, lambda X, y: (X, [9, *y[1:]]), "Class '9' has 1 picture; a split needs at least 2"),
-        ({}, lambda X, y: (X[0], y), "X is one path"),
+        ({}, lambda X, y: (X[0], y), "is a file, but not .csv, .tsv, .txt"),
         ({"validation": 1.5}, None, "validation must be from 0.01 to 0.9, not 1.5"),
         ({"knobs": {"optimiser": "sgd"}}, None, "No knob is called 'optimiser'. Did you mean 'optimizer'"),
         ({"knobs": {"epochs": 3}}, None, "knobs holds 'epochs', which is a parameter of FineTuner: give it as epochs"),

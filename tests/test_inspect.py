@@ -85,7 +85,7 @@ def test_knobs(cli):
 
 def test_a_run_and_its_file(cli, finished):
     for path in (finished.folder, finished.folder / "model.keras"):
-        status, out, _ = cli("inspect", path)
+        status, out, _ = cli("inspect", path, "--verbose")
         assert status == 0
         assert "at 32x32" in out
         assert "2: cat, dog" in out
@@ -148,7 +148,7 @@ def test_cut_points_of_both_in_order():
         (["inspect", "resnet18", "resnet43"], "Did you mean 'resnet34'?"),
         (["inspect", "resnet18(stam=small)"], "Did you mean 'stem'?"),
         (["inspect", "resnet18", "--size", "0"], "size must be a side in pixels, as 224, or height x width"),
-        (["inspect", "nowhere/model.keras"], "There is no nowhere/model.keras"),
+        (["inspect", "nowhere/model.keras"], "There is no run or file 'nowhere/model.keras'"),
         (["models", "--filter", "rasnet18"], "No network matches 'rasnet18'. Did you mean 'resnet18'?"),
         (["models", "--filter", "renset*", "--json"], "No network matches 'renset*'."),
     ],
@@ -175,6 +175,11 @@ def test_filter(cli, pattern, names):
     assert "vgg16" not in first
 
 
-def test_models_state_the_licences(cli):
+def test_models_are_one_table_and_those_that_are_here_come_first(cli, tmp_path, monkeypatch):
     out = cli("models", "--filter", "resnet18")[1]
-    assert "cc-by-nc-4.0" in out
+    assert "a1_in1k" in out and "cc-by-nc-4.0" not in out
+    assert "cc-by-nc-4.0" in cli("models", "--filter", "resnet18", "--licences")[1]
+    monkeypatch.setattr("transferkit.weights.model_list.find_weights", lambda each: each.network == "vgg16" or None)
+    rows = [line.split() for line in cli("models")[1].splitlines()[1:] if line]
+    assert rows[0][0] == "vgg16" and rows[0][-1] == "keras*" and rows[1][0] == "alexnet"
+    assert sum("*" in word for row in rows[1:-1] for word in row) == 0

@@ -17,10 +17,9 @@ from transferkit.data.listing import (
     find_pictures,
     list_images,
     natural_sort_key,
-    read_splits,
-    split_rows,
 )
 from transferkit.data.sources.resolve import find_splits
+from transferkit.data.split_file import read_splits, split_rows
 
 
 def touch(root: Path, *names) -> Path:
@@ -131,8 +130,14 @@ def test_a_folder_that_may_not_be_read_is_counted_and_named(tmp_path, monkeypatc
         (("train/1.jpg", "test/2.jpg"), "train holds 1 picture but no class folders"),
         (("val/a/1.jpg", "test/a/1.jpg"), "holds val and test but no train"),
         (("train/a/1.jpg", "val/a/1.jpg", "valid/a/1.jpg"), "holds two folders for val: val and valid"),
-        (("train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg"), "val/ holds pictures of c; the classes known are a, b"),
-        (("train/a/1.jpg", "train/b/1.jpg", "test/c/1.jpg"), "test/ holds pictures of c; the classes known are a, b"),
+        (
+            ("train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg"),
+            "val/ holds pictures of c, and no class is called so. Known: a, b.",
+        ),
+        (
+            ("train/a/1.jpg", "train/b/1.jpg", "test/c/1.jpg"),
+            "test/ holds pictures of c, and no class is called so. Known: a, b.",
+        ),
         (("train/a/1.jpg", "train/b/1.jpg", "val/1.jpg"), "val holds 1 picture but no class folders"),
     ],
 )
@@ -191,7 +196,7 @@ def test_labelled_pictures_are_those_of_test_then_val_then_all(tmp_path):
     for name, split, labels in (("both", "test", (1, 1, 0, 0)), ("val", "val", (0, 0)), ("flat", "all", (0, 0))):
         found, which = find_labelled(tmp_path / name, classes)
         assert (which, found.labels, found.classes) == (split, labels, classes)
-    with pytest.raises(ValueError, match="flat holds pictures of b; the classes known are x"):
+    with pytest.raises(ValueError, match="flat holds pictures of b, and no class is called so. Known: x"):
         find_labelled(tmp_path / "flat", ("x",))
 
 
@@ -201,7 +206,7 @@ def test_under_another_order_of_classes():
     assert found.counts() == {"c": 0, "b": 2, "a": 1}
     with pytest.raises(ValueError, match="here holds pictures of b"):
         many(a=1, b=1).relabel(("a",), "here")
-    with pytest.raises(ValueError, match=r"19, \.\.\.\.$"):
+    with pytest.raises(ValueError, match=r"Known are 30, as 0, 1, 10\.$"):
         many(a=1).relabel(tuple(map(str, range(30))), "here")
 
 

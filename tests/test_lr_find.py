@@ -14,7 +14,7 @@ from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe, Train
 from transferkit.training import lr_find
 from transferkit.training.fitting import checkpoints, fit_phase, losses, optimizers
-from transferkit.training.planning import planner
+from transferkit.training.planning import plan_completion, planner
 
 WORDS = ("--base", "tiny", "--weights", "none", "--size", 32, "--batch-size", 4, "--epochs", 2, "--head-epochs", 1)
 
@@ -172,7 +172,7 @@ def test_invalid_options_are_refused_before_the_search(cli, pets, words):
 
 def test_the_rate_of_the_head_alone(plan):
     found = lr_find.find_rate(
-        planner.renew_plan(dataclasses.replace(plan, recipe=plan.recipe.override(unfreeze="head")))
+        plan_completion.renew_plan(dataclasses.replace(plan, recipe=plan.recipe.override(unfreeze="head")))
     )
     assert (found.knob, found.rule, found.reason) == ("head_lr", 3e-3, "adamw, one layer")
 

@@ -196,7 +196,7 @@ def test_evaluating_on_pictures_of_the_refit_warns(trained, insects, cli, tmp_pa
     """By `evaluate`, and by a run that goes on from it: validation pictures measure neither any more."""
     assert trained.learned == set(trained.splits.train.paths) | set(trained.splits.val.paths)
     status, _, err = cli("evaluate", trained.folder)
-    assert status == 0 and "The run was trained on 6 of the 6 pictures, so these figures are too good" in err
+    assert status == 0 and "The run was trained on 6 of the 6 pictures, so figures on all of them are too good" in err
     status, _, err = cli("finetune", "--base", trained.folder, "--data", insects, "--dry-run")
     assert (
         status == 0

@@ -72,7 +72,7 @@ def test_knobs_without_effect(knobs, said):
         ({"start": "probe"}, "cannot be initialised by a regression"),
         ({"milestones": "1,2"}, "milestones must be increasing"),
         ({"accumulate": 5}, "cannot be run in 5 parts: use batch_size 20"),
-        ({"folds": 2, "workers": "a:1,b:1"}, "TRANSFERKIT_WORKER"),
+        ({"folds": 2, "workers": "a:1,b:1"}, "omit folds 2, or workers"),
         ({"keep": "mix"}, "keep mix needs the weights of a fitted head: use start probe, or keep best or last."),
         ({"keep": "last", "soup": 2}, "soup 2 averages the best epochs: omit keep last, or soup."),
         ({"refit": "on"}, "refit on leaves no validation pictures to choose the best epoch"),

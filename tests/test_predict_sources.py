@@ -1,10 +1,15 @@
 """`transferkit predict` on lists and packed shards, in addition to pictures and folders."""
 
+import csv
+import io
 import json
 import os
 
 import pytest
+from pictures import folder
+from pyarrow import parquet
 
+from transferkit.commands import prediction_output
 from transferkit.data.file_ranges import read_bytes
 from transferkit.data.sources import resolve, shards
 from transferkit.recipe import Data
@@ -96,12 +101,70 @@ def test_a_missing_source_is_an_error_row(cli, finished, pets):
 
 
 def test_an_unwritable_output_is_refused_first(cli, pets):
-    words = ("predict", "gone-run", pets)
+    words = ("predict", "tiny", pets)
     for more, sentence in {
         ("--out", "no/folder/a.csv"): "a.csv cannot be written",
-        ("--out", "a.txt"): "must end in .csv, .jsonl or .parquet",
+        ("--out", "a.txt"): "must end in .csv, .json, .jsonl or .parquet",
         ("--format", "parquet"): "--format parquet needs --out",
-        ("--json", "--out", "a.csv"): "omit --format and --out",
+        ("--json", "--format", "csv"): "omit it, or --format csv",
+        ("--all", "--top", "2"): "--all gives every class: omit --top 2",
     }.items():
         status, _, error = cli(*words, *more)
         assert status == 2 and sentence in error
+
+
+def test_all_gives_every_class(cli, finished, pets, tmp_path):
+    """The same numbers as a dict in JSON and as columns in CSV and Parquet; a row with an error has none."""
+    words = ("predict", finished.folder, pets / "dog", "gone.jpg", "--all")
+    rows = json.loads(cli(*words, "--json")[1])
+    assert rows == json.loads(cli(*words, "--format", "json")[1])
+    assert rows == [json.loads(line) for line in cli(*words, "--format", "jsonl")[1].splitlines()]
+    assert rows[-1]["probabilities"] is None
+    for row in rows[:-1]:
+        found = row["probabilities"]
+        assert set(found) == {"cat", "dog"} and sum(found.values()) == pytest.approx(1, abs=1e-5)
+        assert row["label"] == max(found, key=found.get) and row["probability"] == max(found.values())
+    table = list(csv.DictReader(io.StringIO(cli(*words, "--format", "csv")[1])))
+    assert list(table[0]) == ["path", "label", "probability", "error", "cat", "dog"]
+    assert [float(row["dog"]) for row in table[:-1]] == [row["probabilities"]["dog"] for row in rows[:-1]]
+    assert (table[-1]["dog"], table[-1]["error"]) == ("", "No such file or directory")
+    assert cli(*words, "--out", "a.parquet")[0] == 0
+    columns = parquet.read_table(tmp_path / "a.parquet").to_pydict()
+    assert columns["cat"][:-1] == pytest.approx([row["probabilities"]["cat"] for row in rows[:-1]])
+    assert columns["cat"][-1] is None
+    assert cli(*words, "--out", "a.json")[0] == 0 and json.loads((tmp_path / "a.json").read_text()) == rows
+
+
+def test_the_columns_of_classes_do_not_replace_others():
+    row = {
+        "path": "a.jpg",
+        "label": "error",
+        "probability": 0.75,
+        "error": None,
+        "top": [["error", 0.75], ["=b", 0.25]],
+    }
+    shown = prediction_output.Shown(1, ("=b", "error"))
+    text = prediction_output._to_text([row], "csv", shown, True)
+    assert text == "path,label,probability,error,'=b,class error\na.jpg,error,0.75,,0.25,0.75\n"
+
+
+def test_figures_of_unseen_pictures_come_first(cli, finished, pets, tmp_path):
+    """They are the figures of these pictures alone."""
+    new = folder(tmp_path / "new", {"cat": 3, "dog": 2})
+    both = tmp_path / "both"
+    for path in [*pets.glob("*/*"), *new.glob("*/*")]:
+        link = both / path.parent.name / f"{path.parent.parent.name}-{path.name}"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    status, out, err = cli("evaluate", finished.folder, "--data", both)
+    assert status == 0 and "The run was trained on 20 of the 29 pictures" in err
+    first, rest = out.splitlines()[0], out.splitlines()[1:]
+    assert first.endswith("on 9 pictures that the run was not trained on")
+    assert any(line.endswith("on 29 pictures") for line in rest)
+    document = json.loads(cli("evaluate", finished.folder, "--data", both, "--json")[1])
+    assert (document["unseen"]["n"], document["n"]) == (9, 29)
+    held_out, alone = (
+        json.loads(cli("evaluate", finished.folder, *more, "--json")[1]) for more in ((), ("--data", new))
+    )
+    right = held_out["accuracy"] * 4 + alone["accuracy"] * 5
+    assert document["unseen"]["accuracy"] == pytest.approx(right / 9) and "unseen" not in alone

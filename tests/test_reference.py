@@ -20,7 +20,7 @@ from sklearn.datasets import load_sample_images
 
 from transferkit import models, zoo
 from transferkit.weights.catalogue import find_weight_set, networks_with_weights
-from transferkit.weights.fetch import find_weights
+from transferkit.weights.local_files import find_weights
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "reference.json").read_text("utf-8"))
 SLOW = {name for name, row in zoo.variants().items() if row.multiply_adds > 5e9}

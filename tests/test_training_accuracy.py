@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from transferkit.weights.catalogue import find_weight_set
-from transferkit.weights.fetch import find_weights
+from transferkit.weights.local_files import find_weights
 
 BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "bench_quality.py"
 

@@ -68,7 +68,10 @@ __all__ = sorted(_HOMES)
 def __getattr__(name):
     if name not in _HOMES:
         raise AttributeError(f"module 'transferkit' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    from transferkit.console import silenced
+
+    with silenced():  # TensorFlow's lines, which notebooks show in red
+        return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__():

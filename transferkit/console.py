@@ -2,25 +2,48 @@
 
 import logging
 import os
-import re
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, ConsoleDimensions
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-console = Console(stderr=True, highlight=False)
+from transferkit.text_layout import GAP, NUMBER, fit_columns, wrap
+
+UNLIMITED = 1_000_000  # columns of a file or pipe, where no line is broken
+
+
+class _StandardStream(Console):
+    """A standard stream, in a pipe or file as wide as the text.
+
+    With `NO_COLOR` in the environment, there are no escape codes in a terminal either, so no progress bars.
+    """
+
+    @property
+    def is_terminal(self) -> bool:
+        return super().is_terminal and not os.environ.get("NO_COLOR")
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        size = super().size
+        return size if self.file.isatty() or self.is_jupyter else ConsoleDimensions(UNLIMITED, size.height)
+
+
+console = _StandardStream(stderr=True, highlight=False, emoji=False)
+REPORTS = _StandardStream(
+    stderr=True, highlight=False, emoji=False
+)  # for lines that the user asked for, within `quiet` too
 _quiet_count, _log_level, _lock = 0, 0, threading.Lock()  # open contexts of `quiet`, and TensorFlow's level before
-WIDTH = 500  # columns of a table in a file or pipe, so that nothing is folded
 
 
 def stdout_console() -> Console:
     """A console on standard output, for results that people read."""
-    return Console(width=None if sys.stdout and sys.stdout.isatty() else WIDTH, highlight=False)
+    return _StandardStream(highlight=False, emoji=False)
 
 
 def printable(text: str) -> str:
@@ -29,15 +52,21 @@ def printable(text: str) -> str:
 
 
 def say(text: str, on: Console = console):
-    """Print a line."""
-    on.print(printable(text), markup=False, soft_wrap=True)
+    """Print a line, in a terminal broken between words."""
+    on.print(wrap(printable(text), on.width), markup=False, soft_wrap=True)
+
+
+def say_looking(count: int, where: str):
+    """Say which pictures are read now."""
+    say(f"Looking at {count:,} picture{'s' * (count != 1)} in {where} ...")
 
 
 def warn(text: str):
     """Print a warning; within `quiet`, raise a Python warning instead."""
     if console.quiet:
         warnings.warn(printable(text), stacklevel=2)
-    console.print(f"Warning: {printable(text)}", markup=False, soft_wrap=True, style="yellow")
+    line = wrap(f"Warning: {printable(text)}", console.width)
+    console.print(line, markup=False, soft_wrap=True, style="yellow")
 
 
 @contextmanager
@@ -85,33 +114,38 @@ def silenced() -> Iterator[None]:
 
 
 def table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable], on: Console = console):
-    """Print a table without lines; columns of numbers are aligned to the right."""
-    on.print(_build_table(title, columns, rows), markup=False)
+    """Print a table without lines, in a terminal as wide as that; columns of numbers are aligned to the right."""
+    if title:
+        on.print(wrap(title, on.width), markup=False, soft_wrap=True, style="bold")
+    on.print(_build_table(list(columns), rows, on.width), markup=False)
 
 
-def _build_table(title: str | None, columns: Iterable[str], rows: Iterable[Iterable]) -> Table:
+def _build_table(columns: list[str], rows: Iterable[Iterable], width: int) -> Table:
     cells = [[_format_cell(value) for value in row] for row in rows]
-    result = Table(
-        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
-    )
-    for number, name in enumerate(columns):
-        numeric = all(re.fullmatch(r"[-\d.,]*( ?[%GM])?", row[number]) for row in cells)
-        result.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    result, widths = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0)), fit_columns([columns, *cells], width)
+    for number, (name, size) in enumerate(zip(columns, widths, strict=True)):
+        numeric = all(NUMBER.fullmatch(row[number]) for row in cells)
+        result.add_column(wrap(name, size), justify="right" if numeric else "left", width=size, no_wrap=True)
     for row in cells:
-        result.add_row(*row)
+        result.add_row(*map(wrap, row, widths))
     return result
 
 
-def progress(*more: TextColumn) -> Progress:
-    """A progress display with more columns; it is hidden if standard error is not a terminal."""
+def shows_bars() -> bool:
+    """Whether bars can be shown: in a terminal, or a notebook that has ipywidgets."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+
+
+def progress(*last: ProgressColumn) -> Progress:
+    """A progress display that ends with the given columns, by default the time that remains; it is hidden where bars
+    cannot be shown."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(24),
+        BarColumn(24 if console.width >= 100 else 10),
         MofNCompleteColumn(),
-        *more,
-        TimeRemainingColumn(),
+        *(last or (TimeRemainingColumn(),)),
     )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(*columns, console=console, transient=True, disable=not shows_bars())
 
 
 def track(items: Iterable, total: int, what: str) -> Iterator:

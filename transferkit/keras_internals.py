@@ -141,6 +141,19 @@ def model_classes() -> dict[str, type]:
     return {"Functional": Functional, "Model": keras.Model, "Sequential": keras.Sequential}
 
 
+@contextmanager
+def wrapped_get_file(wrapper: Callable) -> Iterator[None]:
+    """Have `keras.applications` call wrapper(get_file, ...) in place of get_file(...), which gets their weights."""
+    from keras.src.utils import file_utils
+
+    get_file = file_utils.get_file
+    file_utils.get_file = functools.partial(wrapper, get_file)
+    try:
+        yield
+    finally:
+        file_utils.get_file = get_file
+
+
 def application_layers() -> dict[str, type]:
     """The layers of `keras.applications` that are not in `keras.layers`, by name."""
     from keras.src.applications import convnext, inception_resnet_v2

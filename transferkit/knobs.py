@@ -4,8 +4,15 @@ from typing import TypedDict
 
 
 class Knobs(TypedDict, total=False):
-    """Fields of `recipe.Recipe`; `transferkit finetune --help` explains each."""
+    """Fields of `recipe.Recipe`; `transferkit finetune --help-all` explains each."""
 
+    image_col: str
+    label_col: str
+    split_col: str
+    image_dir: str
+    image_suffix: str
+    data_dir: str
+    group_by: str
     validation: float
     fraction: float
     per_class: int

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from transferkit import adopt, atomic, untrusted_files, zoo
-from transferkit.lookup import UnknownName, list_known, suggest_nearest
+from transferkit import adopt, atomic, base_names, bases, untrusted_files, zoo
+from transferkit.lookup import UnknownName, as_count, as_text
 from transferkit.network import (
     Network,
     copy_model,
@@ -25,8 +25,7 @@ from transferkit.network import (
 from transferkit.pixels import CONVENTIONS, Pixels
 from transferkit.weights import weight_files
 from transferkit.weights.assign import load_or_grow_weights, load_weights
-from transferkit.weights.catalogue import find_weight_set, is_path, weight_sets
-from transferkit.weights.fetch import fetch_weights
+from transferkit.weights.catalogue import WeightSet, find_weight_set, is_path, weight_sets
 from transferkit.weights.imagenet import class_names, placeholder_names
 from transferkit.weights.portable_keras import make_portable
 
@@ -74,11 +73,14 @@ def create(
         >>> create("lenet5", weights="none", num_classes=3).output_shape
         (None, 3)
     """
+    if num_classes is not None:
+        as_count(num_classes, "num_classes")
     if isinstance(base, keras.Model):
         network = adopt.adopt_model(base, pixels, source="the model")
     else:
-        spelled = zoo.spell(str(base), **knobs) if knobs else str(base)
-        network = _load_checked(spelled, str(weights), pixels, num_classes=num_classes, size=size)
+        name = as_text(base, "base")
+        spelled = zoo.spell(name, **knobs) if knobs else name
+        network = _load_checked(spelled, as_text(weights, "weights"), pixels, num_classes=num_classes, size=size)
     network = cut_network(network, cut) if cut else network
     if num_classes is None and not network.classes and not network.doubt:
         raise UnknownName(f"{network.base} has no classifier: give num_classes, the number of classes of a new one.")
@@ -100,15 +102,18 @@ def load(base: str | os.PathLike, weights: str | os.PathLike = "imagenet", *, pi
     return for_inference(_load_checked(str(base), str(weights), pixels))
 
 
-def load_for_training(base: str, weights: str, *, pixels: str = "", size: int | str | None = None) -> Network:
+def load_for_training(
+    base: str, weights: str, *, pixels: str = "", size: int | str | None = None, download: bool = True
+) -> Network:
     """Load a network with its auxiliary heads, if it has any: the output of its model is a dict of logits then.
 
     The weights may be those of a smaller network that it grows from (`Variant.grows_from`).
 
     Args:
         size: size of the pictures, for fresh weights of a network with a fixed size.
+        download: whether public weights may be downloaded; else fresh ones stand in for them, and `loaded` says so.
     """
-    return _load_checked(base, weights, pixels, size=size, assign=load_or_grow_weights)
+    return _load_checked(base, weights, pixels, size=size, assign=load_or_grow_weights, download=download)
 
 
 def _load_checked(base: str, weights: str, pixels: str, **kwargs) -> Network:
@@ -129,31 +134,17 @@ def _load_unchecked(
     num_classes: int | None = None,
     size: int | str | None = None,
     assign=load_weights,
+    download: bool = True,
 ) -> Network:
     """`num_classes` and `size` are for fresh weights; `assign` assigns the weights of a file, which has its own."""
-    if base.startswith(adopt.PREFIX):
-        return adopt.load_application(base, weights, pixels)
+    bases.check_base(base, weights, pixels)
+    if base_names.is_application(base):
+        return adopt.load_application(base, weights, pixels, download=download)
+    if not download and (absent := bases.find_absent_set(base, weights)):
+        return _stand_in(zoo.spell(base), absent)
     if zoo.is_network(base):
-        if pixels:
-            raise UnknownName(f"{base} has a pixel convention of its own: omit --pixels {pixels}.")
         return _from_zoo(zoo.spell(base), weights, num_classes, size, assign)
-    path = Path(base)
-    if path.suffix in adopt.SUFFIXES and not path.exists():
-        return load_file(path)  # raises
-    if not path.exists():
-        raise UnknownName(
-            f"No network, run folder or Keras file is called {base!r}."
-            f"{suggest_nearest(zoo.variants(), base)}{list_known(zoo.variants())}"
-        )
-    if weights != "imagenet":
-        raise UnknownName(f"{base} has weights of its own: omit --weights {weights}.")
-    if path.is_dir() and not (path / "saved_model.pb").exists():
-        if (path / "fold-1").exists():
-            raise ValueError(f"{path} holds a run for each fold: take one of them, as {path / 'fold-1'}.")
-        if (path / "recipe.toml").exists() and not (path / "model.keras").exists():
-            raise ValueError(f"{path} is not finished: transferkit finetune --resume {path} continues it.")
-        path = path / "model.keras"
-    return load_file(path, pixels=pixels)
+    return load_file(bases.find_model(base), pixels=pixels)
 
 
 def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str | None, assign) -> Network:
@@ -171,7 +162,7 @@ def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str 
             pixels, classes = note["pixels"], note["classes"]
     else:
         chosen = find_weight_set(bare, weights)
-        path, pixels, source = fetch_weights(chosen), chosen.pixels, chosen.tag
+        path, pixels, source = bases.fetch_set(chosen), chosen.pixels, chosen.tag
     file = weight_files.read_weights(path)
     if file.publisher and file.publisher.pixels:
         pixels = CONVENTIONS[file.publisher.pixels]
@@ -182,6 +173,15 @@ def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str 
     rgb = dataclasses.replace(pixels, repeat=False)
     classes = () if kernel is None else classes or class_names(count)
     return with_channels(_zoo_network(name, model, rgb, classes, source, loaded), pixels.channels)
+
+
+def _stand_in(name: str, absent: WeightSet) -> Network:
+    """The network that a public weight set would give, with fresh weights."""
+    classes = class_names(zoo.variant(name).classes)
+    model = zoo.build(name, pixels=absent.pixels, num_classes=len(classes))
+    lines = bases.describe_absent(len(model.weights), f"{absent.mb:.0f} MB from {absent.source}")
+    rgb = dataclasses.replace(absent.pixels, repeat=False)
+    return with_channels(_zoo_network(name, model, rgb, classes, absent.tag, lines), absent.pixels.channels)
 
 
 def _zoo_network(

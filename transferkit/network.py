@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from transferkit.keras_internals import producer
-from transferkit.lookup import UnknownName, list_known, suggest_nearest
+from transferkit.lookup import UnknownName, list_known, quote, suggest_nearest
 from transferkit.pixels import Pixels, format_size, parse_size
 from transferkit.weights.imagenet import placeholder_names
 from transferkit.zoo.layers import repeat_single_pixel
@@ -16,7 +16,7 @@ from transferkit.zoo.layers import repeat_single_pixel
 LOGITS = "logits"  # the output of the network itself, where the model has auxiliary heads too
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network:
     """A Keras model and its metadata.
 
@@ -45,6 +45,10 @@ class Network:
     doubt: str = ""
     loss_weights: Mapping[str, float] = field(default_factory=dict)
 
+    def __repr__(self):
+        size, params = "x".join(map(str, self.pixels.shape)), self.model.count_params()
+        return f"<Network: {self.base}, {len(self.classes):,} classes, {size} pixels, {params:,} parameters>"
+
     @property
     def has_class_names(self) -> bool:
         """Whether the names of the classes are known: a foreign model has outputs without names."""
@@ -59,10 +63,9 @@ def find_output(model: keras.Model, name: str):
     """
     below = [layer for layer in model.layers if layer.name == name or layer.name.startswith(f"{name}.")]
     if not below:
-        names = [layer.name for layer in model.layers]
-        raise UnknownName(
-            f"No layer of {model.name} is called {name!r}.{suggest_nearest(names, name)}{list_known(cut_points(model))}"
-        )
+        nearest = suggest_nearest([layer.name for layer in model.layers], name)
+        known = list_known(cut_points(model), f"transferkit inspect {model.name} --cuts")
+        raise UnknownName(f"No layer of {model.name} is called {quote(name)}.{nearest}{known}")
     return below[-1].output
 
 
@@ -125,7 +128,7 @@ def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Networ
         count, total = network.loaded[0].partition("/")[0], len(model.weights)
         kept = int(count) if count.isdecimal() else len(network.model.weights)
         if network.classes:  # else the old head was not loaded
-            kept -= sum(len(layer.weights) for layer in (*heads.values(), *removed))
+            kept = max(0, kept - sum(len(layer.weights) for layer in (*heads.values(), *removed)))
         changed = f"head {len(network.classes)} -> {len(classes)} new; {kept}/{total} tensors loaded"
         loaded = (changed, *network.loaded[1:])
     return dataclasses.replace(network, model=model, classes=classes, loaded=loaded)

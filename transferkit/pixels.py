@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from numbers import Integral
 
-from transferkit.lookup import UnknownName, look_up
+from transferkit.lookup import UnknownName, look_up, show
 
 FITS = {  # how a picture of any shape is fitted to the size of the network
     "crop": "the shorter side is resized and the centre is cut out, so what is near the border may be lost",
@@ -29,7 +29,7 @@ def parse_size(size: int | str) -> tuple[int, int]:
         return int(found[1]), int(found[2])
     if isinstance(size, Integral) and not isinstance(size, bool) and size >= 1:
         return int(size), int(size)
-    raise UnknownName(f"size must be a side in pixels, as 224, or height x width, as '192x320', not {size!r}.")
+    raise UnknownName(f"size must be a side in pixels, as 224, or height x width, as '192x320', not {show(size)}.")
 
 
 def format_size(shape: tuple[int, int]) -> int | str:

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from transferkit.lookup import UnknownName, look_up, suggest_nearest
+from transferkit.lookup import UnknownName, look_up, show, suggest_nearest
 from transferkit.pixels import CONVENTIONS, FITS, parse_size
 
 AUTO = "auto"  # as base: the best by a probe of the networks whose weights are downloaded
@@ -14,12 +14,13 @@ AUTO = "auto"  # as base: the best by a probe of the networks whose weights are 
 BY_RULE: Any = None
 
 
-def knob(default, help, *, choices=None, low=None, high=None, like=None, numbers=None, effect=None):
+def knob(default, help, *, basic=False, choices=None, low=None, high=None, like=None, numbers=None, effect=None):
     """A field of a section.
 
     Args:
         default: its value if it is not set.
         help: one line.
+        basic: whether `--help` shows it; `--help-all` shows all.
         choices: the values of a name.
         low, high: limits of a number, or of each of `numbers`.
         like: of text, an example and a regular expression for all of it.
@@ -27,7 +28,25 @@ def knob(default, help, *, choices=None, low=None, high=None, like=None, numbers
         effect: of a knob that not every training uses, whether a resolved `Train` does, and the reason if it does not.
     """
     facts = {"help": help, "choices": choices, "low": low, "high": high, "like": like, "numbers": numbers}
-    return field(default=default, metadata=facts | {"effect": effect})
+    return field(default=default, metadata=facts | {"effect": effect, "basic": basic})
+
+
+PARTS = {
+    "head": "the head",
+    "last-stage": "the last stage",
+    "last-2": "the last two stages",
+    "all": "the whole network",
+}  # what `unfreeze` names, in words
+
+
+def describe_part(name: str) -> str:
+    """A part of `unfreeze` in words, as people read it in plans, progress and plots.
+
+    Example:
+        >>> describe_part("layer3")
+        'layer3 and after'
+    """
+    return PARTS.get(name, f"{name} and after")
 
 
 BODY = (lambda train: train.epochs > train.head_epochs, "only the head is trained, at head_lr")
@@ -45,7 +64,9 @@ def _used_by(knob: str, *values: str) -> tuple:
 class Data:
     """The pictures."""
 
-    data: str = knob("", "Folder of class folders or of train/, val/, test/; list.csv; tfds:NAME; packed shards.")
+    data: str = knob(
+        "", "Folder of class folders or of train/, val/, test/; list.csv; tfds:NAME; packed shards.", basic=True
+    )
     image_col: str = knob("", "Column of a CSV list with the paths; default: found by its usual names.")
     label_col: str = knob("", "Column with the classes; or several 0/1 columns, one per class, separated by commas.")
     split_col: str = knob("", "Column with train, val or test, if there is one.")
@@ -53,13 +74,16 @@ class Data:
     image_suffix: str = knob("", "Suffix that the names in a list lack, as .jpg; default: found by looking.")
     data_dir: str = knob("", "Folder of prepared TFDS data; default: TFDS's own.")
     group_by: str = knob(
-        "", "Column, or pattern on paths, of groups that stay on one side of the split, as patients or bursts."
+        "",
+        "Column, or pattern on paths, of groups that stay on one side of the split, as patients or bursts.",
+        basic=True,
     )
     validation: float = knob(
         0.2,
         "Fraction of the pictures held out if there is no val/ folder; duplicates stay on one side.",
         low=0.01,
         high=0.9,
+        basic=True,
     )
     fraction: float = knob(1.0, "Fraction of the training pictures of each class to use.", low=0.0001, high=1.0)
     per_class: int = knob(0, "Maximum number of training pictures per class; 0: no limit.", low=0)
@@ -73,6 +97,7 @@ class Augment:
         BY_RULE,
         "Augmentation: none, light, medium, heavy, a paper's (alexnet, vgg, inception, resnet, cifar), "
         'or steps as in "crop(0.5) | flip" or "heavy | mixup".',
+        basic=True,
     )
     pca: str = knob(
         "", "File of colour axes for pca_jitter(_std), written by `transferkit data pca`; default: ImageNet's."
@@ -86,8 +111,9 @@ class Model:
     base: str = knob(
         "resnet34",
         "Network, run folder, Keras model's file, or keras:NAME to start from; auto: the best by a probe.",
+        basic=True,
     )
-    weights: str = knob("imagenet", "imagenet, a tag of `transferkit models`, none, or a weights file.")
+    weights: str = knob("imagenet", "imagenet, a tag of `transferkit models`, none, or a weights file.", basic=True)
     pixels: str = knob(
         "", "Pixel convention that a Keras model expects, if it cannot be recognised.", choices=tuple(CONVENTIONS)
     )
@@ -108,6 +134,7 @@ class Model:
         low=16,
         high=2048,
         numbers=parse_size,
+        basic=True,
     )
     fit: str = knob(
         BY_RULE,
@@ -125,6 +152,7 @@ class Train:
         "all",
         "What is trained: head, last-stage, last-2, all, or a layer and all after it. Several, separated by commas, "
         "are phases of equal length.",
+        basic=True,
     )
     start: str = knob(
         BY_RULE,
@@ -134,10 +162,12 @@ class Train:
     head_layers: str = knob(
         BY_RULE, "Layers whose pooled features the new head gets side by side, separated by commas."
     )
-    epochs: int = knob(BY_RULE, "Epochs of all phases together.", low=1)
+    epochs: int = knob(BY_RULE, "Epochs of all phases together.", low=1, basic=True)
     head_epochs: int = knob(BY_RULE, "Epochs in which only the new head is trained.", low=0)
-    time: str = knob("", "How long training may take, as 90s, 10m or 1.5h: epochs are planned from a measured step.")
-    batch_size: int = knob(BY_RULE, "Pictures per step, over all devices.", low=1)
+    time: str = knob(
+        "", "How long training may take, as 90s, 10m or 1.5h: epochs are planned from a measured step.", basic=True
+    )
+    batch_size: int = knob(BY_RULE, "Pictures per step, over all devices.", low=1, basic=True)
     accumulate: int = knob(
         1,
         "Parts in which a batch is run, to save memory; their gradients are added up.",
@@ -168,7 +198,7 @@ class Train:
     nesterov: str = knob(
         "on", "Nesterov momentum.", choices=("on", "off"), effect=_used_by("optimizer", "sgd", "sgd_l2", "lars")
     )
-    lr: float = knob(BY_RULE, "Highest learning rate after the head's own phase.", low=0.0, effect=BODY)
+    lr: float = knob(BY_RULE, "Highest learning rate after the head's own phase.", low=0.0, effect=BODY, basic=True)
     lr_per: str = knob(
         "",
         "Learning rate for a reference batch size, as 0.1/256; lr is scaled from it if it is not given: in proportion "
@@ -243,7 +273,11 @@ class Train:
         4.0, "Temperature of the softmax of student and teacher in distillation.", low=0.1, effect=TEACHER
     )
     folds: int = knob(
-        0, "Number of runs of a cross-validation, each with another part held out; 0: a single run.", low=0, high=100
+        0,
+        "Number of runs of a cross-validation, each with another part held out; 0: a single run.",
+        low=0,
+        high=100,
+        basic=True,
     )
     memory: float = knob(1.0, "GB of pictures or features to keep in memory per split; more go to disk.", low=0.0)
     seed: int = knob(0, "Seed of split, order, augmentation and fresh weights.", low=0, high=2**31 - 1)
@@ -288,8 +322,8 @@ class Recipe:
         """
         recipe = self
         for name, value in knobs.items():
-            section = look_up(map_knobs_to_sections(), name, "knob")
-            value = value.item() if hasattr(value, "item") else value  # NumPy's numbers
+            section = look_up(map_knobs_to_sections(), name, "knob", "transferkit finetune --help")
+            value = value.item() if getattr(value, "ndim", 1) == 0 else value  # NumPy's numbers
             check_value(name, value)
             recipe = replace(recipe, **{section: replace(getattr(recipe, section), **{name: value})})
         return recipe
@@ -320,7 +354,7 @@ def check_value(name: str, value: Any):
     if facts["numbers"]:
         return _check_limits(name, value, facts["numbers"](value), facts)
     if not isinstance(value, (int, float) if expected is float else expected) or isinstance(value, bool):
-        raise ValueError(f"{name} must be of type {expected.__name__}, not {value!r}.")
+        raise ValueError(f"{name} must be of type {expected.__name__}, not {show(value)}.")
     if expected is float and not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, not {value!r}.")
     if facts["choices"] and value not in (*facts["choices"], knob.default):

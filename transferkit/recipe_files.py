@@ -28,7 +28,7 @@ def find_recipe(recipe: str) -> Path:
         UnknownName: there is none.
     """
     path = Path(recipe)
-    return path if path.is_file() else look_up(list_recipes(), recipe, "recipe")
+    return path if path.is_file() else look_up(list_recipes(), recipe, "recipe", "transferkit train --help")
 
 
 def load(path: str | os.PathLike, defaults: Recipe | None = None) -> Recipe:

@@ -1,6 +1,8 @@
-"""Run folders: what a training leaves behind, written so that a crash never leaves half a file."""
+"""Run folders: what a training leaves behind, written so that a crash never leaves half a file.
 
-import importlib.metadata
+What loads Keras is imported in the functions, so that the output of a training is checked without it.
+"""
+
 import itertools
 import os
 import platform
@@ -13,36 +15,66 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from transferkit import models, recipe_files
+from transferkit import base_names, recipe_files
 from transferkit import recipe as recipes
 from transferkit.atomic import read, write
-from transferkit.data.listing import Splits, read_splits, split_rows
+from transferkit.console import warn
+from transferkit.data import display
+from transferkit.data.listing import Splits
 from transferkit.data.sources import resolve
-from transferkit.evaluation import plots, predict, verification
-from transferkit.network import Network
+from transferkit.data.sources.picture_values import are_paths, picture_files
+from transferkit.data.split_file import read_splits, split_rows
+from transferkit.lookup import as_count, as_text
+
+if TYPE_CHECKING:
+    from transferkit.network import Network
 
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
 LOCK = ".lock"
+MISTAKES = "mistakes.png"
+UNFINISHED = "not finished"
 TEMPORARY = "temporary-"  # prefix of the folders of `temporary_folder`
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished or unfinished training. Its files are read at first use.
 
     Example:
         >>> run = load_run("runs/finetune-resnet34-pets-1")  # doctest: +SKIP
-        >>> run.predict(["tabby.jpg"])[0]["label"]  # doctest: +SKIP
+        >>> run.predict("tabby.jpg")[0]["label"]  # doctest: +SKIP
         'cat'
     """
 
     folder: Path
 
+    def __repr__(self):
+        return f"<Run: {self.folder}, {self._headline()}>"
+
+    def _repr_html_(self):
+        plots = {name: self.folder / f"{name}.png" for name in ("curves", "confusion")}
+        headline = self._headline()
+        return display.run_html(str(self.folder), headline, {} if headline == UNFINISHED else self.metrics, plots)
+
+    def _headline(self) -> str:
+        """The accuracy with its interval, or `UNFINISHED`."""
+        from transferkit.evaluation import metrics
+
+        try:
+            figures = self.metrics
+            pictures = {"test": "test pictures", "val": "validation pictures"}.get(figures.get("split", ""), "pictures")
+            return metrics.describe_accuracy(figures, pictures)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # a damaged file must be shown too
+            return UNFINISHED
+
     @cached_property
-    def network(self) -> Network:
+    def network(self) -> "Network":
+        from transferkit import models
+
         return models.load_file(self.folder / "model.keras")
 
     @cached_property
@@ -80,18 +112,54 @@ class Run:
         rows = read(self.folder / "history.csv")
         return [{name: text if name == "phase" else float(text) for name, text in row.items() if text} for row in rows]
 
-    def predict(self, paths, *, top: int = 5) -> list[dict]:
-        """Classify pictures; see `transferkit.evaluation.predict.predict`."""
-        return predict.predict(self.network, paths, top=top)
-
-    def evaluate(self, data: str | os.PathLike) -> dict:
-        """Figures on the test (else val, else all) pictures of any source; see `metrics.compute_metrics`.
+    def predict(self, pictures, *, top: int = 5) -> list[dict]:
+        """Classify pictures.
 
         Args:
-            data: as `--data`.
+            pictures: a path (a picture, a folder, or what `--data` takes); a list of paths of pictures; a listing;
+                uint8 RGB arrays of 0..255, (height, width, channels) or (n, height, width, channels); or pictures of
+                Pillow.
+            top: number of most likely classes to return, 1 or more.
+
+        Returns:
+            A dict for each picture, as `evaluation.predict.predict` returns them; `path` is None for a picture without
+            a file.
+
+        Raises:
+            FileNotFoundError: a path that is given alone does not exist.
+            ValueError: `pictures` is something else.
+
+        Example:
+            >>> run.predict("holiday/")  # doctest: +SKIP
+            >>> run.predict(np.asarray(Image.open("tabby.png").convert("RGB")))  # doctest: +SKIP
         """
-        knobs = recipes.Data(data=os.fspath(data))
-        listing = resolve.find_labelled(knobs, self.network.classes)[0]
+        from transferkit.evaluation import predict
+
+        values = resolve.as_pictures(pictures, "pictures")
+        with picture_files(values) as paths:
+            rows = predict.predict(self.network, paths, top=as_count(top, "top"))
+        return rows if are_paths(values) else [row | {"path": None} for row in rows]
+
+    def evaluate(self, data=None) -> dict:
+        """Figures on labelled pictures, whose classes are matched by name; see `metrics.compute_metrics`.
+
+        Args:
+            data: a path or name as of `--data` (its test, else val, else all pictures), a list of paths (the folder of
+                each is its class), or a listing; by default the pictures that the run held out: test, else val.
+
+        Raises:
+            FileNotFoundError, UnknownName, ValueError: it is something else, or the network lacks a class of it.
+
+        Example:
+            >>> run.evaluate("more-pets/")["accuracy"]  # doctest: +SKIP
+        """
+        from transferkit.evaluation import predict
+
+        data = self.splits if data is None else data
+        listing = resolve.as_labelled(data, self.network.classes, "data")
+        learned = set(map(os.path.realpath, self.learned))
+        if trained := sum(os.path.realpath(path) in learned for path in listing.paths):
+            warn(f"The run was trained on {trained:,} of the {len(listing):,} pictures, so these figures are too good.")
         return predict.evaluate(self.network, listing)[0]
 
 
@@ -105,9 +173,9 @@ def load_run(folder: str | os.PathLike) -> Run:
     Example:
         >>> load_run("runs/finetune-resnet34-pets-1").metrics["accuracy"]  # doctest: +SKIP
     """
-    folder = Path(folder)
+    folder = Path(as_text(folder, "folder"))
     if not folder.is_dir():
-        raise FileNotFoundError(f"There is no run folder {folder}.")
+        raise FileNotFoundError(base_names.missing_path_message(str(folder)))
     if not (folder / "recipe.toml").is_file():
         raise ValueError(f"{folder} is not a run folder: it holds no recipe.toml.")
     return Run(folder)
@@ -149,7 +217,7 @@ def check_output(out: str | os.PathLike | None, *, overwrite: bool, base: str | 
     the run's own base; or if no run can be written, because of the clock."""
     if (year := time.localtime().tm_year) < 1980:
         raise ValueError(f"The clock says {year}, and a model.keras cannot be dated before 1980: set the clock first.")
-    folder = Path("runs/new" if out is None else out)
+    folder = Path("runs/new" if out is None else as_text(out, "out"))
     if out is None or not folder.exists() or _is_bare(folder):
         return _check_writable(folder)
     if not overwrite and (folder / "split.csv").is_file() and not (folder / "metrics.json").is_file():
@@ -259,27 +327,42 @@ class Results:
     own_predictions: list[dict]
 
 
-def write_results(folder: Path, network: Network, results: Results):
+def write_results(folder: Path, network: "Network", results: Results):
     """Save the network and write the results. `metrics.json` is written last: a run that has it is complete.
 
     Raises:
         ValueError: the saved network is not the one that was evaluated; it is deleted, and checkpoints stay.
     """
+    from transferkit import models
+    from transferkit.evaluation import plots, verification
+
     models.save(network, folder / "model.keras")
     try:
         verification.check_saved(folder / "model.keras", network, results.own_predictions)
     except ValueError:
         (folder / "model.keras").unlink()
         raise
-    write(folder / "predictions.csv", results.predictions)
-    if matrix := results.figures["confusion"]:
-        write(folder / "confusion.png", lambda path: plots.plot_confusion(matrix, network.classes, path))
+    write_predictions(folder, results.predictions, results.figures["confusion"], network.classes)
     if results.history:
         write(folder / "curves.png", lambda path: plots.plot_curves(results.history, path))
     write(folder / "metrics.json", results.figures)
 
 
+def write_predictions(folder: Path, predictions: list[dict], confusion, classes):
+    """Write `predictions.csv`, and what is drawn of it: the confusion matrix, unless it is None, and the mistakes."""
+    from transferkit.evaluation import mistakes, plots
+
+    write(folder / "predictions.csv", predictions)
+    if confusion:
+        write(folder / "confusion.png", lambda path: plots.plot_confusion(confusion, classes, path))
+    (folder / MISTAKES).unlink(missing_ok=True)  # of an evaluation before the run was resumed
+    if sheet := mistakes.draw_mistakes(predictions):
+        write(folder / MISTAKES, lambda path: mistakes.save_sheet(sheet, path))
+
+
 def _find_version(package: str) -> str:
+    import importlib.metadata  # slow to import
+
     try:
         return importlib.metadata.version(package) or ""
     except importlib.metadata.PackageNotFoundError:

@@ -4,63 +4,61 @@ import contextlib
 import dataclasses
 import os
 import re
+import socket
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import h5py
 import keras
 
+from transferkit import base_names, bases
 from transferkit.adopt import array_assignment
 from transferkit.adopt.conversion import adopt_model
 from transferkit.adopt.graph import UnsuitableModelError
-from transferkit.keras_internals import snake_case
-from transferkit.lookup import UnknownName, first_line, list_known, suggest_nearest
+from transferkit.cache_folder import cache_folder
+from transferkit.keras_internals import snake_case, wrapped_get_file
+from transferkit.lookup import first_line
 from transferkit.network import Network
 from transferkit.weights import hdf5
 from transferkit.weights.weight_files import HDF5
 
-PREFIX = "keras:"
+TIMEOUT = 10.0  # seconds without an answer of the server
 
 
-def names() -> list[str]:
-    """The names that may follow `keras:`."""
-    return [name for name in dir(keras.applications) if name[0].isupper()]
+class _NotHereError(Exception):
+    """The weights are not on this machine, and may not be downloaded."""
 
 
-def load_application(base: str, weights: str, pixels: str = "") -> Network:
+def load_application(base: str, weights: str, pixels: str = "", *, download: bool = True) -> Network:
     """Load a network of keras.applications.
 
     Args:
         base: `keras:` and its name, in any case.
         weights: "imagenet" (downloaded by Keras), "none" (fresh), or the path of a weights file of the network.
         pixels: the pixel convention of the weights, where it is not that of Keras' own.
+        download: whether imagenet weights may be downloaded; else fresh ones stand in for them.
 
     Raises:
-        UnknownName: the network or the weights are not known.
-        FileNotFoundError: there is no file at the path.
+        UnknownName: the network is not known.
         ValueError: the file is damaged or does not fit.
         OSError: the weights could not be downloaded.
     """
-    given = base.removeprefix(PREFIX)
-    name = {name.lower(): name for name in names()}.get(given.lower())
-    if name is None:
-        raise UnknownName(
-            f"No network of keras.applications is called {given!r}."
-            f"{suggest_nearest(names(), given)}{list_known(names())}"
-        )
-    build = getattr(keras.applications, name)
-    source = f"{PREFIX}{name}"
+    name = base_names.find_application(base)
+    build, source = getattr(keras.applications, name), f"{base_names.PREFIX}{name}"
     if weights == "none":
         return dataclasses.replace(_adopt_application(build(weights=None), pixels, f"{source} (fresh)"), loaded=())
-    if weights == "imagenet":
-        return _adopt_application(_download_pretrained(build, source), pixels, f"{source} (imagenet)")
-    path = Path(weights)
-    if not path.is_file() and path.name == weights and not path.suffix:
-        raise UnknownName(f"{source} has no weights called {weights!r}: expected imagenet, none or the path of a file.")
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no {path}: expected the weights of {source}, imagenet or none.")
-    return _adopt_application(_load_weights_file(build, path, source), pixels, f"{source} ({path})")
+    if weights != "imagenet":
+        path = Path(weights)
+        return _adopt_application(_load_weights_file(build, path, source), pixels, f"{source} ({path})")
+    try:
+        return _adopt_application(_load_pretrained(build, source, download), pixels, f"{source} (imagenet)")
+    except _NotHereError:
+        network = _adopt_application(build(weights=None), pixels, f"{source} (imagenet)")
+        return dataclasses.replace(
+            network, loaded=bases.describe_absent(len(network.model.weights), "from keras.applications")
+        )
 
 
 def _adopt_application(model: keras.Model, pixels: str, source: str) -> Network:
@@ -78,21 +76,39 @@ def _renumber_layers(model: keras.Model):
             counts[kind] += 1
 
 
-def _download_pretrained(build, source: str) -> keras.Model:
-    """Build the network with the weights that Keras downloads, or finds in its folder."""
+def _load_pretrained(build, source: str, download: bool) -> keras.Model:
+    """Build the network with the weights that are on this machine, or else that Keras downloads."""
+    folder, timeout = cache_folder() / "keras", socket.getdefaulttimeout()
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # Keras reports downloads on standard output, which is for results
+        socket.setdefaulttimeout(TIMEOUT)  # Keras sets none
+        with (
+            contextlib.redirect_stdout(sys.stderr),  # Keras reports downloads on standard output, which is for results
+            wrapped_get_file(partial(_get_file, folder=folder, download=download)),
+        ):
             return build(weights="imagenet")
-    except (AttributeError, NameError, TypeError):  # a bug, not a failed download
+    except (AttributeError, NameError, TypeError, _NotHereError):  # a bug, not a failed download
         raise
     except Exception as error:  # `get_file` raises bare exceptions
-        folder = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")) / "models"
         found = re.search(r"(https?://\S+?):? (?:(\S+) -- )?(.*)", str(error))
         where, why = (found[1], found[3] or found[2]) if found else ("its address", str(error) or type(error).__name__)
         raise OSError(
             f"The imagenet weights of {source} could not be downloaded from {where} ({first_line(why)}): put the "
-            f"file into {folder}, or give one with --weights PATH."
+            f"file into {folder / 'models'}, or give one with --weights PATH.{bases.suggest_available()}"
         ) from error
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+def _get_file(get_file, fname=None, origin=None, *, folder: Path, download: bool, **kwargs) -> str:
+    """`get_file` with the file in our cache folder, or in that of Keras if it is there already."""
+    keras_folder = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))
+    name = fname or os.path.basename(origin)
+    chosen = next((place for place in (folder, keras_folder) if os.path.isfile(place / "models" / name)), None)
+    if chosen is None and not download:
+        raise _NotHereError
+    with contextlib.suppress(OSError):  # without the folder, Keras takes one in /tmp
+        folder.mkdir(parents=True, exist_ok=True)
+    return get_file(fname, origin, **kwargs | {"cache_dir": str(chosen or folder)})
 
 
 def _load_weights_file(build, path: Path, source: str) -> keras.Model:

@@ -20,7 +20,6 @@ from transferkit.network import Network
 from transferkit.weights import hdf5
 from transferkit.weights.weight_files import HDF5
 
-SUFFIXES = (".keras", ".h5", ".hdf5")
 UNKNOWN = "no more is known"  # of an error without a message
 MEMBERS = "config.json", "metadata.json", "model.weights.h5"
 

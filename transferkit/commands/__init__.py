@@ -13,13 +13,24 @@ import click
 
 import transferkit
 from transferkit import trust
-from transferkit.commands import standard_streams
+from transferkit.commands import arguments, result_output, standard_streams
 from transferkit.lookup import UnknownName, first_line
 
+FIRST_STEPS = """\
+transferkit demo                       try everything, in about a minute
+transferkit check pets/                find what is wrong with your pictures
+transferkit finetune --data pets/      train on them
+transferkit predict runs/RUN cat.jpg   classify others"""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help=f"Transfer learning for pictures on TensorFlow and Keras.\n\n\b\n{FIRST_STEPS}",
+)
 @click.version_option(transferkit.__version__, prog_name="transferkit")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error; may follow a command.")
+@click.option("--verbose", is_flag=True, help="Print details, as how weights were read; may follow a command.")
 @click.option(
     "--import",
     "modules",
@@ -28,15 +39,11 @@ from transferkit.lookup import UnknownName, first_line
     help="Import a Python module that registers your own layers, before a Keras model is read. Its code is run. "
     "May follow a command.",
 )
-def group(debug, modules):
-    """Transfer learning for pictures on TensorFlow and Keras.
-
-    \b
-    transferkit demo                                    try everything, in about a minute
-    transferkit finetune --base resnet34 --data pets/   train on your own pictures
-    transferkit train --recipe resnet --data pets/      train from scratch with a paper's recipe
-    transferkit predict runs/finetune-resnet34-pets-1 cat.jpg
-    """
+@click.pass_context
+def group(context, debug, verbose, modules):
+    """Without a command, say what to do first."""
+    if context.invoked_subcommand is None:
+        click.echo(f"{FIRST_STEPS}\n\ntransferkit --help lists all commands; transferkit doctor checks that they work.")
 
 
 for _module in pkgutil.iter_modules(__path__):
@@ -48,20 +55,22 @@ def main(args: list[str] | None = None):
     """Run a command line and exit with status 0 (done), 1 (error), 2 (wrong usage) or 130 (interrupted)."""
     args = sys.argv[1:] if args is None else args
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, which prints lines otherwise
-    debug = "--debug" in args
+    debug, result_output.is_verbose = "--debug" in args, "--verbose" in args
     standard_streams.protect_streams()
     if not debug:
         logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of repeated compilation
     try:
-        args = _import_modules([_expand_home(arg) for arg in args if arg != "--debug"])
+        args = _import_modules([_expand_home(arg) for arg in args if arg not in ("--debug", "--verbose")])
+        arguments.check(group, args)
         status = group.main(args, prog_name="transferkit", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(status or 0)
     except click.ClickException as error:
-        from transferkit.console import printable
+        from transferkit.commands import suggestions
 
-        error.message = "\n".join(map(printable, error.message.split("\n")))  # type: ignore[misc]  # click calls it final
-        error.show()
+        shown = suggestions.explain(error, group, args)
+        shown.message = "\n".join(map(_fit_error, shown.message.split("\n")))  # type: ignore[misc]  # click calls it final
+        shown.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
@@ -70,10 +79,16 @@ def main(args: list[str] | None = None):
         if debug:
             raise
         is_usage = isinstance(error, (UnknownName, FileNotFoundError, NotADirectoryError))
-        from transferkit.console import printable
-
-        click.echo(f"Error: {printable(error_message(error))}", err=True)
+        click.echo(f"Error: {_fit_error(error_message(error))}", err=True)
         sys.exit(2 if is_usage else 1)
+
+
+def _fit_error(message: str) -> str:
+    """A message to follow "Error: ", printable and broken between words in a terminal."""
+    from transferkit.console import console, printable
+    from transferkit.text_layout import wrap
+
+    return wrap(f"Error: {printable(message)}", console.width).removeprefix("Error: ")
 
 
 def _expand_home(arg: str) -> str:
@@ -93,10 +108,9 @@ def _import_modules(args: list[str]) -> list[str]:
             others.append(arg)
             continue
         module = module if equals else next(remaining, "")
-        from transferkit.console import silenced
+        from transferkit.data import lazy_tensorflow
 
-        with silenced():
-            importlib.import_module("tensorflow")  # the module will import it, and TensorFlow prints lines
+        lazy_tensorflow.load()  # the module will import it, and TensorFlow prints lines
         try:
             trust.import_module(module, os.getcwd())
         except Exception as error:  # whatever the user's code raises

@@ -56,20 +56,19 @@ def command():
     help="File to write, PNG or JPEG.",
 )
 @options.json_option
-@options.with_tensorflow
 def preview(data, augment, pca, size, channels, fit, each, views, most, seed, out, as_json, **knobs):
     """Draw some pictures of each class as evaluation sees them, and as training does, epoch by epoch.
 
     \b
-    Example: transferkit data preview pets/ --augment "crop(0.3) | flip | pca_jitter(0.1)"
+    Example: transferkit data preview pets/ --augment "crop(0.3) | flip | hue"
 
     --channels and --fit are those of finetune; transparent parts are shown white.
     """
     from dataclasses import replace
 
     from transferkit import atomic
-    from transferkit.console import say
-    from transferkit.data import contact_sheet
+    from transferkit.console import say, say_looking
+    from transferkit.data import contact_sheet, lazy_tensorflow
     from transferkit.data.augment import augmentation as language
     from transferkit.data.augment import pca_axes
     from transferkit.data.sources import resolve
@@ -80,6 +79,8 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
     text = "light" if augment is recipe.BY_RULE else augment
     augmentation = language.parse_augmentation(text, pca_axes.load_or_imagenet(pca or ""))
     listing = resolve.list_given_splits(options.build_recipe(None, knobs | {"data": data}).data)["train"]
+    say_looking(len(listing), data)
+    lazy_tensorflow.load()
     chosen = contact_sheet.sample_per_class(listing, each, seed=seed)
     chosen = chosen.take(range(min(most, len(chosen))))
     pixels = replace(Pixels().with_size(size).with_channels(int(channels)), fit=fit or Pixels().fit)
@@ -93,6 +94,41 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
     say(f"{out}: {len(chosen)} pictures at {size}, {views} views of each with {steps or 'no steps'}")
 
 
+@command.command("augmentations", short_help="List the steps of --augment and their numbers.")
+@options.json_option
+def augmentations(as_json):
+    """List the steps of --augment with their numbers, ranges and papers, and the names that stand for several steps.
+
+    \b
+    Example: transferkit data augmentations
+
+    Numbers are given in their order, those that are missing have their default: "crop(0.3) | flip | rotate(10)".
+    """
+    from transferkit import console
+
+    with console.silenced():
+        from transferkit.data.augment import augmentation, step_list
+    steps, levels = step_list.list_steps(), augmentation.LEVELS
+    if as_json:
+        return result_output.print_json({"steps": steps, "sets": levels})
+    on = console.stdout_console()
+    for place, title in step_list.PLACES.items():
+        rows = [
+            (
+                step_list.spell_defaults(step),
+                step_list.spell_ranges(step),
+                step["effect"].replace("`", ""),
+                step["paper"],
+            )
+            for step in steps
+            if step["place"] == place
+        ]
+        console.table(title, ("step, defaults", "numbers", "effect", "paper"), rows, on)
+        console.say("", on)
+    lines = [(name, line or "no steps") for name, line in levels.items()]
+    console.table("Names of several steps", ("name", "steps"), lines, on)
+
+
 @command.command("pca", short_help="Fit the colour axes of pca_jitter and pca_jitter_std.")
 @source_options
 @click.argument("data", type=options.Source())
@@ -102,25 +138,29 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the choice of pictures.")
 @options.json_option
-@options.with_tensorflow
 def pca(data, out, most, seed, as_json, **knobs):
     """Compute the principal axes of RGB over the training pictures, resized to 224 pixels.
 
     \b
     Example: transferkit data pca pets/ --out pets.json
-    Then:    transferkit finetune --data pets/ --augment "crop | flip | pca_jitter(0.1)" --pca pets.json
+    Then: transferkit finetune --data pets/ --pca pets.json \\
+              --augment "crop | pca_jitter"
     """
     from dataclasses import asdict
 
     import numpy as np
 
     from transferkit import console
-    from transferkit.data import pipeline
+    from transferkit.data import lazy_tensorflow
     from transferkit.data.augment import pca_axes
     from transferkit.data.sources import resolve
     from transferkit.pixels import Pixels
 
     paths = resolve.list_given_splits(options.build_recipe(None, knobs | {"data": data}).data)["train"].paths
+    console.say_looking(min(most, len(paths)), data)
+    lazy_tensorflow.load()
+    from transferkit.data import pipeline
+
     rows = sorted(np.random.default_rng(seed).permutation(len(paths))[:most])
     batches = pipeline.evaluation_dataset([paths[row] for row in rows], Pixels(), batch_size=32)
     fitted = pca_axes.fit_axes(pictures for pictures, _ in batches.as_numpy_iterator())
@@ -145,7 +185,6 @@ def pca(data, out, most, seed, as_json, **knobs):
     "--shard-mb", default=100.0, type=options.FiniteNumber(0.001), help="Size of a shard in MB.  [default: 100]"
 )
 @options.json_option
-@options.with_tensorflow
 def pack(source, out, shard_mb, as_json, **knobs):
     """Pack pictures into TFRecord shards with an index, which `--data OUT` reads without unpacking.
 
@@ -154,9 +193,13 @@ def pack(source, out, shard_mb, as_json, **knobs):
 
     DATA is what finetune --data takes. The bytes of the files are not changed.
     """
+    from transferkit import console
+    from transferkit.data import lazy_tensorflow
     from transferkit.data.sources import resolve, shards
 
     parts = resolve.list_given_splits(options.build_recipe(None, knobs | {"data": source}).data)
+    console.say_looking(sum(map(len, parts.values())), source)
+    lazy_tensorflow.load()
     counts = shards.pack_shards(parts, out, shard_mb=shard_mb)
     if as_json:
         result_output.print_json({"out": str(out), "pictures": counts})

@@ -19,7 +19,6 @@ KNOBS = {"augment": "crop(0.7)", "epochs": 2, "lr": 0.0006, "keep": "last", "ref
     help="Folder for the pictures and the run.  [default: demo]",
 )
 @options.json_option
-@options.with_tensorflow
 def command(out, as_json):
     """Fine-tune a network with ImageNet weights on handwritten digits, evaluate it, and classify some.
 
@@ -32,7 +31,6 @@ def command(out, as_json):
     from transferkit.console import console, say
     from transferkit.data.example_digits import write_digits
     from transferkit.recipe import Recipe
-    from transferkit.training import run_job
     from transferkit.training.planning import planner
 
     digits = Path(out) / "digits"
@@ -43,6 +41,8 @@ def command(out, as_json):
     say(f"2. transferkit finetune --base efficientnet_lite0 --data {digits} {flags}")
     plan = planner.make_plan(Recipe().override(base="efficientnet_lite0", data=str(digits), **KNOBS))
     plan_output.print_plan(plan, console)
+    from transferkit.training import run_job
+
     run = run_job.train_plan(plan, runs.make_run_folder(None, overwrite=False, name=str(Path(out) / "run")))
     pictures = sorted(str(path) for path in digits.glob("test/*/*.png"))[::40]
     say("")

@@ -8,64 +8,90 @@ from transferkit import trust
 from transferkit.commands import options, result_output
 from transferkit.pixels import CONVENTIONS
 
+UNSEEN = "pictures that the run was not trained on"
+
 
 @click.command(short_help="Measure a run or a network on labelled pictures.")
-@click.argument("network")
+@options.network_argument
 @options.knob_options("data", *options.SOURCE_KNOBS, "classes", "class_order")
-@click.option(
-    "--weights", default="imagenet", help="Weights, if NETWORK is the name of a network.  [default: imagenet]"
-)
+@options.weights_option
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @options.fit_option
 @options.trust_option
 @options.json_option
-@options.with_tensorflow
 def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
     """Measure a run folder or a network on labelled pictures; classes are matched by name.
 
     \b
     Example: transferkit evaluate runs/finetune-resnet34-pets-1 --data more-pets/
 
-    Without --data, the pictures that the run held out are used; from a source with splits, test, else val.
+    Without --data, the pictures that the run held out are used; from a source with splits, test, else val. Pictures
+    that the run was not trained on are measured apart, first.
     """
-    from pathlib import Path
-
-    from transferkit import models, runs, zoo
+    from transferkit import bases
     from transferkit.console import say, warn
-    from transferkit.data.sources.resolve import find_labelled
-    from transferkit.evaluation.predict import evaluate, require_classifier
-    from transferkit.network import with_fit
+    from transferkit.data import lazy_tensorflow
 
     if trusted:
         trust.allow(network)
-    is_program = (Path(network) / "saved_model.pb").is_file()
-    is_run = Path(network).is_dir() and not is_program and not zoo.is_network(network)
-    run = runs.load_run(network) if is_run else None
-    if run is None and not data:
-        raise click.UsageError("Missing option '--data': the labelled pictures.")
+    chosen = options.NetworkOptions(network, weights, pixels or "", fit)
+    run = _open_run(network)
+    if run is None:
+        if not data:
+            raise click.UsageError("Missing option '--data': the labelled pictures.")
+        bases.check_base(network, weights, chosen.pixels)  # a wrong name is answered before the slow imports
     recipe = options.build_recipe(None, knobs | {"data": data})
-    loaded = _name_classes(require_classifier(models.load(network, weights, pixels=pixels or "")), recipe)
-    loaded = with_fit(loaded, fit) if fit else loaded
-    for line in loaded.loaded[1:]:
-        say(line)
+    say(f"Looking at the pictures in {data} ..." if data else f"Looking at the pictures that {network} held out ...")
+    bases.fetch_missing(network, weights)
+    lazy_tensorflow.load()
+
+    from transferkit.data.sources.resolve import find_labelled
+    from transferkit.evaluation.predict import evaluate_unseen
+
+    loaded = _load_network(chosen, recipe)
     if run is None or data:
         listing, split = find_labelled(recipe.data, loaded.classes)
     else:
         listing, split = (run.splits.test, "test") if run.splits.test else (run.splits.val, "val")
     learned = set(map(os.path.realpath, run.learned)) if run else set()
-    trained = sum(os.path.realpath(path) in learned for path in listing.paths)
+    trained = [row for row, path in enumerate(listing.paths) if os.path.realpath(path) in learned]
     if trained:
         warn(
-            f"The run was trained on {trained:,} of the {len(listing):,} pictures, so these figures are too good; "
-            f"those of held-out pictures are in {Path(network) / 'metrics.json'}."
+            f"The run was trained on {len(trained):,} of the {len(listing):,} pictures, so figures on all of them are "
+            f"too good; those of held-out pictures are in {os.path.join(network, 'metrics.json')}."
         )
-    figures, _ = evaluate(loaded, listing)
+    unseen, figures = evaluate_unseen(loaded, listing, trained)
+    apart = {"unseen": {name: unseen[name] for name in ("accuracy", "ci95", "n")}} if trained and unseen else {}
     if as_json:
-        result_output.print_json(
-            {name: value for name, value in figures.items() if name != "confusion"} | {"split": split}
-        )
+        document = {name: value for name, value in figures.items() if name != "confusion"}
+        result_output.print_json(apart | document | {"split": split})
     else:
+        if apart:
+            result_output.print_line(result_output.accuracy_line(apart["unseen"], UNSEEN))
         print_figures(figures, {"all": "pictures", "val": "validation pictures", "test": "test pictures"}[split])
+
+
+def _open_run(network: str):
+    """The run, if the network is one; else None."""
+    from transferkit import runs, zoo
+
+    is_folder = os.path.isdir(network) and not zoo.is_network(network)
+    is_program = os.path.isfile(os.path.join(network, "saved_model.pb"))
+    return runs.load_run(network) if is_folder and not is_program else None
+
+
+def _load_network(network: options.NetworkOptions, recipe):
+    """The network as it is evaluated, with the names of its classes."""
+    from transferkit import models
+    from transferkit.console import say
+    from transferkit.evaluation.predict import require_classifier
+    from transferkit.network import with_fit
+
+    loaded = models.load(network.name, network.weights, pixels=network.pixels)
+    loaded = _name_classes(require_classifier(loaded), recipe)
+    for line in result_output.notable(loaded.loaded):
+        say(line)
+    return with_fit(loaded, network.fit) if network.fit else loaded
 
 
 def _name_classes(network, recipe):

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from transferkit import trust
-from transferkit.commands import options, result_output
+from transferkit.commands import help_pages, options, result_output
 
 
 class Shard(click.ParamType):
@@ -21,7 +21,7 @@ class Shard(click.ParamType):
         return int(found[1]), int(found[2])
 
 
-@click.command(short_help="Extract features of pictures, for scikit-learn and others.")
+@click.command(cls=help_pages.Command, short_help="Extract features of pictures, for scikit-learn and others.")
 @options.feature_options
 @options.trust_option
 @click.option("--out", required=True, type=click.Path(), help="FILE.npz, FILE.parquet, or a folder of parts.")
@@ -44,16 +44,15 @@ def command(out, shard, workers, no_cache, overwrite, trusted, as_json, **knobs)
 
     \b
     Example: transferkit extract --base resnet34 --data pets/ --out pets.npz
-    Example: transferkit extract --base vgg16 --layer fc6,fc7 --data list.csv --out feats/
+    Example: transferkit extract --base vgg16 --layer fc6 --data a.csv --out vgg/
 
     Features in the cache are not computed again. After an interruption, the same
     command continues. `transferkit inspect NAME` lists the layers.
     """
     source, spec = options.parse_feature_options(knobs)
 
-    from transferkit.console import say
+    from transferkit.console import say, say_looking
     from transferkit.data.sources.resolve import find_all_pictures
-    from transferkit.features.extract_job import extract_to
 
     if trusted:
         trust.allow(spec.base)
@@ -61,6 +60,10 @@ def command(out, shard, workers, no_cache, overwrite, trusted, as_json, **knobs)
     if listing.ignored:
         ignored = ", ".join(f"{count} {suffix}" for suffix, count in sorted(listing.ignored.items()))
         say(f"Skipped files that are not pictures: {ignored}.")
+    say_looking(len(listing), source.data)
+
+    from transferkit.features.extract_job import extract_to  # pyarrow is slow to import
+
     result = extract_to(
         out, spec, listing, splits, share=shard, workers=workers, cache=not no_cache, overwrite=overwrite
     )

@@ -2,10 +2,10 @@
 
 import click
 
-from transferkit.commands import training_command
+from transferkit.commands import help_pages, training_command
 
 
-@click.command(short_help="Train a network on your own pictures.")
+@click.command(cls=help_pages.Command, short_help="Train a network on your own pictures.")
 @training_command.training_options
 def command(**given):
     """Fine-tune a network on your own pictures.

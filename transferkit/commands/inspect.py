@@ -5,7 +5,7 @@ from collections import Counter
 
 import click
 
-from transferkit.commands import options, result_output
+from transferkit.commands import completion, options, result_output
 
 HIDDEN_KINDS = (
     "InputLayer",
@@ -30,15 +30,14 @@ SHORT_KINDS = {  # so that a table is at most 80 columns wide
 
 
 @click.command(short_help="Show a network layer by layer, or compare two.")
-@click.argument("network", metavar="NAME|RUN|FILE")
-@click.argument("other", metavar="[NAME2]", required=False)
+@click.argument("network", metavar="NAME|RUN|FILE", shell_complete=completion.complete_base)
+@click.argument("other", metavar="[NAME2]", required=False, shell_complete=completion.complete_base)
 @click.option(
     "--size", type=options.Size(1, 99_999), help="Size of the picture, 224 or 192x320.  [default: the network's own]"
 )
 @click.option("--all", "every", is_flag=True, help="Show norms, activations, paddings and dropouts too.")
 @click.option("--cuts", is_flag=True, help="Show only the cut points, and how many features they have.")
 @options.json_option
-@options.with_tensorflow
 def command(network, other, size, every, cuts, as_json):
     """Show a network layer by layer: sizes, parameters, multiply-adds and receptive fields.
 
@@ -49,6 +48,13 @@ def command(network, other, size, every, cuts, as_json):
     NAME is a network of `transferkit models`, with its knobs in brackets; no weights
     are needed. A second network is compared with the first, stage by stage.
     """
+    from transferkit import bases
+    from transferkit.data import lazy_tensorflow
+
+    for base in filter(None, (network, other)):
+        bases.check_base(base)
+    lazy_tensorflow.load()
+
     from transferkit.explain.inspection import inspect
 
     found = [inspect(base, size) for base in (network, other) if base]
@@ -118,6 +124,7 @@ def _facts(inspection) -> list[tuple]:
     last = next((layer for layer in reversed(layers) if layer.is_map), None)
     pixels = network.pixels
     scaled = f"(0..255 - mean) / std, mean {_format_numbers(pixels.mean)}, std {_format_numbers(pixels.std)}"
+    loaded = result_output.notable(tuple(line for line in network.loaded if line != UNKNOWN_PIXELS))
     rows = [
         ("parameters", f"{params:,} ({params * 4 / 1e6:,.1f} MB in float32)"),
         ("multiply-adds", f"{multiply_adds:,} for one picture"),
@@ -129,7 +136,7 @@ def _facts(inspection) -> list[tuple]:
         ("pictures", pixels.describe()),
         ("pixels", UNKNOWN_PIXELS if UNKNOWN_PIXELS in network.loaded else scaled),
         ("classes", _classes(network)),
-        ("weights", "; ".join((network.base, *(line for line in network.loaded if line != UNKNOWN_PIXELS)))),
+        ("weights", "; ".join((network.base, *loaded))),
     ]
     if name.partition("(")[0] not in zoo.variants():
         return rows
@@ -150,7 +157,7 @@ def _classes(network) -> str:
 def _weights(name: str) -> str:
     """The public weights by publisher."""
     from transferkit.weights.catalogue import weight_sets
-    from transferkit.weights.fetch import find_weights
+    from transferkit.weights.local_files import find_weights
 
     groups: dict[str, list[str]] = {}
     for each in weight_sets(name):

@@ -6,21 +6,20 @@ from pathlib import Path
 import click
 
 from transferkit import recipe
-from transferkit.commands import options, result_output
+from transferkit.commands import help_pages, options, result_output
 
 UNUSED_KNOBS = ("time", "folds", "workers")
 KNOBS = [knob.name for knob in recipe.list_knobs("data", "augment", "model", "train") if knob.name not in UNUSED_KNOBS]
 
 
-@click.command(short_help="Find a learning rate with a range test.")
+@click.command(cls=help_pages.Command, short_help="Find a learning rate with a range test.")
 @options.knob_options(*KNOBS)
-@click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="A paper's recipe, or a TOML file of knobs.")
+@options.recipe_option
 @click.option(
     "--out", type=click.Path(dir_okay=False), default="lr-find.png", show_default=True, help="File of the plot, .png."
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing plot.")
 @options.json_option
-@options.with_tensorflow
 def command(recipe_name, out, overwrite, as_json, **knobs):
     """Train for a hundred steps while the learning rate rises from 1e-7 to 10, and suggest --lr from the loss.
 
@@ -38,12 +37,19 @@ def command(recipe_name, out, overwrite, as_json, **knobs):
     if Path(out).exists() and not overwrite:
         raise click.UsageError(f"{out} exists: give another --out, or --overwrite to replace it.")
 
+    from transferkit.training.planning import recipe_checks
+
+    recipe_checks.check_recipe(resolved)  # a wrong name is answered before the slow imports
+
+    from transferkit.training.planning import planner
+
+    plan = planner.make_plan(resolved)  # loads TensorFlow, after it has read the pictures
+
     from transferkit.atomic import write
     from transferkit.evaluation import plots
     from transferkit.training import lr_find
-    from transferkit.training.planning import planner
 
-    found = lr_find.find_rate(planner.make_plan(resolved))
+    found = lr_find.find_rate(plan)
     rates = {"suggestion": found.suggestion, "steepest": found.steepest, "least loss": found.minimum}
     rates = ({} if found.is_flat else rates) | {"rule": found.rule}
     marks = {name: rate for name, rate in rates.items() if rate}

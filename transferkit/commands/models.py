@@ -9,9 +9,10 @@ from transferkit.commands import options, result_output
 @click.option(
     "--filter", "pattern", default="*", help="Only matching names: a pattern as 'resnet*', or a part of the name."
 )
+@click.option("--licences", is_flag=True, help="List the licences of the weights.")
 @options.json_option
-def command(pattern, as_json):
-    """List the networks and the public weights that load into them.
+def command(pattern, licences, as_json):
+    """List the networks and the public weights that load into them, first those whose weights are on this machine.
 
     \b
     Example: transferkit models
@@ -19,7 +20,6 @@ def command(pattern, as_json):
 
     Give the name of a network to --base, and a tag to --weights.
     """
-    from transferkit import zoo
     from transferkit.console import say, stdout_console, table
     from transferkit.weights.model_list import list_models
 
@@ -27,32 +27,23 @@ def command(pattern, as_json):
     if as_json:
         result_output.print_json(document)
         return
+    on = stdout_console()
+    if licences:
+        return table(None, ("licence", "weights"), _licences(document), on)
+    document.sort(key=lambda net: not any(each["available"] for each in net["weights"]))
     rows = [
         (
             net["name"],
             f"{net['params'] / 1e6:.2f} M",
             f"{net['multiply_adds'] / 1e6:,.1f} M",
             net["size"],
-            zoo.variants()[net["name"]].minimum,
-            net["features"],
+            ", ".join(each["tag"] + "*" * each["available"] for each in net["weights"]) or "no public ones",
         )
         for net in document
     ]
-    on = stdout_console()
-    table(None, ("network", "parameters", "multiply-adds", "size", "minimum", "features"), rows, on)
-    tags = [
-        (net["name"], ", ".join(each["tag"] + "*" * each["available"] for each in net["weights"]))
-        for net in document
-        if net["weights"]
-    ]
-    if not tags:
-        say("", on)
-        say("No public weights are known for these.", on)
-        return
+    table(None, ("network", "parameters", "multiply-adds", "size", "weights"), rows, on)
     say("", on)
-    table(None, ("network", "weights, the default first (* on this machine)"), tags, on)
-    say("", on)
-    table(None, ("licence", "weights"), _licences(document), on)
+    say("The first weights are the default; * is on this machine. --licences lists their licences.", on)
 
 
 def _licences(document: list[dict]) -> list[tuple]:

@@ -1,14 +1,14 @@
 """Options that commands share: a flag for each knob of a recipe, and those of features."""
 
 import functools
-import importlib
 import math
 import os
 from dataclasses import dataclass
 
 import click
 
-from transferkit import recipe, recipe_files
+from transferkit import path_kinds, recipe, recipe_files
+from transferkit.commands import completion, help_pages
 from transferkit.pixels import FITS, format_size, parse_size
 
 FOLDER = click.Path(exists=True, file_okay=False)
@@ -16,9 +16,31 @@ FILE = click.Path(exists=True, dir_okay=False)
 fit_option = click.option(
     "--fit", type=click.Choice(tuple(FITS)), help="How pictures fill the network's input.  [default: the network's own]"
 )
+recipe_option = click.option(
+    "--recipe",
+    "recipe_name",
+    metavar="NAME|FILE",
+    help=f"A paper's recipe, or a TOML file of knobs: {', '.join(recipe_files.list_recipes())}.",
+    cls=help_pages.Option,
+    group="train",
+    shell_complete=completion.complete_recipe,
+)
+weights_option = click.option(
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    help="Weights, if NETWORK is the name of a network.",
+    shell_complete=completion.complete_weights,
+)
+network_argument = click.argument("network", shell_complete=completion.complete_base)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 trust_option = click.option(
-    "--trust", "trusted", is_flag=True, help="Run the program in the SavedModel that you name: it may do anything."
+    "--trust",
+    "trusted",
+    is_flag=True,
+    help="Run the program in the SavedModel that you name: it may do anything.",
+    cls=help_pages.Option,
+    group="model",
 )
 
 
@@ -37,7 +59,7 @@ def check_source(value: str) -> str:
     if value.startswith("tfds:"):
         return value
     if not os.path.exists(value):
-        raise click.BadParameter(f"There is no folder or file {value!r}.")
+        raise click.BadParameter(f"There is no folder or file {value!r}.{path_kinds.suggest_path(value)}")
     if not os.access(value, os.R_OK | (os.X_OK if os.path.isdir(value) else 0)):
         raise click.BadParameter(f"{value!r} may not be read: you lack the permission.")
     return value
@@ -91,6 +113,7 @@ def recipe_options(*parts: str):
 def knob_options(*names: str):
     """Add an option for each of these knobs."""
     knobs = {knob.name: knob for knob in recipe.list_knobs("data", "augment", "model", "train")}
+    sections = recipe.map_knobs_to_sections()
 
     def decorate(function):
         for knob in reversed([knobs[name] for name in names]):
@@ -101,6 +124,10 @@ def knob_options(*names: str):
                 knob.name,
                 type=_option_type(knob),
                 help=knob.metadata["help"] + default,
+                cls=help_pages.Option,
+                group=sections[knob.name],
+                basic=knob.metadata["basic"],
+                shell_complete=completion.KNOBS.get(knob.name),
             )
             function = option(function)
         return function
@@ -110,17 +137,16 @@ def knob_options(*names: str):
 
 def feature_options(function):
     """Add the options of features: of which pictures and network; `parse_feature_options` takes them."""
+    of_network = functools.partial(click.option, cls=help_pages.Option, group="model")
     options = (
         knob_options("data", *SOURCE_KNOBS, "base", "weights"),
-        click.option(
-            "--layer", help="Layers or cut points, separated by commas.  [default: pooled; for probe, several]"
-        ),
-        click.option(
+        of_network("--layer", help="Layers or cut points, separated by commas.  [default: pooled; for probe, several]"),
+        of_network(
             "--pool", default="avg", show_default=True, help="How maps become vectors: avg, max, gem, flatten or none."
         ),
-        click.option("--crops", type=click.Choice(("1", "5")), default="1", help="5: average over centre and corners."),
-        click.option("--flip", is_flag=True, help="Average over the mirrored views too."),
-        click.option("--l2", is_flag=True, help="Divide the features of each layer by their length."),
+        of_network("--crops", type=click.Choice(("1", "5")), default="1", help="5: average over centre and corners."),
+        of_network("--flip", is_flag=True, help="Average over the mirrored views too."),
+        of_network("--l2", is_flag=True, help="Divide the features of each layer by their length."),
         knob_options("size", "channels", "fit", "pixels"),
         click.option("--no-cache", is_flag=True, help="Compute all features, without the cache folder."),
     )
@@ -135,6 +161,7 @@ def parse_feature_options(knobs: dict, layers: tuple[str, ...] = ("pooled",)):
     Args:
         layers: used if --layer is not given.
     """
+    from transferkit import bases
     from transferkit.features.feature_spec import FeatureSpec
 
     fields = {name: knobs.pop(name) for name in ("layer", "pool", "crops", "flip", "l2")}
@@ -145,6 +172,7 @@ def parse_feature_options(knobs: dict, layers: tuple[str, ...] = ("pooled",)):
     if not parts.data.data:
         raise click.UsageError("Missing option '--data': where your pictures are.")
     fields |= {name: getattr(parts.model, name) for name in ("base", "weights", "size", "channels", "fit", "pixels")}
+    bases.check_base(fields["base"], fields["weights"], fields["pixels"])
     return parts.data, FeatureSpec(**fields).with_absolute_paths()
 
 
@@ -175,17 +203,3 @@ def build_recipe(name: str | None, knobs: dict, defaults: dict | None = None) ->
     undecided = [knob for option, others in decides.items() if knobs.get(option) for knob in others]
     result = result.override(**dict.fromkeys(undecided, recipe.BY_RULE))
     return result.override(**{name: value for name, value in knobs.items() if value is not None})
-
-
-def with_tensorflow(function):
-    """Import TensorFlow before the command runs."""
-
-    @functools.wraps(function)
-    def command(*args, **kwargs):
-        from transferkit.console import silenced
-
-        with silenced():
-            importlib.import_module("tensorflow")
-        return function(*args, **kwargs)
-
-    return command

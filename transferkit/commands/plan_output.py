@@ -2,6 +2,9 @@
 
 import math
 
+from transferkit.commands import result_output
+from transferkit.recipe import describe_part
+
 
 def plan_to_dict(plan) -> dict:
     """The plan as `--dry-run --json` prints it."""
@@ -27,7 +30,7 @@ def print_plan(plan, on):
     counts = {name: part.counts() for name, part in splits.items()}
     rows = [[c, *(counts[name][c] for name in counts)] for c in splits.train.classes]
     ellipsis = [["...", *("" for _ in counts)]] if len(rows) > 20 else []
-    total = [["all", *(len(part) for _, part in splits.items())]]
+    total = [["total", *(len(part) for _, part in splits.items())]]
     table("Pictures", ["class", *counts], rows[:20] + ellipsis + total, on)
     for name, part in splits.items():
         if part.ignored:
@@ -40,17 +43,21 @@ def print_plan(plan, on):
         say(f"There is no validation split: {held} are held out.", on)
     pixels = plan.network.pixels
     say("", on)
-    say(
-        f"{plan.network.base}: {'; '.join(plan.network.loaded) or 'fresh weights'}; on {plan.device.name} in "
-        f"{plan.device.policy}; pictures: {pixels.describe()}",
-        on,
-    )
+    network = plan.network.base if plan.network.loaded else f"{plan.network.base}, fresh weights"
+    facts = (network, *result_output.notable(plan.network.loaded), f"on {plan.device.name} in {plan.device.policy}")
+    say(f"{'; '.join(facts)}; pictures: {pixels.describe()}", on)
     say("", on)
     flags = [[f"--{c.knob.replace('_', '-')}", str(c.value), c.reason] for c in plan.choices]
     table("Chosen by rule", ["knob", "value", "because"], flags, on)
-    columns = ("phase", "epochs", "peak rate", "trainable", "parameters", "memory, about")
+    columns = ("phase", "epochs", "peak rate", "trainable", "parameters", "memory")
     phases = [
-        row | {"lr": f"{row['lr']:.2g}", "memory_gb": f"{row['memory_gb']:.2f} GB"} for row in _describe_phases(plan)
+        row
+        | {
+            "phase": describe_part(row["phase"]),
+            "lr": f"{row['lr']:.2g}",
+            "memory_gb": f"~{row['memory_gb']:.2f} GB",
+        }
+        for row in _describe_phases(plan)
     ]
     say("", on)
     table("Phases", columns, [row.values() for row in phases], on)

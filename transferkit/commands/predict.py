@@ -8,17 +8,15 @@ import sys
 import click
 
 from transferkit import trust, untrusted_files
-from transferkit.commands import options, prediction_output
+from transferkit.commands import options, prediction_output, result_output
 from transferkit.pixels import CONVENTIONS
 
 
 @click.command(short_help="Classify pictures with a run or a network.")
-@click.argument("network")
+@options.network_argument
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @options.knob_options("image_col", "image_dir", "image_suffix", "data_dir", "classes")
-@click.option(
-    "--weights", default="imagenet", help="Weights, if NETWORK is the name of a network.  [default: imagenet]"
-)
+@options.weights_option
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @options.fit_option
 @options.trust_option
@@ -26,10 +24,13 @@ from transferkit.pixels import CONVENTIONS
     "--top", type=click.IntRange(1), help="Classes for each picture.  [default: table 3; csv, parquet 1; json 5]"
 )
 @click.option(
+    "--all", "every", is_flag=True, help="The probability of every class, in CSV and Parquet a column for each."
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(prediction_output.FORMATS),
-    help="Format of the predictions.  [default: by the suffix of --out; else table]",
+    help="Format of the predictions; --json is --format json.  [default: by the suffix of --out; else table]",
 )
 @click.option("--out", type=click.Path(dir_okay=False), help="Write the predictions to a file.")
 @click.option(
@@ -37,13 +38,15 @@ from transferkit.pixels import CONVENTIONS
 )
 @click.option("--strict", is_flag=True, help="Exit with status 1 if a picture could not be read.")
 @options.json_option
-def command(network, sources, weights, pixels, fit, trusted, top, form, out, spreadsheet, strict, as_json, **knobs):
+def command(
+    network, sources, weights, pixels, fit, trusted, top, every, form, out, spreadsheet, strict, as_json, **knobs
+):
     """Classify pictures with NETWORK: a run folder, a .skops file of probe, a network's name or a Keras model's file.
 
     \b
     Example: transferkit predict runs/finetune-resnet34-pets-1 cat.jpg holiday/
     Example: transferkit predict pets.skops list.csv
-    Example: find photos -name '*.jpg' -print0 | transferkit predict runs/pets - --out predictions.csv
+    Example: find . -name '*.jpg' | transferkit predict runs/pets - --out a.csv
 
     SOURCE is a picture, a folder, or what finetune --data takes (all splits; a list needs no labels). With a .skops
     file it may also be features that `transferkit extract` wrote. `-` reads paths from standard input, one on each line
@@ -54,16 +57,19 @@ def command(network, sources, weights, pixels, fit, trusted, top, form, out, spr
     form, sources = prediction_output.choose_format(form, out, as_json), _check_sources(sources)
     if spreadsheet and form != "csv":
         raise click.UsageError("--spreadsheet is for CSV: give --format csv, or --out with the suffix .csv.")
-    top = top or prediction_output.TOP[form]
+    if every and top:
+        raise click.UsageError(f"--all gives every class: omit --top {top}.")
+    top = None if every else top or prediction_output.TOP[form]
     if network.endswith(".skops"):
         if weights != "imagenet" or pixels or fit or knobs["classes"]:
             flags = "--weights, --pixels, --fit and --classes"
             raise click.UsageError(f"{network} names its network: omit {flags}.")
-        rows = _predict_with_pipeline(network, sources, top, knobs)
+        rows, classes = _predict_with_pipeline(network, sources, top, knobs)
     else:
         chosen = options.NetworkOptions(network, weights, pixels or "", fit)
-        rows = _predict_with_network(chosen, sources, top, knobs)
-    prediction_output.write_predictions(rows, form, top, out, spreadsheet=spreadsheet)
+        rows, classes = _predict_with_network(chosen, sources, top, knobs)
+    shown = prediction_output.Shown(top or 1, classes if every else ())
+    prediction_output.write_predictions(rows, form, shown, out, spreadsheet=spreadsheet)
     return int(strict and any(row["error"] for row in rows))
 
 
@@ -92,29 +98,42 @@ def _exists(source: str) -> bool:
     return source.startswith("tfds:") or os.path.exists(source)
 
 
-@options.with_tensorflow
-def _predict_with_network(network: options.NetworkOptions, sources: list[str], top: int, knobs: dict) -> list[dict]:
-    from transferkit import models
+def _predict_with_network(network: options.NetworkOptions, sources: list[str], top: int | None, knobs: dict):
+    """The predictions, and the classes of the network."""
+    from transferkit import bases
     from transferkit.console import say
+    from transferkit.data import lazy_tensorflow
+
+    bases.check_base(network.name, network.weights, network.pixels)
+    pictures, recipe = _find_pictures(sources, knobs), options.build_recipe(None, knobs)
+    bases.fetch_missing(network.name, network.weights)
+    lazy_tensorflow.load()
+
+    from transferkit import models
     from transferkit.data import class_names
     from transferkit.evaluation.predict import predict
     from transferkit.network import with_fit
 
-    pictures, recipe = _find_pictures(sources, knobs), options.build_recipe(None, knobs)
     loaded = models.load(network.name, network.weights, pixels=network.pixels)
     loaded = class_names.name_outputs(loaded, recipe.model)
     loaded = with_fit(loaded, network.fit) if network.fit else loaded
-    for line in loaded.loaded[1:]:
+    for line in result_output.notable(loaded.loaded):
         say(line)
-    return predict(loaded, pictures, top=top)
+    return predict(loaded, pictures, top=top), loaded.classes
 
 
-def _predict_with_pipeline(path, sources, top, knobs) -> list[dict]:
-    """TensorFlow is loaded only if the cache does not have the features of a picture."""
-    from transferkit.console import silenced
+def _predict_with_pipeline(path, sources, top, knobs):
+    """The predictions, and the classes of the pipeline.
 
-    with silenced():
-        from transferkit.features import feature_files, skops_file
+    TensorFlow is loaded only if the cache does not have the features of a picture.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no {path}: expected a file that transferkit probe --out writes.")
+    from transferkit.data import lazy_tensorflow
+
+    lazy_tensorflow.load()  # skops loads Keras
+    from transferkit.features import feature_files, skops_file
+
     pipeline, rows = skops_file.load_pipeline(path), []
     for are_features, group in itertools.groupby(sources, feature_files.is_feature_file):
         if are_features:
@@ -122,10 +141,11 @@ def _predict_with_pipeline(path, sources, top, knobs) -> list[dict]:
                 rows += skops_file.classify_feature_file(pipeline, feature_files.load_features(source), top=top)
         else:
             rows += skops_file.classify_pictures(pipeline, _find_pictures(list(group), knobs), top=top)
-    return rows
+    return rows, skops_file.list_classes(pipeline)
 
 
 def _find_pictures(sources, knobs) -> list[str]:
+    from transferkit.console import say_looking
     from transferkit.data.sources.resolve import find_paths
 
     recipe = options.build_recipe(None, knobs)
@@ -133,4 +153,5 @@ def _find_pictures(sources, knobs) -> list[str]:
     pictures = list(itertools.chain(*found))
     if not pictures:
         raise ValueError(f"{', '.join(sources)}: there are no pictures.")
+    say_looking(len(pictures), ", ".join(sources) if len(sources) <= 3 else f"{len(sources):,} places")
     return pictures

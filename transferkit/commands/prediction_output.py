@@ -5,16 +5,17 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from transferkit.commands import result_output
 
-FORMATS = ("table", "csv", "jsonl", "parquet")
+FORMATS = ("table", "csv", "json", "jsonl", "parquet")
 TOP = {"table": 3, "csv": 1, "parquet": 1, "jsonl": 5, "json": 5}  # classes for each picture if --top is not given
 
+COLUMNS = ("path", "label", "probability", "error")  # of each picture in CSV and Parquet, before those of other classes
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # first characters of a cell that a spreadsheet computes
 
 
@@ -24,14 +25,12 @@ def choose_format(form: str | None, out: str | None, as_json: bool) -> str:
     Raises:
         UsageError: the options contradict each other.
     """
-    if as_json:
-        if form or out:
-            raise click.UsageError("--json prints one document on standard output: omit --format and --out.")
-        return "json"
-    form = form or (Path(out).suffix[1:] if out else "table")
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json is --format json: omit it, or --format {form}.")
+    form = "json" if as_json else form or (Path(out).suffix[1:] if out else "table")
     if out and form not in FORMATS[1:]:
         raise click.UsageError(
-            f"--out must end in .csv, .jsonl or .parquet, not {out}: give it such a suffix, or --format."
+            f"--out must end in .csv, .json, .jsonl or .parquet, not {out}: give it such a suffix, or --format."
         )
     if form == "parquet" and not out:
         raise click.UsageError("--format parquet needs --out FILE.")
@@ -40,33 +39,43 @@ def choose_format(form: str | None, out: str | None, as_json: bool) -> str:
     return form
 
 
-def write_predictions(rows: list[dict], form: str, top: int, out: str | None, *, spreadsheet: bool = False):
+@dataclass(frozen=True)
+class Shown:
+    """What to show of each picture: the `top` best classes, or every one of `classes` if there are any."""
+
+    top: int
+    classes: tuple[str, ...] = ()
+
+
+def write_predictions(rows: list[dict], form: str, shown: Shown, out: str | None, *, spreadsheet: bool = False):
     """Print the predictions, or write them to a file.
 
     Args:
         rows: of `evaluation.predict.predict`.
-        form: "json" or one of `FORMATS`.
-        top: number of classes for each picture.
+        form: one of `FORMATS`.
         out: path of the file, or None for standard output.
         spreadsheet: whether to escape the cells of a CSV with `escape_formula`.
     """
-    change = escape_formula if spreadsheet else None
     if form == "table":
-        print_table(rows)
-    elif form == "json":
-        result_output.print_json(rows)
-    elif not out:
-        sys.stdout.write(_to_text(rows, form, top, change))
-    else:
-        from transferkit import atomic
-        from transferkit.console import say
+        return print_table(rows)
+    from transferkit import atomic
+    from transferkit.console import say
 
-        if form == "parquet":
-            atomic.write(out, lambda partial: _write_parquet(_to_columns(rows, top), partial))
-        else:
-            text = _to_text(rows, form, top, change).encode(atomic.ENCODING, atomic.ERRORS)
-            atomic.write(out, lambda partial: partial.write_bytes(text))
-        say(f"{out}: {len(rows):,} pictures")
+    rows = [_with_probabilities(row) for row in rows] if shown.classes and form.startswith("json") else rows
+    if not out:
+        sys.stdout.write(_to_text(rows, form, shown, spreadsheet))
+        return
+    if form == "parquet":
+        atomic.write(out, lambda partial: _write_parquet(rows, shown, partial))
+    else:
+        text = _to_text(rows, form, shown, spreadsheet).encode(atomic.ENCODING, atomic.ERRORS)
+        atomic.write(out, lambda partial: partial.write_bytes(text))
+    say(f"{out}: {len(rows):,} pictures")
+
+
+def _with_probabilities(row: dict) -> dict:
+    """A row with `probabilities`, {class: probability} in falling order, in place of `top`."""
+    return {name: row[name] for name in COLUMNS} | {"probabilities": row["top"] and dict(row["top"])}
 
 
 def print_table(rows: list[dict]):
@@ -85,15 +94,16 @@ def print_table(rows: list[dict]):
     table(None, ("picture", "label", "probability", "next"), cells, stdout_console())
 
 
-def _to_columns(rows: list[dict], top: int) -> list[dict]:
-    """Rows with columns path, label, probability and error, then label_2, probability_2 and so on."""
-    lines = []
+def _to_columns(rows: list[dict], shown: Shown) -> list[dict]:
+    """Rows with `COLUMNS`, then label_2, probability_2 and so on, or a column with the probability of each class."""
+    lines, columns = [], {name: f"class {name}" if name in COLUMNS else name for name in shown.classes}
     for row in rows:
-        line = {name: row[name] for name in ("path", "label", "probability", "error")}
-        pairs = [*(row["top"] or ())[1:], *[(None, None)] * top]
-        for place, (label, probability) in enumerate(pairs[: top - 1], start=2):
+        line = {name: row[name] for name in COLUMNS}
+        pairs = [*(row["top"] or ())[1:], *[(None, None)] * shown.top]
+        for place, (label, probability) in enumerate(pairs[: shown.top - 1], start=2):
             line |= {f"label_{place}": label, f"probability_{place}": probability}
-        lines.append(line)
+        probabilities = dict(row["top"] or ())
+        lines.append(line | {column: probabilities.get(name) for name, column in columns.items()})
     return lines
 
 
@@ -102,24 +112,28 @@ def escape_formula(cell):
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell
 
 
-def _to_text(rows: list[dict], form: str, top: int, change: Callable | None = None) -> str:
-    """The predictions as CSV, with each cell passed through `change` if given, or as lines of JSON."""
+def _to_text(rows: list[dict], form: str, shown: Shown, spreadsheet: bool) -> str:
+    """The predictions as a JSON document, as lines of JSON, or as CSV."""
+    if form == "json":
+        return f"{json.dumps(rows, indent=1)}\n"
     if form == "jsonl":
         return "".join(f"{json.dumps(row)}\n" for row in rows)
-    lines, file = _to_columns(rows, top), io.StringIO()
-    writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: change(cell) for name, cell in line.items()} if change else line for line in lines)
+    lines, file = _to_columns(rows, shown), io.StringIO()
+    table = [list(lines[0]), *(line.values() for line in lines)]
+    csv.writer(file, lineterminator="\n").writerows(
+        [map(escape_formula, row) for row in table] if spreadsheet else table
+    )
     return file.getvalue()
 
 
-def _write_parquet(lines: list[dict], path: Path):
+def _write_parquet(rows: list[dict], shown: Shown, path: Path):
     import pyarrow
     from pyarrow import parquet
 
     from transferkit import atomic
 
-    kinds = {"probability": pyarrow.float32()}  # the others are text, empty or not
-    names = {name: kinds.get(name.partition("_")[0], pyarrow.string()) for name in lines[0]}
+    texts = {"path", "label", "error", *(f"label_{place}" for place in range(2, shown.top + 1))}
+    lines = _to_columns(rows, shown)
+    names = {name: pyarrow.string() if name in texts else pyarrow.float32() for name in lines[0]}
     lines = [line | {"path": atomic.utf8_text(line["path"])} for line in lines]
     parquet.write_table(pyarrow.Table.from_pylist(lines, schema=pyarrow.schema(names.items())), path)

@@ -1,22 +1,25 @@
 """transferkit probe"""
 
+import functools
 import re
 from pathlib import Path
 
 import click
 
-from transferkit.commands import options, result_output
+from transferkit.commands import help_pages, options, result_output
 from transferkit.recipe import AUTO
 
+of_training = functools.partial(click.option, cls=help_pages.Option, group="train")
 
-@click.command(short_help="Compare networks by a classifier on their features.")
+
+@click.command(cls=help_pages.Command, short_help="Compare networks by a classifier on their features.")
 @options.feature_options
 @options.knob_options("group_by", "fraction", "per_class", "seed")
-@click.option("--classifier", default="logreg", show_default=True, help="logreg, svm, knn or ridge.")
-@click.option(
+@of_training("--classifier", default="logreg", show_default=True, help="logreg, svm, knn or ridge.")
+@of_training(
     "--folds", type=click.IntRange(2), default=5, show_default=True, help="Number of folds of the cross-validation."
 )
-@click.option("--rank", is_flag=True, help="Score the features without training: LogME and nearest neighbours.")
+@of_training("--rank", is_flag=True, help="Score the features without training: LogME and nearest neighbours.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Save the best network and its classifier: FILE.skops.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @options.json_option
@@ -24,7 +27,7 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
     """Cross-validate a classifier on the features of each network, and order the networks by accuracy.
 
     \b
-    Example: transferkit probe --base resnet18,resnet34,vgg16 --data pets/ --out pets.skops
+    Example: transferkit probe --base resnet18,vgg16 --data pets/ --out pets.skops
              transferkit predict pets.skops cat.jpg
 
     Without --base, all networks whose weights are on this machine are compared.
@@ -38,20 +41,26 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
         raise click.UsageError(f"--out must be a .skops file, not {out}.")
     if out and Path(out).exists() and not overwrite:
         raise ValueError(f"{out} exists: give another --out, or --overwrite to replace it.")
-    from transferkit.features.base_selection import find_candidates
     from transferkit.features.feature_spec import probe_layers
 
     bases = list(dict.fromkeys(filter(None, re.split(r"\s*,\s*(?![^(]*\))", knobs["base"] or AUTO))))
-    bases = find_candidates() if bases == [AUTO] else bases
+    if bases == [AUTO]:
+        from transferkit.features.base_selection import find_candidates
+
+        bases = find_candidates()
     parsed = [options.parse_feature_options(knobs | {"base": base}, probe_layers(base)) for base in bases]
     specs = [spec for _, spec in parsed]
 
-    from transferkit.console import say, silenced
+    from transferkit.console import say, say_looking
+    from transferkit.data import lazy_tensorflow
     from transferkit.data.sources.resolve import find_probe_listing
-    from transferkit.features import leaderboard
 
     seed, cache = knobs["seed"] or 0, not no_cache
     listing, test = find_probe_listing(parsed[0][0], seed=seed)
+    say_looking(len(listing) + (len(test) if test else 0), parsed[0][0].data)
+
+    from transferkit.features import leaderboard  # scikit-learn is slow to import
+
     if rank:
         return print_ranks(leaderboard.rank(specs, listing, cache=cache), as_json)
     rows = leaderboard.compare(specs, listing, classifier=classifier, folds=folds, seed=seed, cache=cache)
@@ -61,8 +70,9 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
         if test:
             rows[0]["test"] = leaderboard.evaluate_pipeline(pipeline, test)
         if out:
-            with silenced():  # importing skops loads Keras
-                from transferkit.features import skops_file
+            lazy_tensorflow.load()  # skops loads Keras
+            from transferkit.features import skops_file
+
             skops_file.save_pipeline(pipeline, out)
     if as_json:
         return result_output.print_json(rows)

@@ -1,7 +1,17 @@
 """Print results on standard output: JSON, lines, and the closing lines of a training."""
 
 import json
+import re
+import shlex
 import sys
+
+from transferkit.recipe import describe_part
+
+PICTURES = ("mistakes.png", "confusion.png", "curves.png")  # of a run, the most telling first
+
+is_verbose = False  # --verbose
+# of how the weights of a file became those of a network: what has no consequences that a user should know
+DETAIL = re.compile(r"tensors loaded|weights loaded|unwrapped|prefix .* removed|skipped|names of .* turned|folded into")
 
 
 def print_json(document):
@@ -10,11 +20,17 @@ def print_json(document):
     sys.stdout.write("\n")
 
 
+def notable(loaded: tuple[str, ...]) -> list[str]:
+    """The parts of `Network.loaded` for people, without details unless --verbose asks for them."""
+    parts = [part for line in loaded for part in line.split("; ")]
+    return [part for part in parts if is_verbose or not DETAIL.search(part)]
+
+
 def print_line(text: str):
     """Print a line of a result; line breaks and escape sequences in names are shown as codes."""
-    from transferkit.console import printable
+    from transferkit.console import say, stdout_console
 
-    sys.stdout.write(f"{printable(text)}\n")
+    say(text, stdout_console())
 
 
 def format_percent(fraction: float) -> str:
@@ -23,8 +39,9 @@ def format_percent(fraction: float) -> str:
 
 def accuracy_line(figures: dict, pictures: str) -> str:
     """The accuracy with its interval; `pictures` says of which, as "test pictures"."""
-    accuracy, low, high = map(format_percent, (figures["accuracy"], *figures["ci95"]))
-    return f"accuracy {accuracy} (95%: {low} to {high}) on {figures['n']:,} {pictures}"
+    from transferkit.evaluation.metrics import describe_accuracy
+
+    return describe_accuracy(figures, pictures)
 
 
 def balanced_line(figures: dict) -> str:
@@ -46,10 +63,29 @@ def unreadable_line(count: int) -> str:
 
 
 def print_run(run):
-    """Print the closing lines of a training."""
+    """Print the closing lines of a training: its figures, what they suggest, and what to look at and do next."""
+    from transferkit.training.next_steps import suggest_next_steps
+
+    print_folds(run.metrics, run.folder) if "folds" in run.metrics else _print_figures(run)
+    for sentence in suggest_next_steps(run):
+        print_line(f"advice: {sentence}")
+    for line in _next_lines(run.folder):
+        print_line(line)
+
+
+def _next_lines(folder) -> list[str]:
+    """The pictures to look at, and the commands that go on with a run."""
+    names = [name for name in PICTURES if (folder / name).exists()]
+    lines = [f"look at: {', '.join(names)} in {folder}"] if names else []
+    if not (folder / "model.keras").exists():
+        return [*lines, "next: the same command without --folds trains the network to use"]
+    run = shlex.quote(str(folder))
+    return [*lines, f"next: transferkit predict {run} PICTURE", f"      transferkit evaluate {run} --data FOLDER"]
+
+
+def _print_figures(run):
+    """Print the figures of a single training."""
     figures = run.metrics
-    if "folds" in figures:
-        return print_folds(figures, run.folder)
     pictures = "test pictures"
     if figures["split"] != "test":
         chosen = "the checkpoint"
@@ -103,12 +139,12 @@ def _describe_kept(figures: dict) -> str:
         return f"an average of {trained:.0%} of the trained weights and {1 - trained:.0%} of those before training"
     if kept["phase"] == "probe":
         return "the logistic regression; no epoch beat it"
-    return f"the weights of epoch {kept['epoch']} of phase {kept['phase']!r}"
+    return f"the weights of epoch {kept['epoch']} of {describe_part(kept['phase'])}"
 
 
 def _soup_line(soup: dict) -> str:
     """Which epochs `--soup` averaged."""
-    added = [f"{epoch['epoch']} of {epoch['phase']!r}" for epoch in soup["epochs"][1:]]
+    added = [f"{epoch['epoch']} of {describe_part(epoch['phase'])}" for epoch in soup["epochs"][1:]]
     if not added:
         return "soup: no average with another epoch was better"
     return f"soup: averaged with epoch {', '.join(added)}, which is not worse on the validation pictures"

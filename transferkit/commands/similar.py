@@ -27,13 +27,16 @@ def command(feats, queries, top, metric, out, as_json):
 
     from transferkit import atomic, console
     from transferkit.data.sources.resolve import find_paths
-    from transferkit.features import neighbours
-    from transferkit.features.feature_files import load_features
     from transferkit.recipe import Data
 
     pictures = [path for query in queries for path in find_paths(Data(data=query))]
     if not pictures:
         raise ValueError(f"{', '.join(queries)}: there are no pictures.")
+    console.say_looking(len(pictures), ", ".join(queries))
+
+    from transferkit.features import neighbours  # scikit-learn and pyarrow are slow to import
+    from transferkit.features.feature_files import load_features
+
     results = neighbours.find_neighbours(load_features(feats), pictures, top=top, metric=metric)
     if out:
         sheet = neighbours.draw_sheet(results)

@@ -5,12 +5,12 @@ import os
 import click
 
 from transferkit import zoo
-from transferkit.commands import training_command
+from transferkit.commands import help_pages, training_command
 
 SCRATCH = {"weights": "none", "start": "fresh"}
 
 
-@click.command(short_help="Train a network from scratch, with a paper's recipe or by rules.")
+@click.command(cls=help_pages.Command, short_help="Train a network from scratch, with a paper's recipe or by rules.")
 @training_command.training_options
 def command(**given):
     """Train all of a network from fresh weights.

@@ -4,20 +4,29 @@ import sys
 
 import click
 
-from transferkit.commands import options, plan_output, result_output
+from transferkit.commands import completion, help_pages, options, plan_output, result_output
 
 OPTIONS = (
     options.recipe_options("data", "augment", "model", "train"),
-    click.option("--recipe", "recipe_name", metavar="NAME|FILE", help="A paper's recipe, or a TOML file of knobs."),
+    options.recipe_option,
     click.option(
-        "--quality", type=click.Choice(("fast", "balanced", "best")), help="A recipe: fast trains the head alone."
+        "--quality",
+        type=click.Choice(("fast", "balanced", "best")),
+        help="A recipe: fast trains the head alone.",
+        cls=help_pages.Option,
+        group="train",
     ),
     click.option("--out", type=click.Path(), help="Run folder.  [default: runs/<command>-<base>-<data>-<n>]"),
     click.option("--overwrite", is_flag=True, help="Replace an existing run folder."),
-    click.option("--resume", type=options.FOLDER, metavar="RUN", help="Continue an interrupted run."),
+    click.option(
+        "--resume",
+        type=options.FOLDER,
+        metavar="RUN",
+        help="Continue an interrupted run.",
+        shell_complete=completion.complete_run,
+    ),
     click.option("--dry-run", is_flag=True, help="Print the plan and stop."),
     options.json_option,
-    options.with_tensorflow,
 )
 
 
@@ -48,21 +57,32 @@ def train_and_report(command: str, given: dict, defaults: dict | None = None):
     if not resume and not recipe.data.data:
         raise click.UsageError("Missing option '--data': where your pictures are.")
 
+    from transferkit.training.planning import recipe_checks
+
+    if not resume:
+        recipe_checks.check_recipe(recipe)  # a wrong name is answered before the slow imports
+
     from transferkit import console, runs
-    from transferkit.training import run_job
+    from transferkit.data import lazy_tensorflow
     from transferkit.training.planning import planner
 
     if resume:
+        runs.load_run(resume)  # raises now if it is not a run
+        lazy_tensorflow.load()
+        from transferkit.training import run_job
+
         run = run_job.resume(resume)
     else:
         name = f"runs/{command}-{runs.slug(recipe.model.base)}-{runs.slug(recipe.data.data)}"
         runs.check_output(out, overwrite=overwrite, base=recipe.model.base)  # before the pictures are read
-        plan = planner.make_plan(recipe)
+        plan = planner.make_plan(recipe, download=not dry_run)
         if dry_run and as_json:
             return result_output.print_json(plan_output.plan_to_dict(plan))
         plan_output.print_plan(plan, on=console.stdout_console() if dry_run else console.console)
         if dry_run:
             return
+        from transferkit.training import run_job
+
         run = run_job.train_plan(plan, run_job.make_shared_folder(plan, out, overwrite=overwrite, name=name))
     if as_json:
         shown = ("accuracy", "ci95", "n", "split", "seconds", "folds")

@@ -2,7 +2,7 @@
 
 import click
 
-from transferkit.commands import options, result_output
+from transferkit.commands import completion, options, result_output
 
 
 @click.group(short_help="List, download and verify the public weights.")
@@ -17,7 +17,7 @@ def command():
 
 
 @command.command("list", short_help="List the weights of a network, or all.")
-@click.argument("network", required=False)
+@click.argument("network", required=False, shell_complete=completion.complete_weight_set)
 @options.json_option
 def list_sets(network, as_json):
     """List the public weights of a network, or all.
@@ -28,7 +28,7 @@ def list_sets(network, as_json):
     from transferkit import zoo
     from transferkit.console import say, stdout_console, table
     from transferkit.weights.catalogue import networks_with_weights, weight_sets
-    from transferkit.weights.fetch import find_weights
+    from transferkit.weights.local_files import find_weights
 
     if network is not None:
         zoo.variant(network)
@@ -69,7 +69,9 @@ def list_sets(network, as_json):
 
 
 @command.command(short_help="Download weights and print their paths.")
-@click.argument("sets", nargs=-1, required=True, metavar="NETWORK[.TAG]...")
+@click.argument(
+    "sets", nargs=-1, required=True, metavar="NETWORK[.TAG]...", shell_complete=completion.complete_weight_set
+)
 @options.json_option
 def fetch(sets, as_json):
     """Download weights, verify their digests, and print their paths.
@@ -93,7 +95,7 @@ def fetch(sets, as_json):
 
 
 @command.command(short_help="Verify the digests of downloaded weights.")
-@click.argument("sets", nargs=-1, metavar="[NETWORK.TAG]...")
+@click.argument("sets", nargs=-1, metavar="[NETWORK.TAG]...", shell_complete=completion.complete_weight_set)
 @options.json_option
 def verify(sets, as_json):
     """Verify the digests of weights on this machine, by default of all; the exit status is 1 if one is wrong.
@@ -103,7 +105,7 @@ def verify(sets, as_json):
     """
     from transferkit.console import say, stdout_console, table
     from transferkit.weights import catalogue
-    from transferkit.weights.fetch import find_weights, verify_weights
+    from transferkit.weights.local_files import find_weights, verify_weights
     from transferkit.weights.model_list import parse_weight_set
 
     chosen_sets = [parse_weight_set(name) for name in sets]

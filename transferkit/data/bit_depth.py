@@ -34,7 +34,7 @@ def to_8_bits(image: Image.Image, data: bytes) -> tuple[Image.Image, int]:
     Raises:
         ValueError: the white level is ambiguous.
     """
-    raw = [_raw_mode(tile) for tile in image.tile]
+    raw = [_raw_mode(tile) for tile in getattr(image, "tile", ())]  # none of a picture that was not opened
     image.load()
     if image.mode.startswith("I") or image.mode == "F":
         return _scale_grey(image, data)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from transferkit.data import formats, pillow_reader
+from transferkit.data.file_ranges import read_bytes
 from transferkit.data.listing import Listing
 from transferkit.pixels import Pixels
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:  # it loads TensorFlow
     from transferkit.data.augment.augmentation import Augmentation
 
 GAP, LINE_HEIGHT, FONT_SIZE = 6, 16, 11  # pixels: between cells, of a line of text, and of its font
+MAX_PIXELS = 50_000_000  # of a picture with a thumbnail; larger ones would take too much memory
 MIN_CELL = 96  # pixels: longer side of a cell of training views
 LATIN = 0x180  # Pillow's own font has the characters below
 
@@ -23,11 +26,13 @@ def draw_grid(
     """Draw a white sheet of pictures.
 
     Args:
-        rows: (picture, the text below it) of each cell; the sides of a picture are at most `cell` pixels.
+        rows: (picture, the text below it, of one or several lines) of each cell; the sides of a picture are at most
+            `cell` pixels.
         cell: side of a cell, in pixels.
         headings: of the first columns.
     """
-    font, width, height = ImageFont.load_default(FONT_SIZE), cell + GAP, cell + LINE_HEIGHT + GAP
+    lines = max((text.count("\n") + 1 for cells in rows for _, text in cells), default=1)
+    font, width, height = ImageFont.load_default(FONT_SIZE), cell + GAP, cell + lines * LINE_HEIGHT + GAP
     columns = max(map(len, rows), default=0)
     sheet = Image.new("RGB", (columns * width + GAP, len(rows) * height + LINE_HEIGHT + GAP), "white")
     brush = ImageDraw.Draw(sheet)
@@ -37,9 +42,23 @@ def draw_grid(
         for column, (image, text) in enumerate(cells):
             left, top = GAP + column * width, LINE_HEIGHT + row * height
             sheet.paste(image, (left, top), image if image.mode == "RGBA" else None)
-            text_font = _choose_font(text, font)
-            brush.text((left, top + cell), _shorten(text, cell, text_font), "black", text_font)
+            for number, line in enumerate(text.split("\n")):
+                line_font = _choose_font(line, font)
+                place = left, top + cell + number * LINE_HEIGHT
+                brush.text(place, _shorten(line, cell, line_font), "black", line_font)
     return sheet
+
+
+def load_thumbnail(path: str, side: int) -> Image.Image | None:
+    """A picture of at most `side` pixels on its longer side; None if it cannot be read, or is very large."""
+    try:
+        data = read_bytes(path)
+        with formats.open_image(data) as image:
+            if image.width * image.height > MAX_PIXELS:
+                return None
+        return pillow_reader.make_thumbnail(data, side)
+    except Exception:  # Pillow's readers raise nearly anything on damaged files
+        return None
 
 
 def _choose_font(text: str, default):

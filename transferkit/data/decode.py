@@ -9,9 +9,9 @@ import os
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from transferkit.data import file_segments, formats, pillow_reader
+from transferkit.data import lazy_tensorflow as tf
 from transferkit.data.file_ranges import is_range, read_bytes
 
 BY_PILLOW = 0  # in place of an orientation
@@ -94,9 +94,9 @@ class OpenedPicture(NamedTuple):
         picture: uint8 (height, width, channels) if Pillow has decoded it, else empty.
     """
 
-    shape: tf.Tensor
-    orientation: tf.Tensor
-    picture: tf.Tensor
+    shape: "tf.Tensor"
+    orientation: "tf.Tensor"
+    picture: "tf.Tensor"
 
 
 def open_picture(data, channels: int) -> OpenedPicture:

@@ -2,15 +2,17 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from transferkit import atomic
 from transferkit.console import warn
+from transferkit.data import display
 from transferkit.data.class_matching import match_classes, report_matches
-from transferkit.data.sources import folder_layout
+from transferkit.data.file_ranges import container_file
+from transferkit.data.sources import folder_layout, picture_values
 from transferkit.data.sources.folder_layout import TREE
 from transferkit.data.sources.folder_walk import (
     find_picture_folders,
@@ -20,15 +22,19 @@ from transferkit.data.sources.folder_walk import (
     natural_sort_key,
 )
 from transferkit.data.splitting import hold_out, subsample
+from transferkit.lookup import as_count, as_text, describe_type, quote, show, suggest_known, suggest_nearest
 
 SYSTEM_KINDS = ("hidden", "system folder", "closed folder")  # kinds of skipped files that a user did not make
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")  # of lists of pictures
 NOT_LISTS = ("readme", "license", "licence", "classes", "requirements", "attribution")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Listing:
     """Pictures and their classes, in natural order.
+
+    `listing[3]` is a path and its label, as they come in a loop over the listing. `listing[:20]`, `listing[[3, 5]]` and
+    `listing[mask]` are listings.
 
     Attributes:
         paths: of the pictures.
@@ -39,6 +45,11 @@ class Listing:
         duplicate_sets: set of duplicates of each picture, "" for none; see `duplicate_groups.mark_duplicates`. Empty
             if no picture has a duplicate, or duplicates were not searched for.
         empty_classes: names of class folders that hold files, none of which is a picture.
+
+    Example:
+        >>> pets = tk.list_images("pets/")
+        >>> cats = pets[np.array(pets.labels) == pets.classes.index("cat")]
+        >>> [path for path, label in cats]
     """
 
     paths: tuple[str, ...]
@@ -49,8 +60,39 @@ class Listing:
     duplicate_sets: tuple[str, ...] = ()
     empty_classes: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        if len(self.paths) != len(self.labels):
+            raise ValueError(f"A listing has a label for each path, not {len(self.labels)} for {len(self.paths)}.")
+
     def __len__(self):
         return len(self.paths)
+
+    def __iter__(self):
+        return zip(self.paths, self.labels, strict=True)
+
+    def __getitem__(self, rows):
+        if isinstance(rows, slice):
+            return self.take(range(len(self))[rows])
+        try:
+            index = np.asarray(rows)
+        except ValueError:  # of lists of different lengths
+            index = np.asarray(None)
+        index = index if index.size else index.astype(int)  # an empty list would be of floats
+        if index.dtype == bool and index.shape == (len(self),):
+            return self.take(np.flatnonzero(index))
+        if index.dtype.kind not in "iu" or index.ndim > 1:
+            raise IndexError(
+                f"Expected a position, a slice, positions, or {len(self):,} truth values, not {show(rows)}."
+            )
+        if index.size and not -len(self) <= index.min() <= index.max() < len(self):
+            raise IndexError(f"The listing has {len(self):,} pictures: there is none at {show(rows)}.")
+        return self.take(index) if index.ndim else (self.paths[index], self.labels[index])
+
+    def __repr__(self):
+        return f"<Listing: {display.describe_listing(self)}>"
+
+    def _repr_html_(self):
+        return display.listing_html(self)
 
     def counts(self) -> dict[str, int]:
         """Number of pictures of each class."""
@@ -70,9 +112,8 @@ class Listing:
         matches = match_classes(self.classes, classes)
         unknown = [name for name in self.classes if name not in matches]
         if unknown:
-            raise ValueError(
-                f"{where} holds pictures of {_join_names(unknown)}; the classes known are {_join_names(classes)}."
-            )
+            known = suggest_known(classes, unknown[0])
+            raise ValueError(f"{where} holds pictures of {_join_names(unknown)}, and no class is called so.{known}")
         report_matches(matches, where)
         index_of = {name: index for index, name in enumerate(classes)}
         new_labels = [index_of[matches[name]] for name in self.classes]
@@ -110,7 +151,7 @@ class Listing:
         return self.take(rest), replace(self.take(sorted(held_out)), ignored={})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Splits:
     """The listings of a job.
 
@@ -129,9 +170,16 @@ class Splits:
             part = getattr(self, name)
             if not isinstance(part, Listing) and (name != "test" or part is not None):
                 raise ValueError(
-                    f"{name} must be a listing of pictures with their labels, not of type {type(part).__name__}: "
+                    f"{name} must be a listing of pictures with their labels, not {describe_type(part)}: "
                     "tk.list_arrays(images, labels) makes one of arrays, tk.find_splits(data) those of any source."
                 )
+
+    def __repr__(self):
+        counts = ", ".join(f"{name} {len(part):,}" for name, part in self.items())
+        return f"<Splits: {counts} pictures of {len(self.train.classes):,} classes>"
+
+    def _repr_html_(self):
+        return display.splits_html({name: part.counts() for name, part in self.items()}, repr(self))
 
     def items(self):
         return [(name, part) for name in ("train", "val", "test") if (part := getattr(self, name)) is not None]
@@ -141,24 +189,36 @@ class Splits:
         return replace(self, train=subsample(self.train, fraction, per_class, seed))
 
 
-def list_images(folder: str | os.PathLike, *, min_classes: int = 2) -> Listing:
+def list_images(folder: "str | os.PathLike | Iterable | Listing", *, min_classes: int = 2) -> Listing:
     """List a folder of class folders.
 
     Pictures in folders below a class folder belong to that class. Hidden files, files that are not pictures, and
     pictures beside the class folders are counted and skipped.
 
     Args:
+        folder: the folder; or paths of pictures, whose class is the name of the folder that each is in; or a listing,
+            which is returned.
         min_classes: how many classes there must be.
 
     Raises:
-        FileNotFoundError: the folder does not exist.
+        FileNotFoundError: the folder or a picture does not exist.
         ValueError: it holds no class folders, or too few.
 
     Example:
         >>> pets = list_images("pets/")
         >>> train, val = pets.split(0.2)
+        >>> list_images(Path("pets").glob("*/*.jpg")).classes
+        ('cat', 'dog')
     """
-    folder = Path(folder).absolute()
+    as_count(min_classes, "min_classes")
+    if isinstance(folder, Listing):
+        return folder
+    if not isinstance(folder, (str, os.PathLike)):
+        return list_paths(folder, "folder", min_classes=min_classes)
+    return _list_class_folders(Path(as_text(folder, "folder")).absolute(), min_classes)
+
+
+def _list_class_folders(folder: Path, min_classes: int) -> Listing:
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}: {TREE}.")
     paths, labels = [], []
@@ -193,6 +253,38 @@ def list_images(folder: str | os.PathLike, *, min_classes: int = 2) -> Listing:
     _warn_nested(folder, subfolders)
     ignored["outside the class folders"] += len(beside)
     return Listing(tuple(paths), tuple(labels), tuple(classes), dict(+ignored), empty_classes=tuple(empty_classes))
+
+
+def list_paths(paths, name: str, *, min_classes: int = 1) -> Listing:
+    """List pictures that are given as paths, each of the class that its folder is named after.
+
+    Args:
+        paths: as `picture_values.check_pictures` takes them.
+        name: of the argument, for messages.
+    """
+    expected = "expected a folder, or paths as pets/cat/tabby.jpg in folders named after their classes"
+    paths = picture_values.check_pictures(paths, name, f"{expected}; tk.list_arrays takes arrays")
+    if not paths:
+        raise ValueError(f"{name} is empty: {expected}.")
+    if not picture_values.are_paths(paths):
+        raise ValueError(f"{name} is pictures without files: {expected}; tk.list_arrays takes arrays and labels.")
+    for path in paths:
+        if not os.path.exists(container_file(path)):
+            beside = os.path.dirname(path) or "."
+            names = os.listdir(beside) if os.path.isdir(beside) else ()
+            raise FileNotFoundError(
+                f"There is no picture {quote(path)}.{suggest_nearest(names, os.path.basename(path))}"
+            )
+        if os.path.isdir(path):
+            raise ValueError(f"{path} is a folder: give it alone, or a list of the pictures in it.")
+    paths = list(map(os.path.abspath, paths))
+    found = listing_from_names(paths, [os.path.basename(os.path.dirname(path)) for path in paths])
+    if len(found.classes) < min_classes:
+        raise ValueError(
+            f"All pictures are in folders named {found.classes[0]!r}, which is their class: two or more are needed to "
+            "tell apart."
+        )
+    return found
 
 
 def _warn_nested(folder: Path, subfolders: dict[str, set[str]]):
@@ -290,7 +382,7 @@ def find_labelled(folder: str | os.PathLike, classes: tuple[str, ...]) -> tuple[
     return listing, "all" if name == "train" else name
 
 
-def _join_names(names, limit: int = 20) -> str:
+def _join_names(names, limit: int = 3) -> str:
     return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 
@@ -301,35 +393,3 @@ def has_class_folders(folder: str | os.PathLike) -> bool:
 
 def _is_class_folder(entry: Path) -> bool:
     return entry.is_dir() and not is_hidden(entry.name)
-
-
-def split_rows(splits: Splits) -> list[dict]:
-    """The rows of `split.csv`: path, label, split, and the group and the duplicate set if there are any."""
-    rows = []
-    for name, part in splits.items():
-        optional = {"group": part.groups, "copies": part.duplicate_sets}
-        columns = {"path": part.paths, "label": [part.classes[label] for label in part.labels]}
-        columns |= {"split": [name] * len(part)} | {column: values for column, values in optional.items() if values}
-        rows += [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return rows
-
-
-def read_splits(path: Path, classes: tuple[str, ...]) -> Splits:
-    """Read a `split.csv`.
-
-    Raises:
-        ValueError: a row is damaged, or its label is not one of the classes.
-    """
-    rows: dict[str, list[tuple]] = {"train": [], "val": [], "test": []}
-    for number, row in enumerate(atomic.read(path), start=2):
-        if row.get("split") not in rows or row.get("label") not in classes:
-            raise ValueError(f"{path}, line {number}: expected a path, a label and train, val or test, not {row}.")
-        label = classes.index(row["label"])
-        rows[row["split"]].append((row["path"], label, row.get("group"), row.get("copies") or ""))
-    parts = {}
-    for name, part in rows.items():
-        if part:
-            paths, labels, groups, sets = zip(*part, strict=True)
-            groups, sets = () if None in groups else groups, sets if any(sets) else ()
-            parts[name] = Listing(paths, labels, classes, groups=groups, duplicate_sets=sets)
-    return Splits(parts["train"], parts["val"], parts.get("test"))

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 
 def keep_sets_together(
@@ -54,6 +52,9 @@ def merge_groups(
     Returns:
         (n,) the merged group of each picture.
     """
+    from scipy.sparse import coo_array  # slow to import
+    from scipy.sparse.csgraph import connected_components
+
     set_names = np.array(sets, object)
     _, first, group_of = np.unique(np.array(groups, object), return_index=True, return_inverse=True)
     while True:

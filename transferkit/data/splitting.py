@@ -7,6 +7,7 @@ from numbers import Real
 import numpy as np
 
 from transferkit.data import split_repair
+from transferkit.lookup import show
 
 ATTEMPTS = 20  # random orders of the groups that are tried before a split is given up
 
@@ -21,7 +22,7 @@ def hold_out(listing, fraction: float, seed: int) -> np.ndarray:
             of the groups has every class on both sides.
     """
     if not isinstance(fraction, Real) or not 0 < fraction < 1:
-        raise ValueError(f"The fraction to hold out must be a number between 0 and 1, as 0.2, not {fraction!r}.")
+        raise ValueError(f"The fraction to hold out must be a number between 0 and 1, as 0.2, not {show(fraction)}.")
     labels = np.array(listing.labels)
     for name, count in listing.counts().items():
         if count < 2:

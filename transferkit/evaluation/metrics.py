@@ -36,6 +36,17 @@ def wilson_interval(hits: float, n: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def describe_accuracy(figures: dict, pictures: str) -> str:
+    """The accuracy with its interval; `pictures` says of which, as "test pictures".
+
+    Example:
+        >>> describe_accuracy({"accuracy": 0.8, "ci95": wilson_interval(8, 10), "n": 10}, "test pictures")
+        'accuracy 80.0% (95%: 49.0% to 94.3%) on 10 test pictures'
+    """
+    low, high = figures["ci95"]
+    return f"accuracy {figures['accuracy']:.1%} (95%: {low:.1%} to {high:.1%}) on {figures['n']:,} {pictures}"
+
+
 def corrected_interval(figures: dict, optimism: float) -> tuple[float, float]:
     """95% interval of an accuracy on pictures that also made a choice.
 

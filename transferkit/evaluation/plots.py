@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from transferkit.data import fonts
+from transferkit.recipe import describe_part
 
 WIDTH = 6.4  # inches
 MAX_NAME = 30  # letters of a class name at an axis
@@ -22,7 +23,9 @@ def plot_curves(history: list[dict], path):
         axes.plot(epochs, [row[f"val_{name}"] for row in history], "o-", label="validation")
         for i in range(1, len(phases)):
             if phases[i] != phases[i - 1]:
-                axes.axvline(epochs[i] - 0.5, color="grey", linestyle=":", label=f"{phases[i]} from here")
+                axes.axvline(
+                    epochs[i] - 0.5, color="grey", linestyle=":", label=f"{describe_part(phases[i])} from here"
+                )
         axes.set(xlabel="epoch", title=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)

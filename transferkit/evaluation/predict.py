@@ -1,7 +1,7 @@
 """Predictions of a network, and its evaluation, by one compiled function on full batches."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -10,7 +10,7 @@ from keras import ops
 from scipy.special import log_softmax, softmax
 
 from transferkit.batchnorm_folding import fold_batchnorm
-from transferkit.console import track
+from transferkit.console import progress_bar
 from transferkit.data import pipeline
 from transferkit.data.audit import before_training
 from transferkit.data.listing import Listing
@@ -22,13 +22,13 @@ BATCH = 16
 THREADS = 2  # while one batch waits for a core, the other has work: 1.1 to 1.2 times as fast as one batch of 32
 
 
-def predict(network: Network, paths, *, top: int = 5) -> list[dict]:
+def predict(network: Network, paths, *, top: int | None = 5) -> list[dict]:
     """Classify pictures.
 
     Args:
         network: with a classifier.
         paths: of the pictures.
-        top: number of most likely classes to return.
+        top: number of most likely classes to return; None for all.
 
     Returns:
         One dict for each path, in order: `path`, `label`, `probability`, `top` (pairs of label and probability, best
@@ -73,7 +73,9 @@ def evaluate(network: Network, listing: Listing, outputs=None) -> tuple[dict, li
     Raises:
         ValueError: no picture can be read.
     """
-    logits, rows = outputs or predict_outputs(require_classifier(network).model, listing.paths, network.pixels)
+    logits, rows = outputs or predict_outputs(
+        require_classifier(network).model, listing.paths, network.pixels, what="evaluation"
+    )
     if not len(rows):
         raise ValueError(f"None of the {len(listing)} pictures can be read.")
     labels = np.array(listing.labels)[rows]
@@ -92,6 +94,23 @@ def evaluate(network: Network, listing: Listing, outputs=None) -> tuple[dict, li
         )
     ]
     return figures | {"unreadable": len(listing) - len(rows)}, predictions
+
+
+def evaluate_unseen(network: Network, listing: Listing, seen: Collection[int]) -> tuple[dict | None, dict]:
+    """Compare a network with the labels of all pictures, and of those apart that it was not trained on.
+
+    Args:
+        seen: rows of the pictures that it was trained on.
+
+    Returns:
+        The figures of `evaluate` for the unseen pictures, None if none of them is readable, and for all.
+    """
+    logits, rows = predict_outputs(require_classifier(network).model, listing.paths, network.pixels)
+    unseen = np.setdiff1d(np.arange(len(listing)), list(seen))
+    apart = np.isin(rows, unseen)
+    outputs = logits[apart], np.searchsorted(unseen, rows[apart])
+    figures = evaluate(network, listing.take(unseen), outputs)[0] if apart.any() else None
+    return figures, evaluate(network, listing, (logits, rows))[0]
 
 
 def require_classifier(network: Network) -> Network:
@@ -127,10 +146,11 @@ def predict_outputs(model, paths, pixels: Pixels, *, what: str = "pictures") -> 
     model, batch_size = fold_batchnorm(model), choose_batch_size(len(paths))
     outputs, rows = [], [np.zeros(0, "int64")]
     batches = pipeline.evaluation_dataset(paths, pixels, batch_size=batch_size)
-    steps = -(-len(paths) // batch_size)
-    for (output,), batch_rows in track(run_batches(model, batches, batch_size), steps, what):
-        outputs.append(output)
-        rows.append(batch_rows)
+    with progress_bar(len(paths), what) as advance:
+        for (output,), batch_rows in run_batches(model, batches, batch_size):
+            outputs.append(output)
+            rows.append(batch_rows)
+            advance(len(batch_rows))
     empty = np.zeros([0, *(size or 0 for size in model.output_shape[1:])], "float32")
     return np.concatenate(outputs or [empty]), np.concatenate(rows)
 

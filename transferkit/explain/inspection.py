@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass, replace
 
-from transferkit import adopt, models, zoo
+from transferkit import adopt, base_names, models, zoo
 from transferkit.explain.geometry import Layer, measure_layers, sum_costs
+from transferkit.lookup import as_text
 from transferkit.network import Network, cut_points, with_size
 
 UNKNOWN_PIXELS = "the scaling of pixels is unknown: commands that read pictures need --pixels"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inspection:
     """A network and its layers at one size of the picture.
 
@@ -22,6 +23,11 @@ class Inspection:
     name: str
     network: Network
     layers: tuple[Layer, ...]
+
+    def __repr__(self):
+        params, multiply_adds = sum_costs(self.layers)
+        costs = f"{params:,} parameters, {multiply_adds:,} multiply-adds"
+        return f"<Inspection: {self.name}, {len(self.layers):,} layers, {costs}>"
 
     def to_dict(self, *, cuts_only: bool = False) -> dict:
         """`name`, `params`, `multiply_adds` of one picture, and a dict for each layer, or for the cut points only."""
@@ -58,8 +64,9 @@ def inspect(base: str, size: int | str | None = None) -> Inspection:
         >>> [layer.name for layer in inspect("lenet5").layers if layer.params][:2]
         ['c1', 's2']
     """
+    base = as_text(base, "base")
     is_zoo = zoo.is_network(base)
-    fresh = is_zoo or base.startswith(adopt.PREFIX)  # shapes do not depend on the values of weights
+    fresh = is_zoo or base_names.is_application(base)  # shapes do not depend on the values of weights
     weights = "none" if fresh else "imagenet"
     try:
         network = models.load(base, weights)
@@ -67,6 +74,7 @@ def inspect(base: str, size: int | str | None = None) -> Inspection:
         network = models.load(base, weights, pixels="raw")
         lines = tuple(line for line in network.loaded if "as told" not in line)
         network = replace(network, loaded=(*lines, UNKNOWN_PIXELS))
-    network = with_size(network, size or (zoo.variant(base).size if is_zoo else network.pixels.size))
+    own_size = zoo.variant(base).size if is_zoo else network.pixels.size
+    network = with_size(network, own_size if size is None else size)
     name = zoo.spell(base) if is_zoo else base
     return Inspection(name, network, measure_layers(network.model, network.pixels.shape))

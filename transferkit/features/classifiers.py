@@ -8,13 +8,14 @@ and one grid of strengths suits every network.
 """
 
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, RidgeClassifier, RidgeClassifierCV
-from sklearn.metrics import log_loss
+from sklearn.metrics import get_scorer, log_loss
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, StratifiedKFold, StratifiedShuffleSplit
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -29,15 +30,17 @@ LOGREG_CS = np.logspace(-1, 4, 11)  # on features of mean square length 1 the be
 DEFAULT_C = 30.0  # if nothing can be held out: within a point of the best on eleven draws of four sets
 RIDGE_ALPHAS = np.logspace(5, -6, 12)
 FOLDS = 5
+MAX_TRIALS = len(LOGREG_CS) * FOLDS  # of `logreg`
 LARGE_SET = 1000  # pictures, from which one held-out part chooses as well as folds
 SMALL_ARRAY = 10_000_000  # numbers; on smaller arrays threads wait for each other: 33 s became 2 s with one thread
 
 
-def logreg(shape, cv, seed, class_weight=None):
+def logreg(shape, cv, seed, class_weight=None, advance: Callable | None = None):
     """Multinomial logistic regression, L2, L-BFGS (Kornblith et al. 2019, supplement), its strength chosen by log-loss.
 
     The paper chooses it by accuracy. On few pictures that leaves many ties, which the strongest penalty wins, and its
     probabilities are near chance. With `class_weight="balanced"` classes have equal weight, in the log-loss too.
+    advance(1) is called as a strength has been tried on a fold, at most `MAX_TRIALS` times.
     """
     # The penalty depends on lengths, so PCA to as many axes as pictures loses nothing; L-BFGS is faster at mean 0.
     axes = PCA(svd_solver="full") if shape[0] < shape[1] else StandardScaler(with_std=False)
@@ -45,7 +48,13 @@ def logreg(shape, cv, seed, class_weight=None):
         return make_pipeline(axes, LogisticRegression(C=DEFAULT_C, class_weight=class_weight, max_iter=1000))
     # It starts each strength from the solution of the one before, which takes a fourth of the time of a grid search.
     modern = {"l1_ratios": (0.0,), "use_legacy_attributes": False}  # the default of scikit-learn 1.10; 1.8 warns
-    scoring = _balanced_log_loss if class_weight else "neg_log_loss"
+    score = _balanced_log_loss if class_weight else get_scorer("neg_log_loss")
+
+    def scoring(estimator, features, labels):
+        if advance:
+            advance(1)
+        return score(estimator, features, labels)
+
     regression = LogisticRegressionCV(
         Cs=LOGREG_CS, cv=cv, max_iter=1000, class_weight=class_weight, scoring=scoring, **modern
     )

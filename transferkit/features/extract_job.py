@@ -13,17 +13,18 @@ from transferkit import trust
 from transferkit.console import progress_bar, say
 from transferkit.data.audit.problems import check_classes
 from transferkit.data.listing import Listing
+from transferkit.data.sources import resolve
 from transferkit.features import feature_files, feature_folder, ray_engine
 from transferkit.features.extraction import feature_shape
 from transferkit.features.feature_folder import FeatureFolder
 from transferkit.features.feature_spec import FeatureSpec
-from transferkit.lookup import UnknownName
+from transferkit.lookup import UnknownName, as_text, describe_type
 
 
 def extract_to(
     out: str | os.PathLike,
     spec: FeatureSpec,
-    listing: Listing,
+    listing,
     splits: Sequence[str] = (),
     *,
     share: tuple[int, int] = (1, 1),
@@ -35,7 +36,10 @@ def extract_to(
 
     Args:
         out: a file `.npz` or `.parquet`, or a folder.
-        splits: "train", "val" or "test" for each picture; by default all "train".
+        spec: which features of which network.
+        listing: the pictures: a path or name as of `--data` (all its pictures, which need no classes), a list of paths
+            (the folder of each is its class), a listing, or `Splits`.
+        splits: "train", "val" or "test" for each picture; by default those of the pictures, else all "train".
         share: (i, n), i from 1 to n: write the i-th of n shares of a folder's parts; other machines write the others.
         workers: number of processes. More than one are run by Ray (extra `ray`), on the cluster at `RAY_ADDRESS` if it
             is set: all its machines must see `out` and the pictures under the same paths.
@@ -47,22 +51,22 @@ def extract_to(
         `unreadable`, `parts` still missing, and `seconds`.
 
     Raises:
-        UnknownName, FileNotFoundError, ValueError: the network, its weights or a layer is not found, or `out` exists.
+        UnknownName, FileNotFoundError, ValueError: the network, its weights, a layer or the pictures are not found, or
+            `out` exists.
         OSError: the features could not be written; finished parts are kept.
 
     Example:
         >>> spec = tk.FeatureSpec("resnet34", layer=("stage3", "pooled"))
-        >>> tk.extract_to("pets.npz", spec, tk.list_images("pets/"))["shape"]
+        >>> tk.extract_to("pets.npz", spec, "pets/")["shape"]
         [768]
     """
-    out, started = Path(out), time.perf_counter()
+    started, out = time.perf_counter(), Path(as_text(out, "out"))
     path = _find_parts_folder(out, share, overwrite)
-    if not len(listing):
-        raise ValueError("There are no pictures to extract features of.")
+    listing, splits = _check_arguments(spec, listing, splits)
     with _lock(path) if path != out else nullcontext():
         if overwrite:
             feature_folder.remove_folder(path)
-        shape, splits = feature_shape(spec, cache=cache), splits or ["train"] * len(listing)
+        shape = feature_shape(spec, cache=cache)
         folder = _create_folder(path, spec, shape, listing, splits, is_hidden=path != out)
         written, reused = _write_missing_parts(folder, share, workers, cache)
         result = {
@@ -77,6 +81,16 @@ def extract_to(
         if not result["parts"]:
             result |= _finish(folder, out, listing)
     return result | {"seconds": round(time.perf_counter() - started, 2)}
+
+
+def _check_arguments(spec, pictures, splits: Sequence[str]) -> tuple[Listing, list[str]]:
+    """The listing and the split of each picture; raise `ValueError` if an argument is of a wrong type."""
+    if not isinstance(spec, FeatureSpec):
+        raise ValueError(f"spec must be a FeatureSpec, as tk.FeatureSpec('resnet34'), not {describe_type(spec)}.")
+    listing, found = resolve.as_all_pictures(pictures, "listing")
+    if len(splits or found) != len(listing):
+        raise ValueError(f"There are {len(listing):,} pictures and {len(splits):,} splits: give one split a picture.")
+    return listing, list(splits or found)
 
 
 def _find_parts_folder(out: Path, shard: tuple[int, int], overwrite: bool) -> Path:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from transferkit.console import progress_bar, silenced
+from transferkit import bases
+from transferkit.console import progress_bar
 from transferkit.cpus import available_cpus
-from transferkit.data import deferred_errors
+from transferkit.data import deferred_errors, lazy_tensorflow
 from transferkit.data.file_ranges import read_bytes
 from transferkit.data.formats import UNCERTAIN, decoder_versions, error_reason
 from transferkit.feature_cache import FeatureStore
@@ -121,7 +122,7 @@ def _layer_shapes(spec: FeatureSpec, cache: bool) -> list[tuple[int, ...]]:
             shapes.append(store.shape())
     if shapes and all(shape is not None for shape in shapes):
         return shapes
-    return list(_import_feature_model().load_feature_model(spec).shapes)
+    return list(_import_feature_model(spec).load_feature_model(spec).shapes)
 
 
 def _digest_pictures(pictures: Sequence) -> tuple[dict[int, bytes], dict[int, str]]:
@@ -149,7 +150,7 @@ def _compute_new(
     """Compute the features of new pictures and store them; {digest: features} for each layer."""
     digests, done = list(new), 0
     computed: list[dict[bytes, np.ndarray]] = [{} for _ in spec.layer]
-    batches = _import_feature_model().compute_features([pictures[row] for row in new.values()], spec)
+    batches = _import_feature_model(spec).compute_features([pictures[row] for row in new.values()], spec)
     for outputs, rows in batches:
         batch = [digests[row] for row in rows]
         for layer, output in enumerate(outputs):
@@ -162,10 +163,12 @@ def _compute_new(
     return computed
 
 
-def _import_feature_model():
+def _import_feature_model(spec: FeatureSpec):
     """The module that runs networks. Importing it loads Keras, which takes seconds, and cached features do not need."""
-    with silenced():
-        return importlib.import_module("transferkit.features.feature_model")
+    if isinstance(spec.base, str):
+        bases.fetch_missing(spec.base, spec.weights)  # before Keras: without a network, the error comes at once
+    lazy_tensorflow.load()
+    return importlib.import_module("transferkit.features.feature_model")
 
 
 def _explain(path: str, digest: bytes) -> tuple[str, bool]:

@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from transferkit.console import quiet
+from transferkit.data.sources.resolve import as_pictures
 from transferkit.features.extraction import extract, feature_widths
 from transferkit.features.feature_spec import FeatureSpec
-from transferkit.features.sklearn_inputs import check_pictures
 
 
 class FeatureExtractor(TransformerMixin, BaseEstimator):
@@ -91,16 +91,17 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         """Extract the features of pictures.
 
         Args:
-            X: paths, uint8 arrays (n, height, width, channels) of 0..255, or a `Listing`.
+            X: a list of paths; a path (a picture, a folder, or what `--data` takes); a `Listing`; uint8 arrays of
+                0..255, (n, height, width, channels) or (height, width, channels); or pictures of Pillow.
 
         Returns:
             (n, width), float32.
 
         Raises:
-            UnknownName: there is no such layer.
+            UnknownName, FileNotFoundError: there is no such layer or path.
             ValueError: X is not pictures, one of them cannot be read, or the weights have changed since `fit`.
         """
-        pictures = check_pictures(X)
+        pictures = as_pictures(X, "X")
         with quiet():
             extraction = extract(pictures, self.fitted_spec(), cache=self.cache)
         for row, why in extraction.errors.items() if self.on_error == "raise" else ():

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from transferkit import atomic
 from transferkit.features.feature_folder import ERRORS, LAYOUT, NOTE, FeatureFolder, open_folder
 from transferkit.features.feature_spec import FeatureSpec
-from transferkit.lookup import first_line
+from transferkit.lookup import as_text, first_line
 
 SUFFIXES = (".npz", ".parquet")
 TEXT_COLUMNS = ["path", "label", "split"]
@@ -22,7 +22,7 @@ MAX_COMPRESSION = 100  # times; features hardly compress, so a file that unpacks
 EXPECTED = "expected a .npz or .parquet file, or a folder, that `transferkit extract` wrote"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Features:
     """Features of pictures, one row for each picture.
 
@@ -45,6 +45,11 @@ class Features:
     def __len__(self):
         return len(self.features)
 
+    def __repr__(self):
+        shape, spec = "x".join(map(str, self.features.shape[1:])), self.spec
+        of = f"{spec.base} {', '.join(spec.layer)}"
+        return f"<Features: {len(self):,} pictures of {len(self.classes):,} classes, {shape} features of {of}>"
+
     @property
     def spec(self) -> FeatureSpec:
         return FeatureSpec.from_dict(self.note)
@@ -66,7 +71,7 @@ def load_features(path: str | os.PathLike) -> Features:
         >>> pets = load_features("pets.npz")
         >>> LogisticRegression().fit(pets.features, pets.labels)
     """
-    path = Path(path)
+    path = Path(as_text(path, "path"))
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}: {EXPECTED}.")
     if not path.is_dir() and path.suffix not in SUFFIXES:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from transferkit import recipe, zoo
 from transferkit.features.network_digest import identify_network, is_model_path
-from transferkit.lookup import UnknownName, list_known, suggest_nearest
+from transferkit.lookup import UnknownName, describe_type, list_known, show, suggest_nearest
 from transferkit.weights.catalogue import is_path
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ class FeatureSpec:
     pixels: str = ""
 
     def __post_init__(self):
+        if not isinstance(self.base, str) and not hasattr(self.base, "get_weights"):
+            raise ValueError(f"base must be a name, a path or a Keras model, not {describe_type(self.base)}.")
+        if not isinstance(self.layer, tuple):
+            raise ValueError(f"layer must be a tuple of names of layers, not {show(self.layer)}.")
         if not self.layer or not all(isinstance(name, str) and name for name in self.layer):
             raise ValueError(f"layer must be one or more names of layers, not {self.layer!r}.")
         if len(set(self.layer)) < len(self.layer):

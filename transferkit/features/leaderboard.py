@@ -1,7 +1,8 @@
 """Compare networks by a classifier on their features, and fit that classifier."""
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -10,17 +11,19 @@ from transferkit.console import say, warn
 from transferkit.data.audit import duplicate_groups
 from transferkit.data.audit.problems import check_classes
 from transferkit.data.listing import Listing
+from transferkit.data.sources.resolve import as_listing
 from transferkit.evaluation.metrics import wilson_interval
 from transferkit.features import classifiers, transferability
 from transferkit.features.extraction import Extraction, extract
 from transferkit.features.extractor import FeatureExtractor
 from transferkit.features.feature_spec import SETTINGS, FeatureSpec, probe_layers
 from transferkit.features.probe_scores import LabelledFeatures, cross_validate
+from transferkit.lookup import as_count, as_text, describe_type
 
 
 def probe(
-    bases: Sequence[str],
-    listing: Listing,
+    bases: str | os.PathLike | Iterable,
+    listing,
     *,
     classifier: str = "logreg",
     folds: int = 5,
@@ -30,8 +33,9 @@ def probe(
     """Cross-validate a classifier on the features of each base, at the depths that a fine-tuned head starts from.
 
     Args:
-        bases: networks of `list_models`, run folders, files of Keras models, or `keras:NAME`.
-        listing: of the pictures.
+        bases: networks of `list_models`, run folders, files of Keras models, or `keras:NAME`; a list, or one of them.
+        listing: the pictures with their classes: a listing, a path or name as of `--data` (the pictures of train/ and
+            val/), or a list of paths (the folder of each is its class).
         classifier, folds, seed, cache: as in `compare`.
 
     Returns:
@@ -41,10 +45,16 @@ def probe(
         UnknownName, FileNotFoundError, ValueError, OSError: as `compare`.
 
     Example:
-        >>> probe(["resnet18", "efficientnet_lite0"], list_images("pets/"))[0]["base"]  # doctest: +SKIP
+        >>> probe(["resnet18", "efficientnet_lite0"], "pets/")[0]["base"]  # doctest: +SKIP
         'efficientnet_lite0'
     """
-    specs = [FeatureSpec(str(base), layer=probe_layers(str(base))) for base in bases]
+    if not isinstance(bases, (str, os.PathLike, Iterable)):
+        raise ValueError(f"bases must be names of networks, not {describe_type(bases)}.")
+    names = [as_text(base, "A base") for base in ([bases] if isinstance(bases, (str, os.PathLike)) else bases)]
+    if not names:
+        raise ValueError("bases is empty: expected the names of one or more networks.")
+    specs = [FeatureSpec(name, layer=probe_layers(name)) for name in names]
+    listing, folds = as_listing(listing, "listing"), as_count(folds, "folds", least=2)
     return compare(specs, listing, classifier=classifier, folds=folds, seed=seed, cache=cache)
 
 

@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transferkit import zoo
-from transferkit.console import silenced
-from transferkit.lookup import UnknownName
+from transferkit import bases, zoo
 from transferkit.weights.catalogue import find_weight_set, is_path
-from transferkit.weights.fetch import fetch_weights
 
 if TYPE_CHECKING:
     import keras
@@ -44,6 +41,7 @@ def _digest_model(model) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _identify(base: str, weights: str, pixels: str, _stamps) -> str:
+    bases.check_base(base, weights, pixels)
     if zoo.is_network(base):
         name = zoo.spell(base)
         return f"{name} {_identify_fresh() if weights == 'none' else _digest_weights(name.partition('(')[0], weights)}"
@@ -51,14 +49,7 @@ def _identify(base: str, weights: str, pixels: str, _stamps) -> str:
         parts = [base.lower(), _digest_path(Path(weights)) if os.path.isfile(weights) else weights, pixels]
         version = _identify_fresh() if weights == "none" else f"keras {_keras_version()}"
         return " ".join([*filter(None, parts), version])
-    path = Path(base)
-    if not path.exists():
-        with silenced():
-            from transferkit import models
-        models.load(base, weights, pixels=pixels)  # raises the error that says what is wrong
-    if weights != "imagenet":
-        raise UnknownName(f"{base} contains its weights: omit --weights {weights}.")
-    return " ".join(filter(None, [_digest_path(path), pixels]))
+    return " ".join(filter(None, [_digest_path(Path(base)), pixels]))
 
 
 def _digest_weights(network: str, weights: str) -> str:
@@ -67,7 +58,7 @@ def _digest_weights(network: str, weights: str) -> str:
             raise FileNotFoundError(f"There is no {weights}: expected a file of weights of {network}, a tag or none.")
         return _digest_path(Path(weights))
     chosen = find_weight_set(network, weights)
-    return chosen.sha256 or chosen.md5 or _digest_path(fetch_weights(chosen))
+    return chosen.sha256 or chosen.md5 or _digest_path(bases.fetch_set(chosen))
 
 
 def _identify_fresh() -> str:

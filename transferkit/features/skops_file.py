@@ -112,12 +112,12 @@ def _check_attributes(pipeline):
             step.spec()
 
 
-def classify_pictures(pipeline: Pipeline, paths: Sequence[str], *, top: int = 5) -> list[dict]:
+def classify_pictures(pipeline: Pipeline, paths: Sequence[str], *, top: int | None = 5) -> list[dict]:
     """Classify pictures with a fitted pipeline or `FineTuner`.
 
     Args:
         paths: of pictures.
-        top: number of classes in `top` of each prediction.
+        top: number of classes in `top` of each prediction; None for all.
 
     Returns:
         What `evaluation.predict.predict` returns; probabilities are None if the classifier has none.
@@ -141,7 +141,7 @@ def classify_pictures(pipeline: Pipeline, paths: Sequence[str], *, top: int = 5)
     return list((unread | dict(zip(extraction.rows.tolist(), predictions, strict=True))).values())
 
 
-def classify_feature_file(pipeline: Pipeline, features: Features, *, top: int = 5) -> list[dict]:
+def classify_feature_file(pipeline: Pipeline, features: Features, *, top: int | None = 5) -> list[dict]:
     """Do `classify_pictures` for features that `load_features` read.
 
     Raises:
@@ -157,7 +157,7 @@ def classify_feature_file(pipeline: Pipeline, features: Features, *, top: int = 
 
 
 def classify_features(
-    pipeline: Pipeline, features: np.ndarray, paths: Sequence[str] | np.ndarray, *, top: int
+    pipeline: Pipeline, features: np.ndarray, paths: Sequence[str] | np.ndarray, *, top: int | None
 ) -> list[dict]:
     """Predict a class for each row of features (n, width)."""
     if not len(features):
@@ -173,6 +173,17 @@ def classify_features(
         for row, order in enumerate(best)
     ]
     return [_prediction(str(path), pairs, None) for path, pairs in zip(paths, ranked, strict=True)]
+
+
+def list_classes(pipeline) -> tuple[str, ...]:
+    """The classes of a fitted pipeline or `FineTuner`, in its order.
+
+    Raises:
+        ValueError: the pipeline does not classify pictures.
+    """
+    if network := getattr(pipeline, "network_", None):
+        return network.classes
+    return tuple(map(str, _check_pipeline(pipeline).classes_))
 
 
 def _compute_scores(classifier: Pipeline, features: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:

@@ -3,6 +3,8 @@
 A fold's pictures are the `test` split of its run: nothing is chosen by them, so the figures hold for new pictures.
 """
 
+import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +14,9 @@ from transferkit import runs
 from transferkit.atomic import read, write
 from transferkit.console import say
 from transferkit.data import folds
-from transferkit.evaluation import metrics, plots
+from transferkit.evaluation import metrics
 from transferkit.recipe import Recipe
-from transferkit.training.fitting import checkpoints
+from transferkit.training.fitting import checkpoints, work_left
 from transferkit.training.job_records import Plan, TrainingJob
 from transferkit.training.planning import time_budget
 from transferkit.training.planning.phases import parse_seconds
@@ -29,22 +31,25 @@ def train_folds(job: TrainingJob, train_plan: Callable, resume: Callable) -> run
     Args:
         job: its splits are divided into folds.
         train_plan: train_plan(plan, folder) trains a fold and returns its run.
-        resume: resume(folder) resumes an interrupted fold and returns its run.
+        resume: resume(folder, clock) resumes an interrupted fold and returns its run.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, before the first fold was complete.
     """
     knobs, pool, complete = job.knobs, folds.pool_train_and_val(runs.Run(job.folder).splits), []
+    clock, each = job.plan.clock, work_left.count_job(job)
     for number, held_out in enumerate(folds.hold_out_folds(pool, knobs.folds, knobs.seed), start=1):
         folder = job.folder / f"fold-{number}"
         if not _is_complete(folder):
             say(f"Fold {number} of {knobs.folds}: {len(held_out):,} of {len(pool):,} pictures are held out.")
+            clock.later = Counter({kind: (knobs.folds - number) * count for kind, count in each.items()})
             if (folder / "checkpoints" / checkpoints.STATE).exists():
-                resume(folder)
+                resume(folder, clock)
             else:
                 folder.mkdir(exist_ok=True)
                 splits = folds.fold_splits(pool, held_out, job.plan.recipe.data.validation, knobs.seed)
-                train_plan(make_plan(_make_fold_recipe(job.plan, knobs.folds - number + 1), splits), folder)
+                plan = make_plan(_make_fold_recipe(job.plan, knobs.folds - number + 1), splits)
+                train_plan(dataclasses.replace(plan, clock=clock), folder)
         if not _is_complete(folder):
             break
         complete.append(runs.Run(folder))
@@ -73,7 +78,8 @@ def _finish(job: TrainingJob, complete: list[runs.Run]) -> runs.Run:
     predictions = []
     for number, fold in enumerate(complete, start=1):
         job.unreadable.update(fold.unreadable)
-        predictions += [row | {"fold": number} for row in read(fold.folder / "predictions.csv")]
+        rows = read(fold.folder / "predictions.csv")
+        predictions += [row | {"probability": float(row["probability"]), "fold": number} for row in rows]
     classes = job.splits.train.classes
     labels, predicted = (np.array([classes.index(row[name]) for row in predictions]) for name in ("label", "predicted"))
     accuracies = [fold.metrics["accuracy"] for fold in complete]
@@ -87,8 +93,6 @@ def _finish(job: TrainingJob, complete: list[runs.Run]) -> runs.Run:
         "seconds": round(sum(fold.metrics["seconds"] for fold in complete), 1),
     }
     runs.write_unreadable(job.folder, job.unreadable)
-    write(job.folder / "predictions.csv", predictions)
-    if figures["confusion"]:
-        write(job.folder / "confusion.png", lambda path: plots.plot_confusion(figures["confusion"], classes, path))
+    runs.write_predictions(job.folder, predictions, figures["confusion"], classes)
     write(job.folder / "metrics.json", figures)
     return runs.Run(job.folder)

@@ -1,6 +1,7 @@
 """Fine-tuning as a scikit-learn classifier."""
 
 import os
+import time
 from contextlib import nullcontext
 from functools import cached_property
 from numbers import Integral
@@ -15,12 +16,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from transferkit import models
 from transferkit.batchnorm_folding import fold_batchnorm
-from transferkit.console import quiet
+from transferkit.console import REPORTS, quiet, say
 from transferkit.data.audit import before_training
 from transferkit.data.listing import Listing
-from transferkit.data.sources.arrays import list_arrays, write_arrays
+from transferkit.data.sources.arrays import list_arrays
+from transferkit.data.sources.picture_values import are_paths, picture_files
+from transferkit.data.sources.resolve import as_listing, as_pictures
+from transferkit.evaluation.metrics import describe_accuracy
 from transferkit.evaluation.predict import predict_outputs
-from transferkit.features.sklearn_inputs import check_groups, check_labels, check_pictures
+from transferkit.features.sklearn_inputs import check_groups, check_labels
 from transferkit.network import Network
 from transferkit.recipe import Recipe, list_knobs
 from transferkit.runs import check_output
@@ -61,10 +65,12 @@ class FineTuner(ClassifierMixin, BaseEstimator):
         validation: fraction of each class that `fit` holds out, between 0 and 1.
         random_state: seed of the split, order, augmentation and fresh weights: an integer of at least 0, a
             `RandomState`, or None for another one in each `fit`.
-        knobs: other knobs of the recipe, as {"optimizer": "sgd"}; `transferkit finetune --help` lists them.
+        knobs: other knobs of the recipe, as {"optimizer": "sgd"}; `transferkit finetune --help-all` lists them.
         out: folder to write the run to, which must not exist; None keeps no run. A search, which fits many times,
             needs None.
-        verbose: 0 shows nothing, and warnings are Python's; 1 shows lines and bars.
+        verbose: 0 shows nothing, and warnings are Python's; 1 prints a line after each `fit`, with the parameters,
+            the accuracy on the held-out pictures and the seconds, so that a search shows that it is alive; 2 shows all
+            lines and bars of `tk.finetune` too.
 
     Attributes:
         classes_: (k,) sorted labels, of the dtype of `y`; the columns of `predict_proba`.
@@ -117,8 +123,8 @@ class FineTuner(ClassifierMixin, BaseEstimator):
         Unreadable pictures are skipped with a warning; more than one in five are an error.
 
         Args:
-            X: n paths; n uint8 pictures, RGB, 0..255, as an array (n, h, w) or (n, h, w, c) or a list of arrays; or a
-                `Listing`, which has labels and groups of its own.
+            X: n paths; n uint8 pictures, RGB, 0..255, as an array (n, h, w) or (n, h, w, c), a list of arrays or of
+                pictures of Pillow; or a `Listing`, or a path or name as of `--data`, which have labels of their own.
             y: n labels, names or integers; at least two pictures of each.
             groups: n names or numbers; the pictures of one group, as a patient, are all held out or all trained on.
 
@@ -127,7 +133,9 @@ class FineTuner(ClassifierMixin, BaseEstimator):
             ValueError: pictures, labels, groups or a parameter cannot be used.
             KeyboardInterrupt: training was interrupted; the best epoch so far is in `out`, if that is given.
         """
-        knobs, pictures = self._collect_knobs(), check_pictures(X)
+        started, knobs = time.perf_counter(), self._collect_knobs()
+        X = as_listing(X, "X") if isinstance(X, (str, os.PathLike)) else X
+        pictures = as_pictures(X, "X")
         if isinstance(X, Listing):
             y = [X.classes[label] for label in X.labels] if y is None else y
             groups = X.groups or None if groups is None else groups
@@ -151,6 +159,8 @@ class FineTuner(ClassifierMixin, BaseEstimator):
         for name in CACHED:
             self.__dict__.pop(name, None)
         self.classes_, self.metrics_, self._saved = classes, metrics, saved
+        if self.verbose:
+            self._report(time.perf_counter() - started)
         return self
 
     def predict(self, X):
@@ -162,14 +172,14 @@ class FineTuner(ClassifierMixin, BaseEstimator):
         """Probabilities (n, k) of `classes_`, float64, in the order of X.
 
         Args:
-            X: as in `fit`.
+            X: as in `fit`; a path may also be a picture or a folder of pictures.
 
         Raises:
             NotFittedError: before `fit`.
             ValueError: X is something else, or a picture cannot be read.
         """
         check_is_fitted(self)
-        with self._verbosity(), _files(check_pictures(X)) as paths:
+        with self._verbosity(), picture_files(as_pictures(X, "X")) as paths:
             logits, rows = predict_outputs(self._folded, paths, self.network_.pixels)
             if unreadable := before_training.explain_missing_rows(paths, rows):
                 path, reason = unreadable[0]
@@ -232,8 +242,16 @@ class FineTuner(ClassifierMixin, BaseEstimator):
         return knobs
 
     def _verbosity(self):
-        """A context in which lines are quote or not."""
-        return nullcontext() if self.verbose else quiet()
+        """A context in which lines are quiet or not."""
+        return nullcontext() if self.verbose > 1 else quiet()
+
+    def _report(self, seconds: float):
+        """Print a line on the fit, with the parameters that are not at their defaults."""
+        defaults = type(self)().get_params(deep=False)
+        changed = {name: value for name, value in self.get_params(deep=False).items() if value != defaults[name]}
+        shown = ", ".join(f"{name}={value!r}" for name, value in changed.items() if name != "verbose")
+        figures = describe_accuracy(self.metrics_, "held-out pictures")
+        say(f"FineTuner({shown}): {figures}, {seconds:.0f} s", on=REPORTS)
 
     def _run_folder(self):
         """A context that gives the folder of the run."""
@@ -244,15 +262,6 @@ class FineTuner(ClassifierMixin, BaseEstimator):
 
     def _picture_files(self, pictures):
         """A context that gives files of the pictures, which last as long as the run."""
-        if self.out is None or _are_paths(pictures):
-            return _files(pictures)
+        if self.out is None or are_paths(pictures):
+            return picture_files(pictures)
         return nullcontext(list_arrays(pictures, [0] * len(pictures)).paths)
-
-
-def _are_paths(pictures) -> bool:
-    return all(isinstance(picture, str) for picture in pictures)
-
-
-def _files(pictures):
-    """A context that gives files of the pictures."""
-    return nullcontext(pictures) if _are_paths(pictures) else write_arrays(pictures)

@@ -1,7 +1,7 @@
 """The records of a training: the plan, and the job that carries it out in a run folder."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from transferkit import rules
@@ -9,12 +9,15 @@ from transferkit.data.audit import before_training
 from transferkit.data.listing import Splits
 from transferkit.network import Network
 from transferkit.recipe import Recipe, Train
+from transferkit.training.clock import Clock
 from transferkit.training.distributed.devices import Device
 from transferkit.training.fitting.distillation import Teacher
 from transferkit.training.planning.phases import Phase
 
+VALIDATION_BATCH = 32
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Plan:
     """Everything that is decided before training starts. Nothing of it is written yet.
 
@@ -28,6 +31,7 @@ class Plan:
         phases: in their order, each with the layers that are trainable in it.
         started: `time.perf_counter()` when planning began.
         teacher: the network whose logits are learned too, if any.
+        clock: of the whole job, whose trainings on all pictures and on folds share it.
     """
 
     recipe: Recipe
@@ -39,6 +43,17 @@ class Plan:
     phases: tuple[Phase, ...]
     started: float
     teacher: Teacher | None = None
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def validation_batch(self) -> int:
+        """`VALIDATION_BATCH`, rounded up to a multiple of the number of devices."""
+        return -(-VALIDATION_BATCH // self.device.replicas) * self.device.replicas
+
+    def __repr__(self):
+        counts = ", ".join(f"{name} {len(part):,}" for name, part in self.splits.items())
+        phases = ", ".join(f"{phase.name} {phase.epochs}" for phase in self.phases)
+        return f"<Plan: {self.network.base}; {counts} pictures; epochs: {phases}; {self.device.name}>"
 
     def elapsed(self) -> float:
         """Seconds since planning began."""
@@ -53,11 +68,13 @@ class TrainingJob:
         plan: what is trained.
         folder: of the run.
         unreadable: `{path: reason}` of the skipped pictures. Pictures that break during training are added.
+        is_refit: whether a finished training is repeated on all pictures, so that none are left to measure it.
     """
 
     plan: Plan
     folder: Path
     unreadable: dict[str, str]
+    is_refit: bool = False
 
     @property
     def knobs(self) -> Train:

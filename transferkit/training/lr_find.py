@@ -16,14 +16,13 @@ import numpy as np
 
 from transferkit import rules
 from transferkit.console import track
-from transferkit.data.listing import Listing
 from transferkit.knobs import Knobs
 from transferkit.lookup import UnknownName
 from transferkit.training import phase_loop
 from transferkit.training.distributed import replicas
 from transferkit.training.fitting import checkpoints, fit_phase
 from transferkit.training.job_records import Plan, TrainingJob
-from transferkit.training.planning.planner import plan_listings
+from transferkit.training.planning.planner import plan_pictures
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 100
 SMOOTHING = 0.9  # weight of the mean so far in the moving average of the losses
@@ -32,7 +31,7 @@ DIVERGED, LEAST = 4, 0.1  # stop at DIVERGED times the lowest loss, or times LEA
 FLAT = 1.5  # standard deviations: of a hundred curves of nothing but noise, one falls by more
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RateSearch:
     """Result of a search. All but the first two fields only consider steps from `SETTLED` on.
 
@@ -60,6 +59,10 @@ class RateSearch:
     rule: float | None = None
     reason: str = ""
 
+    def __repr__(self):
+        found, rule = (f"{rate:.2g}" if rate else "none" for rate in (self.suggestion, self.rule))
+        return f"<RateSearch: {self.knob} {found}, rule {rule}, {len(self.rates)} steps>"
+
     @property
     def is_flat(self) -> bool:
         """Whether the loss falls too little, compared with its noise, to tell rates apart."""
@@ -71,12 +74,12 @@ class RateSearch:
         return self.suggestion / self.rule if self.suggestion and self.rule else None
 
 
-def lr_find(base: str, train: Listing, val: Listing | None = None, **knobs: Unpack[Knobs]) -> RateSearch:
+def lr_find(base: str, train, val=None, **knobs: Unpack[Knobs]) -> RateSearch:
     """Search the highest learning rate for fine-tuning a network on pictures, by a range test of a hundred steps.
 
     Args:
         base: as in `finetune`.
-        train, val: listings, as in `finetune`.
+        train, val: pictures, as in `finetune`.
         **knobs: fields of the recipe, as in `finetune`, except `time`, `folds` and `workers`.
 
     Returns:
@@ -86,14 +89,13 @@ def lr_find(base: str, train: Listing, val: Listing | None = None, **knobs: Unpa
         UnknownName, ValueError: as `finetune`; or no step has a finite loss.
 
     Example:
-        >>> splits = tk.find_splits("pets/")  # doctest: +SKIP
-        >>> tk.lr_find("resnet34", splits.train, splits.val).suggestion  # doctest: +SKIP
+        >>> tk.lr_find("resnet34", "pets/").suggestion  # doctest: +SKIP
         0.00052
     """
     for name in ("time", "folds", "workers"):
         if knobs.get(name):
             raise UnknownName(f"{name} is of no use in lr_find, which trains a hundred steps: omit it.")
-    return find_rate(plan_listings(base, train, val, None, knobs))
+    return find_rate(plan_pictures(base, train, val, None, knobs))
 
 
 def find_rate(plan: Plan) -> RateSearch:

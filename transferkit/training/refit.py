@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import time
 from pathlib import Path
 
 from transferkit import recipe_files, runs
@@ -14,7 +15,7 @@ from transferkit.training import phase_loop
 from transferkit.training.fitting import weight_interpolation
 from transferkit.training.job_records import TrainingJob
 from transferkit.training.planning.phases import parse_unfreeze
-from transferkit.training.planning.planner import renew_plan
+from transferkit.training.planning.plan_completion import renew_plan
 
 FOLDER = "refit"
 
@@ -37,8 +38,10 @@ def refit_network(job: TrainingJob, fraction: float) -> Network:
     )
     resolved = recipe_files.load(job.folder / "recipe.toml")  # with the epochs that --time planned
     resolved = resolved.override(**scale_epochs(resolved.train, len(job.splits.train) / len(pool)))
+    started = time.perf_counter()
     plan = renew_plan(dataclasses.replace(job.plan, recipe=resolved, splits=Splits(pool, job.splits.val)))
-    again = TrainingJob(plan, folder, job.unreadable)
+    plan.clock.measure("build", 1, time.perf_counter() - started)
+    again = TrainingJob(plan, folder, job.unreadable, is_refit=True)
     with runs.lock_run(folder):
         if fraction:
             phase_loop.train_phases(again)

@@ -9,12 +9,13 @@ from transferkit import runs
 from transferkit.atomic import read
 from transferkit.console import say, warn
 from transferkit.data.audit import before_training
-from transferkit.data.listing import Listing
 from transferkit.evaluation import metrics, verification
 from transferkit.evaluation.predict import evaluate
 from transferkit.knobs import Knobs
+from transferkit.lookup import as_text
 from transferkit.network import Network
 from transferkit.training import cross_validation, phase_loop, refit
+from transferkit.training.clock import Clock
 from transferkit.training.distributed import workers
 from transferkit.training.fitting import (
     checkpoints,
@@ -27,15 +28,15 @@ from transferkit.training.fitting import (
 )
 from transferkit.training.job_records import Plan, TrainingJob
 from transferkit.training.planning import time_budget
-from transferkit.training.planning.planner import make_plan, plan_listings
+from transferkit.training.planning.planner import make_plan, plan_pictures
 
 
 def finetune(
-    base: str,
-    train: Listing,
-    val: Listing | None = None,
+    base: str | os.PathLike,
+    train,
+    val=None,
     *,
-    test: Listing | None = None,
+    test=None,
     out: str | os.PathLike | None = None,
     overwrite: bool = False,
     **knobs: Unpack[Knobs],
@@ -45,31 +46,34 @@ def finetune(
     Args:
         base: a network of `transferkit models`, a run folder, or a `.keras` file of a run; "auto" is the best by a
             probe of the networks whose weights are downloaded.
-        train, val: listings, as `list_images(folder).split(0.2)` or `find_splits(data)` return them. Without val, the
-            fraction `validation` of train is held out for evaluation; with `refit`, the saved network is trained on
-            it too.
+        train, val: pictures with classes: a path or name as of `--data`, a list of paths (the folder of each is its
+            class), a listing, or for train alone the `Splits` of `find_splits`. A path alone is trained on as
+            `transferkit finetune --data` does, with its val/ and test/ if it has them. Without val, the
+            fraction `validation` of train is held out for evaluation; with `refit`, the saved network is trained on it
+            too.
         test: pictures that are evaluated once, at the end.
-        out: folder of the run; by default `runs/finetune-<base>-<n>`.
+        out: folder of the run; by default `runs/finetune-<base>-<data>-<n>`, without the data if that is not a path.
         overwrite: replace a run folder that exists.
-        **knobs: fields of the recipe, as `transferkit finetune --help` lists them. Rules choose what is not given.
+        **knobs: fields of the recipe, as `transferkit finetune --help-all` lists them; those about the source, such as
+            `group_by`, for a path alone. Rules choose what is not given.
 
     Returns:
         The run: `run.network.model` is a plain Keras model, `run.metrics` its figures.
 
     Raises:
-        UnknownName: a knob, network, layer or augmentation is not known.
+        UnknownName, FileNotFoundError: a knob, network, layer, augmentation or path is not known.
         ValueError: a knob is out of range, or pictures, weights or folder cannot be used.
 
     Example:
-        >>> splits = tk.find_splits("pets/")  # doctest: +SKIP
-        >>> run = tk.finetune("resnet34", splits.train, splits.val, epochs=5)  # doctest: +SKIP
+        >>> run = tk.finetune("resnet34", "pets/", epochs=5)  # doctest: +SKIP
         >>> run.metrics["accuracy"]  # doctest: +SKIP
+        >>> train, val = tk.list_images("pets/").split(0.2)  # doctest: +SKIP
+        >>> run = tk.finetune("resnet34", train, val, out="runs/pets")  # doctest: +SKIP
     """
-    runs.check_output(out, overwrite=overwrite, base=base)
-    plan = plan_listings(base, train, val, test, knobs)
-    return train_plan(
-        plan, make_shared_folder(plan, out, overwrite=overwrite, name=f"runs/finetune-{runs.slug(str(base))}")
-    )
+    runs.check_output(out, overwrite=overwrite, base=as_text(base, "base"))
+    plan = plan_pictures(base, train, val, test, knobs)
+    name = "-".join(map(runs.slug, filter(None, (str(base), plan.recipe.data.data))))
+    return train_plan(plan, make_shared_folder(plan, out, overwrite=overwrite, name=f"runs/finetune-{name}"))
 
 
 def make_shared_folder(plan: Plan, out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
@@ -99,6 +103,11 @@ def resume(folder: str | os.PathLike) -> runs.Run:
         >>> resume("runs/finetune-resnet34-1").metrics["accuracy"]  # doctest: +SKIP
         0.94
     """
+    return _resume(folder, Clock())
+
+
+def _resume(folder: str | os.PathLike, clock: Clock) -> runs.Run:
+    """Resume a run as a part of a job that the clock measures."""
     run = runs.load_run(folder)
     if (run.folder / "metrics.json").exists() and not run.metrics["interrupted"]:
         raise ValueError(f"{folder} is complete: to train it further, start a new run with --base {folder}.")
@@ -106,7 +115,7 @@ def resume(folder: str | os.PathLike) -> runs.Run:
         run = runs.load_run(workers.make_worker_folder(run.folder))
     with runs.lock_run(run.folder):
         plan = make_plan(run.recipe, run.splits)
-        plan = dataclasses.replace(plan, unreadable=run.unreadable + plan.unreadable)
+        plan = dataclasses.replace(plan, unreadable=run.unreadable + plan.unreadable, clock=clock)
         job = TrainingJob(plan, run.folder, dict(plan.unreadable))
         if not job.knobs.folds:
             state = checkpoints.load_state(run.folder)
@@ -118,7 +127,7 @@ def resume(folder: str | os.PathLike) -> runs.Run:
 
 def _run(job: TrainingJob) -> runs.Run:
     if job.knobs.folds:
-        return cross_validation.train_folds(job, train_plan, resume)
+        return cross_validation.train_folds(job, train_plan, _resume)
     return _train_and_evaluate(job)
 
 

@@ -73,7 +73,11 @@ def find_weight_set(network: str, tag: str = "imagenet") -> WeightSet:
             " or train from scratch with --weights none."
         )
     tag = tag.lower().removeprefix(f"{network}.")
-    return weight_sets(network)[0] if tag == "imagenet" else look_up(known, tag, f"weight set of {network}")
+    return (
+        weight_sets(network)[0]
+        if tag == "imagenet"
+        else look_up(known, tag, f"weight set of {network}", f"transferkit models --filter {network}")
+    )
 
 
 def is_path(weights: str | os.PathLike) -> bool:

@@ -4,29 +4,35 @@
 # lock out a second process. pooch neither resumes nor locks, huggingface_hub supports only its own hub, and
 # keras.utils.get_file needs a whole digest and does not resume.
 
-import hashlib
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
-from importlib.util import find_spec
+from contextlib import contextmanager
 from pathlib import Path
 
 import requests
 from filelock import FileLock
 from requests.exceptions import ChunkedEncodingError, ProxyError, SSLError
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from urllib3.exceptions import NewConnectionError
 
-from transferkit.cache_folder import cache_folder
-from transferkit.console import console, say
+from transferkit.console import console, say, shows_bars
 from transferkit.weights.catalogue import WeightSet
+from transferkit.weights.local_files import (
+    NAMES,
+    check_digest,
+    compute_digest,
+    digest_kind,
+    expected_digest,
+    find_weights,
+    read_text,
+    weights_folder,
+)
 
 PAUSES = (0.5, 1.0, 2.0)  # seconds before each new attempt
-TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
+TIMEOUT = (5, 60)  # seconds to connect, and between two chunks
 CHUNK = 1 << 16  # bytes; a partial chunk is lost when the connection breaks
-NAMES = {"sha256": "SHA-256", "md5": "MD5"}
 REASONS = (  # the first one that matches is used
     (SSLError, "its certificate is not trusted"),
     (ProxyError, "the proxy does not let it through"),
@@ -34,21 +40,6 @@ REASONS = (  # the first one that matches is used
     (ChunkedEncodingError, "the connection broke"),
     (requests.ConnectionError, "no connection"),
 )
-
-
-def find_weights(weight_set: WeightSet) -> Path | None:
-    """Find the file of a weight set in the cache folder or in an installed package, without importing the package."""
-    cached = _weights_folder(weight_set) / weight_set.file
-    if os.path.isfile(cached):  # `Path.is_file` raises if the folder may not be read
-        return cached
-    if not weight_set.package or not weight_set.path:
-        return None
-    spec = find_spec(weight_set.package)
-    for root in (spec and spec.submodule_search_locations) or ():
-        carried = Path(root) / weight_set.path
-        if carried.is_file():
-            return carried
-    return None
 
 
 def fetch_weights(weight_set: WeightSet) -> Path:
@@ -62,87 +53,12 @@ def fetch_weights(weight_set: WeightSet) -> Path:
         OSError: the download failed; the message says where to put the file.
     """
     path = find_weights(weight_set) or _download_locked(weight_set)
-    _check_digest(path, weight_set)
+    check_digest(path, weight_set)
     return path
 
 
-def _weights_folder(weight_set: WeightSet) -> Path:
-    return cache_folder() / "weights" / f"{weight_set.network}.{weight_set.tag}"
-
-
-def verify_weights(weight_set: WeightSet) -> tuple[str, Path | None]:
-    """Compute the digest of a weight set's file, and compare it with the expected one.
-
-    Returns:
-        "right", "wrong" or "absent", and the path; "unknown" if neither the catalogue nor the stamp of the download
-        states a digest.
-    """
-    path, stamped = find_weights(weight_set), _read_stamp(weight_set)[:1]
-    if path is None:
-        return "absent", None
-    expected = _expected_digest(weight_set) or "".join(stamped)
-    if not expected:
-        return "unknown", path
-    return ("right" if _compute_digest(path, _digest_kind(weight_set)).startswith(expected) else "wrong"), path
-
-
-def _check_digest(path: Path, weight_set: WeightSet):
-    """Check the digest of a file, unless its stamp shows that it has been checked already."""
-    expected, kind = _expected_digest(weight_set), _digest_kind(weight_set)
-    about = path.stat()
-    facts = [str(fact) for fact in (about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)]
-    words = _read_stamp(weight_set)
-    if words[1:] == facts and words[0].startswith(expected) and _is_fresh(_stamp_path(weight_set)):
-        return
-    found = _compute_digest(path, kind)
-    if not found.startswith(expected):
-        raise ValueError(
-            f"{path} has {NAMES[kind]} {found}, expected {expected}: put the right file there, or remove this one."
-        )
-    with suppress(OSError):  # a read-only cache: the file is checked every time
-        stamp = _stamp_path(weight_set)
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(" ".join([found, *facts]), "utf-8")
-
-
-def _stamp_path(weight_set: WeightSet) -> Path:
-    return _weights_folder(weight_set) / f"{weight_set.file}.verified"
-
-
-def _read_stamp(weight_set: WeightSet) -> list[str]:
-    """Digest, size, change times and inode of a file at the time of its check."""
-    return _read_text(_stamp_path(weight_set)).split()
-
-
-def _is_fresh(stamp: Path) -> bool:
-    """Whether a stamp is at most a day from now, in either direction, as the clock may have been set back."""
-    return abs(time.time() - stamp.stat().st_mtime) < 86_400
-
-
-def _read_text(path: Path) -> str:
-    """The content of a small text file; "" if it is missing or damaged."""
-    try:
-        return path.read_text("ascii")
-    except (OSError, ValueError):
-        return ""
-
-
-def _digest_kind(weight_set: WeightSet) -> str:
-    return "md5" if weight_set.md5 else "sha256"
-
-
-def _expected_digest(weight_set: WeightSet) -> str:
-    """The digest or its beginning; "" if the catalogue does not state it."""
-    return weight_set.md5 or weight_set.sha256 or ""
-
-
-def _compute_digest(path: Path, kind: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, partial(hashlib.new, kind, usedforsecurity=False)).hexdigest()
-
-
 def _download_locked(weight_set: WeightSet) -> Path:
-    folder, name = _weights_folder(weight_set), f"{weight_set.file} ({weight_set.mb:.1f} MB)"
+    folder, name = weights_folder(weight_set), f"{weight_set.file} ({weight_set.mb:.1f} MB)"
     there = f"the file in {folder}{_describe_digest(weight_set)}"
     if weight_set.url is None:
         raise OSError(
@@ -180,18 +96,21 @@ def _download_with_retries(weight_set: WeightSet, url: str, target: Path):
     part = target.with_name(f"{target.name}.part")
     if part.is_symlink():  # another user may have made it, and it would redirect what is written
         part.unlink()
+    say(f"Downloading {weight_set.file} ({weight_set.mb:.1f} MB) from {weight_set.url}")
     with _progress_bar(weight_set) as report:
-        for pause in (*PAUSES, None):
+        for attempt, pause in enumerate((*PAUSES, None)):
             try:
                 stated = _resume_download(url, part, report, most=_max_bytes(weight_set))
                 break
             except requests.RequestException as error:
-                if pause is None or not _is_transient(error):
+                is_final = not _is_transient(error) or (not attempt and _is_unreachable(error))
+                if pause is None or is_final:
                     raise
                 time.sleep(pause)
+    say(f"Downloaded {weight_set.file} to {target.parent}")
     _etag_path(part).unlink(missing_ok=True)
-    kind = _digest_kind(weight_set)
-    found, expected = _compute_digest(part, kind), _expected_digest(weight_set) or stated or ""
+    kind = digest_kind(weight_set)
+    found, expected = compute_digest(part, kind), expected_digest(weight_set) or stated or ""
     if not expected and part.stat().st_size < 0.95e6 * weight_set.mb - 1e5:
         part.unlink()
         raise ValueError(f"{weight_set.file} from {weight_set.url} is cut short: it was removed; try again.")
@@ -219,7 +138,7 @@ def _resume_download(url: str, part: Path, report: Callable, *, most: float) -> 
     headers = {"Accept-Encoding": "identity"}  # uncompressed, so that the bytes can be counted
     if done:
         headers["Range"] = f"bytes={done}-"
-        if etag := _read_text(_etag_path(part)):
+        if etag := read_text(_etag_path(part)):
             headers["If-Range"] = etag  # the server sends the whole file if it has changed
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == 416:  # the part is longer than the file: start again
@@ -267,6 +186,12 @@ def _is_transient(error: requests.RequestException) -> bool:
     return isinstance(error, (requests.ConnectionError, requests.Timeout, ChunkedEncodingError))
 
 
+def _is_unreachable(error: requests.RequestException) -> bool:
+    """Whether the server has no address here or refuses the connection, as without a network."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, NewConnectionError)  # NameResolutionError too
+
+
 def _describe_failure(error: requests.RequestException) -> str:
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answers {error.response.status_code} {error.response.reason}"
@@ -275,11 +200,16 @@ def _describe_failure(error: requests.RequestException) -> str:
 
 @contextmanager
 def _progress_bar(weight_set: WeightSet) -> Iterator[Callable]:
-    """Show a progress bar on a terminal, else a line at start and end; yield the function that updates the bar."""
+    """Show a progress bar on a terminal from the first update on; yield the function that updates it."""
     columns = TextColumn("{task.description}"), BarColumn(24), DownloadColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        if bar.disable:
-            say(f"Downloading {weight_set.file} ({weight_set.mb:.1f} MB) from {weight_set.url}")
-        yield partial(bar.update, bar.add_task(weight_set.file, total=None))
-        if bar.disable:
-            say(f"Downloaded {weight_set.file} to {_weights_folder(weight_set)}")
+    bar = Progress(*columns, console=console, transient=True, disable=not shows_bars())
+    task = bar.add_task(weight_set.file, total=None)
+
+    def report(**values):
+        bar.start()
+        bar.update(task, **values)
+
+    try:
+        yield report
+    finally:
+        bar.stop()

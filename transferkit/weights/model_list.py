@@ -4,9 +4,10 @@ import fnmatch
 from pathlib import Path
 
 from transferkit import zoo
-from transferkit.lookup import UnknownName, list_known, suggest_nearest
+from transferkit.lookup import UnknownName, as_text, suggest_known
 from transferkit.weights.catalogue import WeightSet, find_weight_set, weight_sets
-from transferkit.weights.fetch import fetch_weights, find_weights
+from transferkit.weights.local_files import find_weights
+from transferkit.zoo import LIST
 
 
 def list_models(pattern: str = "*") -> list[dict]:
@@ -27,13 +28,11 @@ def list_models(pattern: str = "*") -> list[dict]:
         >>> [net["name"] for net in list_models("resnet*_cifar")][:2]
         ['resnet20_cifar', 'resnet32_cifar']
     """
-    table = zoo.variants()
+    table, pattern = zoo.variants(), as_text(pattern, "pattern")
     glob = pattern.lower() if any(sign in pattern for sign in "*?[") else f"*{pattern.lower()}*"
     names = [name for name in table if fnmatch.fnmatchcase(name, glob)]
     if not names:
-        raise UnknownName(
-            f"No network matches {pattern!r}.{suggest_nearest(table, pattern.strip('*?'))}{list_known(table)}"
-        )
+        raise UnknownName(f"No network matches {pattern!r}.{suggest_known(table, pattern.strip('*?'), LIST)}")
     return [_describe(name) for name in names]
 
 
@@ -61,7 +60,7 @@ def _describe(name: str) -> dict:
 
 def parse_weight_set(name: str) -> WeightSet:
     """Find the weight set "NETWORK.TAG", or the default one of "NETWORK"."""
-    network, _, tag = name.partition(".")
+    network, _, tag = as_text(name, "name").partition(".")
     zoo.variant(network)
     return find_weight_set(network, tag or "imagenet")
 
@@ -83,4 +82,6 @@ def download_weights(name: str) -> Path:
     Example:
         >>> download_weights("resnet50.a1_in1k")  # doctest: +SKIP
     """
+    from transferkit.weights.fetch import fetch_weights  # requests is slow to import
+
     return fetch_weights(parse_weight_set(name))

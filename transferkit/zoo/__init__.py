@@ -10,6 +10,8 @@ from transferkit.lookup import UnknownName, look_up
 from transferkit.pixels import Pixels, parse_size
 from transferkit.zoo.variant import Variant
 
+LIST = "transferkit models"  # the command that lists the networks
+
 
 @functools.cache
 def variants() -> dict[str, Variant]:
@@ -22,7 +24,7 @@ def variants() -> dict[str, Variant]:
 
 def variant(name: str) -> Variant:
     """Find the row of a network; the name may have knobs."""
-    return look_up(variants(), _base_name(name), "network")
+    return look_up(variants(), _base_name(name), "network", LIST)
 
 
 def _base_name(name: str) -> str:

@@ -68,6 +68,15 @@ def audit_listing(listing: Listing, *, what: str = "the listing") -> Audit:
     return Audit(readable, tuple(unreadable), tuple(scans[row] for row in rows))
 
 
+def audit_listings(listings: dict[str, Listing]) -> dict[str, Audit]:
+    """Scan every picture of a job, and warn of each that cannot be read."""
+    audits = {name: audit_listing(listing, what=name) for name, listing in listings.items()}
+    for audit in audits.values():
+        for path, reason in audit.unreadable:
+            warn(f"{path} cannot be read and is skipped: {reason}.")
+    return audits
+
+
 def scans_by_path(audits: dict[str, Audit]) -> dict[str, FileScan]:
     """The scan of each readable picture, by its path."""
     pairs = (zip(audit.listing.paths, audit.scans, strict=True) for audit in audits.values())

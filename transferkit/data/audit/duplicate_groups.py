@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from transferkit.console import say
 from transferkit.data.audit import duplicate_search
@@ -80,6 +78,9 @@ def report_kept_together(parts: Sequence[Listing], where: str):
 
 def _find_chains(count: int, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
     """The chain (count,) of each picture: a number."""
+    from scipy.sparse import coo_array  # slow to import
+    from scipy.sparse.csgraph import connected_components
+
     ends = np.array(pairs, int).reshape(-1, 2).T
     return connected_components(coo_array((np.ones(ends.shape[1]), tuple(ends)), shape=(count, count)))[1]
 

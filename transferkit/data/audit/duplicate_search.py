@@ -10,8 +10,6 @@ fingerprints, so no pair is missed, and no picture is compared with all others.
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.fft import dctn
-from scipy.spatial import cKDTree
 
 from transferkit.data.audit.file_scan import GRID, LUMA_SIZE, FileScan
 
@@ -63,6 +61,8 @@ def _normalize_luma(fingerprints: np.ndarray) -> np.ndarray:
 
 def _low_frequencies(fingerprints: np.ndarray) -> np.ndarray:
     """DCT coefficients (n, 27), float32."""
+    from scipy.fft import dctn  # slow to import
+
     rows, columns = zip(*LOW_FREQUENCIES, strict=True)
     coefficients = np.empty((len(fingerprints), len(LOW_FREQUENCIES)), "float32")
     for start in range(0, len(fingerprints), CHUNK):
@@ -73,6 +73,8 @@ def _low_frequencies(fingerprints: np.ndarray) -> np.ndarray:
 
 def _find_candidates(points: np.ndarray) -> np.ndarray:
     """Pairs (m, 2), the smaller row first, of each point and its nearest neighbours within reach."""
+    from scipy.spatial import cKDTree  # slow to import
+
     reach = np.sqrt(2 * (1 - MIN_CORRELATION)) + 1e-6
     count, tree, pairs = min(MAX_NEIGHBOURS, len(points)), cKDTree(points), []
     for start in range(0, len(points), CHUNK):

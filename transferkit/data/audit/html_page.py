@@ -6,14 +6,12 @@ import io
 import os
 
 from transferkit import atomic
-from transferkit.data import formats, pillow_reader
-from transferkit.data.audit.problems import KINDS, UNREADABLE, Problem, count_classes, count_files
-from transferkit.data.file_ranges import read_bytes
+from transferkit.data import contact_sheet
+from transferkit.data.audit.problems import HARMLESS, KINDS, UNREADABLE, Problem, count_classes, count_files
 from transferkit.data.listing import Listing
 
 THUMBNAIL_SIZE = 112  # pixels, longer side
 MAX_PER_KIND = 60  # problems of each kind that are shown; the others are counted
-MAX_PIXELS = 50_000_000  # of a picture with a thumbnail; larger ones would take too much memory
 STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem;
        color: #1c1c1c; background: #fff; }
@@ -25,11 +23,12 @@ figure { margin: 0; padding: .5rem; border: 1px solid #ddd; border-radius: 4px; 
 .pair { display: flex; gap: .4rem; } .none { color: #666; font-size: .8rem; width: 7rem; }
 img { max-width: 112px; max-height: 112px; background: #eee; image-rendering: auto; }
 figcaption { font-size: .78rem; overflow-wrap: anywhere; margin-top: .3rem; } .leak h2 { color: #b00020; }
+details { margin-top: 2.5rem; } summary { font-size: 1.15rem; cursor: pointer; }
 """
 
 
 def write_page(path: str | os.PathLike, data: str, parts: dict[str, Listing], problems: list[Problem]):
-    """Write the page: each kind of problem with thumbnails, duplicates side by side, then the classes.
+    """Write the page: each kind of problem with thumbnails, the harmless ones folded, then the classes.
 
     Args:
         data: the source, whose paths are shortened in the page.
@@ -37,7 +36,12 @@ def write_page(path: str | os.PathLike, data: str, parts: dict[str, Listing], pr
     root = os.path.join(os.path.abspath(data), "")
     by_kind = {kind: [problem for problem in problems if problem.kind == kind] for kind in KINDS}
     by_kind = {kind: group for kind, group in by_kind.items() if group}
-    sections = [_section(kind, group, root) for kind, group in by_kind.items()]
+    sections = {kind: _section(kind, group, root) for kind, group in by_kind.items()}
+    harmless = [kind for kind in sections if kind in HARMLESS]
+    folded = "".join(sections.pop(kind) for kind in harmless)
+    if harmless:
+        names = ", ".join(KINDS[kind] for kind in harmless)
+        folded = f"<details><summary>Harmless for training: {names}</summary>\n{folded}</details>\n"
     rows = "".join(
         f'<tr><td><a href="#{k}">{KINDS[k]}</a><td class=n>{count_files(group):,}' for k, group in by_kind.items()
     )
@@ -47,7 +51,8 @@ def write_page(path: str | os.PathLike, data: str, parts: dict[str, Listing], pr
         path,
         f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{name}: check</title><style>{STYLE}</style>\n"
         f"<h1>{name}</h1>\n<p>{images:,} pictures, checked by transferkit check.</p>\n"
-        f"<table><tr><th>problem<th class=n>count{rows}</table>\n{''.join(sections)}{_class_table(parts)}</html>\n",
+        f"<table><tr><th>problem<th class=n>count{rows}</table>\n{''.join(sections.values())}{folded}"
+        f"{_class_table(parts)}</html>\n",
     )
 
 
@@ -90,15 +95,10 @@ def _picture(path: str, root: str) -> str:
     return f'<img src="{uri}" alt="{alt}" title="{alt}">' if uri else "<div class=none>no thumbnail</div>"
 
 
-def thumbnail_uri(path: str) -> str:
-    """A thumbnail as a data URI; empty if the picture is damaged or too large."""
-    try:
-        data = read_bytes(path)
-        with formats.open_image(data) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return ""
-        small = pillow_reader.make_thumbnail(data, THUMBNAIL_SIZE)
-    except Exception:  # Pillow's readers raise nearly anything on damaged files
+def thumbnail_uri(path: str, size: int = THUMBNAIL_SIZE) -> str:
+    """A thumbnail of at most `size` pixels as a data URI; empty if the picture is damaged or too large."""
+    small = contact_sheet.load_thumbnail(path, size)
+    if small is None:
         return ""
     file = io.BytesIO()
     small.save(file, "JPEG", quality=80)

@@ -29,6 +29,7 @@ KINDS = {  # the most harmful first
     "mode": "unusual pixels",
     "rotated": "rotated by Exif or XMP",
 }
+HARMLESS = ("wrong-extension", "mode", "rotated")  # training reads such pictures as it reads any
 UNREADABLE = ("unreadable", "truncated", "bomb")
 MODES = {
     "CMYK": "colours for print, converted to RGB",

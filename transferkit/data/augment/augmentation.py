@@ -78,7 +78,7 @@ def parse_augmentation(text: str, axes: Axes = IMAGENET) -> Augmentation:
     batches: list[Callable] = []
     for number, step in enumerate(steps, start=1):
         name, arguments = _parse_step(step)
-        function = look_up(WINDOWS | OPS | BATCH_STEPS | LEVELS, name, "augmentation")
+        function = look_up(WINDOWS | OPS | BATCH_STEPS | LEVELS, name, "augmentation", "transferkit data augmentations")
         if name in LEVELS:
             raise UnknownName(f"{quote(step)}: {name} takes no numbers; write {name}, or its steps: {LEVELS[name]!r}.")
         if name in WINDOWS and number > 1:

@@ -3,8 +3,7 @@
 from functools import partial
 from typing import Annotated
 
-import tensorflow as tf
-
+from transferkit.data import lazy_tensorflow as tf
 from transferkit.data.augment.image_ops import (
     LUMA,
     apply_to_colour,
@@ -32,9 +31,10 @@ def pca_jitter(picture, seed, sigma: Annotated[float, (0, 10)] = 0.1, *, axes=IM
 def pca_jitter_std(picture, seed, sigma: Annotated[float, (0, 10)] = 0.1, *, axes=IMAGENET):
     """`pca_jitter` with the roots of the eigenvalues, as in Krizhevsky's code: sum of p_i a_i sqrt(lambda_i).
 
-    That is `ColorNoiseMakerThread` in convdata.py of cuda-convnet2, which then also shrinks the pixels by 1 + sigma
-    about their mean; here they keep their scale. A standard deviation has the unit of pixels, so the shift is the same
-    whether they are scaled to 0 to 1 or at 0 to 255: with ImageNet's axes and sigma 0.1, about 7.2 of 255 a channel.
+    That is `ColorNoiseMakerThread` in convdata.py of cuda-convnet2 (Krizhevsky 2014), which then also shrinks pixels by
+    1 + sigma about their mean; here they keep their scale. A standard deviation has the unit of pixels, so the shift is
+    the same whether they are scaled to 0 to 1 or at 0 to 255: with ImageNet's axes and sigma 0.1, about 7.2 of 255 a
+    channel.
 
     Args:
         sigma, axes: as of `pca_jitter`.

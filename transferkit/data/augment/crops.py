@@ -7,7 +7,7 @@ a paper is exact for a network that sees 224 pixels, and the same fraction for a
 import math
 from typing import Annotated
 
-import tensorflow as tf
+from transferkit.data import lazy_tensorflow as tf
 
 
 def crop(shape, seed, area: Annotated[float, (0.01, 1)] = 0.08, aspect: Annotated[float, (1, 10)] = 4 / 3):

@@ -3,8 +3,7 @@
 import math
 from typing import Annotated
 
-import tensorflow as tf
-
+from transferkit.data import lazy_tensorflow as tf
 from transferkit.data.augment.image_ops import GREY, affine_transform
 
 

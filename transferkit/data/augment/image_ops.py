@@ -1,6 +1,6 @@
 """Pixel operations of the augmentation steps: 0..255 in and out, in the input's dtype, without overflow."""
 
-import tensorflow as tf
+from transferkit.data import lazy_tensorflow as tf
 
 GREY = 117  # fill value: the mean luma of ImageNet, near 0 after normalisation
 LUMA = (0.299, 0.587, 0.114)  # weights of R, G and B, as in Pillow and libjpeg

@@ -6,8 +6,7 @@ losses; `accuracy` in training counts the class with the larger weight.
 
 from typing import Annotated
 
-import tensorflow as tf
-
+from transferkit.data import lazy_tensorflow as tf
 from transferkit.data.augment.image_ops import to_float, to_picture
 
 

@@ -3,8 +3,7 @@
 from functools import partial
 from typing import Annotated
 
-import tensorflow as tf
-
+from transferkit.data import lazy_tensorflow as tf
 from transferkit.data.augment.color import adjust_color
 from transferkit.data.augment.geometric import rotate_by
 from transferkit.data.augment.image_ops import (

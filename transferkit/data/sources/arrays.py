@@ -2,19 +2,16 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import numpy as np
-from PIL import Image
 
 from transferkit import atomic
 from transferkit.cache_folder import cache_folder
-from transferkit.data import bit_depth
 from transferkit.data.listing import Listing, natural_sort_key
-from transferkit.data.pillow_reader import MODES
+from transferkit.data.sources.picture_values import are_paths, check_pictures, write_pngs
+from transferkit.lookup import describe_type, show
 
 
 def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing:
@@ -25,7 +22,8 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
 
     Args:
         images: (n, height, width) or (n, height, width, channels) of 1, 3 or 4 channels, or n arrays of any sizes; RGB.
-            uint8, or whole numbers from 0 to 255 of another type. Tensors are converted by NumPy.
+            uint8, or whole numbers from 0 to 255 of another type. Tensors are converted by NumPy. Or n pictures of
+            Pillow.
         labels: (n,) or (n, 1), names of classes or indices into `classes`.
         classes: names in index order; by default those that occur, in natural order.
 
@@ -36,13 +34,16 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
     Example:
         >>> listing = tk.list_arrays(np.zeros((2, 32, 32, 3), "uint8"), ["cat", "dog"])
     """
-    images, labels = _as_sequence(images, "images"), [_as_scalar(label) for label in _as_sequence(labels, "labels")]
-    if len(images) != len(labels):
-        raise ValueError(f"There are {len(images)} pictures and {len(labels)} labels: give one label a picture.")
+    pictures, labels = check_pictures(images, "images"), [_as_scalar(label) for label in _as_sequence(labels, "labels")]
+    if pictures and are_paths(pictures):
+        raise ValueError(
+            "images is paths: tk.list_images lists files, tk.list_arrays arrays (height, width, channels)."
+        )
+    if len(pictures) != len(labels):
+        raise ValueError(f"There are {len(pictures)} pictures and {len(labels)} labels: give one label a picture.")
     if not labels:
         raise ValueError("There are no pictures: expected arrays of uint8 (height, width, channels).")
     indices, names = _index_labels(labels, classes)
-    pictures = [_as_picture(np.asarray(image), number) for number, image in enumerate(images)]
     digest = hashlib.sha256()
     for picture in pictures:
         digest.update(repr(picture.shape).encode())
@@ -50,27 +51,17 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
     folder = cache_folder() / "data" / "arrays" / digest.hexdigest()[:20]
     if not os.path.isdir(folder):
         with suppress(FileExistsError), atomic.new_folder(folder) as partial:
-            _write_pngs(partial, pictures)
+            write_pngs(partial, pictures)
     return Listing(tuple(str(folder / f"{number:07d}.png") for number in range(len(indices))), indices, names)
-
-
-@contextmanager
-def write_arrays(images) -> Iterator[list[str]]:
-    """Write the pictures of `list_arrays` to files that exist until the context ends; yields their paths."""
-    with TemporaryDirectory(prefix="transferkit-") as folder:
-        yield _write_pngs(Path(folder), [_as_picture(np.asarray(image), number) for number, image in enumerate(images)])
 
 
 def _as_sequence(values, name: str):
     """An array, of any library, or a sequence of them."""
-    if hasattr(values, "__array__"):
-        values = np.asarray(values)
-    try:
-        len(values)
-    except TypeError:
-        what = type(values).__name__
-        raise ValueError(f"{name} must be an array or a list, an entry a picture, not of type {what}.") from None
-    return values
+    values = np.asarray(values) if hasattr(values, "__array__") else values
+    is_list = isinstance(values, Sequence) and not isinstance(values, (str, bytes))
+    if is_list or (isinstance(values, np.ndarray) and values.ndim):
+        return values
+    raise ValueError(f"{name} must be an array or a list, an entry for each picture, not {describe_type(values)}.")
 
 
 def _as_scalar(label):
@@ -83,10 +74,14 @@ def _index_labels(labels, classes) -> tuple[tuple[int, ...], tuple[str, ...]]:
     by_name = all(isinstance(label, str) for label in labels)
     if not by_name and not all(isinstance(label, int) and not isinstance(label, bool) for label in labels):
         odd = next(label for label in labels if not isinstance(label, int) or isinstance(label, bool))
-        raise ValueError(f"Labels must be all names or all whole numbers, not {odd!r}; of one-hot rows take argmax(1).")
+        raise ValueError(
+            f"Labels must be all names or all whole numbers, not {show(odd)}; take argmax(1) of one-hot rows."
+        )
     if classes is None:
         values = sorted(set(labels), key=natural_sort_key) if by_name else sorted(set(labels))
         return tuple(values.index(label) for label in labels), tuple(map(str, values))
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        raise ValueError(f"classes must be a list of names, not {show(classes)}.")
     names = tuple(map(str, classes))
     if len(set(names)) < len(names):
         raise ValueError(f"classes holds a name twice: {', '.join(names)}.")
@@ -95,24 +90,3 @@ def _index_labels(labels, classes) -> tuple[tuple[int, ...], tuple[str, ...]]:
         if label not in known:
             raise ValueError(f"Label {label!r} of picture {number} is not one of the {len(names)} classes.")
     return tuple(known[label] for label in labels), names
-
-
-def _as_picture(array: np.ndarray, number: int) -> np.ndarray:
-    """(h, w) or (h, w, 3 or 4)."""
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in MODES)
-    picture = bit_depth.as_uint8(array) if fits and array.size else None
-    if picture is None:
-        raise ValueError(
-            f"Picture {number} is {array.dtype} {array.shape}: expected uint8 (height, width) or (height, width, 1, 3 "
-            f"or 4), of 0..255{bit_depth.scaling_advice(array) if fits else ''}."
-        )
-    return picture
-
-
-def _write_pngs(folder: Path, pictures) -> list[str]:
-    paths = [str(folder / f"{number:07d}.png") for number in range(len(pictures))]
-    for path, picture in zip(paths, pictures, strict=True):
-        Image.fromarray(picture).save(path, compress_level=1)
-    return paths

@@ -1,23 +1,29 @@
-"""Resolve `--data`: the listings of a folder, a CSV file, a TFDS name, or packed shards."""
+"""Resolve `--data`: the listings of a folder, a CSV file, a TFDS name, or packed shards; and what Python gives for it.
+
+What a public function takes as pictures is converted here: `as_listings` and `as_listing` for pictures with classes,
+`as_pictures` for pictures without.
+"""
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from transferkit import path_kinds
 from transferkit.data import listing
 from transferkit.data.audit import duplicate_groups
 from transferkit.data.class_matching import match_classes, report_matches, warn_similar_classes
 from transferkit.data.grouping import check_groups_apart, groups_from_pattern
 from transferkit.data.listing import Listing, Splits
-from transferkit.data.sources import csv_list, shards, tfds
+from transferkit.data.sources import csv_list, picture_values, shards, tfds
 from transferkit.data.sources.csv_columns import Columns
 from transferkit.data.sources.folder_walk import common_folder, find_pictures, natural_sort_key, relative_path
 from transferkit.data.splitting import subsample
-from transferkit.lookup import suggest_nearest
+from transferkit.lookup import UnknownName, as_text, describe_type
 from transferkit.recipe import Data, Recipe
 
+SOURCE_KNOBS = ("data", "image_col", "label_col", "split_col", "image_dir", "image_suffix", "data_dir", "group_by")
 FORMS = "expected a folder of class folders, a CSV file, tfds:NAME, or a folder of `transferkit data pack`"
 
 
@@ -63,6 +69,81 @@ def find_labelled(source: Data, classes: tuple[str, ...]) -> tuple[Listing, str]
     parts = list_parts(source)
     name = next((name for name in ("test", "val", "train") if name in parts), "train")
     return parts[name].relabel(classes, source.data), "all" if name == "train" else name
+
+
+def as_listings(data, name: str) -> dict[str, Listing]:
+    """The labelled pictures of each split, of whatever a public function takes.
+
+    Args:
+        data: a path or name as of `--data`, a builder of TFDS, a list of paths (see `listing.list_images`), a
+            `Listing`, or `Splits`. Pictures without splits are all "train".
+        name: of the argument, for messages.
+
+    Raises:
+        FileNotFoundError, UnknownName, ValueError: it is something else, or there are no pictures.
+    """
+    if isinstance(data, Splits):
+        return dict(data.items())
+    if hasattr(data, "as_dataset"):
+        path, data_dir = tfds.source_from_builder(data)
+        return list_parts(Data(data=path, data_dir=data_dir))
+    if isinstance(data, (str, os.PathLike)):
+        return list_parts(Data(data=as_text(data, name)))
+    if not isinstance(data, (Listing, Iterable)) or isinstance(data, (bytes, Mapping)):
+        raise ValueError(f"{name} is {describe_type(data)}: {FORMS}, a list of paths, or a listing.")
+    found = data if isinstance(data, Listing) else listing.list_paths(data, name)
+    if not len(found):
+        raise ValueError(f"{name} holds no pictures.")
+    return {"train": found}
+
+
+def as_listing(data, name: str) -> Listing:
+    """One listing of what `as_listings` takes: "train" and "val" together, or "test" if there is nothing else."""
+    parts = as_listings(data, name)
+    chosen = [part for split, part in parts.items() if split != "test"] or list(parts.values())
+    return chosen[0] if len(chosen) == 1 else _concatenate(chosen, chosen[0].classes, name)
+
+
+def as_labelled(data, classes: tuple[str, ...], name: str) -> Listing:
+    """The pictures of `as_listings` to evaluate a network on, as `find_labelled` finds those of a source."""
+    if isinstance(data, (str, os.PathLike)):
+        return find_labelled(Data(data=as_text(data, name)), classes)[0]
+    parts = as_listings(data, name)
+    return next(parts[split] for split in ("test", "val", "train") if split in parts).relabel(classes, name)
+
+
+def as_all_pictures(data, name: str) -> tuple[Listing, list[str]]:
+    """What `find_all_pictures` returns, of what `as_listings` takes; a path may be of pictures without classes."""
+    if isinstance(data, (str, os.PathLike)):
+        return find_all_pictures(Data(data=as_text(data, name)))
+    if isinstance(data, Listing) and len(data):
+        return data, ["train"] * len(data)
+    return _join_parts(as_listings(data, name), name)
+
+
+def as_pictures(pictures, name: str) -> list:
+    """The pictures, whatever their split and class, of whatever a public function takes.
+
+    Args:
+        pictures: a path as `find_paths` takes it, a `Listing` or a list of its entries, or what
+            `picture_values.check_pictures` takes.
+        name: of the argument, for messages.
+
+    Returns:
+        Paths, or uint8 arrays (height, width, channels).
+
+    Raises:
+        FileNotFoundError, UnknownName, ValueError: it is something else, or a path has no pictures.
+    """
+    if isinstance(pictures, Listing):
+        return list(pictures.paths)
+    if isinstance(pictures, list):  # of (path, label), which scikit-learn makes of a part of a listing
+        pictures = [entry[0] if isinstance(entry, tuple) and len(entry) == 2 else entry for entry in pictures]
+    if not isinstance(pictures, (str, os.PathLike)):
+        return picture_values.check_pictures(pictures, name)
+    if paths := find_paths(Data(data=as_text(pictures, name))):
+        return paths
+    raise ValueError(f"{pictures} holds no pictures.")
 
 
 def find_classes(source: Data) -> tuple[str, ...]:
@@ -116,9 +197,13 @@ def find_all_pictures(source: Data) -> tuple[Listing, list[str]]:
         if not paths:
             raise ValueError(f"{source.data} holds no pictures.")
         return Listing(tuple(paths), (-1,) * len(paths), ()), ["train"] * len(paths)
-    parts = list_parts(source)
+    return _join_parts(list_parts(source), source.data)
+
+
+def _join_parts(parts: dict[str, Listing], where: str) -> tuple[Listing, list[str]]:
+    """One listing of all parts, and the split of each picture."""
     splits = [name for name, part in parts.items() for _ in part.paths]
-    return _concatenate(parts.values(), _join_classes(parts), source.data), splits
+    return _concatenate(parts.values(), _join_classes(parts), where), splits
 
 
 def _concatenate(parts: Iterable[Listing], classes: tuple[str, ...], where: str) -> Listing:
@@ -154,13 +239,14 @@ def find_probe_listing(source: Data, *, seed: int = 0) -> tuple[Listing, Listing
     return pool, test and test.relabel(classes, source.data)
 
 
-def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int = 0, **knobs) -> Splits:
+def find_splits(data, *, validation: float = 0.2, seed: int = 0, **knobs) -> Splits:
     """Train, val and perhaps test pictures of any source.
 
     If the source has no "val", the pictures are read, and duplicates and near-duplicates stay on one side.
 
     Args:
-        data: as of `transferkit finetune --data`, or a builder of TFDS, prepared or an `ImageFolder`.
+        data: as of `transferkit finetune --data`; a builder of TFDS, prepared or an `ImageFolder`; a list of paths,
+            each picture in the folder of its class; a listing; or `Splits`, which are only subsampled.
         validation: fraction of each class that is held out if the source has no "val".
         seed: of that split.
         **knobs: the others of the recipe's [data]: `group_by`, `image_col`, ...
@@ -174,20 +260,23 @@ def find_splits(data: str | os.PathLike, *, validation: float = 0.2, seed: int =
     """
     if hasattr(data, "as_dataset"):
         data, knobs["data_dir"] = tfds.source_from_builder(data)
-    if not isinstance(data, (str, os.PathLike)):
-        arrays = "; tk.list_arrays takes arrays" if hasattr(data, "__array__") else ""
-        raise ValueError(f"data must be a path or a name, not of type {type(data).__name__}: {FORMS}{arrays}.")
-    source = Recipe().override(data=os.fspath(data), validation=validation, **knobs).data
-    splits = duplicate_groups.make_splits(list_given_splits(source), validation=validation, seed=seed)
+    source = Recipe().override(validation=validation, seed=seed, **knobs).data
+    if isinstance(data, (str, os.PathLike)):
+        parts = list_given_splits(replace(source, data=as_text(data, "data")))
+    elif given := [name for name in SOURCE_KNOBS if getattr(source, name)]:
+        raise UnknownName(f"{given[0]} is about a path, and data is {describe_type(data)}: omit it.")
+    elif isinstance(data, Splits):
+        return data.subsample(source.fraction, source.per_class, seed)
+    else:
+        parts = as_listings(data, "data")
+    splits = duplicate_groups.make_splits(parts, validation=validation, seed=seed)
     return splits.subsample(source.fraction, source.per_class, seed)
 
 
 def check_exists(data: str):
     """Raise `FileNotFoundError` if `data` is neither a TFDS name nor on the disk."""
     if not data.startswith(tfds.PREFIX) and not os.path.exists(data):
-        folder = Path(data).absolute().parent
-        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else ()
-        raise FileNotFoundError(f"There is no {data!r}: {FORMS}.{suggest_nearest(names, Path(data).name)}")
+        raise FileNotFoundError(f"There is no {data!r}: {FORMS}.{path_kinds.suggest_path(data)}")
 
 
 def source_kind(data: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from transferkit import atomic
 from transferkit.cache_folder import cache_folder
 from transferkit.console import say, silenced, track
+from transferkit.data import lazy_tensorflow
 from transferkit.data.listing import Listing, listing_from_names
 from transferkit.data.sources import tfds_checks
 from transferkit.data.sources.folder_layout import SPLIT_NAMES
@@ -37,6 +38,7 @@ def list_tfds_splits(data: str, data_dir: str = "") -> dict[str, Listing]:
         raise ValueError(
             f"{data!r} is not a TFDS name: expected tfds:NAME, as in tfds:mnist or tfds:mnist:train[:80%]."
         )
+    lazy_tensorflow.load()
     with silenced():
         import tensorflow_datasets as tfds
 

@@ -1,4 +1,4 @@
-"""Keras callbacks of a training: the progress bar, checkpoints, pictures that break, and Ctrl-C."""
+"""Keras callbacks of a training: checkpoints, pictures that break, and Ctrl-C."""
 
 import math
 import signal
@@ -6,9 +6,8 @@ import time
 
 import keras
 import numpy as np
-from rich.progress import Progress
 
-from transferkit.console import say, warn
+from transferkit.console import warn
 from transferkit.data.epoch_order import EpochOrder
 from transferkit.recipe import Train
 from transferkit.training.fitting import checkpoints, history, weight_averaging
@@ -32,41 +31,6 @@ def is_phase_over(state: State, phase: Phase, knobs: Train) -> bool:
     """Whether a phase has had its epochs, or no improvement for `stop_after` epochs."""
     stalled = history.count_stalled_epochs(state.rows(phase.name))
     return state.epoch >= phase.epochs or 0 < knobs.stop_after <= stalled
-
-
-class ProgressBar(keras.callbacks.Callback):
-    """A bar during an epoch and a line at its end, with pictures per second and the fraction of time waiting for data.
-
-    Args:
-        waited: variable of the seconds waited so far, of `pipeline.measure_wait`.
-    """
-
-    def __init__(self, bars: Progress, phase: Phase, batch_size: int, waited):
-        super().__init__()
-        self.bars, self.phase, self.batch_size, self.waited = bars, phase, batch_size, waited
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.name = f"{self.phase.name} {epoch + 1}/{self.phase.epochs}"
-        self.task = self.bars.add_task(self.name, total=self.params["steps"], figures="")
-        self.pictures, self.started, self.waited_before = 0, time.perf_counter(), float(self.waited.numpy())
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.pictures += self.batch_size
-        self.last_step = time.perf_counter()
-        if not self.bars.disable:
-            self.bars.update(self.task, advance=1, figures=f"loss {logs['loss']:.3f}  {self._describe_speed()}")
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.bars.remove_task(self.task)
-        labels = {"cross_entropy": "loss", "accuracy": "accuracy", "val_cross_entropy": "val_loss"}
-        labels["val_accuracy"] = "val_accuracy"
-        figures = (f"{label} {logs[name]:.3f}" for name, label in labels.items())
-        say("  ".join((self.name, *figures, self._describe_speed())))
-
-    def _describe_speed(self) -> str:
-        seconds = self.last_step - self.started
-        waiting = min(1.0, (float(self.waited.numpy()) - self.waited_before) / seconds)
-        return f"{self.pictures / seconds:.0f} pictures/s, {waiting:.0%} waiting for data"
 
 
 class SaveCheckpoints(keras.callbacks.Callback):

@@ -20,19 +20,27 @@ from rich.progress import TextColumn
 from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.console import progress, warn
 from transferkit.data import pipeline
-from transferkit.data.augment import augmentation, pca_axes
+from transferkit.data.augment import augmentation
 from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.view_cache import CacheSpace
 from transferkit.network import Network
 from transferkit.runs import temporary_folder
 from transferkit.training.distributed import devices, replicas
-from transferkit.training.fitting import callbacks, checkpoints, freezing, frozen_features, losses, optimizers
+from transferkit.training.fitting import (
+    callbacks,
+    checkpoints,
+    freezing,
+    frozen_features,
+    losses,
+    optimizers,
+    progress_bar,
+    work_left,
+)
 from transferkit.training.fitting.checkpoints import State
 from transferkit.training.fitting.frozen_features import FrozenFeatures
 from transferkit.training.job_records import Plan, TrainingJob
 from transferkit.training.planning.phases import Phase
 
-VALIDATION_BATCH = 32
 MAX_RETURNS = 3  # to an earlier checkpoint, after NaN losses
 
 
@@ -81,9 +89,8 @@ def prepare_phase(job: TrainingJob, phase: Phase) -> Iterator[PhaseData]:
 
 def _prepare_data(job: TrainingJob, phase: Phase, folder: Path) -> PhaseData:
     """Stored features if the network's frozen part can be run once, else pictures for the whole network."""
-    steps = "none" if phase.views == 1 else job.plan.recipe.augment.augment
-    views = augmentation.parse_augmentation(steps, pca_axes.load_or_imagenet(job.plan.recipe.augment.pca))
-    if phase.views and job.knobs.frozen == "once" and not views.batch_steps and not job.plan.teacher:
+    views = frozen_features.parse_views(job, phase)
+    if frozen_features.can_run_once(job, phase):
         models = freezing.split_frozen(job.network.model)
         if models and (features := _compute_features(job, phase, models[0], views, folder)):
             return _prepare_features(job, models[1], *features)
@@ -91,7 +98,7 @@ def _prepare_data(job: TrainingJob, phase: Phase, folder: Path) -> PhaseData:
 
 
 def _prepare_pictures(job: TrainingJob, phase: Phase, views: augmentation.Augmentation, folder: Path) -> PhaseData:
-    train, pixels, batch = job.splits.train, job.network.pixels, _validation_batch(job.plan)
+    train, pixels, batch = job.splits.train, job.network.pixels, job.plan.validation_batch
     source, space = pipeline.ViewSource(train, pixels, views), CacheSpace(job.knobs.memory, folder)
 
     def make_batches(order):
@@ -129,7 +136,7 @@ def _prepare_features(job: TrainingJob, model: keras.Model, train: FrozenFeature
     def make_batches(order):
         return pipeline.training_from_features(train.values, train.rows, train.labels, order, views=train.views), []
 
-    batch = _validation_batch(job.plan)
+    batch = job.plan.validation_batch
     return PhaseData(
         model=losses.concatenate_logits(model, outputs=job.network.loss_weights),
         labels=tuple(train.labels.argmax(1).tolist()),
@@ -141,11 +148,6 @@ def _prepare_features(job: TrainingJob, model: keras.Model, train: FrozenFeature
         predict_validation=partial(val.predict, model) if val.in_memory else None,
         loss_weights=_loss_weights(job.network),
     )
-
-
-def _validation_batch(plan: Plan) -> int:
-    """`VALIDATION_BATCH`, rounded up to a multiple of the number of devices."""
-    return -(-VALIDATION_BATCH // plan.device.replicas) * plan.device.replicas
 
 
 def _loss_weights(network: Network) -> tuple[float, ...]:
@@ -193,6 +195,7 @@ def _fit_from(job: TrainingJob, state: State, phase: Phase, data: PhaseData, int
     with replicas.strategy_scope(device):
         save.start(model)
     validation = replicas.shard_batches(data.validation, device, data.validation_batch)
+    later = work_left.count_after_phase(job, phase)
     with (
         progress(TextColumn("{task.fields[figures]}")) as bars,
         replicas.patched_fit(model, device, validation),
@@ -204,7 +207,7 @@ def _fit_from(job: TrainingJob, state: State, phase: Phase, data: PhaseData, int
             order = make_order(job.plan, state, data, 2 * phase.epochs)
             batches, watches = data.make_batches(order)
             batches, waited = pipeline.measure_wait(batches)
-            bar = callbacks.ProgressBar(bars, phase, order.worker_batch_size, waited)
+            bar = progress_bar.ProgressBar(bars, job, phase, order.worker_batch_size, later, waited)
             model.fit(
                 replicas.distribute_batches(batches, device, order.worker_batch_size),
                 initial_epoch=state.epoch,

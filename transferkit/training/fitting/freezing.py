@@ -68,7 +68,10 @@ def _find_first_trainable(network: Network, trainable: str) -> int:
         if len(stages) < back:
             raise UnknownName(f"{network.base} has {len(stages)} stages: name a layer instead of {trainable!r}.")
         return stages[-back] + 1
-    find_output(network.model, trainable)  # raises if there is no such layer
+    try:
+        find_output(network.model, trainable)
+    except UnknownName as error:
+        raise UnknownName(f"unfreeze takes head, last-stage, last-2, all, or the name of a layer. {error}") from None
     return next(i for i, name in enumerate(names) if name == trainable or name.startswith(f"{trainable}."))
 
 

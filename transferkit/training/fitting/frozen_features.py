@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,12 @@ import numpy as np
 
 from transferkit.console import progress_bar, say, warn
 from transferkit.data import pipeline, view_cache
-from transferkit.data.augment.augmentation import Augmentation
+from transferkit.data.augment import pca_axes
+from transferkit.data.augment.augmentation import Augmentation, parse_augmentation
 from transferkit.evaluation.predict import BATCH, choose_batch_size, run_batches
+from transferkit.training.clock import Clock
 from transferkit.training.job_records import TrainingJob
+from transferkit.training.planning.phases import Phase
 
 PLAIN_VIEW = Augmentation()  # that of evaluation
 
@@ -50,6 +53,18 @@ class FrozenFeatures:
         return (logits["logits"] if isinstance(logits, dict) else logits)[: len(self)], self.rows
 
 
+def parse_views(job: TrainingJob, phase: Phase) -> Augmentation:
+    """The augmentation of a phase's views."""
+    steps = "none" if phase.views == 1 else job.plan.recipe.augment.augment
+    return parse_augmentation(steps, pca_axes.load_or_imagenet(job.plan.recipe.augment.pca))
+
+
+def can_run_once(job: TrainingJob, phase: Phase) -> bool:
+    """Whether a part that is frozen in a phase may run once for each view, and not in every epoch."""
+    is_wanted = bool(phase.views) and job.knobs.frozen == "once" and not job.plan.teacher
+    return is_wanted and not parse_views(job, phase).batch_steps
+
+
 def compute_frozen_features(
     job: TrainingJob,
     model: keras.Model,
@@ -83,8 +98,9 @@ def compute_frozen_features(
         source = pipeline.ViewSource(listing, pixels, augmentation)
         batches = pipeline.fixed_views(source, views=views, seed=job.knobs.seed, batch_size=batch_size)
     count = views * len(listing)
-    outputs = run_batches(model, batches, batch_size)
-    filled = _fill(outputs, count, split, partial(_allocate, name=split, folder=folder, memory=job.knobs.memory))
+    outputs = _measure_batches(run_batches(model, batches, batch_size), job.plan.clock)
+    allocate = partial(_allocate, name=split, folder=folder, memory=job.knobs.memory)
+    filled = _fill(outputs, count, f"frozen part, {split}", allocate)
     if filled is None:
         return None
     values, is_filled = filled
@@ -93,6 +109,19 @@ def compute_frozen_features(
     say(f"{split} through the frozen part: {is_filled.sum() / (time.perf_counter() - started):.0f} pictures/s")
     labels = np.eye(len(listing.classes), dtype="float32")[np.array(listing.labels)[rows]]
     return FrozenFeatures(values, rows, labels, views)
+
+
+def _measure_batches(outputs: Iterable, clock: Clock) -> Iterator:
+    """The same batches. The first one, for which the model is compiled, is not measured as the others are."""
+    ended, is_first = time.perf_counter(), True
+    for batch, places in outputs:
+        now = time.perf_counter()
+        if is_first:
+            clock.measure("start features", 1, now - ended)
+        else:
+            clock.measure("features", len(places), now - ended)
+        ended, is_first = now, False
+        yield batch, places
 
 
 def _fill(outputs: Iterable, count: int, name: str, allocate: Callable):

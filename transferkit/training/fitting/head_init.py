@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from transferkit.atomic import write
-from transferkit.console import say
+from transferkit.console import progress_bar, say
 from transferkit.data.listing import Listing
 from transferkit.evaluation.metrics import wilson_interval
 from transferkit.features import classifiers
@@ -36,7 +36,9 @@ def fit_head(job: TrainingJob):
     started = time.perf_counter()
     listings = dict(job.splits.items())
     features = {split: _extract_features(job, listing, split) for split, listing in listings.items()}
+    extracted = time.perf_counter()
     dense = kernel, bias = _fit_regression(job, features["train"])
+    job.plan.clock.measure("head", 1, time.perf_counter() - extracted)
     job.network.model.get_layer(job.network.head).set_weights([kernel, bias])
     row = {"phase": "probe", "epoch": 0}
     for split, prefix in (("train", ""), ("val", "val_")):
@@ -72,15 +74,17 @@ def _extract_features(job: TrainingJob, listing: Listing, split: str) -> Extract
 def _fit_regression(job: TrainingJob, extraction: Extraction) -> tuple[np.ndarray, np.ndarray]:
     """Kernel and bias of the regression that is fitted on the training pictures."""
     knobs, train, rows = job.knobs, job.splits.train, extraction.rows
-    regression = classifiers.fit_classifier(
-        "logreg",
-        extraction.features,
-        np.array(train.labels)[rows],
-        np.array(train.groups)[rows] if train.groups else None,
-        widths=extraction.widths,
-        seed=knobs.seed,
-        class_weight="balanced" if knobs.balance in ("weights", "sampling") else None,
-    )
+    with progress_bar(classifiers.MAX_TRIALS, "logistic regression") as advance:
+        regression = classifiers.fit_classifier(
+            "logreg",
+            extraction.features,
+            np.array(train.labels)[rows],
+            np.array(train.groups)[rows] if train.groups else None,
+            widths=extraction.widths,
+            seed=knobs.seed,
+            class_weight="balanced" if knobs.balance in ("weights", "sampling") else None,
+            advance=advance,
+        )
     return convert_to_dense(regression, extraction.features.shape[1], len(job.network.classes))
 
 

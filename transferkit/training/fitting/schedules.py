@@ -1,13 +1,12 @@
 """Learning-rate schedules: a warm-up, then a decay, made of Keras' own schedules."""
 
-from itertools import pairwise
-
 import keras
 from keras import ops
 from keras.optimizers import schedules
 
-from transferkit.lookup import UnknownName, look_up
+from transferkit.lookup import look_up
 from transferkit.recipe import Train
+from transferkit.training.planning.phases import parse_milestones
 
 
 @keras.saving.register_keras_serializable("transferkit")
@@ -113,21 +112,3 @@ def constant(knobs, lr, warmup, steps):
 
 
 DECAYS = {"cosine": cosine, "step": stepwise, "plateau": constant, "polynomial": polynomial, "constant": constant}
-
-
-def parse_milestones(text: str) -> list[float]:
-    """The numbers of "0.33,0.67,0.89".
-
-    Raises:
-        UnknownName: they are not increasing numbers between 0 and 1.
-    """
-    try:
-        fractions = [float(word) for word in text.split(",")]
-    except ValueError:
-        fractions = []
-    if not fractions or not all(low < high for low, high in pairwise([0.0, *fractions, 1.0])):
-        raise UnknownName(
-            f"milestones must be increasing fractions of the steps between 0 and 1, as in '0.33,0.67,0.89', "
-            f"not {text!r}."
-        )
-    return fractions

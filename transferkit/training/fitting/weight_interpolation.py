@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from transferkit.console import say
+from transferkit.console import progress_bar, say
 from transferkit.data import pipeline
 from transferkit.data.view_cache import CacheSpace
 from transferkit.evaluation.predict import BATCH, run_batches
@@ -58,7 +58,8 @@ def _predict_logits(job: TrainingJob) -> tuple[np.ndarray, np.ndarray]:
     pictures, which are decoded once."""
     logits, network = [], for_inference(job.network).model
     model = keras.Model(network.input, network.output)
-    with temporary_folder(job.folder) as folder:
+    total = len(FRACTIONS) * len(job.splits.val)
+    with temporary_folder(job.folder) as folder, progress_bar(total, "averages of weights") as advance:
         space = CacheSpace(job.knobs.memory, folder)
         batches = pipeline.cached_evaluation_dataset(
             job.splits.val.paths, job.network.pixels, batch_size=BATCH, space=space
@@ -67,6 +68,7 @@ def _predict_logits(job: TrainingJob) -> tuple[np.ndarray, np.ndarray]:
             assign_interpolation(job, fraction)
             outputs, rows = zip(*run_batches(model, batches, BATCH), strict=True)
             logits.append(np.concatenate([output for (output,) in outputs]))
+            advance(len(job.splits.val))
     return np.stack(logits), np.concatenate(rows)
 
 

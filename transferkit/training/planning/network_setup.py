@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from transferkit import models, zoo
+from transferkit.bases import NOT_HERE
 from transferkit.console import say, warn
 from transferkit.data import class_names, pipeline
 from transferkit.data.class_matching import match_classes as match_class_names
@@ -29,13 +30,16 @@ TOLERANCE = 0.1  # difference of features in half precision, relative to their s
 PICTURES = 16  # on which half precision is tried
 
 
-def load_base(knobs: Model, classes: tuple[str, ...]) -> Network:
+def load_base(knobs: Model, classes: tuple[str, ...], *, download: bool = True) -> Network:
     """Load the base of a recipe, with its channels, cut and class names.
 
     Args:
         classes: of the pictures.
+        download: as of `models.load_for_training`.
     """
-    network = models.load_for_training(knobs.base, knobs.weights, pixels=knobs.pixels, size=knobs.size)
+    network = models.load_for_training(
+        knobs.base, knobs.weights, pixels=knobs.pixels, size=knobs.size, download=download
+    )
     network = class_names.name_outputs(cut_network(network, knobs.cut) if knobs.cut else network, knobs, classes)
     if network.doubt:
         with_head(network, classes)  # raises now if it cannot get a head, before the pictures are read
@@ -97,12 +101,16 @@ def adapt_network(network: Network, classes: tuple[str, ...], recipe: Recipe) ->
 def convert_precision(network: Network, policy: str, paths) -> Network:
     """A float32 network in a dtype policy; the network itself, after a warning, if its features would change too much.
 
+    With weights that stand in for others, it is not tried.
+
     Args:
         paths: pictures; the first ones are used to compare.
     """
     if policy == "float32":
         return network
     half = with_policy(network, policy)
+    if any(line.startswith(NOT_HERE) for line in network.loaded):
+        return half
     pictures, _ = next(iter(pipeline.evaluation_dataset(paths[:PICTURES], network.pixels, batch_size=PICTURES)))
     difference = measure_difference(network, half, pictures)
     if difference <= TOLERANCE:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from transferkit.lookup import UnknownName
 from transferkit.recipe import BY_RULE, Recipe, Train
@@ -78,6 +79,24 @@ def parse_layers(text: str) -> tuple[str, ...]:
     return tuple(filter(None, map(str.strip, text.split(","))))
 
 
+def parse_milestones(text: str) -> list[float]:
+    """The numbers of "0.33,0.67,0.89".
+
+    Raises:
+        UnknownName: they are not increasing numbers between 0 and 1.
+    """
+    try:
+        fractions = [float(word) for word in text.split(",")]
+    except ValueError:
+        fractions = []
+    if not fractions or not all(low < high for low, high in pairwise([0.0, *fractions, 1.0])):
+        raise UnknownName(
+            f"milestones must be increasing fractions of the steps between 0 and 1, as in '0.33,0.67,0.89', "
+            f"not {text!r}."
+        )
+    return fractions
+
+
 def parse_seconds(time: str) -> float:
     """The seconds of "90s", "10m" or "1.5h".
 
@@ -105,10 +124,10 @@ def check_time(knobs: Train):
 
 
 def check_averaging(knobs: Train):
-    """Raise `UnknownName` if `keep`, `soup` and `refit` contradict each other or the rest of a resolved recipe."""
-    if knobs.keep == "mix" and knobs.start != "probe":
+    """Raise `UnknownName` if `keep`, `soup` and `refit` contradict each other or the rest; open knobs never do."""
+    if knobs.keep == "mix" and knobs.start not in ("probe", BY_RULE):
         raise UnknownName("keep mix needs the weights of a fitted head: use start probe, or keep best or last.")
-    if knobs.soup and knobs.keep != "best":
+    if knobs.soup and knobs.keep not in ("best", BY_RULE):
         raise UnknownName(f"soup {knobs.soup} averages the best epochs: omit keep {knobs.keep}, or soup.")
     if knobs.refit == "on" and knobs.keep == "best":
         raise UnknownName("refit on leaves no validation pictures to choose the best epoch: use keep mix or last.")

@@ -54,7 +54,7 @@ def plan_epochs(job: TrainingJob, phase: Phase, data: PhaseData) -> Phase:
     spent = job.plan.elapsed()
     evaluated = job.splits.test or job.splits.val
     # the phase is compiled again, and so is the model that evaluates at the end
-    end = 2 * speed.first_step + speed.check * len(evaluated) / fit_phase.VALIDATION_BATCH
+    end = 2 * speed.first_step + speed.check * len(evaluated) / job.plan.validation_batch
     trainings = 2 if knobs.refit == "on" else 1  # a refit repeats the steps, their start and their end
     epochs = max(1, int(((total - spent) / trainings - end) / speed.epoch))
     say(

@@ -1,0 +1,59 @@
+"""The surest mistakes of a network as a sheet of pictures: wrong labels and unclear pictures are soon seen there."""
+
+import os
+from collections.abc import Iterable
+
+from PIL import Image
+
+from transferkit.console import printable
+from transferkit.data import contact_sheet
+from transferkit.data.file_ranges import original_name
+
+MOST, COLUMNS, CELL = 24, 6, 144  # pictures on the sheet, of them in a row, and pixels of the longer side of each
+MAX_BYTES = 300_000
+COLORS = (256, 64, 16)  # of the PNG's palette; fewer take less space
+
+
+def rank_mistakes(predictions: Iterable[dict]) -> list[dict]:
+    """The wrong ones among rows of `predict.evaluate`, the surest first."""
+    wrong = [row for row in predictions if row["label"] != row["predicted"]]
+    return sorted(wrong, key=lambda row: -row["probability"])
+
+
+def draw_mistakes(predictions: Iterable[dict]) -> Image.Image | None:
+    """Draw up to `MOST` mistakes, with the true and the predicted class, its probability and the file's name below.
+
+    Args:
+        predictions: rows of `predict.evaluate`. Pictures that cannot be read any more are skipped.
+
+    Returns:
+        The sheet, in RGB; None if there are no mistakes that can be drawn.
+    """
+    cells, wrong = [], rank_mistakes(predictions)
+    for row in wrong:
+        picture = contact_sheet.load_thumbnail(row["path"], CELL)
+        if picture:
+            name = printable(os.path.basename(original_name(row["path"])))
+            text = f"true: {row['label']}\npredicted ({row['probability']:.0%}): {row['predicted']}\n{name}"
+            cells.append((_enlarge(picture), text))
+        if len(cells) == MOST:
+            break
+    if not cells:
+        return None
+    heading = f"Mistakes: {len(cells)} of {len(wrong):,}" + ", the surest first" * (len(cells) > 1)
+    rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
+    return contact_sheet.draw_grid(rows, CELL, [heading])
+
+
+def _enlarge(picture: Image.Image) -> Image.Image:
+    """A small picture a whole number of times larger, so that its pixels show."""
+    scale = CELL // max(picture.size)
+    return picture.resize((scale * picture.width, scale * picture.height), Image.Resampling.NEAREST)
+
+
+def save_sheet(sheet: Image.Image, path):
+    """Write a sheet as a PNG of at most `MAX_BYTES`, with as many colours as fit."""
+    for colors in COLORS:
+        sheet.quantize(colors, dither=Image.Dither.NONE).save(path, "PNG")
+        if os.path.getsize(path) <= MAX_BYTES:
+            return
