@@ -4,11 +4,21 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, top_k_accuracy_score
+from scipy.stats import binomtest, bootstrap
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+    top_k_accuracy_score,
+)
 
 from transferkit.commands.result_output import balanced_line
-from transferkit.evaluation import metrics
+from transferkit.evaluation import metrics, weighted_scores
 
 
 def chances(n=200, classes=7, seed=0):
@@ -41,7 +51,9 @@ def test_a_class_without_pictures_and_few_classes():
     p = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.6, 0.4, 0.0]])
     found = metrics.compute_metrics(p, np.array([0, 1, 1]), ["a", "b", "c"])
     assert found["top5"] is None and found["balanced_accuracy"] == 0.75
-    assert found["per_class"]["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "n": 0}
+    of_c = {"precision": 0.0, "recall": 0.0, "recall_ci95": None, "f1": 0.0, "n": 0}
+    assert found["per_class"]["c"] == of_c | {"roc_auc": None, "average_precision": None}
+    assert found["macro"]["recall"] == 0.75
     assert found["confused"] == [["b", "a", 1]]
 
 
@@ -53,10 +65,90 @@ def test_balanced_accuracy_is_shown_of_unequal_classes(counts, shown):
     assert balanced_line(figures) == (line if shown else "")
 
 
+def with_confidence(confidence, hits):
+    """(probabilities, labels) of two classes: the first one is predicted."""
+    p = np.full((len(hits), 2), 1 - confidence)
+    p[:, 0] = confidence
+    return p, np.where(hits, 0, 1)
+
+
 def test_calibration_error():
-    hit = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
-    assert metrics.calibration_error(np.full(10, 0.75), hit) == pytest.approx(0.45)
-    assert metrics.calibration_error(np.full(4, 1.0), np.ones(4)) == 0
+    p, labels = with_confidence(0.75, np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0]))
+    found = metrics.compute_metrics(p, labels, ["a", "b"])
+    assert found["ece"] == pytest.approx(0.45)
+    assert found["reliability"] == [
+        {
+            "low": pytest.approx(11 / 15),
+            "high": pytest.approx(12 / 15),
+            "confidence": pytest.approx(0.75),
+            "accuracy": pytest.approx(0.3),
+            "ci95": list(metrics.wilson_interval(3, 10)),
+            "n": 10,
+        }
+    ]
+    assert metrics.compute_metrics(*with_confidence(1.0, np.ones(4)), ["a", "b"])["ece"] == 0
+
+
+@pytest.mark.parametrize("digits", [1, 16])  # few digits make equal scores
+def test_rankings_are_scikit_learns(digits):
+    p, labels = chances()
+    p = p.round(digits)
+    weights = np.random.default_rng(1).integers(0, 3, (2, 200)).astype(float)
+    for number in range(3):
+        area, precision = weighted_scores.score_ranking(p[:, number], labels == number, weights)
+        for i, row in enumerate(weights):
+            of_class = labels == number
+            assert area[i] == pytest.approx(roc_auc_score(of_class, p[:, number], sample_weight=row))
+            assert precision[i] == pytest.approx(average_precision_score(of_class, p[:, number], sample_weight=row))
+
+
+def test_averages_over_classes_are_scikit_learns():
+    p, labels = chances()
+    found = metrics.compute_metrics(p, labels, list("abcdefg"))
+    for average in ("macro", "weighted"):
+        for key, score in {"precision": precision_score, "recall": recall_score, "f1": f1_score}.items():
+            assert found[average][key] == pytest.approx(score(labels, p.argmax(1), average=average))
+        area = roc_auc_score(labels, p, multi_class="ovr", average=average)
+        assert found[average]["roc_auc"] == pytest.approx(area)
+
+
+def test_sensitivity_and_specificity_of_two_classes():
+    labels, guesses = np.array([0, 0, 0, 0, 1, 1, 1]), np.array([0, 0, 0, 1, 1, 1, 0])
+    found = metrics.compute_label_metrics(labels, guesses, ["healthy", "ill"])["binary"]
+    assert (found["positive"], found["sensitivity"], found["specificity"]) == ("ill", pytest.approx(2 / 3), 0.75)
+    assert found["specificity_ci95"] == list(metrics.wilson_interval(3, 4))
+
+
+def test_bootstrap_intervals_are_scipys():
+    p, labels = chances(400)
+    found = metrics.compute_metrics(p, labels, list("abcdefg"))
+    for name, score in {
+        "accuracy": lambda rows: accuracy_score(labels[rows], p[rows].argmax(1)),
+        "balanced_accuracy": lambda rows: balanced_accuracy_score(labels[rows], p[rows].argmax(1)),
+        "macro_f1": lambda rows: f1_score(labels[rows], p[rows].argmax(1), average="macro"),
+        "roc_auc": lambda rows: roc_auc_score(labels[rows], p[rows], multi_class="ovr"),
+    }.items():
+        expected = bootstrap(
+            (np.arange(400),), score, n_resamples=400, vectorized=False, method="percentile", rng=0
+        ).confidence_interval
+        low, high = found["intervals"][name]
+        width = expected.high - expected.low
+        assert abs(low - expected.low) < 0.2 * width and abs(high - expected.high) < 0.2 * width
+
+
+def test_intervals_over_groups_are_wider():
+    """Ten pictures of each patient that are all right or all wrong tell as much as one."""
+    p, labels = chances(40, 2)
+    copies = np.repeat(np.arange(40), 10)
+    groups = [f"patient {number}" for number in copies]
+    single, pictures, patients = (
+        metrics.compute_metrics(p[rows], labels[rows], ["a", "b"], of)
+        for rows, of in ((np.arange(40), ()), (copies, ()), (copies, groups))
+    )
+    assert patients["groups"] == 40
+    low, high = single["intervals"]["accuracy"]
+    assert patients["ci95"] == pytest.approx([low, high], abs=0.06)
+    assert np.diff(patients["ci95"]) > 2.5 * np.diff(pictures["intervals"]["accuracy"])
 
 
 def test_ten_thousand_classes():

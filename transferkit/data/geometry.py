@@ -13,9 +13,6 @@ from transferkit.pixels import Pixels
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
-CENTRE_CROP = ((0.5, 0.5),)  # crop positions: fractions of the free space above and to the left
-FIVE_CROPS = ((0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5))
-
 
 def _resize_to_cover(size, target):
     """As torchvision resizes for a centre crop: the longer side is rounded down."""
@@ -114,6 +111,57 @@ FITS = {
 }
 
 
+class Box(NamedTuple):
+    """A part of a picture, in its pixels, and where it is in the view that it is resized to; the rest is background."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Crops(NamedTuple):
+    """The views of a picture in an evaluation.
+
+    Attributes:
+        views: their number.
+        boxes: boxes(size, pixels), for a picture of `size` (height, width): a `Box` for each view, or None if it would
+            be all background.
+    """
+
+    views: int
+    boxes: Callable
+
+
+def _boxes_at(positions):
+    """Crops of the fitted picture: each position is a fraction of the free space above and to the left."""
+
+    def boxes(size, pixels: Pixels) -> list[Box | None]:
+        shape, found = np.array(pixels.shape), []
+        larger = FITS[pixels.fit].crops_centre or len(positions) > 1
+        target = np.array(pixels.uncropped if larger else pixels.shape)
+        resized, canvas = FITS[pixels.fit].resize(size, target)
+        for position in positions:
+            # corners are rounded half to even, as in torchvision and Pillow
+            corner = np.round((canvas - shape) * np.array(position)) - np.round((canvas - resized) / 2)
+            start, end = np.maximum(corner, 0), np.minimum(corner + shape, resized)
+            is_empty = (end <= start).any()
+            (top, left), (bottom, right) = start * size / resized, end * size / resized
+            (y, x), (height, width) = (start - corner).astype(int), (end - start).astype(int)
+            found.append(None if is_empty else Box(left, top, right, bottom, x, y, width, height))
+        return found
+
+    return boxes
+
+
+CENTRE_CROP = Crops(1, _boxes_at([(0.5, 0.5)]))
+FIVE_CROPS = Crops(5, _boxes_at([(0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5)]))  # as torchvision's FiveCrop
+
+
 def evaluation_view(source, pixels: Pixels, load=decode.as_bytes):
     """Make the view of a picture for evaluation and prediction, by `pixels.fit`, antialiased.
 
@@ -131,67 +179,62 @@ def evaluation_view(source, pixels: Pixels, load=decode.as_bytes):
     return evaluation_views(source, pixels, CENTRE_CROP, load)[0]
 
 
-def evaluation_views(source, pixels: Pixels, positions, load=decode.as_bytes):
-    """Make several crops of a resized picture.
+def evaluation_views(source, pixels: Pixels, crops: Crops, load=decode.as_bytes):
+    """Make several views of a picture.
 
     Args:
-        positions: `CENTRE_CROP`, or `FIVE_CROPS` as torchvision's FiveCrop.
+        crops: `CENTRE_CROP`, `FIVE_CROPS`, or one of `paper_crops`.
         source, pixels, load: as of `evaluation_view`.
 
     Returns:
         uint8 (crops, height, width, channels).
     """
-    view = partial(_load_views, pixels=pixels, positions=positions, load=load)
+    view = partial(_load_views, pixels=pixels, crops=crops, load=load)
     views = tf.numpy_function(view, (source,), tf.uint8, stateful=False)
-    return tf.ensure_shape(views, (len(positions), *pixels.shape, pixels.channels))
+    return tf.ensure_shape(views, (crops.views, *pixels.shape, pixels.channels))
 
 
-def _load_views(source, pixels: Pixels, positions, load) -> np.ndarray:
+def _load_views(source, pixels: Pixels, crops: Crops, load) -> np.ndarray:
     """`evaluation_views`, but an empty vector for an unreadable file, which fails in the graph.
 
     TensorFlow would print the traceback of an error.
     """
-    target = _target_size(pixels, positions)
 
     def min_size(size):
-        return 2 * FITS[pixels.fit].resize(size, target)[0]
+        scales = [
+            (box.height / (box.bottom - box.top), box.width / (box.right - box.left))
+            for box in crops.boxes(size, pixels)
+            if box
+        ]
+        return np.ceil(2 * size * np.max(scales, 0) - 1e-6).astype(int)
 
     try:
         picture, size = pillow_reader.read_shrunk(load(source), pixels.channels, min_size)
     except Exception:  # Pillow's readers raise nearly anything on damaged files
         return np.zeros(0, np.uint8)
-    return cut_crops(picture, size, pixels, positions)
+    return cut_crops(picture, size, pixels, crops)
 
 
 @deferred_errors.record_errors
-def cut_crops(image: Image.Image, size, pixels: Pixels, positions):
-    """Resize and crop a decoded picture.
+def cut_crops(image: Image.Image, size, pixels: Pixels, crops: Crops):
+    """Cut the views out of a decoded picture.
 
     Args:
         size: its (height, width) at full size; it may have been decoded at a DCT scale down to 1/8.
     """
-    sides, shape = np.array(image.size[::-1]), np.array(pixels.shape)
-    resized, canvas = FITS[pixels.fit].resize(size, _target_size(pixels, positions))
-    step = size / -(-size // sides) / resized  # pixels of the picture per pixel of the view
-    views = np.empty((len(positions), *shape, pixels.channels), np.uint8)
+    height, width = sides = np.array(image.size[::-1])
+    down, across = -(-size // sides)  # the DCT scale
+    views = np.empty((crops.views, *pixels.shape, pixels.channels), np.uint8)
     views[:] = pixels.background
-    for view, position in zip(views, positions, strict=True):
-        # corners are rounded half to even, as in torchvision and Pillow
-        corner = np.round((canvas - shape) * np.array(position)) - np.round((canvas - resized) / 2)
-        start, end = np.maximum(corner, 0), np.minimum(corner + shape, resized)
-        if (end <= start).any():  # a corner that is all background
+    for view, box in zip(views, crops.boxes(size, pixels), strict=True):
+        if box is None:
             continue
-        (top, left), (bottom, right) = start * step, np.minimum(end * step, sides)
-        (y, x), (height, width) = (start - corner).astype(int), (end - start).astype(int)
-        part = image.resize((width, height), FILTERS[pixels.interpolation], (left, top, right, bottom))
-        view[y : y + height, x : x + width] = np.asarray(part).reshape(height, width, -1)
+        ends = (min(box.right / across, width), min(box.bottom / down, height))
+        area = (box.left / across, box.top / down, *ends)
+        part = image.resize((box.width, box.height), FILTERS[pixels.interpolation], area)
+        rows, columns = slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
+        view[rows, columns] = np.asarray(part).reshape(box.height, box.width, -1)
     return views
-
-
-def _target_size(pixels: Pixels, positions) -> np.ndarray:
-    """The (height, width) to which the whole picture is fitted: the network's, or the larger one that is cropped."""
-    larger = FITS[pixels.fit].crops_centre or len(positions) > 1
-    return np.array(pixels.uncropped if larger else pixels.shape)
 
 
 def training_window(opened: decode.OpenedPicture, pixels: Pixels, draw_window):

@@ -13,7 +13,7 @@ from transferkit.data import decode, view_cache
 from transferkit.data.augment.augmentation import Augmentation
 from transferkit.data.decode import choose_reader, read_path
 from transferkit.data.epoch_order import EpochOrder
-from transferkit.data.geometry import evaluation_view, evaluation_views, training_view, training_window
+from transferkit.data.geometry import Crops, evaluation_view, evaluation_views, training_view, training_window
 from transferkit.data.listing import Listing
 from transferkit.data.view_cache import CacheSpace
 from transferkit.pixels import Pixels
@@ -214,10 +214,9 @@ def cached_evaluation_dataset(paths, pixels: Pixels, *, batch_size: int, space: 
     return batches
 
 
-def multi_crop_dataset(paths, pixels: Pixels, positions, *, batch_size: int):
-    """`evaluation_dataset` with a crop at each position (see `geometry`): (at most batch, crops, height, width,
-    channels)."""
-    return _views_in_order(paths, _view_function(pixels, positions), batch_size)
+def multi_crop_dataset(paths, pixels: Pixels, crops: Crops, *, batch_size: int):
+    """`evaluation_dataset` with several views of each picture: (at most batch, crops, height, width, channels)."""
+    return _views_in_order(paths, _view_function(pixels, crops), batch_size)
 
 
 def _views_in_order(paths, view, batch_size: int):
@@ -230,12 +229,12 @@ def _views_in_order(paths, view, batch_size: int):
 
 
 @cache
-def _view_function(pixels: Pixels, positions=None):
+def _view_function(pixels: Pixels, crops: Crops | None = None):
     """From a path to its view or views. Cached, as each traced graph costs half a second and is never freed."""
 
     def view(path):
-        if positions:
-            return evaluation_views(path, pixels, positions, read_path)
+        if crops:
+            return evaluation_views(path, pixels, crops, read_path)
         return evaluation_view(path, pixels, read_path)
 
     return tf.function(view, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)

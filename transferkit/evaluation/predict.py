@@ -80,7 +80,8 @@ def evaluate(network: Network, listing: Listing, outputs=None) -> tuple[dict, li
         raise ValueError(f"None of the {len(listing)} pictures can be read.")
     labels = np.array(listing.labels)[rows]
     probabilities = np.exp(log_softmax(logits.astype("float64"), axis=1))
-    figures = metrics.compute_metrics(probabilities, labels, listing.classes)
+    groups = [listing.groups[row] for row in rows] if listing.groups else ()
+    figures = metrics.compute_metrics(probabilities, labels, listing.classes, groups)
     predictions = [
         {
             "path": listing.paths[row],

@@ -129,9 +129,9 @@ def compute_features(pictures: Sequence, spec: FeatureSpec) -> Iterator[tuple[li
     """
     feature_model = load_feature_model(spec)
     batch_size = choose_batch_size(len(pictures), largest=max(1, BATCH // spec.views))
-    positions = geometry.FIVE_CROPS if spec.crops > 1 else geometry.CENTRE_CROP
+    crops = geometry.FIVE_CROPS if spec.crops > 1 else geometry.CENTRE_CROP
     source = pipeline.multi_crop_dataset if isinstance(pictures[0], str) else _views_of_arrays
-    batches = source(pictures, feature_model.pixels, positions, batch_size=batch_size)
+    batches = source(pictures, feature_model.pixels, crops, batch_size=batch_size)
     if spec.views == 1:
         batches = ((views[:, 0], rows) for views, rows in batches)
     for outputs, rows in run_batches(feature_model.model, batches, batch_size):
@@ -141,14 +141,14 @@ def compute_features(pictures: Sequence, spec: FeatureSpec) -> Iterator[tuple[li
         )
 
 
-def _views_of_arrays(pictures, pixels: Pixels, positions, *, batch_size: int):
+def _views_of_arrays(pictures, pixels: Pixels, crops: geometry.Crops, *, batch_size: int):
     """Do what `pipeline.multi_crop_dataset` does for pictures in memory."""
 
     def view(picture):
         image = pillow_reader.convert_image(
             Image.fromarray(picture.squeeze(-1) if picture.shape[2] == 1 else picture), pixels.channels
         )
-        return geometry.cut_crops(image, np.array(picture.shape[:2]), pixels, positions)
+        return geometry.cut_crops(image, np.array(picture.shape[:2]), pixels, crops)
 
     with ThreadPoolExecutor(available_cpus() + 4) as threads:
         for at in range(0, len(pictures), batch_size):

@@ -1,0 +1,126 @@
+"""Views of the papers' tests against Pillow, and probabilities over views against single predictions."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from reference_weights import fill
+from scipy.special import softmax
+from test_geometry import smooth
+
+from transferkit import zoo
+from transferkit.data import geometry, paper_crops
+from transferkit.evaluation import multi_view
+from transferkit.lookup import UnknownName
+from transferkit.network import Network
+from transferkit.pixels import Pixels
+
+PIXELS = Pixels(crop=56, resize=64)
+
+
+def whole_then_cropped(picture, factor):
+    """The picture at a scale, as the papers resize it before they crop."""
+    image = Image.fromarray(picture)
+    side = round(56 * factor)
+    width, height = image.size
+    size = (side, side * height // width) if width < height else (side * width // height, side)
+    return image.resize(size, Image.Resampling.BILINEAR)
+
+
+def off(views, expected):
+    return np.abs(views.astype(int) - np.stack(expected).astype(int)).max()
+
+
+@pytest.mark.parametrize("shape", [(90, 130), (200, 120), (100, 100)])
+def test_googlenets_crops(shape):
+    picture = np.asarray(smooth(*shape[::-1]))
+    views = geometry.cut_crops(Image.fromarray(picture), np.array(shape), PIXELS, paper_crops.GOOGLENET)
+    expected = []
+    for factor in (256 / 224, 288 / 224, 320 / 224, 352 / 224):
+        image, side = whole_then_cropped(picture, factor), round(56 * factor)
+        for third in (0, 0.5, 1):
+            left, top = round((image.width - side) * third), round((image.height - side) * third)
+            square = image.crop((left, top, left + side, top + side))
+            for y, x in ((0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5)):
+                y, x = round((side - 56) * y), round((side - 56) * x)
+                expected.append(np.asarray(square.crop((x, y, x + 56, y + 56))))
+            expected.append(np.asarray(square.resize((56, 56), Image.Resampling.BILINEAR)))
+    assert views.shape == (72, 56, 56, 3)
+    crops = [i for i in range(72) if i % 6 < 5]
+    assert off(views[crops], [expected[i] for i in crops]) <= 2
+    wholes = range(5, 72, 6)  # resized once here, and twice by the papers
+    assert off(views[wholes], [expected[i] for i in wholes]) <= 12
+
+
+def test_vggs_grid():
+    picture = np.asarray(smooth(130, 90))
+    views = geometry.cut_crops(Image.fromarray(picture), np.array((90, 130)), PIXELS, paper_crops.VGG)
+    image = whole_then_cropped(picture, 384 / 224)
+    corners = [
+        (round((image.height - 56) * y / 4), round((image.width - 56) * x / 4)) for y in range(5) for x in range(5)
+    ]
+    expected = [np.asarray(image.crop((x, y, x + 56, y + 56))) for y, x in corners]
+    assert views.shape == (75, 56, 56, 3) and off(views[25:50], expected) <= 2
+
+
+@pytest.fixture(scope="module")
+def network():
+    model = zoo.build("resnet20_cifar", pixels=PIXELS, num_classes=3)
+    fill(model)
+    return Network(model, PIXELS, tuple("abc"), "fc", "resnet20_cifar", minimum=8)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    folder, paths = tmp_path_factory.mktemp("pictures"), []
+    for number, shape in enumerate([(90, 130), (120, 70), (64, 64)]):
+        paths.append(str(folder / f"{number}.png"))
+        smooth(*shape).save(paths[-1])
+    (folder / "bad.png").write_bytes(b"none")
+    return [*paths[:2], str(folder / "bad.png"), paths[2]]
+
+
+def probabilities(network, views):
+    return softmax(np.asarray(network.model(views, training=False), "float64"), axis=1)
+
+
+@pytest.mark.parametrize("name", ["1", "10", "144"])
+def test_probabilities_are_averaged_over_the_crops(network, paths, name):
+    found, rows = multi_view.predict_crops(network, paths, name)
+    assert list(rows) == [0, 1, 3]
+    crops, mirrored = multi_view.CROPS[name]
+    for probability, path in zip(found, (paths[row] for row in rows), strict=True):
+        image = Image.open(path)
+        views = geometry.cut_crops(image, np.array(image.size[::-1]), PIXELS, crops)
+        views = np.concatenate((views, views[:, :, ::-1])) if mirrored else views
+        assert len(views) == int(name)
+        np.testing.assert_allclose(probability, probabilities(network, views).mean(0), atol=1e-4)
+
+
+def test_a_dense_evaluation_sees_whole_pictures(network, paths):
+    found, rows = multi_view.predict_dense(network, paths, (48, 64))
+    assert list(rows) == [0, 1, 3]
+    for probability, path in zip(found, (paths[row] for row in rows), strict=True):
+        image, each = Image.open(path), []
+        for scale in (48, 64):
+            short = min(image.size)
+            size = [side * scale // short for side in image.size]
+            view = np.asarray(image.resize(size, Image.Resampling.BILINEAR))
+            each.append(probabilities(network, np.stack((view, view[:, ::-1]))))
+        np.testing.assert_allclose(probability, np.concatenate(each).mean(0), atol=1e-4)
+    with pytest.raises(UnknownName, match="scales must be at least"):
+        multi_view.predict_dense(network, paths, (48, 4))
+
+
+@pytest.mark.slow
+def test_a_head_of_dense_layers_is_made_of_convolutions(paths):
+    """At the network's own size the map of scores has one place, and the scores are those of the dense layers."""
+    pixels = Pixels(crop=224, resize=224)
+    model = zoo.build("alexnet", pixels=pixels, num_classes=3)
+    fill(model)
+    network = Network(model, pixels, tuple("abc"), "classifier.6", "alexnet")
+    found, _ = multi_view.predict_dense(network, paths[3:], (224,))
+    view = np.asarray(Image.open(paths[3]).resize((224, 224), Image.Resampling.BILINEAR))
+    expected = probabilities(network, np.stack((view, view[:, ::-1]))).mean(0)
+    np.testing.assert_allclose(found[0], expected, atol=1e-4)
+    assert keras.ops.shape(found) == (1, 3)

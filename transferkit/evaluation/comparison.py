@@ -1,0 +1,53 @@
+"""Compare two classifiers on the same pictures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import binomtest
+
+from transferkit.evaluation.bootstrap import find_intervals
+
+
+def compare_hits(
+    first: np.ndarray, second: np.ndarray, labels: np.ndarray, classes, groups: Sequence[str] = ()
+) -> dict:
+    """How the second classifier differs from the first on the same pictures.
+
+    Args:
+        first, second: (n,), bool, whether each one's prediction is correct.
+        labels: (n,), int.
+        classes: names.
+        groups: of each picture; the interval is then of a bootstrap over groups.
+
+    Returns:
+        `accuracy` (of both), `difference` (second minus first) with its `ci95` of a paired bootstrap, `only_first` and
+        `only_second` (pictures that one alone predicts correctly), `p_value` (McNemar's exact test: how likely so
+        unequal a pair is if both are equally good) and `per_class` (`n`, both accuracies, `difference`).
+
+    Example:
+        >>> hits = np.array([True, True, False]), np.array([True, False, False])
+        >>> compare_hits(*hits, np.array([0, 1, 1]), ["cat", "dog"])["only_first"]
+        1
+    """
+    change = second.astype(float) - first
+    only_first, only_second = int((change < 0).sum()), int((change > 0).sum())
+    intervals = find_intervals(lambda w: {"difference": w @ change / w.sum(1)}, len(labels), groups)
+    differing = only_first + only_second
+    return {
+        "n": len(labels),
+        "accuracy": [float(first.mean()), float(second.mean())],
+        "difference": float(change.mean()),
+        "ci95": intervals["difference"],
+        "only_first": only_first,
+        "only_second": only_second,
+        "p_value": float(binomtest(only_second, differing, 0.5).pvalue) if differing else 1.0,
+        "per_class": {
+            name: {
+                "n": int(of_class.sum()),
+                "accuracy": [float(first[of_class].mean()), float(second[of_class].mean())],
+                "difference": float(change[of_class].mean()),
+            }
+            for number, name in enumerate(classes)
+            if (of_class := labels == number).any()
+        },
+    }
