@@ -18,6 +18,7 @@ from transferkit.data.sources import resolve
 from transferkit.data.sources.folder_walk import common_folder, relative_path
 from transferkit.evaluation import ensemble
 from transferkit.evaluation.slices import score_slices
+from transferkit.lookup import UnknownName, join_or, quote, suggest_nearest
 from transferkit.recipe import Data
 
 if TYPE_CHECKING:
@@ -97,7 +98,15 @@ def read_columns(source: Data, names: Sequence[str]) -> dict[str, dict[str, str]
         UnknownName: there is no such column, or the source is not a list.
     """
     columns = [name for name in names if name not in FACTS]
-    found = {name: resolve.find_column(source, name) for name in columns}
+    if columns and (not source.data or resolve.source_kind(source.data) != "manifest"):
+        raise UnknownName(
+            f"--slice takes {join_or(FACTS)}, or a column of a CSV file, which {source.data or 'the data'} is not; not "
+            f"{quote(columns[0])}.{suggest_nearest(FACTS, columns[0])}"
+        )
+    try:
+        found = {name: resolve.find_column(source, name) for name in columns}
+    except UnknownName as error:
+        raise UnknownName(f"{error} --slice also takes {join_or(FACTS)}.") from None
     return {name: {os.path.realpath(path): cell for path, cell in cells.items()} for name, cells in found.items()}
 
 

@@ -73,13 +73,11 @@ def find_labelled(source: Data, classes: tuple[str, ...]) -> tuple[Listing, str]
 
 
 def find_column(source: Data, column: str) -> dict[str, str]:
-    """The cell of a column of a list for each of its pictures: {path: cell}.
+    """The cell of a column for each picture of a source that is a list: {path: cell}.
 
     Raises:
-        FileNotFoundError, UnknownName, ValueError: as `list_given_splits`; or the source is not a list.
+        UnknownName: there is no such column.
     """
-    if source_kind(source.data) != "manifest":
-        raise UnknownName(f"{source.data} is not a CSV file, so it has no column {column!r}.")
     return csv_list.read_column(source.data, _columns(source), column)
 
 
