@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names; at run time each i
     from transferkit.lookup import UnknownName as UnknownName
     from transferkit.models import create as create
     from transferkit.recipe import Recipe as Recipe
+    from transferkit.run_comparison import compare as compare
     from transferkit.runs import Run as Run
     from transferkit.runs import load_run as load_run
     from transferkit.training.finetuner import FineTuner as FineTuner
@@ -46,6 +47,7 @@ _HOMES = {
     "Splits": "transferkit.data.listing",
     "UnknownName": "transferkit.lookup",
     "check": "transferkit.data.audit.check",
+    "compare": "transferkit.run_comparison",
     "create": "transferkit.models",
     "download_weights": "transferkit.weights.model_list",
     "extract_to": "transferkit.features.extract_job",

@@ -28,7 +28,7 @@ from transferkit.data.listing import Listing, Splits
 from transferkit.data.sources import resolve
 from transferkit.data.sources.picture_values import are_paths, picture_files
 from transferkit.data.split_file import read_splits, split_rows
-from transferkit.lookup import as_count, as_text
+from transferkit.lookup import as_count, as_text, look_up
 
 if TYPE_CHECKING:
     from transferkit.network import Network
@@ -145,12 +145,14 @@ class Run:
             rows = predict.predict(self.network, paths, top=as_count(top, "top"))
         return rows if are_paths(values) else [row | {"path": None} for row in rows]
 
-    def evaluate(self, data=None) -> dict:
+    def evaluate(self, data=None, *, crops: int = 1) -> dict:
         """Figures on labelled pictures, whose classes are matched by name; see `metrics.compute_metrics`.
 
         Args:
             data: a path or name as of `--data` (its test, else val, else all pictures), a list of paths (the folder of
                 each is its class), or a listing; by default the pictures that the run held out: test, else val.
+            crops: over how many crops of a picture probabilities are averaged: 1, 5, 10, 144 or 150, see
+                `multi_view.CROPS`.
 
         Raises:
             FileNotFoundError, UnknownName, ValueError: it is something else, or the network lacks a class of it.
@@ -158,13 +160,15 @@ class Run:
         Example:
             >>> run.evaluate("more-pets/")["accuracy"]  # doctest: +SKIP
         """
-        from transferkit.evaluation import predict
+        from transferkit.evaluation import ensemble, multi_view, predict
 
+        look_up(multi_view.CROPS, str(crops), "number of crops")
         data = self.splits if data is None else data
         listing = resolve.as_labelled(data, self.network.classes, "data")
         if trained := len(self.find_learned(listing)):
             warn(f"The run was trained on {trained:,} of the {len(listing):,} pictures, so these figures are too good.")
-        return predict.evaluate(self.network, listing)[0]
+        views = ensemble.Views(str(crops))
+        return predict.measure(*ensemble.predict_probabilities([self.network], listing.paths, views), listing)[0]
 
 
 def load_run(folder: str | os.PathLike) -> Run:

@@ -16,6 +16,7 @@ from transferkit.recipe import AUTO, Model
 # what a parameter takes: a network, a folder of pictures or a list of them, pictures one by one, features
 ROLES = {
     "network": "network",
+    "networks": "network",
     "other": "network",
     "base": "network",
     "teacher": "network",
@@ -59,6 +60,7 @@ BASE_AND_DATA = "[--base {network}] --data {pictures}"
 LINES = {  # the right order; what is in brackets may be omitted
     "predict": "{network} {pictures}",
     "evaluate": "{network} --data {pictures}",
+    "compare": "{network} RUN_B",
     "inspect": "{network}",
     "finetune": BASE_AND_DATA,
     "train": BASE_AND_DATA,

@@ -1,73 +1,186 @@
 """transferkit evaluate"""
 
+import functools
 import os
+from dataclasses import dataclass
 
 import click
 
 from transferkit import trust
-from transferkit.commands import options, result_output
+from transferkit.commands import completion, evaluation_output, help_pages, options, result_folder, result_output
 from transferkit.pixels import CONVENTIONS
 
-UNSEEN = "pictures that the run was not trained on"
+CROPS = ("1", "5", "10", "144", "150")  # the keys of multi_view.CROPS, which is slow to import; a test compares them
+MARK = "metrics.json"
+of_network = functools.partial(click.option, cls=help_pages.Option, group="model")
 
 
-@click.command(short_help="Measure a run or a network on labelled pictures.")
-@options.network_argument
+class Scales(click.ParamType):
+    """Sizes in pixels, separated by commas."""
+
+    name = "pixels"
+
+    def convert(self, value, param, ctx):
+        try:
+            scales = tuple(map(int, value.split(",")))
+        except ValueError:
+            self.fail(f"expected sizes in pixels separated by commas, as 224,256, not {value!r}.", param, ctx)
+        if min(scales) < 1 or max(scales) > 4096:
+            self.fail(f"{value} is not in the range of 1 to 4096 pixels.", param, ctx)
+        return scales
+
+
+class Fraction(options.FiniteNumber):
+    """A fraction; a percentage is answered with it."""
+
+    def convert(self, value, param, ctx):
+        number = click.FLOAT.convert(str(value).removesuffix("%"), param, ctx)  # type: ignore[arg-type]
+        if str(value).endswith("%") or 1 < number <= 100:
+            self.fail(f"expected a fraction, not {value}: did you mean {number / 100:g}?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+@click.command(cls=help_pages.Command, short_help="Measure a run or a network on labelled pictures.")
+@click.argument("networks", metavar="NETWORK...", nargs=-1, required=True, shell_complete=completion.complete_base)
 @options.knob_options("data", *options.SOURCE_KNOBS, "classes", "class_order")
-@options.weights_option
-@click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
+@evaluation_output.group_by_option
+@click.option(
+    "--slice",
+    "slices",
+    metavar="NAME",
+    multiple=True,
+    help="Accuracy by a column of a list, or by size, brightness or blur of the pictures; may be repeated.",
+    cls=help_pages.Option,
+    group="data",
+)
+@of_network("--crops", type=click.Choice(CROPS), default="1", help="Average over crops.  [default: 1, the centre]")
+@of_network("--dense", is_flag=True, help="Run the network over whole pictures, and average its map of scores.")
+@of_network(
+    "--scales", type=Scales(), help="For --dense, shorter sides of the pictures.  [default: the network's resize]"
+)
+@of_network("--weights", default="imagenet", show_default=True, help="Weights, if NETWORK is the name of a network.")
+@of_network(
+    "--pixels", type=click.Choice(tuple(CONVENTIONS)), basic=False, help="What a foreign Keras model expects of pixels."
+)
 @options.fit_option
 @options.trust_option
+@click.option(
+    "--min-accuracy",
+    metavar="FRACTION",
+    type=Fraction(0, 1),
+    help="Exit with status 1 if the accuracy is below this.",
+)
+@click.option("--out", type=click.Path(file_okay=False), help="Write figures, predictions and plots to this folder.")
+@click.option("--overwrite", is_flag=True, help="Replace such a folder.")
 @options.json_option
-def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
+def command(networks, data, weights, pixels, fit, trusted, as_json, min_accuracy, out, overwrite, **knobs):
     """Measure a run folder or a network on labelled pictures; classes are matched by name.
 
     \b
     Example: transferkit evaluate runs/finetune-resnet34-pets-1 --data more-pets/
+    Example: transferkit evaluate runs/a runs/b --data more-pets/ --out figures
 
-    Without --data, the pictures that the run held out are used; from a source with splits, test, else val. Pictures
-    that the run was not trained on are measured apart, first.
+    Of several networks, the probabilities are averaged. Without --data, the
+    pictures that the run held out are used; from a source with splits, test, else
+    val. Pictures that the run was not trained on are measured apart, first; slices
+    and --min-accuracy are of these.
+
+    --crops 10 averages over centre, corners and their mirror images, as AlexNet's
+    paper; 144 are GoogLeNet's crops, 150 VGG's; --dense is VGG's other test.
     """
-    from transferkit import bases
-    from transferkit.console import say, warn
+    if trusted:
+        for network in networks:
+            trust.allow(network)
+    result_folder.check(out, MARK, overwrite=overwrite)
+    crops, dense, scales, slices = (knobs.pop(name) for name in ("crops", "dense", "scales", "slices"))
+    _check_views(crops, dense, scales)
+    chosen = [options.NetworkOptions(network, weights, pixels or "", fit) for network in networks]
+    runs = [_open_run(network) for network in networks]
+    if not data and not all(runs):
+        raise click.UsageError("Missing option '--data': the labelled pictures.")
+    recipe = options.build_recipe(None, knobs | {"data": data})
+    result, document = _measure(chosen, runs, recipe, Request(crops, dense, scales or (), slices))
+    figures = {"unseen": result.unseen} if result.unseen else {}
+    figures |= result.figures | document
+    if out:
+        from transferkit import run_evaluation
+
+        with result_folder.create(out, MARK, overwrite=overwrite) as folder:
+            run_evaluation.write_evaluation(folder, result, figures)
+    if as_json:
+        result_output.print_json(figures if out else {name: figures[name] for name in figures if name != "confusion"})
+    else:
+        evaluation_output.print_evaluation(result, document["split"], out)
+    evaluation_output.check_accuracy(result.unseen or result.figures, min_accuracy)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is measured of the pictures, as the options say."""
+
+    crops: str
+    dense: bool
+    scales: tuple[int, ...]
+    slices: tuple[str, ...]
+
+
+def _check_views(crops: str, dense: bool, scales):
+    if dense and crops != "1":
+        raise click.UsageError(f"--dense runs the network over whole pictures: omit --crops {crops}.")
+    if scales and not dense:
+        raise click.UsageError("--scales are for dense evaluation: add --dense.")
+
+
+def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: Request):
+    """The evaluation, and what was measured: of which networks and views, on which split."""
+    from transferkit import bases, run_evaluation
+    from transferkit.console import say
     from transferkit.data import lazy_tensorflow
 
-    if trusted:
-        trust.allow(network)
-    chosen = options.NetworkOptions(network, weights, pixels or "", fit)
-    run = _open_run(network)
-    if run is None:
-        if not data:
-            raise click.UsageError("Missing option '--data': the labelled pictures.")
-        bases.check_base(network, weights, chosen.pixels)  # a wrong name is answered before the slow imports
-    recipe = options.build_recipe(None, knobs | {"data": data})
-    say(f"Looking at the pictures in {data} ..." if data else f"Looking at the pictures that {network} held out ...")
-    bases.fetch_missing(network, weights)
+    for each, run in zip(chosen, runs, strict=True):
+        if run is None:
+            bases.check_base(each.name, each.weights, each.pixels)  # a wrong name is answered before the slow imports
+    data, names, known = recipe.data, [each.name for each in chosen], list(filter(None, runs))
+    columns = run_evaluation.read_columns(data if data.data else known[0].recipe.data, request.slices)
+    where = f"in {data.data}" if data.data else f"that {' and '.join(names)} held out"
+    say(f"Looking at the pictures {where} ...")
+    for each in chosen:
+        bases.fetch_missing(each.name, each.weights)
     lazy_tensorflow.load()
 
     from transferkit.data.sources.resolve import find_labelled
-    from transferkit.evaluation.predict import evaluate_unseen
+    from transferkit.evaluation.ensemble import Views
 
-    loaded = _load_network(chosen, recipe)
-    if run is None or data:
-        listing, split = find_labelled(recipe.data, loaded.classes)
+    loaded = [_load_network(each, recipe) for each in chosen]
+    if data.data:
+        listing, split = find_labelled(data, loaded[0].classes)
     else:
-        listing, split = (run.splits.test, "test") if run.splits.test else (run.splits.val, "val")
-    trained = run.find_learned(listing) if run else []
-    if trained:
-        warn(
-            f"The run was trained on {len(trained):,} of the {len(listing):,} pictures, so figures on all of them are "
-            f"too good; those of held-out pictures are in {os.path.join(network, 'metrics.json')}."
-        )
-    unseen, figures = evaluate_unseen(loaded, listing, trained)
-    apart = {"unseen": {name: unseen[name] for name in ("accuracy", "ci95", "n")}} if trained and unseen else {}
-    if as_json:
-        document = {name: value for name, value in figures.items() if name != "confusion"}
-        result_output.print_json(apart | document | {"split": split})
-    else:
-        if apart:
-            result_output.print_line(result_output.accuracy_line(apart["unseen"], UNSEEN))
-        print_figures(figures, {"all": "pictures", "val": "validation pictures", "test": "test pictures"}[split])
+        listing, split = run_evaluation.find_held_out(known)
+        listing = run_evaluation.group_by_pattern(listing, data.group_by)
+    learned = run_evaluation.find_learned(listing, known)
+    if learned:
+        _warn_learned(learned, listing, names)
+    scales = (request.scales or (loaded[0].pixels.resize,)) if request.dense else ()
+    result = run_evaluation.evaluate_networks(
+        loaded,
+        listing,
+        views=Views(request.crops, scales),
+        learned=learned,
+        slices=request.slices,
+        columns=columns,
+    )
+    return result, {"networks": names, "split": split, "crops": request.crops, "scales": list(scales)}
+
+
+def _warn_learned(learned: list[int], listing, names: list[str]):
+    from transferkit.console import warn
+
+    which = "The run was" if len(names) == 1 else "One of the runs or more were"
+    where = f"; those of held-out pictures are in {os.path.join(names[0], 'metrics.json')}" * (len(names) == 1)
+    warn(
+        f"{which} trained on {len(learned):,} of the {len(listing):,} pictures, so figures on all of them are "
+        f"too good{where}."
+    )
 
 
 def _open_run(network: str):
@@ -104,23 +217,3 @@ def _name_classes(network, recipe):
     if not network.has_class_names:
         raise UnknownName(class_names.missing_names_message(network, classes))
     return network
-
-
-def print_figures(figures: dict, pictures: str):
-    """Print the figures; `pictures` says of which, as "test pictures"."""
-    from transferkit.console import stdout_console, table
-
-    scores = [
-        (name, *(f"{score[key]:.3f}" for key in ("precision", "recall", "f1")), score["n"])
-        for name, score in figures["per_class"].items()
-        if score["n"]
-    ]
-    table(None, ("class", "precision", "recall", "f1", "pictures"), scores, stdout_console())
-    result_output.print_line(result_output.accuracy_line(figures, pictures))
-    top5 = f"top-5 {result_output.format_percent(figures['top5'])}, " if figures["top5"] is not None else ""
-    result_output.print_line(f"{top5}loss {figures['loss']:.3f}, expected calibration error {figures['ece']:.3f}")
-    if balanced := result_output.balanced_line(figures):
-        result_output.print_line(balanced)
-    result_output.print_line(result_output.confusion_line(figures))
-    if figures["unreadable"]:
-        result_output.print_line(result_output.unreadable_line(figures["unreadable"]))

@@ -231,8 +231,9 @@ _COMMANDS = {  # what to type: names elsewhere
         "lrfind find-lr lr learning-rate lr-finder tune-lr lr-range-test"
     ),
     "`transferkit probe --data FOLDER` compares networks": (
-        "compare leaderboard linear-probe rank select logreg cross-validate cv"
+        "leaderboard linear-probe rank select logreg cross-validate cv"
     ),
+    "`transferkit compare RUN_A RUN_B` compares two runs": "diff mcnemar compare-runs significance",
     "`transferkit weights fetch NETWORK` downloads weights": "download pull get fetch-weights",
     "`transferkit finetune --resume RUN` continues a run": "resume continue",
     "`transferkit doctor` checks the installation": (

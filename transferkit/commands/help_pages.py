@@ -41,7 +41,7 @@ class Command(click.Command):
         """Write the options under their headings, with all descriptions in one column."""
         rows: dict[str, list[tuple[str, str]]] = {heading: [] for heading in GROUPS.values()}
         for param in self.get_params(ctx):
-            row = param.get_help_record(ctx)
+            row = isinstance(param, click.Option) and param.get_help_record(ctx)
             if row and (getattr(param, "basic", True) or _ALL in ctx.meta):
                 rows[GROUPS[getattr(param, "group", "output")]].append(row)
         names = [name for group in rows.values() for name, _ in group]

@@ -14,7 +14,11 @@ from transferkit.pixels import FITS, format_size, parse_size
 FOLDER = click.Path(exists=True, file_okay=False)
 FILE = click.Path(exists=True, dir_okay=False)
 fit_option = click.option(
-    "--fit", type=click.Choice(tuple(FITS)), help="How pictures fill the network's input.  [default: the network's own]"
+    "--fit",
+    type=click.Choice(tuple(FITS)),
+    help="How pictures fill the network's input.  [default: the network's own]",
+    cls=help_pages.Option,
+    group="model",
 )
 recipe_option = click.option(
     "--recipe",

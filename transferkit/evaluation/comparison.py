@@ -7,6 +7,8 @@ from scipy.stats import binomtest
 
 from transferkit.evaluation.bootstrap import find_intervals
 
+LEVEL = 0.05  # below this p value, a difference is called clear
+
 
 def compare_hits(
     first: np.ndarray, second: np.ndarray, labels: np.ndarray, classes, groups: Sequence[str] = ()
@@ -51,3 +53,26 @@ def compare_hits(
             if (of_class := labels == number).any()
         },
     }
+
+
+def describe_difference(figures: dict) -> str:
+    """On how many pictures A and B differ, and whether that tells them apart.
+
+    Args:
+        figures: of `compare_hits`; with `groups`, the number of groups, the interval decides and not the test, which
+            takes pictures as independent.
+
+    Example:
+        >>> describe_difference({"only_first": 3, "only_second": 9, "p_value": 0.146, "ci95": [-0.01, 0.13]})
+        'A and B differ on 12 pictures: 9 are right only by B, 3 only by A (McNemar p = 0.15): no clear difference'
+    """
+    first, second, p_value, ends = (figures[name] for name in ("only_first", "only_second", "p_value", "ci95"))
+    if not first + second:
+        return "A and B are right on the same pictures"
+    is_clear = ends is not None and (ends[0] > 0 or ends[1] < 0) if "groups" in figures else p_value < LEVEL
+    verdict = f"{'B' if second > first else 'A'} is better" if is_clear else "no clear difference"
+    counts = ((second, "B", first, "A"), (first, "A", second, "B"))[first > second]
+    words = "{:,} {verb} right only by {}, {:,} only by {}".format(*counts, verb="is" if counts[0] == 1 else "are")
+    pictures = "1 picture" if first + second == 1 else f"{first + second:,} pictures"
+    p_text = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+    return f"A and B differ on {pictures}: {words} (McNemar {p_text}): {verdict}"

@@ -1,7 +1,8 @@
-"""The surest mistakes of a network as a sheet of pictures: wrong labels and unclear pictures are soon seen there."""
+"""Sheets of the surest mistakes of a network, where wrong labels and unclear pictures are soon seen, and of the
+pictures on which two networks differ."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from PIL import Image
 
@@ -29,20 +30,45 @@ def draw_mistakes(predictions: Iterable[dict]) -> Image.Image | None:
     Returns:
         The sheet, in RGB; None if there are no mistakes that can be drawn.
     """
-    cells, wrong = [], rank_mistakes(predictions)
-    for row in wrong:
+
+    def describe(row):
+        return f"true: {row['label']}\npredicted ({row['probability']:.0%}): {row['predicted']}"
+
+    return _draw_sheet(rank_mistakes(predictions), describe, "Mistakes", ", the surest first")
+
+
+def draw_differences(rows: list[dict]) -> Image.Image | None:
+    """Draw up to `MOST` pictures that one of two networks alone predicts correctly, with what each predicts.
+
+    Args:
+        rows: with `path`, `label`, and pairs of `predicted` and `probability`.
+
+    Returns:
+        As `draw_mistakes`.
+    """
+
+    def describe(row):
+        both = zip("AB", row["predicted"], row["probability"], strict=True)
+        return "\n".join([f"true: {row['label']}", *(f"{name} ({p:.0%}): {label}" for name, label, p in both)])
+
+    return _draw_sheet(rows, describe, "Pictures on which A and B differ")
+
+
+def _draw_sheet(rows: list[dict], describe: Callable[[dict], str], heading: str, order="") -> Image.Image | None:
+    cells = []
+    for row in rows:
         picture = contact_sheet.load_thumbnail(row["path"], CELL)
         if picture:
             name = printable(os.path.basename(original_name(row["path"])))
-            text = f"true: {row['label']}\npredicted ({row['probability']:.0%}): {row['predicted']}\n{name}"
-            cells.append((_enlarge(picture), text))
+            cells.append((_enlarge(picture), f"{describe(row)}\n{name}"))
         if len(cells) == MOST:
             break
     if not cells:
         return None
-    heading = f"Mistakes: {len(cells)} of {len(wrong):,}" + ", the surest first" * (len(cells) > 1)
-    rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
-    return contact_sheet.draw_grid(rows, CELL, [heading])
+    heading = f"{heading}: {len(cells)} of {len(rows):,}" + order * (len(cells) > 1)
+    return contact_sheet.draw_grid(
+        [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)], CELL, [heading]
+    )
 
 
 def _enlarge(picture: Image.Image) -> Image.Image:

@@ -1,7 +1,7 @@
 """Predictions of a network, and its evaluation, by one compiled function on full batches."""
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -76,10 +76,19 @@ def evaluate(network: Network, listing: Listing, outputs=None) -> tuple[dict, li
     logits, rows = outputs or predict_outputs(
         require_classifier(network).model, listing.paths, network.pixels, what="evaluation"
     )
+    return measure(np.exp(log_softmax(logits.astype("float64"), axis=1)), rows, listing)
+
+
+def measure(probabilities: np.ndarray, rows: np.ndarray, listing: Listing) -> tuple[dict, list[dict]]:
+    """Compare probabilities with the labels of a listing; returns and raises what `evaluate` does.
+
+    Args:
+        probabilities: (m, classes), float64.
+        rows: (m,), of each picture in the listing.
+    """
     if not len(rows):
         raise ValueError(f"None of the {len(listing)} pictures can be read.")
     labels = np.array(listing.labels)[rows]
-    probabilities = np.exp(log_softmax(logits.astype("float64"), axis=1))
     groups = [listing.groups[row] for row in rows] if listing.groups else ()
     figures = metrics.compute_metrics(probabilities, labels, listing.classes, groups)
     predictions = [
@@ -94,23 +103,6 @@ def evaluate(network: Network, listing: Listing, outputs=None) -> tuple[dict, li
         )
     ]
     return figures | {"unreadable": len(listing) - len(rows)}, predictions
-
-
-def evaluate_unseen(network: Network, listing: Listing, seen: Collection[int]) -> tuple[dict | None, dict]:
-    """Compare a network with the labels of all pictures, and of those apart that it was not trained on.
-
-    Args:
-        seen: rows of the pictures that it was trained on.
-
-    Returns:
-        The figures of `evaluate` for the unseen pictures, None if none of them is readable, and for all.
-    """
-    logits, rows = predict_outputs(require_classifier(network).model, listing.paths, network.pixels)
-    unseen = np.setdiff1d(np.arange(len(listing)), list(seen))
-    apart = np.isin(rows, unseen)
-    outputs = logits[apart], np.searchsorted(unseen, rows[apart])
-    figures = evaluate(network, listing.take(unseen), outputs)[0] if apart.any() else None
-    return figures, evaluate(network, listing, (logits, rows))[0]
 
 
 def require_classifier(network: Network) -> Network:

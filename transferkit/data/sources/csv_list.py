@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from transferkit.console import say, warn
+from transferkit.console import quiet, say, warn
 from transferkit.data.grouping import groups_from_pattern
 from transferkit.data.listing import Listing, listing_from_names
 from transferkit.data.sources import imagenet_lists
@@ -13,7 +13,7 @@ from transferkit.data.sources.csv_columns import NO_SPLIT, Columns, has_label_co
 from transferkit.data.sources.csv_paths import explain_missing, find_picture_paths
 from transferkit.data.sources.csv_text import Table, read_table
 from transferkit.data.sources.folder_layout import SPLIT_NAMES, split_from_name
-from transferkit.lookup import suggest_nearest
+from transferkit.lookup import look_up, suggest_nearest
 
 MAX_MISSING = 0.2  # fraction of the rows, as of unreadable pictures
 MAX_NAME = 80  # characters of a name in a message
@@ -73,6 +73,19 @@ def read_paths(path: str | os.PathLike, requested: Columns = Columns()) -> list[
                if not os.path.isfile(found)]  # fmt: skip
     _check_missing_fraction(table, missing, columns)
     return paths
+
+
+def read_column(path: str | os.PathLike, requested: Columns, column: str) -> dict[str, str]:
+    """The cell of a column for each picture: {path: cell}; of a picture with several rows, the first.
+
+    Raises:
+        UnknownName: there is no such column.
+    """
+    with quiet():  # what was guessed has been said when the pictures were listed
+        table, columns = resolve_columns(_open_table(path, requested), requested, ("image",))
+        paths = _find_paths(table, columns)
+    name = look_up({name: name for name in table.header}, column, f"column of {table.path.name}")
+    return dict(reversed(list(zip(paths, table.cells(name), strict=True))))
 
 
 def has_labels(path: str | os.PathLike, requested: Columns = Columns()) -> bool:  # noqa: B008, it is frozen

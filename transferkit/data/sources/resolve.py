@@ -65,10 +65,20 @@ def find_labelled(source: Data, classes: tuple[str, ...]) -> tuple[Listing, str]
     """
     if source_kind(source.data) == "folder":
         _check_options(source, "folder")
-        return listing.find_labelled(source.data, classes)
+        found, split = listing.find_labelled(source.data, classes)
+        return _add_groups({split: found}, source.group_by, source.data)[split], split
     parts = list_parts(source)
     name = next((name for name in ("test", "val", "train") if name in parts), "train")
     return parts[name].relabel(classes, source.data), "all" if name == "train" else name
+
+
+def find_column(source: Data, column: str) -> dict[str, str]:
+    """The cell of a column for each picture of a source that is a list: {path: cell}.
+
+    Raises:
+        UnknownName: there is no such column.
+    """
+    return csv_list.read_column(source.data, _columns(source), column)
 
 
 def as_listings(data, name: str) -> dict[str, Listing]:

@@ -1,0 +1,99 @@
+"""Print what `evaluate` measured: a table of classes, lines of figures, and tables of slices."""
+
+import click
+
+from transferkit.commands import help_pages, result_output
+from transferkit.commands.result_output import format_percent, print_line
+
+UNSEEN = "pictures that the run was not trained on"
+PICTURES = {"all": "pictures", "val": "validation pictures", "test": "test pictures"}  # by split
+MOST_CLASSES = 20  # in the table
+group_by_option = click.option(
+    "--group-by",
+    help="Column, or pattern on paths, of groups, as patients: intervals are then over groups.",
+    cls=help_pages.Option,
+    group="data",
+)
+
+
+def print_evaluation(result, split: str, out: str | None):
+    """Print an evaluation.
+
+    Args:
+        result: a `run_evaluation.Evaluation`.
+        split: of the pictures, a key of `PICTURES`.
+        out: the folder that it was written to.
+    """
+    figures = result.figures
+    if result.unseen:
+        print_line(result_output.accuracy_line(result.unseen, UNSEEN))
+    _print_classes(figures["per_class"])
+    print_line(result_output.accuracy_line(figures, PICTURES[split]))
+    for line in _describe(figures):
+        print_line(line)
+    for name, rows in figures.get("slices", {}).items():
+        _print_slices(name, rows)
+    if out:
+        print_line(f"look at: mistakes.png, confusion.png, reliability.png in {out}")
+
+
+def check_accuracy(figures: dict, least: float | None):
+    """Raise `ValueError` if the accuracy is below the wanted one."""
+    if least is not None and figures["accuracy"] < least:
+        raise ValueError(f"The accuracy is {figures['accuracy']:.4g}, below the wanted {least:g} (--min-accuracy).")
+
+
+def _print_classes(per_class: dict):
+    from transferkit.console import stdout_console, table
+
+    names = ("precision", "recall", "f1", "roc_auc")
+    known = {name: scores for name, scores in per_class.items() if scores["n"]}
+    shown = list(known)
+    if len(known) > MOST_CLASSES:
+        shown = sorted(known, key=lambda name: known[name]["f1"])[:MOST_CLASSES]
+        print_line(f"the {MOST_CLASSES} classes of {len(known):,} with the least F1:")
+    rows = [
+        (name, *("" if known[name][key] is None else f"{known[name][key]:.3f}" for key in names), known[name]["n"])
+        for name in shown
+    ]
+    table(None, ("class", "precision", "recall", "f1", "roc auc", "pictures"), rows, stdout_console())
+
+
+def _describe(figures: dict) -> list[str]:
+    """The lines of figures below the accuracy."""
+    intervals, macro = figures["intervals"], figures["macro"]
+
+    def interval(name):
+        ends = intervals.get(name)
+        return f" (95%: {ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+
+    lines = [f"top-5 {format_percent(figures['top5'])}"] if figures["top5"] is not None else []
+    lines += [f"macro F1 {macro['f1']:.3f}{interval('macro_f1')}"]
+    if macro["roc_auc"] is not None:
+        precision = f"average precision {macro['average_precision']:.3f}{interval('average_precision')}"
+        lines += [f"macro ROC-AUC {macro['roc_auc']:.3f}{interval('roc_auc')}", f"macro {precision}"]
+    if binary := figures.get("binary"):
+        of = f"of {binary['positive']!r}: "
+        lines += [of + ", ".join(_describe_rate(binary, name) for name in ("sensitivity", "specificity"))]
+    lines += [f"loss {figures['loss']:.3f}, expected calibration error {figures['ece']:.3f}"]
+    lines += filter(None, [result_output.balanced_line(figures), result_output.confusion_line(figures)])
+    if "groups" in figures:
+        lines += [f"intervals are over {figures['groups']:,} groups"]
+    if figures["unreadable"]:
+        lines += [result_output.unreadable_line(figures["unreadable"])]
+    return lines
+
+
+def _describe_rate(binary: dict, name: str) -> str:
+    low, high = binary[f"{name}_ci95"]
+    return f"{name} {format_percent(binary[name])} (95%: {low:.1%} to {high:.1%})"
+
+
+def _print_slices(name: str, rows: list[dict]):
+    from transferkit.console import stdout_console, table
+
+    cells = [
+        (row["value"], format_percent(row["accuracy"]), "{:.1%} to {:.1%}".format(*row["ci95"]), row["n"])
+        for row in rows
+    ]
+    table(None, (name, "accuracy", "95%", "pictures"), cells, stdout_console())
