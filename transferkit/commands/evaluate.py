@@ -119,7 +119,8 @@ def print_figures(figures: dict, pictures: str):
     table(None, ("class", "precision", "recall", "f1", "pictures"), scores, stdout_console())
     result_output.print_line(result_output.accuracy_line(figures, pictures))
     top5 = f"top-5 {result_output.format_percent(figures['top5'])}, " if figures["top5"] is not None else ""
-    result_output.print_line(f"{top5}loss {figures['loss']:.3f}, expected calibration error {figures['ece']:.3f}")
+    result_output.print_line(f"{top5}loss {figures['loss']:.3f}")
+    result_output.print_line(result_output.calibration_line(figures))
     if balanced := result_output.balanced_line(figures):
         result_output.print_line(balanced)
     result_output.print_line(result_output.confusion_line(figures))
