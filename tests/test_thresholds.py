@@ -15,20 +15,22 @@ from transferkit.evaluation import calibration, thresholds
 from transferkit.evaluation.predict import evaluate, predict, predict_outputs
 from transferkit.network import with_head
 
-MANY = {  # a record of 99 pictures: of the surest 79 one is wrong
-    "n": 99,
-    "confidences": (np.linspace(0.99, 0.01, 99)).round(6).tolist(),
-    "hits": [True] * 78 + [False] + [False] * 20,
-    "label_probabilities": (np.linspace(0.99, 0.01, 99)).round(6).tolist(),
-}
-
 
 @pytest.fixture
-def many(finished, tmp_path):
-    """The finished run with a record of 99 validation pictures, at a temperature that makes it unsure."""
+def many(finished, pets, tmp_path):
+    """The finished run at a temperature that makes it unsure, with a record of 99 validation pictures: thresholds for
+    0.9 are where half of the pictures are rejected, and half of the sets hold both classes."""
     folder = shutil.copytree(finished.folder, tmp_path / "many")
-    write(folder / runs.CALIBRATION, MANY)
-    models.save(dataclasses.replace(finished.network, temperature=20.0), folder / "model.keras")
+    network = dataclasses.replace(finished.network, temperature=20.0)
+    models.save(network, folder / "model.keras")
+    middle = round(float(np.median([row["probability"] for row in predict(network, pets.rglob("*.jpg"))])), 6)
+    record = {
+        "n": 99,
+        "confidences": [*np.linspace(0.99, middle, 85), *np.linspace(middle - 0.01, 0.1, 14)],
+        "hits": [True] * 78 + [False] * 21,
+        "label_probabilities": [*np.linspace(0.01, 1 - middle, 10), *np.linspace(1 - middle, 0.99, 89)],
+    }
+    write(folder / runs.CALIBRATION, record)
     return tk.load_run(folder)
 
 
@@ -55,7 +57,7 @@ def sorted_as_drawn(values):
 
 
 def test_a_refitted_network_has_the_temperature_of_the_evaluated_one(tiny, pets, tmp_path):
-    knobs = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 2, "head_epochs": 1, "lr": 0.01, "seed": 3}
+    knobs = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 2, "head_epochs": 1, "keep": "last"}
     parts = find_splits(pets)
     test = parts.val.take(range(2))
     run = tk.finetune(tiny, parts.train, parts.val, test=test, out=tmp_path / "run", refit="on", **knobs)
@@ -93,20 +95,21 @@ def test_rejection(many, pets, cli, tmp_path):
         *(np.array(MANY[key]) for key in ("confidences", "hits")), 0.9
     )
     assert f"probability below {threshold:.3f}" in error and f"keeps {kept:.0%} of the 99 validation" in error
-    assert 0 < sum(row["rejected"] for row in rows) == sum(row["probability"] < threshold for row in rows)
+    assert 6 <= sum(row["rejected"] for row in rows) == sum(row["probability"] < threshold for row in rows)
     assert all((row["label"] == "") == row["rejected"] for row in rows)
     assert f"{sum(row['rejected'] for row in rows)} of 24 pictures are rejected" in error
     assert many.predict(str(pets), top=2, reject=0.9)[0]["rejected"] == rows[0]["rejected"]
 
 
 def test_sets(many, pets, cli):
-    least = calibration.find_conformal_threshold(np.array(MANY["label_probabilities"]), 0.9)
+    least = calibration.find_conformal_threshold(np.array(many.calibration["label_probabilities"]), 0.9)
     status, out, error = cli("predict", many.folder, pets, "--sets", 0.9, "--top", 1, "--json")
     rows, every = json.loads(out), many.predict(str(pets), top=2)
     assert status == 0 and f"at least {least:.3f}" in error
     for row, all_classes in zip(rows, every, strict=True):
         assert row["set"] == [name for name, probability in all_classes["top"] if probability >= least]
         assert len(row["top"]) == 1
+    assert {len(row["set"]) for row in rows} == {1, 2}
     assert many.predict(str(pets), sets=0.9, top=1) == [row | {"path": row["path"]} for row in rows]
 
 

@@ -46,9 +46,10 @@ def predict(network: Network, paths, *, top: int | None = 5) -> list[dict]:
         path: {"path": path, "label": None, "probability": None, "top": None, "error": reason}
         for path, reason in before_training.explain_missing_rows(paths, rows)
     }
-    for row, probabilities in zip(rows, calibration.to_probabilities(logits, network.temperature), strict=True):
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        pairs = [[network.classes[i], round(float(probabilities[i]), calibration.DECIMALS)] for i in best]
+    probabilities = calibration.to_probabilities(logits, network.temperature)
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :top]  # probabilities may be equal where logits are not
+    for row, best, of_picture in zip(rows, order, probabilities, strict=True):
+        pairs = [[network.classes[i], round(float(of_picture[i]), calibration.DECIMALS)] for i in best]
         predictions[paths[row]] = {
             "path": paths[row],
             "label": pairs[0][0],
