@@ -91,9 +91,8 @@ def test_rejection(many, pets, cli, tmp_path):
     status, out, error = cli("predict", many.folder, pets, "--reject", 0.9, "--json", "--all")
     rows = json.loads(out)
     assert status == 0, error
-    threshold, kept = calibration.find_rejection_threshold(
-        *(np.array(MANY[key]) for key in ("confidences", "hits")), 0.9
-    )
+    record = (np.array(many.calibration[key]) for key in ("confidences", "hits"))
+    threshold, kept = calibration.find_rejection_threshold(*record, 0.9)
     assert f"probability below {threshold:.3f}" in error and f"keeps {kept:.0%} of the 99 validation" in error
     assert 6 <= sum(row["rejected"] for row in rows) == sum(row["probability"] < threshold for row in rows)
     assert all((row["label"] == "") == row["rejected"] for row in rows)
