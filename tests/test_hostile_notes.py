@@ -99,6 +99,7 @@ NOTES = {
     "head": ["nothing", 3, None],
     "base": [["tiny"], None],
     "minimum": [0, "1", -5, None],
+    "temperature": [0.0, -1.0, float("nan"), float("inf"), 2, "1.0", None],
     "pixels": [
         *[None, [], {"crop": 32}],
         *[{"crop": crop} for crop in (0, -1, 10**9, "224", [1, 2, 3], 1.5)],

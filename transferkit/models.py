@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import zipfile
 from pathlib import Path
@@ -30,6 +31,7 @@ from transferkit.weights.imagenet import class_names, placeholder_names
 from transferkit.weights.portable_keras import make_portable
 
 NOTE, FORMAT = "transferkit.json", 1  # the extra member of a .keras file, with the metadata of the network
+LATER_FIELDS = {"minimum": 1, "temperature": 1.0}  # of the note, which earlier versions did not write
 MOST_OF_NOTE = 10_000_000  # bytes, nearly all of them the names of classes
 
 
@@ -154,12 +156,12 @@ def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str 
         count = num_classes or row.classes
         model = zoo.build(name, pixels=pixels, num_classes=count, size=size)
         return _zoo_network(name, model, pixels, class_names(count), "fresh")
-    classes = None
+    classes, temperature = None, 1.0
     if is_path(weights):
         path, source = Path(weights), weights
         path = path / "model.keras" if path.is_dir() else path
         if note := _read_note(path):  # of this package: it has the pixel convention of the weights
-            pixels, classes = note["pixels"], note["classes"]
+            pixels, classes, temperature = note["pixels"], note["classes"], note["temperature"]
     else:
         chosen = find_weight_set(bare, weights)
         path, pixels, source = bases.fetch_set(chosen), chosen.pixels, chosen.tag
@@ -172,7 +174,8 @@ def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str 
     loaded = assign(model, file, source=str(path), head=row.head)
     rgb = dataclasses.replace(pixels, repeat=False)
     classes = () if kernel is None else classes or class_names(count)
-    return with_channels(_zoo_network(name, model, rgb, classes, source, loaded), pixels.channels)
+    network = _zoo_network(name, model, rgb, classes, source, loaded)
+    return with_channels(dataclasses.replace(network, temperature=temperature), pixels.channels)
 
 
 def _stand_in(name: str, absent: WeightSet) -> Network:
@@ -208,6 +211,7 @@ def save(network: Network, path: Path):
         "classes": network.classes,
         "pixels": dataclasses.asdict(network.pixels),
         "minimum": network.minimum,
+        "temperature": network.temperature,
     }
 
     def write_to(partial):
@@ -243,9 +247,7 @@ def load_file(path: Path, *, pixels: str = "") -> Network:
         raise UnknownName(f"{path} has a pixel convention of its own: omit --pixels {pixels}.")
     model = adopt.load_keras_model(path)
     _check_note(note, model, path)
-    return Network(
-        model, note["pixels"], note["classes"], note["head"], note["base"], ("all weights loaded",), note["minimum"]
-    )
+    return Network(model, loaded=("all weights loaded",), **note)
 
 
 def _check_note(note: dict, model: keras.Model, path: Path):
@@ -277,11 +279,13 @@ def _read_note(path: Path) -> dict | None:
         pixels: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in note["pixels"].items()
         }
-        found = {name: note[name] for name in ("classes", "head", "base")} | {"minimum": note.get("minimum", 1)}
+        found = {name: note[name] for name in ("classes", "head", "base")}
+        found |= {name: note.get(name, default) for name, default in LATER_FIELDS.items()}
         found |= {"pixels": Pixels(**pixels), "classes": tuple(found["classes"])}
-        kinds = {"head": str, "base": str, "minimum": int}
+        kinds = {"head": str, "base": str, "minimum": int, "temperature": float}
         valid = type(note["classes"]) is list and all(type(found[name]) is kind for name, kind in kinds.items())
-        if not valid or found["minimum"] < 1 or not all(isinstance(name, str) for name in found["classes"]):
+        valid = valid and found["minimum"] >= 1 and 0 < found["temperature"] < math.inf
+        if not valid or not all(isinstance(name, str) for name in found["classes"]):
             raise ValueError("has values of wrong types")
         if len(set(found["classes"])) < len(found["classes"]):
             raise ValueError("has a class twice")

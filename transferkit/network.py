@@ -33,6 +33,7 @@ class Network:
             no classes then.
         loss_weights: where the model has auxiliary heads for training, so that its output is a dict of logits: their
             weights in the loss by name, `LOGITS` first; else empty.
+        temperature: the logits are divided by it before the softmax; of a run, as its validation pictures chose it.
     """
 
     model: keras.Model
@@ -44,6 +45,7 @@ class Network:
     minimum: int = 1
     doubt: str = ""
     loss_weights: Mapping[str, float] = field(default_factory=dict)
+    temperature: float = 1.0
 
     def __repr__(self):
         size, params = "x".join(map(str, self.pixels.shape)), self.model.count_params()
@@ -131,7 +133,7 @@ def with_head(network: Network, classes, layers: tuple[str, ...] = ()) -> Networ
             kept = max(0, kept - sum(len(layer.weights) for layer in (*heads.values(), *removed)))
         changed = f"head {len(network.classes)} -> {len(classes)} new; {kept}/{total} tensors loaded"
         loaded = (changed, *network.loaded[1:])
-    return dataclasses.replace(network, model=model, classes=classes, loaded=loaded)
+    return dataclasses.replace(network, model=model, classes=classes, loaded=loaded, temperature=1.0)
 
 
 def has_dense_head(network: Network) -> bool:
@@ -194,7 +196,7 @@ def cut_network(network: Network, layer: str) -> Network:
     logits = keras.layers.Dense(1, kernel_initializer="zeros", dtype="float32", name=name)(x)
     model = keras.Model(network.model.input, logits, name=network.model.name)
     loaded = network.loaded and (f"{kept}/{kept + 2} tensors loaded", *network.loaded[1:], f"cut after {layer}")
-    return dataclasses.replace(network, model=model, classes=(), head=name, loaded=loaded, doubt="")
+    return dataclasses.replace(network, model=model, classes=(), head=name, loaded=loaded, doubt="", temperature=1.0)
 
 
 def for_inference(network: Network) -> Network:

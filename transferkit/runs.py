@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
 LOCK = ".lock"
 MISTAKES = "mistakes.png"
+CALIBRATION = "calibration.json"
 UNFINISHED = "not finished"
 TEMPORARY = "temporary-"  # prefix of the folders of `temporary_folder`
 
@@ -112,12 +113,31 @@ class Run:
         return read(self.folder / "metrics.json")
 
     @cached_property
+    def calibration(self) -> dict:
+        """Probabilities of the validation pictures, for thresholds; see `calibration.record_confidences`.
+
+        Raises:
+            ValueError: the run has none: an earlier version wrote it, or it has no network.
+        """
+        path = self.folder / CALIBRATION
+        if not path.exists():
+            raise ValueError(
+                f"{self.folder} has no {CALIBRATION}, from which reject and sets have their thresholds: train it again "
+                "with this version."
+            )
+        found = read(path)
+        lists = isinstance(found, dict) and [found.get(name) for name in ("confidences", "hits", "label_probabilities")]
+        if not lists or not all(isinstance(values, list) for values in lists) or len(set(map(len, lists))) > 1:
+            raise ValueError(f"{path} is damaged: train the run again.")
+        return found
+
+    @cached_property
     def history(self) -> list[dict]:
         """A row for each epoch, and one for a fitted initial head: its `phase` and its figures."""
         rows = read(self.folder / "history.csv")
         return [{name: text if name == "phase" else float(text) for name, text in row.items() if text} for row in rows]
 
-    def predict(self, pictures, *, top: int = 5) -> list[dict]:
+    def predict(self, pictures, *, top: int = 5, reject: float | None = None, sets: float | None = None) -> list[dict]:
         """Classify pictures.
 
         Args:
@@ -125,24 +145,28 @@ class Run:
                 uint8 RGB arrays of 0..255, (height, width, channels) or (n, height, width, channels); or pictures of
                 Pillow.
             top: number of most likely classes to return, 1 or more.
+            reject: a precision, as 0.95: predictions that are too unsure for it have the label "".
+            sets: a coverage, as 0.9: the set of classes that holds the right one that often.
 
         Returns:
-            A dict for each picture, as `evaluation.predict.predict` returns them; `path` is None for a picture without
-            a file.
+            A dict for each picture, as `evaluation.predict.predict` returns them, with `rejected` (bool) and `set` (a
+            list of classes) where they are asked for; `path` is None for a picture without a file.
 
         Raises:
             FileNotFoundError: a path that is given alone does not exist.
-            ValueError: `pictures` is something else.
+            ValueError: `pictures` is something else, or the validation pictures are too few for `reject` or `sets`.
 
         Example:
             >>> run.predict("holiday/")  # doctest: +SKIP
             >>> run.predict(np.zeros((224, 224, 3), "uint8"))  # doctest: +SKIP
         """
-        from transferkit.evaluation import predict
+        from transferkit.evaluation import predict, thresholds
 
-        values = resolve.as_pictures(pictures, "pictures")
+        values, top = resolve.as_pictures(pictures, "pictures"), as_count(top, "top")
+        chosen = thresholds.choose_thresholds(self.calibration if reject or sets else {}, reject=reject, sets=sets)
         with picture_files(values) as paths:
-            rows = predict.predict(self.network, paths, top=as_count(top, "top"))
+            rows = predict.predict(self.network, paths, top=None if sets else top)
+        rows = thresholds.apply_thresholds(rows, chosen, top)
         return rows if are_paths(values) else [row | {"path": None} for row in rows]
 
     def evaluate(self, data=None, *, crops: int = 1) -> dict:

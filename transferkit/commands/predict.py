@@ -11,6 +11,8 @@ from transferkit import trust, untrusted_files
 from transferkit.commands import options, prediction_output, result_output
 from transferkit.pixels import CONVENTIONS
 
+FRACTION = click.FloatRange(0, 1, min_open=True, max_open=True)
+
 
 @click.command(short_help="Classify pictures with a run or a network.")
 @options.network_argument
@@ -32,15 +34,25 @@ from transferkit.pixels import CONVENTIONS
     type=click.Choice(prediction_output.FORMATS),
     help="Format of the predictions; --json is --format json.  [default: by the suffix of --out; else table]",
 )
+@click.option(
+    "--reject",
+    metavar="PRECISION",
+    type=FRACTION,
+    help="Leave the label empty where a run is too unsure for this precision, as 0.95, by its validation pictures.",
+)
+@click.option(
+    "--sets",
+    metavar="COVERAGE",
+    type=FRACTION,
+    help="Add the set of classes that holds the right one for this fraction of pictures like a run's, as 0.9.",
+)
 @click.option("--out", type=click.Path(dir_okay=False), help="Write the predictions to a file.")
 @click.option(
     "--spreadsheet", is_flag=True, help="In CSV, put ' before cells that a spreadsheet would compute as a formula."
 )
 @click.option("--strict", is_flag=True, help="Exit with status 1 if a picture could not be read.")
 @options.json_option
-def command(
-    network, sources, weights, pixels, fit, trusted, top, every, form, out, spreadsheet, strict, as_json, **knobs
-):
+def command(network, sources, trusted, top, every, reject, sets, form, out, spreadsheet, strict, as_json, **knobs):
     """Classify pictures with NETWORK: a run folder, a .skops file of probe, a network's name or a Keras model's file.
 
     \b
@@ -60,17 +72,54 @@ def command(
     if every and top:
         raise click.UsageError(f"--all gives every class: omit --top {top}.")
     top = None if every else top or prediction_output.TOP[form]
+    weights, pixels, fit = (knobs.pop(name) for name in ("weights", "pixels", "fit"))
+    thresholds = _choose_thresholds(network, reject=reject, sets=sets)
+    most = None if sets else top
     if network.endswith(".skops"):
         if weights != "imagenet" or pixels or fit or knobs["classes"]:
             flags = "--weights, --pixels, --fit and --classes"
             raise click.UsageError(f"{network} names its network: omit {flags}.")
-        rows, classes = _predict_with_pipeline(network, sources, top, knobs)
+        rows, classes = _predict_with_pipeline(network, sources, most, knobs)
     else:
         chosen = options.NetworkOptions(network, weights, pixels or "", fit)
-        rows, classes = _predict_with_network(chosen, sources, top, knobs)
+        rows, classes = _predict_with_network(chosen, sources, most, knobs)
+    if thresholds:
+        rows = _apply_thresholds(rows, thresholds, top)
     shown = prediction_output.Shown(top or 1, classes if every else ())
     prediction_output.write_predictions(rows, form, shown, out, spreadsheet=spreadsheet)
     return int(strict and any(row["error"] for row in rows))
+
+
+def _choose_thresholds(network: str, *, reject: float | None, sets: float | None):
+    """The thresholds of a run for --reject and --sets, None without them; raise `UsageError` for what is no run."""
+    if not (reject or sets):
+        return None
+    if not os.path.isfile(os.path.join(network, "recipe.toml")):
+        raise click.UsageError(
+            f"--reject and --sets need the validation pictures of a run: give a run folder, not {network}."
+        )
+    from transferkit import runs
+    from transferkit.console import say
+    from transferkit.evaluation import thresholds
+
+    chosen = thresholds.choose_thresholds(runs.load_run(network).calibration, reject=reject, sets=sets)
+    for line in chosen.lines:
+        say(f"--{line}")
+    return chosen
+
+
+def _apply_thresholds(rows: list[dict], chosen, top: int | None) -> list[dict]:
+    """The predictions with `rejected` and `set`; say how many are rejected and how large the sets are."""
+    from transferkit.console import say
+    from transferkit.evaluation import thresholds
+
+    rows = thresholds.apply_thresholds(rows, chosen, top)
+    read = [row for row in rows if not row["error"]]
+    if read and chosen.reject is not None:
+        say(f"{sum(row['rejected'] for row in read):,} of {len(read):,} pictures are rejected")
+    if read and chosen.sets is not None:
+        say(f"sets have {sum(len(row['set']) for row in read) / len(read):.1f} classes on average")
+    return rows
 
 
 def _check_sources(arguments: tuple[str, ...]) -> list[str]:

@@ -16,6 +16,7 @@ FORMATS = ("table", "csv", "json", "jsonl", "parquet")
 TOP = {"table": 3, "csv": 1, "parquet": 1, "jsonl": 5, "json": 5}  # classes for each picture if --top is not given
 
 COLUMNS = ("path", "label", "probability", "error")  # of each picture in CSV and Parquet, before those of other classes
+ADDED = ("rejected", "set")  # columns of --reject and --sets
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # first characters of a cell that a spreadsheet computes
 
 
@@ -75,7 +76,12 @@ def write_predictions(rows: list[dict], form: str, shown: Shown, out: str | None
 
 def _with_probabilities(row: dict) -> dict:
     """A row with `probabilities`, {class: probability} in falling order, in place of `top`."""
-    return {name: row[name] for name in COLUMNS} | {"probabilities": row["top"] and dict(row["top"])}
+    return _own_columns(row) | {"probabilities": row["top"] and dict(row["top"])}
+
+
+def _own_columns(row: dict) -> dict:
+    """The columns of a picture before those of other classes."""
+    return {name: row[name] for name in (*COLUMNS, *ADDED) if name in row}
 
 
 def print_table(rows: list[dict]):
@@ -85,26 +91,42 @@ def print_table(rows: list[dict]):
     def cell(row):
         if row["error"]:
             return f"cannot be read: {row['error']}"
-        return ", ".join(f"{label} {percent(probability)}".rstrip() for label, probability in row["top"][1:])
+        pairs = row["top"] if row.get("rejected") else row["top"][1:]
+        return ", ".join(f"{label} {percent(probability)}".rstrip() for label, probability in pairs)
 
     def percent(probability):
         return "" if probability is None else result_output.format_percent(probability)
 
-    cells = [(row["path"], row["label"], percent(row["probability"]), cell(row)) for row in rows]
-    table(None, ("picture", "label", "probability", "next"), cells, stdout_console())
+    cells = [[row["path"], row["label"], percent(row["probability"]), cell(row)] for row in rows]
+    names = ["picture", "label", "probability", "next"]
+    if "rejected" in rows[0]:
+        names.append("rejected")
+        cells = [[*line, "yes" if row["rejected"] else ""] for line, row in zip(cells, rows, strict=True)]
+    if "set" in rows[0]:
+        names.append("set")
+        cells = [[*line, _join(row["set"])] for line, row in zip(cells, rows, strict=True)]
+    table(None, names, cells, stdout_console())
 
 
 def _to_columns(rows: list[dict], shown: Shown) -> list[dict]:
-    """Rows with `COLUMNS`, then label_2, probability_2 and so on, or a column with the probability of each class."""
-    lines, columns = [], {name: f"class {name}" if name in COLUMNS else name for name in shown.classes}
+    """Rows with `COLUMNS` and `ADDED`, then label_2, probability_2 and so on, or the probability of each class."""
+    own = _own_columns(rows[0])
+    lines, columns = [], {name: f"class {name}" if name in own else name for name in shown.classes}
     for row in rows:
-        line = {name: row[name] for name in COLUMNS}
+        line = _own_columns(row)
+        if "set" in line:
+            line["set"] = _join(line["set"])
         pairs = [*(row["top"] or ())[1:], *[(None, None)] * shown.top]
         for place, (label, probability) in enumerate(pairs[: shown.top - 1], start=2):
             line |= {f"label_{place}": label, f"probability_{place}": probability}
         probabilities = dict(row["top"] or ())
         lines.append(line | {column: probabilities.get(name) for name, column in columns.items()})
     return lines
+
+
+def _join(names: list[str] | None) -> str | None:
+    """A set of classes in a cell, as "cat|dog"."""
+    return None if names is None else "|".join(names)
 
 
 def escape_formula(cell):
@@ -133,7 +155,9 @@ def _write_parquet(rows: list[dict], shown: Shown, path: Path):
     from transferkit import atomic
 
     texts = {"path", "label", "error", *(f"label_{place}" for place in range(2, shown.top + 1))}
+    texts |= {"set"} & set(rows[0])
     lines = _to_columns(rows, shown)
     names = {name: pyarrow.string() if name in texts else pyarrow.float32() for name in lines[0]}
+    names |= {"rejected": pyarrow.bool_()} if "rejected" in rows[0] else {}
     lines = [line | {"path": atomic.utf8_text(line["path"])} for line in lines]
     parquet.write_table(pyarrow.Table.from_pylist(lines, schema=pyarrow.schema(names.items())), path)

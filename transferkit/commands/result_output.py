@@ -58,6 +58,14 @@ def confusion_line(figures: dict) -> str:
     return f"most confused: {pairs or 'none'}"
 
 
+def calibration_line(figures: dict) -> str:
+    """By how much probabilities differ from the accuracy, with and without the network's temperature."""
+    return (
+        f"expected calibration error {figures['ece']:.3f}, {figures['ece_uncalibrated']:.3f} without the temperature "
+        f"{figures['temperature']:.2f}"
+    )
+
+
 def unreadable_line(count: int) -> str:
     return f"{count:,} pictures could not be read and were skipped"
 
@@ -96,6 +104,7 @@ def _print_figures(run):
     if balanced := balanced_line(figures):
         print_line(balanced)
     print_line(confusion_line(figures))
+    print_line(calibration_line(figures))
     if figures["baseline"]:
         print_line(_baseline_line(figures["baseline"]))
     print_line(f"kept: {_describe_kept(figures)}")

@@ -8,6 +8,8 @@ from scipy.special import log_softmax
 
 PRIOR = 0.5  # standard deviation of the logarithm of the temperature before the pictures are seen
 MAX_LOG = 3.0  # of the temperature: from 0.05 to 20
+DECIMALS = 6  # of a probability
+MOST = 2000  # pictures in a record
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -39,6 +41,47 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return math.exp(minimize_scalar(loss, bounds=(-MAX_LOG, MAX_LOG), method="bounded").x)
 
 
+def to_probabilities(logits: np.ndarray, temperature: float | np.ndarray = 1.0) -> np.ndarray:
+    """softmax(logits / temperature), float64.
+
+    Args:
+        logits: (n, classes).
+        temperature: one for all, or (n,), one for each picture.
+    """
+    return np.exp(log_softmax(logits.astype("float64") / np.reshape(temperature, (-1, 1)), axis=1))
+
+
+def cross_fit_temperatures(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The temperature (n,) for each picture that is fitted on the half of the pictures without it.
+
+    Figures on the pictures that a temperature is fitted on would be too good. Each class is divided between the halves.
+    """
+    half = np.empty(len(labels), int)
+    half[np.argsort(labels, kind="stable")] = np.arange(len(labels)) % 2
+    return np.array([fit_temperature(logits[half != part], labels[half != part]) for part in (0, 1)])[half]
+
+
+def record_confidences(probabilities: np.ndarray, labels: np.ndarray) -> dict:
+    """What `find_rejection_threshold` and `find_conformal_threshold` need, of a draw of at most `MOST` pictures.
+
+    Args:
+        probabilities: (n, classes), calibrated.
+        labels: (n,), int.
+
+    Returns:
+        `n`, the number of all pictures, and lists for those drawn: `confidences`, `hits` (whether the prediction is
+        correct) and `label_probabilities`. They are rounded as the probabilities of `predict` are.
+    """
+    drawn = np.random.default_rng(0).permutation(len(labels))[:MOST]
+    of_label = probabilities[drawn, labels[drawn]]
+    return {
+        "n": len(labels),
+        "confidences": probabilities[drawn].max(1).round(DECIMALS).tolist(),
+        "hits": (probabilities[drawn].argmax(1) == labels[drawn]).tolist(),
+        "label_probabilities": of_label.round(DECIMALS).tolist(),
+    }
+
+
 def find_rejection_threshold(confidences: np.ndarray, hits: np.ndarray, precision: float) -> tuple[float, float]:
     """The lowest confidence from which on predictions have a wanted precision.
 
@@ -48,16 +91,32 @@ def find_rejection_threshold(confidences: np.ndarray, hits: np.ndarray, precisio
         precision: fraction of the predictions from the threshold on that are to be correct.
 
     Returns:
-        The threshold, and the fraction of the pictures that reach it. 1.0 or more, and 0.0, if no threshold will do.
+        The threshold, and the fraction of the pictures that reach it. Above 1.0, and 0.0, if no threshold will do.
     """
-    order = np.argsort(-confidences, kind="stable")
-    sorted_confidences = confidences[order]
-    fraction = np.cumsum(hits[order]) / np.arange(1, len(hits) + 1)
-    is_last = np.append(sorted_confidences[1:] < sorted_confidences[:-1], True)  # of equal confidences
-    enough = np.flatnonzero(is_last & (fraction >= precision))
+    thresholds, precisions = estimate_precisions(confidences, hits)
+    enough = np.flatnonzero(precisions >= precision - 1e-9)
     if not len(enough):
         return math.nextafter(1.0, 2.0), 0.0
-    return float(sorted_confidences[enough[-1]]), float((enough[-1] + 1) / len(hits))
+    threshold = thresholds[enough[-1]]
+    return float(threshold), float((confidences >= threshold).mean())
+
+
+def estimate_precisions(confidences: np.ndarray, hits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What precision to expect of other predictions, by their lowest confidence.
+
+    One more mistake is counted than there is, as in conformal risk control (Angelopoulos et al. 2024, section 2): the
+    precision on the pictures that choose a threshold is too good for others.
+
+    Args:
+        confidences, hits: as in `find_rejection_threshold`.
+
+    Returns:
+        The distinct confidences in falling order, and the precision from each on.
+    """
+    order = np.argsort(-confidences, kind="stable")
+    is_last = np.diff(confidences[order], append=-np.inf) < 0  # of equal confidences
+    precisions = np.cumsum(hits[order]) / (np.arange(len(hits)) + 2)
+    return confidences[order][is_last], precisions[is_last]
 
 
 def find_conformal_threshold(label_probabilities: np.ndarray, coverage: float) -> float:

@@ -6,9 +6,9 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import log_softmax
 
 from transferkit.data.class_matching import match_classes
+from transferkit.evaluation import calibration
 
 if TYPE_CHECKING:
     from transferkit.network import Network
@@ -69,7 +69,7 @@ def _predict_views(network: "Network", paths: Sequence[str], views: Views) -> tu
         return multi_view.predict_crops(network, paths, views.crops)
     model = predict.require_classifier(network).model
     logits, rows = predict.predict_outputs(model, paths, network.pixels, what="evaluation")
-    return np.exp(log_softmax(logits.astype("float64"), axis=1)), rows
+    return calibration.to_probabilities(logits, network.temperature), rows
 
 
 def order_classes(first: Sequence[str], second: Sequence[str], where: str) -> list[int]:

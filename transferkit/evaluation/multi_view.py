@@ -8,7 +8,6 @@ from dataclasses import replace
 import keras
 import numpy as np
 from keras import ops
-from scipy.special import softmax
 
 from transferkit import zoo
 from transferkit.batchnorm_folding import fold_batchnorm
@@ -16,6 +15,7 @@ from transferkit.console import track
 from transferkit.cpus import available_cpus
 from transferkit.data import decode, geometry, paper_crops, pillow_reader, pipeline
 from transferkit.data.geometry import FILTERS, FITS
+from transferkit.evaluation.calibration import to_probabilities
 from transferkit.evaluation.predict import BATCH, choose_batch_size, require_classifier, run_batches
 from transferkit.lookup import UnknownName
 from transferkit.network import Network
@@ -62,7 +62,7 @@ def _average_crops(network: Network, crops: int, *, mirrored: bool) -> keras.Mod
     pictures = keras.Input((crops, *shape), dtype="uint8")
     views = ops.concatenate([pictures, pictures[:, :, :, ::-1]], axis=1) if mirrored else pictures
     logits = fold_batchnorm(network.model)(ops.reshape(views, (-1, *shape)))
-    probabilities = ops.softmax(ops.cast(logits, "float32"))
+    probabilities = ops.softmax(ops.cast(logits, "float32") / network.temperature)
     views_of_each = (-1, crops * (1 + mirrored), probabilities.shape[-1])
     return keras.Model(pictures, ops.mean(ops.reshape(probabilities, views_of_each), axis=1))
 
@@ -92,7 +92,7 @@ def predict_dense(network: Network, paths: Sequence[str], scales: Sequence[int])
         if views is None:
             continue
         logits = [np.asarray(model(np.stack((view, view[:, ::-1])), training=False), "float64") for view in views]
-        probabilities.append(softmax(np.concatenate(logits), axis=1).mean(0, keepdims=True))
+        probabilities.append(to_probabilities(np.concatenate(logits), network.temperature).mean(0, keepdims=True))
         rows.append(row)
     return np.concatenate(probabilities), np.array(rows, "int64")
 

@@ -7,14 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 from keras import ops
-from scipy.special import log_softmax, softmax
 
 from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.console import progress_bar
 from transferkit.data import pipeline
 from transferkit.data.audit import before_training
 from transferkit.data.listing import Listing
-from transferkit.evaluation import metrics
+from transferkit.evaluation import calibration, metrics, weighted_scores
 from transferkit.network import Network, for_inference
 from transferkit.pixels import Pixels
 
@@ -47,9 +46,10 @@ def predict(network: Network, paths, *, top: int | None = 5) -> list[dict]:
         path: {"path": path, "label": None, "probability": None, "top": None, "error": reason}
         for path, reason in before_training.explain_missing_rows(paths, rows)
     }
-    for row, probabilities in zip(rows, softmax(logits, axis=1), strict=True):
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        pairs = [[network.classes[i], round(float(probabilities[i]), 6)] for i in best]
+    probabilities = calibration.to_probabilities(logits, network.temperature)
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :top]  # probabilities may be equal where logits are not
+    for row, best, of_picture in zip(rows, order, probabilities, strict=True):
+        pairs = [[network.classes[i], round(float(of_picture[i]), calibration.DECIMALS)] for i in best]
         predictions[paths[row]] = {
             "path": paths[row],
             "label": pairs[0][0],
@@ -60,15 +60,17 @@ def predict(network: Network, paths, *, top: int | None = 5) -> list[dict]:
     return [predictions[path] for path in paths]
 
 
-def evaluate(network: Network, listing: Listing, outputs=None) -> tuple[dict, list[dict]]:
+def evaluate(network: Network, listing: Listing, outputs=None, temperatures=None) -> tuple[dict, list[dict]]:
     """Compare a network with the labels of a listing whose classes are the network's.
 
     Args:
         outputs: what `predict_outputs` would return for the listing, if it is known.
+        temperatures: (m,), one for each readable picture, in place of the network's own.
 
     Returns:
-        The figures of `metrics.compute_metrics`, with `unreadable` (number of pictures that could not be read), and a
-        row for each readable picture: path, label, predicted, probability.
+        The figures of `metrics.compute_metrics`, with `unreadable` (number of pictures that could not be read), the
+        network's `temperature` and `ece_uncalibrated`, the `ece` without any; and a row for each readable picture:
+        path, label, predicted, probability.
 
     Raises:
         ValueError: no picture can be read.
@@ -76,7 +78,11 @@ def evaluate(network: Network, listing: Listing, outputs=None) -> tuple[dict, li
     logits, rows = outputs or predict_outputs(
         require_classifier(network).model, listing.paths, network.pixels, what="evaluation"
     )
-    return measure(np.exp(log_softmax(logits.astype("float64"), axis=1)), rows, listing)
+    temperatures = network.temperature if temperatures is None else temperatures
+    figures, predictions = measure(calibration.to_probabilities(logits, temperatures), rows, listing)
+    labels = np.array(listing.labels)[rows]
+    plain = weighted_scores.score_probabilities(calibration.to_probabilities(logits), labels, np.ones((1, len(rows))))
+    return figures | {"temperature": network.temperature, "ece_uncalibrated": float(plain["ece"][0])}, predictions
 
 
 def measure(probabilities: np.ndarray, rows: np.ndarray, listing: Listing) -> tuple[dict, list[dict]]:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from scipy.special import softmax
 
 from transferkit import models
 from transferkit.data import pipeline
+from transferkit.evaluation.calibration import to_probabilities
 from transferkit.evaluation.predict import require_classifier
 from transferkit.network import Network, for_inference
 
@@ -67,7 +67,8 @@ def _compare_predictions(saved: Network, predictions: list[dict], tolerance: flo
     pictures, rows = next(iter(pipeline.evaluation_dataset(paths, saved.pixels, batch_size=len(paths))), (None, ()))
     if not len(rows):  # the files are gone by now
         return ""
-    probabilities = softmax(require_classifier(saved).model.predict_on_batch(pictures).astype("float64"), axis=1)
+    logits = np.asarray(require_classifier(saved).model.predict_on_batch(pictures))
+    probabilities = to_probabilities(logits, saved.temperature)
     for row, of_picture in zip(np.asarray(rows), probabilities, strict=True):
         label, expected = predictions[row]["predicted"], predictions[row]["probability"]
         probability = of_picture[saved.classes.index(label)]

@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -22,6 +21,7 @@ from transferkit.data.listing import Listing
 from transferkit.data.sources.arrays import list_arrays
 from transferkit.data.sources.picture_values import are_paths, picture_files
 from transferkit.data.sources.resolve import as_listing, as_pictures
+from transferkit.evaluation.calibration import to_probabilities
 from transferkit.evaluation.metrics import describe_accuracy
 from transferkit.evaluation.predict import predict_outputs
 from transferkit.features.sklearn_inputs import check_groups, check_labels
@@ -187,7 +187,7 @@ class FineTuner(ClassifierMixin, BaseEstimator):
                     f"{len(unreadable)} of {len(paths)} pictures cannot be read, the first: {path}: {reason}."
                 )
         columns = [self.network_.classes.index(str(label)) for label in self.classes_.tolist()]  # the base's own order
-        return softmax(logits.astype("float64"), axis=1)[:, columns]
+        return to_probabilities(logits, self.network_.temperature)[:, columns]
 
     @cached_property
     def network_(self) -> Network:

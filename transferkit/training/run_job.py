@@ -9,12 +9,13 @@ from transferkit import runs
 from transferkit.atomic import read
 from transferkit.console import say, warn
 from transferkit.data.audit import before_training
+from transferkit.data.listing import Listing
 from transferkit.evaluation import metrics, verification
-from transferkit.evaluation.predict import evaluate
+from transferkit.evaluation.predict import evaluate, predict_outputs
 from transferkit.knobs import Knobs
 from transferkit.lookup import as_text
-from transferkit.network import Network
-from transferkit.training import cross_validation, phase_loop, refit
+from transferkit.network import Network, for_inference
+from transferkit.training import calibrate, cross_validation, phase_loop, refit
 from transferkit.training.clock import Clock
 from transferkit.training.distributed import workers
 from transferkit.training.fitting import (
@@ -168,7 +169,8 @@ def _average_weights(job: TrainingJob, interrupted: bool) -> dict:
 def _finish(job: TrainingJob, averages: dict, outputs, *, interrupted: bool) -> runs.Run:
     """Evaluate on test, or on val if there is no test, and write the run.
 
-    With `refit` on, val measures the network that was not trained on it, and test the network that is saved.
+    With `refit` on, val measures the network that was not trained on it, and test the network that is saved. Both have
+    the temperature that calibrates the first one on val.
 
     Args:
         averages: as `_average_weights` returns them.
@@ -178,11 +180,20 @@ def _finish(job: TrainingJob, averages: dict, outputs, *, interrupted: bool) -> 
     listing, evaluation = getattr(job.splits, split), None
     freezing.unfreeze(job.network, "all", bn="train")  # in the saved model nothing is frozen
     should_refit = job.knobs.refit == "on" and not interrupted
-    if not (should_refit and split == "test"):
-        evaluation = evaluate(job.network, listing, outputs)
-    network = job.network
+    outputs = outputs or predict_outputs(
+        for_inference(job.network).model, job.splits.val.paths, job.network.pixels, what="evaluation"
+    )
+    temperature, held_out = calibrate.fit_calibration(job, outputs)
+    evaluated = dataclasses.replace(job.network, temperature=temperature)
+    if split == "val":
+        evaluation = evaluate(evaluated, listing, outputs, held_out)
+    elif not should_refit:
+        evaluation = evaluate(evaluated, listing)
+    network, is_refitted = evaluated, False
     if should_refit:
         network, interrupted = _refit(job, averages)
+        is_refitted = network is not job.network
+        network = dataclasses.replace(network, temperature=temperature)
     figures, predictions = evaluation or evaluate(network, listing)
     rows = checkpoints.load_state(job.folder).history
     kept = history.find_kept_epoch(rows, job.knobs.keep)
@@ -194,7 +205,6 @@ def _finish(job: TrainingJob, averages: dict, outputs, *, interrupted: bool) -> 
     readable = [row for row, path in enumerate(listing.paths) if path in predicted]
     job.unreadable.update(before_training.report_unreadable(listing.paths, readable, job.unreadable))
     runs.write_unreadable(job.folder, job.unreadable)
-    is_refitted = network is not job.network
     baseline = job.checkpoint_path(head_init.BASELINE)
     figures |= {
         "split": split,
@@ -205,15 +215,25 @@ def _finish(job: TrainingJob, averages: dict, outputs, *, interrupted: bool) -> 
         "interrupted": interrupted,
         "seconds": round(job.plan.elapsed(), 1),
     }
-    own_predictions = predictions
-    if is_refitted and split == "val":  # the figures are of the other network: a few predictions of the saved one
-        own_predictions = evaluate(network, listing.take(range(len(listing))[: verification.PICTURES]))[1]
-    runs.write_results(job.folder, network, runs.Results(rows, figures | averages, predictions, own_predictions))
+    own = predictions if split == "test" else _predict_few(network, listing, None if is_refitted else outputs)
+    runs.write_results(job.folder, network, runs.Results(rows, figures | averages, predictions, own))
     if not interrupted:
         checkpoints.delete_tensors(job.folder)
         weight_averaging.delete_epochs(job.folder)
         refit.delete_folder(job.folder)
     return runs.Run(job.folder)
+
+
+def _predict_few(network: Network, listing: Listing, outputs) -> list[dict]:
+    """Predictions of a few pictures by the saved network: the figures are with other temperatures, or of another one.
+
+    Args:
+        outputs: logits and rows of the listing's pictures, if the network has given them.
+    """
+    few = verification.PICTURES
+    if outputs:
+        return evaluate(network, listing, (outputs[0][:few], outputs[1][:few]))[1]
+    return evaluate(network, listing.take(range(len(listing))[:few]))[1]
 
 
 def _refit(job: TrainingJob, averages: dict) -> tuple[Network, bool]:

@@ -52,8 +52,8 @@ def _count_closing(job: TrainingJob, phases) -> Work:
     closing = Counter({"save": 1})
     if job.is_refit:
         return closing
-    evaluated = job.splits.test or job.splits.val
-    closing["evaluate"] = len(evaluated) + (job.knobs.keep == "mix") * len(FRACTIONS) * len(job.splits.val)
+    times = 1 + (job.knobs.keep == "mix") * len(FRACTIONS)  # val, which calibrates too
+    closing["evaluate"] = times * len(job.splits.val) + len(job.splits.test or ())
     return closing + (_count_training(job, phases) if job.knobs.refit == "on" else Counter())
 
 
