@@ -39,7 +39,8 @@ def test_a_run_folder_is_complete_and_consistent(finished, splits, pets):
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
         "model.keras", "recipe.toml", "classes.txt", "split.csv", "history.csv", "metrics.json", "predictions.csv",
-        "curves.png", "confusion.png", "environment.json", "checkpoints",
+        "curves.png", "confusion.png", "environment.json", "checkpoints", "choices.json",
+        "report.html", "MODEL_CARD.md",
     }  # fmt: skip
     assert run.classes == ("cat", "dog")
     assert run.metrics["accuracy"] == 1.0

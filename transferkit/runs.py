@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
 LOCK = ".lock"
 MISTAKES = "mistakes.png"
+CHOICES = "choices.json"
 UNFINISHED = "not finished"
 TEMPORARY = "temporary-"  # prefix of the folders of `temporary_folder`
 
@@ -86,6 +87,12 @@ class Run:
         return recipe_files.load(self.folder / "recipe.toml")
 
     @cached_property
+    def choices(self) -> list[dict]:
+        """`knob`, `value` and `reason` of each knob that a rule chose; [] for a run of an earlier version."""
+        path = self.folder / CHOICES
+        return read(path) if path.exists() else []
+
+    @cached_property
     def splits(self) -> Splits:
         return read_splits(self.folder / "split.csv", self.classes)
 
@@ -105,6 +112,12 @@ class Run:
     @cached_property
     def metrics(self) -> dict:
         return read(self.folder / "metrics.json")
+
+    @cached_property
+    def predictions(self) -> list[dict]:
+        """A row for each held-out picture: `path`, `label`, `predicted` and `probability`."""
+        rows = read(self.folder / "predictions.csv") if self._finished_metrics else []
+        return [row | {"probability": float(row["probability"])} for row in rows]
 
     @cached_property
     def history(self) -> list[dict]:
@@ -161,6 +174,81 @@ class Run:
         if trained := sum(os.path.realpath(path) in learned for path in listing.paths):
             warn(f"The run was trained on {trained:,} of the {len(listing):,} pictures, so these figures are too good.")
         return predict.evaluate(self.network, listing)[0]
+
+    def plot_confusion(self, normalize: bool = True):
+        """The confusion matrix of the pictures that the run held out, labels down and predictions across.
+
+        Args:
+            normalize: whether cells show the fraction of their row, or the number of pictures.
+
+        Returns:
+            A `matplotlib.figure.Figure`. It is none of pyplot's, so nothing has to be closed.
+
+        Raises:
+            FileNotFoundError: the run is not finished.
+            ValueError: it has too many classes for a matrix.
+
+        Example:
+            >>> run.plot_confusion().savefig("confusion.pdf")  # doctest: +SKIP
+        """
+        from transferkit.evaluation import plots
+
+        matrix = self._finished_metrics["confusion"]
+        if matrix is None:
+            raise ValueError(f"{self.folder} has {len(self.classes):,} classes, too many for a confusion matrix.")
+        return plots.draw_confusion(matrix, self.classes, normalize=normalize)
+
+    def plot_calibration(self):
+        """How often predictions of about the same probability are right, with 95% intervals (Guo et al. 2017).
+
+        Returns:
+            A `matplotlib.figure.Figure`. Points below the line: the network is too sure.
+
+        Raises:
+            FileNotFoundError: the run is not finished.
+            ValueError: its figures have no reliability, as those of folds and of earlier versions.
+
+        Example:
+            >>> run.plot_calibration().savefig("calibration.pdf")  # doctest: +SKIP
+        """
+        from transferkit.evaluation import plots
+
+        if not self._finished_metrics.get("reliability"):
+            raise ValueError(f"The metrics.json of {self.folder} has no reliability: run.evaluate() measures it.")
+        return plots.draw_calibration(self.metrics["reliability"])
+
+    def show_errors(self, n: int = 12):
+        """The surest mistakes on the pictures that the run held out.
+
+        Args:
+            n: number of pictures at most, 1 or more.
+
+        Returns:
+            A `matplotlib.figure.Figure` of the pictures, each with the true class, the predicted one and its
+            probability.
+
+        Raises:
+            FileNotFoundError: the run is not finished, or the pictures are gone.
+
+        Example:
+            >>> run.show_errors().savefig("errors.png")  # doctest: +SKIP
+        """
+        from transferkit.evaluation import mistakes, plots
+
+        wrong, n = mistakes.rank_mistakes(self.predictions), as_count(n, "n")
+        shown = mistakes.load_mistakes(wrong, n)
+        if wrong and not shown:
+            raise FileNotFoundError(
+                f"The pictures of {self.folder} cannot be read any more, from {wrong[0]['path']} on."
+            )
+        cells = [(picture, mistakes.describe_mistake(row)) for row, picture in shown]
+        return plots.draw_pictures(cells, f"{len(shown)} of {len(wrong):,} mistakes, the surest first")
+
+    @property
+    def _finished_metrics(self) -> dict:
+        if not (self.folder / "metrics.json").exists():
+            raise FileNotFoundError(f"{self.folder} is not finished: transferkit finetune --resume {self.folder}.")
+        return self.metrics
 
 
 def load_run(folder: str | os.PathLike) -> Run:
@@ -288,14 +376,16 @@ def temporary_folder(run: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def write_inputs(folder: Path, recipe: recipes.Recipe, splits: Splits, unreadable, device: str):
+def write_inputs(folder: Path, recipe: recipes.Recipe, splits: Splits, unreadable, device: str, choices=()):
     """Write what is known before training: enough to start the run again.
 
     Args:
         unreadable: (path, reason) of the skipped pictures.
         device: its name, for `environment.json`.
+        choices: the `rules.Choice`s of the recipe, for `choices.json`.
     """
     write(folder / "recipe.toml", recipe_files.dumps(recipe))
+    write(folder / CHOICES, [asdict(choice) for choice in choices])
     write(folder / "classes.txt", "".join(f"{name}\n" for name in splits.train.classes))
     write(folder / "split.csv", split_rows(splits))
     write_unreadable(folder, dict(unreadable))

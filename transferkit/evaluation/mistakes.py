@@ -20,6 +20,22 @@ def rank_mistakes(predictions: Iterable[dict]) -> list[dict]:
     return sorted(wrong, key=lambda row: -row["probability"])
 
 
+def load_mistakes(wrong: list[dict], most: int, side: int = CELL) -> list[tuple[dict, Image.Image]]:
+    """The first `most` mistakes whose pictures can be read, each with a thumbnail of at most `side` pixels."""
+    found: list[tuple[dict, Image.Image]] = []
+    for row in wrong:
+        if len(found) == most:
+            break
+        if picture := contact_sheet.load_thumbnail(row["path"], side):
+            found.append((row, picture))
+    return found
+
+
+def describe_mistake(row: dict) -> str:
+    """The true and the predicted class with its probability, in two lines."""
+    return f"true: {row['label']}\npredicted ({row['probability']:.0%}): {row['predicted']}"
+
+
 def draw_mistakes(predictions: Iterable[dict]) -> Image.Image | None:
     """Draw up to `MOST` mistakes, with the true and the predicted class, its probability and the file's name below.
 
@@ -29,15 +45,11 @@ def draw_mistakes(predictions: Iterable[dict]) -> Image.Image | None:
     Returns:
         The sheet, in RGB; None if there are no mistakes that can be drawn.
     """
-    cells, wrong = [], rank_mistakes(predictions)
-    for row in wrong:
-        picture = contact_sheet.load_thumbnail(row["path"], CELL)
-        if picture:
-            name = printable(os.path.basename(original_name(row["path"])))
-            text = f"true: {row['label']}\npredicted ({row['probability']:.0%}): {row['predicted']}\n{name}"
-            cells.append((_enlarge(picture), text))
-        if len(cells) == MOST:
-            break
+    wrong = rank_mistakes(predictions)
+    cells = []
+    for row, picture in load_mistakes(wrong, MOST):
+        name = printable(os.path.basename(original_name(row["path"])))
+        cells.append((_enlarge(picture), f"{describe_mistake(row)}\n{name}"))
     if not cells:
         return None
     heading = f"Mistakes: {len(cells)} of {len(wrong):,}" + ", the surest first" * (len(cells) > 1)

@@ -14,7 +14,7 @@ from transferkit.evaluation.predict import evaluate
 from transferkit.knobs import Knobs
 from transferkit.lookup import as_text
 from transferkit.network import Network
-from transferkit.training import cross_validation, phase_loop, refit
+from transferkit.training import closing_pages, cross_validation, phase_loop, refit
 from transferkit.training.clock import Clock
 from transferkit.training.distributed import workers
 from transferkit.training.fitting import (
@@ -88,7 +88,7 @@ def train_plan(plan: Plan, folder: Path) -> runs.Run:
     """Train what was planned and write the run folder."""
     with runs.lock_run(folder):
         recipe = time_budget.without_planned_epochs(plan.recipe)
-        runs.write_inputs(folder, recipe, plan.splits, plan.unreadable, plan.device.name)
+        runs.write_inputs(folder, recipe, plan.splits, plan.unreadable, plan.device.name, plan.choices)
         return _run(TrainingJob(plan, folder, dict(plan.unreadable)))
 
 
@@ -209,6 +209,7 @@ def _finish(job: TrainingJob, averages: dict, outputs, *, interrupted: bool) -> 
     if is_refitted and split == "val":  # the figures are of the other network: a few predictions of the saved one
         own_predictions = evaluate(network, listing.take(range(len(listing))[: verification.PICTURES]))[1]
     runs.write_results(job.folder, network, runs.Results(rows, figures | averages, predictions, own_predictions))
+    closing_pages.write_pages(runs.Run(job.folder))
     if not interrupted:
         checkpoints.delete_tensors(job.folder)
         weight_averaging.delete_epochs(job.folder)
