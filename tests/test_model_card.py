@@ -49,7 +49,8 @@ def test_the_digest_is_of_the_content(finished, pets):
 @pytest.mark.parametrize(
     ("base", "weights", "licence"),
     [
-        ("resnet34", "imagenet", "bsd-3-clause"),
+        ("efficientnet_lite0", "imagenet", "apache-2.0"),
+        ("resnet34", "imagenet", "bsd-3-clause+imagenet-terms"),
         ("resnet34", "none", ""),
         ("lenet5", "imagenet", ""),
         ("resnet34", "mine/resnet34.pth", ""),
@@ -64,12 +65,12 @@ def test_the_base_of_the_base(finished, tmp_path):
     first, second = (shutil.copytree(finished.folder, tmp_path / name) for name in ("first", "second"))
     text = (first / "recipe.toml").read_text("utf-8")
     (first / "recipe.toml").write_text(
-        text.replace('"tiny"', '"resnet34"').replace('weights = "none"', 'weights = "imagenet"')
+        text.replace('"tiny"', '"efficientnet_lite0"').replace('weights = "none"', 'weights = "imagenet"')
     )
     (second / "recipe.toml").write_text(text.replace('"tiny"', f'"{first}"'))
-    assert model_card.find_base(tk.load_run(second)) == ("resnet34", "imagenet")
+    assert model_card.find_base(tk.load_run(second)) == ("efficientnet_lite0", "imagenet")
     model_card.write_model_card(tk.load_run(second))
-    assert read_card(tk.load_run(second))[0]["license"] == "bsd-3-clause"
+    assert read_card(tk.load_run(second))[0]["license"] == "apache-2.0"
 
 
 def test_limits():

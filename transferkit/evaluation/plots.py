@@ -104,7 +104,7 @@ def draw_pictures(cells: list[tuple], title: str) -> Figure:
     rows = max(1, -(-len(cells) // columns))
     figure = Figure((2.4 * columns, 3.0 * rows + 0.4), layout="constrained")
     figure.suptitle(title)
-    axes = figure.subplots(rows, columns, squeeze=False).flat
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for place in axes:
         place.set_axis_off()
     texts, families = fonts.make_drawable([text for _, text in cells])
