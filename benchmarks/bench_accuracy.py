@@ -25,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
+from transferkit import run_folder
 from transferkit.console import say
 from transferkit.data.example_digits import write_digits
 from transferkit.data.listing import listing_from_names
@@ -89,7 +90,7 @@ def evaluate_finetuning(folder: Path, train, test, groups, seed: int, knobs: dic
         source = {"data": str(csv_path)} | ({"group_by": "group"} if folder.name in GROUPS else {})
         recipe = Recipe().override(base=BASE, size=SIZES.get(folder.name, SIZE), seed=seed, **source, **knobs)
         run = run_job.train_plan(
-            planner.make_plan(recipe), run_job.runs.make_run_folder(Path(temporary) / "run", overwrite=False, name="")
+            planner.make_plan(recipe), run_folder.make_run_folder(Path(temporary) / "run", overwrite=False, name="")
         )
         reported = run.metrics
         test_listing = listing_from_names(test.paths, [test.classes[label] for label in test.labels])

@@ -11,7 +11,7 @@ from pictures import folder
 from pyarrow import parquet
 
 import transferkit as tk
-from transferkit import atomic, recipe, recipe_files, runs
+from transferkit import atomic, recipe, recipe_files, run_folder
 from transferkit.data.sources.resolve import find_splits
 from transferkit.training import run_job
 from transferkit.training.planning import planner
@@ -47,7 +47,7 @@ def run(odd, tiny, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSFERKIT_HOME", str(out.parent / "home"))
         plan = planner.make_plan(recipe.Recipe().override(base=tiny, data=odd, **knobs))
-        run_job.train_plan(plan, runs.make_run_folder(out, overwrite=False, name=""))
+        run_job.train_plan(plan, run_folder.make_run_folder(out, overwrite=False, name=""))
         for name in ("model.keras", "metrics.json"):
             (out / name).unlink()
         return run_job.resume(out)

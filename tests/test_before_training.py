@@ -70,7 +70,7 @@ def test_a_working_folder_that_may_not_be_written_to(cli, unread, tiny, pets, mo
     def refused(**_):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("transferkit.runs.tempfile.mkdtemp", refused)
+    monkeypatch.setattr("transferkit.run_folder.tempfile.mkdtemp", refused)
     status, _, error = cli("finetune", "--base", tiny, "--weights", "none", "--data", pets)
     assert status == 1 and "cannot be made in" in error and "(Read-only file system): give another --out" in error
 

@@ -15,7 +15,7 @@ from conftest import QUICK, cut_short
 from pictures import folder
 
 import transferkit as tk
-from transferkit import models, runs
+from transferkit import models, run_folder, runs
 from transferkit.data.sources.resolve import find_splits
 from transferkit.recipe import Recipe
 from transferkit.training import run_job
@@ -39,7 +39,8 @@ def test_a_run_folder_is_complete_and_consistent(finished, splits, pets):
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
         "model.keras", "recipe.toml", "classes.txt", "split.csv", "history.csv", "metrics.json", "predictions.csv",
-        "curves.png", "confusion.png", "environment.json", "checkpoints",
+        "curves.png", "confusion.png", "environment.json", "checkpoints", "choices.json",
+        "report.html", "MODEL_CARD.md",
     }  # fmt: skip
     assert run.classes == ("cat", "dog")
     assert run.metrics["accuracy"] == 1.0
@@ -273,7 +274,7 @@ def test_a_full_disk_leaves_no_half_file(tiny, splits, tmp_path, monkeypatch):
 
 def test_new_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert [str(runs.make_run_folder(None, overwrite=False, name="runs/a")) for _ in range(2)] == [
+    assert [str(run_folder.make_run_folder(None, overwrite=False, name="runs/a")) for _ in range(2)] == [
         "runs/a-1",
         "runs/a-2",
     ]
@@ -281,15 +282,15 @@ def test_new_folder(tmp_path, monkeypatch):
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     for overwrite in (False, True):
         with pytest.raises(ValueError, match="mine"):
-            runs.make_run_folder("mine", overwrite=overwrite, name="")
+            run_folder.make_run_folder("mine", overwrite=overwrite, name="")
     assert (tmp_path / "mine" / "thesis.txt").exists()
     (tmp_path / "mine" / "recipe.toml").write_text("")
-    made = runs.make_run_folder("mine", overwrite=True, name="")
+    made = run_folder.make_run_folder("mine", overwrite=True, name="")
     assert {path.name for path in made.rglob("*")} <= {"checkpoints", ".lock"}
 
 
 def test_a_run_that_another_process_starts_meanwhile_is_kept(tmp_path, monkeypatch):
-    check, calls, out = runs.check_output, [], tmp_path / "run"
+    check, calls, out = run_folder.check_output, [], tmp_path / "run"
 
     def slower(*args, **words):
         check(*args, **words)
@@ -299,7 +300,7 @@ def test_a_run_that_another_process_starts_meanwhile_is_kept(tmp_path, monkeypat
 
     monkeypatch.setattr(runs, "check_output", slower)
     with pytest.raises(ValueError, match="run exists: give another --out"):
-        runs.make_run_folder(out, overwrite=False, name="")
+        run_folder.make_run_folder(out, overwrite=False, name="")
     assert (out / "recipe.toml").read_text() == "theirs"
 
 

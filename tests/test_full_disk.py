@@ -173,7 +173,7 @@ def test_training_on_a_full_disk_can_be_restarted_or_resumed(cli, pets, tmp_path
     with room(0):
         status, _, err = cli(*words)
     assert status == 1 and "run/recipe.toml could not be written: File too large; free some space there" in err
-    tk.runs.check_output("run", overwrite=False)
+    tk.run_folder.check_output("run", overwrite=False)
     for name in ("recipe.toml", "split.csv"):
         (tmp_path / "run" / name).write_text("")
     status, _, err = cli(*words)

@@ -9,7 +9,7 @@ from pictures import folder
 from safetensors.numpy import load_file
 
 import transferkit as tk
-from transferkit import zoo
+from transferkit import run_folder, zoo
 from transferkit.data.listing import Listing, Splits
 from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.metrics import corrected_interval, wilson_interval
@@ -121,7 +121,7 @@ def test_the_saved_network_is_trained_on_all_pictures(trained, finished, insects
     plan = planner.make_plan(
         trained.recipe.override(refit="off"), Splits(Listing(*whole, splits.train.classes), splits.val)
     )
-    run = run_job.train_plan(plan, run_job.runs.make_run_folder(tmp_path / "whole", overwrite=False, name=""))
+    run = run_job.train_plan(plan, run_folder.make_run_folder(tmp_path / "whole", overwrite=False, name=""))
     start, end = (
         load_file(run.folder / "checkpoints" / name) for name in (weight_interpolation.START, checkpoints.BEST)
     )

@@ -86,7 +86,7 @@ def test_the_closing_lines_say_what_to_look_at_and_do(finished, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[-4:] == [
         "advice: 4 validation pictures measure the accuracy roughly: --folds 5 gives a firmer figure.",
-        f"look at: confusion.png, curves.png in {finished.folder}",
+        f"look at: report.html, confusion.png, curves.png in {finished.folder}",
         f"next: transferkit predict {finished.folder} PICTURE",
         f"      transferkit evaluate {finished.folder} --data FOLDER",
     ]

@@ -18,7 +18,7 @@ from forked import called, ended, refused, running, start, start_all
 from pictures import folder
 from safetensors.numpy import load_file
 
-from transferkit import runs
+from transferkit import run_folder
 from transferkit.features.feature_files import load_features
 from transferkit.training.fitting import checkpoints
 
@@ -151,7 +151,7 @@ def test_a_full_disk_loses_nothing(zygote, cut):
 
 
 def test_two_processes_do_not_share_a_run(zygote, cut):
-    with runs.lock_run(cut / "run"):
+    with run_folder.lock_run(cut / "run"):
         for words in (["--resume", "run"], [*KILLED.split()[1:], "none", "--out", "run", "--overwrite"]):
             assert "Another process trains in run" in refused(zygote, cut, "finetune", *words)
 
@@ -162,7 +162,7 @@ def test_leftovers_of_a_killed_process_are_deleted(tmp_path):
     left = ["checkpoints/temporary-abc/maps.npy", "checkpoints/.12.last-0-0-0-0-1-1.safetensors", ".12.model.keras"]
     for name in (*left, "checkpoints/best.safetensors"):
         (tmp_path / name).write_bytes(b"half")
-    with runs.lock_run(tmp_path):
+    with run_folder.lock_run(tmp_path):
         there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
     assert there == {"checkpoints", "checkpoints/.lock", "checkpoints/best.safetensors"}
 

@@ -10,7 +10,7 @@ from conftest import QUICK, cut_short
 from pictures import encoded, photo
 
 import transferkit as tk
-from transferkit import feature_cache, runs
+from transferkit import feature_cache, run_folder
 from transferkit.cache_folder import cache_folder
 from transferkit.data.sources.resolve import find_splits
 from transferkit.features import feature_folder
@@ -102,11 +102,11 @@ def test_an_interrupted_run_is_resumed_and_a_new_one_has_a_new_name(tmp_path, pe
         os.utime(path, (2**32, 2**32))  # in the year 2106
     run = run_job.resume(folder)
     assert run.metrics["seconds"] >= 0 and all(row["seconds"] >= 0 for row in run.history)
-    assert runs.make_run_folder(None, overwrite=False, name=str(folder)[:-2]).name == f"{folder.name[:-2]}-2"
+    assert run_folder.make_run_folder(None, overwrite=False, name=str(folder)[:-2]).name == f"{folder.name[:-2]}-2"
 
 
 def test_an_invalid_year_is_refused_first(cli, pets, monkeypatch):
     """Keras writes ZIP files, and these know no date before 1980: training would be for nothing."""
-    monkeypatch.setattr(runs.time, "localtime", lambda *_: time.gmtime(0))
+    monkeypatch.setattr(run_folder.time, "localtime", lambda *_: time.gmtime(0))
     status, _, err = cli("finetune", "--base", "tiny", "--data", pets, "--weights", "none", "--size", "32")
     assert status == 1 and "The clock says 1970" in err and "set the clock" in err

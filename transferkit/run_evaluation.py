@@ -170,7 +170,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, document: dict):
         atomic.write(folder / "confusion.csv", lambda path: _write_table(["label", *classes], rows, path))
         atomic.write(
             folder / "confusion_normalised.png",
-            lambda path: plots.plot_confusion(confusion, classes, path, percent=True),
+            lambda path: plots.draw_confusion(confusion, classes).savefig(path),
         )
     if evaluation.probabilities.size <= MOST_PROBABILITIES:
         lines = (
@@ -178,7 +178,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, document: dict):
             for row, probabilities in zip(evaluation.predictions, evaluation.probabilities, strict=True)
         )
         atomic.write(folder / "probabilities.csv", lambda path: _write_table(["path", "label", *classes], lines, path))
-    atomic.write(folder / "reliability.png", lambda path: plots.plot_reliability(evaluation.figures, path))
+    reliability = evaluation.figures["reliability"]
+    atomic.write(folder / "reliability.png", lambda path: plots.draw_calibration(reliability).savefig(path))
     atomic.write(folder / "metrics.json", document)
 
 

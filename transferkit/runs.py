@@ -3,21 +3,12 @@
 What loads Keras is imported in the functions, so that the output of a training is checked without it.
 """
 
-import itertools
 import os
 import platform
-import re
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from filelock import FileLock, Timeout
 
 from transferkit import base_names, recipe_files
 from transferkit import recipe as recipes
@@ -34,11 +25,10 @@ if TYPE_CHECKING:
     from transferkit.network import Network
 
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
-LOCK = ".lock"
 MISTAKES = "mistakes.png"
 CALIBRATION = "calibration.json"
+CHOICES = "choices.json"
 UNFINISHED = "not finished"
-TEMPORARY = "temporary-"  # prefix of the folders of `temporary_folder`
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,6 +77,12 @@ class Run:
         return recipe_files.load(self.folder / "recipe.toml")
 
     @cached_property
+    def choices(self) -> list[dict]:
+        """`knob`, `value` and `reason` of each knob that a rule chose; [] for a run of an earlier version."""
+        path = self.folder / CHOICES
+        return read(path) if path.exists() else []
+
+    @cached_property
     def splits(self) -> Splits:
         return read_splits(self.folder / "split.csv", self.classes)
 
@@ -126,10 +122,18 @@ class Run:
                 "with this version."
             )
         found = read(path)
-        lists = isinstance(found, dict) and [found.get(name) for name in ("confidences", "hits", "label_probabilities")]
-        if not lists or not all(isinstance(values, list) for values in lists) or len(set(map(len, lists))) > 1:
+        names = ("confidences", "hits", "label_probabilities")
+        lists = [found.get(name) for name in names] if isinstance(found, dict) else []
+        lengths = {len(values) for values in lists if isinstance(values, list)}
+        if len(lengths) != 1 or not all(isinstance(values, list) for values in lists):
             raise ValueError(f"{path} is damaged: train the run again.")
         return found
+
+    @cached_property
+    def predictions(self) -> list[dict]:
+        """A row for each held-out picture: `path`, `label`, `predicted` and `probability`."""
+        rows = read(self.folder / "predictions.csv") if self._finished_metrics else []
+        return [row | {"probability": float(row["probability"])} for row in rows]
 
     @cached_property
     def history(self) -> list[dict]:
@@ -194,6 +198,81 @@ class Run:
         views = ensemble.Views(str(crops))
         return predict.measure(*ensemble.predict_probabilities([self.network], listing.paths, views), listing)[0]
 
+    def plot_confusion(self, normalize: bool = True):
+        """The confusion matrix of the pictures that the run held out, labels down and predictions across.
+
+        Args:
+            normalize: whether cells show the fraction of their row, or the number of pictures.
+
+        Returns:
+            A `matplotlib.figure.Figure`. It is none of pyplot's, so nothing has to be closed.
+
+        Raises:
+            FileNotFoundError: the run is not finished.
+            ValueError: it has too many classes for a matrix.
+
+        Example:
+            >>> run.plot_confusion().savefig("confusion.pdf")  # doctest: +SKIP
+        """
+        from transferkit.evaluation import plots
+
+        matrix = self._finished_metrics["confusion"]
+        if matrix is None:
+            raise ValueError(f"{self.folder} has {len(self.classes):,} classes, too many for a confusion matrix.")
+        return plots.draw_confusion(matrix, self.classes, normalize=normalize)
+
+    def plot_calibration(self):
+        """How often predictions of about the same probability are right, with 95% intervals (Guo et al. 2017).
+
+        Returns:
+            A `matplotlib.figure.Figure`. Points below the line: the network is too sure.
+
+        Raises:
+            FileNotFoundError: the run is not finished.
+            ValueError: its figures have no reliability, as those of folds and of earlier versions.
+
+        Example:
+            >>> run.plot_calibration().savefig("calibration.pdf")  # doctest: +SKIP
+        """
+        from transferkit.evaluation import plots
+
+        if not self._finished_metrics.get("reliability"):
+            raise ValueError(f"The metrics.json of {self.folder} has no reliability: run.evaluate() measures it.")
+        return plots.draw_calibration(self.metrics["reliability"])
+
+    def show_errors(self, n: int = 12):
+        """The surest mistakes on the pictures that the run held out.
+
+        Args:
+            n: number of pictures at most, 1 or more.
+
+        Returns:
+            A `matplotlib.figure.Figure` of the pictures, each with the true class, the predicted one and its
+            probability.
+
+        Raises:
+            FileNotFoundError: the run is not finished, or the pictures are gone.
+
+        Example:
+            >>> run.show_errors().savefig("errors.png")  # doctest: +SKIP
+        """
+        from transferkit.evaluation import mistakes, plots
+
+        wrong, n = mistakes.rank_mistakes(self.predictions), as_count(n, "n")
+        shown = mistakes.load_thumbnails(wrong, n)
+        if wrong and not shown:
+            raise FileNotFoundError(
+                f"The pictures of {self.folder} cannot be read any more, from {wrong[0]['path']} on."
+            )
+        cells = [(picture, mistakes.describe_mistake(row)) for row, picture in shown]
+        return plots.draw_pictures(cells, f"{len(shown)} of {len(wrong):,} mistakes, the surest first")
+
+    @property
+    def _finished_metrics(self) -> dict:
+        if not (self.folder / "metrics.json").exists():
+            raise FileNotFoundError(f"{self.folder} is not finished: transferkit finetune --resume {self.folder}.")
+        return self.metrics
+
 
 def load_run(folder: str | os.PathLike) -> Run:
     """Open a run folder.
@@ -213,121 +292,16 @@ def load_run(folder: str | os.PathLike) -> Run:
     return Run(folder)
 
 
-def slug(text: str) -> str:
-    """A short name for a folder: `my.keras` becomes `my`."""
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", Path(text).stem or Path(text).name).strip("-.")[:60] or "data"
-
-
-def _make_numbered_folder(name: str) -> Path:
-    for n in itertools.count(1):
-        folder = Path(f"{name}-{n}")
-        with suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            break
-    return folder
-
-
-def make_run_folder(out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
-    """Make the folder of a new run: `out`, empty except for a lock, or `<name>-<n>` with the first free n.
-
-    Raises:
-        ValueError: `out` exists and may not be replaced, is not a run, or another process trains in it.
-    """
-    if out is None:
-        return _make_numbered_folder(name)
-    check_output(out, overwrite=overwrite)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock_run(folder):
-        check_output(out, overwrite=overwrite)  # another process may have been quicker
-        _empty(folder)
-    return folder
-
-
-def check_output(out: str | os.PathLike | None, *, overwrite: bool, base: str | os.PathLike = ""):
-    """Raise `ValueError` if a run may not be written to `out`: it exists, or is to be replaced but is not a run, or is
-    the run's own base; or if no run can be written, because of the clock."""
-    if (year := time.localtime().tm_year) < 1980:
-        raise ValueError(f"The clock says {year}, and a model.keras cannot be dated before 1980: set the clock first.")
-    folder = Path("runs/new" if out is None else as_text(out, "out"))
-    if out is None or not folder.exists() or _is_bare(folder):
-        return _check_writable(folder)
-    if not overwrite and (folder / "split.csv").is_file() and not (folder / "metrics.json").is_file():
-        raise ValueError(
-            f"{folder} exists and is not finished: --resume {folder} continues it; for a new run give another --out, "
-            "or --overwrite to replace it."
-        )
-    if not overwrite:
-        raise ValueError(f"{folder} exists: give another --out, or --overwrite to replace it.")
-    if not (folder / "recipe.toml").is_file():
-        raise ValueError(f"{folder} is not replaced: it is not a run folder, as it holds no recipe.toml.")
-    if folder.resolve() in (Path(base).resolve(), Path(base).resolve().parent):
-        raise ValueError(f"{folder} is not replaced: it is the base of the new run. Give another --out.")
-
-
-def _is_bare(folder: Path) -> bool:
-    """Whether a folder is empty, or holds only what `lock_run` makes: on a full disk, a run gets no further."""
-    ours = (folder / "checkpoints", folder / "checkpoints" / LOCK)
-    return folder.is_dir() and all(path in ours for path in folder.rglob("*"))
-
-
-def _check_writable(folder: Path):
-    """Raise `OSError` if the folder cannot be made: now, not after the pictures are read."""
-    with suppress(FileNotFoundError):
-        folder.stat()  # raises if its name is too long, or a parent is a file
-    parent = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-    try:
-        os.rmdir(tempfile.mkdtemp(prefix=".", dir=parent))
-    except OSError as error:
-        raise PermissionError(
-            f"The run folder {folder} cannot be made in {parent} ({error.strerror}): give another --out."
-        ) from None
-
-
-def _empty(folder: Path):
-    """Delete everything in a run that this process has locked, except the lock."""
-    for entry in (*(entry for entry in folder.iterdir() if entry.name != "checkpoints"), *folder.glob("checkpoints/*")):
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif entry.name != LOCK:
-            entry.unlink()
-
-
-@contextmanager
-def lock_run(folder: Path) -> Iterator[None]:
-    """Reserve a run folder for this process until it ends, and delete the partial files of a process that was killed.
-
-    Raises:
-        ValueError: another process trains in it.
-    """
-    checkpoints = folder / "checkpoints"
-    checkpoints.mkdir(exist_ok=True)
-    try:
-        with FileLock(checkpoints / LOCK, timeout=0):
-            for partial in (*folder.glob(".[0-9]*.*"), *checkpoints.glob(".[0-9]*.*")):
-                partial.unlink()
-            for temporary in checkpoints.glob(f"{TEMPORARY}*"):
-                shutil.rmtree(temporary)
-            yield
-    except Timeout:
-        raise ValueError(f"Another process trains in {folder}: wait until it ends, or give another --out.") from None
-
-
-@contextmanager
-def temporary_folder(run: Path) -> Iterator[Path]:
-    """A folder in a run's `checkpoints` that exists in this context."""
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=run / "checkpoints") as folder:
-        yield Path(folder)
-
-
-def write_inputs(folder: Path, recipe: recipes.Recipe, splits: Splits, unreadable, device: str):
+def write_inputs(folder: Path, recipe: recipes.Recipe, splits: Splits, unreadable, device: str, choices=()):
     """Write what is known before training: enough to start the run again.
 
     Args:
         unreadable: (path, reason) of the skipped pictures.
         device: its name, for `environment.json`.
+        choices: the `rules.Choice`s of the recipe, for `choices.json`.
     """
     write(folder / "recipe.toml", recipe_files.dumps(recipe))
+    write(folder / CHOICES, [asdict(choice) for choice in choices])
     write(folder / "classes.txt", "".join(f"{name}\n" for name in splits.train.classes))
     write(folder / "split.csv", split_rows(splits))
     write_unreadable(folder, dict(unreadable))

@@ -27,7 +27,7 @@ def command(out, as_json):
 
     It needs the extra `pretrained`, but no internet connection.
     """
-    from transferkit import runs
+    from transferkit import run_folder
     from transferkit.console import console, say
     from transferkit.data.example_digits import write_digits
     from transferkit.recipe import Recipe
@@ -43,7 +43,7 @@ def command(out, as_json):
     plan_output.print_plan(plan, console)
     from transferkit.training import run_job
 
-    run = run_job.train_plan(plan, runs.make_run_folder(None, overwrite=False, name=str(Path(out) / "run")))
+    run = run_job.train_plan(plan, run_folder.make_run_folder(None, overwrite=False, name=str(Path(out) / "run")))
     pictures = sorted(str(path) for path in digits.glob("test/*/*.png"))[::40]
     say("")
     say(f"3. transferkit predict {run.folder} ...")

@@ -5,9 +5,7 @@ import re
 import shlex
 import sys
 
-from transferkit.recipe import describe_part
-
-PICTURES = ("mistakes.png", "confusion.png", "curves.png")  # of a run, the most telling first
+PAGES = ("report.html", "mistakes.png", "confusion.png", "curves.png")  # of a run, the most telling first
 
 is_verbose = False  # --verbose
 # of how the weights of a file became those of a network: what has no consequences that a user should know
@@ -82,8 +80,8 @@ def print_run(run):
 
 
 def _next_lines(folder) -> list[str]:
-    """The pictures to look at, and the commands that go on with a run."""
-    names = [name for name in PICTURES if (folder / name).exists()]
+    """What to look at, and the commands that go on with a run."""
+    names = [name for name in PAGES if (folder / name).exists()]
     lines = [f"look at: {', '.join(names)} in {folder}"] if names else []
     if not (folder / "model.keras").exists():
         return [*lines, "next: the same command without --folds trains the network to use"]
@@ -93,25 +91,16 @@ def _next_lines(folder) -> list[str]:
 
 def _print_figures(run):
     """Print the figures of a single training."""
+    from transferkit.report import sentences
+
     figures = run.metrics
-    pictures = "test pictures"
-    if figures["split"] != "test":
-        chosen = "the checkpoint"
-        if figures["mix"]:
-            chosen = "how the weights are averaged (the interval allows for that)"
-        pictures = f"validation pictures, which also chose {chosen}"
-    print_line(accuracy_line(figures, pictures))
+    print_line(accuracy_line(figures, sentences.describe_pictures(figures)))
     if balanced := balanced_line(figures):
         print_line(balanced)
     print_line(confusion_line(figures))
     print_line(calibration_line(figures))
-    if figures["baseline"]:
-        print_line(_baseline_line(figures["baseline"]))
-    print_line(f"kept: {_describe_kept(figures)}")
-    if figures["soup"]:
-        print_line(_soup_line(figures["soup"]))
-    if figures["refit"]:
-        print_line(f"saved: the network trained again on all {figures['refit']:,} pictures")
+    for line in sentences.describe_comparison(figures):
+        print_line(line)
     if figures["unreadable"]:
         print_line(unreadable_line(figures["unreadable"]))
     print_line(f"{figures['seconds']:.0f} seconds; the run is in {run.folder}")
@@ -119,41 +108,11 @@ def _print_figures(run):
 
 def print_folds(figures: dict, folder):
     """Print the closing lines of `--folds`."""
-    print_line(accuracy_line(figures, "pictures, each held out once"))
+    from transferkit.report import sentences
+
+    print_line(accuracy_line(figures, sentences.describe_pictures(figures)))
     print_line(confusion_line(figures))
-    each = ", ".join(format_percent(fold["accuracy"]) for fold in figures["folds"])
-    deviation = figures["deviation"]
-    spread = f", standard deviation {format_percent(deviation)}" if deviation is not None else ""
-    print_line(f"accuracy of each fold: {each}; mean {format_percent(figures['mean'])}{spread}")
+    print_line(sentences.describe_folds(figures))
     if figures["unreadable"]:
         print_line(unreadable_line(figures["unreadable"]))
     print_line(f"{figures['seconds']:.0f} seconds; the runs are in {folder}")
-
-
-def _baseline_line(baseline: dict) -> str:
-    low, high = (100 * fraction for fraction in baseline["added_ci95"])
-    return (
-        f"a logistic regression on the frozen network's features: {format_percent(baseline['accuracy'])}; "
-        f"training added {100 * baseline['added']:+.1f} points (95%: {low:+.1f} to {high:+.1f})"
-    )
-
-
-def _describe_kept(figures: dict) -> str:
-    """Which weights are kept."""
-    kept, mix = figures["kept"], figures["mix"]
-    if mix:
-        trained = mix["share"]
-        if trained in (0, 1):
-            return "the trained weights" if trained else "the weights before training, the logistic regression"
-        return f"an average of {trained:.0%} of the trained weights and {1 - trained:.0%} of those before training"
-    if kept["phase"] == "probe":
-        return "the logistic regression; no epoch beat it"
-    return f"the weights of epoch {kept['epoch']} of {describe_part(kept['phase'])}"
-
-
-def _soup_line(soup: dict) -> str:
-    """Which epochs `--soup` averaged."""
-    added = [f"{epoch['epoch']} of {describe_part(epoch['phase'])}" for epoch in soup["epochs"][1:]]
-    if not added:
-        return "soup: no average with another epoch was better"
-    return f"soup: averaged with epoch {', '.join(added)}, which is not worse on the validation pictures"

@@ -62,7 +62,7 @@ def train_and_report(command: str, given: dict, defaults: dict | None = None):
     if not resume:
         recipe_checks.check_recipe(recipe)  # a wrong name is answered before the slow imports
 
-    from transferkit import console, runs
+    from transferkit import console, run_folder, runs
     from transferkit.data import lazy_tensorflow
     from transferkit.training.planning import planner
 
@@ -73,8 +73,8 @@ def train_and_report(command: str, given: dict, defaults: dict | None = None):
 
         run = run_job.resume(resume)
     else:
-        name = f"runs/{command}-{runs.slug(recipe.model.base)}-{runs.slug(recipe.data.data)}"
-        runs.check_output(out, overwrite=overwrite, base=recipe.model.base)  # before the pictures are read
+        name = f"runs/{command}-{run_folder.slug(recipe.model.base)}-{run_folder.slug(recipe.data.data)}"
+        run_folder.check_output(out, overwrite=overwrite, base=recipe.model.base)  # before the pictures are read
         plan = planner.make_plan(recipe, download=not dry_run)
         if dry_run and as_json:
             return result_output.print_json(plan_output.plan_to_dict(plan))

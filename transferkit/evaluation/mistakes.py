@@ -21,6 +21,22 @@ def rank_mistakes(predictions: Iterable[dict]) -> list[dict]:
     return sorted(wrong, key=lambda row: -row["probability"])
 
 
+def load_thumbnails(rows: list[dict], most: int, side: int = CELL) -> list[tuple[dict, Image.Image]]:
+    """The first `most` rows whose pictures can be read, each with a thumbnail of at most `side` pixels."""
+    found: list[tuple[dict, Image.Image]] = []
+    for row in rows:
+        if len(found) == most:
+            break
+        if picture := contact_sheet.load_thumbnail(row["path"], side):
+            found.append((row, picture))
+    return found
+
+
+def describe_mistake(row: dict) -> str:
+    """The true and the predicted class with its probability, in two lines."""
+    return f"true: {row['label']}\npredicted ({row['probability']:.0%}): {row['predicted']}"
+
+
 def draw_mistakes(predictions: Iterable[dict]) -> Image.Image | None:
     """Draw up to `MOST` mistakes, with the true and the predicted class, its probability and the file's name below.
 
@@ -30,11 +46,7 @@ def draw_mistakes(predictions: Iterable[dict]) -> Image.Image | None:
     Returns:
         The sheet, in RGB; None if there are no mistakes that can be drawn.
     """
-
-    def describe(row):
-        return f"true: {row['label']}\npredicted ({row['probability']:.0%}): {row['predicted']}"
-
-    return _draw_sheet(rank_mistakes(predictions), describe, "Mistakes", ", the surest first")
+    return _draw_sheet(rank_mistakes(predictions), describe_mistake, "Mistakes", ", the surest first")
 
 
 def draw_differences(rows: list[dict]) -> Image.Image | None:
@@ -56,13 +68,9 @@ def draw_differences(rows: list[dict]) -> Image.Image | None:
 
 def _draw_sheet(rows: list[dict], describe: Callable[[dict], str], heading: str, order="") -> Image.Image | None:
     cells = []
-    for row in rows:
-        picture = contact_sheet.load_thumbnail(row["path"], CELL)
-        if picture:
-            name = printable(os.path.basename(original_name(row["path"])))
-            cells.append((_enlarge(picture), f"{describe(row)}\n{name}"))
-        if len(cells) == MOST:
-            break
+    for row, picture in load_thumbnails(rows, MOST):
+        name = printable(os.path.basename(original_name(row["path"])))
+        cells.append((_enlarge(picture), f"{describe(row)}\n{name}"))
     if not cells:
         return None
     heading = f"{heading}: {len(cells)} of {len(rows):,}" + order * (len(cells) > 1)

@@ -7,6 +7,8 @@ from transferkit.data import fonts
 from transferkit.recipe import describe_part
 
 WIDTH = 6.4  # inches
+SMALL = (4.6, 3.2)  # inches, so that the text of a figure is still read on a telephone
+CURVES = ("loss", "accuracy")
 MAX_NAME = 30  # letters of a class name at an axis
 
 
@@ -16,28 +18,43 @@ def plot_curves(history: list[dict], path):
     The initial head, whose row has epoch 0, is at 0.
     """
     figure = Figure((2 * WIDTH, 4), layout="constrained")
-    epochs = np.arange(len(history)) + min(history[0]["epoch"], 1)
-    phases = [row["phase"] for row in history]
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, [row[name] for row in history], "o-", label="training")
-        axes.plot(epochs, [row[f"val_{name}"] for row in history], "o-", label="validation")
-        for i in range(1, len(phases)):
-            if phases[i] != phases[i - 1]:
-                axes.axvline(
-                    epochs[i] - 0.5, color="grey", linestyle=":", label=f"{describe_part(phases[i])} from here"
-                )
-        axes.set(xlabel="epoch", title=name)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend()
+    for axes, name in zip(figure.subplots(1, 2), CURVES, strict=True):
+        _draw_curve(axes, history, name)
     figure.savefig(path, dpi=100)
 
 
-def plot_confusion(matrix, classes, path, max_classes: int = 40, *, percent: bool = False):
+def draw_curve(history: list[dict], name: str) -> Figure:
+    """One of the two `CURVES` of `plot_curves`, in a small figure."""
+    figure = Figure(SMALL, layout="constrained")
+    _draw_curve(figure.subplots(), history, name)
+    return figure
+
+
+def _draw_curve(axes, history: list[dict], name: str):
+    epochs = np.arange(len(history)) + min(history[0]["epoch"], 1)
+    phases = [row["phase"] for row in history]
+    axes.plot(epochs, [row[name] for row in history], "o-", label="training")
+    axes.plot(epochs, [row[f"val_{name}"] for row in history], "s--", label="validation")
+    for i in range(1, len(phases)):
+        if phases[i] != phases[i - 1]:
+            axes.axvline(epochs[i] - 0.5, color="grey", linestyle=":", label=f"{describe_part(phases[i])} from here")
+    axes.set(xlabel="epoch", title=name)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def plot_confusion(matrix, classes, path):
+    """Write the figure of `draw_confusion`, with counts."""
+    draw_confusion(matrix, classes, normalize=False).savefig(path, dpi=100)
+
+
+def draw_confusion(matrix, classes, *, normalize: bool = True, max_classes: int = 40) -> Figure:
     """A confusion matrix, labels down and predictions across; with more than `max_classes`, without text.
 
     Args:
-        percent: write percentages of each label's pictures, not counts.
+        matrix: (classes, classes), counts; rows are labels.
+        normalize: whether cells show the fraction of their row, or the count. The colour is the fraction's.
     """
     matrix = np.asarray(matrix)
     size = min(WIDTH + 0.25 * max(0, len(classes) - 8), 24)
@@ -48,7 +65,7 @@ def plot_confusion(matrix, classes, path, max_classes: int = 40, *, percent: boo
     axes.set(
         xlabel="predicted",
         ylabel="label",
-        title=f"{int(np.trace(matrix))} of {int(matrix.sum())} right{'; each row in %' * percent}",
+        title=f"{int(np.trace(matrix))} of {int(matrix.sum())} right",
     )
     if len(classes) <= max_classes:
         names, families = fonts.make_drawable([shorten_name(name) for name in classes])
@@ -56,31 +73,49 @@ def plot_confusion(matrix, classes, path, max_classes: int = 40, *, percent: boo
         axes.set_yticks(range(len(classes)), names, parse_math=False, fontfamily=families)
         for row, column in zip(*np.nonzero(matrix), strict=True):
             color = "white" if fractions[row, column] > 0.5 else "black"
-            text = f"{100 * fractions[row, column]:.0f}" if percent else matrix[row, column]
+            text = f"{fractions[row, column]:.2f}" if normalize else matrix[row, column]
             axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
-    figure.savefig(path, dpi=100)
+    return figure
 
 
-def plot_reliability(figures: dict, path):
-    """How often predictions of about the same confidence are right, with 95% intervals, and how many there are.
+def draw_calibration(reliability: list[dict]) -> Figure:
+    """How often predictions of about the same confidence are right, with 95% intervals.
 
     Args:
-        figures: with `reliability` and `ece`, of `metrics.compute_metrics`.
+        reliability: as `metrics.measure_reliability` returns it.
     """
-    bins = figures["reliability"]
-    figure = Figure((WIDTH, WIDTH), layout="constrained")
-    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
-    confidence, accuracy = (np.array([row[name] for row in bins]) for name in ("confidence", "accuracy"))
-    ends = np.array([row["ci95"] for row in bins]).T
-    upper.plot([0, 1], [0, 1], ":", color="grey", label="perfectly calibrated")
-    upper.errorbar(confidence, accuracy, np.abs(ends - accuracy), fmt="o-", capsize=2, label="this network")
-    upper.set(ylabel="accuracy", ylim=(0, 1.02), title=f"expected calibration error {figures['ece']:.3f}")
-    upper.grid(alpha=0.3)
-    upper.legend()
-    lefts, widths = [row["low"] for row in bins], [row["high"] - row["low"] for row in bins]
-    lower.bar(lefts, [row["n"] for row in bins], widths, align="edge", edgecolor="white")
-    lower.set(xlabel="confidence", ylabel="pictures", xlim=(0, 1))
-    figure.savefig(path, dpi=100)
+    from sklearn.calibration import CalibrationDisplay  # it loads pyplot, but uses only our axes
+
+    confidence, accuracy = (np.array([row[name] for row in reliability]) for name in ("confidence", "accuracy"))
+    ends = np.array([row["ci95"] for row in reliability]).T
+    figure = Figure(SMALL, layout="constrained")
+    axes = figure.subplots()
+    CalibrationDisplay(accuracy, confidence, None, estimator_name="the network").plot(ax=axes, ref_line=True)
+    axes.errorbar(confidence, accuracy, np.abs(ends - accuracy), fmt="none", color="C0", alpha=0.5, capsize=3)
+    axes.set(xlabel="probability of the predicted class", ylabel="fraction right", xlim=(0, 1.03), ylim=(-0.03, 1.03))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    return figure
+
+
+def draw_pictures(cells: list[tuple], title: str) -> Figure:
+    """Pictures with a text below each.
+
+    Args:
+        cells: (a picture of Pillow, its text) of each.
+    """
+    columns = min(max(len(cells), 1), 4)
+    rows = max(1, -(-len(cells) // columns))
+    figure = Figure((2.4 * columns, 3.0 * rows + 0.4), layout="constrained")
+    figure.suptitle(title)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for place in axes:
+        place.set_axis_off()
+    texts, families = fonts.make_drawable([text for _, text in cells])
+    for place, (picture, _), text in zip(axes, cells, texts, strict=False):
+        place.imshow(np.asarray(picture.convert("RGB")))
+        place.set_title(text, fontsize=9, y=-0.02, va="top", parse_math=False, fontfamily=families)
+    return figure
 
 
 def shorten_name(name: str) -> str:

@@ -16,6 +16,7 @@ from transferkit.console import say
 from transferkit.data import folds
 from transferkit.evaluation import metrics
 from transferkit.recipe import Recipe
+from transferkit.training import closing_pages
 from transferkit.training.fitting import checkpoints, work_left
 from transferkit.training.job_records import Plan, TrainingJob
 from transferkit.training.planning import time_budget
@@ -95,4 +96,6 @@ def _finish(job: TrainingJob, complete: list[runs.Run]) -> runs.Run:
     runs.write_unreadable(job.folder, job.unreadable)
     runs.write_predictions(job.folder, predictions, figures["confusion"], classes)
     write(job.folder / "metrics.json", figures)
-    return runs.Run(job.folder)
+    run = runs.Run(job.folder)
+    closing_pages.write_pages(run)
+    return run

@@ -27,7 +27,7 @@ from transferkit.evaluation.predict import predict_outputs
 from transferkit.features.sklearn_inputs import check_groups, check_labels
 from transferkit.network import Network
 from transferkit.recipe import Recipe, list_knobs
-from transferkit.runs import check_output
+from transferkit.run_folder import check_output
 from transferkit.training.fitting.checkpoints import preserve_random_state
 from transferkit.training.run_job import finetune
 

@@ -5,7 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
-from transferkit import recipe_files, runs
+from transferkit import recipe_files, run_folder
 from transferkit.console import say
 from transferkit.data.folds import pool_train_and_val
 from transferkit.data.listing import Splits
@@ -42,7 +42,7 @@ def refit_network(job: TrainingJob, fraction: float) -> Network:
     plan = renew_plan(dataclasses.replace(job.plan, recipe=resolved, splits=Splits(pool, job.splits.val)))
     plan.clock.measure("build", 1, time.perf_counter() - started)
     again = TrainingJob(plan, folder, job.unreadable, is_refit=True)
-    with runs.lock_run(folder):
+    with run_folder.lock_run(folder):
         if fraction:
             phase_loop.train_phases(again)
         else:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Unpack
 
-from transferkit import runs
+from transferkit import run_folder, runs
 from transferkit.atomic import read
 from transferkit.console import say, warn
 from transferkit.data.audit import before_training
@@ -15,7 +15,7 @@ from transferkit.evaluation.predict import evaluate, predict_outputs
 from transferkit.knobs import Knobs
 from transferkit.lookup import as_text
 from transferkit.network import Network, for_inference
-from transferkit.training import calibrate, cross_validation, phase_loop, refit
+from transferkit.training import calibrate, closing_pages, cross_validation, phase_loop, refit
 from transferkit.training.clock import Clock
 from transferkit.training.distributed import workers
 from transferkit.training.fitting import (
@@ -71,25 +71,24 @@ def finetune(
         >>> train, val = tk.list_images("pets/").split(0.2)  # doctest: +SKIP
         >>> run = tk.finetune("resnet34", train, val, out="runs/pets")  # doctest: +SKIP
     """
-    runs.check_output(out, overwrite=overwrite, base=as_text(base, "base"))
+    run_folder.check_output(out, overwrite=overwrite, base=as_text(base, "base"))
     plan = plan_pictures(base, train, val, test, knobs)
-    name = "-".join(map(runs.slug, filter(None, (str(base), plan.recipe.data.data))))
+    name = "-".join(map(run_folder.slug, filter(None, (str(base), plan.recipe.data.data))))
     return train_plan(plan, make_shared_folder(plan, out, overwrite=overwrite, name=f"runs/finetune-{name}"))
 
 
 def make_shared_folder(plan: Plan, out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
-    """Make the folder of a new run, as `runs.make_run_folder` does. Of several workers only the first writes there."""
-    is_first_worker = plan.device.shard[0] == 0
-    return (
-        runs.make_run_folder(out, overwrite=overwrite, name=name) if is_first_worker else workers.make_worker_folder()
-    )
+    """`run_folder.make_run_folder` for a new run; of several workers only the first writes there."""
+    if plan.device.shard[0]:
+        return workers.make_worker_folder()
+    return run_folder.make_run_folder(out, overwrite=overwrite, name=name)
 
 
 def train_plan(plan: Plan, folder: Path) -> runs.Run:
     """Train what was planned and write the run folder."""
-    with runs.lock_run(folder):
+    with run_folder.lock_run(folder):
         recipe = time_budget.without_planned_epochs(plan.recipe)
-        runs.write_inputs(folder, recipe, plan.splits, plan.unreadable, plan.device.name)
+        runs.write_inputs(folder, recipe, plan.splits, plan.unreadable, plan.device.name, plan.choices)
         return _run(TrainingJob(plan, folder, dict(plan.unreadable)))
 
 
@@ -114,7 +113,7 @@ def _resume(folder: str | os.PathLike, clock: Clock) -> runs.Run:
         raise ValueError(f"{folder} is complete: to train it further, start a new run with --base {folder}.")
     if (cluster := workers.find_cluster(run.recipe.train.workers)) and cluster.rank:
         run = runs.load_run(workers.make_worker_folder(run.folder))
-    with runs.lock_run(run.folder):
+    with run_folder.lock_run(run.folder):
         plan = make_plan(run.recipe, run.splits)
         plan = dataclasses.replace(plan, unreadable=run.unreadable + plan.unreadable, clock=clock)
         job = TrainingJob(plan, run.folder, dict(plan.unreadable))
@@ -217,6 +216,7 @@ def _finish(job: TrainingJob, averages: dict, outputs, *, interrupted: bool) -> 
     }
     own = predictions if split == "test" else _predict_few(network, listing, None if is_refitted else outputs)
     runs.write_results(job.folder, network, runs.Results(rows, figures | averages, predictions, own))
+    closing_pages.write_pages(runs.Run(job.folder))
     if not interrupted:
         checkpoints.delete_tensors(job.folder)
         weight_averaging.delete_epochs(job.folder)

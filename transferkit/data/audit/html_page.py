@@ -5,26 +5,15 @@ import html
 import io
 import os
 
-from transferkit import atomic
+from PIL import Image
+
+from transferkit import atomic, pages
 from transferkit.data import contact_sheet
 from transferkit.data.audit.problems import HARMLESS, KINDS, UNREADABLE, Problem, count_classes, count_files
 from transferkit.data.listing import Listing
 
 THUMBNAIL_SIZE = 112  # pixels, longer side
 MAX_PER_KIND = 60  # problems of each kind that are shown; the others are counted
-STYLE = """
-body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem;
-       color: #1c1c1c; background: #fff; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
-table { border-collapse: collapse; } td, th { padding: .15rem .8rem .15rem 0; text-align: left; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-.grid { display: flex; flex-wrap: wrap; gap: .8rem; }
-figure { margin: 0; padding: .5rem; border: 1px solid #ddd; border-radius: 4px; max-width: 16rem; }
-.pair { display: flex; gap: .4rem; } .none { color: #666; font-size: .8rem; width: 7rem; }
-img { max-width: 112px; max-height: 112px; background: #eee; image-rendering: auto; }
-figcaption { font-size: .78rem; overflow-wrap: anywhere; margin-top: .3rem; } .leak h2 { color: #b00020; }
-details { margin-top: 2.5rem; } summary { font-size: 1.15rem; cursor: pointer; }
-"""
 
 
 def write_page(path: str | os.PathLike, data: str, parts: dict[str, Listing], problems: list[Problem]):
@@ -49,7 +38,8 @@ def write_page(path: str | os.PathLike, data: str, parts: dict[str, Listing], pr
     images = sum(map(len, parts.values()))
     atomic.write(
         path,
-        f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{name}: check</title><style>{STYLE}</style>\n"
+        f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{name}: check</title>\n"
+        f"<style>{pages.style()}</style>\n"
         f"<main><h1>{name}</h1>\n<p>{images:,} pictures, checked by transferkit check.</p>\n"
         f"<table><tr><th>problem<th class=n>count{rows}</table>\n{''.join(sections.values())}{folded}"
         f"{_class_table(parts)}</main></html>\n",
@@ -98,10 +88,13 @@ def _picture(path: str, root: str) -> str:
 def thumbnail_uri(path: str, size: int = THUMBNAIL_SIZE) -> str:
     """A thumbnail of at most `size` pixels as a data URI; empty if the picture is damaged or too large."""
     small = contact_sheet.load_thumbnail(path, size)
-    if small is None:
-        return ""
+    return picture_uri(small) if small else ""
+
+
+def picture_uri(picture: Image.Image) -> str:
+    """A picture as a data URI of a JPEG."""
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=80)
+    picture.save(file, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 

@@ -24,7 +24,7 @@ from transferkit.data.augment import augmentation
 from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.view_cache import CacheSpace
 from transferkit.network import Network
-from transferkit.runs import temporary_folder
+from transferkit.run_folder import temporary_folder
 from transferkit.training.distributed import devices, replicas
 from transferkit.training.fitting import (
     callbacks,

@@ -15,7 +15,7 @@ from transferkit.data import pipeline
 from transferkit.data.view_cache import CacheSpace
 from transferkit.evaluation.predict import BATCH
 from transferkit.network import for_inference
-from transferkit.runs import temporary_folder
+from transferkit.run_folder import temporary_folder
 from transferkit.training.fitting import checkpoints, losses
 from transferkit.training.fitting.history import find_best_epoch, rank_epochs, score_epoch
 from transferkit.training.job_records import TrainingJob

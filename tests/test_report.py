@@ -1,0 +1,291 @@
+"""The page of a run, the leaderboard, and the figures for notebooks."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import matplotlib.pyplot
+import numpy as np
+import pytest
+from pictures import folder
+
+import transferkit as tk
+from transferkit import atomic, pages, runs
+from transferkit.evaluation.metrics import compute_metrics
+from transferkit.report import leaderboard, run_page, sentences
+
+VOID = {"meta", "img", "br"}
+CLASSES = ("cat", "<b>dog</b>", "fox & hen")
+
+
+class Page(HTMLParser):
+    """The elements of a page, in order; it fails if a tag is not closed."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags, self.open, self.texts = [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.texts.append("")
+        if tag not in VOID:
+            self.open.append((tag, len(self.tags) - 1))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        for _, place in self.open:
+            self.texts[place] += data
+
+    def all(self, tag: str) -> list[tuple[dict, str]]:
+        """(attributes, text) of each element with this tag."""
+        return [(attrs, text) for (name, attrs), text in zip(self.tags, self.texts, strict=True) if name == tag]
+
+    def figures(self) -> list[float]:
+        """The exact figures, which `data` elements hold."""
+        return [float(attrs["value"]) for attrs, _ in self.all("data")]
+
+
+def make_run(place, paths, finished, classes=CLASSES, seed=0):
+    """A finished run of three classes, with mistakes, whose figures are measured from drawn probabilities."""
+    shutil.copytree(finished.folder, place, ignore=shutil.ignore_patterns("checkpoints"))
+    rng = np.random.default_rng(seed)
+    labels = np.arange(len(paths)) % len(classes)
+    probabilities = rng.dirichlet(np.ones(len(classes)), len(paths))
+    probabilities[np.arange(len(paths)), labels] += 0.5
+    probabilities /= probabilities.sum(1, keepdims=True)
+    predicted = probabilities.argmax(1)
+    rows = [
+        {"path": path, "label": classes[label], "predicted": classes[other], "probability": float(chance)}
+        for path, label, other, chance in zip(paths, labels, predicted, probabilities.max(1), strict=True)
+    ]
+    atomic.write(place / "metrics.json", finished.metrics | compute_metrics(probabilities, labels, classes))
+    atomic.write(place / "predictions.csv", rows)
+    atomic.write(place / "classes.txt", "".join(f"{name}\n" for name in classes))
+    listing = tk.Listing(
+        tuple(paths), tuple(map(int, labels)), classes, duplicate_sets=("1", "1", *[""] * (len(paths) - 2))
+    )
+    atomic.write(place / "split.csv", runs.split_rows(tk.Splits(listing, replace(listing, duplicate_sets=()))))
+    return tk.load_run(place)
+
+
+@pytest.fixture(scope="module")
+def run(finished, tmp_path_factory):
+    place = tmp_path_factory.mktemp("report")
+    pictures = folder(place / "pictures", {"a": 40})
+    return make_run(place / "run", sorted(map(str, pictures.rglob("*.*"))), finished)
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return Page(run_page.write_run_page(run, advice=["Do <this>."]).read_text("utf-8"))
+
+
+def test_a_training_writes_its_page_and_card(finished):
+    text = (finished.folder / "report.html").read_text("utf-8")
+    accuracy = finished.metrics["accuracy"]
+    assert Page(text).figures()[0] == accuracy and f"{accuracy:.1%}" in text
+    assert "</data> validation pictures, which also chose how the weights are averaged" in text
+    assert f"<li>kept: {sentences.describe_kept(finished.metrics)}</li>" in text
+    cells = {cell for _, cell in Page(text).all("td")}
+    assert finished.choices and {choice["reason"] for choice in finished.choices} <= cells
+
+
+def test_figures_are_those_of_the_metrics(run, page):
+    metrics, shown = run.metrics, page.figures()
+    assert shown[:4] == [metrics["accuracy"], *metrics["ci95"], metrics["n"]]
+    scores = [metrics[name] for name in ("balanced_accuracy", "loss", "ece")] + metrics["intervals"]["loss"]
+    scores += [metrics["macro"][name] for name in ("f1", "precision", "roc_auc")]
+    of_classes = [row[name] for row in metrics["per_class"].values() for name in ("n", "recall", "precision", "f1")]
+    bins = [row[name] for row in metrics["reliability"] for name in ("confidence", "accuracy")]
+    assert set(scores + of_classes + bins) <= set(shown)
+    for attrs, text in page.all("data"):
+        value = float(attrs["value"])
+        assert text in (f"{value:.1%}", f"{value:.3f}", f"{value:,.0f}")
+
+
+def test_the_confusion_matrix_has_counts_and_fractions(run, page):
+    matrix = np.array(run.metrics["confusion"])
+    cells = [(attrs, text) for attrs, text in page.all("td") if "title" in attrs]
+    assert [attrs["title"].split(": ")[-1] for attrs, _ in cells] == [
+        f"{count} of {row.sum()}" for row in matrix for count in row
+    ]
+    for (attrs, text), part, count in zip(
+        cells, (matrix / matrix.sum(1, keepdims=True)).flat, matrix.flat, strict=True
+    ):
+        assert float(attrs["style"].removeprefix("--part: ")) == pytest.approx(part, abs=5e-4)
+        assert text == (f"{round(100 * part):.0f}%{count}" if count else "")
+
+
+def test_names_are_escaped_and_pictures_are_inside(run, page):
+    """The reader fails on <b> that is open elsewhere; no element asks for a file or the network."""
+    assert any(text == CLASSES[1] for _, text in page.all("th"))
+    images = [attrs for attrs, _ in page.all("img")]
+    wrong = round((1 - run.metrics["accuracy"]) * 40)
+    assert len(images) == 3 + min(wrong, run_page.MAX_MISTAKES) and wrong > 1
+    assert all(image["src"].startswith("data:image/") and image["alt"] for image in images)
+    assert not page.all("script") and not page.all("link")
+    links = [attrs["href"].removeprefix("#") for attrs, _ in page.all("a")]
+    assert set(links) == {attrs["id"] for attrs, _ in page.all("section")}
+    assert any(text == "Do <this>." for _, text in page.all("li"))
+
+
+def test_a_page_is_in_order_for_readers_of_screens(page):
+    assert page.all("html")[0][0]["lang"] == "en"
+    levels = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3")]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(attrs["scope"] in ("col", "row") for attrs, _ in page.all("th"))
+
+
+def test_a_page_without_pictures_says_so(run, tmp_path):
+    rows = [row | {"path": f"gone/{row['path']}"} for row in run.predictions]
+    copied = shutil.copytree(run.folder, tmp_path / "run")
+    atomic.write(copied / "predictions.csv", rows)
+    made = Page(run_page.write_run_page(tk.load_run(copied), tmp_path / "page.html").read_text("utf-8"))
+    assert len(made.all("img")) == 3
+    assert any("no thumbnails, because the pictures cannot be read any more." in text for _, text in made.all("p"))
+    with pytest.raises(FileNotFoundError, match="cannot be read any more, from gone/"):
+        tk.load_run(copied).show_errors()
+
+
+def test_names_that_are_not_text(run, tmp_path):
+    copied = shutil.copytree(run.folder, tmp_path / "run")
+    atomic.write(copied / "unreadable.csv", [{"path": "caf\udce9.jpg", "reason": "the file is empty"}])
+    made = Page(run_page.write_run_page(tk.load_run(copied)).read_text("utf-8"))
+    assert any(text == "caf?.jpg: the file is empty" for _, text in made.all("li"))
+
+
+def test_a_missing_value_of_a_template_is_an_error():
+    from jinja2 import UndefinedError
+
+    with pytest.raises(UndefinedError):
+        pages.render("leaderboard.html", title="x")
+
+
+# the leaderboard
+
+
+@pytest.fixture(scope="module")
+def other(run, finished, tmp_path_factory):
+    """A run on the same pictures with other figures, and another learning rate."""
+    place = tmp_path_factory.mktemp("other")
+    made = make_run(place / "run", [row["path"] for row in run.predictions], finished, seed=1)
+    text = (made.folder / "recipe.toml").read_text("utf-8").replace("lr = 0.01 ", "lr = 0.02 ")
+    (made.folder / "recipe.toml").write_text(text, "utf-8")
+    return tk.load_run(made.folder)
+
+
+def test_the_leaderboard(cli, run, other):
+    status, out, err = cli("report", run.folder, other.folder, "--out", "runs.html", "--json")
+    rows = json.loads(out)["runs"]
+    best, worst = sorted((run, other), key=lambda each: -each.metrics["accuracy"])
+    assert status == 0 and [row["run"] for row in rows] == [str(best.folder), str(worst.folder)]
+    assert [row["ci95"] for row in rows] == [best.metrics["ci95"], worst.metrics["ci95"]]
+    assert {row["run"]: row["knobs"] for row in rows} == {
+        str(run.folder): {"lr": 0.01},
+        str(other.folder): {"lr": 0.02},
+    }
+    assert "same pictures" not in err
+    with open("runs.html", encoding="utf-8") as file:
+        made = Page(file.read())
+    assert made.figures()[:3] == [best.metrics["accuracy"], *best.metrics["ci95"]]
+    assert [text for _, text in made.all("code")][0] == "lr"
+    status, out, err = cli("report", run.folder, other.folder, "--out", "runs.html")
+    assert status == 0 and f"{best.metrics['accuracy']:.1%}" in out
+
+
+def test_the_leaderboard_says_if_pictures_differ(cli, run, finished):
+    status, out, err = cli("report", run.folder, finished.folder, "--out", "runs.html")
+    assert status == 0 and "not measured on the same pictures" in err
+
+
+def test_wrong_command_lines(cli, run, tmp_path):
+    assert cli("report", run.folder, run.folder)[0] == 2
+    status, _, err = cli("report", run.folder, run.folder, "--out", "a.html")
+    assert status == 2 and "needs two or more runs" in " ".join(err.split())
+    status, _, err = cli("report", run.folder, "--out", "page.pdf")
+    assert status == 2 and "--out must end in .html, not 'page.pdf'." in " ".join(err.split())
+    status, _, err = cli("report", run.folder, "--out", "no/page.html")
+    assert status == 2 and "no folder 'no' for --out" in " ".join(err.split())
+    status, _, err = cli("report", "nowhere")
+    assert status == 2 and "nowhere" in err
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    shutil.copy(run.folder / "recipe.toml", unfinished)
+    status, _, err = cli("report", unfinished)
+    assert status == 2 and f"{unfinished} is not finished: transferkit finetune --resume" in " ".join(err.split())
+
+
+def test_report_writes_the_page_again(cli, run, tmp_path):
+    copied = shutil.copytree(run.folder, tmp_path / "again", ignore=shutil.ignore_patterns("report.html", "*.md"))
+    status, out, err = cli("report", copied, "--json")
+    assert status == 0 and json.loads(out)["files"] == [str(copied / "report.html"), str(copied / "MODEL_CARD.md")]
+    assert Page((copied / "report.html").read_text("utf-8")).figures()[0] == run.metrics["accuracy"]
+    assert (
+        cli("report", copied, "--out", "elsewhere.html")[0] == 0
+        and (tmp_path / "elsewhere.html").stat().st_size > 10_000
+    )
+
+
+def test_a_run_of_an_earlier_version(run, tmp_path):
+    """Without choices, reliability and intervals the page has fewer sections."""
+    copied = shutil.copytree(run.folder, tmp_path / "run")
+    (copied / "choices.json").unlink()
+    old = {name: value for name, value in run.metrics.items() if name not in ("reliability", "intervals", "macro")}
+    atomic.write(copied / "metrics.json", old)
+    earlier = tk.load_run(copied)
+    made = Page(run_page.write_run_page(earlier).read_text("utf-8"))
+    assert "calibration" not in {attrs["id"] for attrs, _ in made.all("section")}
+    with pytest.raises(ValueError, match="has no reliability"):
+        earlier.plot_calibration()
+    assert leaderboard.compare_runs([run, earlier])[0]
+
+
+# figures for notebooks
+
+
+def texts(figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_plots_of_a_run(run):
+    matrix = np.array(run.metrics["confusion"])
+    assert texts(run.plot_confusion(normalize=False)) == [str(count) for count in matrix.flat if count]
+    fractions = (matrix / matrix.sum(1, keepdims=True)).flat
+    assert texts(run.plot_confusion()) == [f"{part:.2f}" for part in fractions if part]
+    line = run.plot_calibration().axes[0].lines[1]
+    expected = [(row["confidence"], row["accuracy"]) for row in run.metrics["reliability"]]
+    np.testing.assert_allclose(line.get_xydata(), expected)
+    assert matplotlib.pyplot.get_fignums() == []
+
+
+def test_show_errors(run):
+    wrong = sorted(
+        (row for row in run.predictions if row["label"] != row["predicted"]), key=lambda row: -row["probability"]
+    )
+    figure = run.show_errors(n=3)
+    shown = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in shown] == [
+        f"true: {row['label']}\npredicted ({row['probability']:.0%}): {row['predicted']}" for row in wrong[:3]
+    ]
+    assert len([axes for axes in run.show_errors(n=100).axes if axes.images]) == len(wrong)
+    with pytest.raises(ValueError, match="n must be"):
+        run.show_errors(n=0)
+
+
+def test_an_unfinished_run_has_no_figures(run, tmp_path):
+    (tmp_path / "recipe.toml").write_bytes((run.folder / "recipe.toml").read_bytes())
+    for draw in ("plot_confusion", "plot_calibration", "show_errors"):
+        with pytest.raises(FileNotFoundError, match="is not finished: transferkit finetune --resume"):
+            getattr(tk.load_run(tmp_path), draw)()
+
+
+def test_rows_are_those_of_the_file(run):
+    with open(run.folder / "predictions.csv", newline="") as file:
+        assert [row["path"] for row in run.predictions] == [row["path"] for row in csv.DictReader(file)]

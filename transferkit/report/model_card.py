@@ -1,0 +1,124 @@
+"""`MODEL_CARD.md`: what a trained network is for, with the front matter that Hugging Face reads.
+
+The sections are those of Mitchell et al. 2019, "Model Cards for Model Reporting", as far as a run knows them.
+"""
+
+import hashlib
+import json
+from contextlib import closing
+from pathlib import Path
+
+from transferkit import atomic, pages, recipe_files
+from transferkit.data.audit.scan import file_key, load_scans, open_store
+from transferkit.report import sentences
+from transferkit.runs import Run
+from transferkit.weights.catalogue import find_weight_set, is_path
+
+FILE = "MODEL_CARD.md"
+LICENCES = ("apache-2.0", "bsd-3-clause", "mit", "cc-by-4.0", "cc-by-nc-4.0")  # spelled as Hugging Face does
+FEW_EVALUATED, FEW_IN_CLASS, UNEQUAL = 200, 30, 3  # pictures, pictures, and how many times the smallest class
+CHAIN = 10  # runs that were each the base of the next
+
+
+def write_model_card(run: Run) -> Path:
+    """Write the card of a finished run into its folder.
+
+    Raises:
+        FileNotFoundError: the run is not finished.
+    """
+    path, figures = run.folder / FILE, run.metrics
+    base, weights = find_base(run)
+    licence = find_licence(base, weights)
+    counts = {name: part.counts() for name, part in run.splits.items()}
+    content = {
+        "name": run.folder.resolve().name,
+        "quote": lambda text: json.dumps(text, ensure_ascii=False),  # a JSON string is a YAML string too
+        "data": Path(run.recipe.data.data or "own pictures").name,
+        "figures": figures,
+        "pictures": sentences.describe_pictures(figures),
+        "comparison": sentences.describe_comparison(figures),
+        "base": base,
+        "weights": weights,
+        "licence": licence if licence in LICENCES else "other",
+        "licence_text": licence,
+        "names": [_plain(name) for name, row in figures["per_class"].items() if row["n"]],
+        "classes": [_plain(name) for name in run.classes],
+        "split": {name: sum(part.values()) for name, part in counts.items()},
+        "digest": digest_data([path for _, part in run.splits.items() for path in part.paths]),
+        "limits": list_limits(figures, counts["train"]),
+        "color_mode": {1: "grayscale", 4: "rgba"}.get(run.recipe.model.channels, "rgb"),
+        "has_network": (run.folder / "model.keras").exists(),
+    }
+    atomic.write(path, pages.render("model_card.md", **content))
+    return path
+
+
+def find_base(run: Run) -> tuple[str, str]:
+    """The network and the weights that a run began with; of a run that continues others, those of the first."""
+    recipe = run.recipe
+    for _ in range(CHAIN):
+        earlier = Path(recipe.model.base) / "recipe.toml"
+        if not earlier.is_file():
+            break
+        recipe = recipe_files.load(earlier)
+    return recipe.model.base, recipe.model.weights
+
+
+def find_licence(base: str, weights: str) -> str:
+    """The licence of public weights, as their source states it; "" for one's own, fresh or unknown ones."""
+    if weights == "none" or is_path(weights):
+        return ""
+    try:
+        return find_weight_set(base, weights).licence
+    except ValueError:  # a file, a Keras model, a network without public weights
+        return ""
+
+
+def digest_data(paths: list[str]) -> str:
+    """SHA-256 over the sorted SHA-1 digests of the pictures, in hexadecimal, whatever their names and order.
+
+    Only the scans in the cache are read, no picture. "" if one is missing, because it changed or is gone.
+    """
+    store = open_store()
+    if store is None:
+        return ""
+    with closing(store):
+        scans = list(load_scans(store, [file_key(path) for path in paths]))
+    if not all(scans):
+        return ""
+    return hashlib.sha256(b"".join(sorted(scan.digest for scan in scans if scan))).hexdigest()
+
+
+def list_limits(figures: dict, train: dict[str, int]) -> list[str]:
+    """What the figures do not say, a sentence each.
+
+    Args:
+        figures: as in `metrics.json`.
+        train: training pictures of each class.
+    """
+    found = ["It was not tested on pictures from other cameras, places or times than those of its data."]
+    if figures["split"] == "val":
+        found.append(
+            "It was measured on validation pictures, which also made choices in training; there were no test pictures."
+        )
+    if figures["n"] < FEW_EVALUATED:
+        found.append(f"It was measured on {figures['n']} pictures only: mind the interval.")
+    present = {name: count for name, count in train.items() if count}
+    smallest, largest = min(present, key=present.__getitem__), max(present, key=present.__getitem__)
+    if present[smallest] < FEW_IN_CLASS:
+        found.append(f"Class {_plain(smallest)} has {present[smallest]} training pictures only.")
+    if present[largest] > UNEQUAL * present[smallest]:
+        found.append(
+            f"Classes are unequal: {_plain(largest)} has {present[largest]:,} training pictures, {_plain(smallest)} "
+            f"{present[smallest]:,}."
+        )
+    worst = min((row for row in figures["per_class"].items() if row[1]["n"]), key=lambda row: row[1]["recall"])
+    found.append(
+        f"The lowest recall is that of {_plain(worst[0])}: {worst[1]['recall']:.1%} of {worst[1]['n']:,} pictures."
+    )
+    return [*found, "A picture of none of its classes gets one of them nevertheless."]
+
+
+def _plain(name: str) -> str:
+    """A class name without what Markdown or HTML would read as more than text."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#|!" else c for c in " ".join(name.split()))
