@@ -15,7 +15,7 @@ from PIL import Image
 import transferkit as tk
 from transferkit.console import quiet
 from transferkit.data import folds as shares
-from transferkit.data.audit import duplicate_groups, problems
+from transferkit.data.audit import duplicate_groups, duplicate_search, problems
 from transferkit.data.audit.file_scan import FileScan
 from transferkit.data.audit.scan import scan_files
 from transferkit.features import leaderboard, probe_scores
@@ -242,3 +242,15 @@ def test_a_classifier_holds_out_no_duplicates(doubled, tiny, monkeypatch):
             parts["train"].duplicate_sets
         )
     assert leaks(seen[0].items()) == 0
+
+
+def test_a_hash_is_pixels_above_the_median_frequency():
+    """Against the definition, with the cosines written out."""
+    luma = np.random.default_rng(0).integers(0, 256, (3, 256), "uint8")
+    fingerprints = np.concatenate([luma, np.full((3, 32), 128, "uint8")], 1)
+    at = np.arange(16)
+    basis = np.cos(np.pi * (2 * at[None] + 1) * at[:, None] / 32)[:8]
+    basis[0] /= np.sqrt(2)
+    centred = luma.reshape(3, 16, 16) - luma.mean(1)[:, None, None]
+    lowest = (basis @ centred @ basis.T).reshape(3, 64)
+    assert (duplicate_search.compute_hashes(fingerprints) == (lowest > np.median(lowest, 1, keepdims=True))).all()

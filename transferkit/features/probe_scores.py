@@ -38,6 +38,7 @@ class CrossValidation:
         ci95: its Wilson interval, which assumes independent pictures and so is too narrow for large groups.
         folds: the accuracy of each fold.
         predictions: (n,) labels.
+        probabilities: (n, classes), the classes in the order of `numpy.unique(labels)`; None of a classifier without.
         fold_of: (n,) the fold of each picture.
     """
 
@@ -45,6 +46,7 @@ class CrossValidation:
     ci95: list[float]
     folds: list[float]
     predictions: np.ndarray
+    probabilities: np.ndarray | None
     fold_of: np.ndarray
 
 
@@ -72,7 +74,8 @@ def cross_validate(
     if not finite.all():
         raise ValueError(f"Row {int(finite.argmin())} of the features is not finite; float16 ends at 65,504.")
     fold_of = _draw_folds(labels, groups, data.copies, folds, seed)
-    predictions, accuracies = np.empty_like(labels), []
+    classes, predictions, accuracies = np.unique(labels), np.empty_like(labels), []
+    probabilities = np.zeros((len(labels), len(classes)))
     for fold in range(folds):
         train, test = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         train_groups = None if groups is None else groups[train]
@@ -80,10 +83,18 @@ def cross_validate(
             classifier, features[train], labels[train], train_groups, widths=data.widths, seed=seed
         )
         predictions[test] = model.predict(features[test])
+        has_probabilities = hasattr(model, "predict_proba")
+        if has_probabilities:
+            probabilities[np.ix_(test, np.searchsorted(classes, model.classes_))] = model.predict_proba(features[test])
         accuracies.append(float((predictions[test] == labels[test]).mean()))
     hits = int((predictions == labels).sum())
     return CrossValidation(
-        hits / len(labels), list(wilson_interval(hits, len(labels))), accuracies, predictions, fold_of
+        accuracy=hits / len(labels),
+        ci95=list(wilson_interval(hits, len(labels))),
+        folds=accuracies,
+        predictions=predictions,
+        probabilities=probabilities if has_probabilities else None,
+        fold_of=fold_of,
     )
 
 

@@ -15,6 +15,7 @@ from transferkit.data.sources.folder_walk import common_folder
 KINDS = {  # the most harmful first
     "leak": "the same picture in two splits",
     "two-classes": "the same picture in two classes",
+    "label": "likely wrong label",
     "unreadable": "cannot be read",
     "truncated": "cut short",
     "bomb": "declares too many pixels",
@@ -72,6 +73,11 @@ def find_problems(parts: dict[str, Listing], scans: dict[str, FileScan], source:
     for part in parts.values():
         for path in part.paths:
             problems += _file_problems(path, scans[path])
+    return sort_problems(problems)
+
+
+def sort_problems(problems: list[Problem]) -> list[Problem]:
+    """The problems by kind, the most harmful first."""
     order = {kind: number for number, kind in enumerate(KINDS)}
     return sorted(problems, key=lambda problem: order[problem.kind])
 

@@ -5,14 +5,16 @@ import io
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 from transferkit import atomic
 from transferkit.console import warn
 from transferkit.data.audit.problems import Problem
 
+Value = TypeVar("Value")
 LIST, COLUMNS = "moved.csv", ("from", "to", "problem", "detail")
 
 
@@ -34,20 +36,39 @@ def move_files(
     if folder.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"The quarantine {folder} lies in {root}, among the pictures: give a folder elsewhere.")
     folder.mkdir(parents=True, exist_ok=True)
-    movable = _select_movable({problem.path: problem for problem in reversed(problems)}, root, listed)
-    moved, has_list = [], (folder / LIST).exists()
-    with open(folder / LIST, "ab", buffering=0) as file:
+    movable = select_movable({problem.path: problem for problem in reversed(problems)}, root, listed)
+    targets = {path: folder / os.path.relpath(path, root) for path in movable}
+
+    def describe(path: str, target: str) -> dict[str, str]:
+        return {"from": path, "to": target, "problem": movable[path].kind, "detail": movable[path].detail}
+
+    return move_and_record(targets, folder / LIST, COLUMNS, describe)
+
+
+def move_and_record(targets: dict[str, Path], record: Path, columns: Sequence[str], describe: Callable) -> list[dict]:
+    """Move files and append a row for each to a CSV file; a file that exists is not overwritten.
+
+    Args:
+        targets: {path: new path}, which gets a number if it exists.
+        columns: of the record.
+        describe: describe(path, new path) is the row.
+
+    Returns:
+        The rows of the files that were moved; a warning names the others.
+    """
+    moved, has_list = [], record.exists()
+    with open(record, "ab", buffering=0) as file:
         if not has_list:
-            _append_row(file, dict(zip(COLUMNS, COLUMNS, strict=True)))
-        for problem in movable.values():
-            target = find_free_path(folder / os.path.relpath(problem.path, root))
-            row = {"from": problem.path, "to": str(target), "problem": problem.kind, "detail": problem.detail}
+            _append_row(file, dict(zip(columns, columns, strict=True)))
+        for path, wanted in targets.items():
+            target = find_free_path(wanted)
+            row = describe(path, str(target))
             before = _append_row(file, row)  # before the move, as a file that is not listed is hard to find
             try:
-                _move_file(problem.path, target)
+                _move_file(path, target)
             except OSError as error:
                 file.truncate(before)
-                warn(f"{problem.path} could not be moved and stays: {error.strerror or error}.")
+                warn(f"{path} could not be moved and stays: {error.strerror or error}.")
                 continue
             moved.append(row)
     return moved
@@ -63,7 +84,7 @@ def _append_row(file: io.FileIO, row: dict[str, str]) -> int:
         OSError: the row could not be written.
     """
     text, before = io.StringIO(), file.seek(0, os.SEEK_END)
-    csv.DictWriter(text, COLUMNS).writerow(row)
+    csv.DictWriter(text, list(row)).writerow(row)
     left = text.getvalue().encode(atomic.ENCODING, atomic.ERRORS)
     try:
         while left:
@@ -87,11 +108,11 @@ def _move_file(path: str, target: Path):
         raise
 
 
-def _select_movable(problems: dict[str, Problem], root: Path, listed: Iterable[str]) -> dict[str, Problem]:
-    """The files that are in `root` itself and that no link points to; warns of the others."""
+def select_movable(values: dict[str, Value], root: Path, listed: Iterable[str]) -> dict[str, Value]:
+    """Those of {path: value} that are in `root` itself and that no link points to; warns of the others."""
     real, targets, stay = os.path.realpath(root), _link_targets(listed), set()
     by_folder: Counter[str] = Counter()
-    for path in problems:
+    for path in values:
         folder = os.path.dirname(path)
         if os.path.realpath(folder) != os.path.normpath(os.path.join(real, os.path.relpath(folder, root))):
             stay.add(path)  # it may belong to another data set
@@ -102,7 +123,7 @@ def _select_movable(problems: dict[str, Problem], root: Path, listed: Iterable[s
     for folder, number in by_folder.items():
         files = "1 file" if number == 1 else f"{number:,} files"
         warn(f"{files} of {folder} left in place: a link leads there, to {os.path.realpath(folder)}.")
-    return {path: problem for path, problem in problems.items() if path not in stay}
+    return {path: value for path, value in values.items() if path not in stay}
 
 
 def _link_targets(paths: Iterable[str]) -> set[str]:

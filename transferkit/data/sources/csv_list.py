@@ -5,7 +5,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from transferkit import atomic
 from transferkit.console import quiet, say, warn
+from transferkit.data.audit.quarantine import find_free_path
 from transferkit.data.grouping import groups_from_pattern
 from transferkit.data.listing import Listing, listing_from_names
 from transferkit.data.sources import imagenet_lists
@@ -86,6 +88,29 @@ def read_column(path: str | os.PathLike, requested: Columns, column: str) -> dic
         paths = _find_paths(table, columns)
     name = look_up({name: name for name in table.header}, column, f"column of {table.path.name}")
     return dict(reversed(list(zip(paths, table.cells(name), strict=True))))
+
+
+def write_relabelled(path: str | os.PathLike, requested: Columns, labels: dict[str, str]) -> Path:
+    """Write a copy of a list with other labels beside it, as `pets.relabelled.csv`; an existing file is kept.
+
+    Args:
+        labels: {path of a picture as in its listing: its label}.
+
+    Returns:
+        The path of the copy: a CSV file in UTF-8.
+
+    Raises:
+        ValueError: its labels are not names in one column.
+    """
+    given = _open_table(path, requested)
+    table, columns = resolve_columns(given, requested)
+    if columns.label not in given.header or table.cells(columns.label) != given.cells(columns.label):
+        raise ValueError(f"{path} has no column of class names to correct: give a list of names and classes.")
+    paths = map(os.path.normpath, _find_paths(table, columns))
+    cells = [labels.get(found, cell) for found, cell in zip(paths, table.cells(columns.label), strict=True)]
+    copy = find_free_path(table.path.with_name(f"{table.path.stem}.relabelled.csv"))
+    atomic.write(copy, [row for _, row in table.with_column(columns.label, cells).rows])
+    return copy
 
 
 def has_labels(path: str | os.PathLike, requested: Columns = Columns()) -> bool:  # noqa: B008, it is frozen

@@ -78,7 +78,7 @@ def find_column(source: Data, column: str) -> dict[str, str]:
     Raises:
         UnknownName: there is no such column.
     """
-    return csv_list.read_column(source.data, _columns(source), column)
+    return csv_list.read_column(source.data, columns_of(source), column)
 
 
 def as_listings(data, name: str) -> dict[str, Listing]:
@@ -128,7 +128,7 @@ def as_all_pictures(data, name: str) -> tuple[Listing, list[str]]:
         return find_all_pictures(Data(data=as_text(data, name)))
     if isinstance(data, Listing) and len(data):
         return data, ["train"] * len(data)
-    return _join_parts(as_listings(data, name), name)
+    return join_parts(as_listings(data, name), name)
 
 
 def as_pictures(pictures, name: str) -> list:
@@ -186,7 +186,7 @@ def find_paths(source: Data) -> list[str]:
     if kind == "picture":
         return [source.data]
     if kind == "manifest":
-        return csv_list.read_paths(source.data, _columns(source))
+        return csv_list.read_paths(source.data, columns_of(source))
     if kind == "folder":
         return find_pictures(Path(source.data), Counter())
     return [path for part in list_parts(source).values() for path in part.paths]
@@ -207,10 +207,10 @@ def find_all_pictures(source: Data) -> tuple[Listing, list[str]]:
         if not paths:
             raise ValueError(f"{source.data} holds no pictures.")
         return Listing(tuple(paths), (-1,) * len(paths), ()), ["train"] * len(paths)
-    return _join_parts(list_parts(source), source.data)
+    return join_parts(list_parts(source), source.data)
 
 
-def _join_parts(parts: dict[str, Listing], where: str) -> tuple[Listing, list[str]]:
+def join_parts(parts: dict[str, Listing], where: str) -> tuple[Listing, list[str]]:
     """One listing of all parts, and the split of each picture."""
     splits = [name for name, part in parts.items() for _ in part.paths]
     return _concatenate(parts.values(), _join_classes(parts), where), splits
@@ -229,7 +229,7 @@ def _has_labels(source: Data) -> bool:
     """Whether a source gives the classes of its pictures."""
     if os.path.isfile(source.data):
         is_list = Path(source.data).suffix.lower() in listing.LIST_SUFFIXES
-        return is_list and csv_list.has_labels(source.data, _columns(source))
+        return is_list and csv_list.has_labels(source.data, columns_of(source))
     return source_kind(source.data) != "folder" or listing.has_class_folders(source.data)
 
 
@@ -319,7 +319,7 @@ def _read_parts(source: Data) -> dict[str, Listing]:
     kind = source_kind(source.data)
     _check_options(source, kind)
     if kind == "manifest":
-        return csv_list.read_parts(source.data, _columns(source))
+        return csv_list.read_parts(source.data, columns_of(source))
     if kind == "tfds":
         return _add_groups(tfds.list_tfds_splits(source.data, source.data_dir), source.group_by, "")
     if kind == "shards":
@@ -327,7 +327,7 @@ def _read_parts(source: Data) -> dict[str, Listing]:
     return _add_groups(listing.list_split_folders(source.data), source.group_by, source.data)
 
 
-def _columns(source: Data) -> Columns:
+def columns_of(source: Data) -> Columns:
     names = (source.image_col, source.label_col, source.split_col)
     return Columns(*names, source.group_by, source.image_dir, source.image_suffix)
 
