@@ -122,8 +122,8 @@ class Run:
             top: number of most likely classes to return, 1 or more.
 
         Returns:
-            A dict for each picture, as `evaluation.predict.predict` returns them; `path` is None for a picture without
-            a file.
+            A dict for each picture, as `evaluation.predict.predict` returns them, with `unlike`: above 1, the picture
+            looks unlike the training pictures. `path` is None for a picture without a file.
 
         Raises:
             FileNotFoundError: a path that is given alone does not exist.
@@ -133,11 +133,12 @@ class Run:
             >>> run.predict("holiday/")  # doctest: +SKIP
             >>> run.predict(np.asarray(Image.open("tabby.png").convert("RGB")))  # doctest: +SKIP
         """
-        from transferkit.evaluation import predict
+        from transferkit.evaluation import predict, shift
 
         values = resolve.as_pictures(pictures, "pictures")
         with picture_files(values) as paths:
-            rows = predict.predict(self.network, paths, top=as_count(top, "top"))
+            measure = shift.load_measure(self.folder, self.network)
+            rows = predict.predict(self.network, paths, top=as_count(top, "top"), measure=measure)
         return rows if are_paths(values) else [row | {"path": None} for row in rows]
 
     def evaluate(self, data=None) -> dict:

@@ -5,7 +5,7 @@ import os
 import click
 
 from transferkit import trust
-from transferkit.commands import options, result_output
+from transferkit.commands import options, result_output, shift_output
 from transferkit.pixels import CONVENTIONS
 
 UNSEEN = "pictures that the run was not trained on"
@@ -18,8 +18,9 @@ UNSEEN = "pictures that the run was not trained on"
 @click.option("--pixels", type=click.Choice(tuple(CONVENTIONS)), help="What a foreign Keras model expects of pixels.")
 @options.fit_option
 @options.trust_option
+@click.option("--corrupt", metavar="KINDS", help="Also measure corrupted pictures: noise,blur,jpeg,brightness.")
 @options.json_option
-def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
+def command(network, data, weights, pixels, fit, trusted, corrupt, as_json, **knobs):
     """Measure a run folder or a network on labelled pictures; classes are matched by name.
 
     \b
@@ -41,11 +42,13 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
             raise click.UsageError("Missing option '--data': the labelled pictures.")
         bases.check_base(network, weights, chosen.pixels)  # a wrong name is answered before the slow imports
     recipe = options.build_recipe(None, knobs | {"data": data})
+    kinds = () if corrupt is None else shift_output.parse_corruptions(corrupt)
     say(f"Looking at the pictures in {data} ..." if data else f"Looking at the pictures that {network} held out ...")
     bases.fetch_missing(network, weights)
     lazy_tensorflow.load()
 
     from transferkit.data.sources.resolve import find_labelled
+    from transferkit.evaluation import corruptions
     from transferkit.evaluation.predict import evaluate_unseen
 
     loaded = _load_network(chosen, recipe)
@@ -61,14 +64,21 @@ def command(network, data, weights, pixels, fit, trusted, as_json, **knobs):
             f"too good; those of held-out pictures are in {os.path.join(network, 'metrics.json')}."
         )
     unseen, figures = evaluate_unseen(loaded, listing, trained)
+    further = {"unlike": shift_output.measure_unlike(run, loaded, listing)}
+    if kinds:
+        further["corrupted"] = corruptions.measure_robustness(loaded, listing, kinds)
     apart = {"unseen": {name: unseen[name] for name in ("accuracy", "ci95", "n")}} if trained and unseen else {}
     if as_json:
         document = {name: value for name, value in figures.items() if name != "confusion"}
-        result_output.print_json(apart | document | {"split": split})
+        result_output.print_json(apart | document | {"split": split} | further)
     else:
         if apart:
             result_output.print_line(result_output.accuracy_line(apart["unseen"], UNSEEN))
         print_figures(figures, {"all": "pictures", "val": "validation pictures", "test": "test pictures"}[split])
+        if further["unlike"]:
+            shift_output.print_unlike(further["unlike"])
+        if kinds:
+            shift_output.print_robustness(further["corrupted"])
 
 
 def _open_run(network: str):

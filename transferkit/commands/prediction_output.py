@@ -16,6 +16,7 @@ FORMATS = ("table", "csv", "json", "jsonl", "parquet")
 TOP = {"table": 3, "csv": 1, "parquet": 1, "jsonl": 5, "json": 5}  # classes for each picture if --top is not given
 
 COLUMNS = ("path", "label", "probability", "error")  # of each picture in CSV and Parquet, before those of other classes
+UNLIKE = "unlike"  # a column after these, of a run that knows how unlike pictures are to its training pictures
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # first characters of a cell that a spreadsheet computes
 
 
@@ -73,9 +74,30 @@ def write_predictions(rows: list[dict], form: str, shown: Shown, out: str | None
     say(f"{out}: {len(rows):,} pictures")
 
 
+def say_unlike(rows: list[dict], shift):
+    """Say how many pictures look unlike the training pictures, and the most unlike ones of them.
+
+    Args:
+        rows: of `evaluation.predict.predict`, with `unlike`.
+        shift: the run's `Shift`.
+    """
+    import numpy as np
+
+    from transferkit.console import say
+    from transferkit.evaluation.shift import describe
+
+    known = [row for row in rows if row[UNLIKE] is not None]
+    found = sorted((row for row in known if row[UNLIKE] > 1), key=lambda row: -row[UNLIKE])
+    if found:
+        names = ", ".join(os.path.basename(row["path"]) for row in found[:3])
+        more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
+        say(f"{describe(shift.summarise(np.array([row[UNLIKE] for row in known])))}: {names}{more}")
+
+
 def _with_probabilities(row: dict) -> dict:
     """A row with `probabilities`, {class: probability} in falling order, in place of `top`."""
-    return {name: row[name] for name in COLUMNS} | {"probabilities": row["top"] and dict(row["top"])}
+    shown = {name: row[name] for name in (*COLUMNS, UNLIKE) if name in row}
+    return shown | {"probabilities": row["top"] and dict(row["top"])}
 
 
 def print_table(rows: list[dict]):
@@ -96,9 +118,9 @@ def print_table(rows: list[dict]):
 
 def _to_columns(rows: list[dict], shown: Shown) -> list[dict]:
     """Rows with `COLUMNS`, then label_2, probability_2 and so on, or a column with the probability of each class."""
-    lines, columns = [], {name: f"class {name}" if name in COLUMNS else name for name in shown.classes}
+    lines, columns = [], {name: f"class {name}" if name in (*COLUMNS, UNLIKE) else name for name in shown.classes}
     for row in rows:
-        line = {name: row[name] for name in COLUMNS}
+        line = {name: row[name] for name in (*COLUMNS, UNLIKE) if name in row}
         pairs = [*(row["top"] or ())[1:], *[(None, None)] * shown.top]
         for place, (label, probability) in enumerate(pairs[: shown.top - 1], start=2):
             line |= {f"label_{place}": label, f"probability_{place}": probability}

@@ -22,13 +22,15 @@ BATCH = 16
 THREADS = 2  # while one batch waits for a core, the other has work: 1.1 to 1.2 times as fast as one batch of 32
 
 
-def predict(network: Network, paths, *, top: int | None = 5) -> list[dict]:
+def predict(network: Network, paths, *, top: int | None = 5, measure=None) -> list[dict]:
     """Classify pictures.
 
     Args:
         network: with a classifier.
         paths: of the pictures.
         top: number of most likely classes to return; None for all.
+        measure: the run's `shift.Measure`, for the key `unlike` of each dict: the distance to the training pictures,
+            of which above 1 they look unlike those.
 
     Returns:
         One dict for each path, in order: `path`, `label`, `probability`, `top` (pairs of label and probability, best
@@ -42,9 +44,12 @@ def predict(network: Network, paths, *, top: int | None = 5) -> list[dict]:
         'cat'
     """
     paths = [str(path) for path in paths]
-    logits, rows = predict_outputs(require_classifier(network).model, paths, network.pixels)
+    model = measure.model if measure else require_classifier(network).model
+    outputs, rows = predict_outputs(model, paths, network.pixels)
+    logits, features = np.split(outputs, [len(network.classes)], axis=1)
+    unknown = {"unlike": None} if measure else {}
     predictions: dict[str, dict] = {
-        path: {"path": path, "label": None, "probability": None, "top": None, "error": reason}
+        path: {"path": path, "label": None, "probability": None, "top": None, "error": reason} | unknown
         for path, reason in before_training.explain_missing_rows(paths, rows)
     }
     for row, probabilities in zip(rows, softmax(logits, axis=1), strict=True):
@@ -56,7 +61,10 @@ def predict(network: Network, paths, *, top: int | None = 5) -> list[dict]:
             "probability": pairs[0][1],
             "top": pairs,
             "error": None,
-        }
+        } | unknown
+    if measure:
+        for row, unlike in zip(rows, measure.shift.measure(features), strict=True):
+            predictions[paths[row]]["unlike"] = round(float(unlike), 3)
     return [predictions[path] for path in paths]
 
 
