@@ -27,16 +27,12 @@ class Die(keras.callbacks.Callback):
 def main():
     pets, out, knobs = sys.argv[1:]
     zoo.variants()["tiny"] = Variant(_tiny, "fc", 18_416, 0, 16, PIXELS)
-    if "DIE_AT" in os.environ:
-        from transferkit.training.fitting import fit_phase
-
-        logs = fit_phase._tensorboard
-        fit_phase._tensorboard = lambda folder: [*logs(folder), Die()]
+    callbacks = [Die()] if "DIE_AT" in os.environ else []
     if (Path(out) / "recipe.toml").exists():
-        run = run_job.resume(out)
+        run = run_job.resume(out, callbacks=callbacks)
     else:
         parts = find_splits(pets)
-        run = tk.finetune("tiny", parts.train, parts.val, out=out, **QUICK | json.loads(knobs))
+        run = tk.finetune("tiny", parts.train, parts.val, out=out, callbacks=callbacks, **QUICK | json.loads(knobs))
     print(run.folder)
 
 

@@ -60,6 +60,11 @@ def _used_by(knob: str, *values: str) -> tuple:
     return (lambda train: getattr(train, knob) in values, f"only {knob} {names} it")
 
 
+def _several(one: str) -> str:
+    """A regular expression for values of this one, separated by commas."""
+    return f"({one})(,({one}))*"
+
+
 @dataclass(frozen=True)
 class Data:
     """The pictures."""
@@ -282,6 +287,12 @@ class Train:
     memory: float = knob(1.0, "GB of pictures or features to keep in memory per split; more go to disk.", low=0.0)
     seed: int = knob(0, "Seed of split, order, augmentation and fresh weights.", low=0, high=2**31 - 1)
     determinism: str = knob("off", "on: reproducible to the last bit, with slower steps.", choices=("off", "on"))
+    log: str = knob(
+        "",
+        "Tracker of the figures: tensorboard, mlflow:URI, wandb:PROJECT, or several, separated by commas; each needs "
+        "the extra of its name.",
+        like=("tensorboard, mlflow:URI or wandb:PROJECT", _several("tensorboard|mlflow:[^,]+|wandb:[^,]+")),
+    )
     checkpoint_minutes: float = knob(
         10.0, "Minutes between checkpoints within an epoch; each epoch ends with one.", low=0.0
     )

@@ -153,8 +153,9 @@ class Run:
             sets: a coverage, as 0.9: the set of classes that holds the right one that often.
 
         Returns:
-            A dict for each picture, as `evaluation.predict.predict` returns them, with `rejected` (bool) and `set` (a
-            list of classes) where they are asked for; `path` is None for a picture without a file.
+            A dict for each picture, as `evaluation.predict.predict` returns them, with `unlike` (above 1, the picture
+            looks unlike the training pictures), and `rejected` (bool) and `set` (a list of classes) where they are
+            asked for; `path` is None for a picture without a file.
 
         Raises:
             FileNotFoundError: a path that is given alone does not exist.
@@ -164,12 +165,13 @@ class Run:
             >>> run.predict("holiday/")  # doctest: +SKIP
             >>> run.predict(np.zeros((224, 224, 3), "uint8"))  # doctest: +SKIP
         """
-        from transferkit.evaluation import predict, thresholds
+        from transferkit.evaluation import predict, shift, thresholds
 
         values, top = resolve.as_pictures(pictures, "pictures"), as_count(top, "top")
         chosen = thresholds.choose_thresholds(self.calibration if reject or sets else {}, reject=reject, sets=sets)
         with picture_files(values) as paths:
-            rows = predict.predict(self.network, paths, top=None if sets else top)
+            model = shift.load_shift_model(self.folder, self.network)
+            rows = predict.predict(self.network, paths, top=None if sets else top, shift_model=model)
         rows = thresholds.apply_thresholds(rows, chosen, top)
         return rows if are_paths(values) else [row | {"path": None} for row in rows]
 

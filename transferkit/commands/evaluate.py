@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import click
 
 from transferkit import trust
-from transferkit.commands import completion, evaluation_output, help_pages, options, result_folder, result_output
+from transferkit.commands import (
+    completion,
+    evaluation_output,
+    help_pages,
+    options,
+    result_folder,
+    result_output,
+    shift_output,
+)
 from transferkit.pixels import CONVENTIONS
 
 CROPS = ("1", "5", "10", "144", "150")  # the keys of multi_view.CROPS, which is slow to import; a test compares them
@@ -53,6 +61,13 @@ class Fraction(options.FiniteNumber):
     cls=help_pages.Option,
     group="data",
 )
+@click.option(
+    "--corrupt",
+    metavar="KINDS",
+    help="Also measure corrupted pictures: noise,blur,jpeg,brightness, each at five strengths.",
+    cls=help_pages.Option,
+    group="data",
+)
 @of_network("--crops", type=click.Choice(CROPS), default="1", help="Average over crops.  [default: 1, the centre]")
 @of_network("--dense", is_flag=True, help="Run the network over whole pictures, and average its map of scores.")
 @of_network(
@@ -92,14 +107,15 @@ def command(networks, data, weights, pixels, fit, trusted, as_json, min_accuracy
         for network in networks:
             trust.allow(network)
     result_folder.check(out, MARK, overwrite=overwrite)
-    crops, dense, scales, slices = (knobs.pop(name) for name in ("crops", "dense", "scales", "slices"))
-    _check_views(crops, dense, scales)
+    request = _parse_request(
+        networks, **{name: knobs.pop(name) for name in ("crops", "dense", "scales", "slices", "corrupt")}
+    )
     chosen = [options.NetworkOptions(network, weights, pixels or "", fit) for network in networks]
     runs = [_open_run(network) for network in networks]
     if not data and not all(runs):
         raise click.UsageError("Missing option '--data': the labelled pictures.")
     recipe = options.build_recipe(None, knobs | {"data": data})
-    result, document = _measure(chosen, runs, recipe, Request(crops, dense, scales or (), slices))
+    result, document = _measure(chosen, runs, recipe, request)
     figures = {"unseen": result.unseen} if result.unseen else {}
     figures |= result.figures | document
     if out:
@@ -111,6 +127,7 @@ def command(networks, data, weights, pixels, fit, trusted, as_json, min_accuracy
         result_output.print_json(figures if out else {name: figures[name] for name in figures if name != "confusion"})
     else:
         evaluation_output.print_evaluation(result, document["split"], out)
+        shift_output.print_shift(document)
     evaluation_output.check_accuracy(result.unseen or result.figures, min_accuracy)
 
 
@@ -122,13 +139,18 @@ class Request:
     dense: bool
     scales: tuple[int, ...]
     slices: tuple[str, ...]
+    corruptions: tuple[str, ...]
 
 
-def _check_views(crops: str, dense: bool, scales):
+def _parse_request(networks, crops: str, dense: bool, scales, slices, corrupt: str | None) -> Request:
     if dense and crops != "1":
         raise click.UsageError(f"--dense runs the network over whole pictures: omit --crops {crops}.")
     if scales and not dense:
         raise click.UsageError("--scales are for dense evaluation: add --dense.")
+    if corrupt is not None and (len(networks) > 1 or dense or crops != "1"):
+        raise click.UsageError("--corrupt measures one network on one crop: omit --crops, --dense and other networks.")
+    kinds = () if corrupt is None else shift_output.parse_corruptions(corrupt)
+    return Request(crops, dense, scales or (), slices, kinds)
 
 
 def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: Request):
@@ -149,6 +171,7 @@ def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: 
     lazy_tensorflow.load()
 
     from transferkit.data.sources.resolve import find_labelled
+    from transferkit.evaluation import corruptions
     from transferkit.evaluation.ensemble import Views
 
     loaded = [_load_network(each, recipe) for each in chosen]
@@ -169,7 +192,12 @@ def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: 
         slices=request.slices,
         columns=columns,
     )
-    return result, {"networks": names, "split": split, "crops": request.crops, "scales": list(scales)}
+    document: dict = {"networks": names, "split": split, "crops": request.crops, "scales": list(scales)}
+    if len(loaded) == 1 and (unlike := shift_output.measure_unlike(runs[0], loaded[0], listing)):
+        document["unlike"] = unlike
+    if request.corruptions:
+        document["corrupted"] = corruptions.measure_robustness(loaded[0], listing, request.corruptions)
+    return result, document
 
 
 def _warn_learned(learned: list[int], listing, names: list[str]):

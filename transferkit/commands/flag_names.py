@@ -33,6 +33,9 @@ _COUNTERPARTS = {  # flags of ours, with a value if it is always the same, or a 
         "out-dir result-dir results-dir runs-dir name experiment run-name exp-name destination default-root-dir "
         "out-file output-file workdir work-dir"
     ),
+    "--log (tensorboard, mlflow:URI or wandb:PROJECT)": (
+        "tensorboard wandb log-wandb mlflow logger report-to use-wandb tb trackers"
+    ),
     "--overwrite": "exist-ok force overwrite-output-dir f yes",
     "--resume": "resume-from continue resume-from-checkpoint ckpt-path continue-from auto-resume",
     "--validation": (
@@ -166,8 +169,7 @@ _NO_COUNTERPART = {
         "quiet q silent no-progress progress disable-tqdm progress-bar no-verbose"
     ),
     "curves.png, history.csv and metrics.json of the run have the figures": (
-        "tensorboard wandb log-wandb log mlflow plots plot logger report-to use-wandb tb csv-logger log-interval "
-        "log-every-n-steps trackers"
+        "plots plot csv-logger log-interval log-every-n-steps"
     ),
     "the run folder has model.keras, which Keras loads and exports": "export export-onnx onnx tflite save-model",
     "Keras decides what is compiled": "compile jit torchcompile torchscript xla channels-last jit-compile",

@@ -16,7 +16,7 @@ FORMATS = ("table", "csv", "json", "jsonl", "parquet")
 TOP = {"table": 3, "csv": 1, "parquet": 1, "jsonl": 5, "json": 5}  # classes for each picture if --top is not given
 
 COLUMNS = ("path", "label", "probability", "error")  # of each picture in CSV and Parquet, before those of other classes
-ADDED = ("rejected", "set")  # columns of --reject and --sets
+ADDED = ("unlike", "rejected", "set")  # columns of a run with a shift.npz, of --reject and --sets
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # first characters of a cell that a spreadsheet computes
 
 
@@ -72,6 +72,26 @@ def write_predictions(rows: list[dict], form: str, shown: Shown, out: str | None
         text = _to_text(rows, form, shown, spreadsheet).encode(atomic.ENCODING, atomic.ERRORS)
         atomic.write(out, lambda partial: partial.write_bytes(text))
     say(f"{out}: {len(rows):,} pictures")
+
+
+def say_unlike(rows: list[dict], shift):
+    """Say how many pictures look unlike the training pictures, and the most unlike ones of them.
+
+    Args:
+        rows: of `evaluation.predict.predict`, with `unlike`.
+        shift: the run's `Shift`.
+    """
+    import numpy as np
+
+    from transferkit.console import say
+    from transferkit.evaluation.shift import describe
+
+    known = [row for row in rows if row["unlike"] is not None]
+    found = sorted((row for row in known if row["unlike"] > 1), key=lambda row: -row["unlike"])
+    if found:
+        names = ", ".join(os.path.basename(row["path"]) for row in found[:3])
+        more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
+        say(f"{describe(shift.summarise(np.array([row['unlike'] for row in known])))}: {names}{more}")
 
 
 def _with_probabilities(row: dict) -> dict:

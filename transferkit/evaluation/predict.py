@@ -21,13 +21,15 @@ BATCH = 16
 THREADS = 2  # while one batch waits for a core, the other has work: 1.1 to 1.2 times as fast as one batch of 32
 
 
-def predict(network: Network, paths, *, top: int | None = 5) -> list[dict]:
+def predict(network: Network, paths, *, top: int | None = 5, shift_model=None) -> list[dict]:
     """Classify pictures.
 
     Args:
         network: with a classifier.
         paths: of the pictures.
         top: number of most likely classes to return; None for all.
+        shift_model: a run's `shift.ShiftModel`, for the key `unlike` of each dict: the distance to the training
+            pictures; above 1, a picture looks unlike those.
 
     Returns:
         One dict for each path, in order: `path`, `label`, `probability`, `top` (pairs of label and probability, best
@@ -41,9 +43,12 @@ def predict(network: Network, paths, *, top: int | None = 5) -> list[dict]:
         'cat'
     """
     paths = [str(path) for path in paths]
-    logits, rows = predict_outputs(require_classifier(network).model, paths, network.pixels)
+    model = shift_model.model if shift_model else require_classifier(network).model
+    outputs, rows = predict_outputs(model, paths, network.pixels)
+    logits, features = np.split(outputs, [len(network.classes)], axis=1)
+    unknown = {"unlike": None} if shift_model else {}
     predictions: dict[str, dict] = {
-        path: {"path": path, "label": None, "probability": None, "top": None, "error": reason}
+        path: {"path": path, "label": None, "probability": None, "top": None, "error": reason} | unknown
         for path, reason in before_training.explain_missing_rows(paths, rows)
     }
     probabilities = calibration.to_probabilities(logits, network.temperature)
@@ -56,7 +61,10 @@ def predict(network: Network, paths, *, top: int | None = 5) -> list[dict]:
             "probability": pairs[0][1],
             "top": pairs,
             "error": None,
-        }
+        } | unknown
+    if shift_model:
+        for row, unlike in zip(rows, shift_model.shift.measure(features), strict=True):
+            predictions[paths[row]]["unlike"] = round(float(unlike), 3)
     return [predictions[path] for path in paths]
 
 

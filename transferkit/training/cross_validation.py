@@ -31,8 +31,8 @@ def train_folds(job: TrainingJob, train_plan: Callable, resume: Callable) -> run
 
     Args:
         job: its splits are divided into folds.
-        train_plan: train_plan(plan, folder) trains a fold and returns its run.
-        resume: resume(folder, clock) resumes an interrupted fold and returns its run.
+        train_plan: train_plan(plan, folder, callbacks) trains a fold and returns its run.
+        resume: resume(folder, clock, callbacks) resumes an interrupted fold and returns its run.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, before the first fold was complete.
@@ -45,12 +45,12 @@ def train_folds(job: TrainingJob, train_plan: Callable, resume: Callable) -> run
             say(f"Fold {number} of {knobs.folds}: {len(held_out):,} of {len(pool):,} pictures are held out.")
             clock.later = Counter({kind: (knobs.folds - number) * count for kind, count in each.items()})
             if (folder / "checkpoints" / checkpoints.STATE).exists():
-                resume(folder, clock)
+                resume(folder, clock, job.callbacks)
             else:
                 folder.mkdir(exist_ok=True)
                 splits = folds.fold_splits(pool, held_out, job.plan.recipe.data.validation, knobs.seed)
                 plan = make_plan(_make_fold_recipe(job.plan, knobs.folds - number + 1), splits)
-                train_plan(dataclasses.replace(plan, clock=clock), folder)
+                train_plan(dataclasses.replace(plan, clock=clock), folder, job.callbacks)
         if not _is_complete(folder):
             break
         complete.append(runs.Run(folder))

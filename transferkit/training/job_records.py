@@ -4,6 +4,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import keras
+
 from transferkit import rules
 from transferkit.data.audit import before_training
 from transferkit.data.listing import Splits
@@ -69,12 +71,14 @@ class TrainingJob:
         folder: of the run.
         unreadable: `{path: reason}` of the skipped pictures. Pictures that break during training are added.
         is_refit: whether a finished training is repeated on all pictures, so that none are left to measure it.
+        callbacks: of the user, and those of `--log`.
     """
 
     plan: Plan
     folder: Path
     unreadable: dict[str, str]
     is_refit: bool = False
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
 
     @property
     def knobs(self) -> Train:

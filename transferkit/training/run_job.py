@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Unpack
 
@@ -10,12 +12,12 @@ from transferkit.atomic import read
 from transferkit.console import say, warn
 from transferkit.data.audit import before_training
 from transferkit.data.listing import Listing
-from transferkit.evaluation import metrics, verification
+from transferkit.evaluation import metrics, shift, verification
 from transferkit.evaluation.predict import evaluate, predict_outputs
 from transferkit.knobs import Knobs
 from transferkit.lookup import as_text
 from transferkit.network import Network, for_inference
-from transferkit.training import calibrate, closing_pages, cross_validation, phase_loop, refit
+from transferkit.training import calibrate, closing_pages, cross_validation, phase_loop, refit, trackers
 from transferkit.training.clock import Clock
 from transferkit.training.distributed import workers
 from transferkit.training.fitting import (
@@ -24,6 +26,7 @@ from transferkit.training.fitting import (
     freezing,
     head_init,
     history,
+    user_callbacks,
     weight_averaging,
     weight_interpolation,
 )
@@ -40,6 +43,7 @@ def finetune(
     test=None,
     out: str | os.PathLike | None = None,
     overwrite: bool = False,
+    callbacks: Sequence = (),
     **knobs: Unpack[Knobs],
 ) -> runs.Run:
     """Fine-tune a network on pictures.
@@ -55,6 +59,10 @@ def finetune(
         test: pictures that are evaluated once, at the end.
         out: folder of the run; by default `runs/finetune-<base>-<data>-<n>`, without the data if that is not a path.
         overwrite: replace a run folder that exists.
+        callbacks: Keras callbacks, which see each phase as a `fit` of its own whose epochs are counted on; `logs` of an
+            epoch are the figures of `history.csv`. `self.model` is what the phase trains: below a frozen part, what
+            comes after it. `model.stop_training` ends the phase, and an error ends the run, both after the epoch is
+            saved. They do not see the training again on all pictures (`refit`).
         **knobs: fields of the recipe, as `transferkit finetune --help-all` lists them; those about the source, such as
             `group_by`, for a path alone. Rules choose what is not given.
 
@@ -63,7 +71,7 @@ def finetune(
 
     Raises:
         UnknownName, FileNotFoundError: a knob, network, layer, augmentation or path is not known.
-        ValueError: a knob is out of range, or pictures, weights or folder cannot be used.
+        ValueError: a knob is out of range, or pictures, weights, folder or callbacks cannot be used.
 
     Example:
         >>> run = tk.finetune("resnet34", "pets/", epochs=5)  # doctest: +SKIP
@@ -72,9 +80,11 @@ def finetune(
         >>> run = tk.finetune("resnet34", train, val, out="runs/pets")  # doctest: +SKIP
     """
     run_folder.check_output(out, overwrite=overwrite, base=as_text(base, "base"))
+    callbacks = user_callbacks.check_callbacks(callbacks)
     plan = plan_pictures(base, train, val, test, knobs)
     name = "-".join(map(run_folder.slug, filter(None, (str(base), plan.recipe.data.data))))
-    return train_plan(plan, make_shared_folder(plan, out, overwrite=overwrite, name=f"runs/finetune-{name}"))
+    folder = make_shared_folder(plan, out, overwrite=overwrite, name=f"runs/finetune-{name}")
+    return train_plan(plan, folder, callbacks)
 
 
 def make_shared_folder(plan: Plan, out: str | os.PathLike | None, *, overwrite: bool, name: str) -> Path:
@@ -84,16 +94,16 @@ def make_shared_folder(plan: Plan, out: str | os.PathLike | None, *, overwrite: 
     return run_folder.make_run_folder(out, overwrite=overwrite, name=name)
 
 
-def train_plan(plan: Plan, folder: Path) -> runs.Run:
-    """Train what was planned and write the run folder."""
+def train_plan(plan: Plan, folder: Path, callbacks: Sequence = ()) -> runs.Run:
+    """Train what was planned, with callbacks as `finetune` takes them, and write the run folder."""
     with run_folder.lock_run(folder):
         recipe = time_budget.without_planned_epochs(plan.recipe)
         runs.write_inputs(folder, recipe, plan.splits, plan.unreadable, plan.device.name, plan.choices)
-        return _run(TrainingJob(plan, folder, dict(plan.unreadable)))
+        return _run(TrainingJob(plan, folder, dict(plan.unreadable), callbacks=tuple(callbacks)))
 
 
-def resume(folder: str | os.PathLike) -> runs.Run:
-    """Resume an interrupted run from its last checkpoint.
+def resume(folder: str | os.PathLike, *, callbacks: Sequence = ()) -> runs.Run:
+    """Resume an interrupted run from its last checkpoint, with callbacks as `finetune` takes them.
 
     Raises:
         FileNotFoundError: there is no such run folder.
@@ -103,10 +113,10 @@ def resume(folder: str | os.PathLike) -> runs.Run:
         >>> resume("runs/finetune-resnet34-1").metrics["accuracy"]  # doctest: +SKIP
         0.94
     """
-    return _resume(folder, Clock())
+    return _resume(folder, Clock(), user_callbacks.check_callbacks(callbacks))
 
 
-def _resume(folder: str | os.PathLike, clock: Clock) -> runs.Run:
+def _resume(folder: str | os.PathLike, clock: Clock, callbacks: Sequence = ()) -> runs.Run:
     """Resume a run as a part of a job that the clock measures."""
     run = runs.load_run(folder)
     if (run.folder / "metrics.json").exists() and not run.metrics["interrupted"]:
@@ -116,7 +126,7 @@ def _resume(folder: str | os.PathLike, clock: Clock) -> runs.Run:
     with run_folder.lock_run(run.folder):
         plan = make_plan(run.recipe, run.splits)
         plan = dataclasses.replace(plan, unreadable=run.unreadable + plan.unreadable, clock=clock)
-        job = TrainingJob(plan, run.folder, dict(plan.unreadable))
+        job = TrainingJob(plan, run.folder, dict(plan.unreadable), callbacks=tuple(callbacks))
         if not job.knobs.folds:
             state = checkpoints.load_state(run.folder)
             done = len([row for row in state.history if row["epoch"]])
@@ -128,7 +138,14 @@ def _resume(folder: str | os.PathLike, clock: Clock) -> runs.Run:
 def _run(job: TrainingJob) -> runs.Run:
     if job.knobs.folds:
         return cross_validation.train_folds(job, train_plan, _resume)
-    return _train_and_evaluate(job)
+    is_first = job.device.shard[0] == 0
+    with ExitStack() as stack:
+        opened = stack.enter_context(trackers.open_trackers(job.plan.recipe, job.folder)) if is_first else []
+        logs = map(trackers.log_epochs, opened)
+        run = _train_and_evaluate(dataclasses.replace(job, callbacks=(*job.callbacks, *logs)))
+        for tracker in opened:
+            trackers.finish(tracker, run.metrics)
+    return run
 
 
 def _train_and_evaluate(job: TrainingJob) -> runs.Run:
@@ -214,6 +231,7 @@ def _finish(job: TrainingJob, averages: dict, outputs, *, interrupted: bool) -> 
         "interrupted": interrupted,
         "seconds": round(job.plan.elapsed(), 1),
     }
+    shift.fit_shift(job.network, network, job.splits.train.paths, job.splits.val.paths).save(job.folder / shift.FILE)
     own = predictions if split == "test" else _predict_few(network, listing, None if is_refitted else outputs)
     runs.write_results(job.folder, network, runs.Results(rows, figures | averages, predictions, own))
     closing_pages.write_pages(runs.Run(job.folder))

@@ -28,9 +28,9 @@ class NaNLossError(Exception):
 
 
 def is_phase_over(state: State, phase: Phase, knobs: Train) -> bool:
-    """Whether a phase has had its epochs, or no improvement for `stop_after` epochs."""
+    """Whether a phase has had its epochs, or no improvement for `stop_after` epochs, or was stopped by a callback."""
     stalled = history.count_stalled_epochs(state.rows(phase.name))
-    return state.epoch >= phase.epochs or 0 < knobs.stop_after <= stalled
+    return state.stopped or state.epoch >= phase.epochs or 0 < knobs.stop_after <= stalled
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
@@ -123,8 +123,6 @@ class SaveCheckpoints(keras.callbacks.Callback):
         is_cheap = CHECKPOINT_TIME * (time.perf_counter() - self.saved_at) > self.cost
         if is_over or self.has_workers or self.interruptible.requested or is_cheap:
             self.save()
-        if self.interruptible.requested:
-            raise KeyboardInterrupt
 
     def _make_row(self, epoch: int, logs: dict) -> dict:
         """The epoch's row of `history.csv`."""

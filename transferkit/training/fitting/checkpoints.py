@@ -37,6 +37,7 @@ class State:
         returns: number of NaN losses after which training returned to a checkpoint.
         parts: of each batch, whose gradients are accumulated to save memory.
         divisor: of the batch size, to save memory where gradients cannot be accumulated.
+        stopped: whether a callback of the user's ended the phase.
         tensors: name of the file of variables; None at the start of a phase, which starts from the best weights.
     """
 
@@ -48,6 +49,7 @@ class State:
     returns: int = 0
     parts: int = 1
     divisor: int = 1
+    stopped: bool = False
     tensors: str | None = None
 
     def rows(self, phase: str) -> list[dict]:

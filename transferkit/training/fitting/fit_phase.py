@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -34,6 +33,7 @@ from transferkit.training.fitting import (
     losses,
     optimizers,
     progress_bar,
+    user_callbacks,
     work_left,
 )
 from transferkit.training.fitting.checkpoints import State
@@ -163,13 +163,15 @@ def fit(job: TrainingJob, phase: Phase, data: PhaseData):
         KeyboardInterrupt: Ctrl-C; the state was saved.
     """
     with callbacks.Interruptible() as interruptible:
+        events = user_callbacks.PassOn(job, interruptible)
         while not callbacks.is_phase_over(checkpoints.load_state(job.folder), phase, job.knobs):
             try:
-                run_within_memory(job, lambda state: _fit_from(job, state, phase, data, interruptible))
+                run_within_memory(job, lambda state: _fit_from(job, state, phase, data, events))
             except callbacks.NaNLossError as error:
                 _halve_rate(job, phase, data, error)
         if interruptible.requested:  # after the last step
             raise KeyboardInterrupt
+        events.end_phase()
 
 
 def run_within_memory(job: TrainingJob, attempt: Callable):
@@ -187,11 +189,12 @@ def run_within_memory(job: TrainingJob, attempt: Callable):
             _divide_batch(job)
 
 
-def _fit_from(job: TrainingJob, state: State, phase: Phase, data: PhaseData, interruptible):
+def _fit_from(job: TrainingJob, state: State, phase: Phase, data: PhaseData, events: user_callbacks.PassOn):
     """Train from a state to the end of the phase."""
     knobs, device, model = job.knobs, job.device, compile_phase(job.plan, state, phase, data)
     average = keras.callbacks.SwapEMAWeights(swap_on_epoch=False) if knobs.ema else None
-    save = callbacks.SaveCheckpoints(job, state, phase, average, interruptible, data.model)
+    save = callbacks.SaveCheckpoints(job, state, phase, average, events.interruptible, data.model)
+    events.save = save
     with replicas.strategy_scope(device):
         save.start(model)
     validation = replicas.shard_batches(data.validation, device, data.validation_batch)
@@ -218,7 +221,7 @@ def _fit_from(job: TrainingJob, state: State, phase: Phase, data: PhaseData, int
                     validation, device, data.validation_batch // device.shard[1]
                 ),
                 validation_steps=data.validation_steps,
-                callbacks=[*watches, bar, *([average] if average else []), save, *_tensorboard(job.folder)],
+                callbacks=[*watches, bar, *([average] if average else []), save, events],
                 shuffle=False,
                 verbose=0,
             )
@@ -298,8 +301,3 @@ def _divide_batch(job: TrainingJob):
         change = f"each batch has {batch // count} pictures, and the rate is multiplied by {factor:.3g}"
     checkpoints.save_state(job.folder, state, tensors)
     warn(f"Out of memory: from here on, {change}.")
-
-
-def _tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
-    """TensorBoard's callback, if it is installed (extra `tensorboard`)."""
-    return [keras.callbacks.TensorBoard(folder / "tensorboard")] if find_spec("tensorboard") else []

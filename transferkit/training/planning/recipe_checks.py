@@ -3,6 +3,7 @@
 from transferkit import bases
 from transferkit.lookup import UnknownName
 from transferkit.recipe import AUTO, BY_RULE, Model, Recipe
+from transferkit.training import trackers
 from transferkit.training.planning import phases
 
 
@@ -21,6 +22,7 @@ def check_recipe(recipe: Recipe):
     phases.parse_unfreeze(recipe.train.unfreeze)
     phases.parse_milestones(recipe.train.milestones)
     phases.check_averaging(recipe.train)
+    trackers.parse_log(recipe.train.log)
     if recipe.train.folds:
         _check_folds(recipe)
     if recipe.model.base == AUTO:
