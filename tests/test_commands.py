@@ -88,7 +88,7 @@ def test_predict_keeps_order_and_reports_unreadable_pictures(cli, run, pets, tmp
     assert rows[1]["error"] == "the file is empty"
     assert rows[1]["label"] is None
     for row in (rows[0], rows[2]):
-        assert set(row) == {"path", "label", "probability", "top", "error"}
+        assert set(row) == {"path", "label", "probability", "top", "error", "unlike"}
         assert row["top"][0] == [row["label"], row["probability"]]
     for form, lines in (("csv", 4), ("jsonl", 3)):
         assert len(cli("predict", run, *paths, "--format", form)[1].splitlines()) == lines

@@ -167,7 +167,7 @@ def test_names_in_prose_are_defined(path):
             homes
             and dotted not in modules
             and head not in FOREIGN
-            and name not in ("py", "json", "csv", "toml", "keras", "png")
+            and name not in ("py", "json", "csv", "toml", "keras", "png", "html", "npz")
         ):
             assert any(name in modules[home] for home in homes), f"{dotted} is not defined"
 

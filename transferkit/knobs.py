@@ -67,6 +67,7 @@ class Knobs(TypedDict, total=False):
     memory: float
     seed: int
     determinism: str
+    log: str
     checkpoint_minutes: float
     precision: str
     devices: str

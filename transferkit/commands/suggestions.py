@@ -16,6 +16,7 @@ from transferkit.lookup import join_or, quote, suggest_nearest
 BASE, DATA = "--base", "--data"
 ARGUMENTS = {  # the arguments of commands that stand for a flag of others
     "network": BASE,
+    "networks": BASE,
     "sources": DATA,
     "data": DATA,
     "source": DATA,
