@@ -78,7 +78,7 @@ LINES = {
     "finetune --data pets --optimizer adam": "Did you mean 'adamw'?",
     "finetune --data pets --precision fp16": "Did you mean 'mixed_float16'?",
     "predict runs/old-2 --source cat.jpg": "give SOURCE... without a flag",
-    "evaluate --model runs/old-2 --data pets": "give NETWORK without a flag",
+    "evaluate --model runs/old-2 --data pets": "give NETWORK... without a flag",
     # what has no flag
     "finetune pets": "transferkit finetune --data pets",
     "finetune resnet18 pets": "transferkit finetune --base resnet18 --data pets",
