@@ -27,19 +27,22 @@ class Record(keras.callbacks.Callback):
         self.act(self, epoch)
 
 
-def train(tiny, listing, out, callback, **knobs):
+def train(tiny, listing, out, *callbacks, **knobs):
     train, val = listing.split(0.3)
-    return tk.finetune(tiny, train, val, out=out, callbacks=[callback], **QUICK | knobs)
+    return tk.finetune(tiny, train, val, out=out, callbacks=callbacks, **QUICK | knobs)
 
 
 def test_epochs_are_counted_on_over_the_phases(tiny, listing, tmp_path):
-    seen = Record()
-    run = train(tiny, listing, tmp_path / "run", seen, keep="last", refit="on")  # whose epochs are not passed on
+    seen, saved = Record(), tmp_path / "{epoch}.weights.h5"
+    checkpoint = keras.callbacks.ModelCheckpoint(str(saved), save_weights_only=True)
+    # the epochs of the training on all pictures are not passed on
+    run = train(tiny, listing, tmp_path / "run", seen, checkpoint, keep="last", refit="on")
     assert seen.events == ["begin", 0, 1, "end", "begin", 2, 3, "end"]
     rows = [row for row in run.history if row["epoch"]]
     for epoch, row in enumerate(rows):
         assert seen.rows[epoch] == {name: row[name] for name in seen.rows[epoch]}
     assert seen.params["epochs"] == 4
+    assert sorted(path.name[0] for path in tmp_path.glob("*.weights.h5")) == ["1", "2", "3", "4"]
     assert {"loss", "accuracy", "val_loss", "val_accuracy", "lr"} <= seen.rows[0].keys()
 
 
@@ -75,13 +78,6 @@ def test_stop_training_within_an_epoch_takes_effect_at_its_end(tiny, listing, tm
     run = train(tiny, listing, tmp_path / "run", seen, refit="off")
     assert seen.events == ["begin", 0, "end", "begin", 1, "end"]
     assert not run.unreadable
-
-
-def test_callbacks_of_keras_work(tiny, listing, tmp_path):
-    saved = tmp_path / "{epoch}-{val_accuracy:.2f}.weights.h5"
-    callback = keras.callbacks.ModelCheckpoint(str(saved), save_weights_only=True)
-    train(tiny, listing, tmp_path / "run", callback, refit="off")
-    assert [path.name[0] for path in sorted(tmp_path.glob("*.weights.h5"))] == ["1", "2", "3", "4"]
 
 
 @pytest.mark.parametrize(("given", "kind"), [([print], "builtin_function_or_method"), (Record(), "Record"), (3, "int")])

@@ -35,6 +35,14 @@ def test_wilson_is_scipys(hits, n):
     assert metrics.wilson_interval(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
+def test_an_interval_holds_its_proportion():
+    """Rounding made 0.9999999999999999 of 24 of 24, below the accuracy of 1."""
+    for n in range(1, 200):
+        for hits in (0, n):
+            low, high = metrics.wilson_interval(hits, n)
+            assert low <= hits / n <= high
+
+
 def test_report_agrees_with_scikit_learn():
     p, labels = chances()
     found = metrics.compute_metrics(p, labels, list("abcdefg"))

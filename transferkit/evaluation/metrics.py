@@ -33,7 +33,8 @@ def wilson_interval(hits: float, n: int) -> tuple[float, float]:
     proportion, spread = hits / n, Z95**2 / n
     middle = (proportion + spread / 2) / (1 + spread)
     half = Z95 / (1 + spread) * math.sqrt(proportion * (1 - proportion) / n + spread / (4 * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # min and max: an interval that holds its proportion, whatever the rounding
+    return max(0.0, min(middle - half, proportion)), min(1.0, max(middle + half, proportion))
 
 
 def describe_accuracy(figures: dict, pictures: str) -> str:
