@@ -58,7 +58,7 @@ def test_brightness_raises_the_value_of_hsv(picture):
         assert np.abs(after - expected).max() <= 0.51
 
 
-def test_evaluate_prints_a_table(finished, pets, cli):
+def test_evaluate_measures_pictures_that_the_run_has_not_seen(finished, pets, cli):
     status, out, err = cli("evaluate", finished.folder, "--data", pets, "--corrupt", "noise,brightness", "--json")
     assert status == 0, err
     found = json.loads(out)["corrupted"]
@@ -66,7 +66,12 @@ def test_evaluate_prints_a_table(finished, pets, cli):
     rows = [row for rows in found["by_kind"].values() for row in rows]
     assert [row["strength"] for row in rows] == [*STRENGTHS, *STRENGTHS]
     assert found["mean"] == pytest.approx(np.mean([row["accuracy"] for row in rows]))
-    assert all(row["ci95"][0] <= row["accuracy"] <= row["ci95"][1] and row["n"] == 24 for row in rows)
+    assert all(
+        row["ci95"][0] <= row["accuracy"] <= row["ci95"][1] and row["n"] == len(finished.splits.val) for row in rows
+    )
+    lines = cli("evaluate", finished.folder, "--corrupt", "noise")[1].splitlines()
+    assert lines[-2].split()[0] == "noise" and len(lines[-2].split()) == 7  # five strengths and their mean
+    assert lines[-1].startswith("mean accuracy on corrupted pictures ")
 
 
 def test_accuracy_is_of_the_corrupted_pictures(finished, monkeypatch):

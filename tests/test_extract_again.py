@@ -186,5 +186,5 @@ def test_one_process_writes_a_file(cli, pets, tmp_path):
 
     with FileLock(tmp_path / ".f.npz.lock"):
         status, _, err = cli(*WORDS, "--data", pets, "--out", "f.npz")
-    assert status == 1 and "Another process is writing .f.npz.parts: wait for it" in err
+    assert status == 1 and "Another process is writing f.npz: wait for it" in err
     assert cli(*WORDS, "--data", pets, "--out", "f.npz")[0] == 0 and not (tmp_path / ".f.npz.lock").exists()

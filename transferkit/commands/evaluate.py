@@ -97,8 +97,8 @@ def command(networks, data, weights, pixels, fit, trusted, as_json, min_accuracy
 
     Of several networks, the probabilities are averaged. Without --data, the
     pictures that the run held out are used; from a source with splits, test, else
-    val. Pictures that the run was not trained on are measured apart, first; slices
-    and --min-accuracy are of these.
+    val. Pictures that the run was not trained on are measured apart, first; slices,
+    --corrupt and --min-accuracy are of these.
 
     --crops 10 averages over centre, corners and their mirror images, as AlexNet's
     paper; 144 are GoogLeNet's crops, 150 VGG's; --dense is VGG's other test.
@@ -196,7 +196,9 @@ def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: 
     if len(loaded) == 1 and (unlike := shift_output.measure_unlike(runs[0], loaded[0], listing)):
         document["unlike"] = unlike
     if request.corruptions:
-        document["corrupted"] = corruptions.measure_robustness(loaded[0], listing, request.corruptions)
+        omitted = set(learned) if result.unseen else ()
+        unseen = listing.take([row for row in range(len(listing)) if row not in omitted])
+        document["corrupted"] = corruptions.measure_robustness(loaded[0], unseen, request.corruptions)
     return result, document
 
 

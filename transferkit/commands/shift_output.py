@@ -56,14 +56,10 @@ def _print_robustness(found: dict):
     """Print the accuracy on corrupted pictures, by kind and strength; `found` is of `measure_robustness`."""
     from transferkit.console import stdout_console, table
 
-    def cell(row):
-        low, high = row["ci95"]
-        return f"{row['accuracy']:.1%} ({low:.0%} to {high:.0%})"
-
     strengths = [f"strength {row['strength']}" for row in next(iter(found["by_kind"].values()))]
-    rows = [
-        (name, *map(cell, rows), f"{sum(row['accuracy'] for row in rows) / len(rows):.1%}")
-        for name, rows in found["by_kind"].items()
-    ]
+    rows = []
+    for name, scores in found["by_kind"].items():
+        accuracies = [row["accuracy"] for row in scores]
+        rows.append((name, *(f"{accuracy:.1%}" for accuracy in (*accuracies, sum(accuracies) / len(accuracies)))))
     table(None, ("corrupted by", *strengths, "mean"), rows, stdout_console())
     result_output.print_line(f"mean accuracy on corrupted pictures {found['mean']:.1%}")

@@ -6,7 +6,9 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-PRIOR = 0.5  # standard deviation of the logarithm of the temperature before the pictures are seen
+# standard deviation of the logarithm of the temperature before the pictures are seen, above and below 1: networks that
+# are too unsure are rare, and a few pictures that are all correct look like one
+PRIOR_ABOVE, PRIOR_BELOW = 0.5, 0.15
 MAX_LOG = 3.0  # of the temperature: from 0.05 to 20
 DECIMALS = 6  # of a probability
 MOST = 2000  # pictures in a record
@@ -34,7 +36,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
     def loss(log_temperature):
         likelihood = log_softmax(logits / math.exp(log_temperature), axis=1)[rows, labels].sum()
-        return (log_temperature / PRIOR) ** 2 / 2 - likelihood
+        deviation = PRIOR_ABOVE if log_temperature > 0 else PRIOR_BELOW
+        return (log_temperature / deviation) ** 2 / 2 - likelihood
 
     if not len(labels):
         return 1.0

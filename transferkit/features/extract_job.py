@@ -63,7 +63,7 @@ def extract_to(
     started, out = time.perf_counter(), Path(as_text(out, "out"))
     path = _find_parts_folder(out, share, overwrite)
     listing, splits = _check_arguments(spec, listing, splits)
-    with _lock(path) if path != out else nullcontext():
+    with _lock(path, out) if path != out else nullcontext():
         if overwrite:
             feature_folder.remove_folder(path)
         shape = feature_shape(spec, cache=cache)
@@ -121,8 +121,8 @@ def _create_folder(path: Path, *content, is_hidden: bool) -> FeatureFolder:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Let one process write a file; the system releases the lock if the process is killed."""
+def _lock(path: Path, out: Path) -> Iterator[None]:
+    """Let one process write the parts of a file `out`; the system releases the lock if the process is killed."""
     lock = path.with_suffix(".lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -133,7 +133,7 @@ def _lock(path: Path) -> Iterator[None]:
                 with suppress(PermissionError):  # Windows deletes it when the lock is released, not before
                     lock.unlink(missing_ok=True)
     except Timeout:
-        raise ValueError(f"Another process is writing {path}: wait for it, or give another --out.") from None
+        raise ValueError(f"Another process is writing {out}: wait for it, or give another --out.") from None
 
 
 def _write_missing_parts(folder: FeatureFolder, shard: tuple[int, int], workers: int, cache: bool) -> tuple[int, int]:
