@@ -246,7 +246,10 @@ class Run:
         from transferkit.evaluation import plots
 
         if not self.metrics.get("reliability"):
-            raise ValueError(f"The metrics.json of {self.folder} has no reliability: run.evaluate() measures it.")
+            raise ValueError(
+                f"The metrics.json of {self.folder} has no reliability, as those of folds and of earlier versions: "
+                "evaluate a run that has a network."
+            )
         return plots.draw_calibration(self.metrics["reliability"])
 
     def show_errors(self, n: int = 12):

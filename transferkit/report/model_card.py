@@ -8,6 +8,7 @@ import json
 import zipfile
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from transferkit import atomic, pages, recipe_files, untrusted_files
 from transferkit.data.audit.scan import file_key, load_scans, open_store
@@ -63,9 +64,10 @@ def _describe_use(run: Run) -> dict:
         return {}
     with zipfile.ZipFile(path) as archive:
         note = untrusted_files.from_json(untrusted_files.member(archive, NOTE, MOST_OF_NOTE))
-    pixels = Pixels(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in note["pixels"].items()}
-    )
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in note["pixels"].items()
+    }
+    pixels = Pixels(**fields)
     return {
         "size": pixels.shape,
         "resize": f'interpolation="{pixels.interpolation}", antialias=True{FITS[pixels.fit]}',

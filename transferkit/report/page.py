@@ -122,7 +122,8 @@ def _describe_calibration(figures: dict) -> dict:
     if not figures.get("reliability"):
         return {}
     found = {name: figures.get(name) for name in ("temperature", "ece", "ece_uncalibrated", "reliability")}
-    return found | {"plot": embed_figure(plots.draw_calibration(figures["reliability"])), "rejection": []}
+    plot = embed_figure(plots.draw_calibration(figures["reliability"]))
+    return found | {"plot": plot, "is_crossed": figures.get("split") == "val", "rejection": []}
 
 
 def list_pictures(rows: list[dict]) -> dict:
