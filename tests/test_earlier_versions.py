@@ -46,6 +46,7 @@ def pictures(saved):
 def test_a_run(saved, answers, pictures, cli):
     run = tk.load_run(saved / "run")
     assert [row["probability"] for row in run.predict(pictures)] == pytest.approx(answers["run"], abs=1e-3)
+    assert cli("report", saved / "run")[0] == 0 and (saved / "run" / "MODEL_CARD.md").exists()
     status, out, error = cli("evaluate", saved / "run", "--data", saved / "pets", "--json")
     assert status == 0 and json.loads(out)["accuracy"] == 1, error
 

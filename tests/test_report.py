@@ -127,6 +127,12 @@ def test_the_confusion_matrix_has_counts_and_fractions(run, made):
         assert text == (f"{round(100 * part):.0f}%{count}" if count else "")
 
 
+def test_the_most_confused_pairs(run, made):
+    cells = [text for attrs, text in made.all("td") if attrs.keys() <= {"class"}]
+    for label, predicted, count in run.metrics["confused"]:
+        assert [label, predicted, str(count)] in [cells[start : start + 3] for start in range(len(cells))]
+
+
 def test_names_are_escaped_and_pictures_are_inside(run, made):
     """The reader fails on <b> that is open elsewhere; no element asks for a file or the network."""
     assert any(text == CLASSES[1] for _, text in made.all("th"))

@@ -14,6 +14,7 @@ from transferkit import atomic, pages, recipe_files, untrusted_files
 from transferkit.data.audit.scan import file_key, load_scans, open_store
 from transferkit.pixels import Pixels
 from transferkit.report import sentences
+from transferkit.report.page import list_classes
 from transferkit.runs import Run
 from transferkit.weights.catalogue import find_weight_set, is_path
 
@@ -46,7 +47,7 @@ def write_model_card(run: Run) -> Path:
         "weights": weights,
         "licence": licence if licence in LICENCES else "other",
         "licence_text": licence,
-        "names": [_plain(name) for name, row in figures["per_class"].items() if row["n"]],
+        "per_class": [(_plain(name), row) for name, row in list_classes(figures)],
         "classes": [_plain(name) for name in run.classes],
         "split": {name: sum(part.values()) for name, part in counts.items()},
         "digest": digest_data([path for _, part in run.splits.items() for path in part.paths]),
@@ -135,10 +136,10 @@ def list_limits(figures: dict, train: dict[str, int]) -> list[str]:
             f"Classes are unequal: {_plain(largest)} has {present[largest]:,} training pictures, {_plain(smallest)} "
             f"{present[smallest]:,}."
         )
-    worst = min((row for row in figures["per_class"].items() if row[1]["n"]), key=lambda row: row[1]["recall"])
-    found.append(
-        f"The lowest recall is that of {_plain(worst[0])}: {worst[1]['recall']:.1%} of {worst[1]['n']:,} pictures."
-    )
+    worst, row = min(list_classes(figures), key=lambda item: item[1]["recall"])
+    if row["recall"] < 1:
+        pictures = f"{row['n']:,} picture{'s' * (row['n'] != 1)}"
+        found.append(f"The lowest recall is that of {_plain(worst)}: {row['recall']:.1%} of {pictures}.")
     return [*found, "A picture of none of its classes gets one of them nevertheless."]
 
 

@@ -12,7 +12,7 @@ from transferkit import atomic, pages
 from transferkit.data.audit.html_page import THUMBNAIL_SIZE, picture_uri
 from transferkit.data.file_ranges import original_name
 from transferkit.evaluation import mistakes, plots
-from transferkit.evaluation.metrics import MAX_CONFUSION
+from transferkit.evaluation.metrics import MAX_CONFUSION, wilson_interval
 
 FILE = "report.html"
 SECTIONS = {  # templates in pages/sections/, in the order of a page, and their headings
@@ -70,9 +70,7 @@ def measured_sections(figures: dict, predictions: list[dict]) -> dict:
         figures: as in `metrics.json`; an earlier version wrote fewer.
         predictions: rows of `path`, `label`, `predicted` and `probability`.
     """
-    rows = sorted(
-        ((name, row) for name, row in figures["per_class"].items() if row["n"]), key=lambda item: item[1]["recall"]
-    )
+    rows = sorted(list_classes(figures), key=lambda item: item[1]["recall"])
     return {
         "scores": _list_scores(figures),
         "classes": {"rows": rows[:MAX_CLASSES], "more": len(rows[MAX_CLASSES:])},
@@ -81,6 +79,15 @@ def measured_sections(figures: dict, predictions: list[dict]) -> dict:
         "slices": figures.get("slices"),
         "mistakes": list_pictures(mistakes.rank_mistakes(predictions)),
     }
+
+
+def list_classes(figures: dict) -> list[tuple[str, dict]]:
+    """(name, figures) of each class that has pictures; an earlier version wrote no `recall_ci95`."""
+    return [
+        (name, {"recall_ci95": wilson_interval(row["recall"] * row["n"], row["n"])} | row)
+        for name, row in figures["per_class"].items()
+        if row["n"]
+    ]
 
 
 def _list_scores(figures: dict) -> list[tuple]:
