@@ -119,7 +119,7 @@ def test_the_folder_of_results(cli, finished, new, tmp_path):
     names = {path.name for path in (tmp_path / "found").iterdir()} - {"mistakes.png"}
     assert names == {
         *("metrics.json", "predictions.csv", "probabilities.csv", "confusion.csv"),
-        *("confusion.png", "confusion_normalised.png", "reliability.png"),
+        *("confusion.png", "confusion_normalised.png", "reliability.png", "report.html"),
     }
     rows = rows_of(tmp_path / "found" / "predictions.csv")
     assert np.mean([row["label"] == row["predicted"] for row in rows]) == document["accuracy"]

@@ -1,5 +1,6 @@
 """MODEL_CARD.md: its front matter, its figures, and its lines of Python."""
 
+import dataclasses
 import hashlib
 import re
 import shutil
@@ -7,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 import transferkit as tk
-from transferkit import atomic
+from transferkit import atomic, models
 from transferkit.data.audit.scan import scan_files
+from transferkit.network import with_fit
+from transferkit.pixels import FITS
 from transferkit.report import model_card
 
 
@@ -99,11 +103,22 @@ def test_names_are_not_markdown(finished, tmp_path):
     assert r"| a\|b |" in text and r"| \<i\> |" in text
 
 
-def test_its_python_classifies(finished, pets, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("fit", FITS)
+def test_its_python_classifies(finished, tmp_path, monkeypatch, capsys, fit):
+    """The lines of plain Keras give the classes and nearly the probabilities of `predict`, for each fit."""
     copied = shutil.copytree(finished.folder, tmp_path / "run")
+    models.save(dataclasses.replace(with_fit(finished.network, fit), temperature=2.0), copied / "model.keras")
+    atomic.write(copied / "metrics.json", finished.metrics | {"temperature": 2.0})
+    run = tk.load_run(copied)
+    model_card.write_model_card(run)
     monkeypatch.chdir(copied)
-    (code,) = re.findall(r"```python\n(.*?)```", read_card(finished)[1], flags=re.S)
-    for name in ("cat", "dog"):
-        shutil.copy(next((pets / name).iterdir()), "picture.jpg")
+    (code,) = re.findall(r"```python\n(.*?)```", read_card(run)[1], flags=re.S)
+    for colour in ((200, 60, 60), (60, 60, 200)):
+        picture = Image.new("RGB", (80, 48), colour)
+        picture.paste((120, 200, 90), (0, 0, 30, 30))
+        picture.save("picture.jpg", quality=95)
+        expected = run.predict("picture.jpg")[0]
         exec(code, {})
-        assert capsys.readouterr().out.split()[-1] == name
+        name, probability = capsys.readouterr().out.splitlines()[-1].split()
+        assert name == expected["label"]
+        assert float(probability) == pytest.approx(expected["probability"], abs=0.02)

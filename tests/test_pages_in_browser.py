@@ -41,6 +41,11 @@ def test_the_page_of_a_run(finished, tmp_path):
     check(run_page.write_run_page(make_run(tmp_path / "run", pictures, finished, classes)))
 
 
+def test_the_page_of_an_evaluation(cli, finished, pets, tmp_path):
+    assert cli("evaluate", finished.folder, "--data", pets, "--slice", "size", "--out", tmp_path / "found")[0] == 0
+    check(tmp_path / "found" / "report.html")
+
+
 def test_the_leaderboard(cli, finished, tmp_path):
     copied = shutil.copytree(finished.folder, tmp_path / ("a" * 60))
     assert cli("report", finished.folder, copied, "--out", tmp_path / "runs.html")[0] == 0

@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import matplotlib.pyplot
 import numpy as np
@@ -14,7 +15,7 @@ from pictures import folder
 import transferkit as tk
 from transferkit import atomic, pages, runs
 from transferkit.evaluation.metrics import compute_metrics
-from transferkit.report import leaderboard, run_page, sentences
+from transferkit.report import evaluation_page, leaderboard, page, run_page, sentences
 
 VOID = {"meta", "img", "br"}
 CLASSES = ("cat", "<b>dog</b>", "fox & hen")
@@ -82,7 +83,7 @@ def run(finished, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(run):
+def made(run):
     return Page(run_page.write_run_page(run, advice=["Do <this>."]).read_text("utf-8"))
 
 
@@ -90,28 +91,32 @@ def test_a_training_writes_its_page_and_card(finished):
     text = (finished.folder / "report.html").read_text("utf-8")
     accuracy = finished.metrics["accuracy"]
     assert Page(text).figures()[0] == accuracy and f"{accuracy:.1%}" in text
-    assert "</data> validation pictures, which also chose how the weights are averaged" in text
+    assert "</data> validation pictures, which also chose the checkpoint</p>" in text
     assert f"<li>kept: {sentences.describe_kept(finished.metrics)}</li>" in text
+    ids = {attrs["id"] for attrs, _ in Page(text).all("section")}
+    assert ids == set(page.SECTIONS) - {"folds", "slices", "suspects"}
     cells = {cell for _, cell in Page(text).all("td")}
     assert finished.choices and {choice["reason"] for choice in finished.choices} <= cells
 
 
-def test_figures_are_those_of_the_metrics(run, page):
-    metrics, shown = run.metrics, page.figures()
+def test_figures_are_those_of_the_metrics(run, made):
+    metrics, shown = run.metrics, made.figures()
     assert shown[:4] == [metrics["accuracy"], *metrics["ci95"], metrics["n"]]
     scores = [metrics[name] for name in ("balanced_accuracy", "loss", "ece")] + metrics["intervals"]["loss"]
-    scores += [metrics["macro"][name] for name in ("f1", "precision", "roc_auc")]
+    scores += metrics["intervals"]["macro_f1"] + metrics["intervals"]["roc_auc"]
+    scores += [metrics["macro"][name] for name in ("f1", "precision", "roc_auc", "average_precision")]
+    scores += [metrics[name] for name in ("temperature", "ece_uncalibrated")]
     of_classes = [row[name] for row in metrics["per_class"].values() for name in ("n", "recall", "precision", "f1")]
     bins = [row[name] for row in metrics["reliability"] for name in ("confidence", "accuracy")]
     assert set(scores + of_classes + bins) <= set(shown)
-    for attrs, text in page.all("data"):
+    for attrs, text in made.all("data"):
         value = float(attrs["value"])
         assert text in (f"{value:.1%}", f"{value:.3f}", f"{value:,.0f}")
 
 
-def test_the_confusion_matrix_has_counts_and_fractions(run, page):
+def test_the_confusion_matrix_has_counts_and_fractions(run, made):
     matrix = np.array(run.metrics["confusion"])
-    cells = [(attrs, text) for attrs, text in page.all("td") if "title" in attrs]
+    cells = [(attrs, text) for attrs, text in made.all("td") if "title" in attrs]
     assert [attrs["title"].split(": ")[-1] for attrs, _ in cells] == [
         f"{count} of {row.sum()}" for row in matrix for count in row
     ]
@@ -122,25 +127,31 @@ def test_the_confusion_matrix_has_counts_and_fractions(run, page):
         assert text == (f"{round(100 * part):.0f}%{count}" if count else "")
 
 
-def test_names_are_escaped_and_pictures_are_inside(run, page):
+def test_the_most_confused_pairs(run, made):
+    cells = [text for attrs, text in made.all("td") if attrs.keys() <= {"class"}]
+    for label, predicted, count in run.metrics["confused"]:
+        assert [label, predicted, str(count)] in [cells[start : start + 3] for start in range(len(cells))]
+
+
+def test_names_are_escaped_and_pictures_are_inside(run, made):
     """The reader fails on <b> that is open elsewhere; no element asks for a file or the network."""
-    assert any(text == CLASSES[1] for _, text in page.all("th"))
-    images = [attrs for attrs, _ in page.all("img")]
+    assert any(text == CLASSES[1] for _, text in made.all("th"))
+    images = [attrs for attrs, _ in made.all("img")]
     wrong = round((1 - run.metrics["accuracy"]) * 40)
-    assert len(images) == 3 + min(wrong, run_page.MAX_MISTAKES) and wrong > 1
+    assert len(images) == 3 + min(wrong, page.MAX_THUMBNAILS) and wrong > 1
     assert all(image["src"].startswith("data:image/") and image["alt"] for image in images)
-    assert not page.all("script") and not page.all("link")
-    links = [attrs["href"].removeprefix("#") for attrs, _ in page.all("a")]
-    assert set(links) == {attrs["id"] for attrs, _ in page.all("section")}
-    assert any(text == "Do <this>." for _, text in page.all("li"))
+    assert not made.all("script") and not made.all("link")
+    links = [attrs["href"].removeprefix("#") for attrs, _ in made.all("a")]
+    assert set(links) == {attrs["id"] for attrs, _ in made.all("section")}
+    assert any(text == "Do <this>." for _, text in made.all("li"))
 
 
-def test_a_page_is_in_order_for_readers_of_screens(page):
-    assert page.all("html")[0][0]["lang"] == "en"
-    levels = [int(tag[1]) for tag, _ in page.tags if tag in ("h1", "h2", "h3")]
+def test_a_page_is_in_order_for_readers_of_screens(made):
+    assert made.all("html")[0][0]["lang"] == "en"
+    levels = [int(tag[1]) for tag, _ in made.tags if tag in ("h1", "h2", "h3")]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
-    assert all(attrs["scope"] in ("col", "row") for attrs, _ in page.all("th"))
+    assert all(attrs["scope"] in ("col", "row") for attrs, _ in made.all("th"))
 
 
 def test_a_page_without_pictures_says_so(run, tmp_path):
@@ -166,6 +177,89 @@ def test_a_missing_value_of_a_template_is_an_error():
 
     with pytest.raises(UndefinedError):
         pages.render("leaderboard.html", title="x")
+
+
+def test_what_rejection_costs(run, tmp_path):
+    """Of 101 pictures 99 are right: by one more mistake, 99/101 of the confident 100, and 99/102 of all."""
+    copied = shutil.copytree(run.folder, tmp_path / "run")
+    found = {
+        "confidences": [0.9] * 100 + [0.5],
+        "hits": [True] * 99 + [False, False],
+        "label_probabilities": [0.5] * 101,
+    }
+    atomic.write(copied / "calibration.json", found)
+    page = Page(run_page.write_run_page(tk.load_run(copied)).read_text("utf-8"))
+    rows = [text.split() for _, text in page.all("tr") if text.split()[:1] in (["95%"], ["98%"], ["99%"])]
+    assert rows == [["95%", "50.0%", "100.0%"], ["99%", "none", "is", "enough", "0.0%"]]
+
+
+def test_folds_and_suspects(run, tmp_path):
+    copied = shutil.copytree(run.folder, tmp_path / "run")
+    fold = {"run": "runs/pets/fold-1", "accuracy": 0.75, "ci95": [0.5, 0.9], "n": 20, "loss": 0.625}
+    folds = {"split": "folds", "folds": [fold], "mean": 0.75, "deviation": None}
+    atomic.write(copied / "metrics.json", run.metrics | folds)
+    suspect = {"path": run.predictions[0]["path"], "label": "cat", "likely": "fox & hen", "quality": "0.01"}
+    atomic.write(copied / "suspects.csv", [suspect, suspect | {"path": "gone.jpg"}])
+    page = Page(run_page.write_run_page(tk.load_run(copied)).read_text("utf-8"))
+    assert {0.75, 0.5, 0.9, 0.625} <= set(page.figures())
+    assert [attrs["alt"] for attrs, _ in page.all("img")][-1] == "A picture of class cat that is likely fox & hen"
+    assert any(text.startswith("1 of 2 in suspects.csv") for _, text in page.all("p"))
+
+
+# the page of an evaluation
+
+
+def evaluate(cli, *words) -> tuple[dict, Page]:
+    """The figures and the page of an evaluation."""
+    status, out, error = cli("evaluate", *words, "--out", "found", "--json")
+    assert status == 0, error
+    with open("found/report.html", encoding="utf-8") as file:
+        return json.loads(out), Page(file.read())
+
+
+def test_an_evaluation_has_a_page(cli, finished, tmp_path):
+    pictures = folder(tmp_path / "new", {"dog": 9, "cat": 9})  # in the colours of the other class
+    found, page = evaluate(cli, finished.folder, "--data", pictures, "--slice", "brightness")
+    assert page.figures()[:4] == [found["accuracy"], *found["ci95"], found["n"]]
+    slices = [row["accuracy"] for row in found["slices"]["brightness"]]
+    scores = [found["macro"]["f1"], found["loss"], found["ece"], found["binary"]["sensitivity"]]
+    assert set(slices + scores) <= set(page.figures())
+    ids = [attrs["id"] for attrs, _ in page.all("section")]
+    assert ids == ["measured", "scores", "classes", "confusion", "calibration", "slices", "shift", "mistakes"]
+    assert page.all("h1")[0][1] == f"{finished.folder} on {pictures}"
+    assert not page.all("strong")
+
+
+def test_the_page_says_what_was_trained_on(cli, finished, pets):
+    found, page = evaluate(cli, finished.folder, "--data", pets)
+    assert found["learned"] == 20 and page.figures()[:4] == [
+        *(found["unseen"]["accuracy"], *found["unseen"]["ci95"], 4),
+    ]
+    assert any(f"Of all, {found['accuracy']:.1%} are right" in text for _, text in page.all("li"))
+    document = atomic.read("found/metrics.json")
+    del document["unseen"]
+    atomic.write("found/metrics.json", document)
+    page = Page(evaluation_page.write_evaluation_page(Path("found")).read_text("utf-8"))
+    assert page.all("strong")[0][1] == "A network was trained on 20 of them, so the figures are too good."
+
+
+def test_corrupted_pictures_are_a_table(tmp_path, run):
+    rows = [{"strength": number, "accuracy": 0.9 - number / 10, "ci95": [0.1, 0.95], "n": 40} for number in range(1, 6)]
+    document = run.metrics | {"networks": ["a", "b"], "data": "", "split": "test", "learned": 0}
+    document |= {"crops": "10", "scales": [], "corrupted": {"mean": 0.61, "by_kind": {"noise": rows}}}
+    document["unlike"] = {"n": 40, "count": 30, "share": 0.75, "p": 0.0, "clear": True}
+    atomic.write(tmp_path / "metrics.json", document)
+    shutil.copy(run.folder / "predictions.csv", tmp_path)
+    page = Page(evaluation_page.write_evaluation_page(tmp_path).read_text("utf-8"))
+    assert {0.61, *(row["accuracy"] for row in rows)} <= set(page.figures())
+    texts = [text for tag in ("li", "p", "h1") for _, text in page.all(tag)]
+    for part in (
+        "a and b",
+        "40 test pictures that they held out.",
+        "10 crops",
+        "30 of 40 pictures (75.0%) look unlike",
+    ):
+        assert any(part in text for text in texts), part
 
 
 # the leaderboard

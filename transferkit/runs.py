@@ -106,6 +106,13 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict:
+        """The figures of `metrics.json`.
+
+        Raises:
+            FileNotFoundError: the run is not finished.
+        """
+        if not (self.folder / "metrics.json").exists():
+            raise FileNotFoundError(f"{self.folder} is not finished: transferkit finetune --resume {self.folder}.")
         return read(self.folder / "metrics.json")
 
     @cached_property
@@ -132,7 +139,7 @@ class Run:
     @cached_property
     def predictions(self) -> list[dict]:
         """A row for each held-out picture: `path`, `label`, `predicted` and `probability`."""
-        rows = read(self.folder / "predictions.csv") if self._finished_metrics else []
+        rows = read(self.folder / "predictions.csv") if self.metrics else []  # of an unfinished run, `metrics` raises
         return [row | {"probability": float(row["probability"])} for row in rows]
 
     @cached_property
@@ -218,7 +225,7 @@ class Run:
         """
         from transferkit.evaluation import plots
 
-        matrix = self._finished_metrics["confusion"]
+        matrix = self.metrics["confusion"]
         if matrix is None:
             raise ValueError(f"{self.folder} has {len(self.classes):,} classes, too many for a confusion matrix.")
         return plots.draw_confusion(matrix, self.classes, normalize=normalize)
@@ -238,8 +245,11 @@ class Run:
         """
         from transferkit.evaluation import plots
 
-        if not self._finished_metrics.get("reliability"):
-            raise ValueError(f"The metrics.json of {self.folder} has no reliability: run.evaluate() measures it.")
+        if not self.metrics.get("reliability"):
+            raise ValueError(
+                f"The metrics.json of {self.folder} has no reliability, as those of folds and of earlier versions: "
+                "evaluate a run that has a network."
+            )
         return plots.draw_calibration(self.metrics["reliability"])
 
     def show_errors(self, n: int = 12):
@@ -268,12 +278,6 @@ class Run:
             )
         cells = [(picture, mistakes.describe_mistake(row)) for row, picture in shown]
         return plots.draw_pictures(cells, f"{len(shown)} of {len(wrong):,} mistakes, the surest first")
-
-    @property
-    def _finished_metrics(self) -> dict:
-        if not (self.folder / "metrics.json").exists():
-            raise FileNotFoundError(f"{self.folder} is not finished: transferkit finetune --resume {self.folder}.")
-        return self.metrics
 
 
 def load_run(folder: str | os.PathLike) -> Run:

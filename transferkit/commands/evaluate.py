@@ -120,9 +120,11 @@ def command(networks, data, weights, pixels, fit, trusted, as_json, min_accuracy
     figures |= result.figures | document
     if out:
         from transferkit import run_evaluation
+        from transferkit.report.evaluation_page import write_evaluation_page
 
         with result_folder.create(out, MARK, overwrite=overwrite) as folder:
             run_evaluation.write_evaluation(folder, result, figures)
+            write_evaluation_page(folder)
     if as_json:
         result_output.print_json(figures if out else {name: figures[name] for name in figures if name != "confusion"})
     else:
@@ -192,7 +194,8 @@ def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: 
         slices=request.slices,
         columns=columns,
     )
-    document: dict = {"networks": names, "split": split, "crops": request.crops, "scales": list(scales)}
+    document: dict = {"networks": names, "data": data.data, "split": split, "learned": len(learned)}
+    document |= {"crops": request.crops, "scales": list(scales)}
     if len(loaded) == 1 and (unlike := shift_output.measure_unlike(runs[0], loaded[0], listing)):
         document["unlike"] = unlike
     if request.corruptions:

@@ -34,7 +34,7 @@ def print_evaluation(result, split: str, out: str | None):
     for name, rows in figures.get("slices", {}).items():
         _print_slices(name, rows)
     if out:
-        print_line(f"look at: mistakes.png, confusion.png, reliability.png in {out}")
+        print_line(f"look at: report.html, mistakes.png, confusion.png, reliability.png in {out}")
 
 
 def check_accuracy(figures: dict, least: float | None):

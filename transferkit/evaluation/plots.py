@@ -99,7 +99,7 @@ def draw_calibration(reliability: list[dict]) -> Figure:
 
 
 def draw_pictures(cells: list[tuple], title: str) -> Figure:
-    """Pictures with a text below each.
+    """Pictures with a text above each.
 
     Args:
         cells: (a picture of Pillow, its text) of each.
@@ -114,7 +114,7 @@ def draw_pictures(cells: list[tuple], title: str) -> Figure:
     texts, families = fonts.make_drawable([text for _, text in cells])
     for place, (picture, _), text in zip(axes, cells, texts, strict=False):
         place.imshow(np.asarray(picture.convert("RGB")))
-        place.set_title(text, fontsize=9, y=-0.02, va="top", parse_math=False, fontfamily=families)
+        place.set_title(text, fontsize=9, parse_math=False, fontfamily=families)
     return figure
 
 

@@ -1,1 +1,1 @@
-"""The page and the model card of a run, made from its files, and the table of several runs."""
+"""The pages of runs and evaluations, the model card of a run, and the table of several, made from their files."""

@@ -5,18 +5,24 @@ The sections are those of Mitchell et al. 2019, "Model Cards for Model Reporting
 
 import hashlib
 import json
+import zipfile
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from transferkit import atomic, pages, recipe_files
+from transferkit import atomic, pages, recipe_files, untrusted_files
 from transferkit.data.audit.scan import file_key, load_scans, open_store
+from transferkit.pixels import Pixels
 from transferkit.report import sentences
+from transferkit.report.page import list_classes
 from transferkit.runs import Run
 from transferkit.weights.catalogue import find_weight_set, is_path
 
 FILE = "MODEL_CARD.md"
 LICENCES = ("apache-2.0", "bsd-3-clause", "mit", "cc-by-4.0", "cc-by-nc-4.0")  # spelled as Hugging Face does
 FEW_EVALUATED, FEW_IN_CLASS, UNEQUAL = 200, 30, 3  # pictures, pictures, and how many times the smallest class
+FITS = {"crop": ", crop_to_aspect_ratio=True", "squash": "", "pad": ", pad_to_aspect_ratio=True"}  # of Keras' resize
+NOTE, MOST_OF_NOTE = "transferkit.json", 10_000_000  # a member of `model.keras`, see `models`, and its bytes at most
 CHAIN = 10  # runs that were each the base of the next
 
 
@@ -41,16 +47,34 @@ def write_model_card(run: Run) -> Path:
         "weights": weights,
         "licence": licence if licence in LICENCES else "other",
         "licence_text": licence,
-        "names": [_plain(name) for name, row in figures["per_class"].items() if row["n"]],
+        "per_class": [(_plain(name), row) for name, row in list_classes(figures)],
         "classes": [_plain(name) for name in run.classes],
         "split": {name: sum(part.values()) for name, part in counts.items()},
         "digest": digest_data([path for _, part in run.splits.items() for path in part.paths]),
         "limits": list_limits(figures, counts["train"]),
-        "color_mode": {1: "grayscale", 4: "rgba"}.get(run.recipe.model.channels, "rgb"),
-        "has_network": (run.folder / "model.keras").exists(),
+        "use": _describe_use(run),
     }
     atomic.write(path, pages.render("model_card.md", **content))
     return path
+
+
+def _describe_use(run: Run) -> dict:
+    """How lines of plain Keras prepare a picture, by the note in `model.keras`; {} without a network, as of folds."""
+    path = run.folder / "model.keras"
+    if not zipfile.is_zipfile(path):
+        return {}
+    with zipfile.ZipFile(path) as archive:
+        note = untrusted_files.from_json(untrusted_files.member(archive, NOTE, MOST_OF_NOTE))
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in note["pixels"].items()
+    }
+    pixels = Pixels(**fields)
+    return {
+        "size": pixels.shape,
+        "resize": f'interpolation="{pixels.interpolation}", antialias=True{FITS[pixels.fit]}',
+        "color_mode": {1: "grayscale", 3: "rgb", 4: "rgba"}[pixels.channels],
+        "temperature": note.get("temperature", 1.0),
+    }
 
 
 def find_base(run: Run) -> tuple[str, str]:
@@ -112,10 +136,10 @@ def list_limits(figures: dict, train: dict[str, int]) -> list[str]:
             f"Classes are unequal: {_plain(largest)} has {present[largest]:,} training pictures, {_plain(smallest)} "
             f"{present[smallest]:,}."
         )
-    worst = min((row for row in figures["per_class"].items() if row[1]["n"]), key=lambda row: row[1]["recall"])
-    found.append(
-        f"The lowest recall is that of {_plain(worst[0])}: {worst[1]['recall']:.1%} of {worst[1]['n']:,} pictures."
-    )
+    worst, row = min(list_classes(figures), key=lambda item: item[1]["recall"])
+    if row["recall"] < 1:
+        pictures = f"{row['n']:,} picture{'s' * (row['n'] != 1)}"
+        found.append(f"The lowest recall is that of {_plain(worst)}: {row['recall']:.1%} of {pictures}.")
     return [*found, "A picture of none of its classes gets one of them nevertheless."]
 
 

@@ -1,34 +1,32 @@
-"""`report.html`: a run as one page, from its files alone."""
+"""`report.html` of a run: all that it knows as one page, from its files alone."""
 
-import base64
-import io
 import os
-import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from transferkit import atomic, pages
-from transferkit.data.audit.html_page import THUMBNAIL_SIZE, picture_uri
+import numpy as np
+
+from transferkit import atomic
 from transferkit.data.file_ranges import original_name
-from transferkit.evaluation import mistakes, plots
+from transferkit.evaluation import plots
+from transferkit.evaluation.calibration import find_rejection_threshold
 from transferkit.recipe import BY_RULE, Recipe
-from transferkit.report import sentences
-from transferkit.runs import Run
+from transferkit.report import page, sentences
+from transferkit.runs import CALIBRATION, Run
 
-FILE = "report.html"
-MAX_MATRIX = 30  # classes of a confusion matrix that is still read
-MAX_CLASSES = 200  # rows of a table
-MAX_PAIRS, MAX_MISTAKES, MAX_UNREADABLE = 20, 24, 20
-SCORES = {  # of metrics.json, and the names of people
-    "balanced_accuracy": "balanced accuracy",
-    "top5": "top-5 accuracy",
-    "loss": "loss (cross-entropy)",
-    "ece": "expected calibration error",
-}
+MAX_UNREADABLE = 20  # that are named
+PRECISIONS = (0.9, 0.95, 0.99)  # of a table of `--reject`
+SUSPECTS = "suspects.csv"  # of `check --labels --out RUN`
+SHIFT = "shift.npz"  # of `evaluation.shift`, which loads Keras
+UNLIKE = (
+    "predict and evaluate say which pictures look unlike the training pictures: their features are farther from those "
+    "of the nearest training picture than they are for 95% of the held-out pictures."
+)
 
 
-def write_run_page(run: Run, out: str | os.PathLike | None = None, advice=()) -> Path:
+def write_run_page(run: Run, out: str | os.PathLike | None = None, advice: Sequence[str] = ()) -> Path:
     """Write the page of a finished run.
 
     Args:
@@ -44,88 +42,53 @@ def write_run_page(run: Run, out: str | os.PathLike | None = None, advice=()) ->
     Example:
         >>> write_run_page(load_run("runs/pets"), "pets.html")  # doctest: +SKIP
     """
-    path = Path(out or run.folder / FILE)
-    atomic.write(path, pages.render("run.html", **_collect(run), advice=advice))
+    predictions, figures = run.predictions, run.metrics
+    sections = page.measured_sections(figures, predictions) | {
+        "measured": {"lines": sentences.describe_comparison(figures), "advice": advice},
+        "folds": figures.get("folds"),
+        "curves": _draw_curves(run),
+        "shift": {"lines": [UNLIKE]} if (run.folder / SHIFT).exists() else {},
+        "suspects": _list_suspects(run),
+        "data": _describe_data(run),
+        "recipe": _list_knobs(run.recipe, run.choices),
+        "environment": atomic.read(run.folder / "environment.json") | {"seconds": figures["seconds"]},
+        "next": _list_commands(run),
+    }
+    if sections["calibration"] and (run.folder / CALIBRATION).exists():
+        sections["calibration"] |= _list_rejections(run.calibration)
+    path = Path(out or run.folder / page.FILE)
+    warnings = ["The training was interrupted."] if figures["interrupted"] else []
+    page.write_page(path, str(run.folder), figures, sentences.describe_pictures(figures), sections, warnings)
     return path
 
 
-def _collect(run: Run) -> dict:
-    """The values of the template."""
-    predictions, figures = run.predictions, run.metrics
+def _draw_curves(run: Run) -> dict[str, str]:
     rows = run.history if (run.folder / "history.csv").exists() else []
-    reliability = figures.get("reliability") or []
+    return {name: page.embed_figure(plots.draw_curve(rows, name)) for name in plots.CURVES} if rows else {}
+
+
+def _list_rejections(calibration: dict) -> dict:
+    """(wanted precision, lowest probability, fraction answered) of each of `PRECISIONS`."""
+    confidences, hits = (np.array(calibration[name]) for name in ("confidences", "hits"))
+    rows = [(precision, *find_rejection_threshold(confidences, hits, precision)) for precision in PRECISIONS]
+    return {"rejection": rows, "rejection_n": len(hits)}
+
+
+def _list_suspects(run: Run) -> dict:
+    path = run.folder / SUSPECTS
+    return page.list_pictures(atomic.read(path)) if path.exists() else {}
+
+
+def _describe_data(run: Run) -> dict:
+    """The pictures of each class in each split, those that could not be read, and how many are copies."""
     return {
-        "title": str(run.folder),
-        "figures": figures,
-        "pictures": sentences.describe_pictures(figures),
-        "comparison": sentences.describe_comparison(figures),
-        "scores": _list_scores(figures),
-        "curves": {name: embed_figure(plots.draw_curve(rows, name)) for name in plots.CURVES} if rows else {},
-        "matrix": _list_cells(figures["confusion"]) if len(run.classes) <= MAX_MATRIX else [],
-        "classes": run.classes,
-        "per_class": _list_classes(figures["per_class"]),
-        "max_classes": MAX_CLASSES,
-        "pairs": _list_pairs(predictions),
-        "reliability": reliability,
-        "reliability_plot": embed_figure(plots.draw_calibration(reliability)) if reliability else "",
-        **_list_mistakes(predictions),
+        "classes": run.classes[: page.MAX_CLASSES],
+        "more_classes": len(run.classes[page.MAX_CLASSES :]),
         "split": {name: part.counts() for name, part in run.splits.items()},
-        "duplicates": _count_duplicates(run),
+        "duplicates": sum(bool(name) for _, part in run.splits.items() for name in part.duplicate_sets),
         "unreadable": [(original_name(path), reason) for path, reason in run.unreadable],
-        "max_unreadable": MAX_UNREADABLE,
-        "recipe": _list_knobs(run.recipe, run.choices),
-        "environment": atomic.read(run.folder / "environment.json"),
-        "commands": _list_commands(run),
+        "most": MAX_UNREADABLE,
     }
-
-
-def _list_scores(figures: dict) -> list[tuple]:
-    """(name, value, interval or None) of each score that is there."""
-    intervals = figures.get("intervals", {})
-    found = [
-        (label, figures[name], intervals.get(name)) for name, label in SCORES.items() if figures.get(name) is not None
-    ]
-    macro = figures.get("macro", {})
-    for name, label in (("f1", "F1"), ("precision", "precision"), ("roc_auc", "area under the ROC curve")):
-        if macro.get(name) is not None:
-            interval = intervals.get(name, intervals.get(f"macro_{name}"))
-            found.append((f"{label}, mean over the classes", macro[name], interval))
-    return found
-
-
-def _list_cells(matrix) -> list[list[tuple[int, float]]]:
-    """(count, fraction of its row) of each cell."""
-    return [[(count, count / max(1, sum(row))) for count in row] for row in matrix]
-
-
-def _list_classes(per_class: dict) -> list[tuple[str, dict]]:
-    """The classes that have pictures, the lowest recall first."""
-    return sorted(((name, row) for name, row in per_class.items() if row["n"]), key=lambda item: item[1]["recall"])
-
-
-def _list_pairs(predictions: list[dict]) -> list[tuple[str, str, int]]:
-    """(label, predicted, pictures) of the most confused pairs."""
-    counts: dict[tuple[str, str], int] = {}
-    for row in mistakes.rank_mistakes(predictions):
-        pair = row["label"], row["predicted"]
-        counts[pair] = counts.get(pair, 0) + 1
-    return [(*pair, count) for pair, count in sorted(counts.items(), key=lambda item: -item[1])[:MAX_PAIRS]]
-
-
-def _list_mistakes(predictions: list[dict]) -> dict:
-    """The surest mistakes: those with a thumbnail, and how many there are in all and were looked for."""
-    wrong = mistakes.rank_mistakes(predictions)
-    shown = mistakes.load_thumbnails(wrong, MAX_MISTAKES, THUMBNAIL_SIZE)
-    cells = [
-        row | {"uri": picture_uri(picture), "name": "/".join(Path(original_name(row["path"])).parts[-2:])}
-        for row, picture in shown
-    ]
-    return {"mistakes": cells, "wrong": wrong[:MAX_MISTAKES], "wrong_count": len(wrong)}
-
-
-def _count_duplicates(run: Run) -> int:
-    """Pictures that are a copy, or nearly one, of another."""
-    return sum(bool(name) for _, part in run.splits.items() for name in part.duplicate_sets)
 
 
 def _list_knobs(recipe: Recipe, choices: list[dict]) -> list[tuple[str, object, str]]:
@@ -157,17 +120,3 @@ def _list_commands(run: Run) -> list[tuple[str, str]]:
     recipe = shlex.quote(str(run.folder / "recipe.toml"))
     found.append(("Train again with the same knobs", f"transferkit finetune --recipe {recipe}"))
     return [*found, ("Make this page again", f"transferkit report {folder}")]
-
-
-def embed_figure(figure) -> str:
-    """A matplotlib figure as a data URI of an SVG, whose black is white where the page is dark."""
-    import matplotlib
-
-    file = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", file.getvalue().decode(), flags=re.S)
-    theme = "svg{color:#1c1c1c}text{fill:currentColor}@media(prefers-color-scheme:dark){svg{color:#ececec}}"
-    text = text.replace("#000000", "currentColor").replace("#ffffff", "none")
-    text = re.sub(r"(<svg.*?>)", rf"\1<style>{theme}</style>", text.strip(), count=1, flags=re.S)
-    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()

@@ -2,6 +2,8 @@
 
 from transferkit.recipe import describe_part
 
+PICTURES = {"all": "pictures", "val": "validation pictures", "test": "test pictures"}  # by the split of an evaluation
+
 
 def describe_pictures(figures: dict) -> str:
     """Of which pictures the accuracy is, as "test pictures"."""
