@@ -59,8 +59,7 @@ def confusion_line(figures: dict) -> str:
 def calibration_line(figures: dict) -> str:
     """By how much probabilities differ from the accuracy, with and without the network's temperature."""
     return (
-        f"expected calibration error {figures['ece']:.3f}, {figures['ece_uncalibrated']:.3f} without the temperature "
-        f"{figures['temperature']:.2f}"
+        f"expected calibration error {figures['ece']:.3f} ({figures['ece_uncalibrated']:.3f} without the temperature)"
     )
 
 

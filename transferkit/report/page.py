@@ -93,7 +93,6 @@ def list_classes(figures: dict) -> list[tuple[str, dict]]:
 def _list_scores(figures: dict) -> list[tuple]:
     """(name, value, interval or None) of each score that is there."""
     intervals, macro, binary = (figures.get(name) or {} for name in ("intervals", "macro", "binary"))
-    intervals = {name: ends for name, ends in intervals.items() if name != "ece"}  # a bootstrap is biased
     found = [(label, figures.get(name), intervals.get(name)) for name, label in SCORES.items()]
     found += [
         (f"{label}, mean over the classes", macro.get(name), intervals.get(key)) for name, (label, key) in MEANS.items()
