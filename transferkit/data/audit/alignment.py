@@ -8,7 +8,7 @@ offset). So a crop, a small turn and another brightness do not count, and someth
 import numpy as np
 
 RIDGE = 0.01  # on pixels of variance 1: what the picture does not determine, as motion along its stripes, is small
-MIN_GAIN = 0.2
+MIN_GAIN, MIN_CONTRAST = 0.2, 0.02
 BLOCKS = 8  # differences are averaged over 8 x 8 blocks, which noise and compression do not change
 
 
@@ -20,7 +20,8 @@ def compare_aligned(first: np.ndarray, second: np.ndarray, steps: int) -> tuple[
         steps: Gauss-Newton steps, one or more.
 
     Returns:
-        The largest difference of a block (n,), and the largest motion of a pixel (n,), in pixels.
+        The largest difference of a block (n,), in standard deviations of the second picture without its border, and the
+        largest motion of a pixel (n,), in pixels.
     """
     count, side = len(first), first.shape[1]
     first, second = first.reshape(count, side * side), second.reshape(count, side * side)
@@ -43,7 +44,8 @@ def compare_aligned(first: np.ndarray, second: np.ndarray, steps: int) -> tuple[
         motion += np.clip(step, -1, 1).reshape(motion.shape)
     difference = inside * second - (design @ weights)[..., 0]
     blocks = difference.reshape(count, BLOCKS, side // BLOCKS, BLOCKS, side // BLOCKS).mean((2, 4))
-    return np.abs(blocks).max((1, 2)), np.linalg.norm(motion @ affine.T, axis=1).max(1)
+    contrast = np.maximum(second.std(1, where=inside), MIN_CONTRAST)  # without a frame's, which would hide differences
+    return np.abs(blocks).max((1, 2)) / contrast, np.linalg.norm(motion @ affine.T, axis=1).max(1)
 
 
 def _move(pictures: np.ndarray, motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
