@@ -2,8 +2,8 @@
 
 Two pictures are near-duplicates if one, moved by at most one pixel of 16 x 16, nowhere differs much from the other in
 luminance, whatever their brightness and contrast, and their colours differ by at most 8 of 255 on average. Brighter,
-smaller and recompressed copies are, most crops of 2% and most that are turned by 2 degrees, and often the next frame of
-a burst; a mirrored copy and one with a caption are mostly not. `docs/benchmarks.md` has the figures.
+smaller and recompressed copies are, most crops of 2%, half of those that are turned by 2 degrees, and often the next
+frame of a burst; a mirrored copy and one with a caption are mostly not. `docs/benchmarks.md` has the figures.
 
 Candidates are found in a tree over the lowest 27 frequencies, so no picture is compared with all others.
 """
