@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from conftest import QUICK
 from pictures import encoded, folder, photo
-from PIL import Image
+from PIL import Image, ImageDraw, ImageEnhance
+from scipy import ndimage
 
 import transferkit as tk
 from transferkit.console import quiet
 from transferkit.data import folds as shares
 from transferkit.data.audit import duplicate_groups, duplicate_search, problems
+from transferkit.data.audit.alignment import compare_aligned
 from transferkit.data.audit.file_scan import FileScan
 from transferkit.data.audit.scan import scan_files
 from transferkit.features import leaderboard, probe_scores
@@ -244,13 +246,56 @@ def test_a_classifier_holds_out_no_duplicates(doubled, tiny, monkeypatch):
     assert leaks(seen[0].items()) == 0
 
 
-def test_a_hash_is_pixels_above_the_median_frequency():
-    """Against the definition, with the cosines written out."""
-    luma = np.random.default_rng(0).integers(0, 256, (3, 256), "uint8")
-    fingerprints = np.concatenate([luma, np.full((3, 32), 128, "uint8")], 1)
-    at = np.arange(16)
-    basis = np.cos(np.pi * (2 * at[None] + 1) * at[:, None] / 32)[:8]
-    basis[0] /= np.sqrt(2)
-    centred = luma.reshape(3, 16, 16) - luma.mean(1)[:, None, None]
-    lowest = (basis @ centred @ basis.T).reshape(3, 64)
-    assert (duplicate_search.compute_hashes(fingerprints) == (lowest > np.median(lowest, 1, keepdims=True))).all()
+COPIES = {
+    "crop": lambda image: image.crop((2, 2, image.width - 2, image.height - 2)),
+    "turned": lambda image: image.rotate(1.5, Image.Resampling.BICUBIC),
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.3),
+    "smaller": lambda image: image.resize((96, 72)),
+}
+
+
+def is_near(tmp_path, one: Image.Image, other: Image.Image) -> bool:
+    for name, image in {"one": one, "other": other}.items():
+        image.save(tmp_path / f"{name}.png")
+    return bool(
+        duplicate_search.find_near_duplicates(scan_files([str(tmp_path / f"{n}.png") for n in ("one", "other")]))
+    )
+
+
+@pytest.mark.parametrize("change", COPIES.values(), ids=COPIES)
+def test_changed_copies_are_near(tmp_path, change):
+    for seed in range(3):
+        image = photo(200, 150, seed=seed)
+        assert is_near(tmp_path, image, change(image)) and not is_near(tmp_path, image, change(photo(200, 150, seed=9)))
+
+
+def test_a_picture_that_differs_in_one_place_is_another(tmp_path):
+    """As icons do, whose luminances correlate by over 0.9."""
+    icons = []
+    for eyes in ((60, 70), (60, 80)):
+        image = Image.new("RGB", (160, 160), "white")
+        brush = ImageDraw.Draw(image)
+        brush.ellipse((20, 20, 140, 140), fill="orange", outline="black", width=4)
+        for left in (50, 90):
+            brush.ellipse((left, eyes[0], left + 20, eyes[1]), fill="black")
+        icons.append(image)
+    assert is_near(tmp_path, icons[0], icons[0].resize((100, 100))) and not is_near(tmp_path, *icons)
+    luma = [np.asarray(image.convert("L").resize((16, 16)), float).ravel() for image in icons]
+    assert np.corrcoef(luma)[0, 1] > 0.9
+
+
+def test_alignment_against_scipy():
+    """A picture that scipy moved by less than a pixel is laid back; one that changed in a block is not."""
+    random = np.random.default_rng(0)
+    smooth = np.stack([ndimage.gaussian_filter(random.normal(size=(64, 64)), 6) for _ in range(20)])
+    matrix, shift = np.array([[1.01, 0.02], [-0.02, 0.99]]), np.array([0.3, -0.4])
+    place = np.array([31.5, 31.5])
+    moved = np.stack([ndimage.affine_transform(one, matrix, place - matrix @ place + 4 * shift) for one in smooth])
+    first, second = (a.reshape(20, 16, 4, 16, 4).mean((2, 4)) for a in (smooth, moved))
+    first, second = ((a - a.mean((1, 2), keepdims=True)) / a.std((1, 2), keepdims=True) for a in (first, second))
+    difference, motion = compare_aligned(first.astype("float32"), (0.8 * second + 0.1).astype("float32"), 3)
+    corners = np.array([(y, x) for y in (-7.5, 7.5) for x in (-7.5, 7.5)])
+    exact = np.linalg.norm(corners @ (matrix - np.eye(2)).T + shift, axis=1).max()
+    assert difference.max() < 0.15 and np.abs(motion - exact).max() < 0.25
+    second[:, 6:8, 6:8] += 1
+    assert compare_aligned(first.astype("float32"), second.astype("float32"), 3)[0].min() > 0.5

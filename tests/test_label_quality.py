@@ -1,5 +1,7 @@
 """`transferkit check --labels`: planted wrong labels are among the first suspects, without duplicates' help."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -46,3 +48,13 @@ def test_an_edited_list_is_not_overwritten(cli, pets, tmp_path):
     status, _, said = cli("check", pets, "--labels", "--out", tmp_path)
     assert status == 1 and "you may have edited it" in said
     assert cli("check", pets, "--out", tmp_path)[0] == 2
+
+
+def test_one_class_has_nothing_to_be_compared_with(pets, tmp_path):
+    """The sentence comes before any network is loaded; a class of one picture is no second class."""
+    shutil.copytree(pets / "cat", tmp_path / "cat")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="needs two classes of two pictures or more, and there is 1."):
+            label_quality.find_suspects(str(tmp_path), "resnet18")
+        (tmp_path / "dog").mkdir(exist_ok=True)
+        shutil.copy(next((pets / "dog").iterdir()), tmp_path / "dog")

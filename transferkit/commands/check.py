@@ -154,8 +154,8 @@ def _print_suspects(data, suspects: list, out: str | None):
         say(f"and {len(suspects) - SUSPECTS:,} more likely wrong labels", on)
     if out:
         say(
-            f"{out}: suspects.csv and suspects.png; correct its column label, then transferkit check {data} --relabel "
-            f"{os.path.join(out, 'suspects.csv')}",
+            f"{out} has suspects.csv and suspects.png. Correct the column label of suspects.csv, then: "
+            f"transferkit check {data} --relabel {os.path.join(out, 'suspects.csv')}",
             on,
         )
 

@@ -85,6 +85,7 @@ def find_suspects(data, base: str = "", *, seed: int = 0, cache: bool = True) ->
     listing = as_listing(data, "data")
     base = base or choose_base()
     spec = FeatureSpec(base, layer=probe_layers(base))
+    listing = listing.take(_find_rows_to_compare(listing))
     extraction = extract(listing.paths, spec, cache=cache, description=f"features of {base}")
     listing = duplicate_groups.mark_duplicates(listing.take(extraction.rows))
     rows = _find_rows_to_compare(listing)
@@ -114,11 +115,12 @@ def _count_units(listing: Listing) -> Counter:
 
 def _find_rows_to_compare(listing: Listing) -> list[int]:
     """The rows of the classes with two pictures or more, or groups; warns of the others."""
-    counts = _count_units(listing)
+    counts, noun = _count_units(listing), "group" if listing.groups else "picture"
     for label, count in counts.items():
         if count == 1:
-            noun = "group" if listing.groups else "picture"
             warn(f"Class {listing.classes[label]} has 1 {noun}: its labels cannot be checked.")
+    if (classes := sum(count > 1 for count in counts.values())) < 2:
+        raise ValueError(f"Checking labels needs two classes of two {noun}s or more, and there is {classes}.")
     return [row for row, label in enumerate(listing.labels) if counts[label] > 1]
 
 

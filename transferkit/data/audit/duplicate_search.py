@@ -1,27 +1,29 @@
 """Find exact duplicates by content, and near-duplicates by fingerprint.
 
-Two pictures are near-duplicates if their luminances correlate by at least 0.99 and their colours differ by at most 8 of
-255 on average; or by 0.95 and 4, if their perceptual hashes differ in at most 8 of 64 bits too. Brighter, smaller and
-recompressed copies are, most crops of 2%, and often the next frame of a burst; a mirrored copy, one that is turned, and
-one with a caption are mostly not. `docs/benchmarks.md` has the figures.
+Two pictures are near-duplicates if one, moved by at most one pixel of 16 x 16, nowhere differs much from the other in
+luminance, whatever their brightness and contrast, and their colours differ by at most 8 of 255 on average. Brighter,
+smaller and recompressed copies are, most crops of 2%, half of those that are turned by 2 degrees, and often the next
+frame of a burst; a mirrored copy and one with a caption are mostly not. `docs/benchmarks.md` has the figures.
 
-Candidates are found in a tree over the lowest 27 frequencies. Distances there are never larger than those of whole
-fingerprints, so no pair is missed, and no picture is compared with all others.
+Candidates are found in a tree over the lowest 27 frequencies, so no picture is compared with all others.
 """
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from transferkit.data.audit.alignment import compare_aligned
 from transferkit.data.audit.file_scan import GRID, LUMA_SIZE, FileScan
 
-MIN_CORRELATION, MAX_COLOUR_DIFFERENCE = 0.99, 8.0  # which suffice
-VOTE_CORRELATION, VOTE_COLOUR_DIFFERENCE, MAX_HASH_DISTANCE = 0.95, 4.0, 8  # which do together
-HASH_SIDE = 8  # a hash has 8 x 8 bits
+FAST, EXACT = (8, 1, 0.5), (GRID, 3, 0.33)  # side, steps, and the largest difference after them; few pass the fast one
+MAX_MOTION = 1.0  # pixels of that side
+MAX_COLOUR_DIFFERENCE = 8.0  # of 255, mean
+REACH = 0.55  # distance of candidates in low frequencies: what is turned by 2 degrees is mostly within it
 MIN_CONTRAST = 3.0  # standard deviation of luminances; a flatter picture has nothing to be recognised by
 TINY = 32  # pixels of the shorter side; smaller pictures are alike by nature
 MAX_NEIGHBOURS = 16  # of a picture, so that a thousand frames of one scene stay a thousand lines
-CHUNK = 4096
+CHUNK = 4096  # rows of a tree's question
+PAIRS = 1024  # aligned at a time, in some 50 MB
 LOW_FREQUENCIES = [(u, v) for u in range(7) for v in range(7) if 0 < u + v <= 6]
 
 
@@ -50,9 +52,8 @@ def find_near_duplicates(scans: Sequence[FileScan]) -> list[tuple[int, int]]:
     if len(rows) < 2:
         return []
     pairs = _find_candidates(_low_frequencies(fingerprints))
-    chunks = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
-    chunks = [chunk[_are_near(fingerprints, chunk)] for chunk in chunks]
-    return [(int(rows[a]), int(rows[b])) for a, b in np.concatenate(chunks)] if chunks else []
+    chunks = (pairs[start : start + PAIRS] for start in range(0, len(pairs), PAIRS))
+    return [(int(rows[a]), int(rows[b])) for chunk in chunks for a, b in chunk[_are_near(fingerprints, chunk)]]
 
 
 def _normalize_luma(fingerprints: np.ndarray) -> np.ndarray:
@@ -62,40 +63,25 @@ def _normalize_luma(fingerprints: np.ndarray) -> np.ndarray:
     return luma / np.linalg.norm(luma, axis=1, keepdims=True)
 
 
-def _cosine_transform(fingerprints: np.ndarray) -> np.ndarray:
-    """DCT coefficients (n, 16, 16) of the luminances."""
-    from scipy.fft import dctn  # slow to import
-
-    return dctn(_normalize_luma(fingerprints).reshape(-1, GRID, GRID), axes=(1, 2), norm="ortho")
-
-
 def _low_frequencies(fingerprints: np.ndarray) -> np.ndarray:
     """DCT coefficients (n, 27), float32."""
+    from scipy.fft import dctn  # slow to import
+
     rows, columns = zip(*LOW_FREQUENCIES, strict=True)
     coefficients = np.empty((len(fingerprints), len(LOW_FREQUENCIES)), "float32")
     for start in range(0, len(fingerprints), CHUNK):
-        coefficients[start : start + CHUNK] = _cosine_transform(fingerprints[start : start + CHUNK])[:, rows, columns]
+        luma = _normalize_luma(fingerprints[start : start + CHUNK]).reshape(-1, GRID, GRID)
+        coefficients[start : start + CHUNK] = dctn(luma, axes=(1, 2), norm="ortho")[:, rows, columns]
     return coefficients
-
-
-def compute_hashes(fingerprints: np.ndarray) -> np.ndarray:
-    """The perceptual hashes (n, 64) of fingerprints, bool: which of the lowest frequencies are above their median.
-
-    This is pHash (Zauner 2010, section 3.2.1) as imagehash has it, but of 16 x 16 pixels in place of 32 x 32: they
-    have all of its frequencies, so fingerprints need not grow.
-    """
-    lowest = _cosine_transform(fingerprints)[:, :HASH_SIDE, :HASH_SIDE].reshape(len(fingerprints), -1)
-    return lowest > np.median(lowest, axis=1, keepdims=True)
 
 
 def _find_candidates(points: np.ndarray) -> np.ndarray:
     """Pairs (m, 2), the smaller row first, of each point and its nearest neighbours within reach."""
     from scipy.spatial import cKDTree  # slow to import
 
-    reach = np.sqrt(2 * (1 - VOTE_CORRELATION)) + 1e-6
     count, tree, pairs = min(MAX_NEIGHBOURS, len(points)), cKDTree(points), []
     for start in range(0, len(points), CHUNK):
-        _, neighbours = tree.query(points[start : start + CHUNK], k=count, distance_upper_bound=reach, workers=-1)
+        _, neighbours = tree.query(points[start : start + CHUNK], k=count, distance_upper_bound=REACH, workers=-1)
         rows = np.repeat(np.arange(start, start + len(neighbours)), count)
         neighbours = neighbours.ravel()
         is_pair = (neighbours < len(points)) & (neighbours != rows)  # a missing neighbour is the number of points
@@ -105,11 +91,15 @@ def _find_candidates(points: np.ndarray) -> np.ndarray:
 
 def _are_near(fingerprints: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     a, b = fingerprints[pairs[:, 0]], fingerprints[pairs[:, 1]]
-    correlation = (_normalize_luma(a) * _normalize_luma(b)).sum(1)
-    colours = np.abs(a[:, LUMA_SIZE:].astype("float32") - b[:, LUMA_SIZE:]).mean(1)
-    suffices = (correlation >= MIN_CORRELATION) & (colours <= MAX_COLOUR_DIFFERENCE)
-    may_do = np.flatnonzero(~suffices & (correlation >= VOTE_CORRELATION) & (colours <= VOTE_COLOUR_DIFFERENCE))
-    if len(may_do):
-        distances = (compute_hashes(a[may_do]) != compute_hashes(b[may_do])).sum(1)
-        suffices[may_do] = distances <= MAX_HASH_DISTANCE
-    return suffices
+    is_near = np.abs(a[:, LUMA_SIZE:].astype("float32") - b[:, LUMA_SIZE:]).mean(1) <= MAX_COLOUR_DIFFERENCE
+    for side, steps, most in (FAST, EXACT, EXACT):
+        difference, motion = compare_aligned(_shrink(a[is_near], side), _shrink(b[is_near], side), steps)
+        is_near[is_near] = (difference <= most) & (motion <= MAX_MOTION)
+        a, b = b, a  # a frame with nothing in it explains no picture, but many pictures explain the frame
+    return is_near
+
+
+def _shrink(fingerprints: np.ndarray, side: int) -> np.ndarray:
+    """Luminances (n, side, side); those of GRID x GRID have mean 0 and variance 1."""
+    luma = GRID * _normalize_luma(fingerprints)
+    return luma.reshape(-1, side, GRID // side, side, GRID // side).mean((2, 4))
