@@ -88,7 +88,10 @@ class Fraction(options.FiniteNumber):
 @click.option("--out", type=click.Path(file_okay=False), help="Write figures, predictions and plots to this folder.")
 @click.option("--overwrite", is_flag=True, help="Replace such a folder.")
 @options.json_option
-def command(networks, data, weights, pixels, fit, trusted, as_json, min_accuracy, out, overwrite, **knobs):
+def command(
+    networks, data, crops, dense, scales, slices, corrupt, weights, pixels, fit, trusted, min_accuracy, out, overwrite,
+    as_json, **knobs
+):  # fmt: skip
     """Measure a run folder or a network on labelled pictures; classes are matched by name.
 
     \b
@@ -107,9 +110,7 @@ def command(networks, data, weights, pixels, fit, trusted, as_json, min_accuracy
         for network in networks:
             trust.allow(network)
     result_folder.check(out, MARK, overwrite=overwrite)
-    request = _parse_request(
-        networks, **{name: knobs.pop(name) for name in ("crops", "dense", "scales", "slices", "corrupt")}
-    )
+    request = _parse_request(networks, crops, dense, scales, slices, corrupt)
     chosen = [options.NetworkOptions(network, weights, pixels or "", fit) for network in networks]
     runs = [_open_run(network) for network in networks]
     if not data and not all(runs):
@@ -124,11 +125,17 @@ def command(networks, data, weights, pixels, fit, trusted, as_json, min_accuracy
         with result_folder.create(out, MARK, overwrite=overwrite) as folder:
             run_evaluation.write_evaluation(folder, result, figures)
     if as_json:
-        result_output.print_json(figures if out else {name: figures[name] for name in figures if name != "confusion"})
+        result_output.print_json(figures if out else _drop_confusion(figures))
     else:
         evaluation_output.print_evaluation(result, document["split"], out)
         shift_output.print_shift(document)
     evaluation_output.check_accuracy(result.unseen or result.figures, min_accuracy)
+
+
+def _drop_confusion(figures: dict) -> dict:
+    """The figures, and those of the unseen pictures in them, without the long matrices."""
+    kept = {name: value for name, value in figures.items() if name != "confusion"}
+    return kept | ({"unseen": _drop_confusion(kept["unseen"])} if "unseen" in kept else {})
 
 
 @dataclass(frozen=True)
@@ -178,8 +185,7 @@ def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: 
     if data.data:
         listing, split = find_labelled(data, loaded[0].classes)
     else:
-        listing, split = run_evaluation.find_held_out(known)
-        listing = run_evaluation.group_by_pattern(listing, data.group_by)
+        listing, split = run_evaluation.find_held_out(known, data.group_by)
     learned = run_evaluation.find_learned(listing, known)
     if learned:
         _warn_learned(learned, listing, names)
