@@ -107,7 +107,7 @@ class Run:
             return self.splits.test or self.splits.val
         raise ValueError(
             f"The network of {self.folder} was trained again on its validation pictures, so they cannot measure it. "
-            f"Before that it had {self._headline()} (metrics.json). Give other pictures (--data)."
+            f"The run's own figures are of the network before that: {self._headline()}. Give other pictures (--data)."
         )
 
     def find_learned(self, listing: Listing) -> list[int]:

@@ -173,6 +173,7 @@ def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: 
     columns = run_evaluation.read_columns(data if data.data else known[0].recipe.data, request.slices)
     where = f"in {data.data}" if data.data else f"that {' and '.join(names)} held out"
     say(f"Looking at the pictures {where} ...")
+    held_out = None if data.data else run_evaluation.find_held_out(known, data.group_by)
     for each in chosen:
         bases.fetch_missing(each.name, each.weights)
     lazy_tensorflow.load()
@@ -182,10 +183,7 @@ def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: 
     from transferkit.evaluation.ensemble import Views
 
     loaded = [_load_network(each, recipe) for each in chosen]
-    if data.data:
-        listing, split = find_labelled(data, loaded[0].classes)
-    else:
-        listing, split = run_evaluation.find_held_out(known, data.group_by)
+    listing, split = held_out or find_labelled(data, loaded[0].classes)
     learned = run_evaluation.find_learned(listing, known)
     if learned:
         _warn_learned(learned, listing, names)
