@@ -207,7 +207,7 @@ def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: 
 def _warn_learned(learned: list[int], listing, names: list[str]):
     from transferkit.console import warn
 
-    which = "The run was" if len(names) == 1 else "One of the runs or more were"
+    which = "The run was" if len(names) == 1 else "One or more of the runs were"
     where = f"; those of held-out pictures are in {os.path.join(names[0], 'metrics.json')}" * (len(names) == 1)
     warn(
         f"{which} trained on {len(learned):,} of the {len(listing):,} pictures, so figures on all of them are "
