@@ -20,7 +20,7 @@ def parse_corruptions(text: str) -> tuple[str, ...]:
     if not names:
         raise UnknownName(f"--corrupt takes {', '.join(KINDS)}, separated by commas, not {text!r}.")
     for name in names:
-        look_up(KINDS, name, "corruption")
+        look_up(dict.fromkeys(KINDS), name, "corruption")
     return names
 
 
