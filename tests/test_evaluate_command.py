@@ -13,6 +13,7 @@ from scipy.special import softmax
 
 import transferkit as tk
 from transferkit.commands import evaluate as evaluate_command
+from transferkit.commands import shift_output
 from transferkit.evaluation import ensemble, multi_view, predict
 from transferkit.evaluation.ensemble import Views, order_classes, predict_probabilities
 from transferkit.evaluation.metrics import wilson_interval
@@ -182,6 +183,10 @@ def test_the_gate(cli, finished, new):
     assert (status, "pictures" in out) == (1, True) and "below the wanted 0.99" in err
 
 
+def test_corruptions_are_named_in_a_list():
+    assert shift_output.parse_corruptions("noise, blur,noise") == ("noise", "blur")
+
+
 def test_many_classes_are_shortened():
     from transferkit.commands import evaluation_output
 
@@ -214,6 +219,7 @@ def test_a_run_whose_pictures_are_gone(cli, finished, tmp_path):
         (["--min-accuracy", "90"], "did you mean 0.9?"),
         (["--min-accuracy", "nan"], "not a finite number"),
         (["--slice", "brightnes"], "Did you mean 'brightness'?"),
+        (["--corrupt", "noise,blurr"], "Did you mean 'blur'?"),
     ],
 )
 def test_wrong_usage(cli, finished, words, sentence):
