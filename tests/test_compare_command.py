@@ -39,6 +39,9 @@ def test_runs_are_compared_on_what_both_held_out(cli, copied, tmp_path):
     status, out, err = cli("compare", "a", "b", "--out", "found")
     assert status == 0, err
     assert "accuracy of A 50.0%, of B 100.0%, on 4 validation pictures" in out
+    assert "difference, B minus A: +50.0 points" in out
+    assert any(line.split() == ["dog", "100.0%", "100.0%", "0.0", "2"] for line in out.splitlines())
+    assert "look at: differ.png, differ.csv, comparison.json in found" in out
     assert "2 are right only by B, 0 only by A (McNemar p = 0.5): no clear difference" in out
     figures = json.loads((tmp_path / "found" / "comparison.json").read_text())
     assert figures == json.loads(cli("compare", "a", "b", "--json")[1]) == tk.compare("a", "b")
@@ -58,10 +61,17 @@ def test_only_common_pictures_count(copied, capsys):
     atomic.write(b / "predictions.csv", rows[1:])
     assert tk.compare(a, b)["n"] == 3
     atomic.write(b / "predictions.csv", [rows[0] | {"label": "dog"}, *rows[1:]])
-    assert tk.compare(a, b)["n"] == 3 and "1 pictures are left out, as the runs know them" in capsys.readouterr().err
+    assert tk.compare(a, b)["n"] == 3 and "Left out: 1 picture that the runs know by" in capsys.readouterr().err
     atomic.write(b / "predictions.csv", [row | {"path": f"/elsewhere{row['path']}"} for row in rows])
     with pytest.raises(ValueError, match="held out no picture in common"):
         tk.compare(a, b)
+
+
+def test_a_run_that_is_not_finished_is_refused(copied):
+    a = copied("a", right)
+    (a / "metrics.json").unlink()
+    with pytest.raises(FileNotFoundError, match="a is not finished: transferkit finetune --resume"):
+        tk.compare(a, a)
 
 
 def test_classes_are_matched_by_name(cli, copied):
@@ -82,7 +92,7 @@ def test_other_pictures(cli, finished, copied, pets, tmp_path, capsys):
     assert (figures["n"], figures["groups"], figures["split"], figures["differ"]) == (6, 3, "all", [])
     assert figures["accuracy"] == [finished.evaluate(new)["accuracy"]] * 2
     assert tk.compare(finished, b, pets)["n"] == 4
-    assert "20 of the 24 pictures are left out" in capsys.readouterr().err
+    assert "Left out: 20 of the 24 pictures" in capsys.readouterr().err
     status, _, err = cli("compare", finished.folder, b, "--data", _trained(finished, tmp_path))
     assert status == 1 and "was trained on each of the 4 pictures" in " ".join(err.split())
 

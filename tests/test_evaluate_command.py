@@ -8,13 +8,15 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from pictures import folder
+from pictures import folder, photo
 from scipy.special import softmax
 
 import transferkit as tk
 from transferkit.commands import evaluate as evaluate_command
-from transferkit.evaluation import ensemble, multi_view
+from transferkit.commands import shift_output
+from transferkit.evaluation import ensemble, multi_view, predict
 from transferkit.evaluation.ensemble import Views, order_classes, predict_probabilities
+from transferkit.evaluation.metrics import wilson_interval
 
 
 @pytest.fixture
@@ -101,14 +103,49 @@ def test_groups_and_slices(cli, finished, new):
     assert [(row["value"], row["n"]) for row in found["slices"]["size"]] == [("36", 10)]
     for rows in found["slices"].values():
         assert sum(row["accuracy"] * row["n"] for row in rows) == pytest.approx(found["accuracy"] * 10)
-    out = cli("evaluate", *words)[1]
-    assert "intervals are over 3 groups" in out and max(map(len, out.splitlines())) <= 80
+    assert found["ci95"] == pytest.approx(wilson_interval(3, 3)), "all are right, so groups count as pictures"
+    lines = cli("evaluate", *words)[1].splitlines()
+    assert "intervals are over 3 groups" in lines and max(len(line) for line in lines if "unlike" not in line) <= 80
+    assert any(line.startswith("size (shorter side, pixels)") for line in lines)
     assert answered(cli, finished.folder, "--data", new, "--group-by", r"(\d)\.jpg")["groups"] == 6
     assert answered(cli, finished.folder, "--group-by", r"(\w+)/\d+\.jpg")["groups"] == 2
 
 
+def test_pictures_of_one_class(cli, finished, new):
+    shutil.rmtree(new / "dog")
+    status, out, _ = cli("evaluate", finished.folder, "--data", new)
+    assert status == 0 and "all pictures are of one class: ROC-AUC and average precision need two" in out
+
+
+def test_pictures_of_a_class_that_the_network_does_not_know(cli, finished, new):
+    (new / "dog").rename(new / "cow")
+    status, out, err = cli("evaluate", finished.folder, "--data", new)
+    assert (status, out) == (1, "") and "cow" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("words", [["--crops", "10"], ["--crops", "144"], ["--dense", "--scales", "32,48"]])
+def test_pictures_smaller_than_the_crop(cli, finished, tmp_path, words):
+    """And some that are far longer than wide: they are enlarged as for a training."""
+    root = folder(tmp_path / "small", {"cat": 1, "dog": 1})
+    for name, size in (("cat/small", (20, 20)), ("dog/one", (1, 1)), ("dog/long", (3000, 2)), ("cat/high", (2, 3000))):
+        photo(*size).save(root / f"{name}.png")
+    found = answered(cli, finished.folder, "--data", root, *words)
+    assert (found["n"], found["unreadable"]) == (6, 0)
+
+
+def test_the_calibration_error_without_the_temperature(cli, finished, new):
+    listing = tk.list_images(new)
+    expected = predict.evaluate(finished.network, listing)[0]
+    found = answered(cli, finished.folder, "--data", new)
+    assert found["temperature"] == finished.network.temperature != 1
+    assert found["ece_uncalibrated"] == pytest.approx(expected["ece_uncalibrated"], abs=1e-6)
+    assert f"{found['ece_uncalibrated']:.3f} without" in cli("evaluate", finished.folder, "--data", new)[1]
+    assert "temperature" not in answered(cli, finished.folder, "--data", new, "--crops", "5")
+
+
 def test_slices_are_of_unseen_pictures(cli, finished, pets):
     found = answered(cli, finished.folder, "--data", pets, "--slice", "brightness")
+    assert "confusion" not in found | found["unseen"]
     assert found["unseen"]["n"] == 4 and sum(row["n"] for row in found["slices"]["brightness"]) == 4
 
 
@@ -146,6 +183,10 @@ def test_the_gate(cli, finished, new):
     assert (status, "pictures" in out) == (1, True) and "below the wanted 0.99" in err
 
 
+def test_corruptions_are_named_in_a_list():
+    assert shift_output.parse_corruptions("noise, blur,noise") == ("noise", "blur")
+
+
 def test_many_classes_are_shortened():
     from transferkit.commands import evaluation_output
 
@@ -174,10 +215,11 @@ def test_a_run_whose_pictures_are_gone(cli, finished, tmp_path):
         (["--crops", "10", "--dense"], "omit --crops 10"),
         (["--scales", "64"], "add --dense"),
         (["--dense", "--scales", "64,x"], "not '64,x'"),
-        (["--dense", "--scales", "8"], "scales must be at least 16"),
+        (["--dense", "--scales", "64,9000"], "not in the range of 1 to 4096"),
         (["--min-accuracy", "90"], "did you mean 0.9?"),
         (["--min-accuracy", "nan"], "not a finite number"),
         (["--slice", "brightnes"], "Did you mean 'brightness'?"),
+        (["--corrupt", "noise,blurr"], "Did you mean 'blur'?"),
     ],
 )
 def test_wrong_usage(cli, finished, words, sentence):

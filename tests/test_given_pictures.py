@@ -34,7 +34,7 @@ def planned(monkeypatch, finished):
     """The plans and folders that would be trained from here on."""
     plans = []
 
-    def record(plan, run_folder):
+    def record(plan, run_folder, callbacks=()):
         plans.append((plan, str(run_folder)))
         return finished
 
@@ -265,7 +265,12 @@ def test_wrong_labelled_pictures(tiny, finished, listing, tmp_path, name):
     )
     for call in calls:
         raises_one_sentence(call, LABELLED[name])
-    for call in (finished.evaluate, lambda x: tk.finetune(tiny, listing, x, out=tmp_path / "run", **QUICK)):
+    calls = (
+        finished.evaluate,
+        lambda x: tk.compare(finished, finished, x),
+        lambda x: tk.finetune(tiny, listing, x, out=tmp_path / "run", **QUICK),
+    )
+    for call in calls:
         if name != "None":  # the held-out pictures
             raises_one_sentence(call, LABELLED[name])
     assert not (tmp_path / "run").exists()
@@ -277,6 +282,8 @@ def test_wrong_names_and_paths(finished, listing, tmp_path, name):
     calls = [
         tk.load_run,
         tk.resume,
+        lambda x: tk.compare(finished, x),
+        lambda x: tk.compare(finished, finished, group_by=0 if x is None else x),
         tk.load_features,
         lambda x: tk.find_neighbours(x, listing),
         lambda x: tk.extract_to(tmp_path / "f.npz", x, listing),

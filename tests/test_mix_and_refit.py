@@ -12,7 +12,7 @@ import transferkit as tk
 from transferkit import run_folder, zoo
 from transferkit.data.listing import Listing, Splits
 from transferkit.data.sources.resolve import find_splits
-from transferkit.evaluation.metrics import corrected_interval, wilson_interval
+from transferkit.evaluation.metrics import corrected_interval, describe_accuracy, wilson_interval
 from transferkit.evaluation.predict import evaluate
 from transferkit.network import find_output
 from transferkit.recipe import Recipe
@@ -197,8 +197,11 @@ def test_a_refit_has_as_many_steps(knobs, expected):
 def test_evaluating_on_pictures_of_the_refit_warns(trained, insects, cli, tmp_path):
     """By `evaluate`, and by a run that goes on from it: validation pictures measure neither any more."""
     assert trained.learned == set(trained.splits.train.paths) | set(trained.splits.val.paths)
-    status, _, err = cli("evaluate", trained.folder)
-    assert status == 0 and "The run was trained on 6 of the 6 pictures, so figures on all of them are too good" in err
+    status, out, err = cli("evaluate", trained.folder)
+    own = describe_accuracy(trained.metrics, "validation pictures")
+    assert (status, out) == (1, "") and f"of the network before that: {own}. Give other" in err
+    status, _, err = cli("evaluate", trained.folder, "--data", insects)
+    assert status == 0 and "The run was trained on 30 of the 30 pictures, so figures on all of them are too good" in err
     status, _, err = cli("finetune", "--base", trained.folder, "--data", insects, "--dry-run")
     assert (
         status == 0

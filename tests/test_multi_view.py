@@ -1,8 +1,10 @@
-"""Views of the papers' tests against Pillow, and probabilities over views against single predictions."""
+"""Views of the papers' tests against Pillow and torchvision, probabilities over views against single predictions."""
 
-import keras
+import json
+
 import numpy as np
 import pytest
+import record_views
 from PIL import Image
 from reference_weights import fill
 from scipy.special import softmax
@@ -15,7 +17,8 @@ from transferkit.lookup import UnknownName
 from transferkit.network import Network
 from transferkit.pixels import Pixels
 
-PIXELS = Pixels(crop=56, resize=64)
+PIXELS = Pixels(crop=record_views.CROP, resize=record_views.RESIZE)
+RECORDED = json.loads(record_views.PATH.read_text())
 
 
 def whole_then_cropped(picture, factor):
@@ -112,15 +115,36 @@ def test_a_dense_evaluation_sees_whole_pictures(network, paths):
         multi_view.predict_dense(network, paths, (48, 4))
 
 
+def test_ten_crops_are_torchvisions():
+    picture = record_views.draw_waves()
+    views = geometry.cut_crops(picture, np.array((90, 130)), PIXELS, multi_view.CROPS["10"][0])
+    mirrored = views[[1, 0, 3, 2, 4], :, ::-1]  # torchvision cuts the corners of the mirror image
+    views = np.concatenate((views, mirrored))[:, :: record_views.STEP, :: record_views.STEP]
+    assert views.shape == (10, 7, 7, 3) and off(views, RECORDED["crops"]) <= 2
+
+
+def test_whole_pictures_are_torchvisions(tmp_path):
+    record_views.draw_waves().save(tmp_path / "waves.png")
+    ((row, views),) = multi_view._read_whole([str(tmp_path / "waves.png")], PIXELS, record_views.SCALES)
+    assert row == 0 and [list(view.shape[1::-1]) for view in views] == RECORDED["sizes"]
+    for view, expected in zip(views, RECORDED["wholes"], strict=True):
+        assert off(view[:: record_views.STEP, :: record_views.STEP], expected) <= 1
+
+
+def test_of_a_very_long_picture_the_middle_is_seen(tmp_path):
+    picture = np.asarray(smooth(500, 20))
+    Image.fromarray(picture).save(tmp_path / "long.png")
+    ((_, (view,)),) = multi_view._read_whole([str(tmp_path / "long.png")], PIXELS, (20,))
+    assert np.array_equal(view, picture[:, 210:290])
+
+
 @pytest.mark.slow
-def test_a_head_of_dense_layers_is_made_of_convolutions(paths):
-    """At the network's own size the map of scores has one place, and the scores are those of the dense layers."""
-    pixels = Pixels(crop=224, resize=224)
+def test_dense_evaluation_is_torchvisions(tmp_path):
+    """AlexNet, whose dense layers become convolutions: at these sizes its map of scores has several places."""
+    pixels = Pixels(crop=224, resize=256)
     model = zoo.build("alexnet", pixels=pixels, num_classes=3)
     fill(model)
+    record_views.draw_waves(390, 270).save(tmp_path / "waves.png")
     network = Network(model, pixels, tuple("abc"), "classifier.6", "alexnet")
-    found, _ = multi_view.predict_dense(network, paths[3:], (224,))
-    view = np.asarray(Image.open(paths[3]).resize((224, 224), Image.Resampling.BILINEAR))
-    expected = probabilities(network, np.stack((view, view[:, ::-1]))).mean(0)
-    np.testing.assert_allclose(found[0], expected, atol=1e-4)
-    assert keras.ops.shape(found) == (1, 3)
+    found, _ = multi_view.predict_dense(network, [str(tmp_path / "waves.png")], record_views.DENSE_SCALES)
+    np.testing.assert_allclose(found, [RECORDED["dense"]], atol=1e-3)

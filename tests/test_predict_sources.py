@@ -125,7 +125,7 @@ def test_all_gives_every_class(cli, finished, pets, tmp_path):
         assert set(found) == {"cat", "dog"} and sum(found.values()) == pytest.approx(1, abs=1e-5)
         assert row["label"] == max(found, key=found.get) and row["probability"] == max(found.values())
     table = list(csv.DictReader(io.StringIO(cli(*words, "--format", "csv")[1])))
-    assert list(table[0]) == ["path", "label", "probability", "error", "cat", "dog"]
+    assert list(table[0]) == ["path", "label", "probability", "error", "unlike", "cat", "dog"]
     assert [float(row["dog"]) for row in table[:-1]] == [row["probabilities"]["dog"] for row in rows[:-1]]
     assert (table[-1]["dog"], table[-1]["error"]) == ("", "No such file or directory")
     assert cli(*words, "--out", "a.parquet")[0] == 0

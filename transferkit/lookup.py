@@ -75,6 +75,16 @@ def find_nearest(names: Iterable[str], name: str, most: int = MOST_NEAREST) -> l
     return [by_lower[key] for key in near]
 
 
+def count_noun(count: int, noun: str) -> str:
+    """A number with its noun, which takes an s unless the number is one.
+
+    Example:
+        >>> count_noun(1, "picture"), count_noun(1200, "picture")
+        ('1 picture', '1,200 pictures')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def join_or(texts: Iterable[str]) -> str:
     """ "a", "a or b", "a, b or c"."""
     *others, last = texts

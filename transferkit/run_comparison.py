@@ -15,6 +15,7 @@ from transferkit.data.sources import resolve
 from transferkit.evaluation import mistakes
 from transferkit.evaluation.comparison import compare_hits
 from transferkit.evaluation.ensemble import order_classes
+from transferkit.lookup import as_text, count_noun
 from transferkit.recipe import Data
 from transferkit.run_evaluation import find_learned, group_by_pattern, relative_paths
 
@@ -22,7 +23,11 @@ PAIRS = ("predicted", "probability")  # what `differ.csv` has of each run
 
 
 def compare(
-    run_a: "str | os.PathLike | runs.Run", run_b: "str | os.PathLike | runs.Run", data=None, *, group_by=""
+    run_a: "str | os.PathLike | runs.Run",
+    run_b: "str | os.PathLike | runs.Run",
+    data=None,
+    *,
+    group_by: str | None = None,
 ) -> dict:
     """Compare two runs on the same pictures; classes are matched by name.
 
@@ -35,12 +40,11 @@ def compare(
 
     Returns:
         Those of `comparison.compare_hits`, and `runs` (both folders), `split` ("test", "val" or "folds", of given
-        pictures "all"), and `differ`:
-        a row for each picture that one run alone predicts correctly, with `path`, `label`, and pairs of `predicted`
-        and `probability`. Of grouped pictures, `groups` is their number.
+        pictures "all"), and `differ`: a row for each picture that one run alone predicts correctly, with `path`,
+        `label`, and pairs of `predicted` and `probability`. Of grouped pictures, `groups` is the number of groups.
 
     Raises:
-        FileNotFoundError: there is no such run.
+        FileNotFoundError: there is no such run, or it is not finished.
         ValueError: the runs differ in their classes, or there is no picture to compare them on.
 
     Example:
@@ -48,9 +52,10 @@ def compare(
         0.039
     """
     pair = [run if isinstance(run, runs.Run) else runs.load_run(run) for run in (run_a, run_b)]
+    group_by = "" if group_by is None else as_text(group_by, "group_by")
     order_classes(pair[0].classes, pair[1].classes, str(pair[1].folder))
     if data is None:
-        rows, split = [atomic.read(run.folder / "predictions.csv") for run in pair], _find_split(pair)
+        rows, split = [run.predictions for run in pair], _find_split(pair)
         groups = _held_out_groups(pair[0])
     else:
         listing = _find_pictures(pair, data, group_by)
@@ -99,7 +104,7 @@ def _find_pictures(pair: Sequence["runs.Run"], data, group_by: str) -> Listing:
             "others, or none, to compare the runs on the pictures that both held out."
         )
     if learned:
-        warn(f"{len(learned):,} of the {len(listing):,} pictures are left out, as one of the runs was trained on them.")
+        warn(f"Left out: {len(learned):,} of the {len(listing):,} pictures, as one of the runs was trained on them.")
     return listing.take(np.setdiff1d(np.arange(len(listing)), learned))
 
 
@@ -126,10 +131,10 @@ def _pair_rows(rows: Sequence[list[dict]], pair: Sequence["runs.Run"]) -> list[d
             contradicted += 1
             continue
         predicted = [row["predicted"], names[other["predicted"]]]
-        probability = [float(each["probability"]) for each in (row, other)]
+        probability = [row["probability"], other["probability"]]
         both.append({"path": row["path"], "label": row["label"], "predicted": predicted, "probability": probability})
     if contradicted:
-        warn(f"{contradicted:,} pictures are left out, as the runs know them by different labels.")
+        warn(f"Left out: {count_noun(contradicted, 'picture')} that the runs know by different labels.")
     if not both:
         raise ValueError(
             f"{pair[0].folder} and {pair[1].folder} held out no picture in common: give labelled pictures that neither "

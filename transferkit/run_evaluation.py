@@ -18,6 +18,7 @@ from transferkit.data.sources import resolve
 from transferkit.data.sources.folder_walk import common_folder, relative_path
 from transferkit.evaluation import ensemble
 from transferkit.evaluation.slices import score_slices
+from transferkit.evaluation.weighted_scores import score_probabilities
 from transferkit.lookup import UnknownName, join_or, quote, suggest_nearest
 from transferkit.recipe import Data
 
@@ -47,17 +48,20 @@ class Evaluation:
     classes: tuple[str, ...]
 
 
-def find_held_out(given: Sequence["runs.Run"]) -> tuple[Listing, str]:
+def find_held_out(given: Sequence["runs.Run"], group_by: str = "") -> tuple[Listing, str]:
     """The pictures that all runs held out: of one run its test pictures, else its validation pictures.
+
+    Args:
+        group_by: pattern on the paths of the pictures, for groups.
 
     Returns:
         A listing with the classes of the first run, and "test" or "val" ("val" if any run has no test pictures).
 
     Raises:
         FileNotFoundError: none of them is there any more.
-        ValueError: the runs held out no picture in common.
+        ValueError: the runs held out no picture in common, or a run has none: see `Run.held_out`.
     """
-    held_out = [run.splits.test or run.splits.val for run in given]
+    held_out = [run.held_out for run in given]
     common = set.intersection(*(set(map(os.path.realpath, listing.paths)) for listing in held_out))
     if not common:
         raise ValueError(f"{_join(given)} held out no picture in common: give --data with pictures for all of them.")
@@ -67,7 +71,7 @@ def find_held_out(given: Sequence["runs.Run"]) -> tuple[Listing, str]:
             f"None of the {len(listing):,} pictures that {_join(given)} held out is there any more, as "
             f"{listing.paths[0]}: give --data with others."
         )
-    return listing, "test" if all(run.splits.test for run in given) else "val"
+    return group_by_pattern(listing, group_by), "test" if all(run.splits.test for run in given) else "val"
 
 
 def _join(given: Sequence["runs.Run"]) -> str:
@@ -139,6 +143,8 @@ def evaluate_networks(
     if is_unseen.any() and not is_unseen.all():
         apart = listing.take(rows[is_unseen])
         unseen = measure(probabilities[is_unseen], np.arange(len(apart)), apart)[0]
+    if len(networks) == 1 and views == ensemble.Views():
+        figures |= _compare_uncalibrated(probabilities, np.array(listing.labels)[rows], networks[0].temperature)
     if slices:
         chosen = np.flatnonzero(is_unseen) if unseen else np.arange(len(rows))
         shown = [predictions[row] for row in chosen]
@@ -146,6 +152,13 @@ def evaluate_networks(
         hits = np.array([row["label"] == row["predicted"] for row in shown])
         figures["slices"] = {name: score_slices(values[name], hits) for name in slices}
     return Evaluation(figures, unseen, predictions, probabilities, listing.classes)
+
+
+def _compare_uncalibrated(probabilities: np.ndarray, labels: np.ndarray, temperature: float) -> dict:
+    """The temperature, and the calibration error without it."""
+    scores = probabilities**temperature  # softmax(z / t) to the power of t is in proportion to exp(z)
+    plain = score_probabilities(scores / scores.sum(1, keepdims=True), labels, np.ones((1, len(labels))))
+    return {"temperature": temperature, "ece_uncalibrated": float(plain["ece"][0])}
 
 
 def _find_values(paths: Sequence[str], slices, columns) -> dict:

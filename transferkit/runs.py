@@ -89,9 +89,26 @@ class Run:
     @property
     def learned(self) -> set[str]:
         """The paths that the saved network was trained on; after a refit these include the validation pictures."""
-        refit = (self.folder / "metrics.json").exists() and self.metrics.get("refit")
-        listings = (self.splits.train, self.splits.val) if refit else (self.splits.train,)
+        listings = (self.splits.train, self.splits.val) if self._is_refitted else (self.splits.train,)
         return {path for listing in listings for path in listing.paths}
+
+    @property
+    def _is_refitted(self) -> bool:
+        return bool((self.folder / "metrics.json").exists() and self.metrics.get("refit"))
+
+    @property
+    def held_out(self) -> Listing:
+        """The pictures that the saved network was not trained on: test pictures, else validation pictures.
+
+        Raises:
+            ValueError: there are none, as a refit was on all of them; the message has what was measured before it.
+        """
+        if self.splits.test or not self._is_refitted:
+            return self.splits.test or self.splits.val
+        raise ValueError(
+            f"The network of {self.folder} was trained again on its validation pictures, so they cannot measure it. "
+            f"The run's own figures are of the network before that: {self._headline()}. Give other pictures (--data)."
+        )
 
     def find_learned(self, listing: Listing) -> list[int]:
         """The rows of the pictures in a listing that the saved network was trained on, by their real paths."""
@@ -192,7 +209,8 @@ class Run:
                 `multi_view.CROPS`.
 
         Raises:
-            FileNotFoundError, UnknownName, ValueError: it is something else, or the network lacks a class of it.
+            FileNotFoundError, UnknownName, ValueError: it is something else, the network lacks a class of it, or it is
+                None and there are no such pictures, see `held_out`.
 
         Example:
             >>> run.evaluate("more-pets/")["accuracy"]  # doctest: +SKIP
@@ -200,7 +218,7 @@ class Run:
         from transferkit.evaluation import ensemble, multi_view, predict
 
         look_up(multi_view.CROPS, str(crops), "number of crops")
-        data = self.splits if data is None else data
+        data = self.held_out if data is None else data
         listing = resolve.as_labelled(data, self.network.classes, "data")
         if trained := len(self.find_learned(listing)):
             warn(f"The run was trained on {trained:,} of the {len(listing):,} pictures, so these figures are too good.")

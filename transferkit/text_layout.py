@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from rich.cells import cell_len, chop_cells
 
 GAP = 2  # spaces between the columns of a table
-NUMBER = re.compile(r"[-\d.,]*( ?([%GM]|GB))?")  # a cell that is aligned to the right and not broken
+NUMBER = re.compile(r"[-+\d.,]*( ?([%GM]|GB))?")  # a cell that is aligned to the right and not broken
 # where a word that is longer than a line may be broken, the best places first: a path, then a name
 BREAKS = (re.compile(r"(?<=[/\\])"), re.compile(r"(?<=[-_.,:;=|+&)])"))
 

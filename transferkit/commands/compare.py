@@ -1,10 +1,13 @@
 """transferkit compare"""
 
+from pathlib import Path
+
 import click
 
 from transferkit.commands import completion, evaluation_output, help_pages, options, result_folder, result_output
 
 MARK = "comparison.json"
+PAGES = ("differ.png", "differ.csv")
 MOST_CLASSES = 20  # in the table
 
 
@@ -42,7 +45,7 @@ def command(networks, out, overwrite, as_json, **knobs):
         lazy_tensorflow.load()
         figures = run_comparison.compare(run_a, run_b, pictures)
     else:
-        figures = run_comparison.compare(run_a, run_b, group_by=recipe.data.group_by)
+        figures = run_comparison.compare(run_a, run_b, group_by=recipe.data.group_by or None)
     if out:
         with result_folder.create(out, MARK, overwrite=overwrite) as folder:
             run_comparison.write_comparison(folder, figures)
@@ -68,11 +71,11 @@ def _print(figures: dict, out: str | None):
         result_output.print_line(line)
     result_output.print_line(describe_difference(figures))
     if out:
-        result_output.print_line(f"look at: differ.png in {out}" if figures["differ"] else f"the figures are in {out}")
+        result_output.print_line(result_output.look_at_line(Path(out), (*PAGES, MARK)))
 
 
 def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f}"
+    return f"{100 * difference:+.1f}" if round(100 * difference, 1) else "0.0"
 
 
 def _lines(figures: dict) -> list[str]:
@@ -86,5 +89,5 @@ def _lines(figures: dict) -> list[str]:
     over = f", over {figures['groups']:,} groups" if "groups" in figures else ""
     return [
         f"accuracy of A {first}, of B {second}, on {figures['n']:,} {what}",
-        f"B has {_points(figures['difference'])} points{interval}{over}",
+        f"difference, B minus A: {_points(figures['difference'])} points{interval}{over}",
     ]

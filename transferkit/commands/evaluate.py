@@ -88,7 +88,10 @@ class Fraction(options.FiniteNumber):
 @click.option("--out", type=click.Path(file_okay=False), help="Write figures, predictions and plots to this folder.")
 @click.option("--overwrite", is_flag=True, help="Replace such a folder.")
 @options.json_option
-def command(networks, data, weights, pixels, fit, trusted, as_json, min_accuracy, out, overwrite, **knobs):
+def command(
+    networks, data, crops, dense, scales, slices, corrupt, weights, pixels, fit, trusted, min_accuracy, out, overwrite,
+    as_json, **knobs
+):  # fmt: skip
     """Measure a run folder or a network on labelled pictures; classes are matched by name.
 
     \b
@@ -107,9 +110,7 @@ def command(networks, data, weights, pixels, fit, trusted, as_json, min_accuracy
         for network in networks:
             trust.allow(network)
     result_folder.check(out, MARK, overwrite=overwrite)
-    request = _parse_request(
-        networks, **{name: knobs.pop(name) for name in ("crops", "dense", "scales", "slices", "corrupt")}
-    )
+    request = _parse_request(networks, crops, dense, scales, slices, corrupt)
     chosen = [options.NetworkOptions(network, weights, pixels or "", fit) for network in networks]
     runs = [_open_run(network) for network in networks]
     if not data and not all(runs):
@@ -126,11 +127,17 @@ def command(networks, data, weights, pixels, fit, trusted, as_json, min_accuracy
             run_evaluation.write_evaluation(folder, result, figures)
             write_evaluation_page(folder)
     if as_json:
-        result_output.print_json(figures if out else {name: figures[name] for name in figures if name != "confusion"})
+        result_output.print_json(figures if out else _drop_confusion(figures))
     else:
         evaluation_output.print_evaluation(result, document["split"], out)
         shift_output.print_shift(document)
     evaluation_output.check_accuracy(result.unseen or result.figures, min_accuracy)
+
+
+def _drop_confusion(figures: dict) -> dict:
+    """The figures, and those of the unseen pictures in them, without the long matrices."""
+    kept = {name: value for name, value in figures.items() if name != "confusion"}
+    return kept | ({"unseen": _drop_confusion(kept["unseen"])} if "unseen" in kept else {})
 
 
 @dataclass(frozen=True)
@@ -168,6 +175,7 @@ def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: 
     columns = run_evaluation.read_columns(data if data.data else known[0].recipe.data, request.slices)
     where = f"in {data.data}" if data.data else f"that {' and '.join(names)} held out"
     say(f"Looking at the pictures {where} ...")
+    held_out = None if data.data else run_evaluation.find_held_out(known, data.group_by)
     for each in chosen:
         bases.fetch_missing(each.name, each.weights)
     lazy_tensorflow.load()
@@ -177,11 +185,7 @@ def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: 
     from transferkit.evaluation.ensemble import Views
 
     loaded = [_load_network(each, recipe) for each in chosen]
-    if data.data:
-        listing, split = find_labelled(data, loaded[0].classes)
-    else:
-        listing, split = run_evaluation.find_held_out(known)
-        listing = run_evaluation.group_by_pattern(listing, data.group_by)
+    listing, split = held_out or find_labelled(data, loaded[0].classes)
     learned = run_evaluation.find_learned(listing, known)
     if learned:
         _warn_learned(learned, listing, names)
@@ -208,7 +212,7 @@ def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: 
 def _warn_learned(learned: list[int], listing, names: list[str]):
     from transferkit.console import warn
 
-    which = "The run was" if len(names) == 1 else "One of the runs or more were"
+    which = "The run was" if len(names) == 1 else "One or more of the runs were"
     where = f"; those of held-out pictures are in {os.path.join(names[0], 'metrics.json')}" * (len(names) == 1)
     warn(
         f"{which} trained on {len(learned):,} of the {len(listing):,} pictures, so figures on all of them are "

@@ -1,5 +1,7 @@
 """Print what `evaluate` measured: a table of classes, lines of figures, and tables of slices."""
 
+from pathlib import Path
+
 import click
 
 from transferkit.commands import help_pages, result_output
@@ -7,7 +9,9 @@ from transferkit.commands.result_output import format_percent, print_line
 
 UNSEEN = "pictures that the run was not trained on"
 PICTURES = {"all": "pictures", "val": "validation pictures", "test": "test pictures"}  # by split
+FILES = ("report.html", "mistakes.png", "confusion.png", "confusion_normalised.png", "reliability.png")
 MOST_CLASSES = 20  # in the table
+UNITS = {"size": "size (shorter side, pixels)", "brightness": "brightness (0 to 255)", "blur": "blur (low: blurred)"}
 group_by_option = click.option(
     "--group-by",
     help="Column, or pattern on paths, of groups, as patients: intervals are then over groups.",
@@ -34,7 +38,7 @@ def print_evaluation(result, split: str, out: str | None):
     for name, rows in figures.get("slices", {}).items():
         _print_slices(name, rows)
     if out:
-        print_line(f"look at: report.html, mistakes.png, confusion.png, reliability.png in {out}")
+        print_line(result_output.look_at_line(Path(out), FILES))
 
 
 def check_accuracy(figures: dict, least: float | None):
@@ -72,10 +76,11 @@ def _describe(figures: dict) -> list[str]:
     if macro["roc_auc"] is not None:
         precision = f"average precision {macro['average_precision']:.3f}{interval('average_precision')}"
         lines += [f"macro ROC-AUC {macro['roc_auc']:.3f}{interval('roc_auc')}", f"macro {precision}"]
+    else:
+        lines += ["all pictures are of one class: ROC-AUC and average precision need two"]
     if binary := figures.get("binary"):
-        of = f"of {binary['positive']!r}: "
-        lines += [of + ", ".join(_describe_rate(binary, name) for name in ("sensitivity", "specificity"))]
-    lines += [f"loss {figures['loss']:.3f}, expected calibration error {figures['ece']:.3f}"]
+        lines += [_describe_rate(binary, name) for name in ("sensitivity", "specificity")]
+    lines += [f"loss {figures['loss']:.3f}", result_output.calibration_line(figures)]
     lines += filter(None, [result_output.balanced_line(figures), result_output.confusion_line(figures)])
     if "groups" in figures:
         lines += [f"intervals are over {figures['groups']:,} groups"]
@@ -86,7 +91,7 @@ def _describe(figures: dict) -> list[str]:
 
 def _describe_rate(binary: dict, name: str) -> str:
     low, high = binary[f"{name}_ci95"]
-    return f"{name} {format_percent(binary[name])} (95%: {low:.1%} to {high:.1%})"
+    return f"{name} for {binary['positive']!r} {format_percent(binary[name])} (95%: {low:.1%} to {high:.1%})"
 
 
 def _print_slices(name: str, rows: list[dict]):
@@ -96,4 +101,4 @@ def _print_slices(name: str, rows: list[dict]):
         (row["value"], format_percent(row["accuracy"]), "{:.1%} to {:.1%}".format(*row["ci95"]), row["n"])
         for row in rows
     ]
-    table(None, (name, "accuracy", "95%", "pictures"), cells, stdout_console())
+    table(None, (UNITS.get(name, name), "accuracy", "95%", "pictures"), cells, stdout_console())

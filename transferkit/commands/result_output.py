@@ -5,6 +5,8 @@ import re
 import shlex
 import sys
 
+from transferkit.lookup import count_noun
+
 PAGES = ("report.html", "mistakes.png", "confusion.png", "curves.png")  # of a run, the most telling first
 
 is_verbose = False  # --verbose
@@ -57,14 +59,15 @@ def confusion_line(figures: dict) -> str:
 
 
 def calibration_line(figures: dict) -> str:
-    """By how much probabilities differ from the accuracy, with and without the network's temperature."""
-    return (
-        f"expected calibration error {figures['ece']:.3f} ({figures['ece_uncalibrated']:.3f} without the temperature)"
-    )
+    """By how much probabilities differ from the accuracy, and without the network's temperature if it has one."""
+    line = f"expected calibration error {figures['ece']:.3f}"
+    if figures.get("temperature", 1) == 1:
+        return line
+    return f"{line} ({figures['ece_uncalibrated']:.3f} without the temperature)"
 
 
 def unreadable_line(count: int) -> str:
-    return f"{count:,} pictures could not be read and were skipped"
+    return f"{count_noun(count, 'picture')} could not be read: skipped"
 
 
 def print_run(run):
@@ -78,10 +81,15 @@ def print_run(run):
         print_line(line)
 
 
+def look_at_line(folder, names) -> str:
+    """Which of these files are in a folder; "" if none is."""
+    found = [name for name in names if (folder / name).exists()]
+    return f"look at: {', '.join(found)} in {folder}" if found else ""
+
+
 def _next_lines(folder) -> list[str]:
     """What to look at, and the commands that go on with a run."""
-    names = [name for name in PAGES if (folder / name).exists()]
-    lines = [f"look at: {', '.join(names)} in {folder}"] if names else []
+    lines = list(filter(None, [look_at_line(folder, PAGES)]))
     if not (folder / "model.keras").exists():
         return [*lines, "next: the same command without --folds trains the network to use"]
     run = shlex.quote(str(folder))

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from transferkit.evaluation.bootstrap import find_intervals
+from transferkit.lookup import count_noun
 
 LEVEL = 0.05  # below this p value, a difference is called clear
 
@@ -73,6 +74,5 @@ def describe_difference(figures: dict) -> str:
     verdict = f"{'B' if second > first else 'A'} is better" if is_clear else "no clear difference"
     counts = ((second, "B", first, "A"), (first, "A", second, "B"))[first > second]
     words = "{:,} {verb} right only by {}, {:,} only by {}".format(*counts, verb="is" if counts[0] == 1 else "are")
-    pictures = "1 picture" if first + second == 1 else f"{first + second:,} pictures"
     p_text = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
-    return f"A and B differ on {pictures}: {words} (McNemar {p_text}): {verdict}"
+    return f"A and B differ on {count_noun(first + second, 'picture')}: {words} (McNemar {p_text}): {verdict}"

@@ -87,7 +87,10 @@ def compute_metrics(probabilities: np.ndarray, labels: np.ndarray, classes, grou
     found |= {"top5": scores.get("top5"), "loss": scores["loss"], "ece": scores["ece"]}
     intervals = find_intervals(score_draws, len(labels), groups)
     if len(groups):
-        found |= {"ci95": intervals["accuracy"], "groups": len(set(groups))}
+        count = len(set(groups))
+        # where each group has the same accuracy, no draw differs: the groups then count as single pictures
+        interval = intervals["accuracy"] or list(wilson_interval(found["accuracy"] * count, count))
+        found |= {"ci95": interval, "groups": count}
     intervals |= _add_rankings(found, probabilities, labels, classes, groups)
     return found | {"intervals": intervals, "reliability": measure_reliability(probabilities, labels)}
 

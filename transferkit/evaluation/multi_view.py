@@ -8,6 +8,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 from keras import ops
+from PIL import Image
 
 from transferkit import zoo
 from transferkit.batchnorm_folding import fold_batchnorm
@@ -29,6 +30,7 @@ CROPS = {  # name: crops, and whether their mirror images are added
     "150": (paper_crops.VGG, True),  # Simonyan and Zisserman 2014, section 3.2
 }
 AHEAD = 16  # pictures that are read at a time
+MAX_ASPECT = 4  # of the longer to the shorter side, in dense evaluation: memory grows with it
 
 
 def predict_crops(network: Network, paths: Sequence[str], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +72,8 @@ def _average_crops(network: Network, crops: int, *, mirrored: bool) -> keras.Mod
 def predict_dense(network: Network, paths: Sequence[str], scales: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Run a network over whole pictures, and average its map of scores (Simonyan and Zisserman 2014, section 3.2).
 
-    The probabilities are averaged over the scales, and over each picture and its mirror image.
+    The probabilities are averaged over the scales, and over each picture and its mirror image. Of a picture that is
+    over `MAX_ASPECT` times as long as wide, only the middle is seen.
 
     Args:
         network: with a classifier; a head of dense layers is made of convolutions with the same kernels.
@@ -110,12 +113,21 @@ def _read_whole(paths: Sequence[str], pixels: Pixels, scales: Sequence[int]) -> 
             )
         except Exception:  # Pillow's readers raise nearly anything on damaged files
             return None
+        image, size = _cut_middle(image), np.minimum(size, MAX_ASPECT * np.min(size))
         shrunk = [image.resize((int(w), int(h)), FILTERS[pixels.interpolation]) for h, w in resize(size)]
         return [np.asarray(one).reshape(one.height, one.width, -1) for one in shrunk]
 
     with ThreadPoolExecutor(available_cpus()) as threads:
         for start in range(0, len(paths), AHEAD):
             yield from enumerate(threads.map(read, paths[start : start + AHEAD]), start)
+
+
+def _cut_middle(image: Image.Image) -> Image.Image:
+    """The middle of a picture, at most `MAX_ASPECT` times as long as wide."""
+    sides = np.array(image.size)
+    kept = np.minimum(sides, MAX_ASPECT * sides.min())
+    corner = (sides - kept) // 2
+    return image.crop((*corner.tolist(), *(corner + kept).tolist()))
 
 
 def _fully_convolutional(network: Network) -> Network:
