@@ -93,6 +93,9 @@ def test_a_training_writes_its_page_and_card(finished):
     assert Page(text).figures()[0] == accuracy and f"{accuracy:.1%}" in text
     assert "</data> validation pictures, which also chose the checkpoint</p>" in text
     assert f"<li>kept: {sentences.describe_kept(finished.metrics)}</li>" in text
+    assert "each half of the validation pictures has the temperature that the other half chose" in " ".join(
+        text.split()
+    )
     ids = {attrs["id"] for attrs, _ in Page(text).all("section")}
     assert ids == set(page.SECTIONS) - {"folds", "slices", "suspects"}
     cells = {cell for _, cell in Page(text).all("td")}
@@ -228,6 +231,13 @@ def test_an_evaluation_has_a_page(cli, finished, tmp_path):
     assert ids == ["measured", "scores", "classes", "confusion", "calibration", "slices", "shift", "mistakes"]
     assert page.all("h1")[0][1] == f"{finished.folder} on {pictures}"
     assert not page.all("strong")
+
+
+def test_an_evaluation_of_validation_pictures_has_the_saved_temperature(cli, finished):
+    found, page = evaluate(cli, finished.folder)
+    assert found["split"] == "val" and found["temperature"] == finished.network.temperature
+    assert any("The temperature" in text for _, text in page.all("p"))
+    assert not any("each half" in text for _, text in page.all("p"))
 
 
 def test_the_page_says_what_was_trained_on(cli, finished, pets):

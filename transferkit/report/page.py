@@ -129,7 +129,7 @@ def _describe_calibration(figures: dict) -> dict:
         return {}
     found = {name: figures.get(name) for name in ("temperature", "ece", "ece_uncalibrated", "reliability")}
     plot = embed_figure(plots.draw_calibration(figures["reliability"]))
-    return found | {"plot": plot, "is_crossed": figures.get("split") == "val", "rejection": []}
+    return found | {"plot": plot, "is_crossed": False, "rejection": []}
 
 
 def list_pictures(rows: list[dict]) -> dict:

@@ -55,7 +55,8 @@ def write_run_page(run: Run, out: str | os.PathLike | None = None, advice: Seque
         "next": _list_commands(run),
     }
     if sections["calibration"] and (run.folder / CALIBRATION).exists():
-        sections["calibration"] |= _list_rejections(run.calibration)
+        is_crossed = figures["split"] == "val"  # see `calibration.cross_fit_temperatures`
+        sections["calibration"] |= {"is_crossed": is_crossed} | _list_rejections(run.calibration)
     path = Path(out or run.folder / page.FILE)
     warnings = ["The training was interrupted."] if figures["interrupted"] else []
     page.write_page(path, str(run.folder), figures, sentences.describe_pictures(figures), sections, warnings)
