@@ -248,7 +248,7 @@ def refit(facts, recipe):
     if not facts.validation_drawn:
         return "off", "the validation pictures were given separately"
     if recipe.train.keep == "best":
-        return "off", "without validation pictures there is no best epoch"
+        return "off", "keep best needs the held-out pictures to choose the epoch"
     if recipe.train.workers:
         return "off", "several workers train a single run"
     if facts.pictures > MAX_REFIT:
