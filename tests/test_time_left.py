@@ -77,11 +77,12 @@ def test_a_job_is_its_phases_its_evaluation_and_the_training_on_all_pictures(pla
     work = work_left.count_job(job)
     # 20 training pictures in 3 full batches of 8; 4 validation pictures in a batch of 32
     assert (work["train head"], work["train all"]) == (2 * 24, 2 * 24)
-    assert (work["validate head"], work["start train all"], work["evaluate"], work["save"]) == (64, 1, 4, 1)
+    assert (work["validate head"], work["start train all"], work["save"]) == (64, 1, 1)
+    assert work["evaluate"] == 4 + 24  # the second time for what the pictures look like
     assert work["features"] == 24  # of the head's phase: training and validation pictures
     twice = work_left.count_job(make_job(plan, tmp_path, refit="on", keep="mix", start="probe"))
     assert (twice["train all"], twice["save"], twice["head"]) == (4 * 24, 1, 2)
-    assert twice["evaluate"] == 4 + 5 * 4  # for each weight interpolation too
+    assert twice["evaluate"] == 4 + 5 * 4 + 2 * 20 + 4  # for each weight interpolation, and the saved network's look
 
 
 def test_costs_follow_what_is_frozen(plan, tmp_path):

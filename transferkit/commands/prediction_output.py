@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from transferkit.commands import result_output
+from transferkit.lookup import count_noun
 
 FORMATS = ("table", "csv", "json", "jsonl", "parquet")
 TOP = {"table": 3, "csv": 1, "parquet": 1, "jsonl": 5, "json": 5}  # classes for each picture if --top is not given
@@ -71,7 +72,7 @@ def write_predictions(rows: list[dict], form: str, shown: Shown, out: str | None
     else:
         text = _to_text(rows, form, shown, spreadsheet).encode(atomic.ENCODING, atomic.ERRORS)
         atomic.write(out, lambda partial: partial.write_bytes(text))
-    say(f"{out}: {len(rows):,} pictures")
+    say(f"{out}: {count_noun(len(rows), 'picture')}")
 
 
 def say_unlike(rows: list[dict], shift):

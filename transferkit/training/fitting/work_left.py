@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from transferkit.evaluation import shift
 from transferkit.explain.geometry import measure_layers
 from transferkit.training.clock import Clock, Work, format_duration
 from transferkit.training.fitting import frozen_features
@@ -54,7 +55,10 @@ def _count_closing(job: TrainingJob, phases) -> Work:
         return closing
     times = 1 + (job.knobs.keep == "mix") * len(FRACTIONS)  # val, which calibrates too
     closing["evaluate"] = times * len(job.splits.val) + len(job.splits.test or ())
-    return closing + (_count_training(job, phases) if job.knobs.refit == "on" else Counter())
+    is_repeated = job.knobs.refit == "on"
+    train, val = (min(len(listing), shift.PICTURES) for listing in (job.splits.train, job.splits.val))
+    closing["evaluate"] += (1 + is_repeated) * train + val  # see `shift.fit_shift`
+    return closing + (_count_training(job, phases) if is_repeated else Counter())
 
 
 def count_epoch(job: TrainingJob, phase: Phase) -> Work:
