@@ -84,7 +84,7 @@ def test_a_job_is_its_phases_its_evaluation_and_the_training_on_all_pictures(pla
     assert (twice["train all"], twice["save"], twice["head"]) == (4 * 24, 1, 2)
     assert (
         twice["evaluate"] == 4 + 5 * 4 + 2 * 20 + 4
-    )  # each interpolation; and what pictures look like to both networks
+    )  # interpolations, and shift.npz
 
 
 def test_costs_follow_what_is_frozen(plan, tmp_path):
