@@ -15,7 +15,7 @@ from conftest import QUICK, cut_short
 from pictures import folder
 
 import transferkit as tk
-from transferkit import models, run_folder, runs
+from transferkit import models, run_folder
 from transferkit.data.sources.resolve import find_splits
 from transferkit.recipe import Recipe
 from transferkit.training import run_job
@@ -40,7 +40,7 @@ def test_a_run_folder_is_complete_and_consistent(finished, splits, pets):
     assert names == {
         "model.keras", "recipe.toml", "classes.txt", "split.csv", "history.csv", "metrics.json", "predictions.csv",
         "curves.png", "confusion.png", "environment.json", "checkpoints", "choices.json",
-        "report.html", "MODEL_CARD.md",
+        "report.html", "MODEL_CARD.md", "calibration.json", "shift.npz",
     }  # fmt: skip
     assert run.classes == ("cat", "dog")
     assert run.metrics["accuracy"] == 1.0
@@ -298,7 +298,7 @@ def test_a_run_that_another_process_starts_meanwhile_is_kept(tmp_path, monkeypat
             calls.append(out.mkdir())
             (out / "recipe.toml").write_text("theirs")
 
-    monkeypatch.setattr(runs, "check_output", slower)
+    monkeypatch.setattr(run_folder, "check_output", slower)
     with pytest.raises(ValueError, match="run exists: give another --out"):
         run_folder.make_run_folder(out, overwrite=False, name="")
     assert (out / "recipe.toml").read_text() == "theirs"

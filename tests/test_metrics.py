@@ -132,12 +132,11 @@ def test_bootstrap_intervals_are_scipys():
     found = metrics.compute_metrics(p, labels, list("abcdefg"))
     for name, score in {
         "accuracy": lambda rows: accuracy_score(labels[rows], p[rows].argmax(1)),
-        "balanced_accuracy": lambda rows: balanced_accuracy_score(labels[rows], p[rows].argmax(1)),
         "macro_f1": lambda rows: f1_score(labels[rows], p[rows].argmax(1), average="macro"),
         "roc_auc": lambda rows: roc_auc_score(labels[rows], p[rows], multi_class="ovr"),
     }.items():
         expected = bootstrap(
-            (np.arange(400),), score, n_resamples=400, vectorized=False, method="percentile", rng=0
+            (np.arange(400),), score, n_resamples=200, vectorized=False, method="percentile", rng=0
         ).confidence_interval
         low, high = found["intervals"][name]
         width = expected.high - expected.low

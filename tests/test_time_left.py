@@ -82,9 +82,7 @@ def test_a_job_is_its_phases_its_evaluation_and_the_training_on_all_pictures(pla
     assert work["features"] == 24  # of the head's phase: training and validation pictures
     twice = work_left.count_job(make_job(plan, tmp_path, refit="on", keep="mix", start="probe"))
     assert (twice["train all"], twice["save"], twice["head"]) == (4 * 24, 1, 2)
-    assert (
-        twice["evaluate"] == 4 + 5 * 4 + 2 * 20 + 4
-    )  # interpolations, and shift.npz
+    assert twice["evaluate"] == 4 + 5 * 4 + 2 * 20 + 4  # interpolations, and shift.npz
 
 
 def test_costs_follow_what_is_frozen(plan, tmp_path):

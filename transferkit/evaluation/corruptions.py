@@ -15,6 +15,7 @@ from PIL import Image, ImageFilter
 from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.console import progress_bar
 from transferkit.data import pipeline
+from transferkit.data.formats import open_image
 from transferkit.data.listing import Listing
 from transferkit.evaluation.metrics import wilson_interval
 from transferkit.evaluation.predict import choose_batch_size, require_classifier, run_batches
@@ -40,7 +41,7 @@ def compress(picture: np.ndarray, strength: int, generator: np.random.Generator)
     """Compress as JPEG."""
     file = io.BytesIO()
     _to_image(picture).save(file, "jpeg", quality=(25, 18, 15, 10, 7)[strength - 1])
-    return _from_image(Image.open(file))
+    return _from_image(open_image(file.getvalue()))
 
 
 def brighten(picture: np.ndarray, strength: int, generator: np.random.Generator) -> np.ndarray:
