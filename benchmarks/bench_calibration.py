@@ -3,11 +3,14 @@
 Heads are logistic regressions on features, of four strengths of regularisation, so that some are too sure and some too
 unsure. Twelve pictures of each class are drawn; a quarter of them are the validation pictures.
 
-    python benchmarks/bench_calibration.py FOLDER_OF_SETS SET,SET... [SEEDS]
+    python benchmarks/bench_calibration.py [FOLDER_OF_SETS SET,SET... [SEEDS]]
+
+Without a folder of data sets, the set is scikit-learn's digits.
 """
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from bench_accuracy import BASE, SIZE, SIZES, draw_pictures
@@ -15,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
 from transferkit.console import say
+from transferkit.data.example_digits import write_digits
 from transferkit.evaluation.calibration import fit_temperature, to_probabilities
 from transferkit.evaluation.weighted_scores import score_probabilities
 from transferkit.features.extraction import extract
@@ -45,10 +49,18 @@ def measure_draw(folder: Path, seed: int) -> dict[float, list[float]]:
     return found
 
 
-def main(sets: str, names: str, seeds: str = "10"):
+def main(sets: str = "", names: str = "digits", seeds: str = "6"):
+    with TemporaryDirectory() as temporary:
+        if not sets:
+            write_digits(Path(temporary) / names)
+        print_sets(Path(sets or temporary), names.split(","), int(seeds))
+
+
+def print_sets(sets: Path, names: list[str], seeds: int):
+    """Print a Markdown table with a row for each set and strength: medians over the seeds."""
     print("| set | C | temperature | cross-entropy | worst draw | calibration error |\n|---|---|---|---|---|---|")
-    for name in names.split(","):
-        draws = [measure_draw(Path(sets) / name, seed) for seed in range(int(seeds))]
+    for name in names:
+        draws = [measure_draw(sets / name, seed) for seed in range(seeds)]
         for strength in STRENGTHS:
             rows = np.array([draw[strength] for draw in draws])
             temperature, loss, ece, loss_with, ece_with = np.median(rows, 0)

@@ -1,9 +1,9 @@
 """Near-duplicates that `check` finds: copies of photographs as people have them, and pairs of other pictures.
 
-python benchmarks/bench_duplicates.py PHOTOS [OTHER_FOLDER ...]
+python benchmarks/bench_duplicates.py [PHOTOS [OTHER_FOLDER ...]]
 
-PHOTOS is a folder of photographs, of which 311 are copied in each way. Of the other folders, whose pictures differ,
-the near-duplicates that are found are counted for each million pairs.
+PHOTOS is a folder of photographs, of which 311 are copied in each way; by default photographs cut from two samples. Of
+the other folders, whose pictures differ, the near-duplicates that are found are counted for each million pairs.
 """
 
 import os
@@ -14,7 +14,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from photos import print_table
+from photos import print_table, write_photos
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from transferkit.cpus import available_cpus
@@ -71,11 +71,12 @@ def find_copies(path: str, folder: Path) -> list[str]:
     return found
 
 
-def main(photos: str, *others: str):
-    paths = sorted(find_pictures(Path(photos), Counter()))
-    random.Random(0).shuffle(paths)
-    paths = paths[-PHOTOS:]  # the thresholds were chosen on the first half of photographs of materials
+def main(photos: str = "", *others: str):
     with tempfile.TemporaryDirectory() as folder:
+        place = Path(photos) if photos else write_photos(Path(folder) / "photos", PHOTOS)
+        paths = sorted(find_pictures(place, Counter()))
+        random.Random(0).shuffle(paths)
+        paths = paths[-PHOTOS:]  # the thresholds were chosen on the first half of photographs of materials
         counts = Counter(name for path in paths for name in find_copies(path, Path(folder)))
     rows = [(f"found, {name}", 100 * counts[name] / len(paths), f"of 100, of {len(paths)}") for name in COPIES]
     for other in others:
