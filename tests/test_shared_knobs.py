@@ -121,7 +121,7 @@ def test_stacked_layers_without_activation_are_one_linear_map():
     """Without activations and with averages, f(a x + (1 - a) y) = a f(x) + (1 - a) f(y); with ReLU it is not."""
     x, y = np.random.default_rng(0).uniform(0, 255, (2, 1, 32, 32, 3)).astype("float32")
     for activation, alike in (("none", True), ("relu", False)):
-        name = f"simple_cnn(activation={activation}, pool=average)"
+        name = f"simple_cnn(activation={activation}, pool=average, depth=2)"
         mixed = logits_of(name, 0.3 * x + 0.7 * y)
         expected = 0.3 * logits_of(name, x) + 0.7 * logits_of(name, y)
         assert np.allclose(mixed, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max()) is alike

@@ -140,7 +140,9 @@ def _facts(inspection) -> list[tuple]:
     ]
     if name.partition("(")[0] not in zoo.variants():
         return rows
-    rows[-1] = ("weights", _weights(name.partition("(")[0]))
+    bare, _, given = name.partition("(")
+    unsuited = ", ".join(zoo.knobs_against_weights(name))
+    rows[-1] = ("weights", f"those of {bare} do not suit {unsuited}" if unsuited else _weights(bare))
     knobs = [f"{knob}={row.describe()}: {row.help}" for knob, row in zoo.variant(name).knobs.items()]
     return [*rows, *zip(["knobs", *[""] * len(knobs)], knobs, strict=False)]
 

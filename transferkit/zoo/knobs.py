@@ -53,10 +53,12 @@ class Knob:
         raise UnknownName(f"{name} of {network} must be {self.describe_numbers()}, not {text!r}.")
 
     def describe(self) -> str:
-        """The values, the default first: `relu|tanh`, or `0.5, a number from 0 to below 1`."""
+        """The values, the default first: `relu|tanh`, `0.5, a number from 0 to below 1`."""
         default = spell_value(self.default)
         names = "|".join([default, *(spell_value(value) for value in self.values if value != self.default)])
-        return f"{names}, {self.describe_numbers()}" if self.numbers else names
+        if not self.numbers:
+            return names
+        return f"{names}{' or' if self.values else ','} {self.describe_numbers()}"
 
     def describe_numbers(self) -> str:
         """ "a number from 0 to below 1", "a whole number from 1 to 5"."""
@@ -120,6 +122,9 @@ KNOBS = {
     "hidden": Knob("512-512", "units of the hidden layers", numbers=range(1, 8193), several=True),
     "kernel": Knob(3, "side of the kernels", numbers=range(1, 12)),
     "padding": Knob("same", "zeros around the maps, so that they keep their size, or none", ("same", "valid")),
+    "top": Knob(
+        "flat", "what the classifier sees of the last maps: each place, or their averages", ("flat", "average")
+    ),
     "groups": Knob(1, "parts of the maps that do not see each other, as on the two GPUs of 2012", (1, 2)),
     # the variations of one paper
     "convolutional_head": Knob(

@@ -1,12 +1,12 @@
 """Small networks for teaching, for 32x32 pictures: what convolutions, shared weights, pools and depth are good for.
 
 `simple_cnn` is the typical network of course notes: stages of a convolution, an activation and a pool, each with twice
-the maps of the one before, then global average pooling and the classifier. `local_cnn` is the same without shared
+the maps of the one before, then the classifier. `local_cnn` is the same without shared
 weights: each place has a kernel and biases of its own, as in net-3 of LeCun 1989, "Generalization and Network Design
 Strategies". It has the same multiply-adds, and as many times the parameters as a map has places. `mlp` has hidden dense
 layers only: the weights of the first one know nothing of neighbours.
 
-Knobs: `depth`, `width`, `kernel`, `padding`, `pool` and `pool_size` shape the first two; `activation`, `lrn`,
+Knobs: `depth`, `width`, `kernel`, `padding`, `pool`, `pool_size`, `top` shape the first two; `activation`, `lrn`,
 `norm` of `simple_cnn`, `init`, and `dropout`, before the classifier or after each hidden layer; `hidden` of `mlp`.
 
 Keras 3 has no locally connected layer. Here it is slices of the padded maps, one for each place of the kernel, side by
@@ -65,6 +65,7 @@ def build_cnn(
     activation,
     lrn,
     dropout,
+    top,
     norm="none",
 ):
     """Stages of a layer, its norm, its activation and a pool. `convolve` adds the layer: `conv` or `local`."""
@@ -77,7 +78,8 @@ def build_cnn(
             x, pool=pool, size=pool_size, act=activation, ceil=True, convolve=convolve, name=f"pool{stage}"
         )
         x = layers.cut_point(x, f"stage{stage}")
-    x = layers.Dropout(dropout, name="drop")(layers.pooled(x))
+    x = layers.pooled(x) if top == "average" else layers.Flatten(name="pooled")(x)
+    x = layers.Dropout(dropout, name="drop")(x)
     return layers.head(x, num_classes, name="classifier")
 
 
@@ -101,12 +103,15 @@ def build_mlp(x, num_classes, *, hidden, activation, dropout):
     return layers.head(x, num_classes, name="classifier")
 
 
-SHAPE = choose("depth", "width", "kernel", "padding", "pool", "activation", "init", pool_size=2, lrn=False, dropout=0.0)
+SHAPE = choose("depth", "width", "kernel", "padding", "pool", "top", "activation", "init")
+SHAPE |= choose(pool_size=2, lrn=False, dropout=0.0)
 _variant = partial(Variant, head="classifier", pixels=PIXELS, classes=10)
-_cnn = partial(_variant, multiply_adds=2_802_304, features=64, minimum=8, minimum_of=least_size)
+_cnn = partial(_variant, multiply_adds=2_811_904, features=1024, minimum=8, minimum_of=least_size)
 VARIANTS = {
-    "simple_cnn": _cnn(partial(build_cnn, convolve=conv), params=24_234, knobs=SHAPE | choose(norm="none")),
-    "local_cnn": _cnn(partial(build_cnn, convolve=local), params=2_830_986, knobs=SHAPE, fixed_with=()),
+    "simple_cnn": _cnn(
+        partial(build_cnn, convolve=conv), params=33_834, knobs=SHAPE | choose(norm="none"), fixed_with=("top", "flat")
+    ),
+    "local_cnn": _cnn(partial(build_cnn, convolve=local), params=2_840_586, knobs=SHAPE, fixed_with=()),
     "mlp": _variant(
         build_mlp,
         params=1_841_162,
