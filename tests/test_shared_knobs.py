@@ -130,11 +130,13 @@ def test_stacked_layers_without_activation_are_one_linear_map():
 @pytest.mark.parametrize("kind", ["max", "average"])
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("side", [6, 7])
-def test_windows_of_pools(kind, size, side):
+@pytest.mark.parametrize("act", ["relu", "tanh"])
+def test_windows_of_pools(kind, size, side, act):
     """Against a loop; of an even side the last window of 3 has two pixels, one of them twice in the average."""
-    x = np.random.default_rng(0).uniform(0, 9, (1, side, side, 2)).astype("float32")
+    x = np.random.default_rng(0).uniform(-9, 0 if act == "tanh" else 9, (1, side, side, 2)).astype("float32")
+    x = np.maximum(x, 0) if act == "relu" else x  # of negative values a zero beside the border would be the maximum
     maps = keras.Input(x.shape[1:])
-    found = np.asarray(keras.Model(maps, layers.halve(maps, pool=kind, size=size, ceil=True, name="pool"))(x))
+    found = np.asarray(keras.Model(maps, layers.halve(maps, pool=kind, size=size, act=act, ceil=True, name="pool"))(x))
     edged = np.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="edge")
     reduce = np.max if kind == "max" else np.mean
     starts = range(0, 2 * (side // 2), 2)

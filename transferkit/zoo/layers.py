@@ -152,17 +152,17 @@ def halve(x, *, pool="max", size=3, act="relu", name, ceil=False, convolve=None)
     Args:
         pool: "max" or "average" of the windows, or "stride": a convolution of their size with an activation.
         size: side of the windows, which move by 2.
-        act: the activation of the convolution.
+        act: the activation before the pool, and of the convolution.
         ceil: whether windows of 3 get one pixel of padding at the right and the bottom, which rounds the size up. It is
-            zeros for a maximum, which they do not change after a ReLU, and the border again for an average.
+            the border again, or zeros where they do not change a maximum: after a ReLU.
         convolve: function that adds the convolution, as `conv`, which is the default.
     """
     from keras import layers, ops
 
-    if ceil and size == 3 and pool == "average":
-        x = ops.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="symmetric")
-    elif ceil and size == 3:
+    if ceil and size == 3 and (pool == "stride" or (pool, act) == ("max", "relu")):
         x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}.pad")(x)
+    elif ceil and size == 3:
+        x = ops.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="symmetric")
     if pool == "stride":
         x = (convolve or partial(conv, bias=0.0))(x, x.shape[-1], size, 2, padding=0, name=name)
         return activation(x, act, name=f"{name}.act")

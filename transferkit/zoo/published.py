@@ -41,14 +41,9 @@ def published_errors() -> tuple[PublishedError, ...]:
         0.95
     """
     text = resources.files(__package__).joinpath("published.csv").read_text("utf-8")
-    return tuple(
-        PublishedError(
-            **row
-            | {
-                "year": int(row["year"]),
-                "top1": float(row["top1"]) if row["top1"] else None,
-                "top5": float(row["top5"]) if row["top5"] else None,
-            }
-        )
-        for row in csv.DictReader(text.splitlines())
-    )
+    return tuple(map(_parse_line, csv.DictReader(text.splitlines())))
+
+
+def _parse_line(line: dict[str, str]) -> PublishedError:
+    top1, top5 = (float(line[name]) if line[name] else None for name in ("top1", "top5"))
+    return PublishedError(line["network"], int(line["year"]), line["data"], line["views"], top1, top5, line["source"])
