@@ -59,7 +59,8 @@ def torch_shape(variable) -> tuple:
     """(h, w, in, out) as (out, in, h, w), (h, w, channels, 1) as (channels, 1, h, w), a matrix turned."""
     if "depthwise" in variable.path:
         return tuple(variable.shape[i] for i in (2, 3, 0, 1))
-    return tuple(variable.shape)[::-1] if len(variable.shape) < 4 else tuple(variable.shape[i] for i in (3, 2, 0, 1))
+    order = {2: (1, 0), 4: (3, 2, 0, 1)}.get(len(variable.shape), range(len(variable.shape)))
+    return tuple(variable.shape[i] for i in order)
 
 
 def pictures(count: int, height: int, width: int) -> np.ndarray:

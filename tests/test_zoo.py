@@ -59,16 +59,18 @@ def test_trainable_parameters(sketch):
 
 
 def test_multiply_adds(sketch):
-    """A convolution and a dense layer use every number of their kernel once for every place of their output."""
+    """A convolution and a dense layer use every number of their kernel once for every place of their output; a locally
+    connected layer has a kernel for each place."""
     row, model = sketch
     layers = [layer for layer in model.layers if any(weight.name == "kernel" for weight in layer.weights)]
     shapes = keras.Model(model.input, [layer.output for layer in layers]).compute_output_shape(
         (1, row.size, row.size, row.pixels.channels)
     )
-    count = sum(
-        math.prod(layer.kernel.shape) * math.prod(shape[1:-1]) for layer, shape in zip(layers, shapes, strict=True)
-    )
-    assert count == row.multiply_adds
+    places = [
+        1 if isinstance(layer, keras.layers.EinsumDense) else math.prod(shape[1:-1])
+        for layer, shape in zip(layers, shapes, strict=True)
+    ]
+    assert sum(math.prod(layer.kernel.shape) * n for layer, n in zip(layers, places, strict=True)) == row.multiply_adds
 
 
 def test_measured_layers_add_up_to_the_table(sketch):

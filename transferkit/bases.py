@@ -39,9 +39,18 @@ def check_base(base: str, weights: str = "imagenet", pixels: str = ""):
         if is_path(weights):
             _check_weights_path(weights, name)
         elif weights != "none":
-            find_weight_set(name.partition("(")[0], weights)
+            _check_knobs(name, find_weight_set(name.partition("(")[0], weights).tag)
     else:
         find_model(base, weights)
+
+
+def _check_knobs(name: str, tag: str):
+    if other := zoo.knobs_against_weights(name):
+        bare = name.partition("(")[0]
+        raise UnknownName(
+            f"The weights {tag} do not suit {', '.join(other)}: expected {bare} without it, a file of weights of "
+            f"{name}, or --weights none, which begins with fresh ones."
+        )
 
 
 def _check_weights_path(weights: str, name: str):

@@ -120,6 +120,7 @@ OPERATION_KINDS = {  # the private base classes of layers, and the operations be
     "convolution": ("BaseConv", "BaseDepthwiseConv", "BaseSeparableConv", "Conv", "DepthwiseConv", "SeparableConv"),
     "transposed convolution": ("BaseConvTranspose", "ConvTranspose"),
     "dense": ("Dense",),
+    "einsum": ("EinsumDense",),
     "pooling": ("BasePooling", "MaxPool", "AveragePool"),
     "upsampling": ("UpSampling1D", "UpSampling2D", "UpSampling3D"),
     "padding": ("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "Cropping1D", "Cropping2D", "Cropping3D", "Pad"),

@@ -140,9 +140,11 @@ def _facts(inspection) -> list[tuple]:
     ]
     if name.partition("(")[0] not in zoo.variants():
         return rows
-    rows[-1] = ("weights", _weights(name.partition("(")[0]))
-    knobs = [f"{knob}={_choices(values)}" for knob, values in zoo.variant(name).knobs.items()]
-    return [*rows, ("knobs", ", ".join(knobs))] if knobs else rows
+    bare, _, given = name.partition("(")
+    unsuited = ", ".join(zoo.knobs_against_weights(name))
+    rows[-1] = ("weights", f"those of {bare} do not suit {unsuited}" if unsuited else _weights(bare))
+    knobs = [f"{knob}={row.describe()}: {row.help}" for knob, row in zoo.variant(name).knobs.items()]
+    return [*rows, *zip(["knobs", *[""] * len(knobs)], knobs, strict=False)]
 
 
 def _classes(network) -> str:
@@ -166,11 +168,6 @@ def _weights(name: str) -> str:
     lines = [f"{source}: {', '.join(tags)}" for source, tags in groups.items()]
     text = "; ".join(lines) or "no public ones"
     return f"{text} (* on this machine)" if "*" in text else text
-
-
-def _choices(values) -> str:
-    """The values of a knob, the default first."""
-    return "|".join(str(value).lower() for value in values) if isinstance(values, tuple) else f"{values} (0 to 1)"
 
 
 def _print_comparison(first, second):

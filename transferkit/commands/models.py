@@ -4,19 +4,22 @@ import click
 
 from transferkit.commands import options, result_output
 
+NO_ERRORS = "No published errors of these networks are recorded."
+
 
 @click.command(short_help="List the networks and their public weights.")
 @click.option(
     "--filter", "pattern", default="*", help="Only matching names: a pattern as 'resnet*', or a part of the name."
 )
 @click.option("--licences", is_flag=True, help="List the licences of the weights.")
+@click.option("--published", is_flag=True, help="List the errors that the papers report.")
 @options.json_option
-def command(pattern, licences, as_json):
+def command(pattern, licences, published, as_json):
     """List the networks and the public weights that load into them, first those whose weights are on this machine.
 
     \b
     Example: transferkit models
-             transferkit models --filter vgg
+             transferkit models --filter vgg --published
 
     Give the name of a network to --base, and a tag to --weights.
     """
@@ -30,6 +33,10 @@ def command(pattern, licences, as_json):
     on = stdout_console()
     if licences:
         return table(None, ("licence", "weights"), _licences(document), on)
+    if published:
+        heads = ("network", "year", "pictures", "views", "top-1 error", "top-5 error", "source")
+        rows = _published(document)
+        return table("Errors in percent, as the papers report them", heads, rows, on) if rows else say(NO_ERRORS)
     document.sort(key=lambda net: not any(each["available"] for each in net["weights"]))
     rows = [
         (
@@ -44,6 +51,12 @@ def command(pattern, licences, as_json):
     table(None, ("network", "parameters", "multiply-adds", "size", "weights"), rows, on)
     say("", on)
     say("The first weights are the default; * is on this machine. --licences lists their licences.", on)
+
+
+def _published(document: list[dict]) -> list[tuple]:
+    """What the papers report, the oldest first."""
+    rows = sorted((each for net in document for each in net["published"]), key=lambda each: each["year"])
+    return [tuple("" if value is None else f"{value}" for value in row.values()) for row in rows]
 
 
 def _licences(document: list[dict]) -> list[tuple]:

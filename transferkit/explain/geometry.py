@@ -6,6 +6,7 @@ is the whole picture.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -204,7 +205,16 @@ def _measure_layer(layer, name: str, source, output, spans: tuple, counted: set)
         places = (source if kind == "transposed convolution" else output).shape[1:-1]
         kernels = sum(math.prod(weight.shape) for weight in layer.weights if weight.name.endswith("kernel"))
         products = None if None in places else kernels * math.prod(places)
+    elif kind == "einsum":
+        products = _count_einsum(layer, output.shape)
     return Layer(name, type(layer).__name__, tuple(output.shape[1:]), params, products, spans)
+
+
+def _count_einsum(layer, shape: tuple) -> int | None:
+    """Multiply-adds of an `EinsumDense`: one for each combination of its indices but that of the picture."""
+    _, of_kernel, of_output = re.split(",|->", layer.equation)
+    sizes = dict(zip(of_output[1:], shape[1:], strict=False)) | dict(zip(of_kernel, layer.kernel.shape, strict=False))
+    return None if "." in layer.equation or None in sizes.values() else math.prod(sizes.values())
 
 
 def _merge_spans(seen: list, shape: tuple) -> tuple[Span, ...]:

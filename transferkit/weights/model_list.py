@@ -1,5 +1,6 @@
 """List networks and their public weights, and download them by name."""
 
+import dataclasses
 import fnmatch
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from transferkit.lookup import UnknownName, as_text, suggest_known
 from transferkit.weights.catalogue import WeightSet, find_weight_set, weight_sets
 from transferkit.weights.local_files import find_weights
 from transferkit.zoo import LIST
+from transferkit.zoo.published import published_errors
 
 
 def list_models(pattern: str = "*") -> list[dict]:
@@ -19,7 +21,8 @@ def list_models(pattern: str = "*") -> list[dict]:
     Returns:
         A dict for each network: `name`, `params`, `multiply_adds` (of one picture), `size` (native, in pixels),
         `features` (number of features) and `weights`, a list of dicts with `tag`, `source`, `licence`, `top1` (percent,
-        or None) and `available` (whether the file is on this machine); the first is the default.
+        or None) and `available` (whether the file is on this machine); the first is the default; and `published`, a
+        list of dicts with the fields of `zoo.published.PublishedError`: what the papers report.
 
     Raises:
         UnknownName: no network matches.
@@ -55,6 +58,7 @@ def _describe(name: str) -> dict:
         "size": row.size,
         "features": row.features,
         "weights": weights,
+        "published": [dataclasses.asdict(each) for each in published_errors() if each.network.split("(")[0] == name],
     }
 
 

@@ -8,6 +8,7 @@ import re
 
 from transferkit.lookup import UnknownName, look_up
 from transferkit.pixels import Pixels, parse_size
+from transferkit.zoo.knobs import Knob, spell_value
 from transferkit.zoo.variant import Variant
 
 LIST = "transferkit models"  # the command that lists the networks
@@ -51,9 +52,7 @@ def spell(name: str, **knobs) -> str:
     base, row, given = _base_name(name), variant(name), _parse_knobs(name)
     for knob, value in knobs.items():
         given[knob] = _parse_value(row, base, knob, str(value))
-    changed = [
-        f"{knob}={str(given[knob]).lower()}" for knob in row.knobs if given[knob] != _default_value(row.knobs[knob])
-    ]
+    changed = [f"{knob}={spell_value(given[knob])}" for knob in row.knobs if given[knob] != row.knobs[knob].default]
     return f"{base}({', '.join(changed)})" if changed else base
 
 
@@ -76,6 +75,8 @@ def build(name: str, *, pixels: Pixels, num_classes: int, size: int | str | None
     """
     import keras
 
+    from transferkit.zoo import layers
+
     row, knobs = variant(name), _parse_knobs(name)
     if size is not None and min(parse_size(size)) < minimum_size(name):
         raise UnknownName(f"{name} needs pictures of at least {minimum_size(name)} pixels, not {size}.")
@@ -85,7 +86,9 @@ def build(name: str, *, pixels: Pixels, num_classes: int, size: int | str | None
     pictures = keras.Input((*shape, len(scale)), name="pictures")
     # Rescaling, not Normalization: the constants of the latter become inputs of an ONNX export
     x = keras.layers.Rescaling(scale, offset, dtype="float32", name="pixels")(pictures)
-    return keras.Model(pictures, row.build_logits(x, num_classes, **knobs), name=_base_name(name))
+    with layers.kernels_begin(knobs.pop("init", "default")):
+        logits = row.build_logits(x, num_classes, **knobs)
+    return keras.Model(pictures, logits, name=_base_name(name))
 
 
 def minimum_size(name: str) -> int:
@@ -101,7 +104,7 @@ def has_fixed_size(name: str) -> bool:
 def _parse_knobs(name: str) -> dict:
     """All knobs of a network, with the values in its name, or the defaults."""
     row = variant(name)
-    knobs = {knob: _default_value(values) for knob, values in row.knobs.items()}
+    knobs = {name: knob.default for name, knob in row.knobs.items()}
     base, bracket, text = (part.strip() for part in name.partition("("))
     if bracket and not text.endswith(")"):
         raise UnknownName(f"{name!r} lacks the closing bracket: expected {base}(knob=value, ...).")
@@ -111,19 +114,35 @@ def _parse_knobs(name: str) -> dict:
     return knobs
 
 
-def _default_value(values):
-    return values[0] if isinstance(values, tuple) else values
-
-
-def _parse_value(row: Variant, name: str, knob: str, text: str):
-    """Parse the value of a knob."""
-    values = look_up(row.knobs, knob, f"knob of {name}")
-    if isinstance(values, tuple):
-        return look_up({str(value).lower(): value for value in values}, text.lower(), f"value of {name}'s {knob}")
+def _parse_value(row: Variant, network: str, name: str, text: str):
+    """The value of a knob. The error names another knob that the value is meant for: pool_size=2 for pool=2."""
+    knob = look_up(row.knobs, name, f"knob of {network}")
     try:
-        fraction = float(text)
-    except ValueError:
-        fraction = -1.0
-    if not 0 <= fraction < 1:
-        raise UnknownName(f"{knob} of {name} must be a fraction from 0 to below 1, not {text!r}.")
-    return fraction
+        return knob.parse(text, network, name)
+    except UnknownName as error:
+        near = [other for other in row.knobs if other.startswith(f"{name}_") and _is_value(row.knobs[other], text)]
+        meant = f" Did you mean {near[0]}={text}?" if near else ""
+        raise UnknownName(f"{error}{meant}") from None
+
+
+def _is_value(knob: Knob, text: str) -> bool:
+    try:
+        knob.parse(text, "", "")
+    except UnknownName:
+        return False
+    return True
+
+
+def knobs_against_weights(name: str) -> list[str]:
+    """The knobs in a network's name with which public weights would not be those of what it computes.
+
+    Example:
+        >>> knobs_against_weights("resnet18(stem=small, output_stride=8)")
+        ['stem=small']
+    """
+    knobs, given = variant(name).knobs, _parse_knobs(name)
+    return [
+        f"{each}={spell_value(given[each])}"
+        for each, knob in knobs.items()
+        if given[each] != knob.default and not knob.keeps_weights
+    ]

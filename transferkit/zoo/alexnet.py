@@ -6,8 +6,9 @@ as in section 5: Gaussian kernels of standard deviation 0.01, and biases of 1 in
 that their ReLUs get positive inputs. `alexnet` is torchvision's, whose weights are public: one narrower tower without
 response normalisation.
 
-Knobs: `activation` (section 3.1); `dropout` (section 4.2); `convolutional_head` turns the hidden dense layers into
-equivalent convolutions, so that pictures may be larger than the native size; features are averaged over all positions.
+Knobs: `activation` (section 3.1), `lrn` (3.3), `pool` and `pool_size` (3.4), `groups` (3.5), `dropout` (4.2), `init`;
+`convolutional_head` turns the hidden dense layers into equivalent convolutions, so that pictures may be larger than the
+native size; features are averaged over all positions.
 """
 
 from functools import partial
@@ -15,7 +16,8 @@ from typing import Any
 
 from transferkit.pixels import CONVENTIONS
 from transferkit.zoo import layers
-from transferkit.zoo.variant import Knobs, Variant
+from transferkit.zoo.knobs import choose
+from transferkit.zoo.variant import Variant
 
 PIXELS = CONVENTIONS["caffe"]  # the mean of ImageNet's training pictures is subtracted, without scaling
 
@@ -25,21 +27,28 @@ def gaussian_conv(x, filters, kernel, stride=1, *, name, padding=None, bias=0.0)
     return layers.conv(x, filters, kernel, stride, padding=padding, bias=bias, init=layers.gaussian(0.01), name=name)
 
 
-def grouped_conv(x, filters, kernel, *, name, bias=0.0):
-    """Two convolutions, each from half of the input maps to half of the output maps, as on two GPUs (section 3.5).
+def grouped_conv(x, filters, kernel, *, groups, convolve, name, **facts):
+    """One convolution, or two, each from half of the maps to half of the maps, as on two GPUs (section 3.5).
 
     `Conv2D(groups=2)` is not used, because TensorFlow runs it many times slower on a CPU and cannot export it to ONNX.
     """
     from keras import ops
 
-    towers = enumerate(ops.split(x, 2, axis=-1))
-    maps = [gaussian_conv(half, filters // 2, kernel, bias=bias, name=f"{name}.{tower}") for tower, half in towers]
+    if groups == 1:
+        return convolve(x, filters, kernel, name=name, **facts)
+    towers = enumerate(ops.split(x, groups, axis=-1))
+    maps = [convolve(part, filters // groups, kernel, name=f"{name}.{tower}", **facts) for tower, part in towers]
     return layers.Concatenate(name=f"{name}.concat")(maps)
 
 
 def activate(x, act, *, name, cut):
     """The activation after a layer with weights, and a cut point with the paper's name for the output."""
     return layers.cut_point(layers.activation(x, act, name=name), cut)
+
+
+def respond(x, lrn):
+    """Local response normalisation (section 3.3), if the knob has it."""
+    return layers.local_response_norm(x) if lrn else x
 
 
 def flatten_map(x, side, *, convolutional_head):
@@ -91,22 +100,20 @@ def classifier(x, num_classes, side, names, *, act, dropout, convolutional_head,
 NAMES = [f"classifier.{kind}" for kind in ("fc6", "relu6", "drop6", "fc7", "relu7", "drop7", "fc8")]
 
 
-def build_paper_logits(x, num_classes, *, activation, dropout, convolutional_head):
+def build_paper_logits(x, num_classes, *, activation, lrn, pool, pool_size, groups, dropout, convolutional_head):
     """The network of figure 2."""
+    halve = partial(layers.halve, pool=pool, size=pool_size, act=activation, convolve=gaussian_conv)
+    grouped = partial(grouped_conv, groups=groups, convolve=gaussian_conv, bias=1.0)
     x = gaussian_conv(x, 96, 11, 4, padding=2, name="features.conv1")
-    x = layers.local_response_norm(activate(x, activation, name="features.relu1", cut="conv1"))
-    x = layers.cut_point(layers.max_pool(x, name="features.pool1"), "stem")
-    x = grouped_conv(x, 256, 5, bias=1.0, name="features.conv2")
-    x = layers.local_response_norm(activate(x, activation, name="features.relu2", cut="conv2"))
-    x = layers.cut_point(layers.max_pool(x, name="features.pool2"), "stage1")
+    x = respond(activate(x, activation, name="features.relu1", cut="conv1"), lrn)
+    x = layers.cut_point(halve(x, name="features.pool1"), "stem")
+    x = grouped(x, 256, 5, name="features.conv2")
+    x = respond(activate(x, activation, name="features.relu2", cut="conv2"), lrn)
+    x = layers.cut_point(halve(x, name="features.pool2"), "stage1")
     x = activate(gaussian_conv(x, 384, 3, name="features.conv3"), activation, name="features.relu3", cut="conv3")
-    x = activate(
-        grouped_conv(x, 384, 3, bias=1.0, name="features.conv4"), activation, name="features.relu4", cut="conv4"
-    )
-    x = activate(
-        grouped_conv(x, 256, 3, bias=1.0, name="features.conv5"), activation, name="features.relu5", cut="conv5"
-    )
-    x = layers.cut_point(layers.max_pool(x, name="features.pool5"), "stage2")
+    x = activate(grouped(x, 384, 3, name="features.conv4"), activation, name="features.relu4", cut="conv4")
+    x = activate(grouped(x, 256, 3, name="features.conv5"), activation, name="features.relu5", cut="conv5")
+    x = layers.cut_point(halve(x, name="features.pool5"), "stage2")
     return classifier(
         x,
         num_classes,
@@ -121,17 +128,19 @@ def build_paper_logits(x, num_classes, *, activation, dropout, convolutional_hea
     )
 
 
-def build_torchvision_logits(x, num_classes, *, activation, dropout, convolutional_head):
+def build_torchvision_logits(x, num_classes, *, activation, lrn, pool, pool_size, groups, dropout, convolutional_head):
     """torchvision's network, with dropout before the hidden layers; kernels are initialised as He's and Glorot's."""
     conv = partial(layers.conv, bias=0.0)
+    halve = partial(layers.halve, pool=pool, size=pool_size, act=activation)
+    grouped = partial(grouped_conv, groups=groups, convolve=conv)
     x = activate(conv(x, 64, 11, 4, padding=2, name="features.0"), activation, name="features.1", cut="conv1")
-    x = layers.cut_point(layers.max_pool(x, name="features.2"), "stem")
-    x = activate(conv(x, 192, 5, name="features.3"), activation, name="features.4", cut="conv2")
-    x = layers.cut_point(layers.max_pool(x, name="features.5"), "stage1")
+    x = layers.cut_point(halve(respond(x, lrn), name="features.2"), "stem")
+    x = activate(grouped(x, 192, 5, name="features.3"), activation, name="features.4", cut="conv2")
+    x = layers.cut_point(halve(respond(x, lrn), name="features.5"), "stage1")
     x = activate(conv(x, 384, 3, name="features.6"), activation, name="features.7", cut="conv3")
-    x = activate(conv(x, 256, 3, name="features.8"), activation, name="features.9", cut="conv4")
-    x = activate(conv(x, 256, 3, name="features.10"), activation, name="features.11", cut="conv5")
-    x = layers.cut_point(layers.max_pool(x, name="features.12"), "stage2")
+    x = activate(grouped(x, 256, 3, name="features.8"), activation, name="features.9", cut="conv4")
+    x = activate(grouped(x, 256, 3, name="features.10"), activation, name="features.11", cut="conv5")
+    x = layers.cut_point(halve(x, name="features.12"), "stage2")
     x = layers.Dropout(dropout, name="classifier.0")(flatten_map(x, 6, convolutional_head=convolutional_head))
     x = activate(hidden_layer(x, 6, name="classifier.1"), activation, name="classifier.2", cut="fc6")
     x = layers.Dropout(dropout, name="classifier.3")(x)
@@ -139,16 +148,26 @@ def build_torchvision_logits(x, num_classes, *, activation, dropout, convolution
     return layers.head(feature_vector(x), num_classes, name="classifier.6")
 
 
-KNOBS: Knobs = {"activation": ("relu", "tanh"), "dropout": 0.5, "convolutional_head": (False, True)}
-# hidden dense layers need pictures of a fixed size; as convolutions they need at least the native size
-SIZE_RULES: dict[str, Any] = {"fixed_with": ("convolutional_head", False), "minimum_with": {"convolutional_head": 224}}
+def least_size(knobs):
+    """Hidden layers as convolutions need at least the native size; dense ones average the map to theirs."""
+    return 224 if knobs["convolutional_head"] else 0
 
 
-def _variant(build, head, params, multiply_adds, pixels=CONVENTIONS["torch"]):
-    return Variant(build, head, params, multiply_adds, 4096, pixels, minimum=63, knobs=KNOBS, **SIZE_RULES)
+KNOBS = choose("activation", "pool", "pool_size", "dropout", "init", "convolutional_head")
+# hidden dense layers need pictures of a fixed size
+SIZE_RULES: dict[str, Any] = {"fixed_with": ("convolutional_head", False), "minimum_of": least_size}
+
+
+def _variant(build, head, params, multiply_adds, pixels, **defaults):
+    knobs = KNOBS | choose(**defaults)
+    return Variant(build, head, params, multiply_adds, 4096, pixels, minimum=63, knobs=knobs, **SIZE_RULES)
 
 
 VARIANTS = {
-    "alexnet": _variant(build_torchvision_logits, "classifier.6", 61_100_840, 714_188_480),
-    "alexnet_paper": _variant(build_paper_logits, "classifier.fc8", 60_965_224, 724_406_816, pixels=PIXELS),
+    "alexnet": _variant(
+        build_torchvision_logits, "classifier.6", 61_100_840, 714_188_480, CONVENTIONS["torch"], lrn=False, groups=1
+    ),
+    "alexnet_paper": _variant(
+        build_paper_logits, "classifier.fc8", 60_965_224, 724_406_816, PIXELS, lrn=True, groups=2
+    ),
 }

@@ -10,15 +10,18 @@ no gradient. It would not pass one either for a class whose inputs are negative 
 classes start at 1, which does not change the softmax. With zeros, the accuracy on digits stayed at 59% to 69% at every
 learning rate that was tried.
 
-Knobs: `activation`; `dropout`, after each layer with a stride, and `input_dropout` (section 3.1).
+Knobs: `activation`; `init`; `dropout`, after each pool or what is in its place, and `input_dropout` (section 3.1);
+`variant`, the columns of table 2: "all" has a convolution with a stride in place of each pool, "base" the pool,
+"strided" a stride in the convolution before it, "convpool" one more convolution and the pool. Pools round sizes up.
 """
 
 from functools import partial
 from itertools import count
 
 from transferkit.zoo import layers
+from transferkit.zoo.knobs import choose
 from transferkit.zoo.resnet_cifar import PIXELS
-from transferkit.zoo.variant import Knobs, Variant
+from transferkit.zoo.variant import Variant
 
 
 def conv_unit(x, filters, kernel, stride=1, padding=None, *, act, numbers):
@@ -29,25 +32,39 @@ def conv_unit(x, filters, kernel, stride=1, padding=None, *, act, numbers):
     return layers.activation(x, act, name=f"features.relu{number}")
 
 
-def build_logits(x, num_classes, *, kernels, activation, dropout, input_dropout):
+# {column of table 2: whether a convolution is added, the stride of the last one of a block, whether a pool follows}
+COLUMNS = {"all": (True, 2, False), "base": (False, 1, True), "strided": (False, 2, False), "convpool": (True, 1, True)}
+
+
+def build_logits(x, num_classes, *, kernels, activation, dropout, input_dropout, variant):
     """An All-CNN whose first two blocks have convolutions with these kernel sizes."""
     convolve = partial(conv_unit, act=activation, numbers=count(1))
+    added, stride, pools = COLUMNS[variant]
+    *before, last = (*kernels, 3) if added else kernels
     x = layers.Dropout(input_dropout, name="features.drop0")(x)
     for stage, filters in enumerate((96, 192), start=1):
-        for kernel in kernels:
+        for kernel in before:
             x = convolve(x, filters, kernel)
-        x = layers.cut_point(convolve(x, filters, 3, stride=2), f"stage{stage}")
+        x = convolve(x, filters, last, stride)
+        x = layers.halve(x, ceil=True, name=f"features.pool{stage}") if pools else x
+        x = layers.cut_point(x, f"stage{stage}")
         x = layers.Dropout(dropout, name=f"features.drop{stage}")(x)
     x = layers.cut_point(convolve(convolve(x, 192, 3, padding=0), 192, 1), "stage3")
     return layers.class_map_head(x, num_classes, activation, name="classifier")
 
 
-KNOBS: Knobs = {"activation": ("relu", "tanh"), "dropout": 0.5, "input_dropout": 0.2}
+def least_size(knobs):
+    """Two pools that leave the 3x3 pixels which the convolution without padding needs."""
+    return 12 if COLUMNS[knobs["variant"]][2] else 9
+
+
+KNOBS = choose("activation", "dropout", "input_dropout", "variant", "init")
 
 
 def _variant(kernels, params, multiply_adds):
     build = partial(build_logits, kernels=kernels)
-    return Variant(build, "classifier", params, multiply_adds, 192, PIXELS, classes=10, minimum=9, knobs=KNOBS)
+    row = partial(Variant, build, "classifier", params, multiply_adds, 192, PIXELS, classes=10, knobs=KNOBS)
+    return row(minimum=9, minimum_of=least_size)
 
 
 VARIANTS = {

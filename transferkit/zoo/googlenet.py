@@ -6,10 +6,10 @@ response normalisation, 3x3 kernels in the 5x5 branch, and 2x2 windows in the la
 the response normalisation, pools that round sizes up, Xavier's initialiser, and initial biases of 0.2. The layers of
 both have torchvision's names.
 
-Knobs: `inception`, "reduced" (figure 2b) or "naive" (2a); `activation`; `dropout`, before the classifier; `aux` is the
-form for training with auxiliary heads, which has three outputs (section 5). `keras.Model(model.input,
-model.output["logits"])` is the network for inference. The auxiliary heads have hidden dense layers, so pictures must
-have a fixed size.
+Knobs: `inception`, "reduced" (figure 2b) or "naive" (2a); `activation`; `lrn`, of the stem; `dropout`, before the
+classifier; `init`; `aux` is the form for training with auxiliary heads, which has three outputs (section 5).
+`keras.Model(model.input, model.output["logits"])` is the network for inference. The auxiliary heads have hidden dense
+layers, so pictures must have a fixed size.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from functools import partial
 from transferkit.lookup import UnknownName
 from transferkit.pixels import CONVENTIONS
 from transferkit.zoo import layers
+from transferkit.zoo.knobs import choose
 from transferkit.zoo.variant import Variant
 
 # table 1, one row for each module: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool proj
@@ -104,29 +105,30 @@ def halving_max_pool(x, *, name):
 
 def overlapping_max_pool(x, *, name):
     """Max pooling, 3x3 windows with stride 2."""
-    return layers.max_pool(x, ceil=True, name=name)
+    return layers.halve(x, ceil=True, name=name)
 
 
 def identity(x):
     return x
 
 
-def build_logits(
-    x, num_classes, *, unit, large, response_norm, last_pool, aux_pool, activation, inception, dropout, aux
-):
+response_norm = partial(layers.local_response_norm, alpha=1e-4 / 5, k=1.0)  # Caffe divides alpha by the window
+
+
+def build_logits(x, num_classes, *, unit, large, last_pool, aux_pool, activation, lrn, inception, dropout, aux):
     """The network of table 1: logits, or a dict with "logits", "aux2" and "aux1" with `aux`.
 
     Args:
         unit: function that adds a convolution with its norm or bias and its activation.
         large: kernel size in the third branch.
-        response_norm: the response normalisation of the stem.
         last_pool: the pool before 5a.
         aux_pool: the first layer of the auxiliary heads.
     """
     unit = partial(unit, act=activation)
     module = partial(INCEPTIONS[inception], unit=unit, large=large)
-    x = response_norm(overlapping_max_pool(unit(x, 64, 7, 2, name="conv1"), name="maxpool1"))
-    x = response_norm(unit(unit(x, 64, 1, name="conv2"), 192, 3, name="conv3"))
+    respond = response_norm if lrn else identity
+    x = respond(overlapping_max_pool(unit(x, 64, 7, 2, name="conv1"), name="maxpool1"))
+    x = respond(unit(unit(x, 64, 1, name="conv2"), 192, 3, name="conv3"))
     x = layers.cut_point(overlapping_max_pool(x, name="maxpool2"), "stem")
     pools: tuple[Callable, ...] = (
         identity,
@@ -148,26 +150,18 @@ def build_logits(
     return {"logits": logits, **{name: heads[name] for name in HEAD_WEIGHTS}} if aux else logits
 
 
-KNOBS: dict[str, tuple | float] = {
-    "activation": ("relu", "tanh"),
-    "inception": ("reduced", "naive"),
-    "dropout": 0.2,
-    "aux": (False, True),
-}
+KNOBS = choose("activation", "inception", "init", "aux")
 TORCHVISION = partial(
     build_logits,
     unit=conv_with_norm,
     large=3,
-    response_norm=identity,
     last_pool=halving_max_pool,
     aux_pool=adaptive_average_pool,
 )
-response_norm = partial(layers.local_response_norm, alpha=1e-4 / 5, k=1.0)  # Caffe divides alpha by the window
 PAPER = partial(
     build_logits,
     unit=conv_with_bias,
     large=5,
-    response_norm=response_norm,
     last_pool=overlapping_max_pool,
     aux_pool=average_pool,
 )
@@ -179,7 +173,7 @@ VARIANTS = {
         multiply_adds=1_498_376_192,
         pixels=CONVENTIONS["tf"],  # torchvision's `transform_input` converts its usual normalisation to this one
         minimum=15,
-        knobs=KNOBS,
+        knobs=KNOBS | choose(dropout=0.2, lrn=False),
     ),
     "googlenet_paper": _variant(
         PAPER,
@@ -187,6 +181,6 @@ VARIANTS = {
         multiply_adds=1_582_671_872,
         pixels=CONVENTIONS["caffe"],
         minimum=31,
-        knobs=KNOBS | {"dropout": 0.4},
+        knobs=KNOBS | choose(dropout=0.4, lrn=True),
     ),
 }

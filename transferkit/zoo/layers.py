@@ -5,6 +5,41 @@ Every layer has a name, because cut points and weights are found by name; convol
 module paths of the public torch checkpoint.
 """
 
+import math
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+
+_beginning: ContextVar[str | float] = ContextVar("_beginning", default="default")
+
+
+@contextmanager
+def kernels_begin(init):
+    """All kernels of convolutions and dense layers that are built inside begin so: the knob `init` of all families."""
+    token = _beginning.set(init)
+    try:
+        yield
+    finally:
+        _beginning.reset(token)
+
+
+def kernel_init(own, fans=None):
+    """The initialiser of a kernel: that of the knob, or the family's own.
+
+    Args:
+        own: the family's.
+        fans: number of inputs and of outputs of a unit, where Keras would not find them from the kernel's shape.
+    """
+    init = _beginning.get()
+    if init == "default":
+        return own
+    # one for each layer: an instance always returns the same values
+    if isinstance(init, float):
+        return gaussian(init)
+    if fans:
+        return gaussian(math.sqrt(2 / (fans[0] if init == "he" else sum(fans))))
+    return {"he": "he_normal", "glorot": "glorot_uniform"}[init]
+
 
 def __getattr__(name):
     if name.startswith("__"):  # the import system asks every module for `__path__`
@@ -38,7 +73,7 @@ def conv(x, filters, kernel, stride=1, *, name, padding=None, dilation=1, bias=N
         "same" if same else "valid",
         dilation_rate=dilation,
         use_bias=bias is not None,
-        kernel_initializer=init or VarianceScaling(2.0, "fan_out", "uniform"),
+        kernel_initializer=kernel_init(init or VarianceScaling(2.0, "fan_out", "uniform")),
         bias_initializer=Constant(bias or 0.0),
         name=name,
     )(x)
@@ -49,7 +84,7 @@ def dense(x, units, *, name, bias=0.0, init="glorot_uniform"):
     from keras import layers
     from keras.initializers import Constant
 
-    return layers.Dense(units, kernel_initializer=init, bias_initializer=Constant(bias), name=name)(x)
+    return layers.Dense(units, kernel_initializer=kernel_init(init), bias_initializer=Constant(bias), name=name)(x)
 
 
 def gaussian(std):
@@ -88,23 +123,50 @@ def relu(x, *, name, ceiling=None):
     return layers.ReLU(max_value=ceiling, name=name)(x)
 
 
+LINEAR = {"none": "linear"}  # the knob `activation` and Keras call it differently
+
+
 def activation(x, kind, *, name):
-    """An activation layer; `kind` is a name of Keras, such as "relu" or "tanh"."""
+    """An activation layer; `kind` is a value of the knob `activation`."""
     from keras import layers
 
-    return relu(x, name=name) if kind == "relu" else layers.Activation(kind, name=name)(x)
+    return relu(x, name=name) if kind == "relu" else layers.Activation(LINEAR.get(kind, kind), name=name)(x)
 
 
-def max_pool(x, *, name, ceil=False):
-    """Max pooling with 3x3 windows and stride 2; with `ceil`, one pixel of padding at the right and the bottom.
+def normalise(x, kind, *, name, gamma="ones"):
+    """The norm after a convolution; `kind` is a value of the knob `norm`. A group is of two maps, or more in 64 and
+    more maps, which have 32 groups (Wu and He 2018, "Group Normalization", section 3)."""
+    from keras import layers
 
-    The padding is zeros, which do not change a maximum after a ReLU.
+    if kind == "none":
+        return x
+    if kind == "batch":
+        return batch_norm(x, name=name, gamma=gamma)
+    groups = math.gcd(x.shape[-1], min(32, max(1, x.shape[-1] // 2)))
+    return layers.GroupNormalization(groups, epsilon=1e-5, gamma_initializer=gamma, name=name)(x)
+
+
+def halve(x, *, pool="max", size=3, act="relu", name, ceil=False, convolve=None):
+    """Halve the height and the width of maps: the knobs `pool` and `pool_size`.
+
+    Args:
+        pool: "max" or "average" of the windows, or "stride": a convolution of their size with an activation.
+        size: side of the windows, which move by 2.
+        act: the activation before the pool, and of the convolution.
+        ceil: whether windows of 3 get one pixel of padding at the right and the bottom, which rounds the size up. It is
+            the border again, or zeros where they do not change a maximum: after a ReLU.
+        convolve: function that adds the convolution, as `conv`, which is the default.
     """
-    from keras import layers
+    from keras import layers, ops
 
-    if ceil:
+    if ceil and size == 3 and (pool == "stride" or (pool, act) == ("max", "relu")):
         x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}.pad")(x)
-    return layers.MaxPooling2D(3, 2, name=name)(x)
+    elif ceil and size == 3:
+        x = ops.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="symmetric")
+    if pool == "stride":
+        x = (convolve or partial(conv, bias=0.0))(x, x.shape[-1], size, 2, padding=0, name=name)
+        return activation(x, act, name=f"{name}.act")
+    return (layers.MaxPooling2D if pool == "max" else layers.AveragePooling2D)(size, 2, name=name)(x)
 
 
 def adaptive_average(x, side, *, name):
@@ -140,7 +202,7 @@ def head(features, num_classes, *, name, init="zeros"):
     """The classifier, with float32 logits. With a kernel of zeros, the default, the first loss is log(num_classes)."""
     from keras import layers
 
-    return layers.Dense(num_classes, kernel_initializer=init, dtype="float32", name=name)(features)
+    return layers.Dense(num_classes, kernel_initializer=kernel_init(init), dtype="float32", name=name)(features)
 
 
 def class_map_head(x, num_classes, act, *, name):
@@ -150,7 +212,7 @@ def class_map_head(x, num_classes, act, *, name):
     """
     from keras import layers
 
-    # Glorot's kernel is Keras' default
-    x = layers.Conv2D(num_classes, 1, bias_initializer="ones", dtype="float32", name=name)(x)
-    x = layers.Activation(act, dtype="float32", name="scores")(x)
+    init = kernel_init("glorot_uniform")
+    x = layers.Conv2D(num_classes, 1, kernel_initializer=init, bias_initializer="ones", dtype="float32", name=name)(x)
+    x = layers.Activation(LINEAR.get(act, act), dtype="float32", name="scores")(x)
     return layers.GlobalAveragePooling2D(dtype="float32", name="logits")(x)

@@ -10,12 +10,15 @@ initialiser: from the paper's, uniform within 2.4 / fan-in, plain gradient desce
 its step sizes by curvature).
 
 Knobs: `activation`, where tanh is the paper's 1.7159 tanh(2x / 3); `c3=table` connects each map of C3 to some maps of
-S2, as table I; `subsampling=trainable` adds a coefficient (initially 1), a bias and an activation for
-each map of S2 and S4.
+S2, as table I; `pool` is what S2 and S4 take of 2x2 pixels; `subsampling=trainable` adds a coefficient (initially 1), a
+bias and an activation for each map of them; `init`.
 """
+
+from functools import partial
 
 from transferkit.pixels import Pixels
 from transferkit.zoo import layers
+from transferkit.zoo.knobs import choose
 from transferkit.zoo.variant import Variant
 
 # table I: the maps of S2 that each of the 16 maps of C3 is connected to
@@ -53,29 +56,26 @@ def table_c3(x, *, name):
     return layers.Concatenate(name=f"{name}.concat")(maps)
 
 
-def average_pool(x, kind, *, number):
-    """Average pooling of 2x2."""
-    return layers.AveragePooling2D(2, name=f"features.s{number}")(x)
-
-
-def trainable_pool(x, kind, *, number):
-    """Average pooling of 2x2, then a coefficient and a bias for each map, and the activation."""
-    x = layers.AveragePooling2D(2, name=f"features.s{number}.average")(x)
-    x = layers.DepthwiseConv2D(1, depthwise_initializer="ones", name=f"features.s{number}")(x)
+def subsample(x, kind, *, pool, trainable, number):
+    """A pool of 2x2; with `trainable` a coefficient and a bias for each map, and the activation."""
+    name = f"features.s{number}"
+    if not trainable:
+        return layers.halve(x, pool=pool, size=2, act=kind, name=name)
+    x = layers.halve(x, pool=pool, size=2, act=kind, name=f"{name}.average")
+    x = layers.DepthwiseConv2D(1, depthwise_initializer="ones", name=name)(x)
     return scaled_activation(x, kind, number=number)
 
 
 C3 = {"full": full_c3, "table": table_c3}
-SUBSAMPLING = {"average": average_pool, "trainable": trainable_pool}
 
 
-def build_logits(x, num_classes, *, activation, c3, subsampling):
+def build_logits(x, num_classes, *, activation, c3, pool, subsampling):
     """The network of figure 2."""
-    subsample = SUBSAMPLING[subsampling]
+    halve = partial(subsample, pool=pool, trainable=subsampling == "trainable")
     x = layers.cut_point(scaled_activation(conv(x, 6, name="features.c1"), activation, number=1), "c1")
-    x = layers.cut_point(layers.cut_point(subsample(x, activation, number=2), "s2"), "stage1")
+    x = layers.cut_point(layers.cut_point(halve(x, activation, number=2), "s2"), "stage1")
     x = layers.cut_point(scaled_activation(C3[c3](x, name="features.c3"), activation, number=3), "c3")
-    x = layers.cut_point(layers.cut_point(subsample(x, activation, number=4), "s4"), "stage2")
+    x = layers.cut_point(layers.cut_point(halve(x, activation, number=4), "s4"), "stage2")
     x = layers.cut_point(scaled_activation(conv(x, 120, name="features.c5"), activation, number=5), "c5")
     x = layers.GlobalAveragePooling2D(name="features.average")(x)
     x = layers.cut_point(scaled_activation(layers.dense(x, 84, name="classifier.f6"), activation, number=6), "f6")
@@ -92,6 +92,6 @@ VARIANTS = {
         Pixels((20.0,), (200.0,), 32, 32),
         classes=10,
         minimum=32,
-        knobs={"activation": ("tanh", "relu"), "c3": tuple(C3), "subsampling": tuple(SUBSAMPLING)},
+        knobs=choose("c3", "subsampling", "init", activation="tanh", pool="average"),
     )
 }

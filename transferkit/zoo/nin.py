@@ -7,43 +7,48 @@ one for each class, is averaged over the places (section 3.2), so there is no `p
 
 Kernels start as everywhere here, not with Caffe's Gaussians, the classes as in All-CNN.
 
-Knobs: `dropout`, before the last block (section 3.2).
+Knobs: `activation`; `pool` and `pool_size`; `dropout`, before the last block (section 3.2); `init`.
 """
+
+from functools import partial
 
 from transferkit.pixels import CONVENTIONS
 from transferkit.zoo import layers
-from transferkit.zoo.variant import Knobs, Variant
+from transferkit.zoo.knobs import choose
+from transferkit.zoo.variant import Variant
 
 
-def conv_unit(x, filters, kernel, stride=1, *, padding=None, name):
-    """A convolution and its ReLU."""
+def conv_unit(x, filters, kernel, stride=1, *, act, padding=None, name):
+    """A convolution and its activation."""
     x = layers.conv(x, filters, kernel, stride, padding=padding, bias=0.0, name=name)
-    return layers.relu(x, name=f"relu_{name}")
+    return layers.activation(x, act, name=f"relu_{name}")
 
 
-def mlpconv(x, filters, kernel, stride=1, *, padding=None, names):
+def mlpconv(x, filters, kernel, stride=1, *, act, padding=None, names):
     """A layer of section 3.1: a convolution and two of 1x1, of the same width."""
     conv, *cccps = names
-    x = conv_unit(x, filters, kernel, stride, padding=padding, name=conv)
+    x = conv_unit(x, filters, kernel, stride, act=act, padding=padding, name=conv)
     for name in cccps:
-        x = conv_unit(x, filters, 1, name=name)
+        x = conv_unit(x, filters, 1, act=act, name=name)
     return x
 
 
-def build_logits(x, num_classes, *, dropout):
+def build_logits(x, num_classes, *, activation, pool, pool_size, dropout):
     """The network of Caffe's model zoo. Cut points are after the pools."""
-    x = mlpconv(x, 96, 11, 4, padding=0, names=("conv1", "cccp1", "cccp2"))
-    x = layers.cut_point(layers.max_pool(x, ceil=True, name="pool1"), "stage1")
-    x = mlpconv(x, 256, 5, names=("conv2", "cccp3", "cccp4"))
-    x = layers.cut_point(layers.max_pool(x, ceil=True, name="pool2"), "stage2")
-    x = mlpconv(x, 384, 3, names=("conv3", "cccp5", "cccp6"))
-    x = layers.cut_point(layers.max_pool(x, ceil=True, name="pool3"), "stage3")
+    block = partial(mlpconv, act=activation)
+    halve = partial(layers.halve, pool=pool, size=pool_size, act=activation, ceil=True)
+    x = block(x, 96, 11, 4, padding=0, names=("conv1", "cccp1", "cccp2"))
+    x = layers.cut_point(halve(x, name="pool1"), "stage1")
+    x = block(x, 256, 5, names=("conv2", "cccp3", "cccp4"))
+    x = layers.cut_point(halve(x, name="pool2"), "stage2")
+    x = block(x, 384, 3, names=("conv3", "cccp5", "cccp6"))
+    x = layers.cut_point(halve(x, name="pool3"), "stage3")
     x = layers.Dropout(dropout, name="drop")(x)
-    x = layers.cut_point(mlpconv(x, 1024, 3, names=("conv4", "cccp7")), "stage4")
-    return layers.class_map_head(x, num_classes, "relu", name="cccp8")
+    x = layers.cut_point(block(x, 1024, 3, names=("conv4", "cccp7")), "stage4")
+    return layers.class_map_head(x, num_classes, activation, name="cccp8")
 
 
-KNOBS: Knobs = {"dropout": 0.5}
+KNOBS = choose("activation", "pool", "pool_size", "dropout", "init")
 
 VARIANTS = {
     "nin": Variant(

@@ -7,43 +7,57 @@ has the stride, as in torchvision and timm. In `resnet50_paper` the first 1x1 co
 Knobs: `shortcut` is the paper's option A, B or C (section 3.3); `stem=small` is the single 3x3 convolution of section
 4.2, for pictures of about 32 pixels; `activation`; `output_stride` 16 or 8 replaces the strides of the last stages by
 dilation, with the same weights (Chen et al. 2017, "Rethinking Atrous Convolution", section 3.1); `zero_init` sets the
-initial scale of each block's last norm to 0, so that a new block is the identity (Goyal et al. 2017, section 5.1).
+initial scale of each block's last norm to 0, so that a new block is the identity (Goyal et al. 2017, section 5.1);
+`norm`, where convolutions without one have a bias; `widen`; `dropout`, before the classifier, which the paper has not;
+`init`.
 """
 
 from functools import partial
 
+from transferkit.lookup import UnknownName
 from transferkit.pixels import CONVENTIONS
 from transferkit.zoo import layers
-from transferkit.zoo.layers import batch_norm, conv
+from transferkit.zoo.knobs import choose
 from transferkit.zoo.variant import Variant
 
 
-def basic(x, width, *, stride, dilations, act, name, gamma="ones"):
+def conv_unit(x, filters, kernel, stride=1, *, norm, names, dilation=1, gamma="ones"):
+    """A convolution and its norm, or one with a bias. `names` are theirs."""
+    bias = 0.0 if norm == "none" else None
+    x = layers.conv(x, filters, kernel, stride, dilation=dilation, bias=bias, name=names[0])
+    return layers.normalise(x, norm, gamma=gamma, name=names[1])
+
+
+def block_unit(x, filters, kernel, stride=1, *, block, number, **facts):
+    """The convolution of a number in a block."""
+    return conv_unit(x, filters, kernel, stride, names=(f"{block}.conv{number}", f"{block}.bn{number}"), **facts)
+
+
+def basic(x, width, *, stride, dilations, act, norm, name, gamma="ones"):
     """The basic block: two 3x3 convolutions (section 3.3, figure 2)."""
-    x = conv(x, width, 3, stride, dilation=dilations[0], name=f"{name}.conv1")
-    x = layers.activation(batch_norm(x, name=f"{name}.bn1"), act, name=f"{name}.relu1")
-    return batch_norm(conv(x, width, 3, dilation=dilations[1], name=f"{name}.conv2"), gamma=gamma, name=f"{name}.bn2")
+    unit = partial(block_unit, block=name, norm=norm)
+    x = layers.activation(unit(x, width, 3, stride, dilation=dilations[0], number=1), act, name=f"{name}.relu1")
+    return unit(x, width, 3, dilation=dilations[1], gamma=gamma, number=2)
 
 
-def bottleneck(x, width, *, stride, dilations, act, name, gamma="ones"):
+def bottleneck(x, width, *, stride, dilations, name, **facts):
     """The bottleneck: 1x1, 3x3, and 1x1 to four times the width (section 4.1, figure 5); the 3x3 has the stride."""
-    return _bottleneck(x, width, strides=(1, stride), dilation=dilations[0], act=act, gamma=gamma, name=name)
+    return _bottleneck(x, width, strides=(1, stride), dilation=dilations[0], name=name, **facts)
 
 
-def bottleneck_paper(x, width, *, stride, dilations, act, name, gamma="ones"):
+def bottleneck_paper(x, width, *, stride, dilations, name, **facts):
     """The bottleneck with the stride in the first 1x1."""
-    return _bottleneck(x, width, strides=(stride, 1), dilation=dilations[1], act=act, gamma=gamma, name=name)
+    return _bottleneck(x, width, strides=(stride, 1), dilation=dilations[1], name=name, **facts)
 
 
-def _bottleneck(x, width, *, strides, dilation, act, gamma, name):
-    x = batch_norm(conv(x, width, 1, strides[0], name=f"{name}.conv1"), name=f"{name}.bn1")
-    x = layers.activation(x, act, name=f"{name}.relu1")
-    x = batch_norm(conv(x, width, 3, strides[1], dilation=dilation, name=f"{name}.conv2"), name=f"{name}.bn2")
-    x = layers.activation(x, act, name=f"{name}.relu2")
-    return batch_norm(conv(x, 4 * width, 1, name=f"{name}.conv3"), gamma=gamma, name=f"{name}.bn3")
+def _bottleneck(x, width, *, strides, dilation, act, norm, name, gamma="ones"):
+    unit = partial(block_unit, block=name, norm=norm)
+    x = layers.activation(unit(x, width, 1, strides[0], number=1), act, name=f"{name}.relu1")
+    x = layers.activation(unit(x, width, 3, strides[1], dilation=dilation, number=2), act, name=f"{name}.relu2")
+    return unit(x, 4 * width, 1, gamma=gamma, number=3)
 
 
-def pad_shortcut(x, channels, stride, *, name):
+def pad_shortcut(x, channels, stride, *, norm, name):
     """Shortcut A, without parameters: every second pixel, and channels of zeros before and after those of the input."""
     from keras import ops
 
@@ -53,31 +67,31 @@ def pad_shortcut(x, channels, stride, *, name):
     return ops.pad(x, ((0, 0), (0, 0), (0, 0), (missing // 2, missing - missing // 2))) if missing else x
 
 
-def project_shortcut(x, channels, stride, *, name):
+def project_shortcut(x, channels, stride, *, norm, name):
     """Shortcut C: a 1x1 convolution and its norm."""
-    return batch_norm(conv(x, channels, 1, stride, name=f"{name}.downsample.0"), name=f"{name}.downsample.1")
+    return conv_unit(x, channels, 1, stride, norm=norm, names=(f"{name}.downsample.0", f"{name}.downsample.1"))
 
 
-def project_shortcut_if_needed(x, channels, stride, *, name):
+def project_shortcut_if_needed(x, channels, stride, *, norm, name):
     """Shortcut B: the identity, or a 1x1 convolution where the shape changes."""
     same = stride == 1 and x.shape[-1] == channels
-    return x if same else project_shortcut(x, channels, stride, name=name)
+    return x if same else project_shortcut(x, channels, stride, norm=norm, name=name)
 
 
 SHORTCUTS = {"a": pad_shortcut, "b": project_shortcut_if_needed, "c": project_shortcut}
 
 
-def residual_unit(x, width, *, block, shortcut, stride, dilations, act, name):
+def residual_unit(x, width, *, block, shortcut, stride, dilations, act, norm, name):
     """A block and its shortcut; the block alone if `shortcut` is None (section 3.3, "Plain Network")."""
-    y = block(x, width, stride=stride, dilations=dilations, act=act, name=name)
+    y = block(x, width, stride=stride, dilations=dilations, act=act, norm=norm, name=name)
     if shortcut:
-        y = layers.Add(name=f"{name}.add")([y, SHORTCUTS[shortcut](x, y.shape[-1], stride, name=name)])
+        y = layers.Add(name=f"{name}.add")([y, SHORTCUTS[shortcut](x, y.shape[-1], stride, norm=norm, name=name)])
     return layers.activation(y, act, name=f"{name}.relu")
 
 
-def build_stages(x, widths, depths, *, block, shortcut, act, reached=1, output_stride=32):
+def build_stages(x, widths, depths, *, block, shortcut, act, norm, reached=1, output_stride=32):
     """All stages. Each but the first halves height and width, until the `output_stride` is reached."""
-    dilation = 1
+    dilation, unit = 1, partial(residual_unit, block=block, shortcut=shortcut, act=act, norm=norm)
     for stage, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
         for i in range(depth):
             stride, dilations = 1, (dilation, dilation)
@@ -86,12 +100,21 @@ def build_stages(x, widths, depths, *, block, shortcut, act, reached=1, output_s
             elif stage > 1 and i == 0:
                 dilations = dilation, 2 * dilation
                 dilation *= 2
-            name = f"layer{stage}.{i}"
-            x = residual_unit(
-                x, width, block=block, shortcut=shortcut, stride=stride, dilations=dilations, act=act, name=name
-            )
+            x = unit(x, width, stride=stride, dilations=dilations, name=f"layer{stage}.{i}")
         x = layers.cut_point(x, f"stage{stage}")
     return x
+
+
+def widened(widths, factor):
+    """Numbers of maps times the knob `widen`, rounded, at least 1."""
+    return [max(1, round(width * factor)) for width in widths]
+
+
+def classifier(x, num_classes, *, dropout):
+    """Global average pooling, the dropout of the knob, and the classifier."""
+    x = layers.pooled(x)
+    x = layers.Dropout(dropout, name="drop")(x) if dropout else x
+    return layers.head(x, num_classes, name="fc")
 
 
 def build_logits(
@@ -100,15 +123,21 @@ def build_logits(
     *,
     block,
     depths,
-    activation="relu",
-    stem="imagenet",
-    output_stride=32,
+    activation,
+    norm,
+    stem,
+    output_stride,
+    widen,
+    dropout,
     shortcut=None,
     zero_init=False,
 ):
     """The networks of table 1. `depths` is the number of blocks of each stage."""
+    if zero_init and norm == "none":
+        raise UnknownName("zero_init=true sets the scale of a norm: expected norm=batch or norm=group with it.")
     kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
-    x = batch_norm(conv(x, 64, kernel, stride, name="conv1"), name="bn1")
+    widths = widened((64, 128, 256, 512), widen)
+    x = conv_unit(x, widths[0], kernel, stride, norm=norm, names=("conv1", "bn1"))
     x = layers.activation(x, activation, name="relu")
     if stem == "imagenet":
         x = layers.ZeroPadding2D(1, name="maxpool.pad")(x)  # zeros do not change a maximum after a ReLU
@@ -117,19 +146,20 @@ def build_logits(
     reached = 4 if stem == "imagenet" else 1
     x = build_stages(
         x,
-        (64, 128, 256, 512),
+        widths,
         depths,
         block=partial(block, gamma="zeros") if zero_init else block,
         shortcut=shortcut,
         act=activation,
+        norm=norm,
         reached=reached,
         output_stride=output_stride,
     )
-    return layers.head(layers.pooled(x), num_classes, name="fc")
+    return classifier(x, num_classes, dropout=dropout)
 
 
-KNOBS = {"activation": ("relu", "tanh"), "stem": ("imagenet", "small"), "output_stride": (32, 16, 8)}
-RESIDUAL = KNOBS | {"shortcut": ("b", "a", "c"), "zero_init": (False, True)}
+KNOBS = choose("activation", "norm", "stem", "output_stride", "widen", "init", dropout=0.0)
+RESIDUAL = KNOBS | choose("zero_init", shortcut="b")
 
 
 def _variant(block, depths, params, multiply_adds, knobs=RESIDUAL, pixels=CONVENTIONS["torch"]):

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from transferkit.pixels import Pixels
-
-Knobs = Mapping[str, tuple | float]
+from transferkit.zoo.knobs import Knob
 
 
 @dataclass(frozen=True)
@@ -23,15 +22,14 @@ class Variant:
         pixels: pixel convention of the paper; a public weight set has its own.
         classes: the paper's number of classes.
         minimum: minimum size of a picture in pixels.
-        minimum_with: larger minimum size if a knob is on: {"convolutional_head": 224}.
+        minimum_of: function minimum_of(knobs) that gives a larger minimum size for some values of the knobs, else 0.
         fixed_with: knob and value with which the network takes pictures of a fixed size only, because of hidden
-            dense layers: ("convolutional_head", False); None if it always takes pictures of any size.
+            dense layers: ("convolutional_head", False); () if it always does; None if it takes pictures of any size.
         auxiliary_heads: heads that are used in training only, as {name: weight in the loss}. The names of their layers
             begin with `name.`.
         grows_from: a smaller network whose weights may initialise this one.
         grown: the layers that these weights initialise, as {layer: layer of the smaller network}.
-        knobs: the variations of the papers, as {name: values}, the default first; a single number is the default of a
-            fraction. The counts above are those of the defaults.
+        knobs: what may be varied, of `knobs.choose`. The counts above are those of the defaults.
     """
 
     build_logits: Callable
@@ -43,12 +41,12 @@ class Variant:
     head_layers: tuple[str, ...] = ()
     classes: int = 1000
     minimum: int = 1
-    minimum_with: Mapping[str, int] = field(default_factory=dict)
-    fixed_with: tuple[str, bool] | None = None
+    minimum_of: Callable[[Mapping], int] | None = None
+    fixed_with: tuple[str, bool] | tuple[()] | None = None
     auxiliary_heads: Mapping[str, float] = field(default_factory=dict)
     grows_from: str = ""
     grown: Mapping[str, str] = field(default_factory=dict)
-    knobs: Knobs = field(default_factory=dict)
+    knobs: Mapping[str, Knob] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -62,8 +60,10 @@ class Variant:
 
     def minimum_size(self, knobs: Mapping) -> int:
         """Minimum size of a picture in pixels, with these knobs."""
-        return max([self.minimum, *(size for knob, size in self.minimum_with.items() if knobs[knob])])
+        return max(self.minimum, self.minimum_of(knobs) if self.minimum_of else 0)
 
     def has_fixed_size(self, knobs: Mapping) -> bool:
         """Whether the network takes pictures of a single size only, with these knobs."""
-        return self.fixed_with is not None and knobs[self.fixed_with[0]] == self.fixed_with[1]
+        if not self.fixed_with:
+            return self.fixed_with is not None
+        return knobs[self.fixed_with[0]] == self.fixed_with[1]

@@ -11,7 +11,8 @@ Deeper networks may also be initialised as in section 3.1, from the first four c
 of a trained net A; the layers between them have fresh weights. Each convolution of A initialises the one at the same
 position of the same block, which has the same width.
 
-Knobs: those of AlexNet; `convolutional_head` is section 3.2's dense evaluation.
+Knobs: those of AlexNet, but for two, whose networks are rows here or meaningless; `pool_size` is 2.
+`convolutional_head` is section 3.2's dense evaluation.
 """
 
 from functools import partial
@@ -20,6 +21,7 @@ from itertools import count
 from transferkit.pixels import CONVENTIONS
 from transferkit.zoo import layers
 from transferkit.zoo.alexnet import KNOBS, PIXELS, SIZE_RULES, activate, classifier
+from transferkit.zoo.knobs import choose
 from transferkit.zoo.variant import Variant
 
 # kernel sizes of the convolutions, a tuple for each block
@@ -42,7 +44,20 @@ def conv_with_norm(x, filters, kernel, indices):
     return layers.batch_norm(x, name=f"features.{next(indices)}")
 
 
-def build_logits(x, num_classes, *, blocks, convolve, activation, dropout, convolutional_head, respond=False, std=None):
+def build_logits(
+    x,
+    num_classes,
+    *,
+    blocks,
+    convolve,
+    activation,
+    pool,
+    pool_size,
+    dropout,
+    convolutional_head,
+    respond=False,
+    std=None,
+):
     """The network of a column of table 1.
 
     Args:
@@ -59,7 +74,7 @@ def build_logits(x, num_classes, *, blocks, convolve, activation, dropout, convo
             if respond and block == 1:
                 x = layers.local_response_norm(x)
                 next(indices)
-        x = layers.MaxPooling2D(2, 2, name=f"features.{next(indices)}")(x)
+        x = layers.halve(x, pool=pool, size=pool_size, act=activation, ceil=True, name=f"features.{next(indices)}")
         x = layers.cut_point(x, f"stage{block}")
     return classifier(
         x,
@@ -90,8 +105,9 @@ def layers_from_a(blocks):
 
 
 def _variant(blocks, params, multiply_adds, pixels=CONVENTIONS["torch"], convolve=plain_conv, std=None, respond=False):
+    knobs = KNOBS | choose(pool_size=2)
     build = partial(build_logits, blocks=blocks, convolve=convolve, respond=respond, std=std)
-    row = partial(Variant, build, NAMES[-1], params, multiply_adds, 4096, pixels, minimum=32, knobs=KNOBS, **SIZE_RULES)
+    row = partial(Variant, build, NAMES[-1], params, multiply_adds, 4096, pixels, minimum=32, knobs=knobs, **SIZE_RULES)
     deeper = convolve is plain_conv and blocks is not A
     return row(grows_from="vgg11", grown=layers_from_a(blocks)) if deeper else row()
 
