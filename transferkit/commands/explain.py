@@ -1,6 +1,7 @@
 """transferkit explain"""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import click
@@ -111,20 +112,29 @@ def _explain(name: str, sources: list[str], method: str, given: dict, *, surest:
     bases.fetch_missing(name, loading["weights"])
     lazy_tensorflow.load()
 
-    from dataclasses import replace
-
-    from transferkit import runs
     from transferkit.explain import explanations
 
     explanations.check_options(method, {key: value for key, value in given.items() if key != "class_name"})
     network = explanations.load_network(name, **loading)
-    rows = explanations.find_surest(runs.load_run(name), **surest) if any(surest.values()) else []
+    rows = _find_surest(name, surest) if any(surest.values()) else []
     paths = [row["path"] for row in rows] or paths
     views = explanations.read_views(network, paths) if paths else None
-    result = explanations.check_sanity(network, views, method, **given) if sanity else None
+    result = explanations.check_sanity(network, views, method, **given) if sanity and views else None
     found = explanations.explain_views(network, views, method, **given)
-    true = {row["path"]: row["label"] for row in rows}
-    return [replace(each, true=true.get(each.path, "")) for each in found], result, views.errors if views else {}
+    return explanations.with_true_classes(found, rows), result, views.errors if views else {}
+
+
+def _find_surest(name: str, surest: dict) -> list[dict]:
+    from transferkit import runs
+    from transferkit.explain import explanations
+
+    run = runs.load_run(name)
+    if rows := explanations.find_surest(run, **surest):
+        return rows
+    asked = " and ".join(key for key, count in surest.items() if count)
+    raise ValueError(
+        f"{name} has no {asked} among its {len(run.predictions):,} held-out pictures that are still there."
+    )
 
 
 def _write(found: list, result: dict | None, method: str, out: str | None) -> list[str]:
@@ -138,17 +148,17 @@ def _write(found: list, result: dict | None, method: str, out: str | None) -> li
         if len(groups) > MOST_ROWS and METHODS[method].needs_pictures:
             warn(f"{path} has the first {MOST_ROWS} of {len(groups):,} pictures: --out FOLDER draws a file for each.")
         rows = [each for group in groups[:MOST_ROWS] for each in group]
-        figures = {path: lambda: drawing.draw_sheet(rows if METHODS[method].needs_pictures else found)}
+        figures = {path: partial(drawing.draw_sheet, rows if METHODS[method].needs_pictures else found)}
     else:
         path.mkdir(exist_ok=True)
         width = len(str(len(groups)))
         figures = {
-            path / f"{number:0{width}}-{_stem(group[0])}-{method}.png": lambda group=group: drawing.draw_sheet(group)
+            path / f"{number:0{width}}-{_stem(group[0])}-{method}.png": partial(drawing.draw_sheet, group)
             for number, group in enumerate(groups, start=1)
         }
     if result:
         place = path.with_name(f"{path.stem}-sanity.png") if path.suffix else path / f"{method}-sanity.png"
-        figures[place] = lambda: drawing.draw_sanity(result, method)
+        figures[place] = partial(drawing.draw_sanity, result, method)
     for place, draw in figures.items():
         _save(draw(), place)
     return list(map(str, figures))
@@ -214,9 +224,9 @@ def _print(found: list, result: dict | None, files: list[str]):
         say("", on)
         table(None, ("weights random from the top to", "rank correlation of the maps"), rows, on)
         pairs = ("deletion", "insertion")
-        rows = [(name, f"{result[name]:.3f}", f"{result[f'random_{name}']:.3f}") for name in pairs]
+        areas = [(name, f"{result[name]:.3f}", f"{result[f'random_{name}']:.3f}") for name in pairs]
         say("", on)
-        table(None, ("area under the curve", "of the maps", "of a random order"), rows, on)
+        table(None, ("area under the curve", "of the maps", "of a random order"), areas, on)
         say("Deletion should be low, insertion high, and the correlation near 0 when all weights are random.", on)
     for file in files:
         say(f"{file}: {count_noun(len(found), 'row')}" if len(files) == 1 else file)

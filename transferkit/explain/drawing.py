@@ -3,11 +3,13 @@
 import os
 from collections.abc import Sequence
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from transferkit.console import printable
-from transferkit.data import fonts
+from transferkit.data import contact_sheet, fonts
 from transferkit.data.file_ranges import original_name
 from transferkit.evaluation.plots import shorten_name
 from transferkit.explain.activations import rank_maps
@@ -18,6 +20,7 @@ MOST_MAPS = 8  # of a layer that are shown
 POSITIVE, SIGNED = "viridis", "PuOr_r"  # colour maps
 OPAQUE = 0.6  # of a heat map over its picture
 COLUMNS = 8  # of filters
+CELL, SHEET = 144, 6  # pixels of a small picture, and of these in a row
 SATURATED = 99.5  # percentile of a heat map at which its colours end: few pixels have very large gradients
 
 
@@ -33,6 +36,20 @@ def draw_sheet(explanations: Sequence) -> Figure:
     method = explanations[0].method
     draw = {"heat": _draw_heat, "maps": _draw_maps, "filters": _draw_filters, "picture": _draw_made}
     return draw[METHODS[method].kind](explanations)
+
+
+def draw_overlays(explanations: Sequence) -> Image.Image:
+    """Heat maps over their pictures, small, each with its classes below: a sheet for a page."""
+    cells = []
+    for each in explanations:
+        heat = each.heat / (each.heat.max() or 1.0)
+        colours = matplotlib.colormaps[POSITIVE](np.clip(heat, 0, 1))[..., :3] * 255
+        grey = _as_rgb(each.picture).mean(-1, keepdims=True)
+        overlay = Image.fromarray(_as_rgb(OPAQUE * colours + (1 - OPAQUE) * grey))
+        overlay.thumbnail((CELL, CELL))
+        cells.append((overlay, f"true: {each.true}\n{each.label}: {each.probability:.0%}\n{_name(each)}"))
+    heading = f"{explanations[0].method} of {explanations[0].layer}: yellow is the most of each picture"
+    return contact_sheet.draw_grid([cells[at : at + SHEET] for at in range(0, len(cells), SHEET)], CELL, [heading])
 
 
 def draw_sanity(result: dict, method: str) -> Figure:
@@ -127,9 +144,13 @@ def _start(count: int, columns: int, side: float = SIDE, title: float = 0.55):
 
 
 def _describe_picture(each) -> str:
-    name = shorten_name(printable(os.path.basename(original_name(each.path)))) if each.path else ""
+    name = shorten_name(_name(each))
     true = f"true: {shorten_name(each.true)}, " if each.true else ""
     return f"{name}\n{true}predicted: {shorten_name(each.predicted)}" if each.predicted else name
+
+
+def _name(each) -> str:
+    return printable(os.path.basename(original_name(each.path))) if each.path else ""
 
 
 def _title(place, text: str):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -14,6 +15,7 @@ from transferkit.adopt.saved_model import is_saved_model
 from transferkit.console import warn
 from transferkit.data import pipeline
 from transferkit.data.audit import before_training
+from transferkit.data.file_ranges import container_file
 from transferkit.data.sources import resolve
 from transferkit.data.sources.picture_values import are_paths, picture_files
 from transferkit.evaluation.calibration import to_probabilities
@@ -212,14 +214,16 @@ def explain_views(
 ) -> list[Explanation]:
     """Explain pictures that were read; arguments and errors as of `explain_pictures`."""
     check_options(method, options, class_name)
-    if METHODS[method].kind == "heat":
-        return _explain_class(network, views, method, class_name, options)
-    if method == "activations":
-        return _show_activations(network, views, options.get("layer", ""))
     if method == "filters":
         layer = activations.find_kernels(network.model, options.get("layer", ""))
         return [Explanation(method, activations.filters(network.model, layer=layer), layer)]
-    return _maximise(network, class_name, options)
+    if method == "maximise":
+        return _maximise(network, class_name, options)
+    if views is None:
+        raise ValueError(f"{method} explains pictures: give some.")
+    if method == "activations":
+        return _show_activations(network, views, options.get("layer", ""))
+    return _explain_class(network, views, method, class_name, options)
 
 
 def _explain_class(network: Network, views: Views, method: str, class_name, options: dict) -> list[Explanation]:
@@ -334,8 +338,10 @@ def check_sanity(network: Network, views: Views, method: str, *, class_name=None
 
     own = np.stack([each.heat for each in found])
     noise = np.random.default_rng(0).random(own.shape)
-    known = {"temperature": network.temperature, "baseline": colour}
-    curves = [sanity.deletion_curves(network.model, views.pictures, classes, maps, **known) for maps in (own, noise)]
+    measure = partial(
+        sanity.deletion_curves, network.model, views.pictures, classes, temperature=network.temperature, baseline=colour
+    )
+    curves = [measure(maps) for maps in (own, noise)]
     named = dict(zip(("deletion", "insertion", "random_deletion", "random_insertion"), sum(curves, ()), strict=True))
     cascade = sanity.randomise_cascade(network.model, explain)
     return {
@@ -355,16 +361,22 @@ def enlarge(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def find_surest(run: Run, *, hits: int = 0, misses: int = 0) -> list[dict]:
-    """The rows of a run's surest mistakes and of its surest hits, whose pictures are still there.
-
-    Raises:
-        ValueError: there are none.
-    """
+    """The rows of a run's surest mistakes, then of its surest hits, whose pictures are still there."""
     rows = sorted(run.predictions, key=lambda row: -row["probability"])
-    rows = [row for row in rows if os.path.exists(row["path"].partition("#")[0])]
+    rows = [row for row in rows if os.path.exists(container_file(row["path"]))]
     wrong = [row for row in rows if row["label"] != row["predicted"]][:misses]
     right = [row for row in rows if row["label"] == row["predicted"]][:hits]
-    if not wrong and not right:
-        asked = " and ".join(filter(None, ("misses" * bool(misses), "hits" * bool(hits))))
-        raise ValueError(f"{run.folder} has no {asked} among its {len(run.predictions):,} held-out pictures.")
     return wrong + right
+
+
+def explain_surest(run: Run, rows: list[dict]) -> list[Explanation]:
+    """The Grad-CAM of each of these rows of `find_surest` that can be read, with its true class."""
+    return with_true_classes(
+        explain_views(run.network, read_views(run.network, [row["path"] for row in rows]), "gradcam"), rows
+    )
+
+
+def with_true_classes(found: list[Explanation], rows: list[dict]) -> list[Explanation]:
+    """The explanations with the classes of these rows of `find_surest`."""
+    true = {row["path"]: row["label"] for row in rows}
+    return [replace(each, true=true.get(each.path, "")) for each in found]
