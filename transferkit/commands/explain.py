@@ -224,9 +224,9 @@ def _print(found: list, result: dict | None, files: list[str]):
         say("", on)
         table(None, ("weights random from the top to", "rank correlation of the maps"), rows, on)
         pairs = ("deletion", "insertion")
-        areas = [(name, f"{result[name]:.3f}", f"{result[f'random_{name}']:.3f}") for name in pairs]
+        areas = [(name, f"{result[name]:.3f}", f"{result[f'turned_{name}']:.3f}") for name in pairs]
         say("", on)
-        table(None, ("area under the curve", "of the maps", "of a random order"), areas, on)
+        table(None, ("area under the curve", "of the maps", "of the maps turned by 180 degrees"), areas, on)
         say("Deletion should be low, insertion high, and the correlation near 0 when all weights are random.", on)
     for file in files:
         say(f"{file}: {count_noun(len(found), 'row')}" if len(files) == 1 else file)
