@@ -19,7 +19,14 @@ OPTIONS = ("layer", "unit", "square", "stride", "baseline", "steps")  # of the m
 @click.command(short_help="Show what a network looks at in pictures.")
 @options.network_argument
 @click.argument("sources", metavar="[SOURCE...]", nargs=-1)
-@click.option("--method", type=click.Choice(tuple(METHODS)), default="gradcam", show_default=True, help="See below.")
+@click.option(
+    "--method",
+    metavar="METHOD",
+    type=click.Choice(tuple(METHODS)),
+    default="gradcam",
+    show_default=True,
+    help="One of those above.",
+)
 @click.option("--class", "class_name", metavar="NAME", help="The class to explain.  [default: the predicted one]")
 @click.option(
     "--layer", help="Of gradcam, activations, filters, maximise.  [default: the last map; see inspect --cuts]"
@@ -46,7 +53,7 @@ def command(network, sources, method, class_name, misses, hits, sanity, weights,
     \b
     Example: transferkit explain runs/pets cat.jpg
     Example: transferkit explain runs/pets --misses 12 --method occlusion
-    Example: transferkit explain efficientnet_lite0 --method maximise --class goldfish
+    Example: transferkit explain runs/pets --method maximise --class cat
 
     \b
     gradcam               {gradcam}

@@ -55,8 +55,21 @@ def maximise(
         raise UnknownName(
             f"{layer or model.name} has {output.shape[-1]:,} units, 0 to {output.shape[-1] - 1}, not {max(units)}."
         )
-    folded = fold_batchnorm(keras.Model(model.input, output))
-    chosen = np.eye(output.shape[-1], dtype="float32")[list(units)]
+    score, climb = _ascent(keras.Model(model.input, output), units, variation)
+    random = np.random.default_rng(seed)
+    pictures = np.clip(np.asarray(colour) + random.normal(0, NOISE, (len(units), *shape)), 0, 255).astype("float32")
+    before = np.asarray(score(pictures))
+    for step in range(steps):
+        shift = tuple(random.integers(-jitter, jitter + 1, 2))
+        direction = climb(ops.convert_to_tensor(np.roll(pictures, shift, (1, 2))))
+        rate = RATE * (1 - 0.9 * step / steps)
+        pictures = np.clip(pictures + rate * np.roll(direction, (-shift[0], -shift[1]), (1, 2)), 0, 255)
+    return pictures, np.stack([before, np.asarray(score(pictures))], axis=1)
+
+
+def _ascent(model: keras.Model, units, variation: float):
+    """A function from pictures to their scores, and a compiled one to the direction in which to move them."""
+    folded, chosen = fold_batchnorm(model), np.eye(model.output.shape[-1], dtype="float32")[list(units)]
 
     def score(pictures):
         values = folded(pictures, training=False)
@@ -69,17 +82,9 @@ def maximise(
         with tf.GradientTape(watch_accessed_variables=False) as rough:
             rough.watch(pictures)
             roughness = tf.image.total_variation(pictures)
-        return scores, _normalise(tape.gradient(scores, pictures)) - variation * rough.gradient(roughness, pictures)
+        return _normalise(tape.gradient(scores, pictures)) - variation * rough.gradient(roughness, pictures)
 
-    random, climb = np.random.default_rng(seed), compiled(climb)
-    pictures = np.clip(np.asarray(colour) + random.normal(0, NOISE, (len(units), *shape)), 0, 255).astype("float32")
-    before = np.asarray(score(pictures))
-    for step in range(steps):
-        shift = tuple(random.integers(-jitter, jitter + 1, 2))
-        _, direction = climb(ops.convert_to_tensor(np.roll(pictures, shift, (1, 2))))
-        rate = RATE * (1 - 0.9 * step / steps)
-        pictures = np.clip(pictures + rate * np.roll(direction, (-shift[0], -shift[1]), (1, 2)), 0, 255)
-    return pictures, np.stack([before, np.asarray(score(pictures))], axis=1)
+    return score, compiled(climb)
 
 
 def _normalise(gradient):
