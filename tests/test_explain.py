@@ -95,6 +95,11 @@ def test_integrated_gradients_are_complete(model, pictures):
     np.testing.assert_allclose(maps.sum((1, 2)), expected, rtol=0.02, atol=0.01)
     gaps = gradients.measure_completeness(model, pictures, CLASSES, maps, baseline=(120, 110, 100))
     np.testing.assert_allclose(gaps, np.abs(maps.sum((1, 2)) - expected) / np.abs(expected), rtol=1e-2, atol=1e-4)
+    middles, blank = (0.125, 0.375, 0.625, 0.875), blank[0]  # of four steps
+    way = np.stack([blank + part * (pictures[0] - blank) for part in middles])
+    mean = gradients.input_gradients(model, way, CLASSES[[0] * 4]).mean(0)
+    few = gradients.integrated_gradients(model, pictures[:1], CLASSES[:1], baseline=(120, 110, 100), steps=4)
+    np.testing.assert_allclose(few[0], ((pictures[0] - blank) * mean).sum(-1), rtol=1e-3, atol=1e-5)
     half = gradients.measure_completeness(model, pictures, CLASSES, maps / 2, baseline=(120, 110, 100))
     assert (half > 0.4).all()
 

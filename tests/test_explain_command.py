@@ -40,7 +40,7 @@ def test_a_folder_has_a_file_for_each_picture(cli, finished, pets, tmp_path):
 def test_methods_without_pictures(cli, finished, tmp_path):
     assert cli("explain", finished.folder, "--method", "filters")[0] == 0
     assert (tmp_path / "explain-filters.png").is_file()
-    words = ("--method", "maximise", "--layer", "stage1", "--unit", 3, "--steps", 2, "--out", "made.png")
+    words = ("--method", "maximise", "--layer", "stage1", "--unit", 3, "--n-steps", 2, "--out", "made.png")
     status, out, _ = cli("explain", finished.folder, *words)
     assert status == 0 and "map 3" in out and (tmp_path / "made.png").is_file()
 

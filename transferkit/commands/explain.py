@@ -39,7 +39,9 @@ OPTIONS = ("layer", "unit", "square", "stride", "baseline", "steps")  # of the m
     type=click.Choice(("mean", "black")),
     help="Blank colour of occlusion and integrated-gradients: the network's mean.  [default: mean]",
 )
-@click.option("--steps", type=options.WholeNumber(1, 10_000), help="Of integrated-gradients (64), maximise (200).")
+@click.option(
+    "--n-steps", "steps", type=options.WholeNumber(1, 10_000), help="Of integrated-gradients (64), maximise (200)."
+)
 @click.option("--misses", metavar="N", type=options.WholeNumber(1), help="Explain the N surest mistakes of a run.")
 @click.option("--hits", metavar="N", type=options.WholeNumber(1), help="Explain the N surest correct answers of a run.")
 @click.option("--sanity", is_flag=True, help="Test the maps: random weights; deleting and inserting pixels.")
