@@ -1,5 +1,6 @@
 """The page of a run, the leaderboard, and the figures for notebooks."""
 
+import base64
 import csv
 import json
 import shutil
@@ -16,6 +17,7 @@ import transferkit as tk
 from transferkit import atomic, pages, runs
 from transferkit.evaluation.metrics import compute_metrics
 from transferkit.report import evaluation_page, leaderboard, page, run_page, sentences
+from transferkit.training import closing_pages
 
 VOID = {"meta", "img", "br"}
 CLASSES = ("cat", "<b>dog</b>", "fox & hen")
@@ -87,6 +89,21 @@ def made(run):
     return Page(run_page.write_run_page(run, advice=["Do <this>."]).read_text("utf-8"))
 
 
+def test_the_page_shows_the_gradcam_of_mistakes(run, tmp_path):
+    copy = tk.load_run(shutil.copytree(run.folder, tmp_path / "run"))
+    closing_pages.write_pages(copy)
+    text = (copy.folder / "report.html").read_text("utf-8")
+    assert (copy.folder / runs.GRADCAM).stat().st_size < 300_000
+    sources = [attrs["src"] for attrs, _ in Page(text).all("img") if attrs["alt"].startswith("Grad-CAM")]
+    assert sources == ["data:image/png;base64," + base64.b64encode((copy.folder / runs.GRADCAM).read_bytes()).decode()]
+    right = [row | {"predicted": row["label"]} for row in copy.predictions]
+    atomic.write(copy.folder / "predictions.csv", right)
+    copy = tk.load_run(copy.folder)
+    closing_pages.write_pages(copy)  # as of a resumed run that makes no mistake any more
+    assert not (copy.folder / runs.GRADCAM).exists()
+    assert 'id="gradcam"' not in (copy.folder / "report.html").read_text("utf-8")
+
+
 def test_a_training_writes_its_page_and_card(finished):
     text = (finished.folder / "report.html").read_text("utf-8")
     accuracy = finished.metrics["accuracy"]
@@ -97,7 +114,8 @@ def test_a_training_writes_its_page_and_card(finished):
         text.split()
     )
     ids = {attrs["id"] for attrs, _ in Page(text).all("section")}
-    assert ids == set(page.SECTIONS) - {"folds", "slices", "suspects"}
+    absent = {"folds", "slices", "suspects"} | (set() if accuracy < 1 else {"gradcam"})
+    assert ids == set(page.SECTIONS) - absent
     cells = {cell for _, cell in Page(text).all("td")}
     assert finished.choices and {choice["reason"] for choice in finished.choices} <= cells
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names; at run time each i
     from transferkit.data.listing import list_images as list_images
     from transferkit.data.sources.arrays import list_arrays as list_arrays
     from transferkit.data.sources.resolve import find_splits as find_splits
+    from transferkit.explain.explanations import explain_pictures as explain_pictures
     from transferkit.explain.inspection import inspect as inspect
     from transferkit.features.extract_job import extract_to as extract_to
     from transferkit.features.extractor import FeatureExtractor as FeatureExtractor
@@ -50,6 +51,7 @@ _HOMES = {
     "compare": "transferkit.run_comparison",
     "create": "transferkit.models",
     "download_weights": "transferkit.weights.model_list",
+    "explain_pictures": "transferkit.explain.explanations",
     "extract_to": "transferkit.features.extract_job",
     "find_neighbours": "transferkit.features.neighbours",
     "find_splits": "transferkit.data.sources.resolve",

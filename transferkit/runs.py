@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
 MISTAKES = "mistakes.png"
+GRADCAM = "gradcam.png"
 CALIBRATION = "calibration.json"
 CHOICES = "choices.json"
 UNFINISHED = "not finished"

@@ -59,6 +59,7 @@ NOUNS = {
 BASE_AND_DATA = "[--base {network}] --data {pictures}"
 LINES = {  # the right order; what is in brackets may be omitted
     "predict": "{network} {pictures}",
+    "explain": "{network} {pictures}",
     "evaluate": "{network} --data {pictures}",
     "compare": "{network} RUN_B",
     "inspect": "{network}",

@@ -2,13 +2,11 @@
 
 import itertools
 import os
-import re
-import sys
 
 import click
 
-from transferkit import trust, untrusted_files
-from transferkit.commands import options, prediction_output, result_output
+from transferkit import trust
+from transferkit.commands import options, picture_sources, prediction_output, result_output
 from transferkit.pixels import CONVENTIONS
 
 FRACTION = click.FloatRange(0, 1, min_open=True, max_open=True)
@@ -66,7 +64,7 @@ def command(network, sources, trusted, top, every, reject, sets, form, out, spre
     """
     if trusted:
         trust.allow(network)
-    form, sources = prediction_output.choose_format(form, out, as_json), _check_sources(sources)
+    form, sources = prediction_output.choose_format(form, out, as_json), picture_sources.check_sources(sources)
     if spreadsheet and form != "csv":
         raise click.UsageError("--spreadsheet is for CSV: give --format csv, or --out with the suffix .csv.")
     if every and top:
@@ -122,31 +120,6 @@ def _apply_thresholds(rows: list[dict], chosen, top: int | None) -> list[dict]:
     return rows
 
 
-def _check_sources(arguments: tuple[str, ...]) -> list[str]:
-    """Replace `-` by the paths on standard input; raise `UsageError` if none of the sources exists."""
-    sources = []
-    for argument in arguments:
-        sources += _read_stdin() if argument == "-" else [argument]
-    if not sources:
-        raise click.UsageError("Standard input has no paths: expected a path on each line.")
-    if not any(map(_exists, sources)):
-        options.check_source(sources[0])
-    return sources
-
-
-def _read_stdin() -> list[str]:
-    try:
-        given = untrusted_files.read_stream(sys.stdin.buffer)
-    except OSError as error:
-        raise OSError(f"Standard input cannot be read: {error}.") from None
-    ends = rb"[^\0]+" if b"\0" in given else rb"[^\r\n]+"
-    return [os.fsdecode(line[0]) for line in re.finditer(ends, given)]
-
-
-def _exists(source: str) -> bool:
-    return source.startswith("tfds:") or os.path.exists(source)
-
-
 def _predict_with_network(network: options.NetworkOptions, sources: list[str], top: int | None, knobs: dict):
     """The predictions, and the classes of the network."""
     from transferkit import bases
@@ -154,7 +127,7 @@ def _predict_with_network(network: options.NetworkOptions, sources: list[str], t
     from transferkit.data import lazy_tensorflow
 
     bases.check_base(network.name, network.weights, network.pixels)
-    pictures, recipe = _find_pictures(sources, knobs), options.build_recipe(None, knobs)
+    pictures, recipe = picture_sources.find_pictures(sources, knobs), options.build_recipe(None, knobs)
     bases.fetch_missing(network.name, network.weights)
     lazy_tensorflow.load()
 
@@ -196,18 +169,5 @@ def _predict_with_pipeline(path, sources, top, knobs):
             for source in group:
                 rows += skops_file.classify_feature_file(pipeline, feature_files.load_features(source), top=top)
         else:
-            rows += skops_file.classify_pictures(pipeline, _find_pictures(list(group), knobs), top=top)
+            rows += skops_file.classify_pictures(pipeline, picture_sources.find_pictures(list(group), knobs), top=top)
     return rows, skops_file.list_classes(pipeline)
-
-
-def _find_pictures(sources, knobs) -> list[str]:
-    from transferkit.console import say_looking
-    from transferkit.data.sources.resolve import find_paths
-
-    recipe = options.build_recipe(None, knobs)
-    found = [find_paths(recipe.override(data=source).data) if _exists(source) else [source] for source in sources]
-    pictures = list(itertools.chain(*found))
-    if not pictures:
-        raise ValueError(f"{', '.join(sources)}: there are no pictures.")
-    say_looking(len(pictures), sources[0] if len(sources) == 1 and pictures != sources else "")
-    return pictures

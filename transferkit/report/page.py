@@ -26,6 +26,7 @@ SECTIONS = {  # templates in pages/sections/, in the order of a page, and their 
     "slices": "Slices",
     "shift": "Other pictures",
     "mistakes": "The surest mistakes",
+    "gradcam": "Where it looked",
     "suspects": "Likely wrong labels",
     "data": "Data",
     "recipe": "Recipe",

@@ -1,5 +1,6 @@
 """`report.html` of a run: all that it knows as one page, from its files alone."""
 
+import base64
 import os
 import shlex
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from transferkit.evaluation import plots
 from transferkit.evaluation.calibration import find_rejection_threshold
 from transferkit.recipe import BY_RULE, Recipe
 from transferkit.report import page, sentences
-from transferkit.runs import CALIBRATION, Run
+from transferkit.runs import CALIBRATION, GRADCAM, Run
 
 MAX_UNREADABLE = 20  # that are named
 PRECISIONS = (0.9, 0.95, 0.99)  # of a table of `--reject`
@@ -48,6 +49,7 @@ def write_run_page(run: Run, out: str | os.PathLike | None = None, advice: Seque
         "folds": figures.get("folds"),
         "curves": _draw_curves(run),
         "shift": {"lines": [UNLIKE]} if (run.folder / SHIFT).exists() else {},
+        "gradcam": _embed_gradcam(run),
         "suspects": _list_suspects(run),
         "data": _describe_data(run),
         "recipe": _list_knobs(run.recipe, run.choices),
@@ -78,6 +80,11 @@ def _list_rejections(calibration: dict) -> dict:
 def _list_suspects(run: Run) -> dict:
     path = run.folder / SUSPECTS
     return page.list_pictures(atomic.read(path)) if path.exists() else {}
+
+
+def _embed_gradcam(run: Run) -> dict:
+    path = run.folder / GRADCAM
+    return {"uri": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()} if path.exists() else {}
 
 
 def _describe_data(run: Run) -> dict:
