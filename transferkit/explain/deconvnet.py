@@ -1,0 +1,184 @@
+"""The deconvnet of Zeiler and Fergus 2013, "Visualizing and Understanding Convolutional Networks", section 2.1.
+
+One activation of a layer is sent back to the pixels, with all others of the layer set to zero. On the way back
+
+- max pooling puts each value at the place of the maximum of its window (the switch, of the same picture) and zero
+  elsewhere. Windows that overlap and share a maximum add their values; of several equal maxima the first counts, row by
+  row;
+- a ReLU is applied to what comes back, wherever the picture's own activation was;
+- a convolution becomes the one with its transposed filters, without bias;
+- local response normalisation is left out;
+- other linear layers become their transpose: a norm is its scale, a shortcut or a branch is a sum.
+
+The way back is the gradient of a network in which two layers have another gradient, the ReLU and the normalisation
+(Simonyan et al. 2014, "Deep Inside Convolutional Networks", section 4, show that the rest is the same), so `STEPS` says
+for each class of layer what its forward call is there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from transferkit.data import lazy_tensorflow as tf
+from transferkit.keras_internals import producer, run_graph
+from transferkit.lookup import UnknownName
+from transferkit.network import clone_layer, find_output
+
+
+@dataclass(frozen=True)
+class Projections:
+    """Single activations, projected to the pixels.
+
+    Attributes:
+        values: (n, height, width, channels) float32; 0 has no part in the activation.
+        strengths: (n,) the activations.
+        places: (n, 2) their row and column in the map.
+    """
+
+    values: np.ndarray
+    strengths: np.ndarray
+    places: np.ndarray
+
+
+def project(model: keras.Model, layer: str, pictures: np.ndarray, maps, places=None) -> Projections:
+    """Project one activation of each picture back to its pixels.
+
+    Args:
+        model: a flat functional model, as in a `network.Network`.
+        layer: name of a layer with a map, or the prefix of its name.
+        pictures: (n, height, width, channels), 0..255.
+        maps: (n,) the number of the map for each picture.
+        places: (n, 2) row and column of the activation in its map; by default its maximum.
+
+    Raises:
+        UnknownName: there is no such layer, it has no map, or a layer below it has no way back.
+
+    Example:
+        >>> project(tk.create("zfnet", weights="none"), "conv5", pictures, [7, 7]).values.shape
+        (2, 224, 224, 3)
+    """
+    graph = _graph_to(model, layer)
+    pictures, maps = tf.convert_to_tensor(pictures, "float32"), np.asarray(maps, int)
+    with tf.GradientTape() as tape:
+        tape.watch(pictures)
+        (output,) = keras.tree.flatten(run_graph(graph, [pictures], _call))
+        chosen = tf.gather(output, maps, axis=3, batch_dims=1)  # (n, h, w)
+        flat = tf.reshape(chosen, (len(maps), -1))
+        width = output.shape[2]
+        at = np.argmax(flat, 1) if places is None else np.asarray(places, int) @ (width, 1)
+        strengths = tf.gather(flat, at, axis=1, batch_dims=1)
+    values = tape.gradient(strengths, pictures, strengths)
+    return Projections(np.asarray(values), np.asarray(strengths), np.stack([at // width, at % width], 1))
+
+
+def check_projectable(model: keras.Model, layer: str):
+    """Raise `UnknownName` as `project` does, without computing anything."""
+    for operation in _graph_to(model, layer).operations:
+        if not isinstance(operation, keras.layers.InputLayer):
+            _find_step(operation)
+
+
+def _graph_to(model: keras.Model, layer: str) -> keras.Model:
+    output = find_output(model, layer)
+    if len(output.shape) != 4:
+        shape = "x".join(map(str, output.shape[1:]))
+        raise UnknownName(f"{layer} of {model.name} is {shape}, without height and width: give a layer with a map.")
+    return keras.Model(model.input, output)
+
+
+def _call(operation, *args, **kwargs):
+    """The forward call of an operation whose gradient is its step of the way back."""
+    return _find_step(operation)(operation, *args, **kwargs)
+
+
+def _transpose(operation, *args, **kwargs):
+    """A linear operation: its own gradient. An activation inside the layer is a step of its own."""
+    activation = getattr(operation, "activation", None)
+    if activation in LINEAR_ACTIVATIONS:
+        return operation(*args, **kwargs)
+    linear = clone_layer(operation, activation=None)
+    linear.build(args[0].shape)
+    output, _ = linear.stateless_call(operation.trainable_variables, operation.non_trainable_variables, args[0])
+    return _rectify(activation, output)
+
+
+def _rectify(operation, x, **kwargs):
+    """A ReLU: what comes back is rectified, by its own sign."""
+
+    @tf.custom_gradient
+    def rectify(x):
+        return operation(x), tf.nn.relu
+
+    return rectify(x)
+
+
+def _pass_through_product(operation, x, factor):
+    """A map times the factor that normalises it: as if there were no normalisation."""
+
+    @tf.custom_gradient
+    def multiply(x, factor):
+        return operation(x, factor), lambda signal: (signal, tf.zeros_like(factor))
+
+    return multiply(x, factor)
+
+
+def _constant(operation, *args, **kwargs):
+    """Nothing comes back through the sum of squares of a normalisation."""
+    return tf.stop_gradient(operation(*args, **kwargs))
+
+
+LINEAR = (
+    *("Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "Dense", "BatchNormalization"),
+    *("AveragePooling2D", "GlobalAveragePooling2D", "AdaptiveAveragePooling2D", "Add", "Subtract", "Average"),
+    *("Concatenate", "ZeroPadding2D", "Cropping2D", "UpSampling2D", "Flatten", "Reshape", "Permute", "Rescaling"),
+    *("Normalization", "Identity", "Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout"),
+    *("Cast", "GetItem", "Split", "Take", "Pad", "Transpose", "Conv", "DepthwiseConv", "AveragePool", "Mean"),
+)
+STEPS: dict[str, Callable] = {  # by the class of a layer, or of the operation behind a function of `keras.ops`
+    **dict.fromkeys(LINEAR, _transpose),
+    **dict.fromkeys(("MaxPooling2D", "GlobalMaxPooling2D", "MaxPool"), _transpose),  # its gradient knows the switches
+    **dict.fromkeys(("ReLU", "Relu", "Relu6"), _rectify),
+    **dict.fromkeys(("Square", "Rsqrt"), _constant),
+}
+LINEAR_ACTIVATIONS = (None, keras.activations.linear)
+RECTIFIED = (keras.activations.relu, keras.activations.relu6)
+
+
+def _find_step(operation) -> Callable:
+    """The step of a layer or operation.
+
+    Raises:
+        UnknownName: it has none.
+    """
+    kind, activation = type(operation).__name__, getattr(operation, "activation", None)
+    step = STEPS.get(kind)
+    if kind == "Activation":
+        step = _rectify if activation in RECTIFIED else _transpose
+    elif kind in ("Multiply", "Sqrt"):
+        step = _factor_step(operation)
+    if step is None or activation not in (*LINEAR_ACTIVATIONS, *RECTIFIED):
+        does = "" if activation in LINEAR_ACTIVATIONS else f" ({getattr(activation, '__name__', activation)})"
+        raise UnknownName(
+            f"A deconvnet has no way back through {operation.name}, which is {kind}{does}: expected convolutions, "
+            "ReLU, pooling, norms, sums and concatenations."
+        )
+    return step
+
+
+def _factor_step(operation) -> Callable | None:
+    """The step of a product or a root: linear by a constant, or of a normalisation."""
+    sources = keras.tree.flatten(operation.input)
+    factors = [_is_factor(source) for source in sources]
+    if all(factors) or (type(operation).__name__ == "Multiply" and len(sources) == 1):
+        return _transpose
+    return _pass_through_product if factors == [False, True] else None
+
+
+def _is_factor(tensor) -> bool:
+    """Whether a tensor is 1 / sqrt(x), a root of that, or a product of such: the factor of a normalisation."""
+    operation = producer(tensor)
+    kind = type(operation).__name__
+    inner = kind in ("Multiply", "Sqrt") and all(map(_is_factor, keras.tree.flatten(operation.input)))
+    return kind == "Rsqrt" or inner
