@@ -21,10 +21,11 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.data import lazy_tensorflow as tf
 from transferkit.keras_internals import producer, run_graph
 from transferkit.lookup import UnknownName
-from transferkit.network import clone_layer, find_output
+from transferkit.network import clone_layer, find_output, uncompiled
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,33 @@ def project(model: keras.Model, layer: str, pictures: np.ndarray, maps, places=N
         >>> project(tk.create("zfnet", weights="none"), "conv5", pictures, [7, 7]).values.shape
         (2, 224, 224, 3)
     """
-    graph = _graph_to(model, layer)
-    pictures, maps = tf.convert_to_tensor(pictures, "float32"), np.asarray(maps, int)
-    with tf.GradientTape() as tape:
-        tape.watch(pictures)
-        (output,) = keras.tree.flatten(run_graph(graph, [pictures], _call))
-        chosen = tf.gather(output, maps, axis=3, batch_dims=1)  # (n, h, w)
-        flat = tf.reshape(chosen, (len(maps), -1))
-        width = output.shape[2]
-        at = np.argmax(flat, 1) if places is None else np.asarray(places, int) @ (width, 1)
-        strengths = tf.gather(flat, at, axis=1, batch_dims=1)
-    values = tape.gradient(strengths, pictures, strengths)
-    return Projections(np.asarray(values), np.asarray(strengths), np.stack([at // width, at % width], 1))
+    return make_projector(model, layer)(pictures, maps, places)
+
+
+def make_projector(model: keras.Model, layer: str) -> Callable[..., Projections]:
+    """A function of (pictures, maps, places) that is compiled once and does what `project` does."""
+    check_projectable(model, layer)
+    graph = fold_batchnorm(_separate_activations(_graph_to(model, layer)))
+
+    @tf.function(reduce_retracing=True)
+    def compute(pictures, maps, at):
+        """The activation at position `at` of each flattened map, at its maximum for -1: it, where it is, its pixels."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(pictures)
+            (output,) = keras.tree.flatten(run_graph(graph, [pictures], _call))
+            flat = tf.reshape(tf.gather(output, maps, axis=3, batch_dims=1), (tf.shape(pictures)[0], -1))
+            at = tf.where(at < 0, tf.argmax(flat, 1), at)
+            strengths = tf.gather(flat, at, axis=1, batch_dims=1)
+        return strengths, at, tape.gradient(strengths, pictures, strengths)
+
+    def projector(pictures, maps, places=None) -> Projections:
+        width = graph.compute_output_shape((1, *np.shape(pictures)[1:]))[2]
+        at = np.full(len(maps), -1) if places is None else np.asarray(places) @ (width, 1)
+        pictures = tf.convert_to_tensor(pictures, "float32")
+        strengths, at, values = map(np.asarray, compute(pictures, np.asarray(maps), at))
+        return Projections(values, strengths, np.stack([at // width, at % width], 1))
+
+    return projector
 
 
 def check_projectable(model: keras.Model, layer: str):
@@ -93,15 +109,30 @@ def _call(operation, *args, **kwargs):
     return _find_step(operation)(operation, *args, **kwargs)
 
 
+def _separate_activations(model: keras.Model) -> keras.Model:
+    """A copy of a flat functional model whose convolutions and dense layers have their ReLU in a layer of its own."""
+    inner = {layer.name for layer in model.layers if layer.weights and getattr(layer, "activation", None) in RECTIFIED}
+    if not inner:
+        return model
+
+    def clone(layer):
+        return clone_layer(layer, activation=None) if layer.name in inner else clone_layer(layer)
+
+    def call(layer, *args, **kwargs):
+        output = layer(*args, **kwargs)
+        if layer.name not in inner:
+            return output
+        return keras.layers.Activation(model.get_layer(layer.name).activation, name=f"{layer.name}.activation")(output)
+
+    copy = keras.models.clone_model(uncompiled(model), clone_function=clone, call_function=call)
+    for new, old in zip(copy.weights, model.weights, strict=True):
+        new.assign(old)
+    return copy
+
+
 def _transpose(operation, *args, **kwargs):
-    """A linear operation: its own gradient. An activation inside the layer is a step of its own."""
-    activation = getattr(operation, "activation", None)
-    if activation in LINEAR_ACTIVATIONS:
-        return operation(*args, **kwargs)
-    linear = clone_layer(operation, activation=None)
-    linear.build(args[0].shape)
-    output, _ = linear.stateless_call(operation.trainable_variables, operation.non_trainable_variables, args[0])
-    return _rectify(activation, output)
+    """A linear operation: its own gradient."""
+    return operation(*args, **kwargs)
 
 
 def _rectify(operation, x, **kwargs):

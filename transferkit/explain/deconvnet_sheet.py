@@ -12,8 +12,8 @@ from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.console import progress_bar
 from transferkit.data import fonts, pipeline
 from transferkit.evaluation.predict import BATCH, choose_batch_size, run_batches
-from transferkit.explain.deconvnet import check_projectable, project
-from transferkit.explain.geometry import measure_layers
+from transferkit.explain.deconvnet import Projections, make_projector
+from transferkit.explain.receptive_field import find_record
 from transferkit.lookup import UnknownName
 from transferkit.network import Network, find_output
 
@@ -88,7 +88,7 @@ def project_strongest(network: Network, layer: str, paths: Sequence[str], maps: 
         >>> project_strongest(network, "conv4", listing.paths)[0].projections.shape
         (9, 131, 131, 3)
     """
-    check_projectable(network.model, layer)
+    projector = make_projector(network.model, layer)
     width = find_output(network.model, layer).shape[-1]
     missing = [number for number in ([] if isinstance(maps, int) else maps) if not 0 <= number < width]
     if missing:
@@ -98,39 +98,38 @@ def project_strongest(network: Network, layer: str, paths: Sequence[str], maps: 
         raise ValueError(f"None of the {len(paths)} pictures can be read.")
     chosen = np.argsort(-strengths.mean(0), kind="stable")[:maps] if isinstance(maps, int) else np.asarray(maps)
     pairs = [(int(number), int(row)) for number in chosen for row in rows[:, number]]
-    found = [
-        cell for at in range(0, len(pairs), BATCH) for cell in _project_cells(network, layer, paths, pairs[at:][:BATCH])
-    ]
-    cells = iter(found)
-    groups = [[next(cells) for _ in rows] for _ in chosen]
+    spans, cells = find_record(network, layer).spans, []
+    for at in range(0, len(pairs), BATCH):
+        some, views = zip(*pairs[at : at + BATCH], strict=True)
+        pictures = _load(network, [paths[row] for row in views])
+        cells += _cut_cells(projector(pictures, some), pictures, spans)
+    each = len(rows)
     return tuple(
-        MapPictures(int(number), tuple(paths[row] for row in rows[:, number]), *map(np.stack, zip(*group, strict=True)))
-        for number, group in zip(chosen, groups, strict=True)
+        MapPictures(
+            int(number),
+            tuple(paths[row] for row in rows[:, number]),
+            *map(np.stack, zip(*cells[at * each : (at + 1) * each], strict=True)),
+        )
+        for at, number in enumerate(chosen)
     )
 
 
-def _project_cells(network: Network, layer: str, paths: Sequence[str], pairs: list[tuple[int, int]]) -> list[tuple]:
-    """(strength, place, patch, projection) of pairs of (map, row of a picture)."""
-    maps, rows = zip(*pairs, strict=True)
-    distinct = sorted(set(rows))
-    batches = pipeline.evaluation_dataset([paths[row] for row in distinct], network.pixels, batch_size=len(distinct))
-    ((views, read),) = batches.as_numpy_iterator()
-    position = {distinct[number]: at for at, number in enumerate(read)}
-    pictures = views[[position[row] for row in rows]]
-    found = project(network.model, layer, pictures, maps)
-    spans = _measured(network, layer).spans
+def _load(network: Network, paths: Sequence[str]) -> np.ndarray:
+    """The views of pictures, of which some may be there twice."""
+    distinct = sorted(set(paths))
+    batches = pipeline.evaluation_dataset(distinct, network.pixels, batch_size=len(distinct))
+    ((views, rows),) = batches.as_numpy_iterator()
+    position = {distinct[row]: at for at, row in enumerate(rows)}
+    return views[[position[path] for path in paths]]
+
+
+def _cut_cells(found: Projections, pictures: np.ndarray, spans) -> list[tuple]:
+    """(strength, place, patch, projection) of each picture, the last two cut to the receptive field."""
     cells = []
     for strength, place, picture, values in zip(found.strengths, found.places, pictures, found.values, strict=True):
         box = [_field(span, at, side) for span, at, side in zip(spans, place, picture.shape, strict=False)]
         cells.append((strength, place, _crop(picture, box, GREY), _crop(values, box, 0)))
     return cells
-
-
-def _measured(network: Network, layer: str):
-    """The record of the layer whose output `layer` names."""
-    output = find_output(network.model, layer)
-    name = next(each.name for each in network.model.layers if each.output is output)
-    return next(each for each in measure_layers(network.model, network.pixels.shape) if each.name == name)
 
 
 def _field(span, place: int, side: int) -> tuple[int, int]:
