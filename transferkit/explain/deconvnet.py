@@ -23,7 +23,7 @@ import numpy as np
 
 from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.data import lazy_tensorflow as tf
-from transferkit.keras_internals import producer, run_graph
+from transferkit.keras_internals import operation_kind, producer, run_graph
 from transferkit.lookup import UnknownName
 from transferkit.network import clone_layer, find_output, uncompiled
 
@@ -161,15 +161,26 @@ def _constant(operation, *args, **kwargs):
 
 
 LINEAR = (
-    *("Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose", "Dense", "BatchNormalization"),
-    *("AveragePooling2D", "GlobalAveragePooling2D", "AdaptiveAveragePooling2D", "Add", "Subtract", "Average"),
-    *("Concatenate", "ZeroPadding2D", "Cropping2D", "UpSampling2D", "Flatten", "Reshape", "Permute", "Rescaling"),
-    *("Normalization", "Identity", "Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout"),
-    *("Cast", "GetItem", "Split", "Take", "Pad", "Transpose", "Conv", "DepthwiseConv", "AveragePool", "Mean"),
+    *("convolution", "transposed convolution", "dense", "upsampling", "padding", "slicing"),
+    *("pooling", "GlobalMaxPooling2D"),  # the gradient of a maximum knows the switches
+    *("GlobalAveragePooling2D", "AdaptiveAveragePooling2D", "BatchNormalization", "Rescaling", "Normalization"),
+    *(
+        "Add",
+        "Subtract",
+        "Average",
+        "Mean",
+        "Concatenate",
+        "Split",
+        "Take",
+        "Flatten",
+        "Reshape",
+        "Permute",
+        "Transpose",
+    ),
+    *("Identity", "Cast", "Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout"),
 )
-STEPS: dict[str, Callable] = {  # by the class of a layer, or of the operation behind a function of `keras.ops`
+STEPS: dict[str | None, Callable] = {  # by a kind of `keras_internals.OPERATION_KINDS`, or by the class
     **dict.fromkeys(LINEAR, _transpose),
-    **dict.fromkeys(("MaxPooling2D", "GlobalMaxPooling2D", "MaxPool"), _transpose),  # its gradient knows the switches
     **dict.fromkeys(("ReLU", "Relu", "Relu6"), _rectify),
     **dict.fromkeys(("Square", "Rsqrt"), _constant),
 }
@@ -184,7 +195,7 @@ def _find_step(operation) -> Callable:
         UnknownName: it has none.
     """
     kind, activation = type(operation).__name__, getattr(operation, "activation", None)
-    step = STEPS.get(kind)
+    step = STEPS.get(kind) or STEPS.get(operation_kind(operation))
     if kind == "Activation":
         step = _rectify if activation in RECTIFIED else _transpose
     elif kind in ("Multiply", "Sqrt"):
