@@ -33,7 +33,7 @@ def test_three_layers_by_hand():
 
     Forward: 4 1 2 5 3 -> 4-2, 1-4, 2-10, 5-6 + 1 = 3 -2 -7 0 -> 3 0 0 0 -> 3 0 -> 3*3 - 0 = 9.
     Back: 9 -> (27, -9) -> switches 0 and 2: 27 0 -9 0 -> rectified: 27 0 0 0 -> (1, -2) transposed: 27 -54 0 0 0.
-    Plain backpropagation has no other answer here than for the second switch, whose value 0 its own ReLU blocks.
+    Plain backpropagation has the same answer here; the next test is where they differ.
     """
     model = chain(
         (1, 5, 1),
