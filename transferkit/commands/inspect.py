@@ -5,7 +5,7 @@ from collections import Counter
 
 import click
 
-from transferkit.commands import completion, options, result_output
+from transferkit.commands import completion, inspection_views, options, result_output
 
 HIDDEN_KINDS = (
     "InputLayer",
@@ -37,17 +37,35 @@ SHORT_KINDS = {  # so that a table is at most 80 columns wide
 )
 @click.option("--all", "every", is_flag=True, help="Show norms, activations, paddings and dropouts too.")
 @click.option("--cuts", is_flag=True, help="Show only the cut points, and how many features they have.")
+@click.option("--step-by-step", is_flag=True, help="Show the arithmetic of each layer: formulas with their numbers.")
+@click.option("--diagram", metavar="FILE", help="Draw the network as boxes with their sizes: an .svg, .pdf or .png.")
+@click.option(
+    "--receptive-field",
+    "field",
+    nargs=2,
+    metavar="LAYER IMAGE",
+    help="Draw on a picture what the unit in the middle of a layer sees, and what moves it.",
+)
+@click.option("--out", metavar="FILE", help="The figure of --receptive-field.  [default: receptive-field.png]")
+@click.option("--overwrite", is_flag=True, help="Replace existing figures.")
 @options.json_option
-def command(network, other, size, every, cuts, as_json):
+def command(network, other, size, every, cuts, step_by_step, diagram, field, out, overwrite, as_json):
     """Show a network layer by layer: sizes, parameters, multiply-adds and receptive fields.
 
     \b
     Example: transferkit inspect resnet34
              transferkit inspect resnet34 resnet50
+             transferkit inspect vgg16 --receptive-field conv3_3 tabby.jpg
 
     NAME is a network of `transferkit models`, with its knobs in brackets; no weights
     are needed. A second network is compared with the first, stage by stage.
     """
+    out = inspection_views.check_field(field, out)
+    if other and (flag := diagram and "diagram" or field and "receptive-field" or step_by_step and "step-by-step"):
+        raise click.UsageError(f"--{flag} shows one network: omit {other}.")
+    inspection_views.check_file("--diagram", diagram, overwrite)
+    inspection_views.check_file("--out", out, overwrite)
+
     from transferkit import bases
     from transferkit.data import lazy_tensorflow
 
@@ -58,7 +76,16 @@ def command(network, other, size, every, cuts, as_json):
     from transferkit.explain.inspection import inspect
 
     found = [inspect(base, size) for base in (network, other) if base]
-    if as_json:
+    if diagram:
+        inspection_views.write_diagram(found[0], diagram)
+    if field:
+        inspection_views.write_field(found[0], field, out, as_json)
+    elif step_by_step:
+        shown = [each for each in found[0].layers if every or not _is_hidden(each)]
+        inspection_views.print_arithmetic(found[0], shown, as_json)
+    elif diagram:
+        return
+    elif as_json:
         documents = [each.to_dict(cuts_only=cuts) for each in found]
         result_output.print_json(documents if other else documents[0])
     elif other:
