@@ -4,7 +4,6 @@ from transferkit.atomic import write
 from transferkit.console import warn
 from transferkit.evaluation import mistakes
 from transferkit.explain import drawing, explanations
-from transferkit.lookup import UnknownName
 from transferkit.report import model_card, run_page
 from transferkit.runs import GRADCAM, Run
 from transferkit.training.next_steps import suggest_next_steps
@@ -30,7 +29,7 @@ def _draw_gradcam(run: Run):
         return
     try:
         found = explanations.explain_surest(run, rows)
-    except UnknownName:  # a network without maps, as an MLP
+    except ValueError:  # a network without maps, as an MLP; Keras on another backend; pictures that are gone
         return
     sheet = drawing.draw_overlays(found)
     write(run.folder / GRADCAM, lambda path: mistakes.save_sheet(sheet, path))
