@@ -246,6 +246,7 @@ def test_a_tuner_takes_a_folder(tuner, pets):
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_pictures(finished, tuner, name):
     calls = [finished.predict, tuner.predict, tk.FeatureExtractor("tiny", weights="none").transform]
+    calls.append(lambda x: tk.explain_pictures(finished, x))
     for call in calls:
         raises_one_sentence(call, WRONG[name])
 

@@ -379,3 +379,13 @@ def test_an_unfinished_run_has_no_figures(run, tmp_path):
 def test_rows_are_those_of_the_file(run):
     with open(run.folder / "predictions.csv", newline="") as file:
         assert [row["path"] for row in run.predictions] == [row["path"] for row in csv.DictReader(file)]
+
+
+def test_a_run_that_cannot_be_explained_has_its_page(run, monkeypatch):
+    def fail(*_):
+        raise ValueError("Explanations need Keras on TensorFlow, not on jax.")
+
+    monkeypatch.setattr(closing_pages.explanations, "explain_surest", fail)
+    (run.folder / "report.html").unlink(missing_ok=True)
+    closing_pages.write_pages(run)
+    assert (run.folder / "report.html").exists() and not (run.folder / "gradcam.png").exists()

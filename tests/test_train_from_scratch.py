@@ -21,6 +21,7 @@ from transferkit.weights import assign
 from transferkit.weights.assign import tensor_names
 from transferkit.weights.weight_files import Weights
 from transferkit.zoo import layers, vgg
+from transferkit.zoo.knobs import choose
 from transferkit.zoo.variant import Variant
 
 PAPERS = ("alexnet", "vgg", "googlenet", "resnet", "resnet_cifar", "lenet", "allcnn")
@@ -183,7 +184,7 @@ def halfway(x, num_classes, *, aux):
 @pytest.fixture
 def aux(monkeypatch):
     """The network in the table, its heads for training on."""
-    knobs, heads = {"aux": (False, True)}, {"aux2": 0.3, "aux1": 0.3}
+    knobs, heads = choose("aux"), {"aux2": 0.3, "aux1": 0.3}
     row = Variant(halfway, "fc", 0, 0, 16, Pixels(crop=32, resize=37), knobs=knobs, auxiliary_heads=heads)
     monkeypatch.setitem(zoo.variants(), "halfway", dataclasses.replace(row, fixed_with=("aux", True)))
     return "halfway(aux=true)"
@@ -218,6 +219,8 @@ def column(blocks, seed, name="column"):
             blocks=blocks,
             convolve=vgg.plain_conv,
             activation="relu",
+            pool="max",
+            pool_size=2,
             dropout=0.5,
             convolutional_head=False,
         )
