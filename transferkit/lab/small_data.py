@@ -1,0 +1,54 @@
+"""Data of the experiments: scikit-learn's 1,797 handwritten digits and its two photographs, as pictures in 0..255."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SIDE = 32  # of a digit as a network of the zoo takes it
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures (n, h, w, 3) in 0..255 and labels (n,), of training and of test."""
+
+    train: np.ndarray
+    train_labels: np.ndarray
+    test: np.ndarray
+    test_labels: np.ndarray
+
+    def first(self, count: int) -> "Split":
+        """The same test pictures with the first `count` of training."""
+        return Split(self.train[:count], self.train_labels[:count], self.test, self.test_labels)
+
+
+def load_digits(seed: int = 0, *, side: int = SIDE, test: int = 597) -> Split:
+    """The digits, 8x8 enlarged to `side` by linear interpolation.
+
+    Args:
+        seed: of the division, in which each class has its share.
+        side: of a picture, in pixels.
+        test: number of test pictures; the other of the 1,797 are for training, in random order.
+    """
+    from sklearn import datasets
+    from sklearn.model_selection import train_test_split
+
+    digits = datasets.load_digits()
+    pictures = np.stack([_enlarge(image * (255 / 16), side) for image in digits.images])
+    pictures = np.repeat(pictures[..., None], 3, axis=-1)
+    train, held_out, train_labels, test_labels = train_test_split(
+        pictures, digits.target, test_size=test, stratify=digits.target, random_state=seed
+    )
+    return Split(train, train_labels, held_out, test_labels)
+
+
+def _enlarge(image: np.ndarray, side: int) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(image.astype("float32")).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def load_photograph(name: str = "china") -> np.ndarray:
+    """One of scikit-learn's photographs, "china" (a temple) or "flower": (427, 640, 3), float32 in 0..255."""
+    from sklearn.datasets import load_sample_image
+
+    return load_sample_image(f"{name}.jpg").astype("float32")
