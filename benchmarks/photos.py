@@ -1,4 +1,7 @@
-"""JPEG files of 500x375 pixels that compress like photographs: crops of scikit-learn's two sample pictures."""
+"""JPEG files of 500x375 pixels that compress like photographs: mosaics of four windows of scikit-learn's two.
+
+Mosaics, as single windows of two photographs would nearly all be near-duplicates of each other.
+"""
 
 from pathlib import Path
 
@@ -18,11 +21,11 @@ def write_photos(folder: Path, count: int) -> Path:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(number)
-        image = images[number % 2]
-        width = int(rng.integers(420, image.width + 1))
-        height = width * 3 // 4
-        left, top = rng.integers(0, image.width - width + 1), rng.integers(0, max(1, image.height - height + 1))
-        window = image.crop((left, top, left + width, top + height)).resize((500, 375), Image.Resampling.BICUBIC)
+        window = Image.new("RGB", (500, 375))
+        for corner in ((0, 0), (250, 0), (0, 188), (250, 188)):
+            image = images[rng.integers(2)]
+            left, top = rng.integers(0, image.width - 250), rng.integers(0, image.height - 188)
+            window.paste(image.crop((left, top, left + 250, top + 188)), corner)
         window.save(path, quality=90)
     return folder
 
