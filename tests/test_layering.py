@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROWS = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "architecture.md").read_text("utf-8"), flags=re.M)
 HOMES = {  # where a package may be imported
     "click": {"commands"},
-    "tensorflow": {"data", "training"},
+    "tensorflow": {"data", "training", "exchange"},
     "torch": set(),
     "torchvision": set(),
 }

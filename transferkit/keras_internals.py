@@ -311,3 +311,14 @@ def _reduce_mean(values, strategy, reduction):
     import keras
 
     return keras.tree.map_structure(lambda value: strategy.reduce("MEAN", value, axis=None), values)
+
+
+def patch_tf2onnx():
+    """Make tf2onnx work with NumPy 2, as Keras does before it exports."""
+    import warnings
+
+    from keras.src.export import tf2onnx_lib
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of `np.object`, which it defines
+        tf2onnx_lib.patch_tf2onnx()
