@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # editors and type checkers see the names; at run time each i
     from transferkit.data.listing import list_images as list_images
     from transferkit.data.sources.arrays import list_arrays as list_arrays
     from transferkit.data.sources.resolve import find_splits as find_splits
+    from transferkit.exchange.export import export as export
+    from transferkit.exchange.verify import verify as verify
     from transferkit.explain.explanations import explain_pictures as explain_pictures
     from transferkit.explain.inspection import inspect as inspect
     from transferkit.features.extract_job import extract_to as extract_to
@@ -51,6 +53,7 @@ _HOMES = {
     "compare": "transferkit.run_comparison",
     "create": "transferkit.models",
     "download_weights": "transferkit.weights.model_list",
+    "export": "transferkit.exchange.export",
     "explain_pictures": "transferkit.explain.explanations",
     "extract_to": "transferkit.features.extract_job",
     "find_neighbours": "transferkit.features.neighbours",
@@ -65,6 +68,7 @@ _HOMES = {
     "lr_find": "transferkit.training.lr_find",
     "probe": "transferkit.features.leaderboard",
     "resume": "transferkit.training.run_job",
+    "verify": "transferkit.exchange.verify",
 }
 __all__ = sorted(_HOMES)
 
