@@ -23,10 +23,15 @@ def write(model: keras.Model, path: str, files: dict[str, str], dtype: str, view
     """
     import tensorflow as tf
 
+    from transferkit.console import silenced
+
     with tempfile.TemporaryDirectory() as folder:
         savedmodel_file.write(model, folder, {}, batch=1)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        content = _convert(converter, dtype, views if views is None else views[:CALIBRATION].astype(model.input.dtype))
+        with silenced():  # the converter prints its settings
+            content = _convert(
+                converter, dtype, views if views is None else views[:CALIBRATION].astype(model.input.dtype)
+            )
     Path(path).write_bytes(content)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
         for name, text in files.items():

@@ -52,8 +52,8 @@ def load_keras(path):
 
 def main(path: str, given: str, written: str):
     """Load the file, run each picture after a first run that is not timed, and write the answers."""
-    loaders = {".onnx": load_onnx, ".tflite": load_litert, ".keras": load_keras, "": load_savedmodel}
-    run = loaders[os.path.splitext(path)[1]](path)
+    loaders = {".onnx": load_onnx, ".tflite": load_litert, ".keras": load_keras}
+    run = load_savedmodel(path) if os.path.isdir(path) else loaders[os.path.splitext(path)[1]](path)
     answers, seconds, last = [], [], ()
     with np.load(given) as pictures:
         names = [f"picture_{number}" for number in range(len(pictures.files))]
