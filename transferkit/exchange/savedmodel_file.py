@@ -1,5 +1,7 @@
 """Write a Keras model as a SavedModel folder of TensorFlow, with one endpoint."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import keras
@@ -14,12 +16,12 @@ def write(model: keras.Model, path: str, files: dict[str, str], *, batch: int | 
     """
     import tensorflow as tf
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
     signature = tf.TensorSpec((batch, *model.input.shape[1:]), model.input.dtype, name=model.input.name)
-    archive.add_endpoint("serve", lambda pictures: model(pictures, training=False), [signature])
-    archive.write_out(path, verbose=False)
-    assets = Path(path) / "assets"
-    assets.mkdir(exist_ok=True)
-    for name, text in files.items():
-        (assets / name).write_text(text, "utf-8")
+    module = tf.Module()  # not Keras' ExportArchive, which saves the weights twice
+    module.variables_of_model = [variable.value for variable in model.variables]
+    module.serve = tf.function(lambda pictures: model(pictures, training=False), input_signature=[signature])
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            Path(folder, name).write_text(text, "utf-8")
+        module.files = [tf.saved_model.Asset(os.path.join(folder, name)) for name in files]
+        tf.saved_model.save(module, path, signatures={"serving_default": module.serve})
