@@ -100,7 +100,9 @@ def test_the_warning_names_the_worst_layers():
 
     rows = [row("a", 2), row("b", 3), row("c", 9)]
     sentence = activity.describe_dead(rows, 40)
-    assert "on these 40 pictures: c 90%, b 30%. A ReLU" in sentence and "a 2" not in sentence
+    assert (
+        "on these 40 pictures, which give them no gradient: c 90%, b 30%. Other" in sentence and "a 2" not in sentence
+    )
     assert "and 1 more layers" in activity.describe_dead([*rows, *map(row, "defg", [3] * 4)], 40)
     assert activity.describe_dead(rows[:1], 40) == ""
     line = dataclasses.replace(rows[2], activation="")

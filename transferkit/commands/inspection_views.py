@@ -61,10 +61,11 @@ def write_field(inspection, field: tuple[str, str], path: str, as_json: bool):
     from transferkit.commands import result_output
     from transferkit.console import say
     from transferkit.data import decode, pipeline
-    from transferkit.explain.receptive_field import draw_field, find_field, find_record
+    from transferkit.explain import map_layers
+    from transferkit.explain.receptive_field import draw_field, find_field
 
     (layer, picture), network = field, _with_weights(inspection)
-    find_record(network, layer)  # a wrong name before the picture
+    map_layers.find_map(network.model, layer)  # a wrong name before the picture
     views = [view for view, _ in pipeline.evaluation_dataset([picture], network.pixels, batch_size=1)]
     if not views:
         raise ValueError(f"{picture} cannot be read: {decode.explain_unreadable(picture)}.")

@@ -167,8 +167,8 @@ def describe_dead(found: Sequence[LayerActivity], n: int) -> str:
         return ""
     named = ", ".join(many[:MOST_NAMED]) + (f" and {len(many) - MOST_NAMED} more layers" * (len(many) > MOST_NAMED))
     return (
-        f"Many units are dead, never positive on these {n:,} pictures: {named}. A ReLU passes no gradient to them; a "
-        "lower learning rate, other initial weights or a norm keep more of them alive."
+        f"Many units are dead, never positive on these {n:,} pictures, which give them no gradient: {named}. Other "
+        "pictures may move some. In a training, a lower learning rate, other initial weights or a norm keep more alive."
     )
 
 
@@ -192,6 +192,7 @@ def draw_activity(found: Sequence[LayerActivity], title: str) -> Figure:
     values.set(xlabel="outputs: mean and standard deviation", xscale="symlog")
     gradients.plot(column("gradient"), places, "s", markersize=4)
     gradients.set(xlabel="length of the gradient by the weights", xscale="log")
+    gradients.tick_params(axis="x", which="both", labelrotation=45, labelsize=8)
     for axes in (shares, values, gradients):
         axes.grid(alpha=0.3)
     return figure
