@@ -132,10 +132,12 @@ def _explain(name: str, sources: list[str], method: str, given: dict, *, surest:
     paths = [row["path"] for row in rows] or paths
     if not paths:
         return explanations.explain_views(network, None, method, **given), None, {}
-    found, errors = explanations.explain_paths(network, paths, method, **given)
-    result = None
     if sanity:
-        result = explanations.check_sanity(network, explanations.read_views(network, paths), method, **given)
+        views = explanations.read_views(network, paths)
+        found, errors = explanations.explain_views(network, views, method, **given), views.errors
+        result = explanations.check_sanity(network, views, method, **given)
+    else:
+        (found, errors), result = explanations.explain_paths(network, paths, method, **given), None
     return explanations.with_true_classes(found, rows), result, errors
 
 

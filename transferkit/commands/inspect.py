@@ -52,7 +52,9 @@ SHORT_KINDS = {  # so that a table is at most 80 columns wide
     type=inspection_views.Pictures(),
     help="Measure dead units, zeros, activations and gradients by layer, on pictures or on those the run held out.",
 )
-@click.option("--out", metavar="FILE", help="The figure of --receptive-field or --data.  [default: of the first only]")
+@click.option(
+    "--out", metavar="FILE", help="The figure of --receptive-field or --data.  [default: receptive-field.png; none]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing figures.")
 @options.json_option
 def command(network, other, size, every, cuts, step_by_step, diagram, field, data, out, overwrite, as_json):
