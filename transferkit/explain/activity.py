@@ -24,8 +24,9 @@ from transferkit.network import Network, copy_model, for_inference
 PICTURES = 256  # of a folder that are looked at
 MANY = 0.25  # of a layer's units: a share of dead ones that is warned of
 MOST_NAMED = 5  # layers in the warning
-RECTIFIERS = ("relu", "relu6", "leakyrelu", "prelu", "elu", "selu", "celu", "gelu", "silu", "hardsilu", "mish")
-ACTIVATIONS = (*RECTIFIERS, "sigmoid", "hardsigmoid", "tanh", "hardtanh", "softmax", "softplus", "softsign")
+RECTIFIERS = ("relu", "relu6", "gelu", "silu", "hardsilu", "mish")  # with hardly any gradient below 0
+SLOPED = ("leakyrelu", "prelu", "elu", "selu", "celu", "softplus", "softsign")
+ACTIVATIONS = (*RECTIFIERS, *SLOPED, "sigmoid", "hardsigmoid", "tanh", "hardtanh", "softmax")
 
 
 @dataclass(frozen=True)
