@@ -147,12 +147,6 @@ def check_laws() -> Finding:
     held = [name for name, value in laws.items() if value < 1e-9]
     sizes = [convolve2d(*pair, mode="same").shape for pair in ((picture, kernel), (kernel, picture))]
     spelled = " and ".join(f"{height}x{width}" for height, width in sizes)
-    figure = Figure((8, 3.4), layout="constrained")
-    axes = figure.subplots()
-    colors = ["C0" if name in held else "C1" for name in laws]
-    axes.barh(list(laws), [max(value, 1e-17) for value in laws.values()], color=colors)
-    axes.invert_yaxis()
-    axes.set(xscale="log", xlabel="largest difference of the two sides", title="Laws: blue holds, orange does not")
     return Finding(
         f"{len(held)} of {len(laws)} laws hold up to rounding ({max(laws[name] for name in held):.1g}). In full mode "
         f"the two orders differ by {commuted[0]:.1g} for the convolution and by {commuted[1]:.1g} for the "
@@ -161,8 +155,18 @@ def check_laws() -> Finding:
         f"{laws['layer with a bias is linear']:.2g}.",
         ("law", "largest difference", "holds"),
         [(name, f"{value:.2g}", "yes" if name in held else "no") for name, value in laws.items()],
-        figure,
+        _draw_laws(laws, held),
     )
+
+
+def _draw_laws(laws: dict[str, float], held: list[str]) -> Figure:
+    figure = Figure((8, 3.4), layout="constrained")
+    axes = figure.subplots()
+    colors = ["C0" if name in held else "C1" for name in laws]
+    axes.barh(list(laws), [max(value, 1e-17) for value in laws.values()], color=colors)
+    axes.invert_yaxis()
+    axes.set(xscale="log", xlabel="largest difference of the two sides", title="Laws: blue holds, orange does not")
+    return figure
 
 
 def make_matrix(shape: tuple[int, ...], kernel: np.ndarray, padding: str = "same"):
@@ -187,15 +191,14 @@ def make_matrix(shape: tuple[int, ...], kernel: np.ndarray, padding: str = "same
 
     margins = [reach // 2 if padding == "same" else 0 for reach in kernel.shape]
     sides = [n + 2 * margin - k + 1 for n, margin, k in zip(shape, margins, kernel.shape, strict=True)]
-    entries, rows, columns = [], [], []
-    for row, place in enumerate(np.ndindex(*sides)):
-        for tap in np.ndindex(*kernel.shape):
-            source = np.add(place, tap) - margins
-            if (source >= 0).all() and (source < shape).all():  # outside are zeros
-                entries.append(kernel[tap])
-                rows.append(row)
-                columns.append(int(np.ravel_multi_index(tuple(source), shape)))
-    return csr_array((entries, (rows, columns)), shape=(int(np.prod(sides)), int(np.prod(shape))))
+    places = np.indices(sides).reshape(len(sides), -1).T
+    matrix = csr_array((len(places), int(np.prod(shape))), dtype=kernel.dtype)
+    for tap in np.ndindex(*kernel.shape):
+        sources = places + tap - margins
+        (rows,) = np.nonzero(((sources >= 0) & (sources < shape)).all(1))  # outside are zeros
+        columns = np.ravel_multi_index(tuple(sources[rows].T), shape)
+        matrix += csr_array((np.full(len(rows), kernel[tap]), (rows, columns)), shape=matrix.shape)
+    return matrix
 
 
 def build_matrices() -> Finding:

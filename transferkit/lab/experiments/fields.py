@@ -45,7 +45,7 @@ def measure_field(model) -> tuple[int, int, float, np.ndarray]:
     paths = count_paths(model)
     rows, columns = (np.flatnonzero(paths.any(axis)) for axis in (1, 0))
     seen = paths[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    theory = measure_layers(model)[-1].receptive_field or 0  # 0 would be the whole picture
+    theory = measure_layers(model)[-1].receptive_field or 0
     return theory, max(seen.shape), float((seen > 0).mean()), seen
 
 

@@ -44,6 +44,18 @@ def identity_kernel(maps: int) -> np.ndarray:
     return kernel
 
 
+def _predict(model, pictures: np.ndarray, *, training: bool = False) -> np.ndarray:
+    """Probabilities, with dropout or without. `model.predict` would compile each of many models for one call."""
+    import keras
+
+    return np.asarray(keras.ops.softmax(model(pictures, training=training)))
+
+
+def _measure(model, pictures: np.ndarray, labels: np.ndarray) -> float:
+    """The accuracy."""
+    return float((_predict(model, pictures).argmax(-1) == labels).mean())
+
+
 RATES = (0.001, 0.003, 0.01, 0.03)
 NETWORK = "simple_cnn(width=8)"
 
@@ -69,15 +81,15 @@ def extend_network(seeds: int, blocks: int = 6, pictures: int = 600, epochs: int
         epochs: of a training.
         rates: learning rates; each network gets the one that is best on 150 other training digits.
     """
-    from transferkit.lab import fitting
-
     everything = load_digits(0)
     data = everything.first(pictures)
     held_out = everything.train[-150:], everything.train_labels[-150:]
-    chosen = {}
-    for depth in (0, blocks):
-        scores = [fitting.accuracy(_train_network(depth, data, rate, 100, epochs), *held_out) for rate in rates]
-        chosen[depth] = rates[int(np.argmax(scores))]
+    chosen = {
+        depth: max(
+            rates, key=lambda rate, depth=depth: _measure(_train_network(depth, data, rate, 100, epochs), *held_out)
+        )
+        for depth in (0, blocks)
+    }
     names = ("shallow", "with identity blocks", "deep, from scratch")
     train: dict[str, list[float]] = {name: [] for name in names}
     test: dict[str, list[float]] = {name: [] for name in names}
@@ -88,8 +100,8 @@ def extend_network(seeds: int, blocks: int = 6, pictures: int = 600, epochs: int
         extended = insert_blocks(shallow, blocks, identity_kernel)
         deep = _train_network(blocks, data, chosen[blocks], seed, epochs)
         for name, model in zip(names, (shallow, extended, deep), strict=True):
-            train[name].append(fitting.accuracy(model, data.train, data.train_labels))
-            test[name].append(fitting.accuracy(model, data.test, data.test_labels))
+            train[name].append(_measure(model, data.train, data.train_labels))
+            test[name].append(_measure(model, data.test, data.test_labels))
         logits = [np.asarray(model(data.test[:64])) for model in (shallow, extended)]
         apart.append(float(np.abs(logits[0] - logits[1]).max()))
     layers = {name: 4 + (3 * blocks if name != "shallow" else 0) for name in names}
@@ -279,13 +291,6 @@ def average_networks(seeds: int, pictures: int = 600, epochs: int = 15, draws=(1
         [(name, spell_interval(losses[name]), spell_interval(accuracies[name])) for name in losses],
         figure,
     )
-
-
-def _predict(model, pictures: np.ndarray, *, training: bool) -> np.ndarray:
-    """Probabilities, with dropout or without."""
-    import keras
-
-    return np.asarray(keras.ops.softmax(model(pictures, training=training)))
 
 
 EXPERIMENTS = {
