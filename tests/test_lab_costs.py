@@ -42,7 +42,7 @@ def test_costs_of_inception_modules():
     assert sum(layer.multiply_adds for layer in modules) == sum(row[5] for row in rows)
 
 
-@pytest.mark.parametrize("name", ["weight-sharing", "inception-cost"])
+@pytest.mark.parametrize("name", ["weight-counts", "inception-cost"])
 def test_columns_are_distinct(name):
     columns = costs.EXPERIMENTS[name].function().columns
     assert len(set(columns)) == len(columns)

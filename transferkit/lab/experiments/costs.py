@@ -235,7 +235,7 @@ def compare_inceptions() -> Finding:
 
 
 EXPERIMENTS = {
-    "weight-sharing": Experiment(count_sharing, "What do local connections and shared weights save?"),
+    "weight-counts": Experiment(count_sharing, "What do local connections and shared weights save?"),
     "cost-growth": Experiment(grow_costs, "How do costs grow with the size of pictures and the number of maps?"),
     "sparse-kernel": Experiment(time_sparse, "Is a convolution with zeros in its kernel faster?", seeds=5),
     "inception-cost": Experiment(compare_inceptions, "What do the 1x1 convolutions of an Inception module save?"),

@@ -203,5 +203,5 @@ def add_salt(seeds: int, fractions=(0.001, 0.01, 0.05, 0.1)) -> Finding:
 EXPERIMENTS = {
     "smoothing": Experiment(compare_smoothing, "How much noise does a smoothing kernel remove?", seeds=5),
     "edges": Experiment(detect_edges, "What do line and edge kernels respond to?"),
-    "salt-noise": Experiment(add_salt, "Does the maximum react more to noise than average and L2 pooling?", seeds=5),
+    "pool-noise": Experiment(add_salt, "Does the maximum react more to noise than average and L2 pooling?", seeds=5),
 }

@@ -84,12 +84,10 @@ def extend_network(seeds: int, blocks: int = 6, pictures: int = 600, epochs: int
     everything = load_digits(0)
     data = everything.first(pictures)
     held_out = everything.train[-150:], everything.train_labels[-150:]
-    chosen = {
-        depth: max(
-            rates, key=lambda rate, depth=depth: _measure(_train_network(depth, data, rate, 100, epochs), *held_out)
-        )
-        for depth in (0, blocks)
-    }
+    chosen = {}
+    for depth in (0, blocks):
+        scores = {rate: _measure(_train_network(depth, data, rate, 100, epochs), *held_out) for rate in rates}
+        chosen[depth] = max(rates, key=scores.__getitem__)
     names = ("shallow", "with identity blocks", "deep, from scratch")
     train: dict[str, list[float]] = {name: [] for name in names}
     test: dict[str, list[float]] = {name: [] for name in names}
