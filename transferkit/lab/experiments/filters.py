@@ -82,7 +82,7 @@ def compare_smoothing(seeds: int, noise: float = 25) -> Finding:
     widest = spell_interval(errors["box of 15"]["photograph"], ".1f")
     return Finding(
         f"The best of {len(SMOOTHING) - 1} kernels changes the error (root mean square) of the "
-        f"{' and of the '.join(gains)}; a box of 15, which is wider than edges, leaves {widest} in the photograph.",
+        f"{' and of the '.join(gains)}; a box of 15 leaves {widest} in the photograph.",
         ("kernel", *(f"error of the {data}" for data in clean)),
         [(name, *(spell_interval(values, ".1f") for values in each.values())) for name, each in errors.items()],
         figure,

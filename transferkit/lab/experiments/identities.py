@@ -116,10 +116,10 @@ def extend_network(seeds: int, blocks: int = 6, pictures: int = 600, epochs: int
     residual = compare_residual_blocks(data.train[:8])
     change = spell_difference(train["deep, from scratch"], train["shallow"])
     return Finding(
-        f"{3 * blocks} identity blocks in a trained network change its logits by at most {max(apart):.1g}. The same "
-        f"{layers[names[2]]} layers from scratch (rate {chosen[blocks]}) have a training accuracy, compared with the "
-        f"shallow network (rate {chosen[0]}), of {change}. A residual block whose last scale begins at 0 changes its "
-        f"input by {residual[0]:.1g}, an ordinary one by up to {residual[1]:.2g}.",
+        f"{3 * blocks} identity blocks in a trained network change its logits by at most {max(apart):.1g}. Training "
+        f"accuracy of the same {layers[names[2]]} layers from scratch (rate {chosen[blocks]}), against the shallow "
+        f"network (rate {chosen[0]}): {change}. A residual block whose last scale begins at 0 changes its input by "
+        f"{residual[0]:.1g}, an ordinary one by up to {residual[1]:.2g}.",
         ("network", "layers", "training accuracy", "test accuracy"),
         rows,
         figure,
@@ -283,8 +283,8 @@ def average_networks(seeds: int, pictures: int = 600, epochs: int = 15, draws=(1
     one, many = (spell_difference(losses[count], losses["whole"]) for count in ("1", most))
     right = spell_difference(accuracies[most], accuracies["whole"])
     return Finding(
-        f"Compared with the whole network, the test loss of one thinned network is {one}, of the average of {most} "
-        f"{many}; the accuracy of that average is {right}.",
+        f"Against the whole network, one thinned network has as its test loss: {one}; the average of {most}: {many}. "
+        f"Accuracy of that average: {right}.",
         ("networks", "test loss", "test accuracy"),
         [(name, spell_interval(losses[name]), spell_interval(accuracies[name])) for name in losses],
         figure,

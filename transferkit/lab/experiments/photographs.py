@@ -238,7 +238,7 @@ def solve_jigsaws(seeds: int, sides=(70, 40)) -> Finding:
         if kind in NAMES
     )
     return Finding(
-        f"The fraction of neighbours found is {spelled}. Compared with the same pixels shuffled, it is "
+        f"The fraction of neighbours found is {spelled}. Against the same pixels shuffled: "
         f"{spell_difference(photographs, controls, '.2f')}.",
         ("picture", "side of a piece", "neighbours found", "neighbours with the smallest jump"),
         [(*key, spell_interval(values, ".2f"), spell_interval(nearest[key], ".2f")) for key, values in found.items()],
