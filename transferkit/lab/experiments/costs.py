@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from transferkit.lab.experiment import Experiment, Finding, spell_interval
 
 
-def measure(model) -> tuple[int, int]:
-    """Parameters and multiply-adds of a model."""
+def measure(model, side: int | None = None) -> tuple[int, int]:
+    """Parameters and multiply-adds of a model, for pictures of side x side if it takes any size."""
     from transferkit.explain.geometry import measure_layers, sum_costs
 
-    return sum_costs(measure_layers(model))
+    return sum_costs(measure_layers(model, side))
 
 
 def count_sharing() -> Finding:
@@ -27,13 +27,13 @@ def count_sharing() -> Finding:
     def dense(x, units):
         return layers.Dense(units)(layers.Flatten()(x))
 
-    def pairs(x):  # a locally connected layer that sees 3 rows and one column
+    def local_column(x):  # `local` for a single column
         windows = layers.Concatenate()([layers.ZeroPadding2D(((1, 1), (0, 0)))(x)[:, i : i + 5] for i in range(3)])
         return layers.EinsumDense("nhwp,hwpf->nhwf", (5, 1, 1), bias_axes="hwf")(windows)
 
     cases = {
         "5 to 5 numbers: dense": (line, dense(line, 5)),
-        "5 to 5 numbers: local, kernel 3": (line, pairs(line)),
+        "5 to 5 numbers: local, kernel 3": (line, local_column(line)),
         "5 to 5 numbers: convolution, kernel 3": (line, layers.Conv2D(1, (3, 1), padding="same")(line)),
         "32x32 gray to 512 units: dense": (gray, dense(gray, 512)),
         "32x32 colour to 512 units: dense": (color, dense(color, 512)),
@@ -83,7 +83,7 @@ def grow_costs(sides=(16, 32, 64, 128), widths=(0.5, 1, 2, 4)) -> Finding:
     free = build(networks["average"])
     outputs = [free(np.zeros((1, side, side, 3), "float32")).shape[-1] for side in sides]
     names = {width: f"resnet20_cifar(widen={width:g})" if width != 1 else "resnet20_cifar" for width in widths}
-    costs = [_measure_at(build(name), 32) for name in names.values()]
+    costs = [measure(build(name), 32) for name in names.values()]
     slope = [float(np.polyfit(np.log(widths), np.log([cost[i] for cost in costs]), 1)[0]) for i in (0, 1)]
     figure = Figure((9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -117,12 +117,6 @@ def grow_costs(sides=(16, 32, 64, 128), widths=(0.5, 1, 2, 4)) -> Finding:
         rows,
         figure,
     )
-
-
-def _measure_at(model, side: int) -> tuple[int, int]:
-    from transferkit.explain.geometry import measure_layers, sum_costs
-
-    return sum_costs(measure_layers(model, side))
 
 
 def time_sparse(seeds: int, zeros=(0.0, 0.5, 0.9, 0.99), maps: int = 64, side: int = 56, repeats: int = 10) -> Finding:

@@ -182,7 +182,7 @@ def normalise_responses(alpha: float = 0.2, maps: int = 15, k: float = 1.0) -> F
     first, last = rows[0], rows[-1]
     return Finding(
         f"All units at {last[0]} instead of {first[0]} come out at {last[1]:.2f} instead of {first[1]:.2f}. If one "
-        f"unit alone rises so, the next map falls from {first[3]:.2f} to {last[3]:.2f} and a map five away from "
+        f"unit alone rises so, the next map goes from {first[3]:.2f} to {last[3]:.2f} and a map five away from "
         f"{first[4]:.2f} to {last[4]:.2f}; the excited unit, {last[0]} times the others before, is {last[5]:.1f} "
         "times the far one after.",
         ("value", "uniform: after", "excited: itself after", "next map", "five maps away", "itself / five away"),
@@ -215,7 +215,8 @@ def average_masks(inputs: int = 10, units: int = 6, dropout: float = 0.5, draws:
     drawn = np.asarray(layer(np.tile(values, (draws, 1)).astype("float32"), training=True))
     error = drawn.std(0).max() / np.sqrt(draws)
     off = float(np.abs(drawn.mean(0) - values).max())
-    kept = float(np.abs(np.asarray(layer(values[None].astype("float32"), training=False))[0] - values).max())
+    inferred = np.asarray(layer(values[None].astype("float32"), training=False))[0]
+    kept = float(np.abs(inferred - values.astype("float32")).max())
     figure = Figure((5, 4.2), layout="constrained")
     axes = figure.subplots()
     for name, marker in (("linear", "o"), ("ReLU", "s")):
@@ -232,7 +233,7 @@ def average_masks(inputs: int = 10, units: int = 6, dropout: float = 0.5, draws:
         f"Over all {len(masks):,} masks, the mean of a linear layer differs from the layer without dropout by "
         f"{apart['linear']:.1g}, and that of a layer with ReLU by up to {apart['ReLU']:.2f}. Keras scales in "
         f"training: the mean of {draws:,} draws is off by {off:.3f} (standard error {error:.3f}), and inference "
-        f"changes nothing ({kept:.0g}).",
+        f"changes the values by {kept:.1g}.",
         ("layer", "largest difference of the mean over masks"),
         [(name, f"{value:.2g}") for name, value in apart.items()],
         figure,

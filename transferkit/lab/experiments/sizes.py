@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from transferkit.lab.experiment import Experiment, Finding
 from transferkit.lab.small_data import load_photograph
 
-ARITHMETIC = (  # figures 2.1, 2.6 and 2.7 of Dumoulin and Visin 2016: size, kernel, stride, zeros on either side
+ARITHMETIC = (  # figures of chapter 2 of Dumoulin and Visin 2016: size, kernel, stride, zeros on either side
     ("no padding", 4, 3, 1, 0),
     ("full padding", 5, 3, 1, 2),
     ("one ring, stride 2", 5, 3, 2, 1),
