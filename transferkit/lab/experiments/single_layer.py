@@ -80,7 +80,7 @@ def compare_gradients() -> Finding:
         ("layer", "gradient by the", "compared with", "largest difference"),
         [(*row[:3], f"{row[3]:.1g}") for row in rows],
         draw_maps(
-            {name: each[..., 0] for name, each in maps.items()}, columns=5, title="A layer of 3x3 with a kernel of 2x2"
+            {name: each[..., 0] for name, each in maps.items()}, columns=5, title="An input of 3x3 and a kernel of 2x2"
         ),
     )
 
