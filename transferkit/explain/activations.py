@@ -30,7 +30,7 @@ def activations(model: keras.Model, pictures: np.ndarray, layers: Sequence[str])
         (8, 56, 56, 64)
     """
     part = fold_batchnorm(keras.Model(model.input, [map_layers.find_map(model, layer) for layer in layers]))
-    # a folded model returns a single layer's maps alone, not in a list
+    # Keras gives the single output of a list without the list
     return map_batches(lambda batch: keras.tree.flatten(part.predict_on_batch(batch)), np.asarray(pictures, "float32"))
 
 
