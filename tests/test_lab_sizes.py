@@ -1,11 +1,10 @@
-"""Experiments on sizes and fields: the formula is Keras' size, and each figure is the one that is known by hand."""
+"""Experiments on sizes: the formula is Keras' size, and each figure is the one that is known by hand."""
 
-import numpy as np
 import pytest
 
 from transferkit.explain import arithmetic
 from transferkit.explain.arithmetic import conv_output_size
-from transferkit.lab.experiments import fields, sizes
+from transferkit.lab.experiments import sizes
 
 
 @pytest.mark.parametrize(
@@ -60,21 +59,3 @@ def test_a_stride_keeps_every_second_output():
     assert plain[:3] == ("1, 1", "18x18", 18 * 18 * 9 * 3 * 8) and wide[:3] == ("2, 3", "9x6", 9 * 6 * 9 * 3 * 8)
     assert all(float(row[3]) < 1e-9 for row in (plain, wide))
     assert plain[4] == "0, 0" and wide[4] == "1, 1"
-
-
-def test_fields_of_dilated_stacks():
-    rows = {row[0]: row[1:] for row in fields.compare_dilations(stacks=((1, 1, 1), (1, 2, 4), (2, 2, 2))).rows}
-    assert rows["1, 1, 1"][1:4] == (7, 7, "100%")
-    assert rows["1, 2, 4"][1:4] == (15, 15, "100%")
-    assert rows["2, 2, 2"][1:4] == (13, 13, "29%")  # 7 x 7 of 13 x 13
-
-
-def test_paths_are_counted():
-    _, _, _, paths = fields.measure_field(fields.build_stack(9, [{"kernel_size": 3}] * 2))
-    np.testing.assert_array_equal(paths, np.outer([1, 2, 3, 2, 1], [1, 2, 3, 2, 1]))
-
-
-def test_fields_grow():
-    finding = fields.grow_fields(depths=(1, 2, 3))
-    assert finding.rows == [(1, 3, 5, 3, 3), (2, 5, 9, 7, 7), (3, 7, 13, 15, 15)]
-    assert "in 6 of 6 cases" in finding.sentence and "in 12 of 12" in finding.sentence
