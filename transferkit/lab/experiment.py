@@ -60,3 +60,18 @@ def spell_interval(values, form: str = ".3f") -> str:
     """ "0.850 ± 0.124": the mean over seeds with half its 95% interval."""
     mean, half = mean_interval(values)
     return f"{mean:{form}} ± {half:{form}}"
+
+
+def spell_difference(first, second, form: str = ".3f") -> str:
+    """The first values less the second, paired over seeds, and whether their interval is on one side of zero.
+
+    Example:
+        >>> spell_difference([0.8, 0.9, 0.85], [0.6, 0.7, 0.66])
+        '0.197 ± 0.014 more'
+        >>> spell_difference([0.8, 0.9, 0.85], [0.9, 0.8, 0.84])
+        'no difference found (+0.003 ± 0.249)'
+    """
+    mean, half = mean_interval(np.subtract(first, second))
+    if abs(mean) <= half:
+        return f"no difference found ({mean:+{form}} ± {half:{form}})"
+    return f"{abs(mean):{form}} ± {half:{form}} {'more' if mean > 0 else 'less'}"

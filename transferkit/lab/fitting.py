@@ -1,6 +1,6 @@
 """Small networks trained for the experiments: plain `fit`, no augmentation, the seed given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -54,3 +54,40 @@ def train(
 def accuracy(model: keras.Model, pictures: np.ndarray, labels: np.ndarray) -> float:
     """The fraction of pictures whose largest logit is that of their class."""
     return float(np.mean(model.predict(pictures, batch_size=256, verbose=0).argmax(-1) == labels))
+
+
+def train_fresh(make: Callable[[], keras.Model], split, *, epochs: int, rate: float, seed: int) -> keras.Model:
+    """A network with fresh weights, as make() builds it, trained on the training pictures of a `Split`."""
+    keras.utils.set_random_seed(seed)
+    model = make()
+    train(model, split.train, split.train_labels, epochs=epochs, rate=rate, seed=seed)
+    return model
+
+
+def choose_rate(split, rates: Sequence[float], fit: Callable) -> float:
+    """The learning rate with the best accuracy on a fifth of the training pictures, the smaller one of equals.
+
+    Args:
+        split: its test pictures are not looked at.
+        rates: the grid.
+        fit: fit(split, rate, seed) trains a model on the training pictures of the `Split`.
+    """
+    kept = len(split.train) * 4 // 5
+    held_out = split.train[kept:], split.train_labels[kept:]
+    return max(sorted(rates), key=lambda rate: accuracy(fit(split.first(kept), rate, 1000), *held_out))
+
+
+def measure_seeds(splits: Sequence, rates: Sequence[float], fit: Callable) -> tuple[float, list[float], list]:
+    """Train one network for each of several divisions of the data, at the rate that suits the first of them.
+
+    Args:
+        splits: the `Split` of each seed, from 0.
+        rates, fit: as in `choose_rate`.
+
+    Returns:
+        The rate, the test accuracy of each split, and the models.
+    """
+    rate = choose_rate(splits[0], rates, fit)
+    models = [fit(split, rate, seed) for seed, split in enumerate(splits)]
+    scores = [accuracy(model, split.test, split.test_labels) for model, split in zip(models, splits, strict=True)]
+    return rate, scores, models
