@@ -56,12 +56,27 @@ def accuracy(model: keras.Model, pictures: np.ndarray, labels: np.ndarray) -> fl
     return float(np.mean(model.predict(pictures, batch_size=256, verbose=0).argmax(-1) == labels))
 
 
-def train_fresh(make: Callable[[], keras.Model], split, *, epochs: int, rate: float, seed: int) -> keras.Model:
-    """A network with fresh weights, as make() builds it, trained on the training pictures of a `Split`."""
+def train_fresh(model: keras.Model, split, *, epochs: int, rate: float, seed: int) -> keras.Model:
+    """Draw the weights of a network anew and train it on the training pictures of a `Split`; return the network."""
     keras.utils.set_random_seed(seed)
-    model = make()
-    train(model, split.train, split.train_labels, epochs=epochs, rate=rate, seed=seed)
+    model.set_weights(keras.models.clone_model(model).get_weights())
+    retrain(model, split.train, split.train_labels, epochs=epochs, rate=rate, seed=seed)
     return model
+
+
+def retrain(model: keras.Model, pictures: np.ndarray, labels: np.ndarray, *, epochs: int, rate: float, seed: int):
+    """`train`, for a network that is trained many times: it is compiled once, which takes longer than a training.
+
+    What is trainable must not change between the calls.
+    """
+    if not model.compiled:
+        train(model, pictures, labels, epochs=epochs, rate=rate, seed=seed)
+        return
+    keras.utils.set_random_seed(seed)
+    for variable in model.optimizer.variables:
+        variable.assign(keras.ops.zeros_like(variable))
+    model.optimizer.learning_rate = rate
+    model.fit(pictures, labels, batch_size=BATCH, epochs=epochs, verbose=0)
 
 
 def choose_rate(split, rates: Sequence[float], fit: Callable) -> float:
@@ -72,22 +87,27 @@ def choose_rate(split, rates: Sequence[float], fit: Callable) -> float:
         rates: the grid.
         fit: fit(split, rate, seed) trains a model on the training pictures of the `Split`.
     """
+    if len(rates) == 1:
+        return rates[0]
     kept = len(split.train) * 4 // 5
     held_out = split.train[kept:], split.train_labels[kept:]
     return max(sorted(rates), key=lambda rate: accuracy(fit(split.first(kept), rate, 1000), *held_out))
 
 
-def measure_seeds(splits: Sequence, rates: Sequence[float], fit: Callable) -> tuple[float, list[float], list]:
+def measure_seeds(splits: Sequence, rates: Sequence[float], fit: Callable, score: Callable | None = None):
     """Train one network for each of several divisions of the data, at the rate that suits the first of them.
 
     Args:
         splits: the `Split` of each seed, from 0.
         rates, fit: as in `choose_rate`.
+        score: score(model, seed), what is measured; by default the accuracy on the test pictures.
 
     Returns:
-        The rate, the test accuracy of each split, and the models.
+        The rate, and what is measured for each split.
     """
     rate = choose_rate(splits[0], rates, fit)
-    models = [fit(split, rate, seed) for seed, split in enumerate(splits)]
-    scores = [accuracy(model, split.test, split.test_labels) for model, split in zip(models, splits, strict=True)]
-    return rate, scores, models
+    found = []
+    for seed, split in enumerate(splits):
+        model = fit(split, rate, seed)
+        found.append(score(model, seed) if score else accuracy(model, split.test, split.test_labels))
+    return rate, found

@@ -74,8 +74,10 @@ def place_digits(digits: np.ndarray, seed: int, *, side: int = SIDE, step: int =
     return canvases, corners
 
 
-def load_moved_digits(seed: int = 0, *, size: int = 20) -> Split:
-    """The digits, `size` pixels large, each at a random place of a picture of `SIDE` pixels."""
+def load_moved_digits(seed: int = 0, *, size: int = 20, side: int = SIDE) -> Split:
+    """The digits, `size` pixels large, each at a random place of a picture of `side` pixels."""
     split = load_digits(seed, side=size)
-    train, test = place_digits(split.train, 2 * seed)[0], place_digits(split.test, 2 * seed + 1)[0]
+    train, test = (
+        place_digits(part, 2 * seed + number, side=side)[0] for number, part in enumerate((split.train, split.test))
+    )
     return Split(train, split.train_labels, test, split.test_labels)

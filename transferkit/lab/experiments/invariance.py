@@ -14,7 +14,7 @@ SHIFTS, ANGLES, FACTORS = tuple(range(17)), (0, 5, 10, 20, 45, 90, 135, 180), (1
 
 def measure_equivariance(seeds: int) -> Finding:
     """f(g(x)) against g(f(x)), as a relative difference, for layers and a network with random weights."""
-    from transferkit.lab.figures import plot_curve
+    from transferkit.lab.plots import plot_curve
 
     changes = {"shift": SHIFTS, "turn": ANGLES, "scale": FACTORS}
     runs: dict[tuple, list] = {}
@@ -122,16 +122,15 @@ def measure_commutation(compute, stride: int, change: str, amount: float) -> flo
 def compare_pooled_shifts(seeds: int, *, network="simple_cnn", pictures=600, epochs=4, rate=0.03, most=8) -> Finding:
     """How much features change if a picture moves: with windows of 4 pooled, thinned out, or as they are."""
     from transferkit.lab import fitting, small_data
-    from transferkit.lab.figures import plot_curve
+    from transferkit.lab.plots import plot_curve
 
-    shifts = tuple(range(most + 1))
+    shifts, model = tuple(range(most + 1)), fitting.build(network)
+    maps = fitting.keras.Model(model.input, model.get_layer("act1").output)
     runs: dict[str, list] = {name: [] for name in POOLS}
     same: dict[str, list] = {name: [] for name in POOLS}
     for seed in range(seeds):
         split = small_data.load_digits(seed, side=16).first(pictures)
-        make = partial(fitting.build, network)
-        model = fitting.train_fresh(make, pad(split, 8), epochs=epochs, rate=rate, seed=seed)
-        maps = fitting.keras.Model(model.input, model.get_layer("act1").output)
+        fitting.train_fresh(model, pad(split, 8), epochs=epochs, rate=rate, seed=seed)
         shown = pad(split, 8).test[:100]
         features = [maps.predict(np.roll(shown, shift, axis=2), verbose=0) for shift in shifts]
         empty = maps.predict(np.zeros_like(shown[:1]), verbose=0)  # biases alone give it features
@@ -156,8 +155,8 @@ def compare_pooled_shifts(seeds: int, *, network="simple_cnn", pictures=600, epo
     kept = [values[1] for values in same["max of 4x4"]]
     return Finding(
         f"A shift by 1 pixel changes the maxima of 4x4 windows by {spell_interval(one['max of 4x4'], '.2f')} of their"
-        f" length, {spell_difference(one['max of 4x4'], one['one of 4x4'], '.2f')} than one value of each window, and"
-        f" {spell_difference(one['max of 4x4'], one['no pool'], '.2f')} than the maps themselves; only"
+        f" length; against one value of each window: {spell_difference(one['max of 4x4'], one['one of 4x4'], '.2f')},"
+        f" against the maps themselves: {spell_difference(one['max of 4x4'], one['no pool'], '.2f')}; only"
         f" {spell_interval(kept, '.2f')} of those maxima that see the digit stay the same.",
         ("features", "shift", "relative change", "unchanged fraction"),
         [
@@ -213,16 +212,17 @@ def compare_augmented(
 ) -> Finding:
     """Networks trained with shifted and turned views, and the accuracy on shifted and turned test pictures."""
     from transferkit.lab import fitting
-    from transferkit.lab.figures import plot_curve
+    from transferkit.lab.plots import plot_curve
+    from transferkit.lab.small_data import Split
 
+    model = fitting.build(network)
     runs: dict[str, list] = {name: [] for name in AUGMENTATIONS}
     for seed in range(seeds):
         split = load_on_grey(seed).first(pictures)
         for name, line in AUGMENTATIONS.items():
             views = augment(split.train, line, epochs, seed)
-            fitting.keras.utils.set_random_seed(seed)
-            model = fitting.build(network)
-            fitting.train(model, views, np.tile(split.train_labels, epochs), epochs=1, rate=rate, seed=seed)
+            shown = Split(views, np.tile(split.train_labels, epochs), split.test, split.test_labels)
+            fitting.train_fresh(model, shown, epochs=1, rate=rate, seed=seed)
             moved = [move(split.test, pixels) for pixels in shifts]
             turned = [turn(split.test, angle) for angle in angles]
             runs[name].append([_score(model, sides, split.test_labels) for sides in moved + turned])
@@ -242,8 +242,8 @@ def compare_augmented(
     return Finding(
         f"Without augmentation accuracy falls from {spell_interval(plain[:, 0])} to"
         f" {spell_interval(plain[:, at_shift])} by a shift of {shift} pixels and to"
-        f" {spell_interval(plain[:, at_angle])} by a turn of {angle} degrees; there, training with shifted views has"
-        f" {spell_difference(curves['shifts'][:, at_shift], plain[:, at_shift])}, with turned views"
+        f" {spell_interval(plain[:, at_angle])} by a turn of {angle} degrees; against that, after training with shifted"
+        f" views: {spell_difference(curves['shifts'][:, at_shift], plain[:, at_shift])}, with turned views:"
         f" {spell_difference(curves['turns'][:, at_angle], plain[:, at_angle])}.",
         ("trained with", "change", "amount", "test accuracy"),
         [
@@ -286,7 +286,9 @@ def augment(pictures: np.ndarray, line: str, views: int, seed: int) -> np.ndarra
 
 def move(pictures: np.ndarray, pixels: int) -> list[np.ndarray]:
     """The pictures shifted up, down, left and right; their borders are of one colour, which is what is moved in."""
-    return [np.roll(pictures, by, axis) for axis in (1, 2) for by in ((-pixels, pixels) if pixels else (0,))]
+    if not pixels:
+        return [pictures]
+    return [np.roll(pictures, by, axis) for axis in (1, 2) for by in (-pixels, pixels)]
 
 
 def turn(pictures: np.ndarray, degrees: float) -> list[np.ndarray]:

@@ -11,16 +11,21 @@ RATES = (0.01, 0.03, 0.1)
 
 
 def compare_weight_sharing(
-    seeds: int, *, networks=("simple_cnn(width=8)", "local_cnn(width=8)", "mlp(hidden=256)"), pictures=600, epochs=12
+    seeds: int,
+    *,
+    networks=("simple_cnn(width=8)", "local_cnn(width=8)", "mlp(hidden=256)"),
+    pictures=600,
+    epochs=12,
+    rates=RATES,
 ) -> Finding:
     """Shared weights against a kernel for each place against dense layers: accuracy, parameters and their uses."""
     from transferkit.explain.geometry import measure_layers, sum_costs
     from transferkit.lab import fitting, small_data
 
-    accuracies, costs, rates = {}, {}, {}
+    accuracies, costs, chosen = {}, {}, {}
     splits = [small_data.load_moved_digits(seed).first(pictures) for seed in range(seeds)]
     for name in networks:
-        rates[name], accuracies[name] = _measure(name, splits, epochs)
+        chosen[name], accuracies[name] = _measure(name, splits, epochs, rates)
         costs[name] = sum_costs(measure_layers(fitting.build(name), small_data.SIDE))
     uses = {name: work / parameters for name, (parameters, work) in costs.items()}
     first, *others = networks
@@ -33,23 +38,20 @@ def compare_weight_sharing(
         f"{first} uses each of its {costs[first][0]:,} parameters {uses[first]:.0f} times for a picture and has"
         f" accuracy {spell_interval(accuracies[first])} on digits at random places; {'; '.join(apart)}.",
         ("network", "parameters", "multiply-adds", "uses per parameter", "rate", "test accuracy"),
-        [(name, *costs[name], f"{uses[name]:.1f}", rates[name], spell_interval(accuracies[name])) for name in networks],
+        [
+            (name, *costs[name], f"{uses[name]:.1f}", chosen[name], spell_interval(accuracies[name]))
+            for name in networks
+        ],
         _draw_costs(accuracies, costs, uses),
     )
 
 
-def _measure(name: str, splits, epochs: int) -> tuple[float, list[float]]:
+def _measure(name: str, splits, epochs: int, rates) -> tuple[float, list[float]]:
     """The rate of a network and its test accuracies."""
     from transferkit.lab import fitting
 
-    fit = partial(_fit, partial(fitting.build, name), epochs)
-    return fitting.measure_seeds(splits, RATES, fit)[:2]
-
-
-def _fit(make, epochs, split, rate, seed):
-    from transferkit.lab import fitting
-
-    return fitting.train_fresh(make, split, epochs=epochs, rate=rate, seed=seed)
+    fit = partial(fitting.train_fresh, fitting.build(name), epochs=epochs)
+    return fitting.measure_seeds(splits, rates, lambda split, rate, seed: fit(split, rate=rate, seed=seed))
 
 
 def _draw_costs(accuracies, costs, uses) -> Figure:
@@ -72,15 +74,15 @@ def _draw_costs(accuracies, costs, uses) -> Figure:
 
 
 def compare_permuted(
-    seeds: int, *, networks=("simple_cnn(width=8)", "mlp(hidden=256)"), pictures=600, epochs=12
+    seeds: int, *, networks=("simple_cnn(width=8)", "mlp(hidden=256)"), pictures=600, epochs=12, rates=RATES
 ) -> Finding:
     """The same pixels in another order, one order for all pictures: what a network knows of neighbours is lost."""
     from transferkit.lab import small_data
-    from transferkit.lab.figures import plot_points
+    from transferkit.lab.plots import plot_points
 
     splits = [small_data.load_moved_digits(seed).first(pictures) for seed in range(seeds)]
     data = {"in order": splits, "permuted": [permute_pixels(split, seed) for seed, split in enumerate(splits)]}
-    found = {(name, order): _measure(name, data[order], epochs) for name in networks for order in data}
+    found = {(name, order): _measure(name, data[order], epochs, rates) for name in networks for order in data}
     accuracies = {key: values for key, (_, values) in found.items()}
     changes = [
         f"{name} {spell_difference(accuracies[name, 'permuted'], accuracies[name, 'in order'])}" for name in networks
@@ -115,7 +117,7 @@ def compare_random(
 ) -> Finding:
     """The same network on digits, on digits with random labels and on random pictures, in training and on new ones."""
     from transferkit.lab import fitting, small_data
-    from transferkit.lab.figures import plot_curve
+    from transferkit.lab.plots import plot_curve
 
     kinds = kinds or ("digits", "random labels", "random pixels")
     curves: dict[str, list] = {kind: [] for kind in kinds}

@@ -1,7 +1,5 @@
 """Pools, strides, and convolutions without dense layers."""
 
-from functools import partial
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -18,19 +16,19 @@ POOLS = {
 }
 
 
-def compare_pools(seeds: int, *, width=8, pools=tuple(POOLS), pictures=600, epochs=8) -> Finding:
+def compare_pools(seeds: int, *, width=8, pools=tuple(POOLS), pictures=600, epochs=8, rates=RATES) -> Finding:
     """What halves the maps: maxima, averages, overlapping windows, a convolution with a stride, or nothing."""
     from transferkit.explain.geometry import measure_layers, sum_costs
     from transferkit.lab import fitting, small_data
 
     splits = [small_data.load_digits(seed).first(pictures) for seed in range(seeds)]
-    rates, scores, rows = {}, {}, []
+    scores, rows = {}, []
     for pool in pools:
-        make = partial(build_pooled, pool, width)
-        fit = partial(_fit, make, epochs)
-        rates[pool], scores[pool], _ = fitting.measure_seeds(splits, RATES, fit)
-        layers = measure_layers(make(), small_data.SIDE)
-        rows.append((pool, *sum_costs(layers), layers[-1].params, rates[pool], spell_interval(scores[pool])))
+        model = build_pooled(pool, width)
+        rate, scores[pool] = fitting.measure_seeds(splits, rates, _fitter(model, epochs))
+        layers = measure_layers(model, small_data.SIDE)
+        parameters, work = sum_costs(layers)
+        rows.append((pool, parameters, layers[-1].params, work, rate, spell_interval(scores[pool])))
     first, *others = pools
     apart = [f"{spell_difference(scores[pool], scores[first])} with {pool}" for pool in others]
     return Finding(
@@ -62,14 +60,15 @@ def _copy(layer):
     return layer.__class__.from_config(layer.get_config())
 
 
-def _fit(make, epochs, split, rate, seed):
+def _fitter(model, epochs):
+    """fit(split, rate, seed) as `choose_rate` takes it."""
     from transferkit.lab import fitting
 
-    return fitting.train_fresh(make, split, epochs=epochs, rate=rate, seed=seed)
+    return lambda split, rate, seed: fitting.train_fresh(model, split, epochs=epochs, rate=rate, seed=seed)
 
 
 def _draw_scores(scores, title) -> Figure:
-    from transferkit.lab.figures import plot_points
+    from transferkit.lab.plots import plot_points
 
     figure = Figure((7, 0.5 * len(scores) + 1), layout="constrained")
     place = figure.subplots()
@@ -95,15 +94,16 @@ def compare_allcnn(seeds: int, *, width=16, pictures=600, epochs=10) -> Finding:
     scores, rows = {}, []
     for title, variant in ALLCNN.items():
         name = f"allcnn_c(width={width}, variant={variant}, dropout=0, input_dropout=0)"
-        fit = partial(_fit, partial(fitting.build, name), epochs)
-        rate, scores[title], _ = fitting.measure_seeds(splits, (0.02, 0.05), fit)
-        layers = measure_layers(fitting.build(name), small_data.SIDE)
+        model = fitting.build(name)
+        rate, scores[title] = fitting.measure_seeds(splits, (0.02, 0.05), _fitter(model, epochs))
+        layers = measure_layers(model, small_data.SIDE)
         rows.append((title, *sum_costs(layers), rate, spell_interval(scores[title])))
     base, strided, convpool, everywhere = scores.values()
     return Finding(
-        f"A stride in place of a pool has {spell_difference(strided, base)} accuracy than the pool"
-        f" ({spell_interval(base)}); a convolution with a stride in its place has {spell_difference(everywhere, base)},"
-        f" and against a pool after as many convolutions {spell_difference(everywhere, convpool)}.",
+        f"Accuracy of a stride in place of a pool against the pool ({spell_interval(base)}):"
+        f" {spell_difference(strided, base)}; of a convolution with a stride in its place, against the pool:"
+        f" {spell_difference(everywhere, base)}, and against a pool after as many convolutions:"
+        f" {spell_difference(everywhere, convpool)}.",
         ("variant", "parameters", "multiply-adds", "rate", "test accuracy"),
         rows,
         _draw_scores(scores, f"All-CNN-C with {width} and {2 * width} maps, {pictures} digits"),
@@ -122,7 +122,7 @@ WINDOW_POOLS = {
 def compare_salted(seeds: int, *, width=8, pictures=600, epochs=8, fractions=FRACTIONS) -> Finding:
     """White pixels at random places: what they change in pooled values, and in the accuracy of trained networks."""
     from transferkit.lab import fitting, small_data
-    from transferkit.lab.figures import plot_curve
+    from transferkit.lab.plots import plot_curve
 
     splits = [small_data.load_digits(seed).first(pictures) for seed in range(seeds)]
     noisy = [[add_salt(split.test, fraction, seed) for fraction in fractions] for seed, split in enumerate(splits)]
@@ -130,17 +130,15 @@ def compare_salted(seeds: int, *, width=8, pictures=600, epochs=8, fractions=FRA
         name: [[_change(pool, split.test, part) for part in parts] for split, parts in zip(splits, noisy, strict=True)]
         for name, pool in WINDOW_POOLS.items()
     }
+
+    def read_noisy(model, seed):
+        return [fitting.accuracy(model, part, splits[seed].test_labels) for part in noisy[seed]]
+
     scores, rates = {}, {}
     for pool in SALTED:
-        rates[pool], _, models = fitting.measure_seeds(
-            splits, RATES, partial(_fit, partial(build_pooled, pool, width), epochs)
-        )
-        scores[pool] = np.array(
-            [
-                [fitting.accuracy(model, part, split.test_labels) for part in parts]
-                for model, split, parts in zip(models, splits, noisy, strict=True)
-            ]
-        )
+        fit = _fitter(build_pooled(pool, width), epochs)
+        rates[pool], found = fitting.measure_seeds(splits, RATES, fit, read_noisy)
+        scores[pool] = np.array(found)
     figure = Figure((9, 3.6), layout="constrained")
     for place, curves in zip(figure.subplots(1, 2), (changes, scores), strict=True):
         for name, runs in curves.items():
@@ -153,10 +151,10 @@ def compare_salted(seeds: int, *, width=8, pictures=600, epochs=8, fractions=FRA
     change = {name: np.array(values)[:, worst] for name, values in changes.items()}
     return Finding(
         f"With {fractions[worst]:.0%} white pixels, the maxima of 2x2 pixels change by"
-        f" {spell_interval(change['max'], '.2f')} of their length,"
-        f" {spell_difference(change['max'], change['average'], '.2f')} than the averages; the network with max pools"
-        f" loses {spell_interval(lost['max 2x2'])} accuracy,"
-        f" {spell_difference(lost['max 2x2'], lost['average 2x2'])} than the one with average pools.",
+        f" {spell_interval(change['max'], '.2f')} of their length (against the averages:"
+        f" {spell_difference(change['max'], change['average'], '.2f')}); the network with max pools loses"
+        f" {spell_interval(lost['max 2x2'])} accuracy (against the one with average pools:"
+        f" {spell_difference(lost['max 2x2'], lost['average 2x2'])}).",
         ("of", "pool", "rate", *(f"{fraction:.0%} white" for fraction in fractions)),
         [
             *(("change", name, "", *map(spell_interval, np.transpose(runs))) for name, runs in changes.items()),
@@ -190,11 +188,11 @@ def read_larger(
     from transferkit.explain.geometry import measure_layers, sum_costs
     from transferkit.lab import fitting, small_data
 
-    side, stride = 3 * small_data.SIDE, 8
+    side, stride, model = 3 * small_data.SIDE, 8, fitting.build(network)
     known, apart = [], []
     for seed in range(seeds):
         split = small_data.load_digits(seed).first(pictures)
-        model = fitting.train_fresh(partial(fitting.build, network), split, epochs=epochs, rate=0.03, seed=seed)
+        fitting.train_fresh(model, split, epochs=epochs, rate=0.03, seed=seed)
         wide = make_convolutional(model)
         canvases, corners = small_data.place_digits(split.test[:shown], seed, side=side, step=stride)
         maps = wide.predict(canvases, verbose=0)

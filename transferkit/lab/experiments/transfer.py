@@ -1,5 +1,6 @@
 """What a network learns on some classes that serves for others."""
 
+import functools
 from functools import partial
 
 import numpy as np
@@ -7,17 +8,18 @@ from matplotlib.figure import Figure
 
 from transferkit.lab.experiment import Experiment, Finding, spell_difference, spell_interval
 
+SIDE = 16  # of the pictures, so that there is time for many trainings
 STAGES = 4
 NETWORK = f"simple_cnn(depth={STAGES}, width=8)"
-STEPS = 120  # of each training: with few pictures, more epochs
-RATES = (0.01, 0.03, 0.1)
+STEPS = 150  # of each training: with few pictures, more epochs
+RATES = (0.02, 0.06)
 
 
 def load_classes(classes, seed: int):
-    """The digits of some classes, as a `Split` whose labels are their positions: `classes` (5, 6), labels 0 and 1."""
-    from transferkit.lab.small_data import Split, load_digits
+    """The digits of some classes, at random places, as a `Split`; a label is the position in `classes`."""
+    from transferkit.lab.small_data import Split, load_moved_digits
 
-    split, classes = load_digits(seed), np.asarray(classes)
+    split, classes = load_moved_digits(seed, size=12, side=SIDE), np.asarray(classes)
     parts = []
     for pictures, labels in ((split.train, split.train_labels), (split.test, split.test_labels)):
         chosen = np.isin(labels, classes)
@@ -26,7 +28,7 @@ def load_classes(classes, seed: int):
 
 
 def load_patches(seed: int, *, tiles=(2, 3), test=0.35):
-    """Squares of 32 pixels of two photographs, no two overlapping; the class is the part of the photograph.
+    """Squares of 16 pixels of two photographs, no two overlapping; the class is the part of the photograph.
 
     Args:
         seed: of the division.
@@ -35,7 +37,7 @@ def load_patches(seed: int, *, tiles=(2, 3), test=0.35):
     """
     from sklearn.model_selection import train_test_split
 
-    from transferkit.lab.small_data import SIDE, Split, load_photograph
+    from transferkit.lab.small_data import Split, load_photograph
 
     pictures, labels = [], []
     for name in ("china", "flower"):
@@ -52,6 +54,17 @@ def load_patches(seed: int, *, tiles=(2, 3), test=0.35):
     return Split(found[0], found[2], found[1], found[3])
 
 
+@functools.cache
+def _network(classes: int, frozen: int):
+    """The network that is trained again and again, as to compile it takes longer than a training."""
+    from transferkit.lab import fitting
+
+    model = fitting.build(NETWORK, classes=classes, side=SIDE)
+    for stage in range(1, frozen + 1):
+        model.get_layer(f"conv{stage}").trainable = False
+    return model
+
+
 def adapt(source, split, rate: float, seed: int, *, copied: int, frozen: int, steps: int = STEPS):
     """Train a network for the classes of a split, from another one.
 
@@ -59,23 +72,32 @@ def adapt(source, split, rate: float, seed: int, *, copied: int, frozen: int, st
         source: a trained network of this module, or None.
         copied: so many first stages begin with its weights.
         frozen: so many first stages are not trained.
+
+    Returns:
+        The network, until the next call with as many classes and frozen stages.
     """
+    import keras
+
     from transferkit.lab import fitting
 
-    fitting.keras.utils.set_random_seed(seed)
-    model = fitting.build(NETWORK, classes=int(split.train_labels.max()) + 1)
+    model = _network(int(split.train_labels.max()) + 1, frozen)
+    keras.utils.set_random_seed(seed)
+    model.set_weights(keras.models.clone_model(model).get_weights())
     for stage in range(1, copied + 1):
         model.get_layer(f"conv{stage}").set_weights(source.get_layer(f"conv{stage}").get_weights())
-    for stage in range(1, frozen + 1):
-        model.get_layer(f"conv{stage}").trainable = False
     epochs = -(-steps // -(-len(split.train) // fitting.BATCH))
-    fitting.train(model, split.train, split.train_labels, epochs=epochs, rate=rate, seed=seed)
+    fitting.retrain(model, split.train, split.train_labels, epochs=epochs, rate=rate, seed=seed)
     return model
 
 
-def train_source(split, seed: int, steps: int = STEPS):
-    """A network trained on the split from fresh weights."""
-    return adapt(None, split, 0.03, seed, copied=0, frozen=0, steps=steps)
+def train_source(split, seed: int, steps: int = 2 * STEPS):
+    """A network trained on the split from fresh weights, to keep."""
+    import keras
+
+    trained = adapt(None, split, 0.05, seed, copied=0, frozen=0, steps=steps)
+    kept = keras.models.clone_model(trained)
+    kept.set_weights(trained.get_weights())
+    return kept
 
 
 def read_stages(model, pictures: np.ndarray, *, average=False) -> dict[str, np.ndarray]:
@@ -109,7 +131,7 @@ def probe_new_classes(seeds: int, *, pictures=50, steps=STEPS) -> Finding:
     for seed in range(seeds):
         old, new = (load_classes(classes, seed) for classes in (range(5), range(5, 10)))
         fitting.keras.utils.set_random_seed(seed)
-        fresh = fitting.build(NETWORK, classes=5)
+        fresh = fitting.build(NETWORK, classes=5, side=SIDE)
         source = train_source(old, seed, steps)
         values = (
             probe_stages(source, new.first(pictures)),
@@ -124,10 +146,10 @@ def probe_new_classes(seeds: int, *, pictures=50, steps=STEPS) -> Finding:
     untrained = np.array(runs["5-9, not trained"])
     return Finding(
         f"For the digits 5 to 9, {layers[best]} of a network trained on 0 to 4 serves best"
-        f" ({spell_interval(new[:, best])} with {pictures} pictures):"
-        f" {spell_difference(new[:, best], new[:, -1])} than its last stage,"
-        f" {spell_difference(new[:, best], new[:, 0])} than the pixels,"
-        f" {spell_difference(new[:, best], untrained[:, best])} than the same stage without training.",
+        f" ({spell_interval(new[:, best])} with {pictures} pictures); against its last stage:"
+        f" {spell_difference(new[:, best], new[:, -1])}, against the pixels:"
+        f" {spell_difference(new[:, best], new[:, 0])}, against the same stage without training:"
+        f" {spell_difference(new[:, best], untrained[:, best])}.",
         ("classes and network", *layers),
         [(name, *map(spell_interval, np.transpose(values))) for name, values in runs.items()],
         _draw_layers(runs, layers, "Which stage serves new classes?"),
@@ -135,7 +157,7 @@ def probe_new_classes(seeds: int, *, pictures=50, steps=STEPS) -> Finding:
 
 
 def _draw_layers(runs, names, title, label="test accuracy of a linear classifier") -> Figure:
-    from transferkit.lab.figures import plot_curve
+    from transferkit.lab.plots import plot_curve
 
     figure = Figure((7, 4), layout="constrained")
     place = figure.subplots()
@@ -148,8 +170,11 @@ def _draw_layers(runs, names, title, label="test accuracy of a linear classifier
 
 
 def compare_frozen(seeds: int, *, pictures=100, steps=STEPS, stages=tuple(range(1, STAGES + 1))) -> Finding:
-    """The first n stages copied and frozen, from a network of the same classes (BnB) or of others (AnB, AnB+)."""
-    kinds = ("BnB", "AnB", "AnB+")
+    """The first n stages copied and frozen, from a network of the same classes (BnB) or of others (AnB).
+
+    Yosinski et al. 2014, "How transferable are features in deep neural networks?", figure 1.
+    """
+    kinds = ("BnB", "AnB")
     runs: dict[str, list] = {kind: [] for kind in kinds}
     for seed in range(seeds):
         old, new = (load_classes(classes, seed) for classes in (range(5), range(5, 10)))
@@ -158,17 +183,15 @@ def compare_frozen(seeds: int, *, pictures=100, steps=STEPS, stages=tuple(range(
         whole = _score(sources["B"], new)
         for kind in kinds:
             fit = partial(adapt, sources[kind[0]], new, 0.03, seed + 100, steps=steps)
-            models = [fit(copied=n, frozen=0 if kind.endswith("+") else n) for n in stages]
-            runs[kind].append([whole, *(_score(model, new) for model in models)])
+            runs[kind].append([whole, *(_score(fit(copied=n, frozen=n), new) for n in stages)])
     curves = {kind: np.array(values) for kind, values in runs.items()}
     deepest = stages[-1]
     names = ["none", *map(str, stages)]
     return Finding(
-        f"With the first {deepest} stages frozen, those of a network for other classes (AnB) have"
-        f" {spell_difference(curves['AnB'][:, -1], curves['BnB'][:, -1])} accuracy than those of the same classes"
-        f" (BnB); with the first alone {spell_difference(curves['AnB'][:, 1], curves['BnB'][:, 1])}; trained further"
-        f" (AnB+), {deepest} copied stages have {spell_difference(curves['AnB+'][:, -1], curves['AnB+'][:, 0])} than"
-        f" training from scratch ({spell_interval(curves['AnB+'][:, 0])}).",
+        "Accuracy with frozen stages of a network for other classes (AnB) against the same classes (BnB): with the"
+        f" first {deepest} {spell_difference(curves['AnB'][:, -1], curves['BnB'][:, -1])}, with the first alone"
+        f" {spell_difference(curves['AnB'][:, 1], curves['BnB'][:, 1])}; without any it is"
+        f" {spell_interval(curves['AnB'][:, 0])}.",
         ("network", *(f"{name} copied" for name in names)),
         [(kind, *map(spell_interval, values.T)) for kind, values in curves.items()],
         _draw_layers(runs, names, f"Copied stages, {pictures} pictures of each half of the classes", "test accuracy"),
@@ -212,7 +235,7 @@ def compare_sizes(
     seeds: int, *, sizes=(30, 100, 600), strategies=("fixed features", "all tuned", "from scratch"), steps=STEPS
 ) -> Finding:
     """Fixed features against fine-tuning against training from scratch, by the number of pictures."""
-    from transferkit.lab.figures import plot_curve
+    from transferkit.lab.plots import plot_curve
 
     rates: dict[tuple, float] = {}
     runs: dict[str, list] = {name: [] for name in strategies}
@@ -233,7 +256,7 @@ def compare_sizes(
     place.legend(fontsize=8)
     first, *others = strategies
     said = [
-        f"with {size} pictures {first} have {spell_interval(curves[first][:, at])}, "
+        f"with {size} pictures {first} {spell_interval(curves[first][:, at])}, "
         + ", ".join(f"{name} {spell_difference(curves[name][:, at], curves[first][:, at])}" for name in others)
         for at, size in enumerate(sizes)
     ]
@@ -252,7 +275,7 @@ def compare_sizes(
 TARGETS = {"near": partial(load_classes, range(5, 10)), "far": load_patches}
 
 
-def compare_quadrants(seeds: int, *, sizes=(30, 230), strategies=tuple(STRATEGIES), steps=STEPS) -> Finding:
+def compare_quadrants(seeds: int, *, sizes=(30, 500), strategies=tuple(STRATEGIES), steps=STEPS) -> Finding:
     """Near data (other digits) and far data (photographs), few pictures and many: what to tune."""
     scores: dict[tuple, list] = {}
     rates: dict[str, dict] = {kind: {} for kind in TARGETS}
@@ -272,7 +295,7 @@ def compare_quadrants(seeds: int, *, sizes=(30, 230), strategies=tuple(STRATEGIE
             best, second, *_ = sorted(cell, key=lambda name: -np.mean(cell[name]))
             said.append(
                 f"{kind} and {size} pictures: {best} ({spell_interval(cell[best])};"
-                f" {spell_difference(cell[best], cell[second])} than {second})"
+                f" against {second}: {spell_difference(cell[best], cell[second])})"
             )
     return Finding(
         f"The best of a network that was trained on the digits 0 to 4: {'; '.join(said)}.",
@@ -286,7 +309,7 @@ def compare_quadrants(seeds: int, *, sizes=(30, 230), strategies=tuple(STRATEGIE
 
 
 def _draw_cell(place, cell, title):
-    from transferkit.lab.figures import plot_points
+    from transferkit.lab.plots import plot_points
 
     plot_points(place, cell)
     place.set_title(title, fontsize=10)
@@ -305,8 +328,8 @@ def compare_levels(seeds: int, *, pictures=200, steps=STEPS) -> Finding:
     best = {name: int(np.mean(values, 0).argmax()) for name, values in runs.items()}
     curves = {name: np.array(values) for name, values in runs.items()}
     said = [
-        f"the {name} at {layers[best[name]]} ({spell_interval(curves[name][:, best[name]])}; its last stage has"
-        f" {spell_difference(curves[name][:, -1], curves[name][:, 1])} than its first)"
+        f"the {name} at {layers[best[name]]} ({spell_interval(curves[name][:, best[name]])}; the last stage"
+        f" against the first: {spell_difference(curves[name][:, -1], curves[name][:, 1])})"
         for name in runs
     ]
     return Finding(
@@ -325,7 +348,7 @@ def make_gratings(count: int, seed: int, *, directions=8, noise=25.0):
         directions: number of classes, evenly over 180 degrees.
         noise: deviation of the noise, of 255.
     """
-    from transferkit.lab.small_data import SIDE, Split
+    from transferkit.lab.small_data import Split
 
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(2 * count) % directions)
