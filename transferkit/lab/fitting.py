@@ -67,16 +67,19 @@ def train_fresh(model: keras.Model, split, *, epochs: int, rate: float, seed: in
 def retrain(model: keras.Model, pictures: np.ndarray, labels: np.ndarray, *, epochs: int, rate: float, seed: int):
     """`train`, for a network that is trained many times: it is compiled once, which takes longer than a training.
 
-    What is trainable must not change between the calls.
+    For the same reason all epochs are one, in which each picture comes as often. What is trainable must not change
+    between the calls.
     """
+    rows = np.tile(np.arange(len(pictures)), epochs)
+    pictures, labels = pictures[rows], labels[rows]
     if not model.compiled:
-        train(model, pictures, labels, epochs=epochs, rate=rate, seed=seed)
+        train(model, pictures, labels, epochs=1, rate=rate, seed=seed)
         return
     keras.utils.set_random_seed(seed)
     for variable in model.optimizer.variables:
         variable.assign(keras.ops.zeros_like(variable))
     model.optimizer.learning_rate = rate
-    model.fit(pictures, labels, batch_size=BATCH, epochs=epochs, verbose=0)
+    model.fit(pictures, labels, batch_size=BATCH, verbose=0)
 
 
 def choose_rate(split, rates: Sequence[float], fit: Callable) -> float:

@@ -85,7 +85,7 @@ def adapt(source, split, rate: float, seed: int, *, copied: int, frozen: int, st
     model.set_weights(keras.models.clone_model(model).get_weights())
     for stage in range(1, copied + 1):
         model.get_layer(f"conv{stage}").set_weights(source.get_layer(f"conv{stage}").get_weights())
-    epochs = -(-steps // -(-len(split.train) // fitting.BATCH))
+    epochs = -(-steps * fitting.BATCH // len(split.train))
     fitting.retrain(model, split.train, split.train_labels, epochs=epochs, rate=rate, seed=seed)
     return model
 
