@@ -310,7 +310,7 @@ def _score(model, versions: list[np.ndarray], labels: np.ndarray) -> float:
 
 
 EXPERIMENTS = {
-    "equivariance": Experiment(measure_equivariance, "Can a layer and a shift, turn or scaling change places?", 3),
-    "pool-shifts": Experiment(compare_pooled_shifts, "Does a pool make features indifferent to small shifts?", 3),
+    "equivariance": Experiment(measure_equivariance, "Can a layer and a shift, turn or scaling change places?", 5),
+    "pool-shifts": Experiment(compare_pooled_shifts, "Does a pool make features indifferent to small shifts?", 5),
     "augmentation-shifts": Experiment(compare_augmented, "What makes a network indifferent to shifts and turns?", 3),
 }

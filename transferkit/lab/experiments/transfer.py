@@ -156,7 +156,7 @@ def probe_new_classes(seeds: int, *, pictures=50, steps=STEPS) -> Finding:
     )
 
 
-def _draw_layers(runs, names, title, label="test accuracy of a linear classifier") -> Figure:
+def _draw_layers(runs, names, title, **labels) -> Figure:
     from transferkit.lab.plots import plot_curve
 
     figure = Figure((7, 4), layout="constrained")
@@ -164,7 +164,7 @@ def _draw_layers(runs, names, title, label="test accuracy of a linear classifier
     for name, values in runs.items():
         plot_curve(place, range(len(names)), values, label=name)
     place.set_xticks(range(len(names)), names)
-    place.set(ylabel=label, title=title)
+    place.set(**{"title": title, "ylabel": "test accuracy of a linear classifier"} | labels)
     place.legend(fontsize=8)
     return figure
 
@@ -185,7 +185,7 @@ def compare_frozen(seeds: int, *, pictures=100, steps=STEPS, stages=tuple(range(
             fit = partial(adapt, sources[kind[0]], new, 0.03, seed + 100, steps=steps)
             runs[kind].append([whole, *(_score(fit(copied=n, frozen=n), new) for n in stages)])
     curves = {kind: np.array(values) for kind, values in runs.items()}
-    deepest = stages[-1]
+    deepest, labels = stages[-1], {"xlabel": "first stages copied and frozen", "ylabel": "test accuracy"}
     names = ["none", *map(str, stages)]
     return Finding(
         "Accuracy with frozen stages of a network for other classes (AnB) against the same classes (BnB): with the"
@@ -194,7 +194,7 @@ def compare_frozen(seeds: int, *, pictures=100, steps=STEPS, stages=tuple(range(
         f" {spell_interval(curves['AnB'][:, 0])}.",
         ("network", *(f"{name} copied" for name in names)),
         [(kind, *map(spell_interval, values.T)) for kind, values in curves.items()],
-        _draw_layers(runs, names, f"Copied stages, {pictures} pictures of each half of the classes", "test accuracy"),
+        _draw_layers(runs, names, f"{pictures} pictures of each half of the classes", **labels),
     )
 
 
@@ -328,12 +328,13 @@ def compare_levels(seeds: int, *, pictures=200, steps=STEPS) -> Finding:
     best = {name: int(np.mean(values, 0).argmax()) for name, values in runs.items()}
     curves = {name: np.array(values) for name, values in runs.items()}
     said = [
-        f"the {name} at {layers[best[name]]} ({spell_interval(curves[name][:, best[name]])}; the last stage"
-        f" against the first: {spell_difference(curves[name][:, -1], curves[name][:, 1])})"
+        f"the {name} {spell_interval(curves[name][:, 1])} at the first stage, best at {layers[best[name]]}"
+        f" ({spell_interval(curves[name][:, best[name]])}; the last stage against it:"
+        f" {spell_difference(curves[name][:, -1], curves[name][:, best[name]])})"
         for name in runs
     ]
     return Finding(
-        f"From the averages of the maps, a linear classifier reads best {' and '.join(said)}.",
+        f"What a linear classifier reads from the averages of the maps: {'; '.join(said)}.",
         ("what is read", *layers),
         [(name, *map(spell_interval, values.T)) for name, values in curves.items()],
         _draw_layers(runs, layers, "What is read from the average of each map, stage by stage"),
@@ -364,9 +365,9 @@ def make_gratings(count: int, seed: int, *, directions=8, noise=25.0):
 
 
 EXPERIMENTS = {
-    "layer-transfer": Experiment(probe_new_classes, "Which stage of a network serves new classes best?", 3),
-    "frozen-stages": Experiment(compare_frozen, "How many stages may be copied from other classes and frozen?", 3),
+    "layer-transfer": Experiment(probe_new_classes, "Which stage of a network serves new classes best?", 5),
+    "frozen-stages": Experiment(compare_frozen, "How many stages may be copied from other classes and frozen?", 5),
     "transfer-sizes": Experiment(compare_sizes, "Fixed features, fine-tuning or training from scratch?", 3),
     "four-quadrants": Experiment(compare_quadrants, "What to tune: near or far data, few or many pictures?", 3),
-    "feature-levels": Experiment(compare_levels, "Do early stages see lines and late stages classes?", 3),
+    "feature-levels": Experiment(compare_levels, "Do early stages see lines and late stages classes?", 5),
 }
