@@ -85,18 +85,18 @@ ALLCNN = {
 }
 
 
-def compare_allcnn(seeds: int, *, width=16, pictures=600, epochs=10) -> Finding:
+def compare_allcnn(seeds: int, *, width=16, side=16, pictures=600, epochs=10) -> Finding:
     """The four variants of All-CNN-C: pools, strides in their place, and the convolutions that these add."""
     from transferkit.explain.geometry import measure_layers, sum_costs
     from transferkit.lab import fitting, small_data
 
-    splits = [small_data.load_digits(seed).first(pictures) for seed in range(seeds)]
+    splits = [small_data.load_digits(seed, side=side).first(pictures) for seed in range(seeds)]
     scores, rows = {}, []
     for title, variant in ALLCNN.items():
         name = f"allcnn_c(width={width}, variant={variant}, dropout=0, input_dropout=0)"
-        model = fitting.build(name)
+        model = fitting.build(name, side=side)
         rate, scores[title] = fitting.measure_seeds(splits, (0.02, 0.05), _fitter(model, epochs))
-        layers = measure_layers(model, small_data.SIDE)
+        layers = measure_layers(model, side)
         rows.append((title, *sum_costs(layers), rate, spell_interval(scores[title])))
     base, strided, convpool, everywhere = scores.values()
     return Finding(
@@ -106,7 +106,7 @@ def compare_allcnn(seeds: int, *, width=16, pictures=600, epochs=10) -> Finding:
         f" {spell_difference(everywhere, convpool)}.",
         ("variant", "parameters", "multiply-adds", "rate", "test accuracy"),
         rows,
-        _draw_scores(scores, f"All-CNN-C with {width} and {2 * width} maps, {pictures} digits"),
+        _draw_scores(scores, f"All-CNN-C with {width} and {2 * width} maps, {pictures} digits of {side} pixels"),
     )
 
 
@@ -205,7 +205,7 @@ def read_larger(
     each = sum_costs(measure_layers(model, small_data.SIDE))[1] * maps.shape[1] * maps.shape[2]
     count = f"{maps.shape[1]}x{maps.shape[2]}"
     return Finding(
-        f"One pass over {side}x{side} pixels gives a map of {count} answers that differ by at most {max(apart):.0e}"
+        f"One pass over {side}x{side} pixels gives a map of {count} answers that differ by at most {max(apart):.1g}"
         f" from those for each window of {small_data.SIDE} pixels, for {at_once / each:.0%} of the multiply-adds; where"
         f" the digit is, {spell_interval(known)} of the answers are right.",
         ("computed", "answers", "multiply-adds"),
