@@ -90,11 +90,11 @@ def adapt(source, split, rate: float, seed: int, *, copied: int, frozen: int, st
     return model
 
 
-def train_source(split, seed: int, steps: int = 2 * STEPS):
-    """A network trained on the split from fresh weights, to keep."""
+def train_source(split, seed: int, steps: int = STEPS):
+    """A network trained on the split from fresh weights in 2 * `steps`, to keep."""
     import keras
 
-    trained = adapt(None, split, 0.05, seed, copied=0, frozen=0, steps=steps)
+    trained = adapt(None, split, 0.05, seed, copied=0, frozen=0, steps=2 * steps)
     kept = keras.models.clone_model(trained)
     kept.set_weights(trained.get_weights())
     return kept
