@@ -208,7 +208,15 @@ TEST_SHIFTS, TEST_ANGLES = (0, 1, 2, 3, 4, 5, 6), (0, 10, 20, 30, 45, 60, 90)
 
 
 def compare_augmented(
-    seeds: int, *, network="simple_cnn", pictures=600, epochs=12, rate=0.03, shifts=TEST_SHIFTS, angles=TEST_ANGLES
+    seeds: int,
+    *,
+    network="simple_cnn(width=8)",
+    pictures=600,
+    tested=200,
+    epochs=12,
+    rate=0.03,
+    shifts=TEST_SHIFTS,
+    angles=TEST_ANGLES,
 ) -> Finding:
     """Networks trained with shifted and turned views, and the accuracy on shifted and turned test pictures."""
     from transferkit.lab import fitting
@@ -219,13 +227,14 @@ def compare_augmented(
     runs: dict[str, list] = {name: [] for name in AUGMENTATIONS}
     for seed in range(seeds):
         split = load_on_grey(seed).first(pictures)
+        test, labels = split.test[:tested], split.test_labels[:tested]
+        versions = [move(test, pixels) for pixels in shifts] + [turn(test, angle) for angle in angles]
         for name, line in AUGMENTATIONS.items():
             views = augment(split.train, line, epochs, seed)
-            shown = Split(views, np.tile(split.train_labels, epochs), split.test, split.test_labels)
-            fitting.train_fresh(model, shown, epochs=1, rate=rate, seed=seed)
-            moved = [move(split.test, pixels) for pixels in shifts]
-            turned = [turn(split.test, angle) for angle in angles]
-            runs[name].append([_score(model, sides, split.test_labels) for sides in moved + turned])
+            fitting.train_fresh(
+                model, Split(views, np.tile(split.train_labels, epochs), test, labels), epochs=1, rate=rate, seed=seed
+            )
+            runs[name].append([_score(model, sides, labels) for sides in versions])
     curves = {name: np.array(values) for name, values in runs.items()}
     parts = {"shift": (slice(0, len(shifts)), shifts), "turn": (slice(len(shifts), None), angles)}
     figure = Figure((9, 3.6), layout="constrained")
@@ -306,7 +315,7 @@ def _score(model, versions: list[np.ndarray], labels: np.ndarray) -> float:
     """The mean accuracy over versions of the same pictures."""
     from transferkit.lab import fitting
 
-    return float(np.mean([fitting.accuracy(model, version, labels) for version in versions]))
+    return fitting.accuracy(model, np.concatenate(versions), np.tile(labels, len(versions)))
 
 
 EXPERIMENTS = {

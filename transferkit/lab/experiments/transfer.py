@@ -164,7 +164,7 @@ def _draw_layers(runs, names, title, **labels) -> Figure:
     for name, values in runs.items():
         plot_curve(place, range(len(names)), values, label=name)
     place.set_xticks(range(len(names)), names)
-    place.set(**{"title": title, "ylabel": "test accuracy of a linear classifier"} | labels)
+    place.set(**{"title": title, "ylabel": "test accuracy of a linear classifier", "ylim": (0, 1.02)} | labels)
     place.legend(fontsize=8)
     return figure
 
@@ -249,7 +249,7 @@ def compare_sizes(
     place = figure.subplots()
     for name in strategies:
         plot_curve(place, sizes, runs[name], label=name)
-    place.set(xscale="log", xlabel="training pictures of the digits 5 to 9", ylabel="test accuracy")
+    place.set(xscale="log", xlabel="training pictures of the digits 5 to 9", ylabel="test accuracy", ylim=(0, 1.02))
     place.set_xticks(sizes, sizes)
     place.minorticks_off()
     place.set_title("Fixed features, fine-tuning and scratch; the network knows 0 to 4")
