@@ -211,7 +211,7 @@ def compare_augmented(
     seeds: int,
     *,
     network="simple_cnn(width=8)",
-    pictures=600,
+    pictures=400,
     tested=200,
     epochs=12,
     rate=0.03,
@@ -305,10 +305,12 @@ def turn(pictures: np.ndarray, degrees: float) -> list[np.ndarray]:
     from transferkit.data import lazy_tensorflow as tf
     from transferkit.data.augment.geometric import rotate_by
 
-    def turned(angle):
-        return tf.map_fn(lambda picture: rotate_by(picture, angle), tf.constant(pictures)).numpy()
+    @tf.function  # operation by operation it takes ten times as long
+    def turned(values, angle):
+        return tf.map_fn(lambda picture: rotate_by(picture, angle), values)
 
-    return [turned(float(angle)) for angle in ((-degrees, degrees) if degrees else (0,))]
+    sides = (-degrees, degrees) if degrees else (0,)
+    return [turned(tf.constant(pictures), tf.constant(float(angle))).numpy() for angle in sides]
 
 
 def _score(model, versions: list[np.ndarray], labels: np.ndarray) -> float:
