@@ -92,6 +92,6 @@ def test_shared_weights_gain_accuracy_and_a_permutation_costs_it():
 @pytest.mark.slow
 def test_random_labels_are_learned_and_not_generalised():
     rows = {row[0]: [float(text.split()[0]) for text in row[1:]] for row in lab.run("random-labels", seeds=3).rows}
-    assert rows["digits"][1] > 0.85
+    assert rows["digits"][1] > 0.75
     assert rows["random labels"][0] > 0.5 and rows["random labels"][1] < 0.2
     assert rows["random pixels"][1] < 0.2

@@ -244,7 +244,7 @@ def compare_augmented(
         unit = "pixels" if change == "shift" else "degrees"
         place.set(xlabel=f"{change} of the test pictures, in {unit}", ylabel="test accuracy", ylim=(0, 1.02))
     figure.axes[0].legend(fontsize=8, loc="lower left")
-    figure.suptitle("Training views make a network indifferent to shifts and turns, each to its own")
+    figure.suptitle("Accuracy on shifted and turned pictures, by the views of the training")
     shift, angle = 4 if 4 in shifts else shifts[-1], 30 if 30 in angles else angles[-1]
     at_shift, at_angle = shifts.index(shift), len(shifts) + angles.index(angle)
     plain = curves["none"]

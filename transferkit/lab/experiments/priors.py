@@ -137,7 +137,7 @@ def compare_random(
             place, range(1, epochs + 1), curves[kind], marker="", label=f"{kind}, test {np.mean(tests[kind]):.2f}"
         )
     place.axhline(0.1, color="0.5", linestyle=":", label="chance")
-    place.set(xlabel="epoch", ylabel="training accuracy", title=f"{network} learns what is random by heart")
+    place.set(xlabel="epoch", ylabel="training accuracy", ylim=(0, 1.02), title=f"{network}, {pictures} pictures")
     place.legend(fontsize=8)
     last = {kind: [curve[-1] for curve in curves[kind]] for kind in kinds}
     said = [f"{spell_interval(last[kind])} on {kind} (test {spell_interval(tests[kind])})" for kind in kinds]

@@ -144,9 +144,10 @@ def compare_salted(seeds: int, *, width=8, pictures=600, epochs=8, fractions=FRA
         for name, runs in curves.items():
             plot_curve(place, fractions, runs, label=name)
         place.set(xlabel="fraction of white pixels")
+        place.locator_params(axis="x", nbins=5)
         place.legend(fontsize=8)
     figure.axes[0].set(ylabel="relative change of the pooled values", title="The pools alone: 2x2 of the pictures")
-    figure.axes[1].set(ylabel="test accuracy", title="Networks trained without noise")
+    figure.axes[1].set(ylabel="test accuracy", ylim=(0, 1.02), title="Networks trained without noise")
     worst, lost = -1, {pool: values[:, 0] - values[:, -1] for pool, values in scores.items()}
     change = {name: np.array(values)[:, worst] for name, values in changes.items()}
     return Finding(
