@@ -287,7 +287,7 @@ def compare_quadrants(seeds: int, *, sizes=(30, 500), strategies=tuple(STRATEGIE
                 for size, value in zip(sizes, values, strict=True):
                     scores.setdefault((kind, size, name), []).append(value)
     figure, said = Figure((9, 5), layout="constrained"), []
-    places = figure.subplots(2, 2)
+    places = figure.subplots(2, len(sizes), squeeze=False)
     for row, (kind, what) in enumerate((("near", "other digits"), ("far", "photographs"))):
         for column, size in enumerate(sizes):
             cell = {name: scores[kind, size, name] for name in strategies}
@@ -313,7 +313,7 @@ def _draw_cell(place, cell, title):
 
     plot_points(place, cell)
     place.set_title(title, fontsize=10)
-    place.set_xlabel("test accuracy, 95% interval")
+    place.set(xlabel="test accuracy, 95% interval", xlim=(0, 1.02))
 
 
 def compare_levels(seeds: int, *, pictures=200, steps=STEPS) -> Finding:
