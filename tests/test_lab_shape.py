@@ -88,7 +88,7 @@ def test_salt_changes_maxima_more_than_averages():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["pools", "all-convolutional"])
 def test_every_network_learns_digits(name):
-    assert all(float(row[-1].split()[0]) > 0.8 for row in lab.run(name, seeds=3).rows)
+    assert all(float(row[-1].split()[0]) > 0.5 for row in lab.run(name, seeds=3).rows)
 
 
 @pytest.mark.slow

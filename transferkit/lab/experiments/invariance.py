@@ -213,7 +213,7 @@ def compare_augmented(
     network="simple_cnn(width=8)",
     pictures=400,
     tested=200,
-    epochs=12,
+    epochs=20,
     rate=0.03,
     shifts=TEST_SHIFTS,
     angles=TEST_ANGLES,

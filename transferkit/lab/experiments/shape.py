@@ -85,7 +85,7 @@ ALLCNN = {
 }
 
 
-def compare_allcnn(seeds: int, *, width=16, side=16, pictures=600, epochs=10) -> Finding:
+def compare_allcnn(seeds: int, *, width=16, side=16, pictures=600, epochs=20) -> Finding:
     """The four variants of All-CNN-C: pools, strides in their place, and the convolutions that these add."""
     from transferkit.explain.geometry import measure_layers, sum_costs
     from transferkit.lab import fitting, small_data
