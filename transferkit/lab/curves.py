@@ -20,20 +20,21 @@ def draw_curves(axes, curves: Mapping[str, np.ndarray], x: Sequence[float] | Non
         axes.fill_between(places, values.min(0), values.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
 
 
-def draw_bars(axes, values: Mapping[str, Sequence[float]], *, low: float | None = None):
-    """Horizontal bars of means with their 95% intervals, the first on top.
+def draw_bars(axes, accuracies: Mapping[str, Sequence[float] | np.ndarray], *, low: float = 0.0):
+    """Horizontal bars of mean accuracies in percent, the first on top, with 95% intervals and a dot for each seed.
 
     Args:
-        values: of the seeds, by label.
-        low: where the axis begins.
+        accuracies: of the seeds, fractions, by label.
+        low: where the axis begins, a fraction.
     """
-    means, halves = zip(*(mean_interval(each) for each in values.values()), strict=True)
-    places = np.arange(len(values))
-    axes.barh(places, means, xerr=halves, color="C0", ecolor="black", capsize=3, height=0.6)
-    axes.set_yticks(places, list(values))
+    for place, values in enumerate(accuracies.values()):
+        mean, half = mean_interval(values)
+        below, above = min(half, mean - low), min(half, 1 - mean)  # accuracies are not above 100%
+        axes.barh(place, 100 * mean, 0.6, color="C0", xerr=[[100 * max(below, 0)], [100 * above]], capsize=3)
+        axes.plot(100 * np.asarray(values), [place] * len(values), ".", color="C1", markersize=5)
+    axes.set_yticks(range(len(accuracies)), list(accuracies))
     axes.invert_yaxis()
-    if low is not None:
-        axes.set_xlim(left=low)
+    axes.set_xlim(100 * low, 102)
 
 
 def spell_percent(values) -> str:

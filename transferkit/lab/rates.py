@@ -70,7 +70,7 @@ def redraw(model: keras.Model, seed: int):
 def retrain(
     model: keras.Model,
     pictures: np.ndarray,
-    labels: np.ndarray,
+    labels: np.ndarray | dict[str, np.ndarray],
     *,
     epochs: int,
     rate: float,
@@ -90,7 +90,7 @@ def retrain(
     for variable in model.optimizer.variables:
         variable.assign(ops.zeros_like(variable))
     model.optimizer.learning_rate = rate
-    how = {"validation_data": validation, "validation_freq": epochs} if validation else {}
+    how: dict = {"validation_data": validation, "validation_freq": epochs} if validation else {}
     return model.fit(
         pictures, labels, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=list(callbacks), **how
     ).history
@@ -117,8 +117,17 @@ def compare(
         model, choice = build(), draw_split(CHOICE_SEED, pictures, side=side)
 
         def score(rate, model=model, choice=choice):
-            how = {"epochs": epochs, "rate": rate, "seed": CHOICE_SEED, "validation": choice_pictures(side)}
-            return retrain(model, choice.train, choice.train_labels, **how)["val_accuracy"][-1]
+            held_out = choice_pictures(side)
+            history = retrain(
+                model,
+                choice.train,
+                choice.train_labels,
+                epochs=epochs,
+                rate=rate,
+                seed=CHOICE_SEED,
+                validation=held_out,
+            )
+            return history["val_accuracy"][-1]
 
         rate = max(rates, key=score) if len(rates) > 1 else rates[0]
         found[label] = Trained(
@@ -132,8 +141,10 @@ def train_seeds(model: keras.Model, *, rate: float, epochs: int, seeds: int, pic
     histories = []
     for seed in range(seeds):
         split = draw_split(seed, pictures, side=side)
-        how = {"epochs": epochs, "rate": rate, "seed": seed, "validation": (split.test, split.test_labels)}
-        histories.append(retrain(model, split.train, split.train_labels, **how))
+        test = split.test, split.test_labels
+        histories.append(
+            retrain(model, split.train, split.train_labels, epochs=epochs, rate=rate, seed=seed, validation=test)
+        )
     return histories
 
 

@@ -17,7 +17,7 @@ def build_stack(depth: int, *, width: int = 16, side: int = 16, heads: Sequence[
     """
     pictures = keras.Input((side, side, 3))
     x = keras.layers.Rescaling(1 / 127.5, -1.0)(pictures)
-    outputs = {}
+    outputs: dict = {}
     for number in range(1, depth + 1):
         facts = {"strides": 2 if number == 1 else 1, "kernel_initializer": "he_normal", "name": f"conv{number}"}
         x = keras.layers.Conv2D(width, 3, padding="same", activation="relu", **facts)(x)

@@ -42,8 +42,8 @@ def compare_gradients(
     axes.legend()
     first, last = _factor(ratios[:, 0]), _factor(ratios[:, -1])
     return Finding(
-        f"Before training, the heads change the gradient of the first convolution by a factor of {first}, and that of the "
-        f"last one, which is above both, by {last}.",
+        f"Before training, the heads change the gradient of the first convolution by a factor of {first}, of the last "
+        f"one, which is above both, by {last}.",
         ("convolution", "norm without heads", "norm with heads", "factor"),
         [
             (layer, *(f"{norms[name][:, i].mean():.2e}" for name in ("without", "with")), _factor(ratios[:, i]))
@@ -75,13 +75,15 @@ def train_heads(
 
         def fit(split, rate, seed, held_out, model=model):
             labels, (shown, wanted) = dict.fromkeys(NAMES, split.train_labels), held_out
-            how = {"epochs": epochs, "rate": rate, "seed": seed, "validation": (shown, dict.fromkeys(NAMES, wanted))}
-            history = trainings.retrain(model, split.train, labels, **how)
+            held_out = shown, dict.fromkeys(NAMES, wanted)
+            history = trainings.retrain(
+                model, split.train, labels, epochs=epochs, rate=rate, seed=seed, validation=held_out
+            )
             return {name: history[f"val_{name}_accuracy"][-1] for name in NAMES}
 
         choice = trainings.draw_split(trainings.CHOICE_SEED, pictures), trainings.choice_pictures()
         found = {rate: fit(choice[0], rate, trainings.CHOICE_SEED, choice[1])["logits"] for rate in rates}
-        used[label] = max(rates, key=lambda rate, found=found: found[rate])
+        used[label] = max(rates, key=found.__getitem__)
         splits = [trainings.draw_split(seed, pictures) for seed in range(seeds)]
         results = [fit(split, used[label], seed, (split.test, split.test_labels)) for seed, split in enumerate(splits)]
         scores[label] = {name: [result[name] for result in results] for name in NAMES}
@@ -89,7 +91,7 @@ def train_heads(
     bars |= {f"classifier, {label} heads": scores[label]["logits"] for label in weights}
     figure = Figure((7.5, 3), layout="constrained")
     axes = figure.subplots()
-    draw_bars(axes, {label: 100 * np.array(values) for label, values in bars.items()}, low=0)
+    draw_bars(axes, bars)
     axes.set(
         xlabel="test accuracy (%), with its 95% interval over seeds", title=f"Auxiliary heads, {depth} plain layers"
     )

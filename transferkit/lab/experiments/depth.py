@@ -98,7 +98,7 @@ def compare_shortcuts(
     scores = {label: each.last() for label, each in found.items()}
     figure = Figure((7, 3), layout="constrained")
     axes = figure.subplots()
-    draw_bars(axes, {f"{label}, {counts[label]:,} parameters": 100 * values for label, values in scores.items()}, low=0)
+    draw_bars(axes, {f"{label}, {counts[label]:,} parameters": values for label, values in scores.items()})
     axes.set(xlabel="test accuracy (%), with its 95% interval over seeds", title=f"Shortcuts, {depth} layers")
     parts = [
         f"option {each} against A: {spell_difference(scores[f'option {each}'], scores['option A'])}, with "

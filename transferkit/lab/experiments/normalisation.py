@@ -28,22 +28,17 @@ def measure_gradients(seeds: int, *, depth: int = 32, pictures: int = 64) -> Fin
     figure = Figure((10, 4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, title, wanted in zip(panels, ("no norm", "batch norm or shortcuts"), (False, True), strict=True):
-        draw_curves(axes, {k: np.maximum(v, TINY) for k, v in norms.items() if ("," in k) == wanted})
+        draw_curves(axes, {k: np.maximum(v, TINY) for k, v in norms.items() if ("+" in k) == wanted})
         axes.set(xlabel="convolution, the first sees the picture", yscale="log", title=title)
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
     panels[0].set_ylabel("norm of the gradient of its kernel")
     figure.suptitle(f"Gradients before training, plain and residual networks of {depth} layers")
-    rows = [
-        (label, f"{_middle(each[:, 0]):.1e}", f"{_middle(each[:, -1]):.1e}", _verdict(each))
-        for label, each in norms.items()
-    ]
+    rows = [(label, *(_spell_norm(each[:, end]) for end in (0, -1)), _verdict(each)) for label, each in norms.items()]
     named = {verdict: [label for label, *_, found in rows if found == verdict] for verdict in VERDICTS}
     parts = [f"{verdict} with {', '.join(labels)}" for verdict, labels in named.items() if labels]
-    smallest, largest = (choose(norms, key=lambda label: _middle(norms[label][:, 0])) for choose in (min, max))
     return Finding(
-        f"Over {depth} layers, before training, the gradient of the first convolution goes from "
-        f"{_spell_norm(norms[smallest][:, 0])} ({smallest}) to {_spell_norm(norms[largest][:, 0])} ({largest}): "
-        f"gradients are {'; '.join(parts)}.",
+        f"Before training, over {depth} layers, the gradient of the first convolution is {'; '.join(parts)}: vanishing "
+        f"is a norm below {VERDICTS['vanishing'][1]:g}, exploding above {VERDICTS['exploding'][0]:,.0f}.",
         ("network", "norm at the first convolution", "norm at the last", "gradients are"),
         rows,
         figure,
@@ -63,10 +58,10 @@ def _deep_networks(depth: int) -> dict[str, str]:
         "relu Glorot": plain + "norm=none, init=glorot)",
         "relu He": plain + "norm=none, init=he)",
         "relu Gaussian 0.5": plain + "norm=none, init=0.5)",
-        "relu Gaussian 0.01, batch norm": plain + "norm=batch, init=0.01)",
-        "relu He, batch norm": plain + "norm=batch, init=he)",
-        "relu He, shortcuts": f"resnet{depth}_cifar(widen=0.5, norm=none, init=he)",
-        "relu He, shortcuts and batch norm": f"resnet{depth}_cifar(widen=0.5, init=he)",
+        "relu Gaussian 0.01 + batch norm": plain + "norm=batch, init=0.01)",
+        "relu He + batch norm": plain + "norm=batch, init=he)",
+        "relu He + shortcuts": f"resnet{depth}_cifar(widen=0.5, norm=none, init=he)",
+        "relu He + shortcuts + batch norm": f"resnet{depth}_cifar(widen=0.5, init=he)",
     }
 
 
@@ -81,8 +76,9 @@ def _verdict(norms: np.ndarray) -> str:
 
 
 def _spell_norm(values) -> str:
-    """ "1.3e-05 (1.0e-05 to 1.8e-05)": the geometric mean and the range over seeds."""
-    return f"{_middle(values):.1e} ({np.min(values):.0e} to {np.max(values):.0e} over seeds)"
+    """The geometric mean over seeds."""
+    middle = _middle(values)
+    return f"{middle:.1e}" if middle > TINY else f"below {TINY:g}"
 
 
 def compare_beginnings(
@@ -101,7 +97,7 @@ def compare_beginnings(
     scores = {label: each.last("accuracy") for label, each in found.items()}
     figure = Figure((7, 3.4), layout="constrained")
     axes = figure.subplots()
-    draw_bars(axes, {label: 100 * values for label, values in scores.items()}, low=0)
+    draw_bars(axes, scores)
     axes.set(xlabel=f"training accuracy in epoch {epochs} (%), with its 95% interval over seeds")
     axes.set_title(f"Beginnings of a plain network of {depth} layers")
     parts = [
@@ -208,7 +204,7 @@ def _compare_responses(builders, network, rates, epochs, seeds, pictures, side: 
     times = time_steps(builders, side)
     figure = Figure((8, 2.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    draw_bars(left, {label: 100 * values for label, values in scores.items()})
+    draw_bars(left, scores, low=max(0.0, min(each.min() for each in scores.values()) - 0.1))
     left.set(xlabel="test accuracy (%), with its 95% interval")
     right.barh(list(times), list(times.values()), height=0.6)
     right.invert_yaxis()

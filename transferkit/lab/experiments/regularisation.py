@@ -32,7 +32,7 @@ def ablate(
         fit = _fitter(model, setting["shift"], epochs)
         choice = trainings.draw_split(trainings.CHOICE_SEED, pictures)
         scores = {rate: fit(choice, rate, trainings.CHOICE_SEED, trainings.choice_pictures())[1] for rate in rates}
-        rate = max(scores, key=lambda each, scores=scores: scores[each])
+        rate = max(scores, key=scores.__getitem__)
         measured = []
         for seed in range(seeds):
             split = trainings.draw_split(seed, pictures)
@@ -45,9 +45,9 @@ def ablate(
     ]
     gaps = {label: [a - b for a, b in zip(train, test, strict=True)] for label, (_, train, test) in found.items()}
     return Finding(
-        f"With dropout, weight decay and random shifts, test accuracy is {spell_percent(found['all three'][2])}; against "
-        f"that, {'; '.join(parts)}. Training accuracy is above test accuracy by {spell_percent(gaps['all three'])} with "
-        f"all three, by {spell_percent(gaps['none'])} with none.",
+        f"With dropout, weight decay and random shifts, test accuracy is {spell_percent(found['all three'][2])}; "
+        f"against that, {'; '.join(parts)}. Training accuracy is above test accuracy by "
+        f"{spell_percent(gaps['all three'])} with all three, by {spell_percent(gaps['none'])} with none.",
         ("regularisation", "learning rate", "training accuracy", "test accuracy", "gap"),
         [
             (label, rate, spell_percent(train), spell_percent(test), spell_percent(gaps[label]))

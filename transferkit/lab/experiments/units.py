@@ -12,9 +12,9 @@ def race_to_error(
     seeds: int,
     *,
     error: float = 0.25,
-    limit: int = 30,
+    limit: int = 20,
     pictures: int = 320,
-    rates=(0.01, 0.03, 0.1, 0.3),
+    rates=(0.01, 0.03, 0.1),
     width: int = 16,
 ) -> Finding:
     """Epochs until a training error, of a four-layer network without regularisation: Krizhevsky et al. 2012, figure 1.
@@ -35,7 +35,8 @@ def race_to_error(
             how = {"epochs": limit, "rate": rate, "seed": seed, "callbacks": [stop]}
             return 1 - np.array(trainings.retrain(model, split.train, split.train_labels, **how)["accuracy"])
 
-        rate = min(rates, key=lambda rate, errors=errors: _fastness(errors(rate, trainings.CHOICE_SEED), error, limit))
+        speeds = {rate: _fastness(errors(rate, trainings.CHOICE_SEED), error, limit) for rate in rates}
+        rate = min(rates, key=speeds.__getitem__)
         curves[activation] = [errors(rate, seed) for seed in range(seeds)]
         epochs[activation] = np.array([epochs_until(each, error, limit) for each in curves[activation]])
         reached = int(np.sum([each[-1] <= error for each in curves[activation]]))
@@ -167,29 +168,33 @@ def _draw_dead(zeros, dead, rates):
     right.set_title("Dead ReLUs, by learning rate", fontsize=10)
     for axes, name in ((left, "zeros (%)"), (right, "units that are never positive (%)")):
         axes.set(xlabel="layer", ylabel=name, ylim=(-3, 103), xticks=range(1, next(iter(dead.values())).shape[1] + 1))
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
-def compare_inputs(
-    seeds: int, *, rates=(0.00001, 0.0001, 0.001, 0.01, 0.1), epochs: int = 10, pictures: int = 320, depth: int = 3
-) -> Finding:
+INPUTS = {  # what the first layer subtracts and divides by, and the learning rates to choose from
+    "centred": ((127.5, 127.5), (0.01, 0.03, 0.1)),
+    "raw": ((0.0, 1.0), (0.00001, 0.00003, 0.0001, 0.003, 0.01)),
+}
+
+
+def compare_inputs(seeds: int, *, inputs=INPUTS, epochs: int = 8, pictures: int = 320, depth: int = 3) -> Finding:
     """Pictures as they are, 0..255, against centred and scaled ones, with relu and tanh, each at its own rate."""
     from functools import partial
 
     from transferkit.lab import rates as trainings
     from transferkit.lab.curves import draw_bars, spell_difference, spell_percent
 
-    builders = {
-        f"{activation}, {name}": partial(_build_for, f"simple_cnn(depth={depth}, activation={activation})", values)
-        for activation in ("relu", "tanh")
-        for name, values in {"centred": (127.5, 127.5), "raw": (0.0, 1.0)}.items()
-    }
-    found = trainings.compare(builders, rates=rates, epochs=epochs, seeds=seeds, pictures=pictures)
+    found: dict = {}
+    for activation in ("relu", "tanh"):
+        for name, (values, rates) in inputs.items():
+            build = partial(_build_for, f"simple_cnn(depth={depth}, activation={activation})", values)
+            how = {"rates": rates, "epochs": epochs, "seeds": seeds, "pictures": pictures}
+            found |= trainings.compare({f"{activation}, {name}": build}, **how)
     scores = {label: each.last() for label, each in found.items()}
     figure = Figure((7, 3), layout="constrained")
     axes = figure.subplots()
-    draw_bars(axes, {label: 100 * values for label, values in scores.items()})
+    draw_bars(axes, scores)
     axes.set(xlabel="test accuracy (%), with its 95% interval over seeds", title="Raw or centred pictures")
     parts = [
         f"{name}: {spell_difference(scores[f'{name}, raw'], scores[f'{name}, centred'])} "
@@ -291,12 +296,13 @@ def _draw_clusters(matrices, layer, least):
         axes.set_title(f"{name}: {group(matrix, least).max()} groups of {len(matrix)} maps", fontsize=10)
         axes.set(xlabel=f"map of {layer}, sorted", ylabel=f"map of {layer}, sorted")
     figure.colorbar(shown, ax=places, label="correlation")
+    figure.suptitle(f"Maps of {layer} that fire together: groups where the mean correlation is above {least:g}")
     return figure
 
 
 EXPERIMENTS = {
     "relu-speed": Experiment(race_to_error, "How much faster do ReLUs reach a training error than tanh or sigmoid?", 3),
-    "dead-units": Experiment(count_dead, "How sparse are the units of each layer, and how many ReLUs are dead?", 3),
-    "raw-pictures": Experiment(compare_inputs, "Do ReLUs need centred pictures less than tanh does?", 3),
+    "dead-units": Experiment(count_dead, "How sparse are the units of each layer, and how many ReLUs are dead?", 5),
+    "raw-pictures": Experiment(compare_inputs, "Do ReLUs need centred pictures less than tanh does?", 5),
     "unit-clusters": Experiment(cluster_units, "Which units of a layer fire together?", 3),
 }
