@@ -29,8 +29,8 @@ def test_response_normalisation_is_in_one_of_the_two_networks():
 
 
 def test_rates_in_words():
-    assert normalisation._spell_rates([0.01, 0.1]) == "at 2 rates from 0.01 to 0.1"
-    assert normalisation._spell_rates([]) == "at none of the rates"
+    assert normalisation._spell_rates([0.01, 0.1, 1], [0.8, 0.51, 0.5]) == "2 of 3 rates (0.01, 0.1)"
+    assert normalisation._spell_rates([0.01], [0.1]) == "0 of 1 rates"
 
 
 @pytest.mark.slow

@@ -117,16 +117,8 @@ def compare(
         model, choice = build(), draw_split(CHOICE_SEED, pictures, side=side)
 
         def score(rate, model=model, choice=choice):
-            held_out = choice_pictures(side)
-            history = retrain(
-                model,
-                choice.train,
-                choice.train_labels,
-                epochs=epochs,
-                rate=rate,
-                seed=CHOICE_SEED,
-                validation=held_out,
-            )
+            how: dict = {"epochs": epochs, "rate": rate, "validation": choice_pictures(side)}
+            history = retrain(model, choice.train, choice.train_labels, seed=CHOICE_SEED, **how)
             return history["val_accuracy"][-1]
 
         rate = max(rates, key=score) if len(rates) > 1 else rates[0]

@@ -45,7 +45,7 @@ def show_degradation(
 
 
 def sweep_depth(
-    seeds: int, *, depths=(1, 2, 4, 8, 16, 32), rates=(0.01, 0.03, 0.1), epochs: int = 10, pictures: int = 320
+    seeds: int, *, depths=(1, 2, 4, 8, 16, 32), rates=(0.003, 0.01, 0.03, 0.1), epochs: int = 10, pictures: int = 320
 ) -> Finding:
     """Training and test accuracy of plain stacks of convolutions without a norm, by their number."""
     from transferkit.lab import rates as trainings

@@ -133,12 +133,9 @@ def sweep_rates(
     draw_curves(axes, {label: 100 * values for label, values in scores.items()}, rates)
     axes.set(xscale="log", xlabel="learning rate", ylabel="test accuracy (%)", title="Batch norm, by learning rate")
     axes.legend()
-    usable = {
-        label: [rate for rate, each in zip(rates, v.mean(0), strict=True) if each > 0.5] for label, v in scores.items()
-    }
     parts = [
-        f"{'with batch norm' if label == 'batch norm' else 'without'} {_spell_rates(usable[label])}, and at "
-        f"{max(rates):g} accuracy is {spell_percent(values[:, -1])}"
+        f"{'with batch norm' if label == 'batch norm' else 'without'} at {_spell_rates(rates, values.mean(0))}, and "
+        f"{spell_percent(values[:, -1])} at {max(rates):g}"
         for label, values in scores.items()
     ]
     return Finding(
@@ -149,8 +146,10 @@ def sweep_rates(
     )
 
 
-def _spell_rates(rates) -> str:
-    return f"at {len(rates)} rates from {min(rates):g} to {max(rates):g}" if rates else "at none of the rates"
+def _spell_rates(rates, accuracies) -> str:
+    """ "2 of 3 rates (0.01, 0.1)": those with which the accuracy is above one half."""
+    usable = [f"{rate:g}" for rate, each in zip(rates, accuracies, strict=True) if each > 0.5]
+    return f"{len(usable)} of {len(rates)} rates" + (f" ({', '.join(usable)})" if usable else "")
 
 
 def compare_response_norm(
