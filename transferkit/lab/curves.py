@@ -20,21 +20,20 @@ def draw_curves(axes, curves: Mapping[str, np.ndarray], x: Sequence[float] | Non
         axes.fill_between(places, values.min(0), values.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
 
 
-def draw_bars(axes, accuracies: Mapping[str, Sequence[float] | np.ndarray], *, low: float = 0.0):
+def draw_bars(axes, accuracies: Mapping[str, Sequence[float] | np.ndarray]):
     """Horizontal bars of mean accuracies in percent, the first on top, with 95% intervals and a dot for each seed.
 
     Args:
         accuracies: of the seeds, fractions, by label.
-        low: where the axis begins, a fraction.
     """
     for place, values in enumerate(accuracies.values()):
         mean, half = mean_interval(values)
-        below, above = min(half, mean - low), min(half, 1 - mean)  # accuracies are not above 100%
-        axes.barh(place, 100 * mean, 0.6, color="C0", xerr=[[100 * max(below, 0)], [100 * above]], capsize=3)
+        ends = [[100 * min(half, mean)], [100 * min(half, 1 - mean)]]  # an accuracy is from 0 to 100%
+        axes.barh(place, 100 * mean, 0.6, color="C0", xerr=ends, capsize=3)
         axes.plot(100 * np.asarray(values), [place] * len(values), ".", color="C1", markersize=5)
     axes.set_yticks(range(len(accuracies)), list(accuracies))
     axes.invert_yaxis()
-    axes.set_xlim(100 * low, 102)
+    axes.set_xlim(0, 102)
 
 
 def spell_percent(values) -> str:

@@ -1,4 +1,4 @@
-"""Depth, shortcuts and auxiliary heads."""
+"""Depth and shortcuts."""
 
 from functools import partial
 

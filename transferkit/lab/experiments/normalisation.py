@@ -153,7 +153,7 @@ def _spell_rates(rates, accuracies) -> str:
 
 
 def compare_response_norm(
-    seeds: int, *, rates=(0.01, 0.03, 0.1), epochs: int = 8, pictures: int = 320, depth: int = 4
+    seeds: int, *, rates=(0.03, 0.1, 0.3), epochs: int = 16, pictures: int = 320, depth: int = 4
 ) -> Finding:
     """Test accuracy with and without local response normalisation: Krizhevsky et al. 2012, section 3.3."""
     from transferkit.lab import rates as trainings
@@ -203,12 +203,12 @@ def _compare_responses(builders, network, rates, epochs, seeds, pictures, side: 
     times = time_steps(builders, side)
     figure = Figure((8, 2.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    draw_bars(left, scores, low=max(0.0, min(each.min() for each in scores.values()) - 0.1))
+    draw_bars(left, scores)
     left.set(xlabel="test accuracy (%), with its 95% interval")
     right.barh(list(times), list(times.values()), height=0.6)
     right.invert_yaxis()
     right.set(xlabel="time of a training step (ms)")
-    figure.suptitle(f"Local response normalisation, {network}")
+    figure.suptitle(f"{network}, with and without local response normalisation")
     used = ", ".join(f"{each.rate:g} {label}" for label, each in found.items())
     return Finding(
         f"{network} with local response normalisation against without, in test accuracy: "
@@ -245,6 +245,8 @@ EXPERIMENTS = {
     "gradient-norms": Experiment(measure_gradients, "Do gradients vanish or explode in deep networks?", 3),
     "initialisation": Experiment(compare_beginnings, "Which initialisers let a deep plain network learn?", 3),
     "batch-norm": Experiment(sweep_rates, "Which learning rates does batch norm allow?", 3),
-    "response-norm": Experiment(compare_response_norm, "Does local response normalisation help a small network?", 5),
+    "response-norm-accuracy": Experiment(
+        compare_response_norm, "Does local response normalisation help a small network?", 4
+    ),
     "vgg-response-norm": Experiment(compare_vgg, "Was VGG right that response normalisation does not help net A?", 3),
 }
