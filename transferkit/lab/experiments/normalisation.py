@@ -164,7 +164,7 @@ def compare_response_norm(
 
 
 def compare_vgg(
-    seeds: int, *, rates=(0.01, 0.03, 0.1), epochs: int = 12, pictures: int = 320, width: int = 8
+    seeds: int, *, rates=(0.003, 0.01, 0.03), epochs: int = 12, pictures: int = 320, width: int = 8
 ) -> Finding:
     """VGG's A against A-LRN, an eighth as wide: Simonyan, Zisserman 2014, table 3."""
     builders = {
