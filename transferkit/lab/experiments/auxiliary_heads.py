@@ -9,11 +9,11 @@ NAMES = ("aux1", "aux2", "logits")  # from the picture to the last layer
 
 
 def compare_gradients(
-    seeds: int, *, network: str = "googlenet_paper(aux=true, init=glorot)", side: int = 79, pictures: int = 8
+    seeds: int, *, network: str = "googlenet_paper(aux=true, init=glorot, dropout=0)", side: int = 79, pictures: int = 8
 ) -> Finding:
     """The gradient of each convolution of GoogLeNet before training, with auxiliary heads in the loss and without.
 
-    The kernels begin by Glorot 2010: without a knob the classifiers of the zoo are zeros, which pass no gradient.
+    The kernels begin by Glorot 2010: without a knob the classifiers of the zoo are zeros, which pass no gradient. Dropout before the classifier is off, so that both losses see the same.
     """
     from transferkit import zoo
     from transferkit.lab import fitting, measures
@@ -26,7 +26,7 @@ def compare_gradients(
     for seed in range(seeds):
         split = trainings.draw_split(seed, pictures, side=side)
         for name, each in weights.items():
-            trainings.redraw(model, seed)  # the same weights and dropout
+            trainings.redraw(model, seed)  # the same weights
             found[name].append(measures.gradient_norms(model, split.train, split.train_labels, weights=each))
     trunk = [layer for layer in found["with"][0] if not layer.startswith("aux")]
     norms = {name: np.array([[each[layer] for layer in trunk] for each in values]) for name, values in found.items()}
@@ -44,9 +44,10 @@ def compare_gradients(
     axes.set_title(f"Gradients of {zoo.spell(network, aux='false')} before training", pad=16)
     axes.legend()
     first, last = _factor(ratios[:, 0]), _factor(ratios[:, -1])
+    fall = _factor(norms["without"][:, -1] / norms["without"][:, 0])
     return Finding(
-        f"Before training, the heads change the gradient of the first convolution by a factor of {first}, of the last "
-        f"one, which is above both, by {last}.",
+        f"Before training and without heads, the gradient of the last convolution is {fall} times that of the first; the "
+        f"heads change that of the first by a factor of {first}, of the last one, which is above both, by {last}.",
         ("convolution", "norm without heads", "norm with heads", "factor"),
         [
             (layer, *(f"{norms[name][:, i].mean():.2e}" for name in ("without", "with")), _factor(ratios[:, i]))
