@@ -13,7 +13,8 @@ def compare_gradients(
 ) -> Finding:
     """The gradient of each convolution of GoogLeNet before training, with auxiliary heads in the loss and without.
 
-    The kernels begin by Glorot 2010: without a knob the classifiers of the zoo are zeros, which pass no gradient. Dropout before the classifier is off, so that both losses see the same.
+    The kernels begin by Glorot 2010: without a knob the classifiers of the zoo are zeros, which pass no gradient.
+    Dropout before the classifier is off, so that both losses see the same.
     """
     from transferkit import zoo
     from transferkit.lab import fitting, measures
@@ -46,8 +47,8 @@ def compare_gradients(
     first, last = _factor(ratios[:, 0]), _factor(ratios[:, -1])
     fall = _factor(norms["without"][:, -1] / norms["without"][:, 0])
     return Finding(
-        f"Before training and without heads, the gradient of the last convolution is {fall} times that of the first; the "
-        f"heads change that of the first by a factor of {first}, of the last one, which is above both, by {last}.",
+        f"Before training and without heads, the gradient of the last convolution is {fall} times that of the first; "
+        f"the heads change that of the first by a factor of {first}, of the last one, which is above both, by {last}.",
         ("convolution", "norm without heads", "norm with heads", "factor"),
         [
             (layer, *(f"{norms[name][:, i].mean():.2e}" for name in ("without", "with")), _factor(ratios[:, i]))
@@ -66,7 +67,7 @@ def _factor(ratios) -> str:
 
 
 def train_heads(
-    seeds: int, *, depth: int = 18, rates=(0.01, 0.03, 0.1), epochs: int = 10, pictures: int = 320
+    seeds: int, *, depth: int = 12, rates=(0.003, 0.01, 0.03), epochs: int = 10, pictures: int = 320
 ) -> Finding:
     """A plain stack of convolutions with a head at a third and at two thirds of its depth, and without them."""
     from transferkit.lab import rates as trainings
