@@ -130,6 +130,6 @@ EXPERIMENTS = {
         compare_gradients, "Do GoogLeNet's auxiliary heads strengthen early gradients?", 3
     ),
     "auxiliary-heads": Experiment(
-        train_heads, "How good are auxiliary heads, and does the classifier gain by them?", 3
+        train_heads, "How good are auxiliary heads, and does the classifier gain by them?", 4
     ),
 }
