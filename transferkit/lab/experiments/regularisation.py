@@ -93,24 +93,14 @@ def shift_at_random(pictures: np.ndarray, most: int, seed: int) -> np.ndarray:
 
 
 def _draw(found, pictures):
-    from transferkit.lab.experiment import mean_interval
+    from transferkit.lab.curves import draw_bars
 
-    figure = Figure((8, 3.2), layout="constrained")
-    axes = figure.subplots()
-    for offset, name, color, values in ((-0.2, "training", "C1", 1), (0.2, "test", "C0", 2)):
-        means, halves = zip(*(mean_interval(each[values]) for each in found.values()), strict=True)
-        places = np.arange(len(found)) + offset
-        axes.barh(
-            places, np.multiply(100, means), 0.38, xerr=np.multiply(100, halves), color=color, capsize=3, label=name
-        )
-    axes.set_yticks(range(len(found)), list(found))
-    axes.invert_yaxis()
-    low = min(min(test) for _, _, test in found.values())
-    axes.set_xlim(left=max(0, 100 * low - 10))
-    axes.set(
-        xlabel="accuracy (%), with its 95% interval over seeds", title=f"Regularisation, {pictures} training pictures"
-    )
-    axes.legend(loc="lower left")
+    figure = Figure((9, 3.2), layout="constrained")
+    for axes, name, place in zip(figure.subplots(1, 2), ("training", "test"), (1, 2), strict=True):
+        draw_bars(axes, {label: values[place] for label, values in found.items()})
+        axes.set(xlabel=f"{name} accuracy (%), with its 95% interval")
+    figure.axes[1].set_yticklabels([])
+    figure.suptitle(f"Regularisation, {pictures} training pictures")
     return figure
 
 
