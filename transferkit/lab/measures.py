@@ -32,8 +32,8 @@ def gradient_norms(model: keras.Model, pictures: np.ndarray, labels: np.ndarray,
 def unit_values(model: keras.Model, pictures: np.ndarray, layers: list[str]) -> dict[str, np.ndarray]:
     """What the maps of layers are on pictures, (pictures * places, maps), by layer."""
     part = keras.Model(model.input, {name: model.get_layer(name).output for name in layers})
-    maps = part.predict(pictures, batch_size=256, verbose=0)
-    return {name: each.reshape(-1, each.shape[-1]) for name, each in maps.items()}
+    maps = part(np.asarray(pictures, "float32"), training=False)  # `predict` would compile for each call
+    return {name: np.reshape(each, (-1, each.shape[-1])) for name, each in maps.items()}
 
 
 def dead_units(values: np.ndarray) -> float:

@@ -122,7 +122,9 @@ def count_dead(
                 how = {"epochs": epochs, "rate": rate, "seed": seed}
                 trainings.retrain(model, split.train, split.train_labels, **how)
                 values = measures.unit_values(model, split.test, layers).values()
-                found.append([(np.mean(each == 0), measures.dead_units(each), saturated(each)) for each in values])
+                found.append(
+                    [(np.mean(each == 0), measures.dead_units(each), saturated(each, activation)) for each in values]
+                )
             measured = np.array(found)  # (seeds, layers, figures)
             zeros[activation, rate], dead[activation, rate] = measured[..., 0], measured[..., 1]
             rows += [
@@ -133,16 +135,16 @@ def count_dead(
     return Finding(_dead_sentence(zeros, dead, rates), columns, rows, _draw_dead(zeros, dead, rates))
 
 
-def saturated(values: np.ndarray) -> float:
-    """The fraction of values within 2% of the range of their activation from one of its ends: tanh or sigmoid.
+ENDS = {"tanh": (-1, 1), "sigmoid": (0, 1)}  # of the values of an activation
 
-    A ReLU has one end only, which is counted as zeros; its fraction is 0.
-    """
-    if values.max() > 1 or (values == 0).any():
+
+def saturated(values: np.ndarray, activation: str) -> float:
+    """The fraction of values within 1% of the range of tanh or sigmoid from one of its ends; of a ReLU 0."""
+    if activation not in ENDS:
         return 0.0
-    low = -1 if values.min() < 0 else 0
-    margin = 0.02 * (1 - low)
-    return float(np.mean((values < low + margin) | (values > 1 - margin)))
+    low, high = ENDS[activation]
+    margin = 0.01 * (high - low)
+    return float(np.mean((values < low + margin) | (values > high - margin)))
 
 
 def _dead_sentence(zeros, dead, rates):
