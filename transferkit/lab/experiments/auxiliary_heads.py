@@ -127,7 +127,7 @@ def build_with_heads(depth: int, loss_weights: dict[str, float], *, width: int =
 
 EXPERIMENTS = {
     "auxiliary-gradients": Experiment(
-        compare_gradients, "Do GoogLeNet's auxiliary heads strengthen early gradients?", 3
+        compare_gradients, "Do GoogLeNet's auxiliary heads strengthen early gradients?", 6
     ),
     "auxiliary-heads": Experiment(
         train_heads, "How good are auxiliary heads, and does the classifier gain by them?", 4
