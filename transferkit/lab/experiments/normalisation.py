@@ -36,9 +36,11 @@ def measure_gradients(seeds: int, *, depth: int = 32, pictures: int = 64) -> Fin
     rows = [(label, *(_spell_norm(each[:, end]) for end in (0, -1)), _verdict(each)) for label, each in norms.items()]
     named = {verdict: [label for label, *_, found in rows if found == verdict] for verdict in VERDICTS}
     parts = [f"{verdict} with {', '.join(labels)}" for verdict, labels in named.items() if labels]
+    same = all(_verdict(each[[seed]]) == _verdict(each) for each in norms.values() for seed in range(seeds))
+    agreement = "the same" if same else "not the same"
     return Finding(
         f"Before training, over {depth} layers, the gradient of the first convolution is {'; '.join(parts)}: vanishing "
-        f"is a norm below {VERDICTS['vanishing'][1]:g}, exploding above {VERDICTS['exploding'][0]:,.0f}.",
+        f"is a norm below {VERDICTS['vanishing'][1]:g}, exploding above {VERDICTS['exploding'][0]:,.0f}; {agreement} with every seed.",
         ("network", "norm at the first convolution", "norm at the last", "gradients are"),
         rows,
         figure,
