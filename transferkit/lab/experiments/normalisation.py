@@ -40,7 +40,8 @@ def measure_gradients(seeds: int, *, depth: int = 32, pictures: int = 64) -> Fin
     agreement = "the same" if same else "not the same"
     return Finding(
         f"Before training, over {depth} layers, the gradient of the first convolution is {'; '.join(parts)}: vanishing "
-        f"is a norm below {VERDICTS['vanishing'][1]:g}, exploding above {VERDICTS['exploding'][0]:,.0f}; {agreement} with every seed.",
+        f"is a norm below {VERDICTS['vanishing'][1]:g}, exploding above {VERDICTS['exploding'][0]:,.0f}; "
+        f"{agreement} with every seed.",
         ("network", "norm at the first convolution", "norm at the last", "gradients are"),
         rows,
         figure,
