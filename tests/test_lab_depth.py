@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transferkit.lab import measures, rates
+from transferkit.lab import measures, trainings
 from transferkit.lab.experiments import auxiliary_heads, depth
 from transferkit.lab.stacks import build_stack
 
@@ -17,7 +17,7 @@ def test_a_stack_has_as_many_convolutions_as_it_says():
 
 def test_without_their_weight_heads_change_no_gradient_of_what_is_above_them():
     model = build_stack(6, width=4, heads=(2, 4))
-    split = rates.draw_split(0, 16)
+    split = trainings.draw_split(0, 16)
     norms = [
         measures.gradient_norms(model, split.train, split.train_labels, weights={"logits": 1.0, **heads})
         for heads in ({}, {"aux1": 0.0, "aux2": 0.0}, {"aux1": 0.3, "aux2": 0.3}, {"aux1": 0.3})

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from transferkit.lab import curves, fitting, measures, rates
+from transferkit.lab import experiment, fitting, measures, trainings
 from transferkit.lab.experiments import units
 
 
 @pytest.fixture(scope="module")
 def small():
-    return fitting.build("simple_cnn(depth=2, width=4)", side=rates.SIDE)
+    return fitting.build("simple_cnn(depth=2, width=4)", side=trainings.SIDE)
 
 
 def test_a_training_error_is_reached_between_two_epochs():
@@ -20,17 +20,17 @@ def test_a_training_error_is_reached_between_two_epochs():
 
 
 def test_a_training_stops_at_the_error(small):
-    split = rates.draw_split(0, 64)
+    split = trainings.draw_split(0, 64)
     how = {"epochs": 9, "rate": 0.001, "seed": 0}
-    stopped = rates.retrain(small, split.train, split.train_labels, callbacks=[units._stop_below(1.0)], **how)
+    stopped = trainings.train_anew(small, split.train, split.train_labels, callbacks=[units._stop_below(1.0)], **how)
     assert len(stopped["accuracy"]) == 1
 
 
 def test_dead_units_and_zeros_are_those_that_were_planted(small):
-    rates.redraw(small, 0)
+    fitting.redraw(small, 0)
     layer = small.get_layer("conv2")
     layer.bias.assign(np.array([-1e6, 1e6] * 4))
-    values = measures.unit_values(small, rates.draw_split(0, 8).test[:20], ["act2"])["act2"]
+    values = measures.unit_values(small, trainings.draw_split(0, 8).test[:20], ["act2"])["act2"]
     assert values.shape == (20 * 8 * 8, 8)
     assert measures.dead_units(values) == 0.5
     assert np.mean(values == 0) == 0.5
@@ -57,27 +57,27 @@ def test_units_of_one_source_are_one_group():
 
 
 def test_pictures_of_a_rate_neither_train_nor_measure():
-    split, (choice, labels) = rates.draw_split(3, 200), rates.choice_pictures()
+    split, (choice, labels) = trainings.draw_split(3, 200), trainings.choice_pictures()
     keys = [{each.tobytes() for each in pictures} for pictures in (split.train, choice, split.test)]
     assert not keys[0] & keys[1] and not keys[1] & keys[2] and not keys[0] & keys[2]
     assert (len(split.train), len(choice), len(labels)) == (200, 300, 300)
-    assert {each.tobytes() for each in rates.draw_split(4, 200).train} != keys[0]
+    assert {each.tobytes() for each in trainings.draw_split(4, 200).train} != keys[0]
 
 
 def test_a_training_does_not_depend_on_the_one_before(small):
-    split = rates.draw_split(0, 64)
+    split = trainings.draw_split(0, 64)
     how = {"epochs": 2, "rate": 0.05, "seed": 1}
-    first = rates.retrain(small, split.train, split.train_labels, **how)
-    rates.retrain(small, split.train, split.train_labels, epochs=2, rate=0.5, seed=2)
-    again = rates.retrain(small, split.train, split.train_labels, **how)
+    first = trainings.train_anew(small, split.train, split.train_labels, **how)
+    trainings.train_anew(small, split.train, split.train_labels, epochs=2, rate=0.5, seed=2)
+    again = trainings.train_anew(small, split.train, split.train_labels, **how)
     assert again["loss"] == pytest.approx(first["loss"], rel=1e-4)
-    rates.redraw(small, 2)
+    fitting.redraw(small, 2)
     assert np.std(small.get_layer("conv2").kernel) == pytest.approx(np.sqrt(2 / (9 * 4)), rel=0.5)
 
 
 def test_a_rate_that_learns_nothing_is_not_chosen():
     names = {"small": "simple_cnn(depth=1, width=4)"}
-    found = rates.compare(rates.named(names), rates=(1e-7, 0.03), epochs=2, seeds=2, pictures=128)["small"]
+    found = trainings.compare(trainings.named(names), rates=(1e-7, 0.03), epochs=2, seeds=2, pictures=128)["small"]
     assert found.rate == 0.03
     assert found.curves().shape == (2, 2)
     assert found.last().shape == (2,)
@@ -101,12 +101,12 @@ def test_the_gradient_of_a_convolution_is_that_by_hand():
 def test_a_difference_in_words_is_a_paired_t_test():
     first, second = np.array([0.90, 0.92, 0.95]), np.array([0.85, 0.88, 0.86])
     low, high = stats.ttest_rel(first, second).confidence_interval(0.95)
-    words = curves.spell_difference(first, second)
+    words = experiment.spell_points(first, second)
     assert f"{100 * (high - low) / 2:.1f} points" in words
     assert ("no clear difference" in words) == (low <= 0 <= high)
-    assert curves.spell_difference([0.5, 0.51, 0.52], [0.4, 0.41, 0.42]) == "10.0 ± 0.0 points more"
-    assert curves.spell_difference([0.4, 0.41, 0.42], [0.5, 0.51, 0.52]) == "10.0 ± 0.0 points less"
-    assert curves.spell_percent([0.5, 0.5]) == "50.0 ± 0.0%"
+    assert experiment.spell_points([0.5, 0.51, 0.52], [0.4, 0.41, 0.42]) == "10.0 ± 0.0 points more"
+    assert experiment.spell_points([0.4, 0.41, 0.42], [0.5, 0.51, 0.52]) == "10.0 ± 0.0 points less"
+    assert experiment.spell_percent([0.5, 0.5]) == "50.0 ± 0.0%"
 
 
 def test_raw_pictures_reach_the_network_as_they_are():

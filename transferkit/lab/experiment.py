@@ -75,3 +75,22 @@ def spell_difference(first, second, form: str = ".3f") -> str:
     if abs(mean) <= half:
         return f"no difference found ({mean:+{form}} ± {half:{form}})"
     return f"{abs(mean):{form}} ± {half:{form}} {'more' if mean > 0 else 'less'}"
+
+
+def spell_percent(values) -> str:
+    """ "93.1 ± 1.2%" of fractions, with half the 95% interval over seeds."""
+    mean, half = mean_interval(values)
+    return f"{100 * mean:.1f} ± {100 * half:.1f}%"
+
+
+def spell_points(first, second) -> str:
+    """How much larger the fractions of one are than those of another, paired by seed, in words.
+
+    Example:
+        >>> spell_points([0.90, 0.92, 0.91], [0.85, 0.88, 0.86])
+        '4.7 ± 1.4 points more'
+    """
+    mean, half = mean_interval(np.subtract(first, second))
+    if abs(mean) <= half:
+        return f"no clear difference ({100 * mean:+.1f} ± {100 * half:.1f} points)"
+    return f"{100 * abs(mean):.1f} ± {100 * half:.1f} points {'more' if mean > 0 else 'less'}"

@@ -58,8 +58,7 @@ def accuracy(model: keras.Model, pictures: np.ndarray, labels: np.ndarray) -> fl
 
 def train_fresh(model: keras.Model, split, *, epochs: int, rate: float, seed: int) -> keras.Model:
     """Draw the weights of a network anew and train it on the training pictures of a `Split`; return the network."""
-    keras.utils.set_random_seed(seed)
-    model.set_weights(keras.models.clone_model(model).get_weights())
+    redraw(model, seed)
     retrain(model, split.train, split.train_labels, epochs=epochs, rate=rate, seed=seed)
     return model
 
@@ -76,10 +75,21 @@ def retrain(model: keras.Model, pictures: np.ndarray, labels: np.ndarray, *, epo
         train(model, pictures, labels, epochs=1, rate=rate, seed=seed)
         return
     keras.utils.set_random_seed(seed)
+    restart_optimizer(model, rate)
+    model.fit(pictures, labels, batch_size=BATCH, verbose=0)
+
+
+def redraw(model: keras.Model, seed: int):
+    """Draw the weights anew, as of a network that was just built. It stays compiled: that is slow for deep networks."""
+    keras.utils.set_random_seed(seed)
+    model.set_weights(keras.models.clone_model(model).get_weights())
+
+
+def restart_optimizer(model: keras.Model, rate: float):
+    """Set the optimizer of a compiled network to its start, with a learning rate."""
     for variable in model.optimizer.variables:
         variable.assign(keras.ops.zeros_like(variable))
     model.optimizer.learning_rate = rate
-    model.fit(pictures, labels, batch_size=BATCH, verbose=0)
 
 
 def choose_rate(split, rates: Sequence[float], fit: Callable) -> float:

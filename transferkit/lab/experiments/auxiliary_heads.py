@@ -17,9 +17,8 @@ def compare_gradients(
     Dropout before the classifier is off, so that both losses see the same.
     """
     from transferkit import zoo
-    from transferkit.lab import fitting, measures
-    from transferkit.lab import rates as trainings
-    from transferkit.lab.curves import draw_curves
+    from transferkit.lab import fitting, measures, trainings
+    from transferkit.lab.figures import draw_curves
 
     weights = {"with": zoo.variant(network).loss_weights, "without": {"logits": 1.0}}
     model = fitting.build(network, side=side)
@@ -27,7 +26,7 @@ def compare_gradients(
     for seed in range(seeds):
         split = trainings.draw_split(seed, pictures, side=side)
         for name, each in weights.items():
-            trainings.redraw(model, seed)  # the same weights
+            fitting.redraw(model, seed)  # the same weights
             found[name].append(measures.gradient_norms(model, split.train, split.train_labels, weights=each))
     trunk = [layer for layer in found["with"][0] if not layer.startswith("aux")]
     norms = {name: np.array([[each[layer] for layer in trunk] for each in values]) for name, values in found.items()}
@@ -70,8 +69,9 @@ def train_heads(
     seeds: int, *, depth: int = 12, rates=(0.003, 0.01, 0.03), epochs: int = 10, pictures: int = 320
 ) -> Finding:
     """A plain stack of convolutions with a head at a third and at two thirds of its depth, and without them."""
-    from transferkit.lab import rates as trainings
-    from transferkit.lab.curves import draw_bars, spell_difference, spell_percent
+    from transferkit.lab import trainings
+    from transferkit.lab.experiment import spell_percent, spell_points
+    from transferkit.lab.figures import draw_bars
 
     weights = {"with": {"logits": 1.0, "aux1": 0.3, "aux2": 0.3}, "without": {"logits": 1.0, "aux1": 0.0, "aux2": 0.0}}
     scores, used = {}, {}
@@ -81,7 +81,7 @@ def train_heads(
         def fit(split, rate, seed, held_out, model=model):
             labels, (shown, wanted) = dict.fromkeys(NAMES, split.train_labels), held_out
             held_out = shown, dict.fromkeys(NAMES, wanted)
-            history = trainings.retrain(
+            history = trainings.train_anew(
                 model, split.train, labels, epochs=epochs, rate=rate, seed=seed, validation=held_out
             )
             return {name: history[f"val_{name}_accuracy"][-1] for name in NAMES}
@@ -103,7 +103,7 @@ def train_heads(
     with_heads, without = scores["with"]["logits"], scores["without"]["logits"]
     return Finding(
         f"The classifier after {depth} plain convolutions with auxiliary heads in training against without: "
-        f"{spell_difference(with_heads, without)} of test accuracy ({spell_percent(with_heads)} against "
+        f"{spell_points(with_heads, without)} of test accuracy ({spell_percent(with_heads)} against "
         f"{spell_percent(without)}); the heads' own accuracy is {spell_percent(scores['with']['aux1'])} and "
         f"{spell_percent(scores['with']['aux2'])}. Learning rates: {used['with']:g} and {used['without']:g}.",
         ("output", "test accuracy"),

@@ -14,8 +14,9 @@ def show_degradation(
     seeds: int, *, depths=(20, 56), rates=(0.02, 0.1), epochs: int = 8, pictures: int = 256, widen: float = 0.5
 ) -> Finding:
     """Training accuracy of plain and residual networks, shallow and deep: He et al. 2015, figure 6."""
-    from transferkit.lab import rates as trainings
-    from transferkit.lab.curves import draw_curves, spell_difference, spell_percent
+    from transferkit.lab import trainings
+    from transferkit.lab.experiment import spell_percent, spell_points
+    from transferkit.lab.figures import draw_curves
 
     names = {f"{kind}{depth}": f"{kind}{depth}_cifar(widen={widen})" for kind in KINDS for depth in depths}
     found = trainings.compare(trainings.named(names), rates=rates, epochs=epochs, seeds=seeds, pictures=pictures)
@@ -31,7 +32,7 @@ def show_degradation(
     low, high = min(depths), max(depths)
     trained = {label: each.last("accuracy") for label, each in found.items()}
     pairs = [(f"{kind}{high}", f"{kind}{low}") for kind in KINDS]
-    parts = [f"{deep} against {flat}: {spell_difference(trained[deep], trained[flat])}" for deep, flat in pairs]
+    parts = [f"{deep} against {flat}: {spell_points(trained[deep], trained[flat])}" for deep, flat in pairs]
     used = ", ".join(f"{label} {each.rate:g}" for label, each in found.items())
     return Finding(
         f"In training accuracy in epoch {epochs}, {'; '.join(parts)}. Each network has its own learning rate: {used}.",
@@ -48,8 +49,9 @@ def sweep_depth(
     seeds: int, *, depths=(1, 2, 4, 8, 16, 32), rates=(0.003, 0.01, 0.03, 0.1), epochs: int = 10, pictures: int = 320
 ) -> Finding:
     """Training and test accuracy of plain stacks of convolutions without a norm, by their number."""
-    from transferkit.lab import rates as trainings
-    from transferkit.lab.curves import draw_curves, spell_difference, spell_percent
+    from transferkit.lab import trainings
+    from transferkit.lab.experiment import spell_percent, spell_points
+    from transferkit.lab.figures import draw_curves
     from transferkit.lab.stacks import build_stack
 
     builders = {str(depth): partial(build_stack, depth) for depth in depths}
@@ -64,7 +66,7 @@ def sweep_depth(
     axes.legend()
     best = str(depths[int(curves["test"].mean(0).argmax())])
     parts = [
-        f"{label} against {best}: {spell_difference(found[label].last(), found[best].last())}"
+        f"{label} against {best}: {spell_points(found[label].last(), found[best].last())}"
         for label in (str(min(depths)), str(max(depths)))
         if label != best
     ]
@@ -87,9 +89,9 @@ def compare_shortcuts(
     seeds: int, *, rates=(0.02, 0.1), epochs: int = 8, pictures: int = 320, depth: int = 20, widen: float = 0.5
 ) -> Finding:
     """Options A, B and C of ResNet's section 3.3 and no shortcut: test accuracy and parameters."""
-    from transferkit.lab import fitting
-    from transferkit.lab import rates as trainings
-    from transferkit.lab.curves import draw_bars, spell_difference, spell_percent
+    from transferkit.lab import fitting, trainings
+    from transferkit.lab.experiment import spell_percent, spell_points
+    from transferkit.lab.figures import draw_bars
 
     residual = {f"option {each.upper()}": f"resnet{depth}_cifar(widen={widen}, shortcut={each})" for each in "abc"}
     names = {"plain": f"plain{depth}_cifar(widen={widen})", **residual}
@@ -101,14 +103,14 @@ def compare_shortcuts(
     draw_bars(axes, {f"{label}, {counts[label]:,} parameters": values for label, values in scores.items()})
     axes.set(xlabel="test accuracy (%), with its 95% interval over seeds", title=f"Shortcuts, {depth} layers")
     parts = [
-        f"option {each} against A: {spell_difference(scores[f'option {each}'], scores['option A'])}, with "
+        f"option {each} against A: {spell_points(scores[f'option {each}'], scores['option A'])}, with "
         f"{counts[f'option {each}'] - counts['option A']:,} more parameters"
         for each in "BC"
     ]
     equal = "as many parameters as" if counts["plain"] == counts["option A"] else "other parameters than"
     return Finding(
         f"Option A has {equal} the plain network, {counts['option A']:,}. In test accuracy, option A against plain: "
-        f"{spell_difference(scores['option A'], scores['plain'])}; {'; '.join(parts)}.",
+        f"{spell_points(scores['option A'], scores['plain'])}; {'; '.join(parts)}.",
         ("shortcuts", "parameters", "learning rate", "test accuracy", "training accuracy"),
         [
             (label, counts[label], each.rate, spell_percent(scores[label]), spell_percent(each.last("accuracy")))

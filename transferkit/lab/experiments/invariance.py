@@ -14,7 +14,7 @@ SHIFTS, ANGLES, FACTORS = (*range(9), 12, 16), (0, 5, 10, 20, 45, 90, 135, 180),
 
 def measure_equivariance(seeds: int) -> Finding:
     """f(g(x)) against g(f(x)), as a relative difference, for layers and a network with random weights."""
-    from transferkit.lab.plots import plot_curve
+    from transferkit.lab.figures import plot_curve
 
     changes = {"shift": SHIFTS, "turn": ANGLES, "scale": FACTORS}
     runs: dict[tuple, list] = {}
@@ -122,7 +122,7 @@ def measure_commutation(compute, stride: int, change: str, amount: float) -> flo
 def compare_pooled_shifts(seeds: int, *, network="simple_cnn", pictures=600, epochs=4, rate=0.03, most=8) -> Finding:
     """How much features change if a picture moves: with windows of 4 pooled, thinned out, or as they are."""
     from transferkit.lab import fitting, small_data
-    from transferkit.lab.plots import plot_curve
+    from transferkit.lab.figures import plot_curve
 
     shifts, model = tuple(range(most + 1)), fitting.build(network)
     maps = fitting.keras.Model(model.input, model.get_layer("act1").output)
@@ -220,7 +220,7 @@ def compare_augmented(
 ) -> Finding:
     """Networks trained with shifted and turned views, and the accuracy on shifted and turned test pictures."""
     from transferkit.lab import fitting
-    from transferkit.lab.plots import plot_curve
+    from transferkit.lab.figures import plot_curve
     from transferkit.lab.small_data import Split
 
     model = fitting.build(network)

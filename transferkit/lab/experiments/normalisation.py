@@ -13,16 +13,15 @@ INITIALISERS = {"Gaussian 0.01": "0.01", "Glorot": "glorot", "He": "he"}
 
 def measure_gradients(seeds: int, *, depth: int = 32, pictures: int = 64) -> Finding:
     """The norm of the gradient of each convolution before training, in deep networks that begin differently."""
-    from transferkit.lab import fitting, measures
-    from transferkit.lab import rates as trainings
-    from transferkit.lab.curves import draw_curves
+    from transferkit.lab import fitting, measures, trainings
+    from transferkit.lab.figures import draw_curves
 
     norms = {}
     for label, name in _deep_networks(depth).items():
         model, found = fitting.build(name, side=trainings.SIDE), []
         for seed in range(seeds):
             split = trainings.draw_split(seed, pictures)
-            trainings.redraw(model, seed)
+            fitting.redraw(model, seed)
             found.append(list(measures.gradient_norms(model, split.train, split.train_labels).values()))
         norms[label] = np.array(found)  # (seeds, layers)
     figure = Figure((10, 4), layout="constrained")
@@ -88,8 +87,9 @@ def compare_beginnings(
     seeds: int, *, depth: int = 20, rates=(0.01, 0.1), epochs: int = 6, pictures: int = 320
 ) -> Finding:
     """How well a deep plain network learns with each initialiser, with and without batch norm."""
-    from transferkit.lab import rates as trainings
-    from transferkit.lab.curves import draw_bars, spell_difference, spell_percent
+    from transferkit.lab import trainings
+    from transferkit.lab.experiment import spell_percent, spell_points
+    from transferkit.lab.figures import draw_bars
 
     names = {
         f"{init}, {norm}": f"plain{depth}_cifar(widen=0.5, norm={norm_knob}, init={init_knob})"
@@ -104,7 +104,7 @@ def compare_beginnings(
     axes.set(xlabel=f"training accuracy in epoch {epochs} (%), with its 95% interval over seeds")
     axes.set_title(f"Beginnings of a plain network of {depth} layers")
     parts = [
-        f"{spell_difference(scores[f'He, {norm}'], scores[f'Gaussian 0.01, {norm}'])} with {norm} "
+        f"{spell_points(scores[f'He, {norm}'], scores[f'Gaussian 0.01, {norm}'])} with {norm} "
         f"({spell_percent(scores[f'He, {norm}'])} against {spell_percent(scores[f'Gaussian 0.01, {norm}'])})"
         for norm in NORMS
     ]
@@ -121,9 +121,9 @@ def sweep_rates(
     seeds: int, *, rates=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0), epochs: int = 6, pictures: int = 320, depth: int = 4
 ) -> Finding:
     """Test accuracy with and without batch norm, by learning rate."""
-    from transferkit.lab import fitting
-    from transferkit.lab import rates as trainings
-    from transferkit.lab.curves import draw_curves, spell_percent
+    from transferkit.lab import fitting, trainings
+    from transferkit.lab.experiment import spell_percent
+    from transferkit.lab.figures import draw_curves
 
     scores = {}
     for label, norm in NORMS.items():
@@ -159,7 +159,7 @@ def compare_response_norm(
     seeds: int, *, rates=(0.03, 0.1, 0.3), epochs: int = 16, pictures: int = 320, depth: int = 4
 ) -> Finding:
     """Test accuracy with and without local response normalisation: Krizhevsky et al. 2012, section 3.3."""
-    from transferkit.lab import rates as trainings
+    from transferkit.lab import trainings
 
     names = {"without": f"simple_cnn(depth={depth})", "with": f"simple_cnn(depth={depth}, lrn=true)"}
     builders = trainings.named(names)
@@ -198,8 +198,9 @@ def build_narrow_a(*, respond: bool, width: int, side: int = 32):
 
 
 def _compare_responses(builders, network, rates, epochs, seeds, pictures, side: int = 16) -> Finding:
-    from transferkit.lab import rates as trainings
-    from transferkit.lab.curves import draw_bars, spell_difference, spell_percent
+    from transferkit.lab import trainings
+    from transferkit.lab.experiment import spell_percent, spell_points
+    from transferkit.lab.figures import draw_bars
 
     found = trainings.compare(builders, rates=rates, epochs=epochs, seeds=seeds, pictures=pictures, side=side)
     scores = {label: each.last() for label, each in found.items()}
@@ -215,7 +216,7 @@ def _compare_responses(builders, network, rates, epochs, seeds, pictures, side: 
     used = ", ".join(f"{each.rate:g} {label}" for label, each in found.items())
     return Finding(
         f"{network} with local response normalisation against without, in test accuracy: "
-        f"{spell_difference(scores['with'], scores['without'])} ({spell_percent(scores['with'])} against "
+        f"{spell_points(scores['with'], scores['without'])} ({spell_percent(scores['with'])} against "
         f"{spell_percent(scores['without'])}, at learning rates {used}); a training step takes "
         f"{times['with'] / times['without']:.2f} times as long.",
         ("response normalisation", "learning rate", "test accuracy", "training step (ms)"),

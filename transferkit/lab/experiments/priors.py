@@ -78,7 +78,7 @@ def compare_permuted(
 ) -> Finding:
     """The same pixels in another order, one order for all pictures: what a network knows of neighbours is lost."""
     from transferkit.lab import small_data
-    from transferkit.lab.plots import plot_points
+    from transferkit.lab.figures import plot_points
 
     splits = [small_data.load_moved_digits(seed).first(pictures) for seed in range(seeds)]
     data = {"in order": splits, "permuted": [permute_pixels(split, seed) for seed, split in enumerate(splits)]}
@@ -117,7 +117,7 @@ def compare_random(
 ) -> Finding:
     """The same network on digits, on digits with random labels and on random pictures, in training and on new ones."""
     from transferkit.lab import fitting, small_data
-    from transferkit.lab.plots import plot_curve
+    from transferkit.lab.figures import plot_curve
 
     kinds = kinds or ("digits", "random labels", "random pixels")
     curves: dict[str, list] = {kind: [] for kind in kinds}

@@ -23,8 +23,8 @@ def ablate(
     Few pictures, so that the network can learn them by heart. Weight decay is decoupled from the momentum: a step takes
     rate * decay * weight off each weight.
     """
-    from transferkit.lab import rates as trainings
-    from transferkit.lab.curves import spell_difference, spell_percent
+    from transferkit.lab import trainings
+    from transferkit.lab.experiment import spell_percent, spell_points
 
     found = {}
     for label, setting in settings.items():
@@ -39,7 +39,7 @@ def ablate(
             measured.append(fit(split, rate, seed, (split.test, split.test_labels)))
         found[label] = (rate, *zip(*measured, strict=True))
     parts = [
-        f"{label}: {spell_difference(test, found['all three'][2])}"
+        f"{label}: {spell_points(test, found['all three'][2])}"
         for label, (_, _, test) in found.items()
         if label != "all three"
     ]
@@ -61,7 +61,7 @@ def _build(width: int, *, dropout: float, decay: float, shift: int):
     import keras
 
     from transferkit.lab import fitting
-    from transferkit.lab.rates import SIDE
+    from transferkit.lab.trainings import SIDE
 
     model = fitting.build(f"simple_cnn(width={width}, dropout={dropout})", side=SIDE)
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=decay or None)
@@ -72,11 +72,11 @@ def _build(width: int, *, dropout: float, decay: float, shift: int):
 def _fitter(model, shift: int, epochs: int):
     """A function of (split, rate, seed, held out) that gives accuracy on the training and on the held out pictures."""
     from transferkit.lab.fitting import accuracy
-    from transferkit.lab.rates import retrain
+    from transferkit.lab.trainings import train_anew
 
     def fit(split, rate, seed, held_out):
         pictures = np.concatenate([shift_at_random(split.train, shift, seed * epochs + each) for each in range(epochs)])
-        retrain(model, pictures, np.tile(split.train_labels, epochs), epochs=1, rate=rate, seed=seed)
+        train_anew(model, pictures, np.tile(split.train_labels, epochs), epochs=1, rate=rate, seed=seed)
         return accuracy(model, split.train, split.train_labels), accuracy(model, *held_out)
 
     return fit
@@ -93,7 +93,7 @@ def shift_at_random(pictures: np.ndarray, most: int, seed: int) -> np.ndarray:
 
 
 def _draw(found, pictures):
-    from transferkit.lab.curves import draw_bars
+    from transferkit.lab.figures import draw_bars
 
     figure = Figure((9, 3.2), layout="constrained")
     for axes, name, place in zip(figure.subplots(1, 2), ("training", "test"), (1, 2), strict=True):

@@ -68,7 +68,7 @@ def _fitter(model, epochs):
 
 
 def _draw_scores(scores, title) -> Figure:
-    from transferkit.lab.plots import plot_points
+    from transferkit.lab.figures import plot_points
 
     figure = Figure((7, 0.5 * len(scores) + 1), layout="constrained")
     place = figure.subplots()
@@ -122,7 +122,7 @@ WINDOW_POOLS = {
 def compare_salted(seeds: int, *, width=8, pictures=600, epochs=8, fractions=FRACTIONS) -> Finding:
     """White pixels at random places: what they change in pooled values, and in the accuracy of trained networks."""
     from transferkit.lab import fitting, small_data
-    from transferkit.lab.plots import plot_curve
+    from transferkit.lab.figures import plot_curve
 
     splits = [small_data.load_digits(seed).first(pictures) for seed in range(seeds)]
     noisy = [[add_salt(split.test, fraction, seed) for fraction in fractions] for seed, split in enumerate(splits)]
@@ -140,7 +140,8 @@ def compare_salted(seeds: int, *, width=8, pictures=600, epochs=8, fractions=FRA
         rates[pool], found = fitting.measure_seeds(splits, RATES, fit, read_noisy)
         scores[pool] = np.array(found)
     figure = Figure((9, 3.6), layout="constrained")
-    for place, curves in zip(figure.subplots(1, 2), (changes, scores), strict=True):
+    pairs: list[tuple] = list(zip(figure.subplots(1, 2), (changes, scores), strict=True))
+    for place, curves in pairs:
         for name, runs in curves.items():
             plot_curve(place, fractions, runs, label=name)
         place.set(xlabel="fraction of white pixels")

@@ -1,6 +1,7 @@
 """What a network learns on some classes that serves for others."""
 
 import functools
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -39,7 +40,8 @@ def load_patches(seed: int, *, tiles=(2, 3), test=0.35):
 
     from transferkit.lab.small_data import Split, load_photograph
 
-    pictures, labels = [], []
+    pictures: list[np.ndarray] = []
+    labels: list[int] = []
     for name in ("china", "flower"):
         rows = np.array_split(load_photograph(name), tiles[0])
         for part in (part for row in rows for part in np.array_split(row, tiles[1], axis=1)):
@@ -157,7 +159,7 @@ def probe_new_classes(seeds: int, *, pictures=50, steps=STEPS) -> Finding:
 
 
 def _draw_layers(runs, names, title, **labels) -> Figure:
-    from transferkit.lab.plots import plot_curve
+    from transferkit.lab.figures import plot_curve
 
     figure = Figure((7, 4), layout="constrained")
     place = figure.subplots()
@@ -222,7 +224,7 @@ def measure_strategies(source, split, sizes, seed: int, rates: dict, strategies,
 
     found: dict[str, list[float]] = {}
     for name in strategies:
-        fit = partial(adapt, source, steps=steps, **STRATEGIES[name])
+        fit: Callable = partial(adapt, source, steps=steps, **STRATEGIES[name])
         for size in sizes:
             part = split.first(size)
             if (name, size) not in rates:
@@ -235,7 +237,7 @@ def compare_sizes(
     seeds: int, *, sizes=(30, 100, 600), strategies=("fixed features", "all tuned", "from scratch"), steps=STEPS
 ) -> Finding:
     """Fixed features against fine-tuning against training from scratch, by the number of pictures."""
-    from transferkit.lab.plots import plot_curve
+    from transferkit.lab.figures import plot_curve
 
     rates: dict[tuple, float] = {}
     runs: dict[str, list] = {name: [] for name in strategies}
@@ -272,7 +274,7 @@ def compare_sizes(
     )
 
 
-TARGETS = {"near": partial(load_classes, range(5, 10)), "far": load_patches}
+TARGETS: dict[str, Callable] = {"near": partial(load_classes, range(5, 10)), "far": load_patches}
 
 
 def compare_quadrants(seeds: int, *, sizes=(30, 500), strategies=tuple(STRATEGIES), steps=STEPS) -> Finding:
@@ -309,7 +311,7 @@ def compare_quadrants(seeds: int, *, sizes=(30, 500), strategies=tuple(STRATEGIE
 
 
 def _draw_cell(place, cell, title):
-    from transferkit.lab.plots import plot_points
+    from transferkit.lab.figures import plot_points
 
     plot_points(place, cell)
     place.set_title(title, fontsize=10)

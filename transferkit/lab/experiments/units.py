@@ -23,8 +23,7 @@ def race_to_error(
     error is the mean over the epoch; between epochs it is interpolated. A training that does not reach the error counts
     as `limit` epochs.
     """
-    from transferkit.lab import fitting
-    from transferkit.lab import rates as trainings
+    from transferkit.lab import fitting, trainings
 
     rows, epochs, curves = [], {}, {}
     for activation in ACTIVATIONS:
@@ -33,7 +32,7 @@ def race_to_error(
         def errors(rate, seed, model=model):
             split, stop = trainings.draw_split(seed, pictures), _stop_below(error)
             how = {"epochs": limit, "rate": rate, "seed": seed, "callbacks": [stop]}
-            return 1 - np.array(trainings.retrain(model, split.train, split.train_labels, **how)["accuracy"])
+            return 1 - np.array(trainings.train_anew(model, split.train, split.train_labels, **how)["accuracy"])
 
         speeds = {rate: _fastness(errors(rate, trainings.CHOICE_SEED), error, limit) for rate in rates}
         rate = min(rates, key=speeds.__getitem__)
@@ -108,8 +107,7 @@ def count_dead(
     seeds: int, *, rates=(0.01, 0.1, 0.3), epochs: int = 6, pictures: int = 320, depth: int = 4, width: int = 16
 ) -> Finding:
     """Sparsity of each activation, by layer, and how many ReLUs are dead after training at growing rates."""
-    from transferkit.lab import fitting, measures
-    from transferkit.lab import rates as trainings
+    from transferkit.lab import fitting, measures, trainings
 
     layers = [f"act{stage}" for stage in range(1, depth + 1)]
     zeros, dead, rows = {}, {}, []
@@ -120,7 +118,7 @@ def count_dead(
             for seed in range(seeds):
                 split = trainings.draw_split(seed, pictures)
                 how = {"epochs": epochs, "rate": rate, "seed": seed}
-                trainings.retrain(model, split.train, split.train_labels, **how)
+                trainings.train_anew(model, split.train, split.train_labels, **how)
                 values = measures.unit_values(model, split.test, layers).values()
                 found.append(
                     [(np.mean(each == 0), measures.dead_units(each), saturated(each, activation)) for each in values]
@@ -148,7 +146,7 @@ def saturated(values: np.ndarray, activation: str) -> float:
 
 
 def _dead_sentence(zeros, dead, rates):
-    from transferkit.lab.curves import spell_percent
+    from transferkit.lab.experiment import spell_percent
 
     shares = [f"{spell_percent(dead['relu', rate].mean(1))} at rate {rate:g}" for rate in rates]
     best = rates[0]
@@ -160,7 +158,7 @@ def _dead_sentence(zeros, dead, rates):
 
 
 def _draw_dead(zeros, dead, rates):
-    from transferkit.lab.curves import draw_curves
+    from transferkit.lab.figures import draw_curves
 
     figure = Figure((9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -184,8 +182,9 @@ def compare_inputs(seeds: int, *, inputs=INPUTS, epochs: int = 8, pictures: int 
     """Pictures as they are, 0..255, against centred and scaled ones, with relu and tanh, each at its own rate."""
     from functools import partial
 
-    from transferkit.lab import rates as trainings
-    from transferkit.lab.curves import draw_bars, spell_difference, spell_percent
+    from transferkit.lab import trainings
+    from transferkit.lab.experiment import spell_percent, spell_points
+    from transferkit.lab.figures import draw_bars
 
     found: dict = {}
     for activation in ("relu", "tanh"):
@@ -199,7 +198,7 @@ def compare_inputs(seeds: int, *, inputs=INPUTS, epochs: int = 8, pictures: int 
     draw_bars(axes, scores)
     axes.set(xlabel="test accuracy (%), with its 95% interval over seeds", title="Raw or centred pictures")
     parts = [
-        f"{name}: {spell_difference(scores[f'{name}, raw'], scores[f'{name}, centred'])} "
+        f"{name}: {spell_points(scores[f'{name}, raw'], scores[f'{name}, centred'])} "
         f"({spell_percent(scores[f'{name}, raw'])} against {spell_percent(scores[f'{name}, centred'])})"
         for name in ("relu", "tanh")
     ]
@@ -218,7 +217,7 @@ def compare_inputs(seeds: int, *, inputs=INPUTS, epochs: int = 8, pictures: int 
 def _build_for(name: str, values: tuple[float, float]):
     """A network whose first layer subtracts a mean and divides by a deviation."""
     from transferkit import zoo
-    from transferkit.lab.rates import SIDE
+    from transferkit.lab.trainings import SIDE
     from transferkit.pixels import Pixels
 
     mean, deviation = values
@@ -229,17 +228,16 @@ def cluster_units(
     seeds: int, *, layer: str = "act2", rate: float = 0.05, epochs: int = 10, pictures: int = 320, least: float = 0.5
 ) -> Finding:
     """Clusters of the maps of a layer that fire together, before and after training."""
-    from transferkit.lab import fitting, measures
-    from transferkit.lab import rates as trainings
-    from transferkit.lab.curves import spell_difference
+    from transferkit.lab import fitting, measures, trainings
+    from transferkit.lab.experiment import spell_points
 
     matrices: dict[str, list] = {"untrained": [], "trained": []}
     model = fitting.build("simple_cnn", side=trainings.SIDE)
     for seed in range(seeds):
         split = trainings.draw_split(seed, pictures)
-        trainings.redraw(model, seed)
+        fitting.redraw(model, seed)
         matrices["untrained"].append(correlate(measures.unit_values(model, split.test, [layer])[layer]))
-        trainings.retrain(model, split.train, split.train_labels, epochs=epochs, rate=rate, seed=seed)
+        trainings.train_anew(model, split.train, split.train_labels, epochs=epochs, rate=rate, seed=seed)
         matrices["trained"].append(correlate(measures.unit_values(model, split.test, [layer])[layer]))
     pairs = {name: np.array([_mean_pair(each) for each in found]) for name, found in matrices.items()}
     counts = {name: [group(each, least).max() / len(each) for each in found] for name, found in matrices.items()}
@@ -253,7 +251,7 @@ def cluster_units(
     return Finding(
         f"Linked where their mean correlation is above {least:g}, 100 maps of {layer} that are not constant make "
         f"{shares['trained']} groups after training and {shares['untrained']} before, "
-        f"{spell_difference(counts['trained'], counts['untrained']).replace('points', 'groups')}; the mean absolute "
+        f"{spell_points(counts['trained'], counts['untrained']).replace('points', 'groups')}; the mean absolute "
         f"correlation of two maps is {pairs['trained'].mean():.2f} after and {pairs['untrained'].mean():.2f} before.",
         ("network", "seed", "maps", "mean absolute correlation", "groups"),
         rows,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from keras import ops
 
 from transferkit.lab import fitting
 from transferkit.lab.small_data import Split, load_digits
@@ -61,13 +60,7 @@ def _load(side: int) -> Split:
     return load_digits(side=side)
 
 
-def redraw(model: keras.Model, seed: int):
-    """Draw the weights anew, as of a network that was just built. It stays compiled: that is slow for deep networks."""
-    keras.utils.set_random_seed(seed)
-    model.set_weights(keras.models.clone_model(model).get_weights())
-
-
-def retrain(
+def train_anew(
     model: keras.Model,
     pictures: np.ndarray,
     labels: np.ndarray | dict[str, np.ndarray],
@@ -83,13 +76,11 @@ def retrain(
     Args:
         validation: pictures and labels that are evaluated after the last epoch.
     """
-    redraw(model, seed)
+    fitting.redraw(model, seed)
     if not getattr(model, "optimizer", None):
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(rate, momentum=0.9), loss, metrics=["accuracy"])
-    for variable in model.optimizer.variables:
-        variable.assign(ops.zeros_like(variable))
-    model.optimizer.learning_rate = rate
+    fitting.restart_optimizer(model, rate)
     how: dict = {"validation_data": validation, "validation_freq": epochs} if validation else {}
     return model.fit(
         pictures, labels, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=list(callbacks), **how
@@ -118,7 +109,7 @@ def compare(
 
         def score(rate, model=model, choice=choice):
             how: dict = {"epochs": epochs, "rate": rate, "validation": choice_pictures(side)}
-            history = retrain(model, choice.train, choice.train_labels, seed=CHOICE_SEED, **how)
+            history = train_anew(model, choice.train, choice.train_labels, seed=CHOICE_SEED, **how)
             return history["val_accuracy"][-1]
 
         rate = max(rates, key=score) if len(rates) > 1 else rates[0]
@@ -135,7 +126,7 @@ def train_seeds(model: keras.Model, *, rate: float, epochs: int, seeds: int, pic
         split = draw_split(seed, pictures, side=side)
         test = split.test, split.test_labels
         histories.append(
-            retrain(model, split.train, split.train_labels, epochs=epochs, rate=rate, seed=seed, validation=test)
+            train_anew(model, split.train, split.train_labels, epochs=epochs, rate=rate, seed=seed, validation=test)
         )
     return histories
 
