@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from transferkit import models
-from transferkit.explain import deconvnet, deconvnet_sheet, geometry
+from transferkit.explain import deconvnet, deconvnet_sheet, drawing, explanations, geometry
 from transferkit.lookup import UnknownName
 from transferkit.network import find_output
 from transferkit.zoo import layers as zoo_layers
@@ -125,7 +125,8 @@ def test_a_projection_vanishes_outside_the_receptive_field(name, layer):
 def test_the_strongest_pictures_of_each_map(finished, listing, pets):
     network = finished.network
     paths = [*listing.paths, str(pets / "nothing.jpg")]
-    strengths, rows = deconvnet_sheet.find_strongest(network, "stage2", paths)
+    strengths, rows, errors = deconvnet_sheet.find_strongest(network, "stage2", paths)
+    assert list(errors) == [paths[-1]]
     assert strengths.shape == rows.shape == (9, 16) and len(paths) - 1 not in rows
     assert (np.diff(strengths, axis=0) <= 0).all() and all(len(set(column)) == 9 for column in rows.T)
     found = deconvnet_sheet.project_strongest(network, "stage2", paths, [3, 1])
@@ -139,6 +140,30 @@ def test_the_strongest_pictures_of_each_map(finished, listing, pets):
     assert [each.map for each in deconvnet_sheet.project_strongest(network, "stage2", paths, 2)] == most.tolist()
 
 
+def test_a_strip_has_the_strongest_maps_of_each_picture(finished, listing):
+    network, layer = finished.network, "stage2"
+    found = explanations.explain_paths(network, listing.paths[:9], "deconvnet", layer=layer)[0]
+    assert len(found) == 9 and [each.path for each in found] == list(listing.paths[:9])
+    views = np.stack([each.picture for each in found])
+    maps = np.asarray(keras.Model(network.model.input, find_output(network.model, layer))(views.astype("float32")))
+    for each, largest in zip(found, maps.max((1, 2)), strict=True):
+        assert list(each.maps) == np.argsort(-largest, kind="stable")[:8].tolist()
+        np.testing.assert_allclose(list(each.maps.values()), np.sort(largest)[::-1][:8], rtol=1e-3, atol=1e-5)
+    second = [list(each.maps)[1] for each in found]
+    alone = deconvnet.project(network.model, layer, views, second).values
+    np.testing.assert_allclose([each.values[1] for each in found], alone, rtol=1e-3, atol=1e-6)
+    one = explanations.explain_paths(network, listing.paths[:2], "deconvnet", layer=layer, unit=5)[0]
+    assert [list(each.maps) for each in one] == [[5], [5]] and one[0].values.shape == (1, 32, 32, 3)
+
+
+def test_more_than_nine_pictures_are_a_sheet(finished, listing):
+    found = explanations.explain_paths(finished.network, listing.paths, "deconvnet")[0]
+    expected = deconvnet_sheet.project_strongest(finished.network, "stage2", listing.paths, 9)
+    assert [each.label for each in found] == [f"map {each.map}" for each in expected]
+    np.testing.assert_allclose(found[3].values, expected[3].projections, rtol=1e-4, atol=1e-6)
+    assert found[0].layer == "stage2" and len(drawing.draw_sheet(found).axes) == 2 * 9
+
+
 def test_what_has_no_way_back_is_named(finished, listing):
     lenet = models.load("lenet5", "none")
     with pytest.raises(UnknownName, match=r"no way back through features.squash1.tanh, which is Activation \(tanh\)"):
@@ -150,9 +175,13 @@ def test_what_has_no_way_back_is_named(finished, listing):
     squeeze = keras.Model(x, layers.Multiply(name="scale")([x, layers.GlobalAveragePooling2D(keepdims=True)(x)]))
     with pytest.raises(UnknownName, match="no way back through scale, which is Multiply"):
         deconvnet.check_projectable(squeeze, "scale")
-    with pytest.raises(UnknownName, match="pooled of .* is 16, without height and width"):
+    with pytest.raises(UnknownName, match="pooled of .* gives a vector of 16 numbers, not a map"):
         deconvnet_sheet.project_strongest(finished.network, "pooled", listing.paths)
     with pytest.raises(UnknownName, match="has no map 16: expected 0 to 15"):
         deconvnet_sheet.project_strongest(finished.network, "stage2", listing.paths, [16])
+    with pytest.raises(UnknownName, match="has no map 16: expected 0 to 15"):
+        explanations.explain_paths(finished.network, listing.paths[:2], "deconvnet", unit=16)
+    with pytest.raises(UnknownName, match="deconvnet explains no class: omit 'cat'"):
+        explanations.explain_paths(finished.network, listing.paths, "deconvnet", class_name="cat")
     with pytest.raises(ValueError, match="None of the 1 pictures can be read"):
         deconvnet_sheet.project_strongest(finished.network, "stage2", ["nothing.jpg"])

@@ -162,6 +162,8 @@ def test_squares_hide_every_pixel_and_fit():
 def test_activations_are_those_of_the_unfolded_network(model, pictures):
     names = ["first", "norm", "small"]
     plain = keras.Model(model.input, [model.get_layer(name).output for name in names])(pictures, training=False)
+    (alone,) = activations.activations(model, pictures, names[2:])
+    np.testing.assert_allclose(alone, plain[2], rtol=1e-3, atol=1e-4)
     for found, expected in zip(activations.activations(model, pictures, names), plain, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     maps = np.zeros((2, 2, 3))

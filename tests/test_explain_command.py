@@ -37,6 +37,27 @@ def test_a_folder_has_a_file_for_each_picture(cli, finished, pets, tmp_path):
     assert names == [f"{n}-{file.stem}-activations.png" for n, file in enumerate(files, start=1)]
 
 
+def test_a_deconvnet_is_a_strip_of_a_picture_and_a_sheet_of_a_folder(cli, finished, pets, tmp_path):
+    picture = sorted(pets.rglob("*.jpg"))[0]
+    status, out, _ = cli("explain", finished.folder, picture, "--method", "deconvnet", "--json")
+    (row,) = json.loads(out)["explanations"]
+    assert status == 0 and len(row["maps"]) == 8 and row["shape"] == [8, 32, 32, 3]
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    status, out, err = cli("explain", finished.folder, pets, "bad.jpg", "--method", "deconvnet", "--unit", 3, "--json")
+    document = json.loads(out)
+    (row,) = document["explanations"]
+    assert status == 0 and row["class"] == "map 3" and len(row["pictures"]) == 9 and "bad.jpg cannot be read" in err
+    assert list(document["errors"]) == ["bad.jpg"] and (tmp_path / "explain-deconvnet.png").is_file()
+    status, out, err = cli("explain", "lenet5", "--weights", "none", picture, "--method", "deconvnet")
+    assert (status, out) == (2, "") and "no way back through features.squash1.tanh" in " ".join(err.split())
+
+
+def test_one_layer_of_activations(cli, finished, pets):
+    words = (*sorted(pets.rglob("*.jpg"))[:2], "--method", "activations", "--layer", "stage1", "--json")
+    status, out, _ = cli("explain", finished.folder, *words)
+    assert status == 0 and [row["shape"] for row in json.loads(out)["explanations"]] == [[16, 16, 8]] * 2
+
+
 def test_methods_without_pictures(cli, finished, tmp_path):
     assert cli("explain", finished.folder, "--method", "filters")[0] == 0
     assert (tmp_path / "explain-filters.png").is_file()

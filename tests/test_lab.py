@@ -1,6 +1,8 @@
 """The experiments: each finds what its question asks for, the command prints it, and wrong names get an answer."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from scipy import stats
@@ -55,3 +57,8 @@ def test_a_wrong_command_line_is_refused(cli, args, message):
 def test_seeds_are_checked_in_python_too():
     with pytest.raises(ValueError, match="omit seeds"):
         lab.run("flipped-kernel", seeds=3)
+
+
+def test_the_list_loads_no_keras():
+    code = "import sys; from transferkit.lab import experiments; experiments.by_name(); print('keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

@@ -43,5 +43,5 @@ def test_the_first_layer_by_hand():
 
 def test_a_layer_without_a_map():
     network = models.load("lenet5", "none")
-    with pytest.raises(UnknownName, match="f6 of .* is 84, without height and width"):
+    with pytest.raises(UnknownName, match="f6 of .* gives a vector of 84 numbers, not a map"):
         receptive_field.find_field(network, "f6", noise(network.pixels))

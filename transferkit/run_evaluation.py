@@ -36,6 +36,8 @@ class Evaluation:
         figures: of all readable pictures, of `predict.measure`; with `slices` by name if there are any, of the unseen
             pictures if there are any.
         unseen: the same figures of the pictures that no network was trained on; None if these are all or none.
+        judged: the readable pictures that no network was trained on, if there are any, else all readable ones: those by
+            which a network is judged, in slices, when corrupted and when moved.
         predictions: a row for each readable picture: path, label, predicted, probability.
         probabilities: (n, classes), in the same order.
         classes: their names.
@@ -43,6 +45,7 @@ class Evaluation:
 
     figures: dict
     unseen: dict | None
+    judged: Listing
     predictions: list[dict]
     probabilities: np.ndarray
     classes: tuple[str, ...]
@@ -139,19 +142,18 @@ def evaluate_networks(
     probabilities, rows = ensemble.predict_probabilities(networks, listing.paths, views)
     figures, predictions = measure(probabilities, rows, listing)
     is_unseen = ~np.isin(rows, list(learned))
-    unseen = None
-    if is_unseen.any() and not is_unseen.all():
-        apart = listing.take(rows[is_unseen])
-        unseen = measure(probabilities[is_unseen], np.arange(len(apart)), apart)[0]
+    chosen = np.flatnonzero(is_unseen) if is_unseen.any() else np.arange(len(rows))
+    judged, unseen = listing.take(rows[chosen]), None
+    if len(chosen) < len(rows):
+        unseen = measure(probabilities[chosen], np.arange(len(judged)), judged)[0]
     if len(networks) == 1 and views == ensemble.Views():
         figures |= _compare_uncalibrated(probabilities, np.array(listing.labels)[rows], networks[0].temperature)
     if slices:
-        chosen = np.flatnonzero(is_unseen) if unseen else np.arange(len(rows))
         shown = [predictions[row] for row in chosen]
         values = _find_values([row["path"] for row in shown], slices, columns or {})
         hits = np.array([row["label"] == row["predicted"] for row in shown])
         figures["slices"] = {name: score_slices(values[name], hits) for name in slices}
-    return Evaluation(figures, unseen, predictions, probabilities, listing.classes)
+    return Evaluation(figures, unseen, judged, predictions, probabilities, listing.classes)
 
 
 def _compare_uncalibrated(probabilities: np.ndarray, labels: np.ndarray, temperature: float) -> dict:
@@ -169,6 +171,8 @@ def _find_values(paths: Sequence[str], slices, columns) -> dict:
 
 def write_evaluation(folder: Path, evaluation: Evaluation, document: dict):
     """Write `metrics.json`, `predictions.csv`, `probabilities.csv`, `confusion.csv` and the plots to a folder.
+
+    With `moved` in the document there is `movements.png` too.
 
     Args:
         folder: it exists.
@@ -193,6 +197,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, document: dict):
         atomic.write(folder / "probabilities.csv", lambda path: _write_table(["path", "label", *classes], lines, path))
     reliability = evaluation.figures["reliability"]
     atomic.write(folder / "reliability.png", lambda path: plots.draw_calibration(reliability).savefig(path))
+    if moved := document.get("moved"):
+        atomic.write(folder / "movements.png", lambda path: plots.draw_movements(moved).savefig(path, dpi=100))
     atomic.write(folder / "metrics.json", document)
 
 

@@ -68,6 +68,21 @@ class Fraction(options.FiniteNumber):
     cls=help_pages.Option,
     group="data",
 )
+@click.option(
+    "--shift",
+    type=options.WholeNumber(1),
+    help="Also measure pictures shifted by up to so many pixels of the network's input.",
+    cls=help_pages.Option,
+    group="data",
+)
+@click.option(
+    "--turn",
+    metavar="DEGREES",
+    type=options.WholeNumber(1, 180),
+    help="Also measure pictures turned by up to so many degrees.",
+    cls=help_pages.Option,
+    group="data",
+)
 @of_network("--crops", type=click.Choice(CROPS), default="1", help="Average over crops.  [default: 1, the centre]")
 @of_network("--dense", is_flag=True, help="Run the network over whole pictures, and average its map of scores.")
 @of_network(
@@ -89,8 +104,8 @@ class Fraction(options.FiniteNumber):
 @click.option("--overwrite", is_flag=True, help="Replace such a folder.")
 @options.json_option
 def command(
-    networks, data, crops, dense, scales, slices, corrupt, weights, pixels, fit, trusted, min_accuracy, out, overwrite,
-    as_json, **knobs
+    networks, data, crops, dense, scales, slices, corrupt, shift, turn, weights, pixels, fit, trusted, min_accuracy,
+    out, overwrite, as_json, **knobs
 ):  # fmt: skip
     """Measure a run folder or a network on labelled pictures; classes are matched by name.
 
@@ -101,7 +116,7 @@ def command(
     Of several networks, the probabilities are averaged. Without --data, the
     pictures that the run held out are used; from a source with splits, test, else
     val. Pictures that the run was not trained on are measured apart, first; slices,
-    --corrupt and --min-accuracy are of these.
+    --corrupt, --shift, --turn and --min-accuracy are of these.
 
     --crops 10 averages over centre, corners and their mirror images, as AlexNet's
     paper; 144 are GoogLeNet's crops, 150 VGG's; --dense is VGG's other test.
@@ -110,7 +125,7 @@ def command(
         for network in networks:
             trust.allow(network)
     result_folder.check(out, MARK, overwrite=overwrite)
-    request = _parse_request(networks, crops, dense, scales, slices, corrupt)
+    request = _parse_request(networks, crops, dense, scales, slices, corrupt, {"shift": shift or 0, "turn": turn or 0})
     chosen = [options.NetworkOptions(network, weights, pixels or "", fit) for network in networks]
     runs = [_open_run(network) for network in networks]
     if not data and not all(runs):
@@ -149,17 +164,21 @@ class Request:
     scales: tuple[int, ...]
     slices: tuple[str, ...]
     corruptions: tuple[str, ...]
+    movements: dict[str, int]
 
 
-def _parse_request(networks, crops: str, dense: bool, scales, slices, corrupt: str | None) -> Request:
+def _parse_request(networks, crops: str, dense: bool, scales, slices, corrupt: str | None, movements) -> Request:
     if dense and crops != "1":
         raise click.UsageError(f"--dense runs the network over whole pictures: omit --crops {crops}.")
     if scales and not dense:
         raise click.UsageError("--scales are for dense evaluation: add --dense.")
-    if corrupt is not None and (len(networks) > 1 or dense or crops != "1"):
-        raise click.UsageError("--corrupt measures one network on one crop: omit --crops, --dense and other networks.")
+    changed = [flag for flag, value in {"corrupt": corrupt, **movements}.items() if value not in (None, 0)]
+    if changed and (len(networks) > 1 or dense or crops != "1"):
+        raise click.UsageError(
+            f"--{changed[0]} measures one network on one crop: omit --crops, --dense and other networks."
+        )
     kinds = () if corrupt is None else shift_output.parse_corruptions(corrupt)
-    return Request(crops, dense, scales or (), slices, kinds)
+    return Request(crops, dense, scales or (), slices, kinds, movements)
 
 
 def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: Request):
@@ -181,7 +200,7 @@ def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: 
     lazy_tensorflow.load()
 
     from transferkit.data.sources.resolve import find_labelled
-    from transferkit.evaluation import corruptions
+    from transferkit.evaluation import corruptions, movements
     from transferkit.evaluation.ensemble import Views
 
     loaded = [_load_network(each, recipe) for each in chosen]
@@ -203,9 +222,9 @@ def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: 
     if len(loaded) == 1 and (unlike := shift_output.measure_unlike(runs[0], loaded[0], listing)):
         document["unlike"] = unlike
     if request.corruptions:
-        omitted = set(learned) if result.unseen else ()
-        unseen = listing.take([row for row in range(len(listing)) if row not in omitted])
-        document["corrupted"] = corruptions.measure_robustness(loaded[0], unseen, request.corruptions)
+        document["corrupted"] = corruptions.measure_robustness(loaded[0], result.judged, request.corruptions)
+    if any(request.movements.values()):
+        document["moved"] = movements.measure_movements(loaded[0], result.judged, **request.movements)
     return result, document
 
 

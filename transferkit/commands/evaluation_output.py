@@ -9,7 +9,7 @@ from transferkit.commands.result_output import format_percent, print_line
 
 UNSEEN = "pictures that the run was not trained on"
 PICTURES = {"all": "pictures", "val": "validation pictures", "test": "test pictures"}  # by split
-FILES = ("report.html", "mistakes.png", "confusion.png", "confusion_normalised.png", "reliability.png")
+FILES = ("report.html", "mistakes.png", "confusion.png", "confusion_normalised.png", "reliability.png", "movements.png")
 MOST_CLASSES = 20  # in the table
 UNITS = {"size": "size (shorter side, pixels)", "brightness": "brightness (0 to 255)", "blur": "blur (low: blurred)"}
 group_by_option = click.option(

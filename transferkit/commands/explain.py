@@ -29,9 +29,10 @@ OPTIONS = ("layer", "unit", "square", "stride", "baseline", "steps")  # of the m
 )
 @click.option("--class", "class_name", metavar="NAME", help="The class to explain.  [default: the predicted one]")
 @click.option(
-    "--layer", help="Of gradcam, activations, filters, maximise.  [default: the last map; see inspect --cuts]"
+    "--layer",
+    help="Of gradcam, activations, deconvnet, filters, maximise.  [default: the last map]",
 )
-@click.option("--unit", type=options.WholeNumber(0), help="With maximise and --layer: the map.  [default: the first 9]")
+@click.option("--unit", type=options.WholeNumber(0), help="The map, of deconvnet, or of maximise with --layer.")
 @click.option("--square", type=options.WholeNumber(1), help="Side in pixels that occlusion hides.  [default: a fifth]")
 @click.option("--stride", type=options.WholeNumber(1), help="Pixels between two squares.  [default: half a square]")
 @click.option(
@@ -64,10 +65,12 @@ def command(network, sources, method, class_name, misses, hits, sanity, weights,
     guided                {guided}
     integrated-gradients  {integrated-gradients}
     activations           {activations}
+    deconvnet             {deconvnet}
     filters               {filters}; needs no picture
     maximise              {maximise}; needs no picture
 
     SOURCE is what predict takes. The sheet has a row for each picture; in a folder, a file for each.
+    deconvnet of over nine pictures shows the nine that move each map most.
     """
     given = {name: given[name] for name in OPTIONS if given[name] is not None}
     _check(network, sources, method, sanity, misses or hits, out)
@@ -127,10 +130,15 @@ def _explain(name: str, sources: list[str], method: str, given: dict, *, surest:
     network = explanations.load_network(name, **loading)
     rows = _find_surest(name, surest) if any(surest.values()) else []
     paths = [row["path"] for row in rows] or paths
-    views = explanations.read_views(network, paths) if paths else None
-    result = explanations.check_sanity(network, views, method, **given) if sanity and views else None
-    found = explanations.explain_views(network, views, method, **given)
-    return explanations.with_true_classes(found, rows), result, views.errors if views else {}
+    if not paths:
+        return explanations.explain_views(network, None, method, **given), None, {}
+    if sanity:
+        views = explanations.read_views(network, paths)
+        found, errors = explanations.explain_views(network, views, method, **given), views.errors
+        result = explanations.check_sanity(network, views, method, **given)
+    else:
+        (found, errors), result = explanations.explain_paths(network, paths, method, **given), None
+    return explanations.with_true_classes(found, rows), result, errors
 
 
 def _find_surest(name: str, surest: dict) -> list[dict]:
@@ -207,10 +215,20 @@ def _to_document(found: list, result: dict | None, errors: dict, method: str, fi
         }
         | ({"true": each.true} if each.true else {})
         | ({"note": each.note} if each.note else {})
+        | _list_projections(each)
         for each in found
     ]
     document = {"method": method, "explanations": rows, "errors": errors, "files": files}
     return document | ({"sanity": result} if result else {})
+
+
+def _list_projections(each) -> dict:
+    """What was projected: maps of a picture, or the pictures of a map."""
+    if each.sheet:
+        pairs = zip(each.sheet.paths, each.sheet.strengths, strict=True)
+        return {"pictures": [{"path": path, "activation": float(strength)} for path, strength in pairs]}
+    maps = [{"map": number, "activation": strength} for number, strength in each.maps.items()]
+    return {"maps": maps} if maps else {}
 
 
 def _print(found: list, result: dict | None, files: list[str]):

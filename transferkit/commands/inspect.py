@@ -46,23 +46,34 @@ SHORT_KINDS = {  # so that a table is at most 80 columns wide
     metavar="LAYER IMAGE",
     help="Draw on a picture what the unit in the middle of a layer sees, and what moves it.",
 )
-@click.option("--out", metavar="FILE", help="The figure of --receptive-field.  [default: receptive-field.png]")
+@click.option(
+    "--data",
+    metavar="SOURCE|own",
+    type=inspection_views.Pictures(),
+    help="Measure dead units, zeros, activations and gradients by layer, on pictures or on those the run held out.",
+)
+@click.option(
+    "--out", metavar="FILE", help="The figure of --receptive-field or --data.  [default: receptive-field.png; none]"
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing figures.")
 @options.json_option
-def command(network, other, size, every, cuts, step_by_step, diagram, field, out, overwrite, as_json):
+def command(network, other, size, every, cuts, step_by_step, diagram, field, data, out, overwrite, as_json):
     """Show a network layer by layer: sizes, parameters, multiply-adds and receptive fields.
 
     \b
     Example: transferkit inspect resnet34
              transferkit inspect resnet34 resnet50
              transferkit inspect vgg16 --receptive-field conv3_3 tabby.jpg
+             transferkit inspect runs/pets --data own
 
     NAME is a network of `transferkit models`, with its knobs in brackets; no weights
     are needed. A second network is compared with the first, stage by stage.
     """
-    out = inspection_views.check_field(field, out)
-    if other and (flag := diagram and "diagram" or field and "receptive-field" or step_by_step and "step-by-step"):
+    alone = {"diagram": diagram, "receptive-field": field, "step-by-step": step_by_step, "data": data}
+    if other and (flag := next((name for name, value in alone.items() if value), "")):
         raise click.UsageError(f"--{flag} shows one network: omit {other}.")
+    out = inspection_views.check_field(field, data, out)
+    inspection_views.check_own(network, data)
     inspection_views.check_file("--diagram", diagram, overwrite)
     inspection_views.check_file("--out", out, overwrite)
 
@@ -78,7 +89,9 @@ def command(network, other, size, every, cuts, step_by_step, diagram, field, out
     found = [inspect(base, size) for base in (network, other) if base]
     if diagram:
         inspection_views.write_diagram(found[0], diagram)
-    if field:
+    if data:
+        inspection_views.print_activity(found[0], network, data, out, as_json)
+    elif field:
         inspection_views.write_field(found[0], field, out, as_json)
     elif step_by_step:
         shown = [each for each in found[0].layers if every or not _is_hidden(each)]

@@ -1,9 +1,10 @@
-"""What `evaluate` says of pictures that are unlike the training pictures, and of corrupted ones."""
+"""What `evaluate` says of pictures that are unlike the training pictures, and of corrupted and moved ones."""
 
 from transferkit.commands import result_output
 from transferkit.lookup import UnknownName, look_up
 
 KINDS = ("noise", "blur", "jpeg", "brightness")  # the keys of `corruptions.CORRUPTIONS`, which loads NumPy
+MOVEMENTS = {"shift": "pixels", "turn": "degrees"}
 
 
 def parse_corruptions(text: str) -> tuple[str, ...]:
@@ -43,13 +44,16 @@ def measure_unlike(run, network, listing) -> dict | None:
 
 
 def print_shift(document: dict):
-    """Print what `evaluate` found of unlike and corrupted pictures, if it was measured."""
+    """Print what `evaluate` found of unlike, corrupted and moved pictures, if it was measured."""
     from transferkit.evaluation.shift import describe
 
     if "unlike" in document:
         result_output.print_line(describe(document["unlike"]))
     if "corrupted" in document:
         _print_robustness(document["corrupted"])
+    for name, unit in MOVEMENTS.items():
+        if rows := document.get("moved", {}).get(name):
+            _print_curve(rows, name, unit)
 
 
 def _print_robustness(found: dict):
@@ -63,3 +67,14 @@ def _print_robustness(found: dict):
         rows.append((name, *(f"{accuracy:.1%}" for accuracy in (*accuracies, sum(accuracies) / len(accuracies)))))
     table(None, ("corrupted by", *strengths, "mean"), rows, stdout_console())
     result_output.print_line(f"mean accuracy on corrupted pictures {found['mean']:.1%}")
+
+
+def _print_curve(rows: list[dict], name: str, unit: str):
+    """Print the accuracy on moved pictures; `rows` are of `measure_movements`."""
+    from transferkit.console import stdout_console, table
+
+    cells = [
+        (row[unit], f"{row['accuracy']:.1%}", "{:.1%} to {:.1%}".format(*row["ci95"]), f"{row['same']:.1%}")
+        for row in rows
+    ]
+    table(None, (f"{name} ({unit})", "accuracy", "95%", "same answer"), cells, stdout_console())

@@ -12,13 +12,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageFilter
 
-from transferkit.batchnorm_folding import fold_batchnorm
-from transferkit.console import progress_bar
-from transferkit.data import pipeline
 from transferkit.data.formats import open_image
 from transferkit.data.listing import Listing
 from transferkit.evaluation.metrics import wilson_interval
-from transferkit.evaluation.predict import choose_batch_size, require_classifier, run_batches
+from transferkit.evaluation.predict import predict_changed
 from transferkit.network import Network
 
 STRENGTHS = (1, 2, 3, 4, 5)
@@ -94,25 +91,15 @@ def measure_robustness(network: Network, listing: Listing, names: Sequence[str])
     Raises:
         ValueError: no picture can be read.
     """
-    model, labels = fold_batchnorm(require_classifier(network).model), np.array(listing.labels)
-    kinds = [(name, strength) for name in names for strength in STRENGTHS]
     seeds = [zlib.crc32(path.encode("utf-8", "surrogateescape")) for path in listing.paths]
-    batch_size = choose_batch_size(len(listing))
-    hits, n = np.zeros(len(kinds), int), 0
+    kinds = [(name, strength) for name in names for strength in STRENGTHS]
 
-    def make_batches():
-        for pictures, rows in pipeline.evaluation_dataset(listing.paths, network.pixels, batch_size=batch_size):
-            pictures, rows = np.asarray(pictures), np.asarray(rows)
-            for kind in kinds:
-                yield np.stack([corrupt(one, *kind, seeds[row]) for one, row in zip(pictures, rows, strict=True)]), rows
+    def make_change(name, strength):
+        return lambda picture, row: corrupt(picture, name, strength, seeds[row])
 
-    with progress_bar(len(listing) * len(kinds), "corrupted") as advance:
-        for number, ((logits,), rows) in enumerate(run_batches(model, make_batches(), batch_size)):
-            hits[number % len(kinds)] += (logits.argmax(1) == labels[rows]).sum()
-            n += len(rows) if number % len(kinds) == 0 else 0
-            advance(len(rows))
-    if not n:
-        raise ValueError(f"None of the {len(listing)} pictures can be read.")
+    changes = [make_change(*kind) for kind in kinds]
+    predicted, rows = predict_changed(network, listing.paths, changes, what="corrupted")
+    hits, n = (predicted == np.array(listing.labels)[rows][:, None]).sum(0), len(rows)
     by_kind: dict[str, list] = {name: [] for name in names}
     for (name, strength), hit in zip(kinds, hits.tolist(), strict=True):
         figures = {"accuracy": hit / n, "ci95": list(wilson_interval(hit, n)), "n": n}

@@ -98,6 +98,25 @@ def draw_calibration(reliability: list[dict]) -> Figure:
     return figure
 
 
+def draw_movements(moved: dict) -> Figure:
+    """The accuracy on shifted and on turned pictures, with 95% intervals, and the share of answers that stay the same.
+
+    Args:
+        moved: of `movements.measure_movements`.
+    """
+    figure = Figure((SMALL[0] * len(moved), SMALL[1]), layout="constrained")
+    for axes, (name, rows) in zip(figure.subplots(1, len(moved), squeeze=False).flat, moved.items(), strict=True):
+        unit = next(iter(rows[0]))
+        places = [row[unit] for row in rows]
+        axes.fill_between(places, *np.array([row["ci95"] for row in rows]).T, alpha=0.2, linewidth=0)
+        axes.plot(places, [row["accuracy"] for row in rows], "o-", label="accuracy, with its 95% interval")
+        axes.plot(places, [row["same"] for row in rows], "s--", label="same answer as without")
+        axes.set(xlabel=f"{name} ({unit})", ylim=(-0.03, 1.03))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    return figure
+
+
 def draw_pictures(cells: list[tuple], title: str) -> Figure:
     """Pictures with a text above each.
 

@@ -1,7 +1,7 @@
 """Predictions of a network, and its evaluation, by one compiled function on full batches."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -159,6 +159,41 @@ def predict_outputs(model, paths, pixels: Pixels, *, what: str = "pictures") -> 
             advance(len(batch_rows))
     empty = np.zeros([0, *(size or 0 for size in model.output_shape[1:])], "float32")
     return np.concatenate(outputs or [empty]), np.concatenate(rows)
+
+
+def predict_changed(
+    network: Network, paths, changes: Sequence[Callable], *, what: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The classes of pictures that are changed in several ways, at the size of the network's input.
+
+    Args:
+        changes: functions of a picture (height, width, channels), uint8, and its row in `paths`, to such a picture.
+        what: label of the progress bar.
+
+    Returns:
+        Numbers of the predicted classes, (m, changes), and the rows (m,) of the readable pictures.
+
+    Raises:
+        ValueError: no picture can be read.
+    """
+    model, batch_size = fold_batchnorm(require_classifier(network).model), choose_batch_size(len(paths))
+    predicted: list[list[np.ndarray]] = [[] for _ in changes]
+    found = [np.zeros(0, "int64")]
+
+    def make_batches():
+        for pictures, rows in pipeline.evaluation_dataset(paths, network.pixels, batch_size=batch_size):
+            pictures, rows = np.asarray(pictures), np.asarray(rows)
+            found.append(rows)
+            for change in changes:
+                yield np.stack([change(*each) for each in zip(pictures, rows, strict=True)]), rows
+
+    with progress_bar(len(paths) * len(changes), what) as advance:
+        for number, ((logits,), rows) in enumerate(run_batches(model, make_batches(), batch_size)):
+            predicted[number % len(changes)].append(logits.argmax(1))
+            advance(len(rows))
+    if len(found) == 1:
+        raise ValueError(f"None of the {len(paths)} pictures can be read.")
+    return np.stack([np.concatenate(each) for each in predicted], axis=1), np.concatenate(found)
 
 
 def choose_batch_size(count: int, largest: int = BATCH) -> int:

@@ -30,7 +30,8 @@ def activations(model: keras.Model, pictures: np.ndarray, layers: Sequence[str])
         (8, 56, 56, 64)
     """
     part = fold_batchnorm(keras.Model(model.input, [map_layers.find_map(model, layer) for layer in layers]))
-    return map_batches(part.predict_on_batch, np.asarray(pictures, "float32"))
+    # Keras gives the single output of a list without the list
+    return map_batches(lambda batch: keras.tree.flatten(part.predict_on_batch(batch)), np.asarray(pictures, "float32"))
 
 
 def rank_maps(maps: np.ndarray) -> np.ndarray:

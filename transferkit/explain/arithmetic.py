@@ -24,6 +24,50 @@ from transferkit.keras_internals import graph_calls, operation_kind
 GIVEN = ("padding", "kernel", "stride", "dilation")
 
 
+def conv_output_size(
+    size: int, kernel: int, stride: int = 1, padding: str | int | tuple[int, int] = "valid", dilation: int = 1
+) -> int:
+    """The number of positions of a convolution or pooling along one axis: floor((N + P - K') / S) + 1.
+
+    Args:
+        size: of the input, at least 1.
+        kernel: taps of the kernel along the axis.
+        stride: step of the window.
+        padding: "valid" for none, "same" as TensorFlow (ceil(N / S) positions), "full" for K' - 1 on either side, or
+            the number of zeros on either side, or (before, after).
+        dilation: distance of two taps.
+
+    Returns:
+        The size of the output; 0 where the kernel does not fit.
+
+    Raises:
+        ValueError: a number is below its range, or the padding is not known.
+
+    Example:
+        >>> conv_output_size(224, 11, stride=4, padding=2)
+        55
+    """
+    reach = (kernel - 1) * dilation + 1
+    if min(size, kernel, stride, dilation) < 1:
+        given = f"size {size}, kernel {kernel}, stride {stride}, dilation {dilation}"
+        raise ValueError(f"Size, kernel, stride and dilation must be at least 1, not {given}.")
+    before, after = _zeros_around(size, reach, stride, padding)
+    return max((size + before + after - reach) // stride + 1, 0)
+
+
+def _zeros_around(size: int, reach: int, stride: int, padding: str | int | tuple[int, int]) -> tuple[int, int]:
+    """The zeros before and after an axis, see `conv_output_size`."""
+    if padding == "same":
+        total = max((math.ceil(size / stride) - 1) * stride + reach - size, 0)
+        return total // 2, total - total // 2
+    named = {"valid": 0, "full": reach - 1}
+    zeros = named.get(padding, padding) if isinstance(padding, str) else padding
+    pair = (zeros, zeros) if isinstance(zeros, int) else zeros
+    if isinstance(pair, str) or min(pair) < 0:
+        raise ValueError(f"padding must be valid, same, full or numbers of zeros from 0, not {padding!r}.")
+    return pair
+
+
 @dataclass(frozen=True)
 class Formula:
     """One line of the arithmetic.
@@ -127,12 +171,11 @@ def _work_out_window(operation, source: Layer, margins) -> list[Formula]:
         reach = (kernel - 1) * rate + 1
         lines = [Formula("kernel", f"({kernel} - 1) * {rate} + 1", reach)] if rate > 1 else []
         before, after = margins[axis] if margins else (0, 0)
-        if operation.padding == "same" and size is not None:
-            total = max((math.ceil((size + before + after) / stride) - 1) * stride + reach - size - before - after, 0)
-            before, after = before + total // 2, after + total - total // 2
         if size is not None:
+            zeros = _zeros_around(size + before + after, reach, stride, operation.padding)
+            before, after = before + zeros[0], after + zeros[1]
             output = f"floor(({size}{_padding(before, after)} - {reach}) / {stride}) + 1"
-            lines.append(Formula("output", output, (size + before + after - reach) // stride + 1))
+            lines.append(Formula("output", output, conv_output_size(size, kernel, stride, (before, after), rate)))
         if span.side is not None and span.stride is not None:
             side, jump = _plain(span.side), _plain(span.stride)
             lines.append(Formula("field", f"{side} + ({reach} - 1) * {jump}", side + (reach - 1) * jump))

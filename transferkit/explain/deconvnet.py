@@ -23,9 +23,14 @@ import numpy as np
 
 from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.data import lazy_tensorflow as tf
+from transferkit.explain import map_layers
+from transferkit.explain.activations import activations
+from transferkit.explain.batches import map_batches
 from transferkit.keras_internals import operation_kind, producer, run_graph
 from transferkit.lookup import UnknownName
-from transferkit.network import clone_layer, find_output, uncompiled
+from transferkit.network import clone_layer, uncompiled
+
+MOST_MAPS = 8  # of a picture that are projected
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,39 @@ def project(model: keras.Model, layer: str, pictures: np.ndarray, maps, places=N
     return make_projector(model, layer)(pictures, maps, places)
 
 
+def deconvnet(
+    model: keras.Model, pictures: np.ndarray, *, layer: str = "", unit: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Project the strongest activation of each of a picture's strongest maps.
+
+    Args:
+        model, pictures: as of `project`.
+        layer: with a map; by default the last one before the pooling.
+        unit: number of the one map to project; by default the eight with the largest activations.
+
+    Returns:
+        Projections (n, maps, height, width, channels), float32; numbers of the maps (n, maps), the strongest first; and
+        their largest activations (n, maps).
+
+    Raises:
+        UnknownName: there is no such layer or map, or the layer has no way back.
+    """
+    layer = layer or map_layers.find_last_map(model)
+    projector = make_projector(model, layer)
+    largest = activations(model, pictures, [layer])[0].max((1, 2))
+    maps = np.argsort(-largest, axis=1, kind="stable")[:, :MOST_MAPS]
+    if unit is not None:
+        map_layers.check_map(model, layer, unit)
+        maps = np.full((len(pictures), 1), unit)
+
+    def project_batch(some, numbers):
+        found = projector(some, numbers)
+        return [found.values, found.strengths]
+
+    values, strengths = map_batches(project_batch, np.repeat(pictures, maps.shape[1], axis=0), maps.ravel())
+    return values.reshape(*maps.shape, *values.shape[1:]), maps, strengths.reshape(maps.shape)
+
+
 def make_projector(model: keras.Model, layer: str) -> Callable[..., Projections]:
     """A function of (pictures, maps, places) that is compiled once and does what `project` does."""
     check_projectable(model, layer)
@@ -97,11 +135,7 @@ def check_projectable(model: keras.Model, layer: str):
 
 
 def _graph_to(model: keras.Model, layer: str) -> keras.Model:
-    output = find_output(model, layer)
-    if len(output.shape) != 4:
-        shape = "x".join(map(str, output.shape[1:]))
-        raise UnknownName(f"{layer} of {model.name} is {shape}, without height and width: give a layer with a map.")
-    return keras.Model(model.input, output)
+    return keras.Model(model.input, map_layers.find_map(model, layer))
 
 
 def _call(operation, *args, **kwargs):

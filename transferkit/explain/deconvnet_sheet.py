@@ -9,12 +9,13 @@ from keras import ops
 from matplotlib.figure import Figure
 
 from transferkit.batchnorm_folding import fold_batchnorm
-from transferkit.console import progress_bar
+from transferkit.console import progress_bar, warn
 from transferkit.data import fonts, pipeline
+from transferkit.data.audit import before_training
 from transferkit.evaluation.predict import BATCH, choose_batch_size, run_batches
+from transferkit.explain import map_layers
 from transferkit.explain.deconvnet import Projections, make_projector
-from transferkit.explain.receptive_field import find_record
-from transferkit.lookup import UnknownName
+from transferkit.explain.explanation import Explanation
 from transferkit.network import Network, find_output
 
 MOST = 9  # pictures of a map, as in the paper
@@ -46,17 +47,18 @@ def find_strongest(network: Network, layer: str, paths: Sequence[str], most: int
     """For every map of a layer, the pictures with its largest activations.
 
     Args:
-        paths: of the pictures; those that cannot be read are left out.
+        paths: of the pictures; those that cannot be read are left out, with a warning.
         most: pictures for each map.
 
     Returns:
-        (strengths, rows): both (at most `most`, maps), the strongest first; rows are positions in `paths`.
+        (strengths, rows, errors): the first two (at most `most`, maps), the strongest first; rows are positions in
+        `paths`; and why pictures could not be read, by path.
     """
     output = find_output(network.model, layer)
     model = fold_batchnorm(keras.Model(network.model.input, ops.max(output, axis=(1, 2))))
     batch_size = choose_batch_size(len(paths))
     strengths = np.zeros((0, output.shape[-1]), "float32")
-    rows = np.zeros(strengths.shape, int)
+    rows, read = np.zeros(strengths.shape, int), [np.zeros(0, int)]
     batches = pipeline.evaluation_dataset(paths, network.pixels, batch_size=batch_size)
     with progress_bar(len(paths), "pictures") as advance:
         for (largest,), numbers in run_batches(model, batches, batch_size):
@@ -65,7 +67,13 @@ def find_strongest(network: Network, layer: str, paths: Sequence[str], most: int
             order = np.argsort(-strengths, axis=0, kind="stable")[:most]
             strengths, rows = np.take_along_axis(strengths, order, 0), np.take_along_axis(rows, order, 0)
             advance(len(numbers))
-    return strengths, rows
+            read.append(numbers)
+    errors = dict(before_training.explain_missing_rows(paths, np.concatenate(read)))
+    if not len(rows):
+        raise ValueError(f"None of the {len(paths)} pictures can be read.")
+    for path, reason in errors.items():
+        warn(f"{path} cannot be read: {reason}.")
+    return strengths, rows, errors
 
 
 def project_strongest(network: Network, layer: str, paths: Sequence[str], maps: int | Sequence[int] = 4):
@@ -88,23 +96,50 @@ def project_strongest(network: Network, layer: str, paths: Sequence[str], maps: 
         >>> project_strongest(network, "conv4", listing.paths)[0].projections.shape
         (9, 131, 131, 3)
     """
+    return _project_strongest(network, layer, paths, maps)[0]
+
+
+def explain_strongest(network: Network, paths: Sequence[str], *, layer: str = "", unit: int | None = None):
+    """What `project_strongest` finds, as explanations.
+
+    Args:
+        layer: with a map; by default the last one before the pooling.
+        unit: number of the one map; by default the nine maps with the largest activations.
+
+    Returns:
+        A list of an `Explanation` for each map, and why pictures could not be read, by path.
+    """
+    layer = layer or map_layers.find_last_map(network.model)
+    found, errors = _project_strongest(network, layer, paths, MOST if unit is None else [unit])
+    explanations = [
+        Explanation(
+            "deconvnet",
+            each.projections,
+            layer,
+            f"map {each.map}",
+            note=f"{each.strengths[-1]:.3g} to {each.strengths[0]:.3g}",
+            sheet=each,
+        )
+        for each in found
+    ]
+    return explanations, errors
+
+
+def _project_strongest(network: Network, layer: str, paths: Sequence[str], maps):
+    """What `project_strongest` returns, and why pictures could not be read, by path."""
     projector = make_projector(network.model, layer)
-    width = find_output(network.model, layer).shape[-1]
-    missing = [number for number in ([] if isinstance(maps, int) else maps) if not 0 <= number < width]
-    if missing:
-        raise UnknownName(f"{layer} of {network.base} has no map {missing[0]}: expected 0 to {width - 1}.")
-    strengths, rows = find_strongest(network, layer, paths)
-    if not len(rows):
-        raise ValueError(f"None of the {len(paths)} pictures can be read.")
+    for number in [] if isinstance(maps, int) else maps:
+        map_layers.check_map(network.model, layer, number)
+    strengths, rows, errors = find_strongest(network, layer, paths)
     chosen = np.argsort(-strengths.mean(0), kind="stable")[:maps] if isinstance(maps, int) else np.asarray(maps)
     pairs = [(int(number), int(row)) for number in chosen for row in rows[:, number]]
-    spans, cells = find_record(network, layer).spans, []
+    spans, cells = map_layers.find_record(network, layer).spans, []
     for at in range(0, len(pairs), BATCH):
         some, views = zip(*pairs[at : at + BATCH], strict=True)
         pictures = _load(network, [paths[row] for row in views])
         cells += _cut_cells(projector(pictures, some), pictures, spans)
     each = len(rows)
-    return tuple(
+    found = tuple(
         MapPictures(
             int(number),
             tuple(paths[row] for row in rows[:, number]),
@@ -112,6 +147,7 @@ def project_strongest(network: Network, layer: str, paths: Sequence[str], maps: 
         )
         for at, number in enumerate(chosen)
     )
+    return found, errors
 
 
 def _load(network: Network, paths: Sequence[str]) -> np.ndarray:
@@ -148,7 +184,7 @@ def _crop(picture: np.ndarray, box, fill) -> np.ndarray:
     return padded[top:bottom, left:right]
 
 
-def draw_sheet(found: Sequence[MapPictures], layer: str, name: str) -> Figure:
+def draw_sheet(found: Sequence[MapPictures], layer: str, name: str = "") -> Figure:
     """Draw, for each map, its projections (left) beside what the units see of the pictures (right), three by three.
 
     Each projection has its own scale around grey, which is 0.
@@ -161,19 +197,19 @@ def draw_sheet(found: Sequence[MapPictures], layer: str, name: str) -> Figure:
     lines = -(-len(found) // columns)
     figure = Figure((6.4 * columns, 3.6 * lines + 0.5), layout="constrained")
     (title,), families = fonts.make_drawable(
-        [f"{layer} of {name}: what moves its maps most (left: deconvnet projection)"]
+        [f"{layer}{f' of {name}' if name else ''}: what moves its maps most (left: deconvnet projection)"]
     )
     figure.suptitle(title, fontfamily=families)
     for cell, each in zip(figure.subfigures(lines, columns, squeeze=False).flat, found, strict=False):
         cell.suptitle(f"map {each.map}: {each.strengths[-1]:.3g} to {each.strengths[0]:.3g}", fontsize=10)
         for axes, tiles in zip(cell.subplots(1, 2), (each.projections, each.patches), strict=True):
-            shown = [_scaled(tile) if tile.dtype != np.uint8 else tile / 255 for tile in tiles]
+            shown = [scale(tile) if tile.dtype != np.uint8 else tile / 255 for tile in tiles]
             axes.imshow(_mosaic(shown).squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axes.set_axis_off()
     return figure
 
 
-def _scaled(projection: np.ndarray) -> np.ndarray:
+def scale(projection: np.ndarray) -> np.ndarray:
     """A projection as 0..1 with 0 at the grey in the middle; the strongest of a thousand values are cut off."""
     return np.clip(0.5 + projection / (2 * max(np.quantile(abs(projection), 0.999), 1e-12)), 0, 1)
 

@@ -12,6 +12,7 @@ from transferkit.console import printable
 from transferkit.data import contact_sheet, fonts
 from transferkit.data.file_ranges import original_name
 from transferkit.evaluation.plots import shorten_name
+from transferkit.explain import deconvnet_sheet
 from transferkit.explain.activations import rank_maps
 from transferkit.explain.methods import METHODS
 
@@ -35,6 +36,7 @@ def draw_sheet(explanations: Sequence) -> Figure:
     """
     method = explanations[0].method
     draw = {"heat": _draw_heat, "maps": _draw_maps, "filters": _draw_filters, "picture": _draw_made}
+    draw |= {"projections": _draw_projections}
     return draw[METHODS[method].kind](explanations)
 
 
@@ -103,6 +105,20 @@ def _draw_maps(explanations) -> Figure:
             _title(place, f"map {number}\n{shown.min():.2g} to {shown.max():.2g}")
         height, width, count = each.values.shape
         _title(axes[0], f"{_describe_picture(each)}\n{each.layer}, {height}x{width}x{count}")
+    return figure
+
+
+def _draw_projections(explanations) -> Figure:
+    """The sheet of maps, or for each picture a strip of its strongest maps; 0 is grey, each has its own scale."""
+    if explanations[0].sheet:
+        return deconvnet_sheet.draw_sheet([each.sheet for each in explanations], explanations[0].layer)
+    figure, rows = _start(len(explanations), 1 + max(len(each.maps) for each in explanations), 1.5)
+    for axes, each in zip(rows, explanations, strict=True):
+        axes[0].imshow(_as_rgb(each.picture))
+        _title(axes[0], f"{_describe_picture(each)}\n{each.layer}")
+        for place, values, (number, strength) in zip(axes[1:], each.values, each.maps.items(), strict=False):
+            place.imshow(deconvnet_sheet.scale(values).squeeze(), cmap="gray", vmin=0, vmax=1)
+            _title(place, f"map {number}\n{strength:.2g}")
     return figure
 
 

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
-from PIL import Image
 
 from transferkit import adopt, models
 from transferkit.adopt.saved_model import is_saved_model
@@ -20,8 +19,9 @@ from transferkit.data.sources import resolve
 from transferkit.data.sources.picture_values import are_paths, picture_files
 from transferkit.evaluation.calibration import to_probabilities
 from transferkit.evaluation.predict import choose_batch_size, require_classifier
-from transferkit.explain import activations, gradients, map_layers, sanity
+from transferkit.explain import activations, deconvnet_sheet, gradients, map_layers, sanity
 from transferkit.explain.batches import map_batches
+from transferkit.explain.explanation import Explanation, Views, enlarge
 from transferkit.explain.methods import HEAT_METHODS, METHODS, find_function
 from transferkit.lookup import UnknownName, count_noun, look_up, quote, suggest_known
 from transferkit.network import Network, find_output
@@ -29,68 +29,6 @@ from transferkit.runs import Run
 
 BASELINES = ("mean", "black")
 UNITS = 9  # of a layer that are maximised if none is given
-
-
-@dataclass(frozen=True, repr=False)
-class Explanation:
-    """What a method found.
-
-    Attributes:
-        method: a key of `methods.METHODS`.
-        values: float32; of a heat map (height, width), which may be coarser than the picture; of activations (height,
-            width, maps); of filters (filters, height, width, channels); of a made picture (height, width, channels).
-        layer: that was looked at, or "".
-        label: the class that is explained, or "".
-        probability: of that class for the picture; None where no class is explained.
-        predicted: the predicted class, or "".
-        path: of the picture; None for an array.
-        picture: uint8 (h, w, channels), what the network sees of it; None where there is none.
-        true: the class of the picture, where it is known, else "".
-        note: one more fact, or "".
-    """
-
-    method: str
-    values: np.ndarray
-    layer: str = ""
-    label: str = ""
-    probability: float | None = None
-    predicted: str = ""
-    path: str | None = None
-    picture: np.ndarray | None = None
-    true: str = ""
-    note: str = ""
-
-    def __repr__(self):
-        about = ", ".join(filter(None, (self.label, self.layer, self.path)))
-        return f"<Explanation: {self.method}, {about}, {'x'.join(map(str, self.values.shape))}>"
-
-    @property
-    def heat(self) -> np.ndarray:
-        """A heat map at the size of the picture, (h, w), float32."""
-        return enlarge(self.values, self.picture.shape[:2]) if self.picture is not None else self.values
-
-    def draw(self):
-        """A `matplotlib.figure.Figure` of it."""
-        from transferkit.explain import drawing
-
-        return drawing.draw_sheet([self])
-
-
-@dataclass(frozen=True)
-class Views:
-    """Pictures as a network sees them.
-
-    Attributes:
-        paths: of those that could be read.
-        pictures: (n, h, w, channels), uint8.
-        logits: (n, classes).
-        errors: why the others could not be read, by path.
-    """
-
-    paths: tuple[str, ...]
-    pictures: np.ndarray
-    logits: np.ndarray
-    errors: dict[str, str]
 
 
 def explain_pictures(
@@ -102,14 +40,15 @@ def explain_pictures(
         base: a run, a network of `list_models`, a run folder, the file of a Keras model, or a Keras model.
         pictures: a path (a picture, a folder, or what `--data` takes), a list of paths, uint8 arrays (h, w, channels)
             or pictures of Pillow. Not for the methods `filters` and `maximise`.
-        method: gradcam, occlusion, saliency, guided, integrated-gradients, activations, filters or maximise.
+        method: gradcam, occlusion, saliency, guided, integrated-gradients, activations, deconvnet, filters or maximise.
         class_name: the class to explain, by its name or number; by default the predicted one.
-        **options: `layer` (gradcam, activations, filters, maximise), `square` and `stride` in pixels (occlusion),
-            `baseline` "mean" or "black" (occlusion, integrated-gradients), `steps` (integrated-gradients, maximise),
-            `unit`, the number of a map (maximise); and `weights` and `pixels` as of `create`.
+        **options: `layer` (gradcam, activations, deconvnet, filters, maximise), `square` and `stride` in pixels
+            (occlusion), `baseline` "mean" or "black" (occlusion, integrated-gradients), `steps` (integrated-gradients,
+            maximise), `unit`, the number of a map (deconvnet, maximise); and `weights` and `pixels` as of `create`.
 
     Returns:
-        An `Explanation` for each picture that can be read; for activations without a layer, one for each cut point.
+        An `Explanation` for each picture that can be read; for activations without a layer, one for each cut point; of
+        deconvnet and more than nine pictures, one for each of nine maps, with the pictures that move it most.
 
     Raises:
         UnknownName: the method, the class, the layer or an option is not known or does not fit the other.
@@ -126,8 +65,7 @@ def explain_pictures(
         return explain_views(network, None, method, class_name=class_name, **options)
     values = resolve.as_pictures(pictures, "pictures")
     with picture_files(values) as paths:
-        views = read_views(network, paths)
-    found = explain_views(network, views, method, class_name=class_name, **options)
+        found, _ = explain_paths(network, paths, method, class_name=class_name, **options)
     return found if are_paths(values) else [replace(each, path=None) for each in found]
 
 
@@ -140,7 +78,7 @@ def check_options(method: str, options: dict, class_name=None):
             raise UnknownName(
                 f"{method} takes no {name}: " + (f"{', '.join(takers)} does." if takers else "no method has it.")
             )
-    if class_name is not None and method in ("activations", "filters"):
+    if class_name is not None and method in ("activations", "filters", "deconvnet"):
         raise UnknownName(f"{method} explains no class: omit {class_name!r}.")
     if options.get("baseline", "mean") not in BASELINES:
         raise UnknownName(f"baseline is mean or black, not {quote(str(options['baseline']))}.")
@@ -209,6 +147,19 @@ def find_class(network: Network, name: str | int) -> int:
     raise UnknownName(f"No class of {network.base} is called {quote(text)}.{suggest_known(network.classes, text)}")
 
 
+def explain_paths(network: Network, paths: Sequence[str], method: str, *, class_name=None, **options):
+    """Explain pictures; arguments and errors as of `explain_pictures`.
+
+    Returns:
+        The explanations, and why pictures could not be read, by path.
+    """
+    check_options(method, options, class_name)
+    if METHODS[method].kind == "projections" and len(paths) > deconvnet_sheet.MOST:
+        return deconvnet_sheet.explain_strongest(network, paths, **options)
+    views = read_views(network, paths)
+    return explain_views(network, views, method, class_name=class_name, **options), views.errors
+
+
 def explain_views(
     network: Network, views: Views | None, method: str, *, class_name: str | int | None = None, **options
 ) -> list[Explanation]:
@@ -223,6 +174,8 @@ def explain_views(
         raise ValueError(f"{method} explains pictures: give some.")
     if method == "activations":
         return _show_activations(network, views, options.get("layer", ""))
+    if method == "deconvnet":
+        return _project(network, views, **options)
     return _explain_class(network, views, method, class_name, options)
 
 
@@ -281,6 +234,27 @@ def _show_activations(network: Network, views: Views, layer: str) -> list[Explan
         Explanation("activations", maps[row], name, predicted=predicted[row], path=path, picture=views.pictures[row])
         for row, path in enumerate(views.paths)
         for name, maps in found
+    ]
+
+
+def _project(network: Network, views: Views, layer: str = "", unit: int | None = None) -> list[Explanation]:
+    """The projections of each picture's strongest maps."""
+    layer = layer or map_layers.find_last_map(network.model)
+    found = find_function("deconvnet")(network.model, views.pictures, layer=layer, unit=unit)
+    return [
+        Explanation(
+            "deconvnet",
+            values,
+            layer,
+            predicted=network.classes[logits.argmax()] if len(logits) else "",
+            path=path,
+            picture=picture,
+            maps=dict(zip(numbers.tolist(), strengths.tolist(), strict=True)),
+            note=f"maps {', '.join(map(str, numbers))}",
+        )
+        for values, numbers, strengths, logits, path, picture in zip(
+            *found, views.logits, views.paths, views.pictures, strict=True
+        )
     ]
 
 
@@ -350,14 +324,6 @@ def check_sanity(network: Network, views: Views, method: str, *, class_name=None
         **{name: float(sanity.areas(curve).mean()) for name, curve in named.items()},
         "curves": {name: curve.mean(0).tolist() for name, curve in named.items()},
     }
-
-
-def enlarge(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A map (height, width) at another size, bilinear, float32."""
-    if values.shape == tuple(shape):
-        return values
-    image = Image.fromarray(np.asarray(values, "float32"))
-    return np.asarray(image.resize(shape[::-1], Image.Resampling.BILINEAR))
 
 
 def find_surest(run: Run, *, hits: int = 0, misses: int = 0) -> list[dict]:

@@ -2,8 +2,9 @@
 
 import keras
 
+from transferkit.explain.geometry import Layer, measure_layers
 from transferkit.lookup import UnknownName
-from transferkit.network import cut_points, find_output
+from transferkit.network import Network, cut_points, find_output
 
 
 def find_map(model: keras.Model, layer: str):
@@ -23,6 +24,20 @@ def find_map(model: keras.Model, layer: str):
             f"{find_last_map(model)}."
         )
     return output
+
+
+def find_record(network: Network, layer: str) -> Layer:
+    """The geometry of the layer that `find_map` finds."""
+    output = find_map(network.model, layer)
+    name = next(each.name for each in network.model.layers if each.output is output)
+    return next(each for each in measure_layers(network.model, network.pixels.shape) if each.name == name)
+
+
+def check_map(model: keras.Model, layer: str, number: int):
+    """Raise `UnknownName` if a layer has no map of this number."""
+    count = find_map(model, layer).shape[-1]
+    if not 0 <= number < count:
+        raise UnknownName(f"{layer} of {model.name} has no map {number}: expected 0 to {count - 1}.")
 
 
 def find_last_map(model: keras.Model) -> str:

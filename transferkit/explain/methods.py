@@ -11,7 +11,8 @@ class Method(NamedTuple):
     Attributes:
         home: the module of this package that has its function, which is called as the method is, with _ for -.
         kind: what the function returns: "heat" is a map (n, height, width) of how much each place says for a class;
-            "maps" are those of a layer; "filters" are kernels; "picture" is a made picture.
+            "maps" are those of a layer; "projections" are pictures of what moves these; "filters" are kernels;
+            "picture" is a made picture.
         scale: what the numbers of a map are.
         options: those that it takes, besides the class.
         help: one line.
@@ -25,7 +26,7 @@ class Method(NamedTuple):
 
     @property
     def needs_pictures(self) -> bool:
-        return self.kind in ("heat", "maps")
+        return self.kind in ("heat", "maps", "projections")
 
 
 METHODS = {
@@ -49,6 +50,13 @@ METHODS = {
         "gradients summed on the way from a blank picture",
     ),
     "activations": Method("activations", "maps", "activation", ("layer",), "the maps of a layer, or layer by layer"),
+    "deconvnet": Method(
+        "deconvnet",
+        "projections",
+        "activation, sent back to the pixels",
+        ("layer", "unit"),
+        "what in a picture moves the maps of a layer",
+    ),
     "filters": Method("activations", "filters", "weight", ("layer",), "the kernels of the first layer"),
     "maximise": Method("maximisation", "picture", "pixel", ("layer", "unit", "steps"), "a picture made for a class"),
 }

@@ -15,9 +15,8 @@ from matplotlib.patches import Rectangle
 
 from transferkit.data import fonts
 from transferkit.data import lazy_tensorflow as tf
-from transferkit.explain.geometry import Layer, measure_layers
-from transferkit.lookup import UnknownName
-from transferkit.network import Network, find_output
+from transferkit.explain import map_layers
+from transferkit.network import Network
 
 EFFECTIVE = 1 - 0.9545  # of the largest gradient
 
@@ -65,11 +64,7 @@ def find_field(network: Network, layer: str, picture: np.ndarray) -> ReceptiveFi
         >>> find_field(network, "conv5", picture).sides
         (163, 163)
     """
-    output = find_output(network.model, layer)
-    record = find_record(network, layer)
-    if not record.is_map:
-        shape = "x".join(map(str, record.output))
-        raise UnknownName(f"{layer} of {network.base} is {shape}, without height and width: give a layer with a map.")
+    output, record = map_layers.find_map(network.model, layer), map_layers.find_record(network, layer)
     place = record.output[0] // 2, record.output[1] // 2  # type: ignore[operator]  # the size of the picture is known
     pictures = tf.convert_to_tensor(picture[None], "float32")
     graph = keras.Model(network.model.input, output)
@@ -82,13 +77,6 @@ def find_field(network: Network, layer: str, picture: np.ndarray) -> ReceptiveFi
         for span, at, side in zip(record.spans, place, picture.shape, strict=False)
     )
     return ReceptiveField(layer, place, (top, left), gradient / max(gradient.max(), 1e-30))
-
-
-def find_record(network: Network, layer: str) -> Layer:
-    """The geometry of the layer whose output a name means, see `network.find_output`."""
-    output = find_output(network.model, layer)
-    name = next(each.name for each in network.model.layers if each.output is output)
-    return next(each for each in measure_layers(network.model, network.pixels.shape) if each.name == name)
 
 
 def draw_field(field: ReceptiveField, picture: np.ndarray, name: str) -> Figure:

@@ -60,3 +60,37 @@ def spell_interval(values, form: str = ".3f") -> str:
     """ "0.850 ± 0.124": the mean over seeds with half its 95% interval."""
     mean, half = mean_interval(values)
     return f"{mean:{form}} ± {half:{form}}"
+
+
+def spell_difference(first, second, form: str = ".3f") -> str:
+    """The first values less the second, paired over seeds, and whether their interval is on one side of zero.
+
+    Example:
+        >>> spell_difference([0.8, 0.9, 0.85], [0.6, 0.7, 0.66])
+        '0.197 ± 0.014 more'
+        >>> spell_difference([0.8, 0.9, 0.85], [0.9, 0.8, 0.84])
+        'no difference found (+0.003 ± 0.249)'
+    """
+    mean, half = mean_interval(np.subtract(first, second))
+    if abs(mean) <= half:
+        return f"no difference found ({mean:+{form}} ± {half:{form}})"
+    return f"{abs(mean):{form}} ± {half:{form}} {'more' if mean > 0 else 'less'}"
+
+
+def spell_percent(values) -> str:
+    """ "93.1 ± 1.2%" of fractions, with half the 95% interval over seeds."""
+    mean, half = mean_interval(values)
+    return f"{100 * mean:.1f} ± {100 * half:.1f}%"
+
+
+def spell_points(first, second) -> str:
+    """How much larger the fractions of one are than those of another, paired by seed, in words.
+
+    Example:
+        >>> spell_points([0.90, 0.92, 0.91], [0.85, 0.88, 0.86])
+        '4.7 ± 1.4 points more'
+    """
+    mean, half = mean_interval(np.subtract(first, second))
+    if abs(mean) <= half:
+        return f"no clear difference ({100 * mean:+.1f} ± {100 * half:.1f} points)"
+    return f"{100 * abs(mean):.1f} ± {100 * half:.1f} points {'more' if mean > 0 else 'less'}"

@@ -1,6 +1,6 @@
 """Small networks trained for the experiments: plain `fit`, no augmentation, the seed given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -54,3 +54,73 @@ def train(
 def accuracy(model: keras.Model, pictures: np.ndarray, labels: np.ndarray) -> float:
     """The fraction of pictures whose largest logit is that of their class."""
     return float(np.mean(model.predict(pictures, batch_size=256, verbose=0).argmax(-1) == labels))
+
+
+def train_fresh(model: keras.Model, split, *, epochs: int, rate: float, seed: int) -> keras.Model:
+    """Draw the weights of a network anew and train it on the training pictures of a `Split`; return the network."""
+    redraw(model, seed)
+    retrain(model, split.train, split.train_labels, epochs=epochs, rate=rate, seed=seed)
+    return model
+
+
+def retrain(model: keras.Model, pictures: np.ndarray, labels: np.ndarray, *, epochs: int, rate: float, seed: int):
+    """`train`, for a network that is trained many times: it is compiled once, which takes longer than a training.
+
+    For the same reason all epochs are one, in which each picture comes as often. What is trainable must not change
+    between the calls.
+    """
+    rows = np.tile(np.arange(len(pictures)), epochs)
+    pictures, labels = pictures[rows], labels[rows]
+    if not model.compiled:
+        train(model, pictures, labels, epochs=1, rate=rate, seed=seed)
+        return
+    keras.utils.set_random_seed(seed)
+    restart_optimizer(model, rate)
+    model.fit(pictures, labels, batch_size=BATCH, verbose=0)
+
+
+def redraw(model: keras.Model, seed: int):
+    """Draw the weights anew, as of a network that was just built. It stays compiled: that is slow for deep networks."""
+    keras.utils.set_random_seed(seed)
+    model.set_weights(keras.models.clone_model(model).get_weights())
+
+
+def restart_optimizer(model: keras.Model, rate: float):
+    """Set the optimizer of a compiled network to its start, with a learning rate."""
+    for variable in model.optimizer.variables:
+        variable.assign(keras.ops.zeros_like(variable))
+    model.optimizer.learning_rate = rate
+
+
+def choose_rate(split, rates: Sequence[float], fit: Callable) -> float:
+    """The learning rate with the best accuracy on a fifth of the training pictures, the smaller one of equals.
+
+    Args:
+        split: its test pictures are not looked at.
+        rates: the grid.
+        fit: fit(split, rate, seed) trains a model on the training pictures of the `Split`.
+    """
+    if len(rates) == 1:
+        return rates[0]
+    kept = len(split.train) * 4 // 5
+    held_out = split.train[kept:], split.train_labels[kept:]
+    return max(sorted(rates), key=lambda rate: accuracy(fit(split.first(kept), rate, 1000), *held_out))
+
+
+def measure_seeds(splits: Sequence, rates: Sequence[float], fit: Callable, score: Callable | None = None):
+    """Train one network for each of several divisions of the data, at the rate that suits the first of them.
+
+    Args:
+        splits: the `Split` of each seed, from 0.
+        rates, fit: as in `choose_rate`.
+        score: score(model, seed), what is measured; by default the accuracy on the test pictures.
+
+    Returns:
+        The rate, and what is measured for each split.
+    """
+    rate = choose_rate(splits[0], rates, fit)
+    found = []
+    for seed, split in enumerate(splits):
+        model = fit(split, rate, seed)
+        found.append(score(model, seed) if score else accuracy(model, split.test, split.test_labels))
+    return rate, found

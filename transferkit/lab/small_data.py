@@ -52,3 +52,32 @@ def load_photograph(name: str = "china") -> np.ndarray:
     from sklearn.datasets import load_sample_image
 
     return load_sample_image(f"{name}.jpg").astype("float32")
+
+
+def place_digits(digits: np.ndarray, seed: int, *, side: int = SIDE, step: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Each picture somewhere on a black canvas.
+
+    Args:
+        digits: (n, h, w, c).
+        seed: of the places.
+        side: of the canvas, in pixels.
+        step: places are multiples of it.
+
+    Returns:
+        The canvases (n, side, side, c), and the upper left corners (n, 2) of the pictures.
+    """
+    size = digits.shape[1]
+    corners = np.random.default_rng(seed).integers(0, (side - size) // step + 1, (len(digits), 2)) * step
+    canvases = np.zeros((len(digits), side, side, digits.shape[-1]), "float32")
+    for canvas, digit, (top, left) in zip(canvases, digits, corners, strict=True):
+        canvas[top : top + size, left : left + size] = digit
+    return canvases, corners
+
+
+def load_moved_digits(seed: int = 0, *, size: int = 20, side: int = SIDE) -> Split:
+    """The digits, `size` pixels large, each at a random place of a picture of `side` pixels."""
+    split = load_digits(seed, side=size)
+    train, test = (
+        place_digits(part, 2 * seed + number, side=side)[0] for number, part in enumerate((split.train, split.test))
+    )
+    return Split(train, split.train_labels, test, split.test_labels)

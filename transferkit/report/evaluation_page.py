@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from transferkit import atomic
+from transferkit.evaluation import plots
 from transferkit.report import page, sentences
 
 UNSEEN = "pictures that no network was trained on"
@@ -63,11 +64,14 @@ def _describe_measured(document: dict) -> list[str]:
 
 
 def _describe_shift(document: dict) -> dict:
-    """How many pictures look unlike the training pictures, and the accuracies on corrupted ones."""
+    """How many pictures look unlike the training pictures, and the accuracies on corrupted and moved ones."""
     from transferkit.evaluation.shift import describe  # it loads Keras, as the evaluation has done
 
     unlike, corrupted = document.get("unlike"), document.get("corrupted")
     lines = [f"{describe(unlike)}."] if unlike else []
     if unlike and unlike["clear"]:
         lines.append("That is clearly more, so the figures of validation do not hold for them.")
-    return {"lines": lines, "corrupted": corrupted} if lines or corrupted else {}
+    moved = document.get("moved")
+    plot = page.embed_figure(plots.draw_movements(moved)) if moved else ""
+    found = {"lines": lines, "corrupted": corrupted, "moved": moved, "plot": plot}
+    return found if any(found.values()) else {}

@@ -12,7 +12,8 @@ learning rate that was tried.
 
 Knobs: `activation`; `init`; `dropout`, after each pool or what is in its place, and `input_dropout` (section 3.1);
 `variant`, the columns of table 2: "all" has a convolution with a stride in place of each pool, "base" the pool,
-"strided" a stride in the convolution before it, "convpool" one more convolution and the pool. Pools round sizes up.
+"strided" a stride in the convolution before it, "convpool" one more convolution and the pool. Pools round sizes up;
+`width`, the maps of the first block, 96 in the paper.
 """
 
 from functools import partial
@@ -36,20 +37,20 @@ def conv_unit(x, filters, kernel, stride=1, padding=None, *, act, numbers):
 COLUMNS = {"all": (True, 2, False), "base": (False, 1, True), "strided": (False, 2, False), "convpool": (True, 1, True)}
 
 
-def build_logits(x, num_classes, *, kernels, activation, dropout, input_dropout, variant):
+def build_logits(x, num_classes, *, kernels, activation, dropout, input_dropout, variant, width):
     """An All-CNN whose first two blocks have convolutions with these kernel sizes."""
     convolve = partial(conv_unit, act=activation, numbers=count(1))
     added, stride, pools = COLUMNS[variant]
     *before, last = (*kernels, 3) if added else kernels
     x = layers.Dropout(input_dropout, name="features.drop0")(x)
-    for stage, filters in enumerate((96, 192), start=1):
+    for stage, filters in enumerate((width, 2 * width), start=1):
         for kernel in before:
             x = convolve(x, filters, kernel)
         x = convolve(x, filters, last, stride)
         x = layers.halve(x, ceil=True, name=f"features.pool{stage}") if pools else x
         x = layers.cut_point(x, f"stage{stage}")
         x = layers.Dropout(dropout, name=f"features.drop{stage}")(x)
-    x = layers.cut_point(convolve(convolve(x, 192, 3, padding=0), 192, 1), "stage3")
+    x = layers.cut_point(convolve(convolve(x, 2 * width, 3, padding=0), 2 * width, 1), "stage3")
     return layers.class_map_head(x, num_classes, activation, name="classifier")
 
 
@@ -58,7 +59,7 @@ def least_size(knobs):
     return 12 if COLUMNS[knobs["variant"]][2] else 9
 
 
-KNOBS = choose("activation", "dropout", "input_dropout", "variant", "init")
+KNOBS = choose("activation", "dropout", "input_dropout", "variant", "init", width=96)
 
 
 def _variant(kernels, params, multiply_adds):
