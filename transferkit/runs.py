@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transferkit import base_names, recipe_files
+from transferkit import __version__, base_names, recipe_files
 from transferkit import recipe as recipes
 from transferkit.atomic import read, write
 from transferkit.console import warn
@@ -24,7 +24,7 @@ from transferkit.lookup import as_count, as_text, look_up
 if TYPE_CHECKING:
     from transferkit.network import Network
 
-PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
 MISTAKES = "mistakes.png"
 GRADCAM = "gradcam.png"
 CALIBRATION = "calibration.json"
@@ -332,7 +332,7 @@ def write_inputs(folder: Path, recipe: recipes.Recipe, splits: Splits, unreadabl
     write_unreadable(folder, dict(unreadable))
     versions = {name: version for name in PACKAGES if (version := _find_version(name))}
     environment = {"python": platform.python_version(), "platform": platform.platform(), "device": device}
-    write(folder / "environment.json", environment | versions)
+    write(folder / "environment.json", environment | {"transferkit": __version__} | versions)
 
 
 def write_unreadable(folder: Path, unreadable: dict[str, str]):
