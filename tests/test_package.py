@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import UNIX_ONLY
 
 import transferkit as tk
 from transferkit import recipe_files
@@ -57,6 +58,12 @@ def test_make_finds_the_programs_of_an_environment(target, system, tmp_path):
     assert programs == {"Scripts" if system else "bin"}
     named = re.findall(r"tests/\w+\.py", lines)
     assert not [path for path in named if not (ROOT / path).exists()]
+
+
+def test_tests_that_need_unix_are_left_out_elsewhere():
+    imports = re.compile(r"^\s*(?:import|from) (?:fcntl|pty|pwd|resource|termios)\b", flags=re.M)
+    found = [path.name for path in ROOT.glob("tests/test_*.py") if imports.search(path.read_text("utf-8"))]
+    assert sorted(found) == UNIX_ONLY
 
 
 def test_the_citation():
