@@ -98,6 +98,22 @@ def test_a_run(finished, tmp_path, cli):
     assert NEWER in cli("report", run)[2]
 
 
+def test_a_run_in_another_form(finished, tmp_path, cli):
+    run = shutil.copytree(finished.folder, tmp_path / "run")
+    path = run / "environment.json"
+    content = json.loads(path.read_text())
+    assert content[versions.VERSION] == tk.__version__ and content["format"] == versions.RUN_FORMAT
+    path.write_text("{")
+    assert tk.load_run(run).classes == finished.classes
+    path.write_text(json.dumps(content | {versions.VERSION: NEWER}))
+    assert tk.load_run(run).classes == finished.classes
+    path.write_text(json.dumps(content | {versions.VERSION: NEWER, "format": 2}))
+    with pytest.raises(versions.NewerVersionError, match=REFUSED):
+        tk.load_run(run)
+    status, _, error = cli("report", run)
+    assert status == 1 and re.search(REFUSED, error)
+
+
 def test_a_table_of_that_name_is_not_our_version(tmp_path):
     (tmp_path / "r.toml").write_text("[transferkit]\nversion = 1\n")
     with pytest.raises(tk.UnknownName, match="No section"):

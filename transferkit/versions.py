@@ -6,12 +6,15 @@ number that is raised when an earlier version would misread it.
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
+from pathlib import Path
 
-from transferkit import __version__
+from transferkit import __version__, untrusted_files
 
 VERSION = "transferkit"  # the key
+RUN_FORMAT = 1  # of a run folder; raised when earlier versions would misread one of its files
+RUN_STAMP = {VERSION: __version__, "format": RUN_FORMAT}  # in its environment.json
 SPELLING = re.compile(r"(\d{1,6}(?:\.\d{1,6}){0,3})[\w.+-]{0,30}")
 
 
@@ -47,6 +50,15 @@ def reading(path: str | PathLike, content, known_format: int = 1) -> Iterator[No
         if is_newer(version):
             raise _error(path, version) from error
         raise
+
+
+def check_run(folder: Path):
+    """Raise `NewerVersionError` if a newer version wrote a run folder in a form that is not known here."""
+    content = None
+    with suppress(OSError, ValueError):  # missing or damaged: no other file needs it
+        content = untrusted_files.from_json(untrusted_files.read_bytes(folder / "environment.json", 100_000))
+    with reading(folder, content, RUN_FORMAT):
+        pass
 
 
 def refuse_newer(path: str | PathLike, version):
