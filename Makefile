@@ -1,10 +1,10 @@
 # make demo: environment, installation, the main job on real pictures.   make test: lint and the quick tests.
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 WORKERS ?= 2
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench next-keras wheel clean
 
 demo: $(VENV)/.pretrained
 	$(BIN)/transferkit demo
@@ -22,6 +22,16 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+# the newest Keras, its pre-releases too, beyond the upper bound: use an environment of its own, VENV=.venv-next
+next-keras: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --upgrade --pre --no-deps keras
+	$(BIN)/pytest tests/test_keras_internals.py
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+# dist/ with the sdist and the wheel
+wheel: $(VENV)/.test
+	$(BIN)/python -m build
 
 clean:
 	rm -rf $(VENV)

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # pytest's workers share the processors
@@ -19,6 +20,8 @@ from transferkit.pixels import Pixels
 from transferkit.zoo import layers
 from transferkit.zoo.variant import Variant
 
+UNIX_ONLY = ["test_full_disk.py", "test_only_files_are_read.py", "test_terminal.py"]  # they import modules of Unix
+collect_ignore = [] if find_spec("resource") else UNIX_ONLY
 PIXELS = Pixels(crop=32, resize=37)
 QUICK = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 4, "head_epochs": 2, "lr": 0.01, "seed": 3}
 
@@ -59,6 +62,8 @@ def finished(tiny, pets, tmp_path_factory):
 @pytest.fixture(scope="session")
 def zygote(tmp_path_factory):
     """Forks command lines into child processes: see `forked.py`."""
+    if not hasattr(os, "fork"):
+        pytest.skip("this system does not fork")
     with forked.zygote(tmp_path_factory.mktemp("home")) as process:
         yield process
         process.stdin.close()

@@ -3,14 +3,16 @@
 `test_earlier_versions.py` reads it.
 
 
-    .venv/bin/python tests/record_saved.py
+    .venv/bin/python tests/record_saved.py [NAME]
 
-A folder of a version that was released is never written again.
+NAME is that of the folder, by default the version; what the same version writes in another way later gets another one.
+A folder that is there is never written again.
 """
 
 import json
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -40,8 +42,10 @@ def call(*words):
 
 
 def main():
+    target = DATA / (sys.argv[1] if len(sys.argv) > 1 else tk.__version__)
+    if target.exists():
+        sys.exit(f"{target} exists: name another folder.")
     zoo.variants()["tiny"] = Variant(conftest._tiny, "fc", 18_416, 0, 16, conftest.PIXELS)
-    target = DATA / tk.__version__
     with tempfile.TemporaryDirectory() as here:
         os.chdir(here)
         os.environ["TRANSFERKIT_HOME"] = str(Path(here) / "home")
@@ -69,7 +73,7 @@ def main():
         target.mkdir(parents=True, exist_ok=True)
         for name in ("run", "cut"):
             for path in Path(name).rglob("*"):
-                if path.suffix == ".png":
+                if path.suffix in (".png", ".html"):
                     path.unlink()
                 elif path.suffix in (".csv", ".json", ".toml"):
                     path.write_text(path.read_text().replace(here, PLACE))

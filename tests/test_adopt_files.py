@@ -159,7 +159,7 @@ def test_files_that_cannot_be_a_base(saved, name, first, change, sentence):
     assert "\n" not in str(error.value)
 
 
-def test_names_of_keras_applications(monkeypatch, tmp_path):
+def test_names_of_keras_applications(monkeypatch, tmp_path, capsys):
     network = adopt.load_application("keras:mobilenet", "none")
     assert (network.base, network.loaded, network.pixels.crop) == ("keras:MobileNet (fresh)", (), 224)
     assert (network.classes[0], network.head) == ("tench", "conv_preds")
@@ -177,6 +177,7 @@ def test_names_of_keras_applications(monkeypatch, tmp_path):
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", offline)
     with pytest.raises(OSError, match=r"could not be downloaded from https://\S+\.h5 \(\[Errno -2\] Name or.*give one"):
         models.load("keras:MobileNetV2")
+    assert ".h5 has a licence of its own" in capsys.readouterr().err
 
 
 def test_an_error_of_keras_is_not_a_failed_download(monkeypatch):

@@ -16,7 +16,7 @@ from pictures import folder
 from test_large_pictures import BOMBS
 from weight_site import serve
 
-from transferkit import models, recipe_files
+from transferkit import model_note, recipe_files
 
 SECONDS = 60  # an honest command of these takes one to six on two quiet cores
 EXTRACT = ("extract", "--base", "tiny", "--weights", "none", "--size", "32")
@@ -183,7 +183,7 @@ def test_models_that_request_much_memory(attempt):
     with zipfile.ZipFile(place / "run" / "model.keras") as good, zipfile.ZipFile(place / "bad.keras", "w") as bad:
         for member in good.namelist():
             content = good.read(member)
-            if member == models.NOTE:
+            if member == model_note.NOTE:
                 note = json.loads(content)
                 note["pixels"]["crop"] = 10**9
                 content = json.dumps(note)

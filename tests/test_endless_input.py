@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from transferkit import atomic, models, recipe_files, untrusted_files
+from transferkit import atomic, model_note, models, recipe_files, untrusted_files
 from transferkit.data import class_names
 from transferkit.data.augment import pca_axes
 from transferkit.data.sources import csv_text
@@ -145,7 +145,7 @@ def test_deeply_nested_json(tmp_path, text, finished):
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(finished.folder / "model.keras") as old, zipfile.ZipFile(path, "w") as new:
         for member in old.namelist():
-            new.writestr(member, text if member == models.NOTE else old.read(member))
+            new.writestr(member, text if member == model_note.NOTE else old.read(member))
     with pytest.raises(ValueError, match=r"cannot be used: its transferkit.json"):
         models.load_file(path)
 
@@ -153,8 +153,8 @@ def test_deeply_nested_json(tmp_path, text, finished):
 def test_a_compressed_note(tmp_path, finished):
     """Gigabytes of spaces in a member of kilobytes: nothing of it is unpacked."""
     path = tmp_path / "model.keras"
-    note = json.dumps({"format": 1}) + " " * (models.MOST_OF_NOTE + 1)
+    note = json.dumps({"format": 1}) + " " * (model_note.MOST_BYTES + 1)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
-        new.writestr(models.NOTE, note)
+        new.writestr(model_note.NOTE, note)
     with pytest.raises(ValueError, match="its transferkit.json has 10,000,0.. bytes, and 10,000,000 are the most"):
         models.load_file(path)

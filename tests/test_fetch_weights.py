@@ -40,7 +40,11 @@ def test_a_whole_download_is_stamped_and_not_repeated(site, cache, capsys):
     assert names(cache) == {"net.pth", "net.pth.verified"}
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines() == [f"Downloading net.pth (0.3 MB) from {site.url}", f"Downloaded net.pth to {cache}"]
+    assert err.splitlines() == [
+        f"Downloading net.pth (0.3 MB) from {site.url}",
+        f"Their licence, as {wanted.source} states it: mit.",
+        f"Downloaded net.pth to {cache}",
+    ]
     assert fetch_weights(wanted) == find_weights(wanted) == path
     assert len(site.asked) == 1 and capsys.readouterr().err == ""
 

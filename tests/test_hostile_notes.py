@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from transferkit import models
+from transferkit import model_note, models
 from transferkit.features.extract_job import extract_to
 from transferkit.features.extraction import extract
 from transferkit.features.feature_files import load_features
@@ -100,6 +100,8 @@ NOTES = {
     "base": [["tiny"], None],
     "minimum": [0, "1", -5, None],
     "temperature": [0.0, -1.0, float("nan"), float("inf"), 2, "1.0", None],
+    "weights_sha256": [3, None],
+    "transferkit": [0.1, None],
     "pixels": [
         *[None, [], {"crop": 32}],
         *[{"crop": crop} for crop in (0, -1, 10**9, "224", [1, 2, 3], 1.5)],
@@ -117,7 +119,7 @@ def test_notes(finished, tmp_path, name, number):
     with zipfile.ZipFile(finished.folder / "model.keras") as old, zipfile.ZipFile(path, "w") as new:
         for member in old.namelist():
             content = old.read(member)
-            if member == models.NOTE:
+            if member == model_note.NOTE:
                 note = json.loads(content)
                 if isinstance(value, dict) and name == "pixels" and value != {"crop": 32}:
                     value = note["pixels"] | value
@@ -126,7 +128,7 @@ def test_notes(finished, tmp_path, name, number):
     if name == "pixels" and value == {"crop": 32}:  # omitted keys have their defaults
         assert models.load_file(path).pixels == Pixels(crop=32)
         return
-    with pytest.raises(ValueError, match=f"model.keras cannot be used: its {models.NOTE} ") as error:
+    with pytest.raises(ValueError, match=f"model.keras cannot be used: its {model_note.NOTE} ") as error:
         models.load_file(path)
     assert "\n" not in str(error.value)
 
@@ -134,7 +136,7 @@ def test_notes(finished, tmp_path, name, number):
 def test_a_damaged_run_is_reported_by_every_command(cli, finished, pets, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "run")
     with zipfile.ZipFile(tmp_path / "run" / "model.keras", "a") as file, pytest.warns(UserWarning):
-        file.writestr(models.NOTE, "[]")
+        file.writestr(model_note.NOTE, "[]")
     for words in (
         ("predict", "run", pets),
         ("evaluate", "run"),

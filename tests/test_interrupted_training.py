@@ -1,7 +1,6 @@
 """Interrupted training: Ctrl-C, out of memory, full disk, missing pictures, diverged loss."""
 
 import csv
-import json
 import shutil
 import signal
 from functools import partial
@@ -100,7 +99,7 @@ def test_micro_batches_train_the_same_as_the_whole_batch(tiny, pets, tmp_path, m
     monkeypatch.setattr(callbacks.SaveCheckpoints, "on_train_batch_begin", exhausted(2), raising=False)
     run = finetuned(tiny, pets, tmp_path / "run", bn="frozen", head_epochs=0)
     assert capsys.readouterr().err.count("Out of memory: from here on, each batch of 8 pictures is run in") == 2
-    assert State(**json.loads((run.folder / "checkpoints" / checkpoints.STATE).read_text())).parts == 4
+    assert checkpoints.load_state(run.folder).parts == 4
     rows, wanted = history(run.folder), history(expected.folder)
     for row, other in zip(rows, wanted, strict=True):
         assert float(row["lr"]) == pytest.approx(float(other["lr"]))

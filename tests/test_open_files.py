@@ -5,8 +5,10 @@ import shutil
 import sys
 
 import pytest
+from weight_site import BODY, public, serve, use_cache
 
 import transferkit as tk
+from transferkit.weights.fetch import fetch_weights
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="open files are listed in /proc")
 KNOBS = {"weights": "none", "size": 32, "batch_size": 8, "epochs": 3, "head_epochs": 1, "seed": 3, "memory": 0}
@@ -73,6 +75,27 @@ def test_finetune(refused, cli, tiny, pets):
         status, _, error = cli("finetune", "--base", tiny, "--data", pets, "--out", "run", *words, *more)
         assert status == 0, error
         assert not [path for path in os.listdir("run/checkpoints") if path.startswith("temporary-")]
+
+
+def test_commands_on_a_run(refused, cli, finished, pets, tmp_path):
+    shutil.copytree(finished.folder, tmp_path / "run")
+    for words in (
+        ("predict", "run", pets, "--out", "predictions.csv"),
+        *[("evaluate", "run", "--data", pets, "--out", "measured", "--overwrite")] * 2,
+        ("report", "run"),
+        ("verify", "run"),
+        ("export", "run", "--to", "keras", "--out", "again.keras"),
+    ):
+        status, _, error = cli(*words)
+        assert (status, refused) == (0, []), f"{words}: {error}"
+
+
+def test_weights_are_fetched(refused, tmp_path, monkeypatch):
+    use_cache(tmp_path, monkeypatch)
+    with serve() as site:
+        site.plan = ["cut"]  # and resumed
+        assert fetch_weights(public(site.url)).read_bytes() == BODY
+    assert refused == []
 
 
 def test_other_commands(refused, cli, data):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from transferkit import models
+from transferkit import model_note, models
 from transferkit.network import Network
 from transferkit.pixels import Pixels
 from transferkit.weights.portable_keras import ADDED, portable_config
@@ -37,7 +37,7 @@ def test_later_arguments_are_omitted_at_their_defaults(tmp_path, window):
     with zipfile.ZipFile(path) as archive:
         classes = list(of_keras(json.loads(archive.read("config.json"))))
         assert archive.testzip() is None
-        assert archive.namelist() == ["metadata.json", "model.weights.h5", "config.json", models.NOTE]
+        assert archive.namelist() == ["metadata.json", "model.weights.h5", "config.json", model_note.NOTE]
     late = {(name, key) for name, config in classes for key in config if key in ADDED}
     assert late == (set() if window is None else {("MultiHeadAttention", "sliding_window")})
     assert {"Dense", "GlorotUniform", "BatchNormalization"} <= {name for name, _ in classes}

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pictures import encoded, photo
 import transferkit as tk
 from transferkit.data.file_ranges import read_bytes
 from transferkit.data.sources import resolve
+from transferkit.data.sources import tfds as list_tfds
 from transferkit.lookup import UnknownName
 from transferkit.recipe import Recipe
 
@@ -54,6 +56,15 @@ def root(tmp_path_factory):
 
 def parts_of(data, root):
     return resolve.list_given_splits(Recipe().override(data=data, data_dir=str(root)).data)
+
+
+@pytest.mark.parametrize("missing", list_tfds.PACKAGES)
+def test_without_tensorflow_datasets(missing, monkeypatch, cli, tiny):
+    monkeypatch.setattr(list_tfds, "find_spec", lambda name: None if name == missing else find_spec(name))
+    for words in (("finetune", "--base", tiny, "--weights", "none", "--data", "tfds:mnist"), ("check", "tfds:mnist")):
+        status, _, error = cli(*words)
+        text = "tfds:mnist needs TensorFlow Datasets, an extra: pip install 'transferkit[tfds]'."
+        assert status == 2 and " ".join(error.split()).endswith(f"Error: {text}"), error
 
 
 def test_splits_and_bytes_are_those_of_the_data_set(root, tmp_path, capfd):

@@ -9,10 +9,24 @@ import pytest
 from transferkit import zoo
 from transferkit.lookup import UnknownName
 from transferkit.pixels import CONVENTIONS, Pixels
-from transferkit.weights.catalogue import WeightSet, find_weight_set, networks_with_weights, weight_sets
+from transferkit.weights.catalogue import (
+    WeightSet,
+    describe_licence,
+    find_weight_set,
+    networks_with_weights,
+    weight_sets,
+)
 
 ALL = [found for network in networks_with_weights() for found in weight_sets(network)]
 OF_TORCHVISION = list(dict.fromkeys(found.network for found in ALL if found.source == "torchvision"))
+
+
+def test_a_licence_in_words():
+    assert describe_licence(find_weight_set("resnet18", "a1_in1k")) == "Their licence, as timm states it: apache-2.0."
+    line = "Their licence, as torchvision states it: bsd-3-clause; the terms of ImageNet, on which they were trained, "
+    assert describe_licence(find_weight_set("resnet18", "imagenet1k_v1")) == f"{line}may hold too."
+    lines = [describe_licence(found) for found in ALL]
+    assert not [line for line in lines if "+" in line or "\n" in line or len(line) > 120]
 
 
 def test_every_network_with_sets_is_in_the_zoo():

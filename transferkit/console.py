@@ -105,7 +105,7 @@ def silenced() -> Iterator[None]:
     if sys.stderr:  # none under pythonw
         sys.stderr.flush()
     try:
-        with open(os.devnull, "w") as nowhere:
+        with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
         yield
     finally:

@@ -1,17 +1,13 @@
 """Create, load and save networks with their weights: of the zoo, of a run, or any Keras model."""
 
 import dataclasses
-import json
-import math
 import os
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
-from transferkit import adopt, atomic, base_names, bases, untrusted_files, zoo
+from transferkit import adopt, atomic, base_names, bases, model_note, versions, zoo
 from transferkit.lookup import UnknownName, as_count, as_text
 from transferkit.network import (
     Network,
@@ -29,10 +25,6 @@ from transferkit.weights.assign import load_or_grow_weights, load_weights
 from transferkit.weights.catalogue import WeightSet, find_weight_set, is_path, weight_sets
 from transferkit.weights.imagenet import class_names, placeholder_names
 from transferkit.weights.portable_keras import make_portable
-
-NOTE, FORMAT = "transferkit.json", 1  # the extra member of a .keras file, with the metadata of the network
-LATER_FIELDS = {"minimum": 1, "temperature": 1.0}  # of the note, which earlier versions did not write
-MOST_OF_NOTE = 10_000_000  # bytes, nearly all of them the names of classes
 
 
 def create(
@@ -160,7 +152,7 @@ def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str 
     if is_path(weights):
         path, source = Path(weights), weights
         path = path / "model.keras" if path.is_dir() else path
-        if note := _read_note(path):  # of this package: it has the pixel convention of the weights
+        if note := model_note.read_note(path):  # of this package: it has the pixel convention of the weights
             pixels, classes, temperature = note["pixels"], note["classes"], note["temperature"]
     else:
         chosen = find_weight_set(bare, weights)
@@ -204,19 +196,10 @@ def save(network: Network, path: Path):
 
     Auxiliary heads are not saved. Keras 3.6 and later load it, if they have the layers.
     """
-    note = {
-        "format": FORMAT,
-        "base": network.base,
-        "head": network.head,
-        "classes": network.classes,
-        "pixels": dataclasses.asdict(network.pixels),
-        "minimum": network.minimum,
-        "temperature": network.temperature,
-    }
 
     def write_to(partial):
         _model_to_save(for_inference(network).model).save(partial)
-        make_portable(partial, {NOTE: json.dumps(note, ensure_ascii=False, indent=1)})
+        make_portable(partial, model_note.make_note(network, partial))
 
     atomic.write(path, write_to)
 
@@ -235,18 +218,21 @@ def load_file(path: Path, *, pixels: str = "") -> Network:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or the model is not for pictures.
+        ValueError: the file is damaged, a newer transferkit wrote it, or the model is not for pictures.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}: expected a run folder or the file of a Keras model.")
-    note = _read_note(path)
+    note = model_note.read_note(path)
     if note is None:
         return adopt.load_network(path, pixels)
     if pixels:
         raise UnknownName(f"{path} has a pixel convention of its own: omit --pixels {pixels}.")
-    model = adopt.load_keras_model(path)
-    _check_note(note, model, path)
+    digest, version = note.pop("weights_sha256"), note.pop(versions.VERSION)
+    with versions.reading(path, {versions.VERSION: version}):
+        model = adopt.load_keras_model(path)
+        _check_note(note, model, path)
+    model_note.check_weights(path, digest)
     return Network(model, loaded=("all weights loaded",), **note)
 
 
@@ -262,34 +248,4 @@ def _check_note(note: dict, model: keras.Model, path: Path):
         wrong = f"pictures of {note['pixels'].channels} channels, and the model takes {model.input_shape}"
     else:
         return
-    raise ValueError(f"{path} cannot be used: its {NOTE} has {wrong}.")
-
-
-def _read_note(path: Path) -> dict | None:
-    """Read the metadata that `save` wrote, or None where there is none."""
-    if not zipfile.is_zipfile(path):
-        return None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if NOTE not in archive.namelist():
-                return None
-            note = untrusted_files.from_json(untrusted_files.member(archive, NOTE, MOST_OF_NOTE))
-        if note["format"] != FORMAT:
-            raise ValueError(f"has format {note['format']}, expected {FORMAT}: a newer transferkit wrote it")
-        pixels: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in note["pixels"].items()
-        }
-        found = {name: note[name] for name in ("classes", "head", "base")}
-        found |= {name: note.get(name, default) for name, default in LATER_FIELDS.items()}
-        found |= {"pixels": Pixels(**pixels), "classes": tuple(found["classes"])}
-        kinds = {"head": str, "base": str, "minimum": int, "temperature": float}
-        valid = type(note["classes"]) is list and all(type(found[name]) is kind for name, kind in kinds.items())
-        valid = valid and found["minimum"] >= 1 and 0 < found["temperature"] < math.inf
-        if not valid or not all(isinstance(name, str) for name in found["classes"]):
-            raise ValueError("has values of wrong types")
-        if len(set(found["classes"])) < len(found["classes"]):
-            raise ValueError("has a class twice")
-        return found
-    except Exception as error:  # zipfile and json raise many types on a damaged file, and Pixels on wrong values
-        reason = error if isinstance(error, ValueError) else f"is damaged ({type(error).__name__})"
-        raise ValueError(f"{path} cannot be used: its {NOTE} {reason}.") from error
+    raise ValueError(f"{path} cannot be used: its {model_note.NOTE} has {wrong}.")

@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 
-from transferkit import atomic
+from transferkit import __version__, atomic, versions
 from transferkit.lookup import look_up
 from transferkit.recipe import BY_RULE, Recipe, list_knobs
 
@@ -39,6 +39,7 @@ def load(path: str | os.PathLike, defaults: Recipe | None = None) -> Recipe:
         defaults: values of the other knobs; by default `Recipe()`.
 
     Raises:
+        NewerVersionError: a newer transferkit wrote it, with something that is not known.
         ValueError: the file is not TOML, or a section, knob or value is not known.
     """
     text = atomic.read(path, MAX_BYTES).removeprefix("\ufeff")
@@ -51,8 +52,16 @@ def load(path: str | os.PathLike, defaults: Recipe | None = None) -> Recipe:
         raise ValueError(f"{path} is not a recipe: {error}.") from None
     except RecursionError:
         raise ValueError(f"{path} is not a recipe: it is nested too deeply.") from None
-    recipe, sections = defaults or Recipe(), {section.name: section.type for section in fields(Recipe)}
+    with versions.reading(path, content):
+        return _override(defaults or Recipe(), content, path)
+
+
+def _override(recipe: Recipe, content: dict, path) -> Recipe:
+    """The recipe with the knobs of a file; one that we wrote states our version before its sections."""
+    sections = {section.name: section.type for section in fields(Recipe)}
     for section, knobs in content.items():
+        if section == versions.VERSION and isinstance(knobs, str):
+            continue
         look_up(sections, section, f"section of the recipe {path}")
         if not isinstance(knobs, dict):
             raise ValueError(f"{path}: [{section}] must be a table of knobs.")
@@ -64,7 +73,7 @@ def load(path: str | os.PathLike, defaults: Recipe | None = None) -> Recipe:
 
 def dumps(recipe: Recipe) -> str:
     """The recipe as TOML: every knob that has a value, with its help as a comment."""
-    lines = []
+    lines = [f"{versions.VERSION} = {json.dumps(__version__)}  # which wrote this file", ""]
     for section in fields(Recipe):
         lines.append(f"[{section.name}]")
         for knob in list_knobs(section.name):

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transferkit import base_names, recipe_files
+from transferkit import base_names, recipe_files, versions
 from transferkit import recipe as recipes
 from transferkit.atomic import read, write
 from transferkit.console import warn
@@ -24,9 +24,8 @@ from transferkit.lookup import as_count, as_text, look_up
 if TYPE_CHECKING:
     from transferkit.network import Network
 
-PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
-MISTAKES = "mistakes.png"
-GRADCAM = "gradcam.png"
+PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
+MISTAKES, GRADCAM = "mistakes.png", "gradcam.png"
 CALIBRATION = "calibration.json"
 CHOICES = "choices.json"
 UNFINISHED = "not finished"
@@ -304,7 +303,7 @@ def load_run(folder: str | os.PathLike) -> Run:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: it is not a run folder.
+        ValueError: it is not a run folder, or one that a newer transferkit wrote in another form.
 
     Example:
         >>> load_run("runs/finetune-resnet34-pets-1").metrics["accuracy"]  # doctest: +SKIP
@@ -314,6 +313,7 @@ def load_run(folder: str | os.PathLike) -> Run:
         raise FileNotFoundError(base_names.missing_path_message(str(folder)))
     if not (folder / "recipe.toml").is_file():
         raise ValueError(f"{folder} is not a run folder: it holds no recipe.toml.")
+    versions.check_run(folder)
     return Run(folder)
 
 
@@ -330,9 +330,9 @@ def write_inputs(folder: Path, recipe: recipes.Recipe, splits: Splits, unreadabl
     write(folder / "classes.txt", "".join(f"{name}\n" for name in splits.train.classes))
     write(folder / "split.csv", split_rows(splits))
     write_unreadable(folder, dict(unreadable))
-    versions = {name: version for name in PACKAGES if (version := _find_version(name))}
+    packages = {name: version for name in PACKAGES if (version := _find_version(name))}
     environment = {"python": platform.python_version(), "platform": platform.platform(), "device": device}
-    write(folder / "environment.json", environment | versions)
+    write(folder / "environment.json", environment | versions.RUN_STAMP | packages)
 
 
 def write_unreadable(folder: Path, unreadable: dict[str, str]):

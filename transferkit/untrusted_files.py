@@ -3,6 +3,7 @@
 A device has no end, a pipe may never say anything, and a sparse or packed file of a few bytes may stand for terabytes.
 """
 
+import hashlib
 import json
 import os
 import stat
@@ -88,6 +89,15 @@ def member(archive: zipfile.ZipFile, name: str, most: int = MOST_BYTES) -> bytes
     if size > most:
         raise ValueError(f"has {size:,} bytes, and {most:,} are the most that is read")
     return archive.read(name)
+
+
+def digest_member(archive: zipfile.ZipFile, name: str) -> str:
+    """The SHA-256 of a member of a zip archive, a piece at a time; `KeyError` if there is none."""
+    digest = hashlib.sha256()
+    with archive.open(name) as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def check_unpacked(path: str | os.PathLike, times: int, more: int = 0):

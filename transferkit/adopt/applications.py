@@ -18,6 +18,7 @@ from transferkit.adopt import array_assignment
 from transferkit.adopt.conversion import adopt_model
 from transferkit.adopt.graph import UnsuitableModelError
 from transferkit.cache_folder import cache_folder
+from transferkit.console import say
 from transferkit.keras_internals import snake_case, wrapped_get_file
 from transferkit.lookup import first_line
 from transferkit.network import Network
@@ -106,6 +107,8 @@ def _get_file(get_file, fname=None, origin=None, *, folder: Path, download: bool
     chosen = next((place for place in (folder, keras_folder) if os.path.isfile(place / "models" / name)), None)
     if chosen is None and not download:
         raise _NotHereError
+    if chosen is None:
+        say(f"{name} has a licence of its own, which its file does not state: see https://keras.io/api/applications/")
     with contextlib.suppress(OSError):  # without the folder, Keras takes one in /tmp
         folder.mkdir(parents=True, exist_ok=True)
     return get_file(fname, origin, **kwargs | {"cache_dir": str(chosen or folder)})

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from transferkit import atomic
-from transferkit.features.feature_folder import ERRORS, LAYOUT, NOTE, FeatureFolder, open_folder
+from transferkit import atomic, versions
+from transferkit.features.feature_folder import ERRORS, FORMAT, LAYOUT, NOTE, FeatureFolder, open_folder
 from transferkit.features.feature_spec import FeatureSpec
 from transferkit.lookup import as_text, first_line
 
@@ -65,7 +65,8 @@ def load_features(path: str | os.PathLike) -> Features:
 
     Raises:
         FileNotFoundError: the path does not exist.
-        ValueError: it is not a file or folder of features, is damaged, or parts are missing.
+        ValueError: it is not a file or folder of features, is damaged, parts are missing, or a newer transferkit wrote
+            it.
 
     Example:
         >>> pets = load_features("pets.npz")
@@ -78,8 +79,10 @@ def load_features(path: str | os.PathLike) -> Features:
         raise ValueError(f"{path} holds no features: {EXPECTED}.")
     try:
         if path.suffix == ".npz":
-            return _check(_read_npz(path))
-        return _check(_read_parquet(_check_complete(open_folder(path)).parts if path.is_dir() else [path]))
+            return _read_npz(path)
+        return _read_parquet(path, _check_complete(open_folder(path)).parts if path.is_dir() else [path])
+    except versions.NewerVersionError:
+        raise
     except Exception as error:  # NumPy, its tokenizer, zipfile and Arrow raise nearly anything on damaged files
         reason = "it is damaged, or another program wrote it"
         if isinstance(error, (OSError, ValueError, zipfile.BadZipFile, pa.ArrowException)):
@@ -166,14 +169,21 @@ def _read_npz(path: Path) -> Features:
     with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     note = json.loads(str(arrays.pop("note")))
-    return Features(**arrays | {"classes": tuple(note["classes"])}, note=note)
+    with versions.reading(path, note, FORMAT):
+        return _check(Features(**arrays | {"classes": tuple(note["classes"])}, note=note))
 
 
-def _read_parquet(files: list[Path]) -> Features:
+def _read_parquet(path: Path, files: list[Path]) -> Features:
+    """The features of a file, or of the parts of the folder `path`."""
     note = json.loads(parquet.read_schema(files[0]).metadata[b"transferkit"])
-    tables = [_read_table(file) for file in files]
-    columns = _concatenate([_read_columns(table, note) | {"features": _read_vectors(table, note)} for table in tables])
-    return Features(**columns, classes=tuple(note["classes"]), note=note)
+    with versions.reading(path, note, FORMAT):
+        columns = _concatenate([_read_part(file, note) for file in files])
+        return _check(Features(**columns, classes=tuple(note["classes"]), note=note))
+
+
+def _read_part(file: Path, note: dict) -> dict[str, np.ndarray]:
+    table = _read_table(file)
+    return _read_columns(table, note) | {"features": _read_vectors(table, note)}
 
 
 def _read_table(path: Path) -> pa.Table:

@@ -21,7 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from transferkit import atomic, trust
+from transferkit import __version__, atomic, trust, versions
 from transferkit.data.audit.scan import file_key
 from transferkit.data.listing import Listing
 from transferkit.features.extraction import extract_block
@@ -90,6 +90,7 @@ def create_folder(
     pictures = [{"path": path, "label": label, "split": split} for path, label, split in columns]
     note = {
         "format": FORMAT,
+        versions.VERSION: __version__,
         **spec.to_dict(),
         "shape": list(shape),
         "classes": classes,
@@ -137,10 +138,9 @@ def _read_note(path: Path) -> dict:
         note = atomic.read(path / NOTE)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path / NOTE} cannot be read ({error}): --overwrite replaces the folder.") from None
-    if note.get("format") != FORMAT:
-        raise ValueError(
-            f"{path / NOTE} has format {note.get('format')}, not {FORMAT}: another version of transferkit wrote it."
-        )
+    with versions.reading(path / NOTE, note, FORMAT):
+        if note.get("format") != FORMAT:
+            raise ValueError(f"{path / NOTE} has format {note.get('format')}, not {FORMAT}: --overwrite replaces it.")
     return note
 
 
@@ -153,6 +153,8 @@ def open_folder(path: str | os.PathLike) -> FeatureFolder:
     path = Path(path)
     try:
         return FeatureFolder(path, _read_note(path), atomic.read(path / PICTURES))
+    except versions.NewerVersionError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{path} holds no features that can be read: {error}.") from None
 

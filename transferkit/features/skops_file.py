@@ -9,6 +9,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from skops import io
 
-from transferkit import atomic, untrusted_files
+from transferkit import __version__, atomic, untrusted_files, versions
 from transferkit.console import warn
 from transferkit.features.extraction import extract
 from transferkit.features.extractor import FeatureExtractor
@@ -24,6 +25,7 @@ from transferkit.features.feature_files import Features
 from transferkit.features.feature_spec import find_differences
 from transferkit.lookup import first_line, quote
 
+NOTE, FORMAT = "transferkit.json", 1  # the extra member of a file, with the version that wrote it
 TRUSTED = ["transferkit.FeatureExtractor", "transferkit.FineTuner"]  # public names, as modules may move
 MODULES_OF_0_1 = ("transferkit.features.extractor", "transferkit.training.classifier")
 
@@ -40,7 +42,13 @@ def save_pipeline(pipeline: Pipeline, path: str | os.PathLike):
     Raises:
         OSError: the file could not be written.
     """
-    atomic.write(path, lambda partial: io.dump(pipeline, partial))
+
+    def write_to(partial):
+        io.dump(pipeline, partial)
+        with zipfile.ZipFile(partial, "a") as archive:
+            archive.writestr(NOTE, json.dumps({"format": FORMAT, versions.VERSION: __version__}))
+
+    atomic.write(path, write_to)
 
 
 def load_pipeline(path: str | os.PathLike):
@@ -50,11 +58,24 @@ def load_pipeline(path: str | os.PathLike):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or contains another type, which the message names.
+        ValueError: the file is damaged, a newer transferkit wrote it, or it contains another type, which the message
+            names.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}: expected a file that `transferkit probe --out` wrote.")
+    with versions.reading(path, _read_note(path), FORMAT):
+        return _load(path)
+
+
+def _read_note(path: Path) -> dict:
+    """Which version wrote a file; {} where that is not known, as of earlier versions and damaged files."""
+    with suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        return untrusted_files.from_json(untrusted_files.member(archive, NOTE, most=1000))
+    return {}
+
+
+def _load(path: Path):
     try:
         untrusted_files.check_unpacked(path, MAX_COMPRESSION, UNPACKED_BYTES)
         data = _with_public_names(path.read_bytes())

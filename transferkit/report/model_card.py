@@ -5,14 +5,11 @@ The sections are those of Mitchell et al. 2019, "Model Cards for Model Reporting
 
 import hashlib
 import json
-import zipfile
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-from transferkit import atomic, pages, recipe_files, untrusted_files
+from transferkit import atomic, model_note, pages, recipe_files
 from transferkit.data.audit.scan import file_key, load_scans, open_store
-from transferkit.pixels import Pixels
 from transferkit.report import sentences
 from transferkit.report.page import list_classes
 from transferkit.runs import Run
@@ -22,7 +19,6 @@ FILE = "MODEL_CARD.md"
 LICENCES = ("apache-2.0", "bsd-3-clause", "mit", "cc-by-4.0", "cc-by-nc-4.0")  # spelled as Hugging Face does
 FEW_EVALUATED, FEW_IN_CLASS, UNEQUAL = 200, 30, 3  # pictures, pictures, and how many times the smallest class
 FITS = {"crop": ", crop_to_aspect_ratio=True", "squash": "", "pad": ", pad_to_aspect_ratio=True"}  # of Keras' resize
-NOTE, MOST_OF_NOTE = "transferkit.json", 10_000_000  # a member of `model.keras`, see `models`, and its bytes at most
 CHAIN = 10  # runs that were each the base of the next
 
 
@@ -61,19 +57,15 @@ def write_model_card(run: Run) -> Path:
 def _describe_use(run: Run) -> dict:
     """How lines of plain Keras prepare a picture, by the note in `model.keras`; {} without a network, as of folds."""
     path = run.folder / "model.keras"
-    if not zipfile.is_zipfile(path):
+    note = model_note.read_note(path) if path.is_file() else None
+    if note is None:
         return {}
-    with zipfile.ZipFile(path) as archive:
-        note = untrusted_files.from_json(untrusted_files.member(archive, NOTE, MOST_OF_NOTE))
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in note["pixels"].items()
-    }
-    pixels = Pixels(**fields)
+    pixels = note["pixels"]
     return {
         "size": pixels.shape,
         "resize": f'interpolation="{pixels.interpolation}", antialias=True{FITS[pixels.fit]}',
         "color_mode": {1: "grayscale", 3: "rgb", 4: "rgba"}[pixels.channels],
-        "temperature": note.get("temperature", 1.0),
+        "temperature": note["temperature"],
     }
 
 

@@ -53,7 +53,7 @@ def write_run_page(run: Run, out: str | os.PathLike | None = None, advice: Seque
         "suspects": _list_suspects(run),
         "data": _describe_data(run),
         "recipe": _list_knobs(run.recipe, run.choices),
-        "environment": atomic.read(run.folder / "environment.json") | {"seconds": figures["seconds"]},
+        "environment": _describe_environment(run.folder) | {"seconds": figures["seconds"]},
         "next": _list_commands(run),
     }
     if sections["calibration"] and (run.folder / CALIBRATION).exists():
@@ -128,3 +128,8 @@ def _list_commands(run: Run) -> list[tuple[str, str]]:
     recipe = shlex.quote(str(run.folder / "recipe.toml"))
     found.append(("Train again with the same knobs", f"transferkit finetune --recipe {recipe}"))
     return [*found, ("Make this page again", f"transferkit report {folder}")]
+
+
+def _describe_environment(folder: Path) -> dict:
+    """What `environment.json` says for people."""
+    return {name: value for name, value in atomic.read(folder / "environment.json").items() if name != "format"}

@@ -11,6 +11,7 @@ from typing import Any
 from transferkit.lookup import UnknownName, look_up
 from transferkit.pixels import Pixels
 
+IMAGENET_TERMS = "+imagenet-terms"  # ending of a licence, see catalogue.toml
 FILES = (".pth", ".pt", ".safetensors", ".h5", ".keras")
 
 
@@ -78,6 +79,18 @@ def find_weight_set(network: str, tag: str = "imagenet") -> WeightSet:
         if tag == "imagenet"
         else look_up(known, tag, f"weight set of {network}", f"transferkit models --filter {network}")
     )
+
+
+def describe_licence(weight_set: WeightSet) -> str:
+    """The licence of a weight set as a line for people.
+
+    Example:
+        >>> describe_licence(find_weight_set("resnet34", "a1_in1k"))
+        'Their licence, as timm states it: apache-2.0.'
+    """
+    stated = weight_set.licence.removesuffix(IMAGENET_TERMS)
+    more = "; the terms of ImageNet, on which they were trained, may hold too" if stated != weight_set.licence else ""
+    return f"Their licence, as {weight_set.source} states it: {stated}{more}."
 
 
 def is_path(weights: str | os.PathLike) -> bool:

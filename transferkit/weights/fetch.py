@@ -18,7 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from urllib3.exceptions import NewConnectionError
 
 from transferkit.console import console, say, shows_bars
-from transferkit.weights.catalogue import WeightSet
+from transferkit.weights.catalogue import WeightSet, describe_licence
 from transferkit.weights.local_files import (
     NAMES,
     check_digest,
@@ -97,6 +97,7 @@ def _download_with_retries(weight_set: WeightSet, url: str, target: Path):
     if part.is_symlink():  # another user may have made it, and it would redirect what is written
         part.unlink()
     say(f"Downloading {weight_set.file} ({weight_set.mb:.1f} MB) from {weight_set.url}")
+    say(describe_licence(weight_set))
     with _progress_bar(weight_set) as report:
         for attempt, pause in enumerate((*PAUSES, None)):
             try:

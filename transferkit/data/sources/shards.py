@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit import atomic
+from transferkit import __version__, atomic, versions
 from transferkit.console import track
 from transferkit.data import file_ranges
 from transferkit.data.grouping import groups_from_pattern
@@ -17,7 +17,7 @@ from transferkit.data.sources.folder_walk import common_folder, relative_path
 from transferkit.lookup import quote
 
 INDEX = "shards.json"
-FORMAT = "transferkit shards 1"
+FORMAT, NUMBER = "transferkit shards 1", 1
 HEADER_SIZE, FOOTER_SIZE = 12, 4  # bytes around a TFRecord: its length and two checksums
 
 
@@ -43,7 +43,7 @@ def pack_shards(parts: dict[str, Listing], out: str | os.PathLike, *, shard_mb: 
     with atomic.new_folder(out) as partial:
         columns = {name: _write_part(name, part, partial, shard_mb * 1e6) for name, part in parts.items()}
         sizes = {file.name: file.stat().st_size for file in sorted(partial.iterdir())}
-        index = {"format": FORMAT, "parts": columns, "sizes": sizes}
+        index = {"format": FORMAT, versions.VERSION: __version__, "parts": columns, "sizes": sizes}
         atomic.write(partial / INDEX, json.dumps(index))  # in ASCII, which keeps names of any bytes
     return {name: len(part) for name, part in parts.items()}
 
@@ -119,15 +119,19 @@ def list_shard_splits(folder: str | os.PathLike, group_by: str = "") -> dict[str
         group_by: a pattern on the original names of the pictures.
 
     Raises:
-        ValueError: the index is damaged, or a shard is missing or of another size.
+        ValueError: the index is damaged, a newer transferkit wrote it, or a shard is missing or of another size.
     """
     folder = Path(folder).absolute()
     try:
         index = atomic.read(folder / INDEX)
-        if index["format"] != FORMAT:
-            raise ValueError(f"its format is {index['format']!r}, not {FORMAT!r}")
-        sizes, columns = index["sizes"], index["parts"]
-        parts = {name: _listing(folder, columns[name], sizes) for name in ("train", "val", "test") if name in columns}
+        with versions.reading(folder / INDEX, index, NUMBER):
+            if index["format"] != FORMAT:
+                raise ValueError(f"its format is {index['format']!r}, not {FORMAT!r}")
+            sizes, columns = index["sizes"], index["parts"]
+            names = [name for name in ("train", "val", "test") if name in columns]
+            parts = {name: _listing(folder, columns[name], sizes) for name in names}
+    except versions.NewerVersionError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).rstrip(".") if isinstance(error, ValueError) else "it is not an index of transferkit"
         raise ValueError(f"{folder / INDEX} cannot be used ({reason}): pack the pictures again.") from None

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from transferkit import atomic
@@ -16,6 +17,7 @@ from transferkit.data.sources.folder_layout import SPLIT_NAMES
 from transferkit.lookup import UnknownName, suggest_nearest
 
 PREFIX = "tfds:"
+PACKAGES = ("tensorflow_datasets", "importlib_resources")  # of the extra `tfds`
 SPELLING = re.compile(r"tfds:(?P<name>\w+(?:/[\w.\-]+)?)(?::(?P<version>\d+\.\d+\.\d+))?(?::(?P<split>\S+))?")
 SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"BM": ".bmp", b"RI": ".webp"}
 
@@ -29,7 +31,7 @@ def list_tfds_splits(data: str, data_dir: str = "") -> dict[str, Listing]:
         data_dir: folder of prepared data; by default TFDS's own.
 
     Raises:
-        UnknownName: TFDS does not know the data set, or the data set does not have the split.
+        UnknownName: TFDS is not installed or does not know the data set, or the data set does not have the split.
         FileNotFoundError: the data set is not prepared on this machine.
         ValueError: its examples are not pictures with one class each, or it is damaged.
     """
@@ -38,6 +40,8 @@ def list_tfds_splits(data: str, data_dir: str = "") -> dict[str, Listing]:
         raise ValueError(
             f"{data!r} is not a TFDS name: expected tfds:NAME, as in tfds:mnist or tfds:mnist:train[:80%]."
         )
+    if not all(map(find_spec, PACKAGES)):
+        raise UnknownName(f"{data} needs TensorFlow Datasets, an extra: pip install 'transferkit[tfds]'.")
     lazy_tensorflow.load()
     with silenced():
         import tensorflow_datasets as tfds

@@ -14,6 +14,7 @@ from keras import ops
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from transferkit import __version__, versions
 from transferkit.atomic import read, write
 from transferkit.network import Network
 from transferkit.training.fitting.distillation import TeacherLayer
@@ -76,7 +77,7 @@ def save_state(folder: Path, state: State, tensors: dict[str, np.ndarray] | None
         write(checkpoints / state.tensors, lambda partial: save_file(tensors, partial))
     if state.history:
         write(folder / "history.csv", state.history)
-    write(checkpoints / STATE, dataclasses.asdict(state))
+    write(checkpoints / STATE, {versions.VERSION: __version__} | dataclasses.asdict(state))
     delete_tensors(folder, keep=state.tensors)
 
 
@@ -91,14 +92,19 @@ def load_state(folder: Path) -> State:
     """The state that was saved last, or a new one if none was.
 
     Raises:
+        NewerVersionError: a newer transferkit wrote it, which may train in another way from here on.
         ValueError: it is damaged.
     """
     path = folder / "checkpoints" / STATE
     if not path.exists():
         return State()
     try:
-        return State(**read(path))
-    except (ValueError, TypeError) as error:
+        values = read(path)
+        versions.refuse_newer(path, values.pop(versions.VERSION, ""))  # earlier versions wrote none
+        return State(**values)
+    except versions.NewerVersionError:
+        raise
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} cannot be used: {error}.") from None
 
 
