@@ -11,7 +11,7 @@ KINDS = ("plain", "resnet")
 
 
 def show_degradation(
-    seeds: int, *, depths=(20, 56), rates=(0.02, 0.1), epochs: int = 8, pictures: int = 256, widen: float = 0.5
+    seeds: int, *, depths=(20, 56), rates=(0.03, 0.1), epochs: int = 8, pictures: int = 600, widen: float = 0.25
 ) -> Finding:
     """Training accuracy of plain and residual networks, shallow and deep: He et al. 2015, figure 6."""
     from transferkit.lab import trainings
