@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transferkit import base_names, recipe_files
+from transferkit import base_names, bases, recipe_files
 from transferkit import recipe as recipes
 from transferkit.atomic import read, write
 from transferkit.console import warn
@@ -85,11 +85,27 @@ class Run:
 
     @cached_property
     def splits(self) -> Splits:
+        """The pictures of each split.
+
+        Raises:
+            FileNotFoundError: the run has no `split.csv`, as those on the Hub.
+        """
+        if not self._names_pictures:
+            raise FileNotFoundError(
+                f"{self.folder} has no split.csv, which names its pictures, as no run on the Hub has: give others "
+                "(--data)."
+            )
         return read_splits(self.folder / "split.csv", self.classes)
+
+    @property
+    def _names_pictures(self) -> bool:
+        return (self.folder / "split.csv").exists()
 
     @property
     def learned(self) -> set[str]:
         """The paths that the saved network was trained on; after a refit these include the validation pictures."""
+        if not self._names_pictures:
+            return set()
         listings = (self.splits.train, self.splits.val) if self._is_refitted else (self.splits.train,)
         return {path for listing in listings for path in listing.paths}
 
@@ -300,16 +316,20 @@ class Run:
 
 
 def load_run(folder: str | os.PathLike) -> Run:
-    """Open a run folder.
+    """Open a run folder, or a run on the Hub, which is downloaded.
+
+    Args:
+        folder: its path, or `hf://USER/NAME@REVISION`.
 
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: it is not a run folder.
+        UnknownName, OSError: the run cannot be downloaded.
 
     Example:
         >>> load_run("runs/finetune-resnet34-pets-1").metrics["accuracy"]  # doctest: +SKIP
     """
-    folder = Path(as_text(folder, "folder"))
+    folder = Path(bases.find_local(as_text(folder, "folder")))
     if not folder.is_dir():
         raise FileNotFoundError(base_names.missing_path_message(str(folder)))
     if not (folder / "recipe.toml").is_file():
