@@ -4,6 +4,7 @@ huggingface_hub does the work: HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE mean wha
 downloaded that a run or a Keras model has; none is a program.
 """
 
+import logging
 import os
 import re
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from transferkit import atomic
 from transferkit.cache_folder import cache_folder
+from transferkit.console import shows_bars
 from transferkit.lookup import UnknownName, first_line, quote
 
 PREFIX = "hf://"
@@ -140,13 +142,33 @@ def _zip(path: Path, folder: Path):
 
 
 @contextmanager
+def _without_lines() -> Iterator[None]:
+    """Hide what huggingface_hub logs, and its bars where they cannot be shown, unless the user has asked for them."""
+    from huggingface_hub import constants, utils
+
+    logger = logging.getLogger("huggingface_hub")
+    level, unset = logger.level, constants.HF_HUB_DISABLE_PROGRESS_BARS is None
+    hide = unset and not shows_bars() and not utils.are_progress_bars_disabled()
+    logger.setLevel(logging.ERROR)
+    if hide:
+        utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if hide:
+            utils.enable_progress_bars()
+
+
+@contextmanager
 def explained(name: str) -> Iterator[None]:
     """Turn the errors of huggingface_hub into a sentence."""
     from huggingface_hub import errors
 
     repo, revision = parse(name)
     try:
-        yield
+        with _without_lines():
+            yield
     except errors.GatedRepoError as error:
         raise UnknownName(
             f"{name} is open to those who have accepted its terms: accept them at {endpoint()}/{repo}, then give your "
@@ -169,9 +191,13 @@ def explained(name: str) -> Iterator[None]:
             raise
         raise OSError(f"{name}: {_describe(error)}.") from error
     except Exception as error:
-        if not type(error).__module__.startswith("httpx"):  # of huggingface_hub 1, or httpx2 of version 2
+        cause = (
+            error.__cause__ if type(error) is RuntimeError and error.__cause__ else error
+        )  # in a thread of an upload
+        known = isinstance(cause, errors.HfHubHTTPError) or type(cause).__module__.startswith("httpx")  # or httpx2
+        if not known:
             raise
-        raise OSError(f"{name}: {_describe(error)}.") from error
+        raise OSError(f"{name}: {_describe(cause)}.") from error
 
 
 def endpoint() -> str:

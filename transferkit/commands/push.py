@@ -25,7 +25,10 @@ def command(run, name, private, card, exports, with_report, overwrite, as_json):
     that may write (HF_TOKEN, or `hf auth login`). All is uploaded in one commit; earlier uploads can still be loaded as
     hf://USER/NAME@COMMIT. Plain Keras loads it with keras.saving.load_model("hf://USER/NAME").
     """
+    from transferkit import hub
     from transferkit.console import say
+
+    hub.check(name)
     from transferkit.exchange.push import push
 
     say(f"Uploading {run} to {name} ...")

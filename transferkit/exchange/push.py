@@ -125,9 +125,7 @@ def stage(run: runs.Run, name: str, folder: Path, *, card=None, exports: Sequenc
     """
     figures, model = run.metrics, bases.find_model(str(run.folder))
     _copy_model(model, folder)
-    text = (
-        Path(card).read_text("utf-8") if card else model_card.render_card(run, hub.parse(name)[0].split("/")[1], name)
-    )
+    text = Path(card).read_text("utf-8") if card else model_card.render_card(run, name.rpartition("/")[2], name)
     atomic.write(folder / CARD, text)
     atomic.write(folder / "metrics.json", without_paths(figures, frozenset(run.classes)))
     atomic.write(folder / "classes.txt", "".join(f"{label}\n" for label in run.classes))

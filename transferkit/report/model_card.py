@@ -131,9 +131,9 @@ def without_folders(name: str) -> str:
     """
     if hub.is_hub(name):
         return name
-    network, bracket, source = name.partition(" (")
+    network, bracket, source = name.rstrip("/\\").partition(" (")
     if bracket and SEPARATOR.search(network):  # of a path with a bracket in it
-        network, bracket, source = name, "", ""
+        network, bracket, source = network + bracket + source, "", ""
     return SEPARATOR.split(network)[-1] + bracket + SEPARATOR.split(source)[-1]
 
 
