@@ -138,7 +138,7 @@ def _post(site: Site, request, body: bytes) -> dict:
 def _validate(text: str) -> dict:
     front = yaml.safe_load(text.split("---\n")[1]) if text.startswith("---\n") else {}
     if not isinstance(front.get("library_name", ""), str):
-        raise Refused(400, "")
+        raise Refused(400, "", {"errors": [{"message": '"library_name" must be a string'}]})
     return {"errors": [], "warnings": []}
 
 

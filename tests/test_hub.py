@@ -161,6 +161,13 @@ def test_own_card_and_a_private_repository(site, finished, tmp_path, cli, monkey
         hub.fetch(PETS)
 
 
+def test_a_card_that_the_hub_refuses(site, finished, tmp_path):
+    (tmp_path / "card.md").write_text("---\nlibrary_name: [1]\n---\n")
+    with pytest.raises(ValueError, match='^hf://ada/pets: Invalid metadata in README.md. - "library_name" must be a'):
+        tk.push(finished, PETS, card=tmp_path / "card.md")
+    assert not site.repositories["ada/pets"].commits and not site.objects
+
+
 def test_another_repository_is_not_written_to(site, finished):
     site.add("ada/pets", {"pytorch_model.bin": b"weights", "README.md": b"# Bert"})
     with pytest.raises(FileExistsError, match=r"holds something that is not a run \(pytorch_model.bin\)"):
@@ -172,12 +179,14 @@ def test_another_repository_is_not_written_to(site, finished):
 
 def test_predict_downloads_once(site, finished, uploaded, pets, cli):
     picture = next((pets / "cat").iterdir())
-    first, second = (json.loads(cli("predict", PETS, picture, "--json")[1]) for _ in range(2))
-    expected = finished.predict([str(picture)])
-    assert first == second
-    assert first[0]["label"] == expected[0]["label"]
-    assert first[0]["probability"] == pytest.approx(expected[0]["probability"], abs=1e-4)
-    assert first[0]["unlike"] == pytest.approx(expected[0]["unlike"], abs=1e-3)
+    (expected,), (first,) = finished.predict([str(picture)]), json.loads(cli("predict", PETS, picture, "--json")[1])
+    assert sorted(site.downloads()) == sorted(hub.RUN_FILES)
+    hub.forget()
+    (second,) = tk.load_run(PETS).predict([str(picture)])
+    for found in (first, second):
+        assert found["label"] == expected["label"]
+        assert found["probability"] == pytest.approx(expected["probability"], abs=1e-4)
+        assert found["unlike"] == pytest.approx(expected["unlike"], abs=1e-3)
     assert sorted(site.downloads()) == sorted(hub.RUN_FILES)
 
 
@@ -216,12 +225,13 @@ def test_a_pulled_run(uploaded, finished, pets, cli):
     run = tk.load_run(PETS)
     assert run.classes == finished.classes and run.recipe.data.data == "" and not run.learned
     assert run.evaluate(pets)["accuracy"] == finished.evaluate(pets)["accuracy"]
-    with pytest.raises(FileNotFoundError, match="has no split.csv, .* as no run on the Hub has"):
+    with pytest.raises(FileNotFoundError, match=r"There is no .*split.csv, .*\(on the Hub no run has it\)"):
         run.evaluate()
     status, out, _ = cli("evaluate", PETS, "--data", pets, "--json")
     assert status == 0 and json.loads(out)["networks"] == [PETS]
 
 
+@pytest.mark.slow
 def test_finetune_from_the_hub(uploaded, pets, cli, tmp_path):
     words = ("--epochs", 1, "--head-epochs", 1, "--batch-size", 8, "--unfreeze", "head", "--refit", "off")
     status, _, err = cli("finetune", "--base", PETS, "--data", pets, "--out", "run", *words)
@@ -250,6 +260,7 @@ def test_keras_layout_is_read(site, saved, finished, cli):
     assert len(site.downloads()) == count
 
 
+@pytest.mark.slow
 def test_keras_alone_loads_it(site, uploaded, finished, tmp_path):
     """By hf://, in a process of its own, without transferkit and without unsafe code."""
     code = "import keras; m = keras.saving.load_model('hf://ada/pets', safe_mode=True); print(m.count_params())"

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from transferkit import atomic
 from transferkit.cache_folder import cache_folder
-from transferkit.console import shows_bars
 from transferkit.lookup import UnknownName, first_line, quote
 
 PREFIX = "hf://"
@@ -146,6 +145,8 @@ def _without_lines() -> Iterator[None]:
     """Hide what huggingface_hub logs, and its bars where they cannot be shown, unless the user has asked for them."""
     from huggingface_hub import constants, utils
 
+    from transferkit.console import shows_bars  # rich is slow to import
+
     logger = logging.getLogger("huggingface_hub")
     level, unset = logger.level, constants.HF_HUB_DISABLE_PROGRESS_BARS is None
     hide = unset and not shows_bars() and not utils.are_progress_bars_disabled()
@@ -184,6 +185,8 @@ def explained(name: str) -> Iterator[None]:
         ) from error
     except errors.HFValidationError as error:
         raise UnknownName(f"{name} is no name on the Hub: {first_line(error)}.") from error
+    except ValueError as error:  # a card that the Hub does not accept
+        raise ValueError(f"{name}: {' '.join(str(error).split())}") from error
     except errors.LocalEntryNotFoundError as error:
         raise OSError(f"{name} is not in the cache, and {_describe(error.__cause__)}.") from error
     except OSError as error:

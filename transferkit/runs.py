@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from transferkit.network import Network
 
 PACKAGES = ("transferkit", "tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
-MISTAKES = "mistakes.png"
-GRADCAM = "gradcam.png"
-CALIBRATION = "calibration.json"
-CHOICES = "choices.json"
+MISTAKES, GRADCAM = "mistakes.png", "gradcam.png"
+CALIBRATION, CHOICES = "calibration.json", "choices.json"
 UNFINISHED = "not finished"
 
 
@@ -85,26 +83,12 @@ class Run:
 
     @cached_property
     def splits(self) -> Splits:
-        """The pictures of each split.
-
-        Raises:
-            FileNotFoundError: the run has no `split.csv`, as those on the Hub.
-        """
-        if not self._names_pictures:
-            raise FileNotFoundError(
-                f"{self.folder} has no split.csv, which names its pictures, as no run on the Hub has: give others "
-                "(--data)."
-            )
         return read_splits(self.folder / "split.csv", self.classes)
 
     @property
-    def _names_pictures(self) -> bool:
-        return (self.folder / "split.csv").exists()
-
-    @property
     def learned(self) -> set[str]:
-        """The paths that the saved network was trained on; after a refit these include the validation pictures."""
-        if not self._names_pictures:
+        """The paths that the saved network was trained on, after a refit validation too; of a run on the Hub none."""
+        if not (self.folder / "split.csv").exists():
             return set()
         listings = (self.splits.train, self.splits.val) if self._is_refitted else (self.splits.train,)
         return {path for listing in listings for path in listing.paths}
@@ -235,8 +219,7 @@ class Run:
         from transferkit.evaluation import ensemble, multi_view, predict
 
         look_up(multi_view.CROPS, str(crops), "number of crops")
-        data = self.held_out if data is None else data
-        listing = resolve.as_labelled(data, self.network.classes, "data")
+        listing = resolve.as_labelled(self.held_out if data is None else data, self.network.classes, "data")
         if trained := len(self.find_learned(listing)):
             warn(f"The run was trained on {trained:,} of the {len(listing):,} pictures, so these figures are too good.")
         views = ensemble.Views(str(crops))
@@ -316,15 +299,12 @@ class Run:
 
 
 def load_run(folder: str | os.PathLike) -> Run:
-    """Open a run folder, or a run on the Hub, which is downloaded.
-
-    Args:
-        folder: its path, or `hf://USER/NAME@REVISION`.
+    """Open a run folder, or download the run `hf://USER/NAME@REVISION`.
 
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: it is not a run folder.
-        UnknownName, OSError: the run cannot be downloaded.
+        UnknownName, OSError: it cannot be downloaded.
 
     Example:
         >>> load_run("runs/finetune-resnet34-pets-1").metrics["accuracy"]  # doctest: +SKIP

@@ -13,7 +13,7 @@ from typing import Any
 import transferkit
 from transferkit import atomic, bases, hub, path_kinds, recipe_files, runs, untrusted_files
 from transferkit.lookup import UnknownName, as_text
-from transferkit.recipe import Recipe
+from transferkit.recipe import Recipe, list_knobs
 from transferkit.report import model_card
 from transferkit.report.model_card import MOST_OF_NOTE, NOTE, without_folders
 
@@ -180,9 +180,8 @@ def without_paths(value: Any, labels: frozenset[str]) -> Any:
 
 def without_private_knobs(recipe: Recipe) -> Recipe:
     """A recipe without the knobs that say where something is on this machine; a name that anybody may load stays."""
-    defaults, private = Recipe(), dict.fromkeys(PRIVATE_KNOBS)
-    for section in (defaults.data, defaults.augment, defaults.model, defaults.train):
-        private |= {knob: getattr(section, knob) for knob in PRIVATE_KNOBS if hasattr(section, knob)}
+    knobs = list_knobs("data", "augment", "model", "train")
+    private = {knob.name: knob.default for knob in knobs if knob.name in PRIVATE_KNOBS}
     if recipe.data.data.startswith("tfds:"):
         del private["data"]
     names = {knob: without_folders(getattr(recipe.model, knob)) for knob in ("base", "weights")}
@@ -198,16 +197,14 @@ def _upload(name: str, folder: Path, *, private: bool, overwrite: bool) -> Push:
     with hub.explained(name):
         api.create_repo(repo, private=private or None, exist_ok=True)
         present = set(api.list_repo_files(repo))
-        _check_repository(name, present, overwrite=overwrite)
-        passed = [file for file in sorted(present - set(staged)) if file in PASSING or file.startswith(f"{EXPORTS}/")]
-        made = api.create_commit(
-            repo,
-            [
-                *(CommitOperationAdd(path_in_repo=file, path_or_fileobj=str(path)) for file, path in staged.items()),
-                *(CommitOperationDelete(path_in_repo=file) for file in passed),
-            ],
-            commit_message=f"Upload a run with transferkit {transferkit.__version__}",
-        )
+    _check_repository(name, present, overwrite=overwrite)
+    passed = [file for file in sorted(present - set(staged)) if file in PASSING or file.startswith(f"{EXPORTS}/")]
+    changes: list = [
+        *(CommitOperationAdd(path_in_repo=file, path_or_fileobj=str(path)) for file, path in staged.items()),
+        *(CommitOperationDelete(path_in_repo=file) for file in passed),
+    ]
+    with hub.explained(name):
+        made = api.create_commit(repo, changes, commit_message=f"Upload with transferkit {transferkit.__version__}")
     hub.forget()
     return Push(name, f"{hub.endpoint()}/{repo}", made.oid, tuple(sorted(staged)))
 
