@@ -122,7 +122,8 @@ def _post(site: Site, request, body: bytes) -> dict:
         name = f"{given['organization']}/{given['name']}"
         if name in site.repositories:
             raise Refused(409, "", {"url": f"{site.url}/{name}"})
-        site.repositories[name] = Repository(private=given.get("visibility") == "private")
+        private = given.get("visibility") == "private" or bool(given.get("private"))  # huggingface_hub 2, and 1
+        site.repositories[name] = Repository(private=private)
         return {"url": f"{site.url}/{name}"}
     if parts[-1] == "batch":
         objects = json.loads(body)["objects"]
