@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import hub_site
@@ -27,6 +28,7 @@ from transferkit.exchange import push as pushing
 from transferkit.features import network_digest
 from transferkit.features.feature_spec import FeatureSpec
 from transferkit.report import model_card
+from transferkit.training.planning.advice import find_leaks
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*content=.*:DeprecationWarning")
 PETS = "hf://ada/pets"
@@ -216,6 +218,7 @@ def test_without_the_hub_the_cache_is_read(site, uploaded, monkeypatch, how, why
 
 
 def test_revisions(site, uploaded, finished, tmp_path):
+    tk.load_run(PETS)  # a push that follows is seen
     other = shutil.copytree(finished.folder, tmp_path / "other")
     atomic.write(other / "metrics.json", finished.metrics | {"accuracy": 0.25})
     later = tk.push(other, PETS)
@@ -244,6 +247,14 @@ def test_finetune_from_the_hub(uploaded, pets, cli, tmp_path):
     assert tk.load_run("run").recipe.model.base == PETS
     front = yaml.safe_load((tmp_path / "run" / "MODEL_CARD.md").read_text("utf-8").split("---\n")[1])
     assert front["base_model"] == "ada/pets"
+
+
+def test_leaks_are_possible_where_classes_are_the_same(uploaded, finished, listing):
+    hub.fetch(PETS)
+    others = tk.Splits(*(replace(part, classes=("fox", "owl")) for part in (listing, listing)))
+    assert not list(find_leaks(PETS, others, "base"))
+    (sentence,) = find_leaks(PETS, finished.splits, "base")
+    assert sentence.startswith("hf://ada/pets has classes of these pictures and does not say which")
 
 
 def test_features_of_the_hub_have_an_identity(site, uploaded, finished):
