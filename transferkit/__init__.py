@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names; at run time each i
     from transferkit.data.sources.arrays import list_arrays as list_arrays
     from transferkit.data.sources.resolve import find_splits as find_splits
     from transferkit.exchange.export import export as export
+    from transferkit.exchange.push import push as push
     from transferkit.exchange.verify import verify as verify
     from transferkit.explain.explanations import explain_pictures as explain_pictures
     from transferkit.explain.inspection import inspect as inspect
@@ -67,6 +68,7 @@ _HOMES = {
     "load_run": "transferkit.runs",
     "lr_find": "transferkit.training.lr_find",
     "probe": "transferkit.features.leaderboard",
+    "push": "transferkit.exchange.push",
     "resume": "transferkit.training.run_job",
     "verify": "transferkit.exchange.verify",
 }

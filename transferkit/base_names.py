@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from transferkit import path_kinds, zoo
+from transferkit import hub, path_kinds, zoo
 from transferkit.lookup import MOST_NEAREST, UnknownName, find_nearest, join_or, quote
 from transferkit.weights.catalogue import weight_sets
 
@@ -89,7 +89,7 @@ def find_application(base: str) -> str:
 
 
 def check_name(base: str):
-    """Check that a base is a network's name with valid knobs, `keras:NAME`, or a path that exists.
+    """Check that a base is a network's name with valid knobs, `keras:NAME`, a name on the Hub, or a path that exists.
 
     Raises:
         UnknownName, FileNotFoundError: it is not.
@@ -98,12 +98,16 @@ def check_name(base: str):
         find_application(base)
     elif zoo.is_network(base):
         zoo.spell(base)
+    elif hub.is_hub(base):
+        hub.check(base)
     elif not os.path.exists(base):
         raise missing_base(base)
 
 
 def missing_base(base: str) -> Exception:
     """The error for a base that is neither a name nor a path that exists, with what may have been meant."""
+    if meant := hub.suggest(base):
+        return UnknownName(f"{quote(base)} is an address of the Hub, and no name.{meant}")
     return FileNotFoundError(missing_path_message(base)) if _is_path(base) else UnknownName(_unknown_message(base))
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from transferkit import base_names, zoo
+from transferkit import base_names, hub, zoo
 from transferkit.lookup import UnknownName
 from transferkit.weights.catalogue import WeightSet, find_weight_set, is_path, networks_with_weights
 from transferkit.weights.local_files import find_weights
@@ -40,6 +40,9 @@ def check_base(base: str, weights: str = "imagenet", pixels: str = ""):
             _check_weights_path(weights, name)
         elif weights != "none":
             _check_knobs(name, find_weight_set(name.partition("(")[0], weights).tag)
+    elif hub.is_hub(base):
+        hub.check(base)
+        _check_own_weights(base, weights)
     else:
         find_model(base, weights)
 
@@ -67,17 +70,30 @@ def _check_weights_file(weights: str, name: str):
         raise FileNotFoundError(f"There is no {path}: expected the weights of {name}, imagenet or none.")
 
 
+def _check_own_weights(base: str, weights: str):
+    if weights != "imagenet":
+        raise UnknownName(f"{base} has weights of its own: omit --weights {weights}.")
+
+
+def find_local(base: str) -> str:
+    """The path of a base on this machine: of a name on the Hub, of what was downloaded; else the base itself.
+
+    Raises:
+        UnknownName, OSError, ValueError: as `hub.fetch`.
+    """
+    return str(hub.fetch(base)) if hub.is_hub(base) else base
+
+
 def find_model(base: str, weights: str = "imagenet") -> Path:
-    """The file or SavedModel folder of a base that is a path: a run folder, or a Keras model.
+    """The file or SavedModel folder of a base that is a path or a name on the Hub: of a run, or a Keras model.
 
     Raises:
         UnknownName, FileNotFoundError, ValueError: as `check_base`.
     """
-    path = Path(base)
+    path = Path(find_local(base))
     if not path.exists():
         raise base_names.missing_base(base)
-    if weights != "imagenet":
-        raise UnknownName(f"{base} has weights of its own: omit --weights {weights}.")
+    _check_own_weights(base, weights)
     if not path.is_dir() or (path / "saved_model.pb").exists():
         return path
     model = path / "model.keras"
@@ -104,8 +120,14 @@ def describe_absent(tensors: int, origin: str) -> tuple[str, str]:
 
 
 def fetch_missing(base: str, weights: str):
-    """Download the public weight set that a checked base needs, if it is not on this machine; see `fetch_set`."""
-    if absent := find_absent_set(base, weights):
+    """Download what a checked base needs and is not on this machine: a public weight set, or a network on the Hub.
+
+    Raises:
+        OSError, ValueError: see `fetch_set` and `hub.fetch`.
+    """
+    if hub.is_hub(base):
+        hub.fetch(base)
+    elif absent := find_absent_set(base, weights):
         fetch_set(absent)
 
 

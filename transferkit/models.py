@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from transferkit import adopt, atomic, base_names, bases, model_note, versions, zoo
+from transferkit import adopt, atomic, base_names, bases, hub, model_note, versions, zoo
 from transferkit.lookup import UnknownName, as_count, as_text
 from transferkit.network import (
     Network,
@@ -41,8 +41,8 @@ def create(
     """Create a network as a plain Keras model, pixels to logits.
 
     Args:
-        base: a network of `transferkit models`, a run folder, a Keras model or the file of one, or `keras:NAME` of
-            `keras.applications`.
+        base: a network of `transferkit models`, a run folder, a Keras model or the file of one, `keras:NAME` of
+            `keras.applications`, or `hf://USER/NAME@REVISION` of the Hugging Face Hub, downloaded once.
         weights: "imagenet" (the network's first public set), a tag of `transferkit models`, "none" (fresh), or
             the path of a `.pth`, `.safetensors`, `.h5`, `.weights.h5` or `.keras` file or of a run folder.
         num_classes: number of classes of a new last layer; by default that of the weights (of the paper for "none").
@@ -61,7 +61,7 @@ def create(
         UnknownName: the network, weight set or knob is not known, or the size or channels are not possible.
         FileNotFoundError: there is no file at the path.
         ValueError: the file cannot be read, or does not fit the network.
-        OSError: the weights could not be downloaded.
+        OSError: the weights or the network could not be downloaded.
 
     Example:
         >>> create("lenet5", weights="none", num_classes=3).output_shape
@@ -86,7 +86,7 @@ def create(
 
 
 def load(base: str | os.PathLike, weights: str | os.PathLike = "imagenet", *, pixels: str = "") -> Network:
-    """Load a network by its name and weights, a run folder, `keras:NAME`, or the file of a Keras model.
+    """Load a network by its name and weights, a run folder, `keras:NAME`, `hf://USER/NAME`, or a Keras model's file.
 
     Args:
         base: one of these.
@@ -138,7 +138,18 @@ def _load_unchecked(
         return _stand_in(zoo.spell(base), absent)
     if zoo.is_network(base):
         return _from_zoo(zoo.spell(base), weights, num_classes, size, assign)
-    return load_file(bases.find_model(base), pixels=pixels)
+    path = bases.find_model(base)
+    return _load_downloaded(base, path, pixels) if hub.is_hub(base) else load_file(path, pixels=pixels)
+
+
+def _load_downloaded(name: str, path: Path, pixels: str) -> Network:
+    """Load the file of a name on the Hub, by which errors and the network itself call it."""
+    try:
+        network = load_file(path, pixels=pixels)
+    except ValueError as error:
+        error.args = (str(error).replace(str(path), name),)
+        raise
+    return dataclasses.replace(network, base=network.base.replace(str(path), name))
 
 
 def _from_zoo(name: str, weights: str, num_classes: int | None, size: int | str | None, assign) -> Network:

@@ -115,7 +115,8 @@ class Model:
 
     base: str = knob(
         "resnet34",
-        "Network, run folder, Keras model's file, or keras:NAME to start from; auto: the best by a probe.",
+        "Network, run folder, Keras model's file, keras:NAME or hf://USER/NAME to start from; "
+        "auto: the best by a probe.",
         basic=True,
     )
     weights: str = knob("imagenet", "imagenet, a tag of `transferkit models`, none, or a weights file.", basic=True)

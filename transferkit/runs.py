@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transferkit import base_names, recipe_files, versions
+from transferkit import base_names, bases, recipe_files, versions
 from transferkit import recipe as recipes
 from transferkit.atomic import read, write
 from transferkit.console import warn
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from transferkit.network import Network
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
-MISTAKES, GRADCAM = "mistakes.png", "gradcam.png"
-CALIBRATION = "calibration.json"
-CHOICES = "choices.json"
+MISTAKES, GRADCAM, CALIBRATION, CHOICES = "mistakes.png", "gradcam.png", "calibration.json", "choices.json"
 UNFINISHED = "not finished"
 
 
@@ -88,7 +86,9 @@ class Run:
 
     @property
     def learned(self) -> set[str]:
-        """The paths that the saved network was trained on; after a refit these include the validation pictures."""
+        """The paths that the saved network was trained on, after a refit validation too; of a run on the Hub none."""
+        if not (self.folder / "split.csv").exists():
+            return set()
         listings = (self.splits.train, self.splits.val) if self._is_refitted else (self.splits.train,)
         return {path for listing in listings for path in listing.paths}
 
@@ -218,8 +218,7 @@ class Run:
         from transferkit.evaluation import ensemble, multi_view, predict
 
         look_up(multi_view.CROPS, str(crops), "number of crops")
-        data = self.held_out if data is None else data
-        listing = resolve.as_labelled(data, self.network.classes, "data")
+        listing = resolve.as_labelled(self.held_out if data is None else data, self.network.classes, "data")
         if trained := len(self.find_learned(listing)):
             warn(f"The run was trained on {trained:,} of the {len(listing):,} pictures, so these figures are too good.")
         views = ensemble.Views(str(crops))
@@ -299,16 +298,17 @@ class Run:
 
 
 def load_run(folder: str | os.PathLike) -> Run:
-    """Open a run folder.
+    """Open a run folder, or download the run `hf://USER/NAME@REVISION`.
 
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: it is not a run folder, or one that a newer transferkit wrote in another form.
+        UnknownName, OSError: it cannot be downloaded.
 
     Example:
         >>> load_run("runs/finetune-resnet34-pets-1").metrics["accuracy"]  # doctest: +SKIP
     """
-    folder = Path(as_text(folder, "folder"))
+    folder = Path(bases.find_local(as_text(folder, "folder")))
     if not folder.is_dir():
         raise FileNotFoundError(base_names.missing_path_message(str(folder)))
     if not (folder / "recipe.toml").is_file():

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from transferkit import base_names, path_kinds, recipe_files, zoo
+from transferkit import base_names, hub, path_kinds, recipe_files, zoo
 from transferkit.commands import help_pages
 from transferkit.lookup import UnknownName
 from transferkit.recipe import AUTO, Model
@@ -161,7 +161,7 @@ def _split(key: str, value) -> list[str]:
 
 def _find_kind(role: str, value: str) -> str:
     """The kind of a value; the name of a network comes before a path as a network, and after it as pictures."""
-    is_name = zoo.is_network(value) or base_names.is_application(value)
+    is_name = zoo.is_network(value) or base_names.is_application(value) or hub.is_hub(value)
     if is_name and role == "network":
         return "name"
     if value.startswith("tfds:"):

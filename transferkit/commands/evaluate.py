@@ -241,8 +241,9 @@ def _warn_learned(learned: list[int], listing, names: list[str]):
 
 def _open_run(network: str):
     """The run, if the network is one; else None."""
-    from transferkit import runs, zoo
+    from transferkit import bases, runs, zoo
 
+    network = bases.find_local(network)
     is_folder = os.path.isdir(network) and not zoo.is_network(network)
     is_program = os.path.isfile(os.path.join(network, "saved_model.pb"))
     return runs.load_run(network) if is_folder and not is_program else None

@@ -237,6 +237,7 @@ _COMMANDS = {  # what to type: names elsewhere
     ),
     "`transferkit compare RUN_A RUN_B` compares two runs": "diff mcnemar compare-runs significance",
     "`transferkit weights fetch NETWORK` downloads weights": "download pull get fetch-weights",
+    "`transferkit push RUN hf://USER/NAME` uploads a run": "upload publish share push-to-hub",
     "`transferkit finetune --resume RUN` continues a run": "resume continue",
     "`transferkit doctor` checks the installation": (
         "checks env diagnose selftest self-test status install check-install"

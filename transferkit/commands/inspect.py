@@ -82,6 +82,7 @@ def command(network, other, size, every, cuts, step_by_step, diagram, field, dat
 
     for base in filter(None, (network, other)):
         bases.check_base(base, "none" if bases.is_named(base) else "imagenet")
+        bases.fetch_missing(base, "none")
     lazy_tensorflow.load()
 
     from transferkit.explain.inspection import inspect

@@ -51,7 +51,8 @@ FRACTION = click.FloatRange(0, 1, min_open=True, max_open=True)
 @click.option("--strict", is_flag=True, help="Exit with status 1 if a picture could not be read.")
 @options.json_option
 def command(network, sources, trusted, top, every, reject, sets, form, out, spreadsheet, strict, as_json, **knobs):
-    """Classify pictures with NETWORK: a run folder, a .skops file of probe, a network's name or a Keras model's file.
+    """Classify pictures with NETWORK: a run folder, hf://USER/NAME, a .skops file of probe, a network's name or a
+    Keras model's file.
 
     \b
     Example: transferkit predict runs/finetune-resnet34-pets-1 cat.jpg holiday/
@@ -92,7 +93,10 @@ def _choose_thresholds(network: str, *, reject: float | None, sets: float | None
     """The thresholds of a run for --reject and --sets, None without them; raise `UsageError` for what is no run."""
     if not (reject or sets):
         return None
-    if not os.path.isfile(os.path.join(network, "recipe.toml")):
+    from transferkit import bases
+
+    place = bases.find_local(network)
+    if not os.path.isfile(os.path.join(place, "recipe.toml")):
         raise click.UsageError(
             f"--reject and --sets need the validation pictures of a run: give a run folder, not {network}."
         )
@@ -100,7 +104,7 @@ def _choose_thresholds(network: str, *, reject: float | None, sets: float | None
     from transferkit.console import say
     from transferkit.evaluation import thresholds
 
-    chosen = thresholds.choose_thresholds(runs.load_run(network).calibration, reject=reject, sets=sets)
+    chosen = thresholds.choose_thresholds(runs.load_run(place).calibration, reject=reject, sets=sets)
     for line in chosen.lines:
         say(f"--{line}")
     return chosen
@@ -143,7 +147,8 @@ def _predict_with_network(network: options.NetworkOptions, sources: list[str], t
     for line in result_output.notable(loaded.loaded):
         say(line)
     # a file `model.keras` has its run's shift.npz beside it
-    folder = os.path.dirname(network.name) if os.path.isfile(network.name) else network.name
+    place = bases.find_local(network.name)
+    folder = os.path.dirname(place) if os.path.isfile(place) else place
     model = None if zoo.is_network(network.name) else shift.load_shift_model(folder, loaded)
     rows = predict(loaded, pictures, top=top, shift_model=model)
     if model:

@@ -21,8 +21,13 @@ def read_splits(path: Path, classes: tuple[str, ...]) -> Splits:
     """Read a `split.csv`.
 
     Raises:
+        FileNotFoundError: there is none.
         ValueError: a row is damaged, or its label is not one of the classes.
     """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"There is no {path}, which names the pictures of the run (on the Hub no run has it): give others (--data)."
+        )
     rows: dict[str, list[tuple]] = {"train": [], "val": [], "test": []}
     for number, row in enumerate(atomic.read(path), start=2):
         if row.get("split") not in rows or row.get("label") not in classes:

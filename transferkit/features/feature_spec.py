@@ -91,7 +91,7 @@ class FeatureSpec:
 
     def with_absolute_paths(self) -> "FeatureSpec":
         """The same with absolute paths, which are valid in any working directory."""
-        base = os.path.abspath(self.base) if is_model_path(self.base) else self.base
+        base = os.path.abspath(self.base) if os.path.exists(self.base) and is_model_path(self.base) else self.base
         return replace(
             self, base=base, weights=os.path.abspath(self.weights) if is_path(self.weights) else self.weights
         )

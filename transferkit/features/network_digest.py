@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transferkit import bases, zoo
+from transferkit import bases, hub, zoo
 from transferkit.weights.catalogue import find_weight_set, is_path
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def identify_network(base: "str | keras.Model", weights: str, pixels: str) -> st
     """
     if not isinstance(base, str):
         return _digest_model(base)
+    base = bases.find_local(base)
     files = [*(_list_files(base) if is_model_path(base) else []), *(_list_files(weights) if is_path(weights) else [])]
     return _identify(base, weights, pixels, tuple(map(_stamp_file, files)))
 
@@ -70,8 +71,8 @@ def _keras_version() -> str:
 
 
 def is_model_path(base: str) -> bool:
-    """Whether a base is the path of a model or a run, and not a name."""
-    return not zoo.is_network(base) and not base.startswith("keras:") and os.path.exists(base)
+    """Whether a base is the path of a model or a run, or a name on the Hub, and not the name of an architecture."""
+    return hub.is_hub(base) or not zoo.is_network(base) and not base.startswith("keras:") and os.path.exists(base)
 
 
 def _stamp_file(file: Path) -> tuple:

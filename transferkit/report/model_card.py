@@ -5,10 +5,11 @@ The sections are those of Mitchell et al. 2019, "Model Cards for Model Reporting
 
 import hashlib
 import json
+import re
 from contextlib import closing
 from pathlib import Path
 
-from transferkit import atomic, model_note, pages, recipe_files
+from transferkit import atomic, hub, model_note, pages, recipe_files
 from transferkit.data.audit.scan import file_key, load_scans, open_store
 from transferkit.report import sentences
 from transferkit.report.page import list_classes
@@ -19,6 +20,7 @@ FILE = "MODEL_CARD.md"
 LICENCES = ("apache-2.0", "bsd-3-clause", "mit", "cc-by-4.0", "cc-by-nc-4.0")  # spelled as Hugging Face does
 FEW_EVALUATED, FEW_IN_CLASS, UNEQUAL = 200, 30, 3  # pictures, pictures, and how many times the smallest class
 FITS = {"crop": ", crop_to_aspect_ratio=True", "squash": "", "pad": ", pad_to_aspect_ratio=True"}  # of Keras' resize
+SEPARATOR = re.compile(r"[/\\]")  # of folders
 CHAIN = 10  # runs that were each the base of the next
 
 
@@ -28,20 +30,37 @@ def write_model_card(run: Run) -> Path:
     Raises:
         FileNotFoundError: the run is not finished.
     """
-    path, figures = run.folder / FILE, run.metrics
+    path = run.folder / FILE
+    atomic.write(path, render_card(run, run.folder.resolve().name))
+    return path
+
+
+def render_card(run: Run, name: str, hub_name: str = "") -> str:
+    """The card of a finished run, which names no path.
+
+    Args:
+        name: of the network.
+        hub_name: `hf://USER/NAME`, for a card on the Hub.
+
+    Raises:
+        FileNotFoundError: the run is not finished.
+    """
+    figures = run.metrics
     base, weights = find_base(run)
     licence = find_licence(base, weights)
     counts = {name: part.counts() for name, part in run.splits.items()}
     content = {
-        "name": run.folder.resolve().name,
+        "name": name,
+        "hub_name": hub_name,
         "quote": lambda text: json.dumps(text, ensure_ascii=False),  # a JSON string is a YAML string too
         "data": Path(run.recipe.data.data or "own pictures").name,
         "figures": figures,
         "pictures": sentences.describe_pictures(figures),
         "comparison": sentences.describe_comparison(figures),
-        "base": base,
-        "weights": weights,
-        "licence": licence if licence in LICENCES else "other",
+        "base": without_folders(base),
+        "weights": without_folders(weights),
+        "base_model": find_base_model(run),
+        "licence": licence if licence in LICENCES or not licence else "other",
         "licence_text": licence,
         "per_class": [(_plain(name), row) for name, row in list_classes(figures)],
         "classes": [_plain(name) for name in run.classes],
@@ -50,8 +69,7 @@ def write_model_card(run: Run) -> Path:
         "limits": list_limits(figures, counts["train"]),
         "use": _describe_use(run),
     }
-    atomic.write(path, pages.render("model_card.md", **content))
-    return path
+    return pages.render("model_card.md", **content)
 
 
 def _describe_use(run: Run) -> dict:
@@ -73,11 +91,42 @@ def find_base(run: Run) -> tuple[str, str]:
     """The network and the weights that a run began with; of a run that continues others, those of the first."""
     recipe = run.recipe
     for _ in range(CHAIN):
-        earlier = Path(recipe.model.base) / "recipe.toml"
-        if not earlier.is_file():
+        base = recipe.model.base
+        folder = hub.find_here(base) if hub.is_hub(base) else Path(base)
+        if folder is None or not (folder / "recipe.toml").is_file():
             break
-        recipe = recipe_files.load(earlier)
+        recipe = recipe_files.load(folder / "recipe.toml")
     return recipe.model.base, recipe.model.weights
+
+
+def find_base_model(run: Run) -> str:
+    """The repository on the Hub that a run's network or its weights came from, as `timm/resnet34.a1_in1k`, or ""."""
+    base, weights = run.recipe.model.base, run.recipe.model.weights
+    if hub.is_hub(base):
+        return hub.parse(base)[0]
+    base, weights = find_base(run)
+    if weights == "none" or is_path(weights):
+        return ""
+    try:
+        found = hub.ADDRESS.match(find_weight_set(base, weights).url or "")
+    except ValueError:  # a file, a Keras model, a network without public weights
+        return ""
+    return found[1] if found else ""
+
+
+def without_folders(name: str) -> str:
+    """The name of a network or of weights; of a path without its folders.
+
+    Example:
+        >>> without_folders("resnet34 (/home/ada/best.pth)"), without_folders("hf://ada/pets")
+        ('resnet34 (best.pth)', 'hf://ada/pets')
+    """
+    if hub.is_hub(name):
+        return name
+    network, bracket, source = name.rstrip("/\\").partition(" (")
+    if bracket and SEPARATOR.search(network):  # of a path with a bracket in it
+        network, bracket, source = network + bracket + source, "", ""
+    return SEPARATOR.split(network)[-1] + bracket + SEPARATOR.split(source)[-1]
 
 
 def find_licence(base: str, weights: str) -> str:

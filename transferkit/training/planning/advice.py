@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from transferkit import runs
+from transferkit import hub, runs
 from transferkit.data.audit.before_training import SPLITS
 from transferkit.data.listing import Splits
 from transferkit.recipe import Train
@@ -42,13 +42,25 @@ def suggest_balance(class_counts: dict[str, int], knobs: Train) -> Iterator[str]
         )
 
 
+def _shares_classes(folder: Path | None, splits: Splits) -> bool:
+    if folder is None or not (folder / "classes.txt").is_file():
+        return False
+    return not set(splits.train.classes).isdisjoint(runs.Run(folder).classes)
+
+
 def find_leaks(run: str, splits: Splits, role: str) -> Iterator[str]:
     """A sentence for each evaluation split with pictures that an earlier run was trained on.
 
     Args:
-        run: folder of the run that this training builds on; other networks have no record of their pictures.
+        run: folder of the run that this training builds on, or its name on the Hub, where no run names its pictures;
+            other networks have no record of them.
         role: "base" or "teacher".
     """
+    if hub.is_hub(run) and _shares_classes(hub.find_here(run), splits):
+        yield (
+            f"{run} has classes of these pictures and does not say which it was trained on: if they are among these, "
+            "figures will be too good."
+        )
     if not run or not (Path(run) / "split.csv").exists():
         return
     earlier = runs.Run(Path(run))
