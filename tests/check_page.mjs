@@ -27,7 +27,7 @@ async function ask(page) {
   await (await chooser).accept(pictures);
   const answered = `document.getElementById("status").textContent.startsWith("${pictures.length} of")`;
   await page.waitForFunction(answered, { timeout: 60000 });
-  await page.keyboard.press("Tab"); // the button of the last picture's card, which is the first
+  await page.keyboard.press("Tab"); // the button of the first picture's card
   await page.keyboard.press("Enter");
   await page.waitForFunction("document.querySelector('img.heat')?.naturalWidth", { timeout: 60000 });
   return page.evaluate(() => [...document.querySelectorAll("article")].map((card) => card.innerText));

@@ -26,14 +26,13 @@ function explainFailure(error) {
   return error instanceof TypeError ? "The server does not answer." : error.message;
 }
 
-function addCard(file) {
+function makeCard(file) {
   const card = document.getElementById("card").content.firstElementChild.cloneNode(true);
   const name = file.name || "pasted picture", image = card.querySelector("img");
   card.querySelector("h2").textContent = name;
   image.alt = name;
   image.onerror = () => image.replaceWith(make("p", "This browser cannot show the picture.", { className: "soft" }));
   image.src = URL.createObjectURL(file);
-  answers.prepend(card);
   return card;
 }
 
@@ -100,10 +99,10 @@ async function work() {
 }
 
 function accept(files) {
-  for (const file of files) {
-    waiting.push([file, addCard(file)]);
-    asked++;
-  }
+  const jobs = files.map((file) => [file, makeCard(file)]);
+  answers.prepend(...jobs.map(([, card]) => card));
+  waiting.push(...jobs);
+  asked += jobs.length;
   statusLine.textContent = asked ? `${done} of ${asked} answered` : "";
   while (running < AT_ONCE && waiting.length) work();
 }

@@ -126,7 +126,8 @@ class Service:
             rows, refused = await self._classify(uploads, top)
         if len(refused) < len(rows):
             return JSONResponse(rows)
-        return JSONResponse({"error": f"No picture can be read: {refused[0]}.", "pictures": rows}, refused[0].status)
+        which = "The picture cannot" if len(rows) == 1 else f"None of the {len(rows)} pictures can"
+        return JSONResponse({"error": f"{which} be read: {refused[0]}.", "pictures": rows}, refused[0].status)
 
     async def explain(self, request: Request) -> Response:
         """A PNG of the Grad-CAM of one picture, for the class `class`, by default the predicted one."""

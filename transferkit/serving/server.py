@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import logging
 import socket
 
 import uvicorn
@@ -54,6 +55,7 @@ def find_url(opened: socket.socket) -> str:
 
 def make_server(app) -> uvicorn.Server:
     """A server of an application: silent, as what it would print of errors is no sentence."""
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     return uvicorn.Server(
         uvicorn.Config(
             app,
