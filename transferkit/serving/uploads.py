@@ -51,6 +51,10 @@ class Budget:
 
 class _InMemoryParser(MultiPartParser):
     spool_max_size = sys.maxsize  # larger files would go to a temporary folder
+    has_ended = False
+
+    def on_end(self):
+        self.has_ended = True
 
 
 async def read_uploads(request: Request, limits: Limits, take: Callable[[int], None]) -> list[Upload]:
@@ -99,8 +103,14 @@ def _too_large(limits: Limits) -> Refused:
 
 
 async def _read_files(request: Request, stream, limits: Limits) -> list[Upload]:
+    async def whole():
+        async for piece in stream:
+            yield piece
+        if not parser.has_ended:
+            raise Refused(400, "request", "The multipart body is cut off: its last boundary is missing.")
+
     parser = _InMemoryParser(
-        request.headers, stream, max_files=limits.pictures, max_fields=FIELDS, max_part_size=FIELD_SIZE
+        request.headers, whole(), max_files=limits.pictures, max_fields=FIELDS, max_part_size=FIELD_SIZE
     )
     try:
         form = await parser.parse()
