@@ -114,7 +114,9 @@ def test_what_is_under_way_is_answered_before_the_end(finished, pets):
     with started(finished.folder, "--host", "0.0.0.0") as (process, url):
         port = int(url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-            head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            head = (
+                f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            )
             connection.sendall(head.encode() + data[:-9])
             time.sleep(0.5)
             process.send_signal(signal.SIGTERM)

@@ -14,8 +14,8 @@ from threading import Event
 import numpy as np
 import pytest
 import requests
-from PIL import Image
 from pictures import encoded, photo
+from PIL import Image
 from served import serving
 
 from transferkit.evaluation import predict, shift
@@ -102,7 +102,12 @@ def test_a_body_that_is_a_picture(url, pets):
         (b"x", {"content-type": "multipart/form-data"}, 400, "not understood: Missing boundary"),
         (b"x", {"content-type": "multipart/form-data; boundary=b"}, 400, "not understood: Invalid multipart data."),
         (b"--b--\r\n", {"content-type": "multipart/form-data; boundary=b"}, 415, "The request has no pictures"),
-        (b"--b\r\n", {"content-type": "multipart/form-data; boundary=b"}, 400, "cut off: its last boundary is missing."),
+        (
+            b"--b\r\n",
+            {"content-type": "multipart/form-data; boundary=b"},
+            400,
+            "cut off: its last boundary is missing.",
+        ),
     ],
 )
 def test_bad_bodies_are_sentences(url, body, headers, status, sentence):
@@ -119,7 +124,11 @@ def test_wrong_paths_methods_and_numbers(url, pets):
         (requests.get(f"{url}/nowhere", timeout=9), 404, "GET /nowhere: not found."),
         (requests.get(f"{url}/predict", timeout=9), 405, "GET /predict: method not allowed."),
         (post(f"{url}/predict?top=0", file), 400, "top is a whole number of at least 1, not '0'."),
-        (post(f"{url}/explain?class=cot", file), 400, "No class of tiny (fresh) is called 'cot'. Did you mean 'cat'? Known: cat, dog."),
+        (
+            post(f"{url}/explain?class=cot", file),
+            400,
+            "No class of tiny (fresh) is called 'cot'. Did you mean 'cat'? Known: cat, dog.",
+        ),
         (post(f"{url}/explain", file, file), 413, "One picture is explained at a time, not 2."),
     ]
     for response, status, sentence in cases:

@@ -50,7 +50,7 @@ def command(network, host, port, max_mb, max_pictures, batch, classes, weights, 
 
     \b
     GET /           a page to drop, paste or choose pictures, with their labels and Grad-CAM
-    POST /predict   pictures as multipart/form-data or a body of image/*; answers as predict --json; ?top=5
+    POST /predict   multipart/form-data or a body of image/*; answers as predict --json; ?top=5
     POST /explain   one picture; a PNG of its Grad-CAM; ?class=NAME
     GET /labels     the classes
     GET /healthz    whether it works

@@ -174,11 +174,12 @@ class Service:
         answers = iter(self.classifier.describe(outputs, top) if outputs else [])
         unknown = {"label": None, "probability": None, "top": None}
         added = {"unlike": None} if self.classifier.shift else {}
-        rows, refused = [], [each for each in found if isinstance(each, Refused)]
-        for upload, each in zip(uploads, found, strict=True):
-            failed = isinstance(each, Refused)
-            answer = unknown | {"error": each.sentence} | added if failed else next(answers)
-            rows.append({"path": upload.name} | answer)
+        refused = [each for each in found if isinstance(each, Refused)]
+        rows = [
+            {"path": upload.name}
+            | (unknown | {"error": each.sentence} | added if isinstance(each, Refused) else next(answers))
+            for upload, each in zip(uploads, found, strict=True)
+        ]
         self.metrics.pictures.inc(len(outputs))
         for each in refused:
             self.metrics.errors.labels(each.kind).inc()

@@ -106,7 +106,7 @@ def make_classifier(network: Network, base: str) -> Classifier:
     except (UnknownName, ValueError):  # no maps, or another backend of Keras than TensorFlow
         maps = None
     model = fold_batchnorm(found.model if found else network.model)
-    classifier = Classifier(network, model, found and found.shift, maps)
+    classifier = Classifier(network, model, found.shift if found else None, maps)
     classifier.warm_up()
     return classifier
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
@@ -78,7 +78,7 @@ async def read_uploads(request: Request, limits: Limits, take: Callable[[int], N
         raise Refused(408, "timeout", f"The upload took more than {limits.seconds:g} seconds.") from None
 
 
-async def _limited(request: Request, limits: Limits, take: Callable[[int], None]) -> AsyncIterator[bytes]:
+async def _limited(request: Request, limits: Limits, take: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
     """The body of a request, refused if it is too large.
 
     As much again is read and thrown away: a client that still sends would not see the answer.
