@@ -123,6 +123,7 @@ def test_wrong_paths_methods_and_numbers(url, pets):
     cases = [
         (requests.get(f"{url}/nowhere", timeout=9), 404, "GET /nowhere: not found."),
         (requests.get(f"{url}/predict", timeout=9), 405, "GET /predict: method not allowed."),
+        (post(f"{url}/predict?top={'9' * 5000}", file), 400, f"top is a whole number of at least 1, not '{'9' * 20}'."),
         (post(f"{url}/predict?top=0", file), 400, "top is a whole number of at least 1, not '0'."),
         (
             post(f"{url}/explain?class=cot", file),
@@ -198,6 +199,16 @@ def test_number_and_size_of_uploads(serve):
     ):
         assert (response.status_code, response.json()) == (413, sentence)
     assert post(f"{url}/predict", *[("a.jpg", small)] * 3).status_code == 200
+
+
+def test_a_client_that_still_sends_sees_why_it_is_refused(serve):
+    """A server that hangs up on it would be an error of the connection."""
+    url, noise = serve(megabytes=30, pictures=1), bytes(10**7)
+    for _ in range(3):
+        assert post(f"{url}/predict", ("a", b"x"), ("b", b"x"), ("c", noise), ("d", noise)).status_code == 413
+        assert (
+            requests.post(f"{url}/predict", data=noise, headers={"content-type": "a/b"}, timeout=9).status_code == 415
+        )
 
 
 def send(url, text: str) -> bytes:

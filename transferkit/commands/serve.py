@@ -49,9 +49,10 @@ def command(network, host, port, max_mb, max_pictures, batch, classes, weights, 
     Example: curl -F file=@cat.jpg -F file=@dog.jpg http://127.0.0.1:8000/predict
 
     \b
-    GET /           a page to drop, paste or choose pictures, with their labels and Grad-CAM
-    POST /predict   multipart/form-data or a body of image/*; answers as predict --json; ?top=5
-    POST /explain   one picture; a PNG of its Grad-CAM; ?class=NAME
+    GET /           a page to drop, paste or choose pictures
+    POST /predict   pictures as multipart/form-data, or a body of image/*;
+                    answers as predict --json does; ?top=5
+    POST /explain   one picture; answers a PNG of its Grad-CAM; ?class=NAME
     GET /labels     the classes
     GET /healthz    whether it works
     GET /metrics    figures for Prometheus

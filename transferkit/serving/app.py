@@ -1,6 +1,7 @@
 """The HTTP interface, as an ASGI application."""
 
 import asyncio
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -24,7 +25,7 @@ from transferkit.serving.uploads import Budget, Upload, read_uploads
 TOP = 5  # labels of each picture
 
 
-def create_app(classifier: Classifier, name: str, limits: Limits = Limits()) -> "Guard":  # noqa: B008
+def create_app(classifier: Classifier, name: str, limits: Limits | None = None) -> "Guard":
     """An ASGI application that classifies pictures.
 
     Args:
@@ -36,6 +37,7 @@ def create_app(classifier: Classifier, name: str, limits: Limits = Limits()) -> 
         >>> app = create_app(make_classifier(network, "runs/pets"), "pets")  # doctest: +SKIP
         >>> uvicorn.run(app)  # doctest: +SKIP
     """
+    limits = limits or Limits()
     service, page = Service(classifier, limits), render_page(classifier, name, limits)
     routes = [
         Route("/", _answer_always(HTMLResponse(page))),
@@ -160,7 +162,7 @@ class Service:
 
     def _read_top(self, request: Request) -> int:
         text, count = request.query_params.get("top", str(TOP)), len(self.classifier.network.classes)
-        if not (text.isdecimal() and int(text) >= 1):
+        if not re.fullmatch("[0-9]{1,9}", text) or not int(text):
             raise Refused(400, "request", f"top is a whole number of at least 1, not {text[:20]!r}.")
         return min(int(text), count)
 

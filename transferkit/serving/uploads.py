@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
@@ -67,42 +67,58 @@ async def read_uploads(request: Request, limits: Limits, take: Callable[[int], N
         Refused: they are too large, too many, too slow, not pictures, or not understood.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    declared, most = request.headers.get("content-length", "0"), limits.megabytes * 10**6
+    if declared.isdecimal() and int(declared) > 2 * most:
+        raise _too_large(limits)
+    body = request.stream()
     try:
-        async with asyncio.timeout(limits.seconds), aclosing(_limited(request, limits, take)) as stream:
-            if kind == MULTIPART:
-                return await _read_files(request, stream, limits)
-            if not (kind.startswith("image/") or kind == "application/octet-stream"):
-                raise Refused(415, "no_picture", f"Expected {MULTIPART} or a body of image/*, not {kind or 'no type'}.")
-            return [Upload(NO_NAME, b"".join([piece async for piece in stream]))]
+        async with asyncio.timeout(limits.seconds):
+            try:
+                async with aclosing(_limited(body, limits, take)) as stream:
+                    return (
+                        await _read_files(request, stream, limits) if kind == MULTIPART else await _read(stream, kind)
+                    )
+            except Refused:
+                await _skip(body, 2 * most)  # a client that still sends would not see the answer
+                raise
     except TimeoutError:
         raise Refused(408, "timeout", f"The upload took more than {limits.seconds:g} seconds.") from None
 
 
-async def _limited(request: Request, limits: Limits, take: Callable[[int], None]) -> AsyncGenerator[bytes, None]:
-    """The body of a request, refused if it is too large.
-
-    As much again is read and thrown away: a client that still sends would not see the answer.
-    """
-    most, size = limits.megabytes * 10**6, 0
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > 2 * most:
-        raise _too_large(limits)
-    async for piece in request.stream():
+async def _limited(
+    body: AsyncIterator[bytes], limits: Limits, take: Callable[[int], None]
+) -> AsyncGenerator[bytes, None]:
+    """The body of a request, refused if it is too large."""
+    size = 0
+    async for piece in body:
         size += len(piece)
-        if size <= most:
-            take(len(piece))
-            yield piece
-        elif size > 2 * most:
-            break
-    if size > most:
-        raise _too_large(limits)
+        if size > limits.megabytes * 10**6:
+            raise _too_large(limits)
+        take(len(piece))
+        yield piece
+
+
+async def _skip(body: AsyncIterator[bytes], most: int):
+    """Read what is left of a body, up to a size."""
+    size = 0
+    async for piece in body:
+        size += len(piece)
+        if size > most:
+            return
 
 
 def _too_large(limits: Limits) -> Refused:
     return Refused(413, "too_large", f"The request has more than {limits.megabytes} MB, which are the most.")
 
 
-async def _read_files(request: Request, stream, limits: Limits) -> list[Upload]:
+async def _read(stream: AsyncIterator[bytes], kind: str) -> list[Upload]:
+    """The picture that is the body."""
+    if not (kind.startswith("image/") or kind == "application/octet-stream"):
+        raise Refused(415, "no_picture", f"Expected {MULTIPART} or a body of image/*, not {kind or 'no type'}.")
+    return [Upload(NO_NAME, b"".join([piece async for piece in stream]))]
+
+
+async def _read_files(request: Request, stream: AsyncIterator[bytes], limits: Limits) -> list[Upload]:
     async def whole():
         async for piece in stream:
             yield piece
