@@ -1,4 +1,6 @@
 // node check_page.mjs PAGE.html: opens a page in headless Chromium and prints, as JSON, a row for each width and theme.
+// node check_page.mjs http://... OUT PICTURE...: of a server, once it has answered the pictures by keyboard alone; OUT gets
+// a PNG for each row.
 // The packages are those of the working directory: npm install axe-core puppeteer-core @sparticuz/chromium
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -14,14 +16,33 @@ const browser = await puppeteer.launch({
   headless: "shell",
 });
 const rows = [];
+const [given, out, ...pictures] = process.argv.slice(2);
+const url = given.startsWith("http") ? given : pathToFileURL(given).href;
+const isOwn = (address) => /^(file|data|blob):/.test(address) || (out && address.startsWith(url));
+
+async function ask(page) {
+  await page.keyboard.press("Tab");
+  const chooser = page.waitForFileChooser();
+  await page.keyboard.press("Space");
+  await (await chooser).accept(pictures);
+  const answered = `document.getElementById("status").textContent.startsWith("${pictures.length} of")`;
+  await page.waitForFunction(answered, { timeout: 60000 });
+  await page.keyboard.press("Tab"); // the button of the first picture's card
+  await page.keyboard.press("Enter");
+  await page.waitForFunction("document.querySelector('img.heat')?.naturalWidth", { timeout: 60000 });
+  return page.evaluate(() => [...document.querySelectorAll("article")].map((card) => card.innerText));
+}
+
 for (const width of [360, 1280])
   for (const theme of ["light", "dark"]) {
     const page = await browser.newPage();
     const asked = [];
-    page.on("request", (request) => /^(file|data):/.test(request.url()) || asked.push(request.url()));
+    page.on("request", (request) => isOwn(request.url()) || asked.push(request.url()));
+    page.on("pageerror", (error) => asked.push(String(error)));
     await page.setViewport({ width, height: 800 });
     await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }]);
-    await page.goto(pathToFileURL(process.argv[2]).href);
+    await page.goto(url);
+    const cards = out && (await ask(page));
     await page.evaluate(axe);
     const found = await page.evaluate(() => axe.run(document));
     const broken = await page.evaluate(() => [...document.images].filter((image) => !image.naturalWidth).length);
@@ -30,10 +51,12 @@ for (const width of [360, 1280])
       theme,
       asked,
       broken,
+      cards,
       violations: found.violations.map((each) => `${each.id}: ${each.nodes[0].html}`),
       passes: found.passes.length,
       needed: await page.evaluate(() => document.documentElement.scrollWidth),
     });
+    if (out) await page.screenshot({ path: `${out}-${width}-${theme}.png`, fullPage: true });
   }
 await browser.close();
 console.log(JSON.stringify(rows));

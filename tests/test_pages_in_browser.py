@@ -2,14 +2,18 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from pictures import folder
+from served import serving
 
 from transferkit.report import run_page
+from transferkit.serving.app import create_app
+from transferkit.serving.classifier import make_classifier
 
 NODE = os.environ.get("TRANSFERKIT_NODE", "")
 pytestmark = [
@@ -18,19 +22,21 @@ pytestmark = [
 ]
 
 
-def look(page: Path) -> list[dict]:
+def look(*words: str | Path) -> list[dict]:
     """What the browser says of a page, at two widths, light and dark."""
     script = Path(__file__).parent / "check_page.mjs"
-    done = subprocess.run(["node", script, page], cwd=NODE, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(["node", script, *words], cwd=NODE, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def check(page: Path):
-    for row in look(page):
+def check(*words: str | Path) -> list[dict]:
+    rows = look(*words)
+    for row in rows:
         assert row["violations"] == [] and row["passes"] > 10
         assert row["needed"] <= row["width"], "the page is wider than the window"
         assert row["asked"] == [] and row["broken"] == 0
+    return rows
 
 
 def test_the_page_of_a_run(finished, tmp_path):
@@ -57,6 +63,19 @@ def test_the_page_of_check(cli, data, tmp_path):
     shutil.copy(next((root / "cat").glob("0*")), root / "dog" / "copy.jpg")
     cli("check", root, "--html", tmp_path / "check.html")
     check(tmp_path / "check.html")
+
+
+def test_the_page_of_a_server(finished, pets, tmp_path):
+    """Pictures are chosen and a Grad-CAM is asked for by keyboard."""
+    (tmp_path / "notes.jpg").write_text("no picture")
+    classifier = make_classifier(finished.network, str(finished.folder))
+    with serving(create_app(classifier, "pets")) as url:
+        rows = check(url, tmp_path / "page", pets / "cat" / "000.jpg", pets / "dog" / "001.jpg", tmp_path / "notes.jpg")
+    for row in rows:
+        cat, dog, notes = row["cards"]
+        assert cat.startswith("000.jpg\ncat\ncat\t") and dog.startswith("001.jpg\ndog\ndog\t")
+        assert "Show where it looked (Grad-CAM)" in cat and re.search(r"\d\.\d%", cat)
+        assert "The picture cannot be read: not a known picture format." in notes
 
 
 def test_the_check_finds_what_is_wrong(tmp_path):

@@ -27,7 +27,7 @@ def command(network, to, dtype, data, weights, out, as_json):
 
     \b
     Example: transferkit export runs/pets --to onnx
-    Example: transferkit export runs/pets --to litert --dtype int8 --out pets.tflite
+    Example: transferkit export runs/pets --to litert --dtype int8
 
     \b
     keras       {keras}

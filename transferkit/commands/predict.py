@@ -135,7 +135,7 @@ def _predict_with_network(network: options.NetworkOptions, sources: list[str], t
     bases.fetch_missing(network.name, network.weights)
     lazy_tensorflow.load()
 
-    from transferkit import models, zoo
+    from transferkit import models
     from transferkit.data import class_names
     from transferkit.evaluation import shift
     from transferkit.evaluation.predict import predict
@@ -146,10 +146,7 @@ def _predict_with_network(network: options.NetworkOptions, sources: list[str], t
     loaded = with_fit(loaded, network.fit) if network.fit else loaded
     for line in result_output.notable(loaded.loaded):
         say(line)
-    # a file `model.keras` has its run's shift.npz beside it
-    place = bases.find_local(network.name)
-    folder = os.path.dirname(place) if os.path.isfile(place) else place
-    model = None if zoo.is_network(network.name) else shift.load_shift_model(folder, loaded)
+    model = shift.find_shift_model(network.name, loaded)
     rows = predict(loaded, pictures, top=top, shift_model=model)
     if model:
         prediction_output.say_unlike(rows, model.shift)

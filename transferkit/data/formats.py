@@ -53,6 +53,14 @@ OTHER_CONTENTS = {
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
+class NotAPicture(ValueError):
+    """Bytes of a format that is not read."""
+
+
+class TooManyPixels(ValueError):
+    """A decompression bomb, or a picture that is larger than those that are read."""
+
+
 def is_picture(path: str | os.PathLike) -> bool:
     """Whether a file is a picture: it has a picture's suffix, or Pillow can open it.
 
@@ -81,7 +89,8 @@ def open_image(data: bytes) -> Image.Image:
     """Open a picture with Pillow, without decoding it. Only `FORMATS` are tried: other readers may start a program.
 
     Raises:
-        ValueError: it has another format, or too many pixels.
+        NotAPicture: it has another format.
+        TooManyPixels: it is too large.
         Exception: whatever Pillow's readers raise on damaged files.
     """
     width, height = file_segments.webp_size(data)
@@ -92,13 +101,13 @@ def open_image(data: bytes) -> Image.Image:
         _check_size(width, height, image.format)
         return image
     except UnidentifiedImageError:
-        raise ValueError(_describe_content(data)) from None
+        raise NotAPicture(_describe_content(data)) from None
 
 
 def _check_size(width: int, height: int, format: str):
     limit = file_segments.MAX_JPEG_PIXELS if format in ("JPEG", "MPO") else file_segments.MAX_PIXELS
     if width * height > limit:
-        raise ValueError(
+        raise TooManyPixels(
             f"a decompression bomb, or {width:,} x {height:,} pixels: {limit // 10**6} million are the most of {format}"
         )
 

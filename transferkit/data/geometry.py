@@ -199,6 +199,22 @@ def _load_views(source, pixels: Pixels, crops: Crops, load) -> np.ndarray:
 
     TensorFlow would print the traceback of an error.
     """
+    try:
+        picture, size = read_for_crops(load(source), pixels, crops)
+    except Exception:  # Pillow's readers raise nearly anything on damaged files
+        return np.zeros(0, np.uint8)
+    return cut_crops(picture, size, pixels, crops)
+
+
+def read_for_crops(data: bytes, pixels: Pixels, crops: Crops) -> tuple[Image.Image, np.ndarray]:
+    """Decode a picture for `cut_crops`, a JPEG at a DCT scale that is at least twice the size needed.
+
+    Returns:
+        The picture and its (height, width) at full size.
+
+    Raises:
+        Exception: whatever Pillow's readers raise on damaged files; see `formats.error_reason`.
+    """
 
     def min_size(size):
         scales = [
@@ -208,11 +224,7 @@ def _load_views(source, pixels: Pixels, crops: Crops, load) -> np.ndarray:
         ]
         return np.ceil(2 * size * np.max(scales, 0) - 1e-6).astype(int)
 
-    try:
-        picture, size = pillow_reader.read_shrunk(load(source), pixels.channels, min_size)
-    except Exception:  # Pillow's readers raise nearly anything on damaged files
-        return np.zeros(0, np.uint8)
-    return cut_crops(picture, size, pixels, crops)
+    return pillow_reader.read_shrunk(data, pixels.channels, min_size)
 
 
 @deferred_errors.record_errors

@@ -45,27 +45,34 @@ def predict(network: Network, paths, *, top: int | None = 5, shift_model=None) -
     paths = [str(path) for path in paths]
     model = shift_model.model if shift_model else require_classifier(network).model
     outputs, rows = predict_outputs(model, paths, network.pixels)
-    logits, features = np.split(outputs, [len(network.classes)], axis=1)
     unknown = {"unlike": None} if shift_model else {}
     predictions: dict[str, dict] = {
         path: {"path": path, "label": None, "probability": None, "top": None, "error": reason} | unknown
         for path, reason in before_training.explain_missing_rows(paths, rows)
     }
-    probabilities = calibration.to_probabilities(logits, network.temperature)
-    order = np.argsort(-logits, axis=1, kind="stable")[:, :top]  # probabilities may be equal where logits are not
-    for row, best, of_picture in zip(rows, order, probabilities, strict=True):
-        pairs = [[network.classes[i], round(float(of_picture[i]), calibration.DECIMALS)] for i in best]
-        predictions[paths[row]] = {
-            "path": paths[row],
-            "label": pairs[0][0],
-            "probability": pairs[0][1],
-            "top": pairs,
-            "error": None,
-        } | unknown
-    if shift_model:
-        for row, unlike in zip(rows, shift_model.shift.measure(features), strict=True):
-            predictions[paths[row]]["unlike"] = round(float(unlike), 3)
+    answers = describe_outputs(network, outputs, top=top, shift=shift_model and shift_model.shift)
+    for row, answer in zip(rows, answers, strict=True):
+        predictions[paths[row]] = {"path": paths[row]} | answer
     return [predictions[path] for path in paths]
+
+
+def describe_outputs(network: Network, outputs: np.ndarray, *, top: int | None = 5, shift=None) -> list[dict]:
+    """What `predict` says of each picture, without its path.
+
+    Args:
+        outputs: (m, classes) logits; for a `shift.Shift`, with the features behind them.
+    """
+    logits, features = np.split(outputs, [len(network.classes)], axis=1)
+    probabilities = calibration.to_probabilities(logits, network.temperature)
+    answers = []
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :top]  # probabilities may be equal where logits are not
+    for best, of_picture in zip(order, probabilities, strict=True):
+        pairs = [[network.classes[i], round(float(of_picture[i]), calibration.DECIMALS)] for i in best]
+        answers.append({"label": pairs[0][0], "probability": pairs[0][1], "top": pairs, "error": None})
+    if shift:
+        for answer, unlike in zip(answers, shift.measure(features), strict=True):
+            answer["unlike"] = round(float(unlike), 3)
+    return answers
 
 
 def evaluate(network: Network, listing: Listing, outputs=None, temperatures=None) -> tuple[dict, list[dict]]:

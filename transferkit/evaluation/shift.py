@@ -1,6 +1,7 @@
 """Whether pictures look unlike the training pictures: how far their features are from the nearest of those."""
 
 import math
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from keras import layers
 from scipy.spatial.distance import cdist
 from scipy.stats import betabinom
 
+from transferkit import bases, zoo
 from transferkit.atomic import write
 from transferkit.console import warn
 from transferkit.evaluation.predict import predict_outputs, require_classifier
@@ -113,6 +115,14 @@ def load_shift_model(run: str | Path, network: Network) -> ShiftModel | None:
         warn(str(error))
         return None
     return ShiftModel(shift, with_features(network)) if shift else None
+
+
+def find_shift_model(base: str, network: Network) -> ShiftModel | None:
+    """The shift model of a network by its name or path; the file `model.keras` of a run has its shift.npz beside it."""
+    if zoo.is_network(base):
+        return None
+    place = bases.find_local(base)
+    return load_shift_model(os.path.dirname(place) if os.path.isfile(place) else place, network)
 
 
 @cache

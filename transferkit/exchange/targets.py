@@ -78,7 +78,7 @@ TARGETS = {
         False,
         (FLOAT32, FLOAT16, INT8),
         ("ai_edge_litert",),
-        "one file for phones and small devices (TensorFlow Lite); views of the network's size",
+        "one file for phones (TensorFlow Lite); views of the network's size",
     ),
 }
 

@@ -44,14 +44,18 @@ def draw_overlays(explanations: Sequence) -> Image.Image:
     """Heat maps over their pictures, small, each with its classes below: a sheet for a page."""
     cells = []
     for each in explanations:
-        heat = each.heat / (each.heat.max() or 1.0)
-        colours = matplotlib.colormaps[POSITIVE](np.clip(heat, 0, 1))[..., :3] * 255
-        grey = _as_rgb(each.picture).mean(-1, keepdims=True)
-        overlay = Image.fromarray(_as_rgb(OPAQUE * colours + (1 - OPAQUE) * grey))
+        overlay = draw_overlay(each.picture, each.heat)
         overlay.thumbnail((CELL, CELL))
         cells.append((overlay, f"true: {each.true}\n{each.label}: {each.probability:.0%}\n{_name(each)}"))
     heading = f"{explanations[0].method} of {explanations[0].layer}: yellow is the most of each picture"
     return contact_sheet.draw_grid([cells[at : at + SHEET] for at in range(0, len(cells), SHEET)], CELL, [heading])
+
+
+def draw_overlay(picture: np.ndarray, heat: np.ndarray) -> Image.Image:
+    """A heat map (h, w) of values from 0 over its picture (h, w, channels) in grey; yellow is the most."""
+    colours = matplotlib.colormaps[POSITIVE](np.clip(heat / (heat.max() or 1.0), 0, 1))[..., :3] * 255
+    grey = _as_rgb(picture).mean(-1, keepdims=True)
+    return Image.fromarray(_as_rgb(OPAQUE * colours + (1 - OPAQUE) * grey))
 
 
 def draw_sanity(result: dict, method: str) -> Figure:

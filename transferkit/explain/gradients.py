@@ -40,13 +40,18 @@ def gradcam(model: keras.Model, pictures: np.ndarray, classes: np.ndarray, *, la
         >>> gradcam(model, pictures, np.array([3]))[0].shape  # doctest: +SKIP
         (7, 7)
     """
+    return map_batches(gradcam_function(model, layer), _floats(pictures), np.asarray(classes, "int32"))[0]
+
+
+def gradcam_function(model: keras.Model, layer: str = "") -> Callable:
+    """`gradcam` as a compiled function of pictures, float32, and classes, int32, that gives a list of the maps."""
     differentiate = gradient_function(model, map_layers.find_map(model, layer))
 
     def weigh(pictures, classes):
         maps, gradients = differentiate(pictures, classes)
         return [ops.relu(ops.einsum("nhwk,nk->nhw", maps, ops.mean(gradients, axis=(1, 2))))]
 
-    return map_batches(compiled(weigh), _floats(pictures), np.asarray(classes, "int32"))[0]
+    return compiled(weigh)
 
 
 def saliency(model: keras.Model, pictures: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""A web page and an HTTP interface that classify pictures with one network."""
