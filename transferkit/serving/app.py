@@ -44,8 +44,8 @@ def create_app(classifier: Classifier, name: str, limits: Limits | None = None) 
         Route("/predict", service.predict, methods=["POST"]),
         Route("/explain", service.explain, methods=["POST"]),
         Route("/labels", _answer_always(JSONResponse(classifier.network.classes))),
-        Route("/healthz", service.tell_health),
-        Route("/metrics", service.tell_metrics),
+        Route("/healthz", service.health),
+        Route("/metrics", service.report_metrics),
     ]
 
     @asynccontextmanager
@@ -145,12 +145,12 @@ class Service:
             drawn = await _in_thread(self._explainer, self.classifier.draw_gradcam, view, label)
         return Response(drawn, media_type="image/png")
 
-    async def tell_health(self, request: Request) -> Response:
+    async def health(self, request: Request) -> Response:
         """Whether the server can classify."""
         alive = self._batcher.is_alive()
         return JSONResponse({"status": "ok" if alive else "failed"}, 200 if alive else 503)
 
-    async def tell_metrics(self, request: Request) -> Response:
+    async def report_metrics(self, request: Request) -> Response:
         """Figures for Prometheus."""
         return Response(self.metrics.write(), media_type="text/plain; version=0.0.4")
 
