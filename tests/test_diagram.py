@@ -79,7 +79,11 @@ def test_the_command(cli, pets):
         (["--out", "a.png"], 2, "--out is the figure of --receptive-field"),
         (["--receptive-field", "c3", "no.png"], 2, "There is no picture no.png"),
         (["--receptive-field", "c33", "bad.png"], 2, "Did you mean 'c3'"),
-        (["--receptive-field", "f6", "good.png"], 2, "f6 of lenet5 gives a vector of 84 numbers, not a map of height x width"),
+        (
+            ["--receptive-field", "f6", "good.png"],
+            2,
+            "f6 of lenet5 gives a vector of 84 numbers, not a map of height x width",
+        ),
         (["--receptive-field", "c3", "bad.png"], 1, "bad.png cannot be read"),
         (["--receptive-field", "c3", "good.png", "--out", "good.png"], 2, "good.png exists"),
     ],
