@@ -257,8 +257,8 @@ def _draw_answers(canvases, maps, labels) -> Figure:
 
 
 EXPERIMENTS = {
-    "pools": Experiment(compare_pools, "Is a pool needed, and which?", 3),
-    "all-convolutional": Experiment(compare_allcnn, "Can convolutions with strides replace pools?", 3),
-    "salt-noise": Experiment(compare_salted, "Does a max pool suffer more from noise than an average pool?", 3),
+    "pools": Experiment(compare_pools, "Is a pool needed, and which?", 5),
+    "all-convolutional": Experiment(compare_allcnn, "Can convolutions with strides replace pools?", 5),
+    "salt-noise": Experiment(compare_salted, "Does a max pool suffer more from noise than an average pool?", 5),
     "larger-pictures": Experiment(read_larger, "Can a network with a dense classifier read larger pictures?", 3),
 }
