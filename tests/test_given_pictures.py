@@ -294,6 +294,7 @@ def test_wrong_names_and_paths(finished, listing, tmp_path, name):
     ]
     if not isinstance(value, str):  # names that are not known are tested elsewhere
         calls += [tk.inspect, tk.create, tk.list_models, tk.download_weights]
+        calls += [tk.verify, lambda x: tk.export(x, tmp_path / "m.onnx", to="onnx"), lambda x: tk.push(x, "hf://a/b")]
         calls += [lambda x: tk.finetune(x, listing), lambda x: tk.create("lenet5", weights=x)]
     if value is not None and not isinstance(value, (list, set, dict)):
         calls.append(lambda x: tk.probe(x, listing) if not isinstance(x, (str, pd.DataFrame)) else tk.load_run(x))

@@ -89,7 +89,7 @@ LINES = {
     "fit --data pets": "`transferkit finetune --data FOLDER`",
     "val runs/old-2": "`transferkit evaluate RUN --data FOLDER`",
     "classify cat.jpg": "`transferkit predict RUN PICTURE`",
-    "export runs/old-2": "model.keras",
+    "export runs/old-2": "--to onnx",
     "lr_find --data pets": "it is `transferkit lr-find`",
     "pets": "transferkit finetune --data pets",
     "data prewiew pets": "Did you mean 'preview'?",

@@ -8,9 +8,7 @@ from transferkit.exchange.targets import TARGETS
 
 @click.command(short_help="Export a network to ONNX, LiteRT, SavedModel or Keras, and check the file.")
 @options.network_argument
-@click.option(
-    "--to", "to", metavar="FORMAT", type=click.Choice(tuple(TARGETS)), required=True, help="One of those above."
-)
+@click.option("--to", metavar="FORMAT", type=click.Choice(tuple(TARGETS)), help="One of those above.")
 @click.option(
     "--dtype",
     type=click.Choice(("float32", "float16", "int8")),
@@ -38,6 +36,8 @@ def command(network, to, dtype, data, weights, out, as_json):
     The file answers calibrated probabilities, and holds the labels. It is run by its own runtime in another process,
     and only kept if it answers as the network does.
     """
+    if not to:
+        raise click.UsageError(f"Which format? transferkit export {network} --to onnx, or {', '.join(TARGETS)}.")
     from transferkit import bases
     from transferkit.console import say
     from transferkit.data import lazy_tensorflow

@@ -171,7 +171,7 @@ _NO_COUNTERPART = {
     "curves.png, history.csv and metrics.json of the run have the figures": (
         "plots plot csv-logger log-interval log-every-n-steps"
     ),
-    "the run folder has model.keras, which Keras loads and exports": "export export-onnx onnx tflite save-model",
+    "`transferkit export RUN --to onnx` exports a run": "export-onnx onnx tflite save-model",
     "Keras decides what is compiled": "compile jit torchcompile torchscript xla channels-last jit-compile",
     "the learning rate falls to zero": "min-lr lr-min lr-end eta-min final-lr",
     "`transferkit evaluate RUN --data FOLDER` measures a run": (
@@ -204,7 +204,7 @@ _COMMANDS = {  # what to type: names elsewhere
         "val validate test eval score benchmark metrics evaluation validation measure report accuracy"
     ),
     "`transferkit predict RUN PICTURE` classifies pictures": (
-        "classify infer inference predictions label detect recognize recognise prediction apply serve"
+        "classify infer inference predictions label detect recognize recognise prediction apply"
     ),
     "`transferkit extract --data FOLDER --out FEATURES.npz` extracts features": (
         "features embed embeddings encode vectors feature-extract extract-features embedding featurize feature"
@@ -215,11 +215,10 @@ _COMMANDS = {  # what to type: names elsewhere
     "`transferkit inspect NAME` shows a network": (
         "info summary describe show layers plot-model profile flops visualize visualise params"
     ),
-    "the run folder has model.keras, which Keras loads and exports": (
-        "export convert save onnx tflite deploy quantize quantise"
-    ),
+    "`transferkit export RUN --to onnx` exports a run": "convert save onnx tflite quantize quantise",
+    "`transferkit serve RUN` answers over HTTP": "deploy server api",
     "`transferkit check FOLDER` finds bad files and duplicates": (
-        "clean dedupe duplicates dedup verify lint audit validate-data find-duplicates dups analyze analyse stats "
+        "clean dedupe duplicates dedup lint audit validate-data find-duplicates dups analyze analyse stats "
         "sanity cleanup"
     ),
     "finetune and train split pictures themselves: --validation 0.2": "split split-data train-test-split split-folders",

@@ -21,7 +21,7 @@ from transferkit.exchange import run_file, targets
 from transferkit.exchange.classifier import build_classifier
 from transferkit.exchange.requests import check_request
 from transferkit.exchange.targets import FLOAT16, FLOAT32, INT8
-from transferkit.lookup import UnknownName
+from transferkit.lookup import UnknownName, as_text
 from transferkit.network import Network
 
 PICTURES = 200  # that a file is checked with
@@ -96,8 +96,9 @@ def export(
         >>> export("runs/pets", "pets.onnx", to="onnx").largest_difference  # doctest: +SKIP
         0.0004
     """
-    target, path = check_request(to, dtype, out), Path(out)
-    network = models.load(str(base), weights)
+    base, path = as_text(base, "base"), Path(as_text(out, "out"))
+    target = check_request(to, dtype, path)
+    network = models.load(base, weights)
     require_classifier(network)
     pictures = find_pictures(base, network, data)
     if dtype == INT8 and len(pictures.arrays) < 20:

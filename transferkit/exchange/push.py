@@ -87,6 +87,7 @@ def push(
         'https://huggingface.co/ada/pets'
     """
     name = as_text(name, "name")
+    run = run if isinstance(run, runs.Run) else as_text(run, "run")
     check_request(name, card=card, exports=exports)
     run = run if isinstance(run, runs.Run) else runs.load_run(run)
     with tempfile.TemporaryDirectory(prefix="transferkit-") as folder:

@@ -14,13 +14,14 @@ import sys
 import numpy as np
 from PIL import Image, ImageOps
 
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")  # other readers may start a program
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def read_view(path, request):
     """The view of a picture, uint8 (height, width, channels)."""
-    with Image.open(path) as opened:
+    with Image.open(path, formats=FORMATS) as opened:
         picture = ImageOps.exif_transpose(opened)
         if request["channels"] != 4 and picture.has_transparency_data:
             picture = picture.convert("RGBA")

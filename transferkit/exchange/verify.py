@@ -18,6 +18,7 @@ from transferkit.data.sources.picture_values import write_pngs
 from transferkit.evaluation.calibration import to_probabilities
 from transferkit.evaluation.predict import predict_outputs, require_classifier
 from transferkit.exchange import reference
+from transferkit.lookup import as_text
 from transferkit.network import Network
 from transferkit.pixels import Pixels
 
@@ -78,7 +79,8 @@ def verify(base: str | os.PathLike, data=None, *, weights: str = "imagenet", pic
         >>> verify("runs/pets").probability_difference  # doctest: +SKIP
         0.003
     """
-    network = models.load(str(base), weights)
+    base = as_text(base, "base")
+    network = models.load(base, weights)
     require_classifier(network)
     with tempfile.TemporaryDirectory(prefix="transferkit-") as folder:
         paths = _list_paths(base, data, Path(folder))[:pictures]
