@@ -18,7 +18,7 @@ from photos import print_table, write_photos
 from transferkit import models
 from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.data import decode, pillow_reader
-from transferkit.exchange import classifier, export, targets
+from transferkit.exchange import check_pictures, classifier, export, targets
 
 FILES = (("onnx", "float32"), ("onnx", "float16"), ("litert", "float32"), ("litert", "float16"), ("litert", "int8"))
 ROUNDS = 3
@@ -40,7 +40,7 @@ def main(name: str = "efficientnet_lite0", pictures: int = 50):
         folder = Path(place)
         paths = sorted(write_photos(folder / "photos", pictures).rglob("*.jpg"))
         arrays = [pillow_reader.read_picture(decode.read_path(str(path)), network.pixels.channels) for path in paths]
-        views = np.stack([export.fit_as_pillow(array, network) for array in arrays])
+        views = np.stack([check_pictures.fit_as_pillow(array, network) for array in arrays])
         written = {}
         for to, dtype in FILES:
             target = targets.TARGETS[to]

@@ -8,12 +8,14 @@ import pytest
 from PIL import Image
 
 import transferkit as tk
+from transferkit.exchange import check_pictures
 from transferkit.exchange import export as exporting
 from transferkit.exchange.classifier import FitPictures
 from transferkit.exchange.requests import name_file
 from transferkit.exchange.resizing import fit_pictures
 from transferkit.exchange.run_file import load_onnx
 from transferkit.lookup import UnknownName
+from transferkit.network import Network
 from transferkit.pixels import INTERPOLATIONS, Pixels
 
 LARGEST = {"bilinear": 1, "bicubic": 4}  # difference of 255 from Pillow, which cuts off what overshoots between passes
@@ -43,9 +45,9 @@ def test_the_resize_of_the_graph_is_that_of_pillow(height, width, interpolation)
 @pytest.mark.parametrize(("height", "width"), [(97, 301), (300, 121), (41, 30)])
 def test_crop_and_padding_are_those_of_predict(fit, crop, height, width, pets_network):
     pixels = Pixels(crop=crop, resize=54, fit=fit)
-    network = exporting.Network(pets_network.model, pixels, pets_network.classes, pets_network.head, "test")
+    network = Network(pets_network.model, pixels, pets_network.classes, pets_network.head, "test")
     given = picture(height, width)
-    expected = exporting.fit_as_pillow(given, network).astype("int16")
+    expected = check_pictures.fit_as_pillow(given, network).astype("int16")
     apart = np.abs(np.asarray(fit_pictures(given[None], pixels))[0] - expected)
     assert apart.max() <= 1
     assert apart.mean() < 0.25
@@ -118,6 +120,24 @@ def test_a_litert_file_answers_as_the_run(finished, tmp_path, dtype):
     assert found.accuracy >= found.keras_accuracy - 0.02
     with zipfile.ZipFile(tmp_path / "pets.tflite") as archive:
         assert archive.read("labels.txt").decode().splitlines() == list(finished.classes)
+
+
+def test_int8_is_calibrated_on_pictures_that_do_not_check_it(finished, pets):
+    own = check_pictures.find_pictures(finished.folder, finished.network, calibrate=True)
+    assert (len(own.arrays), len(own.calibration)) == (len(finished.splits.val), len(finished.splits.train))
+    halves = check_pictures.find_pictures(finished.folder, finished.network, str(pets), calibrate=True)
+    assert len(halves.arrays) == len(halves.labels) == len(halves.calibration) == 12
+    for found in (own, halves):
+        assert not {view.tobytes() for view in found.views} & {view.tobytes() for view in found.calibration}
+
+
+def test_pictures_of_other_classes_check_a_file_without_an_accuracy(finished, tmp_path):
+    other = tmp_path / "other" / "bird"
+    other.mkdir(parents=True)
+    Image.fromarray(picture(40, 50)).save(other / "1.png")
+    found = check_pictures.find_pictures(finished.folder, finished.network, str(tmp_path / "other"))
+    assert found.labels is None
+    assert len(found.arrays) == 1
 
 
 def test_default_names():

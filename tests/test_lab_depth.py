@@ -34,7 +34,7 @@ def test_small_runs_of_the_experiments_on_depth():
     small = {"rates": (0.03,), "epochs": 1, "pictures": 64}
     degraded = depth.show_degradation(2, depths=(20,), widen=0.25, **small)
     assert [row[0] for row in degraded.rows] == ["plain20", "resnet20"]
-    assert "plain20 against plain20: no clear difference (+0.0 ± 0.0 points)" in degraded.sentence
+    assert "plain20 against plain20: no difference found (+0.0 ± 0.0 points)" in degraded.sentence
     assert [row[0] for row in depth.sweep_depth(2, depths=(1, 3), **small).rows] == [1, 3]
     shortcuts = depth.compare_shortcuts(2, widen=0.25, **small)
     counts = {row[0]: row[1] for row in shortcuts.rows}

@@ -103,7 +103,7 @@ def test_a_difference_in_words_is_a_paired_t_test():
     low, high = stats.ttest_rel(first, second).confidence_interval(0.95)
     words = experiment.spell_points(first, second)
     assert f"{100 * (high - low) / 2:.1f} points" in words
-    assert ("no clear difference" in words) == (low <= 0 <= high)
+    assert ("no difference found" in words) == (low <= 0 <= high)
     assert experiment.spell_points([0.5, 0.51, 0.52], [0.4, 0.41, 0.42]) == "10.0 ± 0.0 points more"
     assert experiment.spell_points([0.4, 0.41, 0.42], [0.5, 0.51, 0.52]) == "10.0 ± 0.0 points less"
     assert experiment.spell_percent([0.5, 0.5]) == "50.0 ± 0.0%"

@@ -14,7 +14,7 @@ from transferkit.exchange.targets import TARGETS
     type=click.Choice(("float32", "float16", "int8")),
     default="float32",
     show_default=True,
-    help="Of the weights; int8 of maps too, calibrated on the pictures (LiteRT).",
+    help="Of the weights; int8 of maps too (LiteRT).",
 )
 @click.option("--data", metavar="PATH", help="Pictures to check the file with.  [default: those a run held out]")
 @options.weights_option

@@ -1,30 +1,26 @@
 """Export a network to another format, and check the file with the runtime that will use it."""
 
 import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from transferkit import models
-from transferkit.data import decode, geometry, pillow_reader
-from transferkit.data.listing import Listing
-from transferkit.data.sources import resolve
 from transferkit.evaluation.calibration import to_probabilities
 from transferkit.evaluation.predict import require_classifier
 from transferkit.exchange import run_file, targets
+from transferkit.exchange.check_pictures import CheckPictures, find_pictures
 from transferkit.exchange.classifier import build_classifier
+from transferkit.exchange.other_process import run_script
 from transferkit.exchange.requests import check_request
 from transferkit.exchange.targets import FLOAT16, FLOAT32, INT8
 from transferkit.lookup import UnknownName, as_text
 from transferkit.network import Network
 
-PICTURES = 200  # that a file is checked with
+FEWEST = 20  # pictures to calibrate int8 by
 TOLERANCES = {FLOAT32: 0.01, FLOAT16: 0.05}  # of a probability
 INT8_LOSS = 0.02  # of the accuracy, or of the pictures that get another class where no classes are known
 
@@ -79,9 +75,10 @@ def export(
         base: a run folder, a network's name, or a Keras model's file.
         out: path of the file or folder, which must not exist.
         to: a key of `targets.TARGETS`: "keras", "savedmodel", "onnx" or "litert".
-        dtype: "float32", "float16" (ONNX and LiteRT) or "int8" (LiteRT), which is calibrated on `data`.
-        data: pictures to check with, and to calibrate by, as `resolve.as_pictures` takes them or with classes; by
-            default those of the run: test, else validation, or two photographs.
+        dtype: "float32", "float16" (ONNX and LiteRT) or "int8" (LiteRT).
+        data: pictures to check with, with or without classes of the network: what `--data` takes, a listing, paths or
+            arrays. By default those of the run: test, else validation, or two photographs. int8 is calibrated on the
+            run's training pictures, or on every second picture of `data`, which is not checked with.
         weights: of a network's name, see `models.create`.
 
     Returns:
@@ -100,13 +97,14 @@ def export(
     target = check_request(to, dtype, path)
     network = models.load(base, weights)
     require_classifier(network)
-    pictures = find_pictures(base, network, data)
-    if dtype == INT8 and len(pictures.arrays) < 20:
-        raise UnknownName(f"int8 is calibrated on pictures, at least 20, not {len(pictures.arrays)}: give data.")
+    pictures = find_pictures(base, network, data, calibrate=dtype == INT8)
+    if dtype == INT8 and len(pictures.calibration) < FEWEST:
+        count = len(pictures.calibration)
+        raise UnknownName(f"int8 is calibrated on pictures, at least {FEWEST}, not {count}: give more as data.")
     classifier = build_classifier(network, any_size=target.any_size, dtype="float32" if to == "keras" else "uint8")
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        target.write(classifier, str(partial), network.classes, dtype, pictures.views)
+        target.write(classifier, str(partial), network.classes, dtype, pictures.calibration)
         answers, seconds = run_elsewhere(partial, pictures.arrays if target.any_size else list(pictures.views))
         found = _compare(network, pictures, answers, seconds, to=to, dtype=dtype, path=path, partial=partial)
         _refuse_wrong(found)
@@ -114,63 +112,6 @@ def export(
     finally:
         targets.remove(partial)
     return found
-
-
-@dataclass(frozen=True)
-class CheckPictures:
-    """Pictures that a file is checked with.
-
-    Attributes:
-        arrays: uint8 (height, width, channels), whole pictures, decoded.
-        views: uint8 (n, height, width, channels), what the network sees of them.
-        labels: numbers of their classes, or None.
-    """
-
-    arrays: list[np.ndarray]
-    views: np.ndarray
-    labels: np.ndarray | None
-
-
-def find_pictures(base: str | os.PathLike, network: Network, data=None) -> CheckPictures:
-    """The pictures that a file is checked with: `data`, those that a run held out, or scikit-learn's photographs."""
-    paths, labels = _list_pictures(base, network, data)
-    arrays, kept = [], []
-    for row, path in enumerate(paths):
-        try:
-            arrays.append(pillow_reader.read_picture(decode.read_path(path), network.pixels.channels))
-            kept.append(row)
-        except Exception:  # whatever Pillow raises on a damaged file: the check takes the others
-            continue
-    if not paths:
-        from sklearn.datasets import load_sample_images
-
-        modes = pillow_reader.MODES[network.pixels.channels]
-        images = [Image.fromarray(image).convert(modes) for image in load_sample_images().images]
-        arrays = [pillow_reader.image_to_array(image) for image in images]
-    if not arrays:
-        raise ValueError("None of the pictures to check the file with can be read: give others as data.")
-    views = np.stack([fit_as_pillow(array, network) for array in arrays])
-    return CheckPictures(arrays, views, None if labels is None else labels[kept])
-
-
-def _list_pictures(base, network: Network, data) -> tuple[list[str], np.ndarray | None]:
-    if data is None and not os.path.isfile(os.path.join(base, "recipe.toml")):
-        return [], None
-    if data is None:
-        from transferkit.runs import load_run
-
-        run = load_run(base)
-        listing: Listing = run.splits.test or run.splits.val
-    else:
-        listing = resolve.as_labelled(data, network.classes, "data")
-    chosen = np.random.default_rng(0).permutation(len(listing))[:PICTURES]
-    return [listing.paths[row] for row in chosen], np.array(listing.labels)[chosen]
-
-
-def fit_as_pillow(array: np.ndarray, network: Network) -> np.ndarray:
-    """The view of a decoded picture (h, w, c), uint8, that `predict` gives the network."""
-    image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
-    return geometry.cut_crops(image, np.array(array.shape[:2]), network.pixels, geometry.CENTRE_CROP)[0]
 
 
 def run_elsewhere(path: Path, pictures: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -183,11 +124,10 @@ def run_elsewhere(path: Path, pictures: list[np.ndarray]) -> tuple[np.ndarray, n
         given, written = os.path.join(folder, "pictures.npz"), os.path.join(folder, "answers.npz")
         arrays: dict[str, Any] = {f"picture_{number}": array for number, array in enumerate(pictures)}
         np.savez(given, **arrays)
-        command = [sys.executable, "-P", run_file.__file__, str(path), given, written]
-        ended = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"})
-        if ended.returncode:
-            lines = ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"]
-            raise ValueError(f"The runtime cannot use the file, which is not kept: {lines[-1]}")
+        try:
+            run_script(run_file.__file__, str(path), given, written)
+        except ValueError as error:
+            raise ValueError(f"The runtime cannot use the file, which is not kept: {error}") from None
         with np.load(written) as found:
             return found["answers"], found["seconds"]
 

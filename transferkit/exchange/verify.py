@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,12 +10,13 @@ import numpy as np
 
 from transferkit import atomic, models
 from transferkit.data import pipeline
-from transferkit.data.listing import Listing
 from transferkit.data.sources import resolve
-from transferkit.data.sources.picture_values import write_pngs
+from transferkit.data.sources.picture_values import are_paths, write_pngs
 from transferkit.evaluation.calibration import to_probabilities
 from transferkit.evaluation.predict import predict_outputs, require_classifier
 from transferkit.exchange import reference
+from transferkit.exchange.check_pictures import list_held_out
+from transferkit.exchange.other_process import run_script
 from transferkit.lookup import as_text
 from transferkit.network import Network
 from transferkit.pixels import Pixels
@@ -94,19 +93,16 @@ def verify(base: str | os.PathLike, data=None, *, weights: str = "imagenet", pic
     return found
 
 
-def _list_paths(base, data, folder: Path) -> list[str]:
-    if data is not None:
-        listing = resolve.as_pictures(data, "data")
-        return [str(path) for path in listing]
-    if Path(base, "recipe.toml").is_file():
-        from transferkit.runs import load_run
-
-        run = load_run(base)
-        held_out: Listing = run.splits.test or run.splits.val
+def _list_paths(base: str, data, folder: Path) -> list[str]:
+    """The paths of the pictures; arrays and sample photographs are written to the folder."""
+    if data is None and (held_out := list_held_out(base)) is not None:
         return list(held_out.paths)
-    from sklearn.datasets import load_sample_images
+    if data is None:
+        from sklearn.datasets import load_sample_images
 
-    return write_pngs(folder, load_sample_images().images)
+        return write_pngs(folder, load_sample_images().images)
+    pictures = resolve.as_pictures(data, "data")
+    return pictures if are_paths(pictures) else write_pngs(folder, pictures)
 
 
 def _answer_elsewhere(model: Path, pixels: Pixels, paths: list[str], folder: Path):
@@ -122,11 +118,10 @@ def _answer_elsewhere(model: Path, pixels: Pixels, paths: list[str], folder: Pat
     }
     given, written = folder / "request.json", folder / "answers.npz"
     given.write_text(json.dumps(request), "utf-8")
-    command = [sys.executable, "-P", reference.__file__, *map(str, (model, given, written))]
-    ended = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"})
-    if ended.returncode:
-        lines = ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"]
-        raise ValueError(f"The reference could not be computed: {lines[-1]}")
+    try:
+        run_script(reference.__file__, str(model), str(given), str(written))
+    except ValueError as error:
+        raise ValueError(f"The reference could not be computed: {error}") from None
     with np.load(written) as found:
         return found["views"], found["logits"]
 

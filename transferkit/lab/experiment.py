@@ -62,7 +62,7 @@ def spell_interval(values, form: str = ".3f") -> str:
     return f"{mean:{form}} ± {half:{form}}"
 
 
-def spell_difference(first, second, form: str = ".3f") -> str:
+def spell_difference(first, second, form: str = ".3f", *, unit: str = "") -> str:
     """The first values less the second, paired over seeds, and whether their interval is on one side of zero.
 
     Example:
@@ -73,8 +73,8 @@ def spell_difference(first, second, form: str = ".3f") -> str:
     """
     mean, half = mean_interval(np.subtract(first, second))
     if abs(mean) <= half:
-        return f"no difference found ({mean:+{form}} ± {half:{form}})"
-    return f"{abs(mean):{form}} ± {half:{form}} {'more' if mean > 0 else 'less'}"
+        return f"no difference found ({mean:+{form}} ± {half:{form}}{unit})"
+    return f"{abs(mean):{form}} ± {half:{form}}{unit} {'more' if mean > 0 else 'less'}"
 
 
 def spell_percent(values) -> str:
@@ -84,13 +84,10 @@ def spell_percent(values) -> str:
 
 
 def spell_points(first, second) -> str:
-    """How much larger the fractions of one are than those of another, paired by seed, in words.
+    """`spell_difference` of fractions, in points of a hundred.
 
     Example:
         >>> spell_points([0.90, 0.92, 0.91], [0.85, 0.88, 0.86])
         '4.7 ± 1.4 points more'
     """
-    mean, half = mean_interval(np.subtract(first, second))
-    if abs(mean) <= half:
-        return f"no clear difference ({100 * mean:+.1f} ± {100 * half:.1f} points)"
-    return f"{100 * abs(mean):.1f} ± {100 * half:.1f} points {'more' if mean > 0 else 'less'}"
+    return spell_difference(np.multiply(first, 100), np.multiply(second, 100), ".1f", unit=" points")

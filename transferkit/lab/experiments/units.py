@@ -80,7 +80,7 @@ def _race_sentence(rows, epochs, error, limit) -> str:
         mean, half = mean_interval(np.log(epochs[name] / epochs["relu"]))
         low, middle, high = np.exp([mean - half, mean, mean + half])
         at_least = "at least " if (epochs[name] == limit).any() else ""
-        verdict = "" if low > 1 or high < 1 else ", which is no clear difference"
+        verdict = "" if low > 1 or high < 1 else " (no difference found)"
         parts.append(f"{name} needs {at_least}{middle:.1f} times ({low:.1f} to {high:.1f}) the epochs of relu{verdict}")
     used = ", ".join(f"{name} {rate:g}" for name, rate, *_ in rows)
     return (
