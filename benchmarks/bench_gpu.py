@@ -11,12 +11,13 @@ PyTorch, channels last, with autocast, and `*_compile` with `torch.compile`. All
 weight decay, and smoothed labels. `*_again` repeats a row at the end: the difference is noise. `agreement` trains a
 small network in each precision. Without a GPU everything is small: then it only shows that it runs.
 
-FOLDER gets `record.json`, what the processes print to standard error, and for profiles the events and XLA's program.
+FOLDER gets `record.json`, what the processes print to standard error, and the events and XLA's program of a profile.
 """
 
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -75,7 +76,7 @@ def parse_arguments(arguments=None) -> argparse.Namespace:
     parser.add_argument("--budget", type=float, default=420.0, help="seconds of all rows")
     parser.add_argument("--limit", type=float, default=240.0, help="seconds of one row, with compilation")
     parser.add_argument("--only", default=",".join(ROWS), help="rows, with commas between them")
-    parser.add_argument("--out", type=Path, default=Path("bench_gpu"), help="folder for the record")
+    parser.add_argument("--out", type=Path, default=CACHE / "out", help="folder for the record")
     options = parser.parse_args(arguments)
     options.only = options.only.split(",")
     if unknown := [name for name in options.only if name not in ROWS]:
@@ -93,7 +94,7 @@ def make_specification(name: str, options: argparse.Namespace) -> dict:
 class Row:
     """The process of a row: it imports its packages, and touches the device once it is told to go."""
 
-    def __init__(self, name: str, options: argparse.Namespace, log):
+    def __init__(self, name: str, options: argparse.Namespace):
         environment = os.environ | {
             "KERAS_BACKEND": "jax",
             "PYTHONPATH": os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]),
@@ -108,12 +109,16 @@ class Row:
         if "profile" in specification["jobs"] and ROWS[name][0] == KERAS:
             dump = f"--xla_dump_to={CACHE / 'xla'} --xla_dump_hlo_module_re=.*train_step.*"
             environment["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {dump} --xla_dump_hlo_as_text"
-        self.name, self.limit = name, options.limit
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / ROWS[name][0]), json.dumps(specification)],
-            **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log, "text": True, "env": environment},
-            process_group=0,  # with what it starts itself, as `torch.compile` does
-        )
+        self.name, self.limit, self.all_errors = name, options.limit, options.out / "errors.log"
+        self.errors = CACHE / "errors" / f"{name}.log"
+        self.errors.parent.mkdir(parents=True, exist_ok=True)
+        with self.errors.open("w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(HERE / ROWS[name][0]), json.dumps(specification)],
+                **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log, "text": True},
+                env=environment,
+                process_group=0,  # with what it starts itself, as `torch.compile` does
+            )
 
     def results(self, seconds: float):
         """Each result as it comes, until the process ends or this many seconds are over."""
@@ -126,8 +131,12 @@ class Row:
                 if line.startswith("{"):
                     yield {"row": self.name} | json.loads(line)
         timer.cancel()
+        errors = self.errors.read_text("utf-8", errors="replace")
+        with self.all_errors.open("a", encoding="utf-8") as log:
+            log.write(f"== {self.name}\n{errors}\n")
         if status := process.returncode:
-            why = "too slow" if status == -signal.SIGKILL else f"status {status}"
+            found = re.findall(r"^[\w.]*(?:Error|Exception|Exit)\b.*", errors, re.MULTILINE)
+            why = "too slow" if status == -signal.SIGKILL else f"status {status} {found[-1] if found else ''}".strip()
             yield {"row": self.name, "what": "failed", "why": why}
 
     def kill(self):
@@ -145,16 +154,15 @@ def measure(options: argparse.Namespace):
             names.append(name)
         else:
             yield {"row": name, "what": "failed", "why": f"{needed} is not installed"}
-    with open(options.out / "errors.log", "w", encoding="utf-8") as log:
-        waiting = Row(names[0], options, log) if names else None
-        for following in [*names[1:], None] if names else []:
-            row, waiting = waiting, Row(following, options, log) if following else None
-            if (left := end - time.monotonic()) > 0:
-                yield from row.results(left)
-            else:
-                with row.process:
-                    row.kill()
-                yield {"row": row.name, "what": "failed", "why": "no time left"}
+    waiting = Row(names[0], options) if names else None
+    for following in [*names[1:], None] if names else []:
+        row, waiting = waiting, Row(following, options) if following else None
+        if (left := end - time.monotonic()) > 0:
+            yield from row.results(left)
+        else:
+            with row.process:
+                row.kill()
+            yield {"row": row.name, "what": "failed", "why": "no time left"}
 
 
 def describe(result: dict) -> str:
@@ -192,6 +200,7 @@ def main(arguments=None):
     options = parse_arguments(arguments)
     options.out = options.out.absolute()
     options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "errors.log").unlink(missing_ok=True)
     results, started = [], time.monotonic()
     knobs = vars(options) | {"out": str(options.out)}
     for result in measure(options):

@@ -60,7 +60,8 @@ def categorise(name: str, line: str, classes: dict[str, str]) -> str:
     """
     if re.search(r"transpose(?!d)|^copy|nchwTo|nhwcTo", name):
         return "change of layout"
-    kernel = next((kind for kind, pattern in KERNELS.items() if re.search(pattern, f"{name} {line}")), "")
+    target = match[1] if (match := re.search(r'custom_call_target="([^"]*)"', line)) else ""
+    kernel = next((kind for kind, pattern in KERNELS.items() if re.search(pattern, f"{name} {target}")), "")
     if layer := LAYER.search(purpose_of(line)):
         kind = classes.get(layer[2], layer[2] or "loss")
         return kernel if kind in kernel else f"{kind} {'backward' if layer[1] else 'forward'}"
