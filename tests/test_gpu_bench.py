@@ -139,15 +139,7 @@ def test_an_unknown_row_is_wrong_usage(capsys):
 @pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="needs jax")
 def test_losses_agree_on_jax_without_tensorflow(tmp_path):
     arguments = ["--only", "ours_float32,agreement", "--agree-steps", "5", "--steps", "1", "--rounds", "1"]
-    command = [
-        sys.executable,
-        str(FOLDER / "bench_gpu.py"),
-        *arguments,
-        "--network",
-        "simple_cnn",
-        "--out",
-        str(tmp_path),
-    ]
+    command = [sys.executable, str(FOLDER / "bench_gpu.py"), *arguments, "--out", str(tmp_path)]
     subprocess.run(command, check=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
     results = json.loads((tmp_path / "record.json").read_text("utf-8"))["results"]
     assert [each["what"] for each in results] == ["train", *["agree"] * 4]
