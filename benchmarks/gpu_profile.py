@@ -126,7 +126,8 @@ def add_up(events: list[tuple[str, str, float]], program: dict[str, str], classe
     costs: Counter[str] = Counter()
     operations: Counter[tuple[str, str]] = Counter()
     for kernel, operation, nanoseconds in events:
-        name, ms = operation or kernel, nanoseconds / 1e6 / steps
+        named = plain(operation) in program and not operation.startswith("command_buffer")  # which is of many kernels
+        name, ms = operation if named else kernel, nanoseconds / 1e6 / steps
         line = program.get(plain(name), "")
         costs[categorise(name, line, classes)] += ms
         operations[name, purpose_of(line) or kernel] += ms

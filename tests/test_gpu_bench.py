@@ -25,6 +25,7 @@ ENTRY %main.9 (a: bf16[8]) -> bf16[8] {
   %gemm_fusion.3 = bf16[8]{0} fusion(%a), calls=%x, metadata={op_name="jit(train_step)/transpose(jvp(layer1.0.conv1))/conv_general_dilated"}
   %reduce_fusion.1 = (f32[], f32[]) fusion(%a), kind=kInput, calls=%fused_computation.1
   %add_fusion.5 = bf16[8]{0} fusion(%a), calls=%x, metadata={op_name="jit(train_step)/extended_sgd/mul"}
+  %command_buffer.4 = () call(%a), to_apply=%x
   %divide_fusion.6 = bf16[8]{0} fusion(%cudnn-conv.4), kind=kLoop, calls=%x
   ROOT %transpose.7 = bf16[8]{0} transpose(%a), metadata={op_name="jit(train_step)/jvp(layer1.0.conv1)/transpose"}
 }
@@ -52,6 +53,7 @@ def load(name: str):
         ("sm90_xmma_wgrad_implicit_gemm", "conv.2", "Conv2D backward, filter"),
         ("gemm_fusion_3", "", "Conv2D backward"),
         ("reduce_fusion_1", "", "BatchNormalization forward"),
+        ("reduce_fusion_1", "command_buffer_4", "BatchNormalization forward"),
         ("add_fusion_5", "add_fusion.5", "optimizer"),
         ("transpose_7", "transpose.7", "change of layout"),
         ("void cudnn::nchwToNhwcKernel", "", "change of layout"),
