@@ -7,27 +7,32 @@ test fails if they differ from `benchmarks/records/published.json`.
 """
 
 import sys
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from records import PUBLISHED, list_rows, read_record, write_record
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-COLUMNS = ("what", "figure", "peer", "ratio", "bounded by")
+COLUMNS = ("figure", "peer", "ratio", "bounded by")
 
 
-def write_table(entry: dict) -> str:
-    """The command line of an entry and its table, in Markdown."""
-    lines = [f"| {' | '.join(row)} |" for row in (COLUMNS, *list_rows(entry))]
-    lines.insert(1, "|---" * len(COLUMNS) + "|")
-    day = entry["started"][:10]
-    head = f"`python benchmarks/{entry['command']}`, {day}, {entry['machine']}; {entry['versions']}:"
-    return "\n".join([head, "", *lines])
+def write_tables(entry: dict) -> str:
+    """The command line of an entry and a table for each of its reports, in Markdown."""
+    head = (
+        f"`python benchmarks/{entry['command']}`, {entry['started'][:10]}:\n{entry['machine']};\n{entry['versions']}."
+    )
+    parts = [head]
+    for title, rows in groupby(list_rows(entry), itemgetter(0)):
+        cells = [(title, *COLUMNS), ("---",) * (1 + len(COLUMNS)), *(row[1:] for row in rows)]
+        parts.append("\n".join(f"| {' | '.join(row)} |" for row in cells))
+    return "\n\n".join(parts)
 
 
 def fill_in(page: str, entries: list[dict]) -> str:
     """The page with a table for each entry, in the place of its subject."""
     for subject in dict.fromkeys(entry["subject"] for entry in entries):
-        tables = "\n\n".join(write_table(entry) for entry in entries if entry["subject"] == subject)
+        tables = "\n\n".join(write_tables(entry) for entry in entries if entry["subject"] == subject)
         begin, end = f"<!-- {subject}: benchmarks/publish.py -->\n", f"<!-- end of {subject} -->"
         before, found, rest = page.partition(begin)
         if not found or end not in rest:

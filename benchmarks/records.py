@@ -43,8 +43,8 @@ def peers(figures: dict[tuple[str, str], Figure]) -> set[tuple[str, str]]:
     return {(title, each.peer) for (title, _), each in figures.items() if each.peer}
 
 
-def list_rows(entry: dict) -> list[tuple[str, str, str, str, str]]:
-    """What was measured, its figure, its peer with that one's figure, the ratio and the bound, as cells of a table.
+def list_rows(entry: dict) -> list[tuple[str, str, str, str, str, str]]:
+    """The title of the report, what was measured, its figure, its peer with that one's figure, the ratio and the bound.
 
     What is a peer of others and has none of its own is in their rows.
     """
@@ -55,9 +55,17 @@ def list_rows(entry: dict) -> list[tuple[str, str, str, str, str]]:
         peer, ratio = "", ""
         if figure.peer:
             other = figures[title, figure.peer]
-            peer, ratio = f"{figure.peer}: {format_value(other)}", f"{statistics.median(ratios(figure, other)):.2f}"
-        rows.append((f"{title}: {name}", format_value(figure), peer, ratio, figure.bound))
+            peer, ratio = f"{figure.peer}: {format_value(other)}", format_ratio(ratios(figure, other))
+        rows.append((title, name, format_value(figure), peer, ratio, figure.bound))
     return rows
+
+
+def format_ratio(rounds: list[float]) -> str:
+    """The median, and the quartiles if there are at least three rounds: `1.04 (0.98 to 1.07)`."""
+    if len(rounds) < 3:
+        return f"{statistics.median(rounds):.2f}"
+    low, middle, high = statistics.quantiles(rounds, method="inclusive")
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def format_value(figure: Figure) -> str:

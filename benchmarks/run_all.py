@@ -22,8 +22,9 @@ from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-import records
 from figures import RECORD, describe_machine, describe_versions
+from records import FOLDER as RECORDS
+from records import list_rows, write_record
 
 from transferkit.console import say, stdout_console, table
 
@@ -148,15 +149,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--size", choices=("full", "small"), default="full")
     parser.add_argument("--only", default="", help="names of scripts without bench_, with commas")
-    parser.add_argument("--out", type=Path, default=records.FOLDER / f"{datetime.now():%Y-%m-%d-%H%M%S}.json")
+    parser.add_argument("--out", type=Path, default=RECORDS / f"{datetime.now():%Y-%m-%d-%H%M%S}.json")
     knobs = parser.parse_args(arguments)
     jobs, entries = choose_jobs(knobs.size, knobs.only), []
     for number, job in enumerate(jobs, 1):
         entries.append(run_job(job, knobs.size))
-        records.write_record(knobs.out, entries)  # now, so that an interrupted run has its record
+        write_record(knobs.out, entries)  # now, so that an interrupted run has its record
         entry = entries[-1]
         say(f"{number} of {len(jobs)}, {entry['command']}: {entry.get('error', 'done')}, {entry['seconds']} s")
-    rows = [(*row, entry["command"]) for entry in entries for row in records.list_rows(entry)]
+    rows = [
+        (f"{title}: {name}", *rest, entry["command"]) for entry in entries for title, name, *rest in list_rows(entry)
+    ]
     title = f"{describe_machine()}; {describe_versions()}"
     table(title, COLUMNS, rows, stdout_console())
     failed = [entry for entry in entries if "error" in entry]

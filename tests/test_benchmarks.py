@@ -207,8 +207,10 @@ def test_a_published_entry_takes_the_place_of_the_earlier_one(bench, tmp_path, m
     assert len(bench["records"].read_record(tmp_path / "published.json")) == 2
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    assert "| job: ours | 6 s | Keras: 10 s | 0.60 | decoding |" in text and "| job: b | 1,234 s |  |  |  |" in text
-    assert "| job: Keras |" not in text  # a peer is in the rows of others
+    assert (
+        "| ours | 6 s | Keras: 10 s | 0.60 (0.55 to 1.30) | decoding |" in text and "| b | 1,234 s |  |  |  |" in text
+    )
+    assert text.count("| job | figure | peer |") == 2 and "| Keras |" not in text  # a peer is in the rows of others
     with pytest.raises(ValueError, match="no place <!-- memory: benchmarks/publish.py --> with an end"):
         publish.fill_in(text, [entry(PEER) | {"subject": "memory"}])
 

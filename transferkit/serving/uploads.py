@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from transferkit.lookup import count_noun
 from transferkit.serving.requests import Limits, Refused
 
 MULTIPART = "multipart/form-data"
@@ -132,7 +133,9 @@ async def _read_files(request: Request, stream: AsyncIterator[bytes], limits: Li
         form = await parser.parse()
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
-            raise Refused(413, "too_many", f"At most {limits.pictures} pictures go into one request.") from None
+            raise Refused(
+                413, "too_many", f"At most {count_noun(limits.pictures, 'picture')} go into one request."
+            ) from None
         raise Refused(400, "request", f"The multipart body is not understood: {error.message.rstrip('.')}.") from None
     files = [value for _, value in form.multi_items() if not isinstance(value, str)]
     try:
