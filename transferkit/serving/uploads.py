@@ -80,7 +80,7 @@ async def read_uploads(request: Request, limits: Limits, take: Callable[[int], N
                         await _read_files(request, stream, limits) if kind == MULTIPART else await _read(stream, kind)
                     )
             except Refused:
-                await _skip(body, 2 * most)  # a client that still sends would not see the answer
+                await _skip(body, 2 * most)  # uvicorn would not after `Connection: close`, and the answer is lost
                 raise
     except TimeoutError:
         raise Refused(408, "timeout", f"The upload took more than {limits.seconds:g} seconds.") from None
