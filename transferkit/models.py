@@ -254,7 +254,7 @@ def _check_note(note: dict, model: keras.Model, path: Path):
     if note["head"] and note["head"] not in names:
         wrong = f"a head {note['head']!r}, which is not a layer of the model"
     elif note["classes"] and len(note["classes"]) != outputs:
-        wrong = f"{len(note['classes'])} classes, and the model has {count_noun(outputs, 'output')}"
+        wrong = f"{len(note['classes'])} classes, and the model has {outputs} outputs"
     elif len(model.inputs) != 1 or model.input_shape[-1] != note["pixels"].channels:
         wrong = f"pictures of {count_noun(note['pixels'].channels, 'channel')}, and the model takes {model.input_shape}"
     else:
