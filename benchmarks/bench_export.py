@@ -46,7 +46,7 @@ def main(name: str = "efficientnet_lite0", pictures: int = 50):
         for to, dtype in FILES:
             target = targets.TARGETS[to]
             path = folder / f"{dtype}{target.suffix}"
-            model = classifier.build_classifier(network, any_size=target.any_size)
+            model = classifier.build_classifier(network, any_size=target.any_size, dtype=targets.input_dtype(to, dtype))
             target.write(model, str(path), network.classes, dtype, views)
             written[to, dtype] = path
         model, rounds = fold_batchnorm(network.model), []

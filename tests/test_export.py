@@ -131,6 +131,20 @@ def test_int8_is_calibrated_on_pictures_that_do_not_check_it(finished, pets):
         assert not {view.tobytes() for view in found.views} & {view.tobytes() for view in found.calibration}
 
 
+@pytest.mark.parametrize(("pictures", "lost", "kept"), [(35, 1, True), (35, 2, False), (200, 4, True), (200, 5, False)])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_int8_may_lose_two_points_or_one_picture(pictures, lost, kept, labelled):
+    right = 1 - lost / pictures
+    accuracies = {"accuracy": right, "keras_accuracy": 1.0} if labelled else {"accuracy": None, "keras_accuracy": None}
+    figures = {"megabytes": 1.0, "pictures": pictures, "largest_difference": 0.2, "agreement": right, **accuracies}
+    found = exporting.Export(path="a.tflite", target="litert", dtype="int8", milliseconds=1.0, **figures)
+    if kept:
+        exporting._refuse_wrong(found)
+    else:
+        with pytest.raises(ValueError, match="is not kept"):
+            exporting._refuse_wrong(found)
+
+
 def test_pictures_of_other_classes_check_a_file_without_an_accuracy(finished, tmp_path):
     other = tmp_path / "other" / "bird"
     other.mkdir(parents=True)

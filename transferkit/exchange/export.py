@@ -22,7 +22,9 @@ from transferkit.network import Network
 
 FEWEST = 20  # pictures to calibrate int8 by
 TOLERANCES = {FLOAT32: 0.01, FLOAT16: 0.05}  # of a probability
-INT8_LOSS = 0.02  # of the accuracy, or of the pictures that get another class where no classes are known
+INT8_LOSS = (
+    0.02  # of the accuracy, or of the pictures that get another class where no classes are known; or one picture
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def export(
     if dtype == INT8 and len(pictures.calibration) < FEWEST:
         count = len(pictures.calibration)
         raise UnknownName(f"int8 is calibrated on pictures, at least {FEWEST}, not {count}: give more as data.")
-    classifier = build_classifier(network, any_size=target.any_size, dtype="float32" if to == "keras" else "uint8")
+    classifier = build_classifier(network, any_size=target.any_size, dtype=targets.input_dtype(to, dtype))
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         target.write(classifier, str(partial), network.classes, dtype, pictures.calibration)
@@ -157,14 +159,15 @@ def _measure_bytes(path: Path) -> int:
 
 def _refuse_wrong(found: Export):
     """Raise `ValueError` if the file does not answer as the network does."""
+    allowed = max(INT8_LOSS, 1 / found.pictures) + 1e-6
     if found.dtype in TOLERANCES:
         wrong = not found.largest_difference <= TOLERANCES[found.dtype]
         what = f"a probability differs by {found.largest_difference:.3f}, more than {TOLERANCES[found.dtype]}"
     elif found.accuracy is not None and found.keras_accuracy is not None:
-        wrong = found.accuracy < found.keras_accuracy - INT8_LOSS
+        wrong = found.keras_accuracy - found.accuracy > allowed
         what = f"its accuracy is {found.accuracy:.1%}, and {found.keras_accuracy:.1%} in Keras"
     else:
-        wrong, what = found.agreement < 1 - INT8_LOSS, f"{1 - found.agreement:.1%} of the pictures get another class"
+        wrong, what = 1 - found.agreement > allowed, f"{1 - found.agreement:.1%} of the pictures get another class"
     if wrong:
         raise ValueError(
             f"The {found.target} file in {found.dtype} is not kept, as on "

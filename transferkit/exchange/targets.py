@@ -52,6 +52,11 @@ def _write_litert(model, path: str, labels: Sequence[str], dtype: str, views):
     litert_file.write(model, path, {LABELS: join_labels(labels)}, dtype, views)
 
 
+def input_dtype(to: str, dtype: str) -> str:
+    """dtype of the pictures of the model to write: a Keras file takes floats, and int8 is quantised from them."""
+    return FLOAT32 if to == "keras" or dtype == INT8 else "uint8"
+
+
 def join_labels(labels: Sequence[str]) -> str:
     """A label on each line, in the order of the outputs."""
     return "".join(f"{label}\n" for label in labels)
