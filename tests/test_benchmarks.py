@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -145,8 +146,9 @@ SCRIPTS = {
     "good": "from figures import Figure, report\nimport sys\nreport('good', [Figure('a', [len(sys.argv)], 's')])",
     "bad": "from figures import Figure, report\nreport('bad', [Figure('b', [1], 's')])\nraise ValueError('no luck')",
     "mute": "print('nothing to say')",
-    # the process that it starts must end with it
-    "slow": "import subprocess, sys, time\nsubprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])",
+    # the process that it starts holds a connection, and must end with it
+    "slow": "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import os, socket, time; "
+    'line = socket.create_connection(("127.0.0.1", int(os.environ["PORT"]))); time.sleep(60)\'])',
 }
 
 
@@ -159,14 +161,21 @@ def test_a_script_that_fails_does_not_stop_the_others(bench, tmp_path, monkeypat
     jobs.append(run_all.Job("none", "reading", small=(), needs="a_package_that_nobody_has"))
     monkeypatch.setattr(run_all, "JOBS", jobs)
     monkeypatch.setattr(run_all, "FOLDER", tmp_path)
-    monkeypatch.setattr(run_all.Job, "seconds", lambda job, size: 1 if job.script == "slow" else 30)
+    monkeypatch.setattr(run_all.Job, "seconds", lambda job, size: 2 if job.script == "slow" else 30)
     monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS))
-    assert run_all.main(["--size", "small", "--out", str(tmp_path / "record.json")]) == 1
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        monkeypatch.setenv("PORT", str(server.getsockname()[1]))
+        assert run_all.main(["--size", "small", "--out", str(tmp_path / "record.json")]) == 1
+        line, _ = server.accept()
+        with line:
+            line.settimeout(20)
+            assert line.recv(1) == b""  # it is gone
     entries = {each["command"]: each for each in bench["records"].read_record(tmp_path / "record.json")}
     assert list(entries) == ["bench_slow.py", "bench_bad.py", "bench_mute.py", "bench_good.py 'two words'"]
     errors = {name: each.get("error") for name, each in entries.items()}
     assert list(errors.values()) == [
-        "ended after its limit of 1 seconds",
+        "ended after its limit of 2 seconds",
         "failed: ValueError: no luck",
         "no figures: nothing to say",
         None,

@@ -167,7 +167,9 @@ def describe_dead(found: Sequence[LayerActivity], n: int) -> str:
     many = [f"{layer} {share:.0%}" for share, layer in shares if share >= MANY]
     if not many:
         return ""
-    named = ", ".join(many[:MOST_NAMED]) + (f" and {len(many) - MOST_NAMED} more layers" * (len(many) > MOST_NAMED))
+    named = ", ".join(many[:MOST_NAMED]) + (
+        f" and {count_noun(len(many) - MOST_NAMED, 'more layer')}" * (len(many) > MOST_NAMED)
+    )
     return (
         f"Many units are dead, never positive on these {count_noun(n, 'picture')}, which give them no gradient: "
         f"{named}. Other "
