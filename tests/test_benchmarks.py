@@ -118,7 +118,7 @@ def test_compare_prints_and_exits_with_1_if_something_became_worse(bench, tmp_pa
     assert bench["compare"].main(new, old) == 1
     out, err = capsys.readouterr()
     lines = [line.split() for line in out.splitlines()]
-    assert lines[1] == ["worse", "job:", "a", "1", "s", "2", "s", "+100%", "10%", "bench_a.py"]
+    assert lines[1] == ["worse", "job:", "a", "1", "s", "2", "s", "+100%", "15%", "bench_a.py"]
     assert [line[0] for line in lines[1:]] == ["worse", "missing", "new"]
     assert "1 worse, 1 missing, 1 new" in err
     assert bench["compare"].main(old, new) == 0  # better, and what is missing fails nothing
