@@ -21,10 +21,8 @@ from records import FOLDER, PUBLISHED, as_figures, peers, read_record
 
 from transferkit.console import say, stdout_console, table
 
-LEAST, FEW = (
-    0.15,
-    0.3,
-)  # of the median; ratios of one program differed by up to 14% between quiet runs on two shared cores
+# of the median; ratios of one program differed by up to 14% between two runs on two shared cores
+LEAST, FEW = 0.15, 0.3
 VERDICTS = ("worse", "missing", "better", "new", "same")
 COLUMNS = ("became", "what", "before", "now", "change", "noise", "command")
 
