@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 WORKERS ?= 2
+SIZE ?= full
 
 .PHONY: demo test test-all lint bench next-keras wheel clean
 
@@ -20,8 +21,9 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# SIZE=small takes some minutes; then python benchmarks/compare.py
 bench: $(VENV)/.test
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/run_all.py --size $(SIZE)
 
 # the newest Keras, its pre-releases too, beyond the upper bound: use an environment of its own, VENV=.venv-next
 next-keras: $(VENV)/.test

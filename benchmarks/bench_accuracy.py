@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from figures import Figure, report
 from sklearn.model_selection import StratifiedGroupKFold
 
 from transferkit import run_folder
@@ -170,6 +171,23 @@ def print_results(rows: list[dict]):
             )
 
 
+def report_accuracies(rows: list[dict]):
+    """Report the accuracies of each set and draw, a round for each seed that all settings have."""
+    for data_set, per_class in dict.fromkeys((row["set"], row["draw"]) for row in rows):
+        found: dict[str, dict] = {}
+        for row in rows:
+            if (row["set"], row["draw"]) == (data_set, per_class):
+                found.setdefault(row["setting"], {})[row["seed"]] = 100 * row["accuracy"]
+        seeds = sorted(set.intersection(*map(set, found.values())))
+        peer = PLAIN if PLAIN in found else ""
+        figures = [
+            Figure(setting, [found[setting][seed] for seed in seeds], "% correct", "" if setting == peer else peer)
+            for setting in found
+        ]
+        if seeds:
+            report(f"test accuracy, {data_set}, {per_class or 'all'} pictures of a class", figures)
+
+
 def _intervals_agree(row: dict) -> bool:
     """Whether the reported and the test accuracy agree, within the 95% interval of their difference: the test set is a
     sample too."""
@@ -202,7 +220,9 @@ def main(out: str = "", folder: str = "", sets: str = "", draws: str = "", seeds
             for name in names:
                 for per_class in per_classes:
                     run_settings(out / "accuracy.jsonl", Path(folder) / name, per_class, seed, chosen)
-        print_results(read_results(out / "accuracy.jsonl"))
+        rows = read_results(out / "accuracy.jsonl")
+        print_results(rows)
+        report_accuracies(rows)
 
 
 if __name__ == "__main__":

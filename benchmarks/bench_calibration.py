@@ -8,16 +8,17 @@ unsure. Twelve pictures of each class are drawn; a quarter of them are the valid
 Without a folder of data sets, the set is scikit-learn's digits.
 """
 
+import statistics
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from bench_accuracy import BASE, SIZE, SIZES, draw_pictures
+from figures import Figure, report
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
-from transferkit.console import say
 from transferkit.data.example_digits import write_digits
 from transferkit.evaluation.calibration import fit_temperature, to_probabilities
 from transferkit.evaluation.weighted_scores import score_probabilities
@@ -69,7 +70,17 @@ def print_sets(sets: Path, names: list[str], seeds: int):
                 f"| {name} | {strength} | {temperature:.2f} | {loss:.3f} to {loss_with:.3f} | {worst:+.3f} "
                 f"| {ece:.3f} to {ece_with:.3f} |"
             )
-        say(f"{name}: {len(draws)} draws")
+        report_errors(name, draws)
+
+
+def report_errors(name: str, draws: list[dict]):
+    """Report the calibration errors of all strengths together, a round for each draw."""
+    without, tempered = (
+        [statistics.mean(found[place] for found in draw.values()) for draw in draws] for place in (2, 4)
+    )
+    peer, unit = "without a temperature", "calibration error"
+    figures = [Figure(peer, without, unit), Figure("with the temperature", tempered, unit, peer)]
+    report(f"calibration on {name}, {len(STRENGTHS)} heads", figures)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ python benchmarks/bench_check.py [pictures]
 import hashlib
 import io
 import resource
-import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from photos import print_table, write_photos
+from figures import Figure, report
+from photos import write_photos
 from PIL import Image
 
 from transferkit.data.audit import problems, scan
@@ -50,19 +50,17 @@ def main(pictures: int = PICTURES):
             pillow_time = measure_time(lambda: decode_and_hash(listing.paths))
             first_time = measure_time(lambda: run_check(listing))
             rounds.append((pillow_time, first_time, measure_time(lambda: run_check(listing))))
-        rates = [statistics.median(pictures / times[column][0] for times in rounds) for column in range(3)]
-        speedup, cpu_ratio = (
-            statistics.median(pillow[clock] / check[clock] for pillow, check, _ in rounds) for clock in range(2)
-        )
-        rows = [
-            ("Pillow and SHA-1, one thread", rates[0], "pictures/s"),
-            ("check, first run", rates[1], "pictures/s"),
-            ("check, repeated run", rates[2], "pictures/s"),
-            ("rate of check / rate of Pillow", speedup, "times"),
-            ("processor time of Pillow / processor time of check", cpu_ratio, "times"),
-            ("peak memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MiB"),
+        pillow, first, repeated = zip(*rounds, strict=True)
+        peer, peak = "Pillow and SHA-1, one thread", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        figures = [
+            Figure(peer, [pictures / wall for wall, _ in pillow], "pictures/s"),
+            Figure("check, first run", [pictures / wall for wall, _ in first], "pictures/s", peer, "decoding"),
+            Figure("check, repeated run", [pictures / wall for wall, _ in repeated], "pictures/s", peer),
+            Figure(f"{peer}, processor time", [cpu for _, cpu in pillow], "s of a processor"),
+            Figure("check, processor time", [cpu for _, cpu in first], "s of a processor", f"{peer}, processor time"),
+            Figure("peak memory", [peak], "MB"),
         ]
-        print_table(f"check, {pictures:,} files", rows)
+        report(f"check, {pictures:,} files", figures)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from photos import print_table, write_photos
+from figures import Figure, report
+from photos import write_photos
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -35,9 +36,11 @@ def main(pictures="1000", name="resnet18", layer="stage2"):
             started = time.perf_counter()
             work()
             seconds[work.__name__] = time.perf_counter() - started
-    rows = [(work, each, "s") for work, each in seconds.items()]
-    ratio = seconds["draw"] / seconds["extract"]
-    print_table(f"{pictures} photos, {layer} of {name}, nine maps", [*rows, ("ratio", ratio, "times")])
+    figures = [
+        Figure("extract of the layer", [seconds["extract"]], "s"),
+        Figure("the sheet", [seconds["draw"]], "s", "extract of the layer", "the forward pass of all pictures"),
+    ]
+    report(f"deconvnet of {pictures} photos, {layer} of {name}, nine maps", figures)
 
 
 if __name__ == "__main__":

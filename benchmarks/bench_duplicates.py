@@ -14,7 +14,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from photos import print_table, write_photos
+from figures import Figure, report
+from photos import write_photos
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from transferkit.cpus import available_cpus
@@ -78,21 +79,15 @@ def main(photos: str = "", *others: str):
         random.Random(0).shuffle(paths)
         paths = paths[-PHOTOS:]  # the thresholds were chosen on the first half of photographs of materials
         counts = Counter(name for path in paths for name in find_copies(path, Path(folder)))
-    rows = [(f"found, {name}", 100 * counts[name] / len(paths), f"of 100, of {len(paths)}") for name in COPIES]
+    figures = [Figure(name, [100 * counts[name] / len(paths)], "% found") for name in COPIES]
     for other in others:
         with ThreadPoolExecutor(available_cpus()) as threads:
             scans = list(threads.map(scan_file, find_pictures(Path(other), Counter())))
         pairs = len(scans) * (len(scans) - 1) / 2
         count = len(duplicate_search.find_near_duplicates(scans))
-        where = f"{count:,} of {len(scans):,} pictures"
-        rows.append(
-            (
-                f"pairs found in {os.path.basename(os.path.normpath(other))}",
-                1e6 * count / pairs,
-                f"per million: {where}",
-            )
-        )
-    print_table("near-duplicates", rows)
+        name = f"pairs among the {len(scans):,} pictures of {os.path.basename(os.path.normpath(other))}"
+        figures.append(Figure(name, [1e6 * count / pairs], "pairs per million"))
+    report(f"near-duplicates of {len(paths)} photographs", figures)
 
 
 if __name__ == "__main__":

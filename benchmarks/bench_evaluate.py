@@ -1,59 +1,45 @@
 """Speed of `evaluate` on JPEG files against `model.predict` alone, on an array of the same pictures.
 
-python benchmarks/bench_evaluate.py [network]
+python benchmarks/bench_evaluate.py [pictures] [rounds] [network]
 """
 
 import os
-import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from photos import print_table, write_photos
+from figures import Figure, report
+from photos import write_photos
+from timing import rates, time_in_turn
 
 from transferkit import models
 from transferkit.data import pipeline
 from transferkit.data.listing import list_images
 from transferkit.evaluation.predict import evaluate
 
-PICTURES, ROUNDS = 320, 5
 
-
-def measure_seconds(call) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
-
-
-def main(name: str = "resnet34"):
+def main(pictures: str = "320", rounds: str = "5", name: str = "resnet34"):
     with tempfile.TemporaryDirectory() as temporary:
-        listing = list_images(write_photos(Path(temporary), PICTURES))
+        listing = list_images(write_photos(Path(temporary), int(pictures)))
         network = models.with_head(models.load(name, "none"), listing.classes)
         batches = pipeline.evaluation_dataset(listing.paths, network.pixels, batch_size=32)
-        decoded = np.concatenate([pictures for pictures, _ in batches.as_numpy_iterator()])
-        evaluate_times, predict_times = [], []
-        for round_ in range(-1, ROUNDS):
-            times = (
-                measure_seconds(lambda: evaluate(network, listing)),
-                measure_seconds(lambda: network.model.predict(decoded, batch_size=32, verbose=0)),
-            )
-            if round_ >= 0:  # the first round warms up
-                evaluate_times.append(times[0])
-                predict_times.append(times[1])
-        rows = [
-            ("transferkit evaluate, from files", PICTURES / statistics.median(evaluate_times), "pictures/s"),
-            ("keras predict, decoded array", PICTURES / statistics.median(predict_times), "pictures/s"),
-            (
-                "time of evaluate / time of predict",
-                statistics.median(np.array(evaluate_times) / np.array(predict_times)),
-                "times",
-            ),
-        ]
-        print_table(f"Evaluation, {name}", rows)
+        decoded = np.concatenate([batch for batch, _ in batches.as_numpy_iterator()])
+        calls = {
+            "keras predict, decoded array": lambda: network.model.predict(decoded, batch_size=32, verbose=0),
+            "transferkit evaluate, from files": lambda: evaluate(network, listing),
+        }
+        seconds, _ = time_in_turn(calls, int(rounds))
+    peer, ours = calls
+    figures = [
+        Figure(peer, rates(len(listing), seconds[peer]), "pictures/s"),
+        Figure(
+            ours, rates(len(listing), seconds[ours]), "pictures/s", peer, "the forward pass, batch norm being folded"
+        ),
+    ]
+    report(f"Evaluation of {pictures} pictures, {name}", figures)
 
 
 if __name__ == "__main__":

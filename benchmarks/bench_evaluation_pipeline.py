@@ -8,7 +8,6 @@ in turn, for several rounds; the medians are printed.
 """
 
 import os
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -16,7 +15,8 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
-from photos import print_table, write_photos
+from figures import Figure, report
+from photos import write_photos
 
 from transferkit.data import pipeline
 from transferkit.data.listing import list_images
@@ -43,12 +43,13 @@ def main():
         pairs = [(measure_rate(transferkit_data), measure_rate(keras_data)) for _ in range(ROUNDS + 1)][
             1:
         ]  # the first pair warms up
-        rows = [
-            ("transferkit, antialiased", statistics.median(rate for rate, _ in pairs), "pictures/s"),
-            ("keras, not antialiased", statistics.median(rate for _, rate in pairs), "pictures/s"),
-            ("transferkit / keras", statistics.median(rate / keras_rate for rate, keras_rate in pairs), "times"),
+        ours, keras_rates = zip(*pairs, strict=True)
+        peer = "keras, not antialiased"
+        figures = [
+            Figure(peer, keras_rates, "pictures/s"),
+            Figure("transferkit, antialiased", ours, "pictures/s", peer, "Pillow's resize"),
         ]
-        print_table("Evaluation pipeline", rows)
+        report("evaluation pipeline, 500x375 to 224", figures)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from photos import print_table, write_photos
+from figures import Figure, report
+from photos import write_photos
 
 from transferkit import models
 from transferkit.batchnorm_folding import fold_batchnorm
@@ -54,17 +55,15 @@ def main(name: str = "efficientnet_lite0", pictures: int = 50):
             for key, path in written.items():
                 times[key] = 1e3 * statistics.median(export.run_elsewhere(path, list(views))[1])
             rounds.append(times)
-        median = {key: statistics.median(times[key] for times in rounds) for key in rounds[0]}
-        rows = [("Keras, predict_on_batch", median["keras"], "ms")]
-        for to, dtype in FILES:
-            ratio = statistics.median(times["keras"] / times[to, dtype] for times in rounds)
-            megabytes = written[to, dtype].stat().st_size / 1e6
-            rows += [
-                (f"{to}, {dtype}, {megabytes:.1f} MB", median[to, dtype], "ms"),
-                ("  Keras' time to it", ratio, "times"),
-            ]
-        quantized = statistics.median(times["litert", "float32"] / times["litert", "int8"] for times in rounds)
-        print_table(f"{name}, one picture at a time", [*rows, ("LiteRT: float32 to int8", quantized, "times")])
+        peer = "Keras, predict_on_batch"
+        figures = [Figure(peer, [times["keras"] for times in rounds], "ms")]
+        for key, path in written.items():
+            size = f"{path.stat().st_size / 1e6:.1f} MB"
+            figures.append(Figure(f"{', '.join(key)}, {size}", [times[key] for times in rounds], "ms", peer))
+        report(f"one picture in exported files of {name}", figures)
+        plain, quantized = ([times["litert", dtype] for times in rounds] for dtype in ("float32", "int8"))
+        figures = [Figure("float32", plain, "ms"), Figure("int8", quantized, "ms", "float32")]
+        report(f"one picture in LiteRT, {name}", figures)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 The repeated run finds every feature in the cache and writes another file. Memory is measured with a small network at 32
 pixels and without the cache, so that it could grow only with the pictures and features that are held.
 
-    python benchmarks/bench_extract.py [pictures of the first run]
+    python benchmarks/bench_extract.py [pictures of the first run [copies of the pictures whose memory is measured]]
 """
 
 import os
@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from photos import print_table, write_photos
+from figures import Figure, report
+from photos import write_photos
 
 COMMAND = (sys.executable, "-m", "transferkit", "extract", "--weights", "none")
 
@@ -41,27 +42,27 @@ def extract_in_child(folder: str, out: str):
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def main(pictures: int = 1000):
+def main(pictures: int = 1000, copies: int = 20):
     with tempfile.TemporaryDirectory() as folder_name:
         temporary = Path(folder_name)
         folder = write_photos(temporary / "photos", pictures)
         first, repeated = (measure_seconds(folder, temporary / f"{i}.npz", temporary / "home") for i in range(2))
-        print_table(
-            f"extract of {pictures:,} photos, resnet34",
-            [("first run", first, "s"), ("repeated run", repeated, "s"), ("ratio", first / repeated, "times")],
-        )
+        figures = [
+            Figure("first run", [first], "s", bound="the forward pass"),
+            Figure("repeated run", [repeated], "s", "first run", "the start of the program"),
+        ]
+        report(f"extract of {pictures:,} photos, resnet34", figures)
         few = write_photos(temporary / "few", 1000)
-        for copy in range(20):
+        for copy in range(copies):
             for path in few.glob("*/*"):
                 link = temporary / "many" / path.parent.name / f"{copy}-{path.name}"
                 link.parent.mkdir(parents=True, exist_ok=True)
                 os.link(path, link)
-        small, large = (
-            measure_peak(few, temporary / "few.parquet"),
-            measure_peak(temporary / "many", temporary / "many.parquet"),
-        )
-        rows = [("1,000 pictures", small, "MB"), ("20,000 pictures", large, "MB"), ("ratio", large / small, "times")]
-        print_table("Peak memory", rows)
+        small = measure_peak(few, temporary / "few.parquet")
+        large = measure_peak(temporary / "many", temporary / "many.parquet")
+    name = "1,000 pictures"
+    figures = [Figure(name, [small], "MB"), Figure(f"{copies},000 pictures", [large], "MB", name)]
+    report("peak memory of extract", figures)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,10 @@ wall-clock time and for processor time of all threads and workers, which other j
     python benchmarks/bench_features.py [pictures] [rounds]
 """
 
+import dataclasses
 import os
-import resource
-import statistics
 import sys
 import tempfile
-import time
 import types
 from functools import partial
 from pathlib import Path
@@ -25,7 +23,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import tensorflow as tf
-from photos import print_table, write_photos
+from figures import Figure, report
+from photos import write_photos
+from timing import rates, time_in_turn
 
 from transferkit import models
 from transferkit.data.listing import list_images
@@ -78,40 +78,20 @@ def make_product_run() -> dict:
     return {"matrix product": lambda: [multiply(matrix, matrix).numpy() for _ in range(PRODUCTS)]}
 
 
-def cpu_seconds() -> float:
-    """Processor time of this process and of its finished child processes."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def measure_time(call) -> tuple[float, float]:
-    """Seconds of wall-clock time and of processor time."""
-    wall, cpu = time.perf_counter(), cpu_seconds()
-    call()
-    return time.perf_counter() - wall, cpu_seconds() - cpu
-
-
 def main(pictures: int = 320, rounds: int = 5):
     with tempfile.TemporaryDirectory() as temporary:
         folder = write_photos(Path(temporary), pictures)
         runs = make_transferkit_and_keras_runs(folder) | make_torch_runs(folder) | make_product_run()
-        times = {name: [] for name in runs}
-        for round_ in range(-1, rounds):
-            for name, run in runs.items():
-                seconds = measure_time(run)
-                if round_ >= 0:  # the first round warms up
-                    times[name].append(seconds)
+        clocks = zip(("the clock", "processor time"), time_in_turn(runs, rounds), strict=True)
     gflop = dict.fromkeys(runs, pictures * GFLOP) | {"matrix product": PRODUCTS * 2 * MATRIX_SIZE**3 / 1e9}
-    for column, clock in enumerate(("wall-clock time", "processor time")):
-        rates = {name: [gflop[name] / seconds[column] for seconds in times[name]] for name in runs}
-        rows = [(name, statistics.median(rates[name]), "GFLOP/s") for name in runs]
-        ratios = {
-            name: statistics.median(a / b for a, b in zip(rates["transferkit"], rates[name], strict=True))
-            for name in runs
-            if name != "transferkit"
-        }
-        rows += [(f"transferkit / {name}", ratio, "times") for name, ratio in ratios.items()]
-        print_table(f"Features of resnet34, by {clock}", rows)
+    ours = "transferkit"
+    for clock, seconds in clocks:
+        figures = {name: Figure(name, rates(gflop[name], seconds[name]), "GFLOP/s") for name in runs}
+        mine = figures.pop(ours)
+        pairs = [dataclasses.replace(mine, name=f"{ours} against {peer}", peer=peer) for peer in figures]
+        bound = "the convolutions, and decoding beside them"
+        pairs = [dataclasses.replace(pair, bound=bound) for pair in pairs]
+        report(f"features of {pictures} pictures by resnet34, by {clock}", [*figures.values(), *pairs])
 
 
 if __name__ == "__main__":

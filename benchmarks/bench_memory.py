@@ -10,7 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from photos import print_table, write_photos
+from figures import Figure, report
+from photos import write_photos
 
 SIZE = "32"  # of the network's pictures, small: memory could grow only with the decoded files
 
@@ -47,8 +48,8 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         few = measure_peak(write_photos(Path(temporary) / "few", 1000))
         many = measure_peak(write_photos(Path(temporary) / "many", 10_000))
-    rows = [("1,000 files", few, "MB"), ("10,000 files", many, "MB"), ("10,000 / 1,000", many / few, "times")]
-    print_table("Peak memory of fine-tuning", rows)
+    figures = [Figure("1,000 files", [few], "MB"), Figure("10,000 files", [many], "MB", "1,000 files")]
+    report("peak memory of fine-tuning", figures)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from figures import Figure, report
 
 import transferkit as tk
 from transferkit.data.example_digits import write_digits
@@ -52,6 +53,7 @@ def main(*names: str) -> int:
             os.environ["TRANSFERKIT_HOME"] = folder  # an empty cache
             reached = accuracy(knobs, Path(folder))
         below += reached < minimum
+        report(f"fine-tuning on digits, {name}", [Figure("test accuracy", [100 * reached], "% correct")])
         print(f"{name}: accuracy {reached:.4f}, {'below' if reached < minimum else 'at least'} {minimum}", flush=True)
     return below
 

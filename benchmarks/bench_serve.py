@@ -8,7 +8,6 @@ compiled. The first round warms up; the ratio is the median of those of the roun
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,8 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import requests
-from photos import print_table, write_photos
+from figures import Figure, report
+from photos import write_photos
 
 from transferkit import models
 from transferkit.batchnorm_folding import fold_batchnorm
@@ -76,12 +76,11 @@ def main(name: str = "efficientnet_lite0", weights: str = "none"):
             process.terminate()
             process.wait()
     predicted, together, apart = (list(rates) for rates in zip(*rounds[1:], strict=True))
-    rows = [("predict, compiled", statistics.median(predicted), "pictures/s")]
-    for what, rates in {"a request of 32 pictures": together, "32 clients with a picture each": apart}.items():
-        ratios = [rate / other for rate, other in zip(rates, predicted, strict=True)]
-        rows.append((f"serve, {what}", statistics.median(rates), "pictures/s"))
-        rows.append(("  rate of serve / rate of predict", statistics.median(ratios), "times"))
-    print_table(f"Serving, {name}", rows)
+    peer = "predict, compiled"
+    figures = [Figure(peer, predicted, "pictures/s")]
+    for what, measured in {"a request of 32 pictures": together, "32 clients with a picture each": apart}.items():
+        figures.append(Figure(what, measured, "pictures/s", peer, "the forward pass, which `predict` has too"))
+    report(f"serve, {name}", figures)
 
 
 if __name__ == "__main__":

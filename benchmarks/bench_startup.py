@@ -7,14 +7,14 @@ the answer of a wrong name within 1 s. Each figure is the median of the rounds, 
 """
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from photos import print_table, write_photos
+from figures import Figure, report
+from photos import write_photos
 
 ROUNDS, PICTURES = 5, 180
 COMMANDS = {  # with a network whose weights are fresh, or come with the extra `pretrained`
@@ -58,9 +58,9 @@ def main(rounds: int = ROUNDS):
         for _ in range(rounds):
             for name, (measure, words) in jobs.items():
                 times[name].append(measure(words))
-    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
-    rows = [(name, seconds, f"s, {seconds / medians['floor']:.1f} floors") for name, seconds in medians.items()]
-    print_table(f"Medians of {rounds} rounds", rows)
+    peer = "Python that imports click and NumPy"
+    figures = [Figure(peer, times.pop("floor"), "s")]
+    report("start of a command", figures + [Figure(name, seconds, "s", peer) for name, seconds in times.items()])
 
 
 if __name__ == "__main__":

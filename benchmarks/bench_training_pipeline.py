@@ -10,7 +10,6 @@ printed.
 """
 
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -21,7 +20,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import tensorflow as tf
-from photos import print_table, write_photos
+from figures import Figure, report
+from photos import write_photos
 
 from transferkit.data import pipeline
 from transferkit.data.augment import augmentation
@@ -116,23 +116,19 @@ def main():
         sources |= {torchvision_name: torchvision_batches(folder), decoding: decoding_batches(folder)}
         sources[f"transferkit, {AUGMENTATIONS[1]}"] = transferkit_batches(folder, AUGMENTATIONS[1])
         rates = measure_rates({name: batches for name, batches in sources.items() if batches is not None})
-        rows = [(name, statistics.median(values), "pictures/s") for name, values in rates.items()]
+        figures = [Figure(name, values, "pictures/s") for name, values in rates.items() if name != ours]
         for name in (keras_name, torchvision_name, decoding):
             if name in rates:
-                # a ratio per round: the speed of a shared machine changes between rounds
-                ratios = [our_rate / rate for our_rate, rate in zip(rates[ours], rates[name], strict=True)]
-                rows.append((f"transferkit / {name.split(',')[0]}", statistics.median(ratios), "times"))
-        print_table("Training pipeline", rows)
+                pair = f"{ours}, against {name.split(',')[0]}"
+                figures.append(Figure(pair, rates[ours], "pictures/s", name, "decoding of the windows"))
+        report("training pipeline, 500x375 to random windows of 224", figures)
         del sources  # their workers would keep running
-        medians = {
-            text: statistics.median(measure_rates({text: transferkit_batches(folder, text)})[text])
-            for text in AUGMENTATIONS[2:]
-        }
+        others = {text: measure_rates({text: transferkit_batches(folder, text)})[text] for text in AUGMENTATIONS[2:]}
         for storage, memory in (("memory", 1.0), ("a file", 0.0)):
             # `cifar` has no random window, so pictures are decoded in the first epoch only
             batches = transferkit_batches(folder, "cifar", space=CacheSpace(memory, Path(temporary)))
-            medians[f"cifar, decoded pictures in {storage}"] = statistics.median(measure_rates({"": batches})[""])
-        print_table("Other augmentations", [(name, rate, "pictures/s") for name, rate in medians.items()])
+            others[f"cifar, decoded pictures in {storage}"] = measure_rates({"": batches})[""]
+        report("other augmentations", [Figure(name, values, "pictures/s") for name, values in others.items()])
 
 
 if __name__ == "__main__":

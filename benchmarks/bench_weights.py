@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from photos import print_table
+from figures import Figure, report
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 NAME, ROUNDS = "resnet152", 5
@@ -81,17 +81,15 @@ def main():
         subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, env=environment)
         size = path.stat().st_size / 2**20
         (our_peak, our_time), (their_peak, their_time) = measure("transferkit", path), measure("torch", path)
-    rows = [
-        ("file", size, "MB"),
-        ("peak memory of building, reading, assigning", our_peak, "MB"),
-        ("peak memory in torch", their_peak, "MB"),
-        ("peak memory / file size", our_peak / size, "times"),
-        ("peak memory / torch's", our_peak / their_peak, "times"),
-        ("reading, assigning", our_time, "s"),
-        ("torch.load, load_state_dict", their_time, "s"),
-        ("time / torch's", our_time / their_time, "times"),
+    figures = [
+        Figure("size of the file", [size], "MB"),
+        Figure("peak in torch", [their_peak], "MB"),
+        Figure("peak of building, reading and assigning", [our_peak], "MB", "peak in torch"),
+        Figure("the same peak, against the file", [our_peak], "MB", "size of the file", "one copy of the weights"),
+        Figure("torch.load and load_state_dict", [their_time], "s"),
+        Figure("reading and assigning", [our_time], "s", "torch.load and load_state_dict"),
     ]
-    print_table(f"Weights of {NAME}", rows)
+    report(f"weights of {NAME}", figures)
 
 
 if __name__ == "__main__":

@@ -28,10 +28,3 @@ def write_photos(folder: Path, count: int) -> Path:
             window.paste(image.crop((left, top, left + 250, top + 188)), corner)
         window.save(path, quality=90)
     return folder
-
-
-def print_table(title: str, rows: list[tuple[str, float, str]]):
-    """Print a title, and the name, value and unit of each row."""
-    print(f"\n{title}")
-    for name, value, unit in rows:
-        print(f"  {name:58} {value:9.2f} {unit}")

@@ -1,8 +1,10 @@
 """A network small enough to train in a test, and pictures it can tell apart."""
 
 import os
+import tarfile
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # pytest's workers share the processors
@@ -45,6 +47,15 @@ def tiny():
 def pets(tmp_path_factory):
     """A folder of two classes that differ in colour."""
     return folder(tmp_path_factory.mktemp("pictures") / "pets", {"cat": 12, "dog": 12})
+
+
+@pytest.fixture(scope="session")
+def keras2(tmp_path_factory):
+    """The folder with the models of `keras2_files.py`."""
+    folder = tmp_path_factory.mktemp("keras2")
+    with tarfile.open(Path(__file__).parent / "data" / "keras2.tar.xz") as file:
+        file.extractall(folder, filter="data")
+    return folder
 
 
 @pytest.fixture(scope="session")

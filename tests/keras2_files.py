@@ -1,4 +1,6 @@
-"""Writes the files `tests/data/keras2-*` with Keras 2: small models, whole, and what they say of one batch.
+"""Writes `tests/data/keras2.tar.xz` with Keras 2, small models, and `keras2-answers.npz`, what they say of a batch.
+
+The models have much in common, and are a thirtieth as large in one archive.
 
 Run it where Keras 2 is installed, never with our own code:
 
@@ -7,7 +9,9 @@ Run it where Keras 2 is installed, never with our own code:
 """
 
 import sys
+import tarfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -182,7 +186,23 @@ WHOLE = (sequential, functional, depthwise, nested, caffe, mixed, hard, recurren
 REFUSED = (lambda_layer, function)
 
 
+def pack(models: Path, archive: Path):
+    """Write the models of a folder into an archive; the same files give the same bytes."""
+    with tarfile.open(archive, "w:xz", preset=9) as file:
+        for path in sorted(models.glob("keras2-*")):
+            member = tarfile.TarInfo(path.name)
+            member.size = path.stat().st_size
+            with path.open("rb") as content:
+                file.addfile(member, content)
+
+
 def main(folder: Path):
+    with TemporaryDirectory() as place:
+        write_models(Path(place), folder / "keras2-answers.npz")
+        pack(Path(place), folder / "keras2.tar.xz")
+
+
+def write_models(folder: Path, answers_path: Path):
     import tf_keras as k
 
     answers = {}
@@ -200,7 +220,7 @@ def main(folder: Path):
         for suffix in ("h5",) if build.__name__ in ONLY_H5 else ("h5", "keras"):
             model.save(folder / f"keras2-{build.__name__}.{suffix}")
         answers[build.__name__] = model.predict(batch(), verbose=0)
-    np.savez(folder / "keras2-answers.npz", **{build.__name__: answers[build.__name__] for build in WHOLE})
+    np.savez(answers_path, **{build.__name__: answers[build.__name__] for build in WHOLE})
 
 
 if __name__ == "__main__":

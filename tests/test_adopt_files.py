@@ -291,7 +291,7 @@ def test_advice_for_several_inputs_works():
     pictures, more = keras.Input((8, 8, 3)), keras.Input((4,))
     x = layers.GlobalAveragePooling2D()(pictures)
     both = layers.Dense(2, name="both")(layers.Concatenate()([x, more]))
-    with pytest.raises(ValueError, match=r"has 2 inputs and 1 outputs, expected one of each\.$"):
+    with pytest.raises(ValueError, match=r"has 2 inputs and 1 output, expected one of each\.$"):
         adopt.adopt_model(keras.Model([pictures, more], both))
     model = keras.Model([more, pictures], [both, layers.Dense(3, name="alone")(x)])
     with pytest.raises(ValueError, match=r"keras.Model\(model.inputs\[1\], model.outputs\[1\]\)\.$"):

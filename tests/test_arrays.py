@@ -36,7 +36,7 @@ def test_arrays(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("images", "labels", "classes", "sentence"),
     [
-        (np.zeros((2, 8, 8), "uint8"), [0], None, "2 pictures and 1 labels"),
+        (np.zeros((2, 8, 8), "uint8"), [0], None, "2 pictures and 1 label:"),
         ([], [], None, "no pictures"),
         (np.zeros((2, 8, 8, 3)), [0, 1], None, r"Entry 0 of images is float64 \(8, 8, 3\): expected uint8"),
         (np.zeros((2, 8, 8, 2), "uint8"), [0, 1], None, r"uint8 \(8, 8, 2\)"),

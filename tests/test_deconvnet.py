@@ -183,5 +183,5 @@ def test_what_has_no_way_back_is_named(finished, listing):
         explanations.explain_paths(finished.network, listing.paths[:2], "deconvnet", unit=16)
     with pytest.raises(UnknownName, match="deconvnet explains no class: omit 'cat'"):
         explanations.explain_paths(finished.network, listing.paths, "deconvnet", class_name="cat")
-    with pytest.raises(ValueError, match="None of the 1 pictures can be read"):
+    with pytest.raises(ValueError, match="The picture cannot be read"):
         deconvnet_sheet.project_strongest(finished.network, "stage2", ["nothing.jpg"])

@@ -135,7 +135,7 @@ def test_networks_without_layers_or_maps(cli, no_maps, pets, tmp_path):
 def test_pictures_that_cannot_be_read(cli, finished, pets, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     status, _, err = cli("explain", finished.folder, "bad.jpg")
-    assert status == 1 and "None of the 1 picture can be read: bad.jpg" in " ".join(err.split())
+    assert status == 1 and "The picture cannot be read: bad.jpg" in " ".join(err.split())
     status, out, err = cli("explain", finished.folder, "bad.jpg", sorted(pets.rglob("*.jpg"))[0], "--json")
     document = json.loads(out)
     assert status == 0 and list(document["errors"]) == ["bad.jpg"] and len(document["explanations"]) == 1

@@ -159,7 +159,7 @@ def test_nothing_to_extract(cli, listing, tmp_path):
     (tmp_path / "all" / "bad").mkdir(parents=True)
     (tmp_path / "all" / "bad" / "a.png").write_bytes(b"none")
     status, _, err = cli(*WORDS, "--data", tmp_path / "all", "--out", "f.npz")
-    assert status == 1 and "None of the 1 pictures can be read" in err and not (tmp_path / "f.npz").exists()
+    assert status == 1 and "The picture cannot be read" in err and not (tmp_path / "f.npz").exists()
 
 
 def test_names_of_any_bytes(cli, pets, tmp_path):

@@ -14,7 +14,7 @@ from keras2_files import ONLY_H5, WHOLE, batch
 from transferkit import adopt, models
 from transferkit.network import with_head
 
-DATA = Path(__file__).parent / "data"
+ANSWERS = Path(__file__).parent / "data" / "keras2-answers.npz"
 NAMES = [build.__name__ for build in WHOLE]
 FILES = [f"{name}.{suffix}" for name in NAMES for suffix in (("h5",) if name in ONLY_H5 else ("h5", "keras"))]
 PIXELS = {  # how their convention is known
@@ -33,28 +33,28 @@ PIXELS = {  # how their convention is known
 
 
 def answers(name):
-    with np.load(DATA / "keras2-answers.npz") as file:
+    with np.load(ANSWERS) as file:
         return file[name]
 
 
 @pytest.fixture
-def copy(tmp_path):
+def copy(keras2, tmp_path):
     """copy(name) is a stored file that may be changed."""
-    return lambda name: Path(shutil.copy(DATA / f"keras2-{name}", tmp_path / f"my{Path(name).suffix}"))
+    return lambda name: Path(shutil.copy(keras2 / f"keras2-{name}", tmp_path / f"my{Path(name).suffix}"))
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_predictions_equal_those_of_keras_2(file):
+def test_predictions_equal_those_of_keras_2(keras2, file):
     name = file.partition(".")[0]
-    model = adopt.load_keras_model(DATA / f"keras2-{file}")
+    model = adopt.load_keras_model(keras2 / f"keras2-{file}")
     tolerance = 1e-3 if name == "mixed" else 1e-6 * np.abs(answers(name)).max() + 1e-6
     np.testing.assert_allclose(model(batch(), training=False), answers(name), atol=tolerance)
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_model_becomes_a_network(file):
+def test_a_model_becomes_a_network(keras2, file):
     name = file.partition(".")[0]
-    network, wanted = models.load(DATA / f"keras2-{file}"), answers(name)
+    network, wanted = models.load(keras2 / f"keras2-{file}"), answers(name)
     assert network.loaded[1] == f"pixels: {PIXELS[name]}"
     assert not any("order" in line for line in network.loaded)
     logits = np.asarray(network.model(batch()))
@@ -67,10 +67,10 @@ def test_a_model_becomes_a_network(file):
     assert with_head(network, ["a", "b", "c", "d"]).model.output_shape == (None, 4)
 
 
-def test_regularisers_and_frozen_layers_are_kept():
-    model = adopt.load_keras_model(DATA / "keras2-sequential.h5")
+def test_regularisers_and_frozen_layers_are_kept(keras2):
+    model = adopt.load_keras_model(keras2 / "keras2-sequential.h5")
     assert model.get_layer("conv2d").kernel_regularizer.l2 == pytest.approx(0.01)
-    nested = adopt.load_keras_model(DATA / "keras2-nested.keras")
+    nested = adopt.load_keras_model(keras2 / "keras2-nested.keras")
     assert not nested.get_layer("backbone").trainable_weights
     assert nested.get_layer("neck").trainable_weights
 
@@ -186,9 +186,9 @@ def test_unsupported_layers_are_named(copy, edit, sentence, suffix):
         ("function.keras", "calls tf.math.sin on its tensors, for which nothing of Keras 3 is known here: save it"),
     ],
 )
-def test_python_code_and_unknown_functions(file, sentence):
+def test_python_code_and_unknown_functions(keras2, file, sentence):
     with pytest.raises(ValueError, match=sentence):
-        models.load(DATA / f"keras2-{file}")
+        models.load(keras2 / f"keras2-{file}")
 
 
 def test_an_unknown_keyword_is_not_ignored(copy):

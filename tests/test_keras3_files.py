@@ -1,6 +1,5 @@
 """Whole models saved by Keras 3, `.keras` and `.h5`, against the model that was saved."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
@@ -182,8 +181,8 @@ def test_statistics_are_those_of_the_file(tmp_path, cli, listing):
     np.testing.assert_allclose(*features, rtol=1e-6, atol=1e-6)
 
 
-def test_statistics_of_keras_2_are_those_of_its_file():
-    path = Path(__file__).parent / "data" / "keras2-norms.h5"
+def test_statistics_of_keras_2_are_those_of_its_file(keras2):
+    path = keras2 / "keras2-norms.h5"
     with h5py.File(path) as file:
         mean, variance = (file[f"model_weights/outer/normalization/{key}:0"][()] for key in ("mean", "variance"))
     pixels = models.load(path).pixels

@@ -81,9 +81,9 @@ def test_the_file_is_small(pictures, tmp_path):
 
 
 def test_a_run_gets_its_mistakes_and_loses_old_ones(pictures, tmp_path):
-    from transferkit import runs
+    from transferkit import run_writing, runs
 
-    runs.write_predictions(tmp_path, [wrong(pictures[0], 0.5)], None, ("cat", "dog"))
+    run_writing.write_predictions(tmp_path, [wrong(pictures[0], 0.5)], None, ("cat", "dog"))
     assert (tmp_path / runs.MISTAKES).is_file() and not (tmp_path / "confusion.png").exists()
-    runs.write_predictions(tmp_path, [wrong(pictures[0], 0.5, "dog")], [[0, 0], [0, 1]], ("cat", "dog"))
+    run_writing.write_predictions(tmp_path, [wrong(pictures[0], 0.5, "dog")], [[0, 0], [0, 1]], ("cat", "dog"))
     assert not (tmp_path / runs.MISTAKES).exists() and (tmp_path / "confusion.png").is_file()

@@ -12,7 +12,8 @@ BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "bench_quality.py"
 
 
 @pytest.mark.slow
-def test_accuracy_on_digits(tmp_path):
+def test_accuracy_on_digits(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARK.parent)
     benchmark = runpy.run_path(str(BENCHMARK))
     if not find_weights(find_weight_set(benchmark["BASE"])):
         pytest.skip("the package of weights is not installed")

@@ -82,7 +82,7 @@ def test_a_missing_folder_is_a_few_lines(tmp_path, capsys):
     lost |= report_unreadable(paths, range(10), lost)
     assert list(lost) == paths[10:]
     told = capsys.readouterr().err
-    assert told.count("is skipped from here on: No such file") == 10 and "20 more pictures are skipped" in told
+    assert told.count("is skipped from here on: No such file") == 10 and "Skipped too: 20 more pictures" in told
     with pytest.raises(ValueError, match=r"^30 of 40 pictures can no longer be read.*10.jpg \(No such file") as caught:
         check_unreadable_fraction(paths, lost)
     assert str(caught.value).endswith("restore them, and continue with --resume.")

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from transferkit import untrusted_files
-from transferkit.lookup import first_line
+from transferkit.lookup import count_noun, first_line
 
 ENCODING, ERRORS = "utf-8", "surrogateescape"  # a file name may not be UTF-8
 DISK_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)))  # a disk, a quota, a limit on one file
@@ -41,7 +41,7 @@ def _read_rows(file, path) -> list[dict[str, str]]:
         names = next(lines, [])
         for cells in filter(None, lines):
             if len(cells) != len(names):  # before the dicts: each would get a cell for every name
-                raise ValueError(f"{path}, line {lines.line_num}: expected {len(names)} columns.")
+                raise ValueError(f"{path}, line {lines.line_num}: expected {count_noun(len(names), 'column')}.")
             rows.append(dict(zip(names, cells, strict=True)))
     except csv.Error as error:
         raise ValueError(f"{path}, line {lines.line_num}: {error}.") from None

@@ -79,10 +79,20 @@ def count_noun(count: int, noun: str) -> str:
     """A number with its noun, which takes an s unless the number is one.
 
     Example:
-        >>> count_noun(1, "picture"), count_noun(1200, "picture")
-        ('1 picture', '1,200 pictures')
+        >>> count_noun(1, "picture"), count_noun(1200, "picture"), count_noun(2, "class")
+        ('1 picture', '1,200 pictures', '2 classes')
     """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"
+
+
+def none_can(count: int, noun: str) -> str:
+    """The beginning of a sentence about what is possible with none of them.
+
+    Example:
+        >>> none_can(1, "picture"), none_can(12, "picture")
+        ('The picture cannot', 'None of the 12 pictures can')
+    """
+    return f"The {noun} cannot" if count == 1 else f"None of the {count_noun(count, noun)} can"
 
 
 def join_or(texts: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from transferkit import adopt, atomic, base_names, bases, hub, model_note, versions, zoo
-from transferkit.lookup import UnknownName, as_count, as_text
+from transferkit.lookup import UnknownName, as_count, as_text, count_noun
 from transferkit.network import (
     Network,
     copy_model,
@@ -256,7 +256,7 @@ def _check_note(note: dict, model: keras.Model, path: Path):
     elif note["classes"] and len(note["classes"]) != outputs:
         wrong = f"{len(note['classes'])} classes, and the model has {outputs} outputs"
     elif len(model.inputs) != 1 or model.input_shape[-1] != note["pixels"].channels:
-        wrong = f"pictures of {note['pixels'].channels} channels, and the model takes {model.input_shape}"
+        wrong = f"pictures of {count_noun(note['pixels'].channels, 'channel')}, and the model takes {model.input_shape}"
     else:
         return
     raise ValueError(f"{path} cannot be used: its {model_note.NOTE} has {wrong}.")

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from transferkit.keras_internals import producer
-from transferkit.lookup import UnknownName, list_known, quote, suggest_nearest
+from transferkit.lookup import UnknownName, count_noun, list_known, quote, suggest_nearest
 from transferkit.pixels import Pixels, format_size, parse_size
 from transferkit.weights.imagenet import placeholder_names
 from transferkit.zoo.layers import repeat_single_pixel
@@ -268,7 +268,7 @@ def with_channels(network: Network, channels: int) -> Network:
         return network
     if pixels.channels != 3 or channels not in (1, 4):
         raise UnknownName(
-            f"{network.base} takes pictures of {pixels.channels} channels, not {channels}: expected "
+            f"{network.base} takes pictures of {count_noun(pixels.channels, 'channel')}, not {channels}: expected "
             + ("1, 3 or 4." if pixels.channels == 3 else f"{pixels.channels}.")
         )
     shape, front = (*network.model.input_shape[1:3], channels), _repeat_to_rgb if channels == 1 else None

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from transferkit.lookup import UnknownName
+from transferkit.lookup import UnknownName, count_noun
 from transferkit.pixels import Pixels
 from transferkit.recipe import BY_RULE, Recipe, map_knobs_to_sections
 
@@ -185,7 +185,7 @@ def epochs(facts, recipe):
     budget, least, most = BUDGETS[fresh, facts.has_gpu]
     unfrozen = max(least, min(most, budget // facts.pictures))
     hardware = "on a GPU" if facts.has_gpu else "without a GPU"
-    return head + unfrozen, f"{facts.pictures:,} pictures {hardware}{', fresh weights' if fresh else ''}"
+    return head + unfrozen, f"{count_noun(facts.pictures, 'picture')} {hardware}{', fresh weights' if fresh else ''}"
 
 
 def views(facts, recipe):
@@ -220,7 +220,7 @@ def weight_decay(facts, recipe):
 
 def label_smoothing(facts, recipe):
     if facts.smallest_class < 10:
-        return 0.0, f"a class has {facts.smallest_class} pictures"
+        return 0.0, f"a class has {count_noun(facts.smallest_class, 'picture')}"
     return 0.1, "ten pictures of each class or more"
 
 

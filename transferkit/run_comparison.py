@@ -104,7 +104,10 @@ def _find_pictures(pair: Sequence["runs.Run"], data, group_by: str) -> Listing:
             "others, or none, to compare the runs on the pictures that both held out."
         )
     if learned:
-        warn(f"Left out: {len(learned):,} of the {len(listing):,} pictures, as one of the runs was trained on them.")
+        warn(
+            f"Left out: {len(learned):,} of the {count_noun(len(listing), 'picture')}, as one of the runs was "
+            "trained on them."
+        )
     return listing.take(np.setdiff1d(np.arange(len(listing)), learned))
 
 

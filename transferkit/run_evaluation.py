@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transferkit import atomic, runs
+from transferkit import atomic, run_writing
 from transferkit.data.file_ranges import container_file
 from transferkit.data.grouping import groups_from_pattern
 from transferkit.data.listing import Listing
@@ -24,6 +24,7 @@ from transferkit.recipe import Data
 
 if TYPE_CHECKING:
     from transferkit.network import Network
+    from transferkit.runs import Run
 
 MOST_PROBABILITIES = 20_000_000  # numbers of probabilities.csv: some 200 MB
 
@@ -51,7 +52,7 @@ class Evaluation:
     classes: tuple[str, ...]
 
 
-def find_held_out(given: Sequence["runs.Run"], group_by: str = "") -> tuple[Listing, str]:
+def find_held_out(given: Sequence["Run"], group_by: str = "") -> tuple[Listing, str]:
     """The pictures that all runs held out: of one run its test pictures, else its validation pictures.
 
     Args:
@@ -77,7 +78,7 @@ def find_held_out(given: Sequence["runs.Run"], group_by: str = "") -> tuple[List
     return group_by_pattern(listing, group_by), "test" if all(run.splits.test for run in given) else "val"
 
 
-def _join(given: Sequence["runs.Run"]) -> str:
+def _join(given: Sequence["Run"]) -> str:
     return " and ".join(str(run.folder) for run in given)
 
 
@@ -92,7 +93,7 @@ def relative_paths(paths: Sequence[str]) -> list[str]:
     return [relative_path(path, root) for path in paths]
 
 
-def find_learned(listing: Listing, given: Sequence["runs.Run"]) -> list[int]:
+def find_learned(listing: Listing, given: Sequence["Run"]) -> list[int]:
     """The rows of the pictures that one of the runs was trained on."""
     return sorted({row for run in given for row in run.find_learned(listing)})
 
@@ -181,7 +182,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, document: dict):
     from transferkit.evaluation import plots
 
     classes, confusion = evaluation.classes, evaluation.figures["confusion"]
-    runs.write_predictions(folder, evaluation.predictions, confusion, classes)
+    run_writing.write_predictions(folder, evaluation.predictions, confusion, classes)
     if confusion:
         rows = [[name, *row] for name, row in zip(classes, confusion, strict=True)]
         atomic.write(folder / "confusion.csv", lambda path: _write_table(["label", *classes], rows, path))

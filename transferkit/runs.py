@@ -1,30 +1,28 @@
-"""Run folders: what a training leaves behind, written so that a crash never leaves half a file.
+"""Run folders: what a training leaves behind, read again.
 
 What loads Keras is imported in the functions, so that the output of a training is checked without it.
 """
 
 import os
-import platform
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transferkit import base_names, bases, recipe_files, versions
 from transferkit import recipe as recipes
-from transferkit.atomic import read, write
+from transferkit.atomic import read
 from transferkit.console import warn
 from transferkit.data import display
 from transferkit.data.listing import Listing, Splits
 from transferkit.data.sources import resolve
 from transferkit.data.sources.picture_values import are_paths, picture_files
-from transferkit.data.split_file import read_splits, split_rows
-from transferkit.lookup import as_count, as_text, look_up
+from transferkit.data.split_file import read_splits
+from transferkit.lookup import as_count, as_text, count_noun, look_up
 
 if TYPE_CHECKING:
     from transferkit.network import Network
 
-PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "pillow", "jax")
 MISTAKES, GRADCAM, CALIBRATION, CHOICES = "mistakes.png", "gradcam.png", "calibration.json", "choices.json"
 UNFINISHED = "not finished"
 
@@ -220,7 +218,10 @@ class Run:
         look_up(multi_view.CROPS, str(crops), "number of crops")
         listing = resolve.as_labelled(self.held_out if data is None else data, self.network.classes, "data")
         if trained := len(self.find_learned(listing)):
-            warn(f"The run was trained on {trained:,} of the {len(listing):,} pictures, so these figures are too good.")
+            warn(
+                f"The run was trained on {trained:,} of the {count_noun(len(listing), 'picture')}, so these "
+                "figures are too good."
+            )
         views = ensemble.Views(str(crops))
         return predict.measure(*ensemble.predict_probabilities([self.network], listing.paths, views), listing)[0]
 
@@ -315,86 +316,3 @@ def load_run(folder: str | os.PathLike) -> Run:
         raise ValueError(f"{folder} is not a run folder: it holds no recipe.toml.")
     versions.check_run(folder)
     return Run(folder)
-
-
-def write_inputs(folder: Path, recipe: recipes.Recipe, splits: Splits, unreadable, device: str, choices=()):
-    """Write what is known before training: enough to start the run again.
-
-    Args:
-        unreadable: (path, reason) of the skipped pictures.
-        device: its name, for `environment.json`.
-        choices: the `rules.Choice`s of the recipe, for `choices.json`.
-    """
-    write(folder / "recipe.toml", recipe_files.dumps(recipe))
-    write(folder / CHOICES, [asdict(choice) for choice in choices])
-    write(folder / "classes.txt", "".join(f"{name}\n" for name in splits.train.classes))
-    write(folder / "split.csv", split_rows(splits))
-    write_unreadable(folder, dict(unreadable))
-    packages = {name: version for name in PACKAGES if (version := _find_version(name))}
-    environment = {"python": platform.python_version(), "platform": platform.platform(), "device": device}
-    write(folder / "environment.json", environment | versions.RUN_STAMP | packages)
-
-
-def write_unreadable(folder: Path, unreadable: dict[str, str]):
-    """Write `unreadable.csv` from `{path: reason}`, unless that is empty."""
-    if unreadable:
-        write(folder / "unreadable.csv", [{"path": path, "reason": reason} for path, reason in unreadable.items()])
-
-
-@dataclass(frozen=True)
-class Results:
-    """What a training found.
-
-    Attributes:
-        history: a row for each epoch.
-        figures: for `metrics.json`.
-        predictions: rows of `predict.evaluate`, for `predictions.csv`.
-        own_predictions: some by the saved network itself, which its file must reproduce.
-    """
-
-    history: list[dict]
-    figures: dict
-    predictions: list[dict]
-    own_predictions: list[dict]
-
-
-def write_results(folder: Path, network: "Network", results: Results):
-    """Save the network and write the results. `metrics.json` is written last: a run that has it is complete.
-
-    Raises:
-        ValueError: the saved network is not the one that was evaluated; it is deleted, and checkpoints stay.
-    """
-    from transferkit import models
-    from transferkit.evaluation import plots, verification
-
-    models.save(network, folder / "model.keras")
-    try:
-        verification.check_saved(folder / "model.keras", network, results.own_predictions)
-    except ValueError:
-        (folder / "model.keras").unlink()
-        raise
-    write_predictions(folder, results.predictions, results.figures["confusion"], network.classes)
-    if results.history:
-        write(folder / "curves.png", lambda path: plots.plot_curves(results.history, path))
-    write(folder / "metrics.json", results.figures)
-
-
-def write_predictions(folder: Path, predictions: list[dict], confusion, classes):
-    """Write `predictions.csv`, and what is drawn of it: the confusion matrix, unless it is None, and the mistakes."""
-    from transferkit.evaluation import mistakes, plots
-
-    write(folder / "predictions.csv", predictions)
-    if confusion:
-        write(folder / "confusion.png", lambda path: plots.plot_confusion(confusion, classes, path))
-    (folder / MISTAKES).unlink(missing_ok=True)  # of an evaluation before the run was resumed
-    if sheet := mistakes.draw_mistakes(predictions):
-        write(folder / MISTAKES, lambda path: mistakes.save_sheet(sheet, path))
-
-
-def _find_version(package: str) -> str:
-    import importlib.metadata  # slow to import
-
-    try:
-        return importlib.metadata.version(package) or ""
-    except importlib.metadata.PackageNotFoundError:
-        return ""

@@ -12,6 +12,7 @@ import numpy as np
 
 from transferkit.adopt.graph import UnsuitableModelError
 from transferkit.keras_internals import INNER_LAYERS, flatten_layers, inner_layers, own_weights, snake_case
+from transferkit.lookup import count_noun
 from transferkit.weights.keras2_weights import read_names
 from transferkit.weights.keras3_weights import ROOTS
 
@@ -77,7 +78,7 @@ def assign_arrays(model: keras.Model, arrays: list[StoredArray]) -> list[str]:
         matches = ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs.items() if ours != theirs)
         changes = [f"weights matched by order: {matches or 'all names agree'}"]
     if len(names) != len(arrays):
-        raise UnsuitableModelError(f"holds {len(arrays)} tensors, expected {len(names)}.")
+        raise UnsuitableModelError(f"holds {count_noun(len(arrays), 'tensor')}, expected {len(names)}.")
     for name, row, array in zip(names, variables, arrays, strict=True):
         found, expected = array.value.shape, tuple(row.variable.shape)
         if found != expected:

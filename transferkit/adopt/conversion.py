@@ -27,6 +27,7 @@ from transferkit.adopt.preprocessing import (
     is_outside_network,
     pixels_from_affine,
 )
+from transferkit.lookup import count_noun
 from transferkit.network import Network
 from transferkit.weights.imagenet import class_names, placeholder_names
 
@@ -100,7 +101,7 @@ def _check_model(model: keras.Model):
         )
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise UnsuitableModelError(
-            f"has {len(model.inputs)} inputs and {len(model.outputs)} outputs, "
+            f"has {count_noun(len(model.inputs), 'input')} and {count_noun(len(model.outputs), 'output')}, "
             f"expected one of each{_suggest_output(model)}."
         )
     shape = model.inputs[0].shape

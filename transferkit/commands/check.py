@@ -5,6 +5,7 @@ import os
 import click
 
 from transferkit.commands import options, result_output
+from transferkit.lookup import count_noun
 
 SUSPECTS = 10  # likely wrong labels, in the table
 EXAMPLES = 2  # of a problem, in the table
@@ -200,7 +201,7 @@ def _print_problems(data, found, counts, images):
     shown = [(name, *(by_part[part] for part in parts)) for name, by_part in list(counts.items())[:PER_CLASS]]
     table(None, ("class", *(parts if len(parts) > 1 else ("pictures",))), shown, on)
     if len(counts) > PER_CLASS:
-        say(f"and {len(counts) - PER_CLASS:,} more classes", on)
+        say(f"and {count_noun(len(counts) - PER_CLASS, 'more class')}", on)
     unreadable = sum(kinds[kind] for kind in ("unreadable", "truncated", "bomb"))
     readable = f"{unreadable:,} cannot be read" if unreadable else "all can be read"
     pictures, classes = "picture" if images == 1 else "pictures", "class" if len(counts) == 1 else "classes"

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from transferkit.commands import completion, evaluation_output, help_pages, options, result_folder, result_output
+from transferkit.lookup import count_noun
 
 MARK = "comparison.json"
 PAGES = ("differ.png", "differ.csv")
@@ -86,7 +87,7 @@ def _lines(figures: dict) -> list[str]:
     what = pictures.get(figures["split"]) or evaluation_output.PICTURES[figures["split"]]
     ends, (first, second) = figures["ci95"], map(result_output.format_percent, figures["accuracy"])
     interval = f" (95%: {_points(ends[0])} to {_points(ends[1])})" if ends else ""
-    over = f", over {figures['groups']:,} groups" if "groups" in figures else ""
+    over = f", over {count_noun(figures['groups'], 'group')}" if "groups" in figures else ""
     return [
         f"accuracy of A {first}, of B {second}, on {figures['n']:,} {what}",
         f"difference, B minus A: {_points(figures['difference'])} points{interval}{over}",

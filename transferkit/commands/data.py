@@ -6,6 +6,7 @@ import click
 
 from transferkit import recipe
 from transferkit.commands import options, result_output
+from transferkit.lookup import count_noun
 
 source_options = options.knob_options(*options.SOURCE_KNOBS)
 
@@ -93,7 +94,10 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
         return result_output.print_json(
             {"out": out, "augment": steps, "pictures": list(chosen.paths), "classes": list(chosen.classes)}
         )
-    say(f"{out}: {len(chosen)} pictures at {size}, {views} views of each with {steps or 'no steps'}")
+    say(
+        f"{out}: {count_noun(len(chosen), 'picture')} at {size}, {count_noun(views, 'view')} of each with "
+        f"{steps or 'no steps'}"
+    )
 
 
 @command.command("augmentations", short_help="List the steps of --augment and their numbers.")
@@ -178,7 +182,7 @@ def pca(data, out, most, seed, as_json, **knobs):
     axes = zip(fitted.values, zip(*fitted.vectors, strict=True), strict=True)
     lines = [[f"{number:.4f}" for number in (value, *axis)] for value, axis in axes]
     console.table(None, ("eigenvalue", "R", "G", "B"), lines, on=console.stdout_console())
-    console.say(f"{out}: colour axes of {fitted.pictures:,} pictures; use them with --pca {out}")
+    console.say(f"{out}: colour axes of {count_noun(fitted.pictures, 'picture')}; use them with --pca {out}")
 
 
 @command.command(short_help="Pack pictures into a few large files.")
@@ -209,5 +213,5 @@ def pack(source, out, shard_mb, as_json, **knobs):
         result_output.print_json({"out": str(out), "pictures": counts})
     else:
         result_output.print_line(
-            f"{out}: " + ", ".join(f"{count:,} pictures of {name}" for name, count in counts.items())
+            f"{out}: " + ", ".join(f"{count_noun(count, 'picture')} of {name}" for name, count in counts.items())
         )

@@ -16,6 +16,7 @@ from transferkit.commands import (
     result_output,
     shift_output,
 )
+from transferkit.lookup import count_noun
 from transferkit.pixels import CONVENTIONS
 
 CROPS = ("1", "5", "10", "144", "150")  # the keys of multi_view.CROPS, which is slow to import; a test compares them
@@ -234,8 +235,8 @@ def _warn_learned(learned: list[int], listing, names: list[str]):
     which = "The run was" if len(names) == 1 else "One or more of the runs were"
     where = f"; those of held-out pictures are in {os.path.join(names[0], 'metrics.json')}" * (len(names) == 1)
     warn(
-        f"{which} trained on {len(learned):,} of the {len(listing):,} pictures, so figures on all of them are "
-        f"too good{where}."
+        f"{which} trained on {len(learned):,} of the {count_noun(len(listing), 'picture')}, so figures on all "
+        f"of them are too good{where}."
     )
 
 

@@ -6,6 +6,7 @@ import click
 
 from transferkit.commands import help_pages, result_output
 from transferkit.commands.result_output import format_percent, print_line
+from transferkit.lookup import count_noun
 
 UNSEEN = "pictures that the run was not trained on"
 PICTURES = {"all": "pictures", "val": "validation pictures", "test": "test pictures"}  # by split
@@ -83,7 +84,7 @@ def _describe(figures: dict) -> list[str]:
     lines += [f"loss {figures['loss']:.3f}", result_output.calibration_line(figures)]
     lines += filter(None, [result_output.balanced_line(figures), result_output.confusion_line(figures)])
     if "groups" in figures:
-        lines += [f"intervals are over {figures['groups']:,} groups"]
+        lines += [f"intervals are over {count_noun(figures['groups'], 'group')}"]
     if figures["unreadable"]:
         lines += [result_output.unreadable_line(figures["unreadable"])]
     return lines

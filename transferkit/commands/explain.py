@@ -150,7 +150,7 @@ def _find_surest(name: str, surest: dict) -> list[dict]:
         return rows
     asked = " and ".join(key for key, count in surest.items() if count)
     raise ValueError(
-        f"{name} has no {asked} among its {len(run.predictions):,} held-out pictures that are still there."
+        f"{name} has no {asked} among its {count_noun(len(run.predictions), 'held-out picture')} that are still there."
     )
 
 
@@ -163,7 +163,10 @@ def _write(found: list, result: dict | None, method: str, out: str | None) -> li
     groups = _group(found)
     if path.suffix:
         if len(groups) > MOST_ROWS and METHODS[method].needs_pictures:
-            warn(f"{path} has the first {MOST_ROWS} of {len(groups):,} pictures: --out FOLDER draws a file for each.")
+            warn(
+                f"{path} has the first {MOST_ROWS} of {count_noun(len(groups), 'picture')}: --out FOLDER draws "
+                "a file for each."
+            )
         rows = [each for group in groups[:MOST_ROWS] for each in group]
         figures = {path: partial(drawing.draw_sheet, rows if METHODS[method].needs_pictures else found)}
     else:

@@ -7,6 +7,7 @@ import click
 
 from transferkit import trust
 from transferkit.commands import help_pages, options, result_output
+from transferkit.lookup import count_noun
 
 
 class Shard(click.ParamType):
@@ -79,7 +80,9 @@ def print_summary(result: dict, spec):
 
     on, shape = stdout_console(), "x".join(map(str, result["shape"]))
     say(
-        f"{result['out']}: {result['pictures']:,} pictures, {shape} features of {spec.base} {', '.join(spec.layer)}", on
+        f"{result['out']}: {count_noun(result['pictures'], 'picture')}, {shape} features of {spec.base} "
+        f"{', '.join(spec.layer)}",
+        on,
     )
     rate = f", {result['computed'] / result['seconds']:.0f} pictures/s" if result["computed"] else ""
     say(

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from transferkit.commands import options
+from transferkit.lookup import count_noun
 
 FORMATS = (".svg", ".pdf", ".png")
 OWN = "own"
@@ -157,7 +158,7 @@ def print_activity(inspection, given: str, data: str, path: str | None, as_json:
 
     network, paths, labels = _find_labelled(_with_weights(inspection), given, data)
     rows = np.linspace(0, len(paths) - 1, min(activity.PICTURES, len(paths))).astype(int)
-    say(f"Looking at {len(rows):,} of {len(paths):,} pictures ...")
+    say(f"Looking at {len(rows):,} of {count_noun(len(paths), 'picture')} ...")
     views = explanations.read_views(network, [paths[row] for row in rows])
     label_of = dict(zip(paths, labels, strict=True)) if labels else {}
     found = activity.measure_activity(
@@ -165,7 +166,7 @@ def print_activity(inspection, given: str, data: str, path: str | None, as_json:
     )
     n = len(views.paths)
     if path:
-        _save(activity.draw_activity(found, f"{inspection.name} on {n:,} pictures"), path)
+        _save(activity.draw_activity(found, f"{inspection.name} on {count_noun(n, 'picture')}"), path)
     if as_json:
         layers = [_activity_row(each) for each in found]
         result_output.print_json({"name": inspection.name, "pictures": n, "layers": layers, "figure": path})

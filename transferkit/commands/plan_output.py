@@ -3,6 +3,7 @@
 import math
 
 from transferkit.commands import result_output
+from transferkit.lookup import count_noun
 from transferkit.recipe import describe_part
 
 
@@ -39,7 +40,7 @@ def print_plan(plan, on):
     if splits.val_from_train:
         held = f"{plan.recipe.data.validation:.0%} of each class"
         if splits.train.groups:  # whole groups may not add up to the fraction
-            held = f"{len(splits.val):,} pictures, in whole groups nearest to {held},"
+            held = f"{count_noun(len(splits.val), 'picture')}, in whole groups nearest to {held},"
         say(f"There is no validation split: {held} are held out.", on)
     pixels = plan.network.pixels
     say("", on)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from transferkit.commands import help_pages, options, result_output
+from transferkit.lookup import count_noun
 from transferkit.recipe import AUTO
 
 of_training = functools.partial(click.option, cls=help_pages.Option, group="train")
@@ -81,7 +82,9 @@ def command(classifier, folds, rank, out, overwrite, as_json, no_cache, **knobs)
     if as_json:
         return result_output.print_json(rows)
     print_leaderboard(
-        rows, f"{classifier}, {folds} folds of {len(listing):,} pictures in {len(listing.classes)} classes"
+        rows,
+        f"{classifier}, {count_noun(folds, 'fold')} of {count_noun(len(listing), 'picture')} in "
+        f"{count_noun(len(listing.classes), 'class')}",
     )
     if out:
         say(f"{out}: {best.base} with {classifier}; use it with transferkit predict {out} PICTURES")

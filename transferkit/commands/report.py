@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from transferkit.commands import options, result_output
+from transferkit.lookup import count_noun
 
 SUFFIXES = (".html", ".htm")
 
@@ -59,7 +60,7 @@ def _write_leaderboard(found, out, as_json) -> dict:
     leaderboard.write_leaderboard(rows, notes, out)
     for note in notes:
         warn(note)
-    say(f"{out}: {len(rows)} runs")
+    say(f"{out}: {count_noun(len(rows), 'run')}")
     if not as_json:
         percent = result_output.format_percent
         lines = [

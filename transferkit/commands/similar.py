@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from transferkit.commands import options, result_output
+from transferkit.lookup import count_noun
 
 
 @click.command(short_help="Find the most similar pictures by their features.")
@@ -43,7 +44,7 @@ def command(feats, queries, top, metric, out, as_json):
     if out:
         sheet = neighbours.draw_sheet(results)
         atomic.write(out, sheet.save)
-        console.say(f"{out}: {len(results)} queries with up to {top} neighbours each")
+        console.say(f"{out}: {len(results)} queries with up to {count_noun(top, 'neighbour')} each")
     if as_json:
         return result_output.print_json(results)
     for result in results:

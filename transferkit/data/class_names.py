@@ -7,7 +7,7 @@ from itertools import zip_longest
 
 from transferkit import untrusted_files
 from transferkit.data.sources.folder_walk import natural_sort_key
-from transferkit.lookup import UnknownName
+from transferkit.lookup import UnknownName, count_noun
 from transferkit.network import Network
 from transferkit.recipe import Model
 
@@ -104,7 +104,7 @@ def missing_names_message(network: Network, classes: tuple[str, ...]) -> str:
         return _wrong_count_message(network, classes)
     keras, natural = (sort_classes(order, classes) for order in ORDERS)
     differ = next((at for at, pair in enumerate(zip_longest(keras, natural)) if pair[0] != pair[1]), None)
-    lead = f"{network.base} does not say which class each of its {len(classes):,} outputs is: give"
+    lead = f"{network.base} does not say which class each of its {count_noun(len(classes), 'output')} is: give"
     if differ is None:
         return f"{lead} --class-order keras if they are {_shorten(keras)}, in this order, or {FILE_HINT}."
     return (
@@ -115,8 +115,8 @@ def missing_names_message(network: Network, classes: tuple[str, ...]) -> str:
 
 def _wrong_count_message(network: Network, classes) -> str:
     return (
-        f"{network.base} has {len(network.classes):,} outputs and does not say what they are, and the pictures have "
-        f"{len(classes):,} classes, so no order of these matches them: give {FILE_HINT}."
+        f"{network.base} has {count_noun(len(network.classes), 'output')} and does not say what they are, and "
+        f"the pictures have {len(classes):,} classes, so no order of these matches them: give {FILE_HINT}."
     )
 
 

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from transferkit.data import formats, pillow_reader
 from transferkit.data.file_ranges import read_bytes
 from transferkit.data.listing import Listing
+from transferkit.lookup import none_can
 from transferkit.pixels import Pixels
 
 if TYPE_CHECKING:  # it loads TensorFlow
@@ -100,7 +101,7 @@ def draw_views(
 
     readable = [int(row) for row, _ in pipeline.find_readable(listing.paths, pixels.channels)]
     if not readable:
-        raise ValueError(f"None of the {len(listing)} pictures can be read.")
+        raise ValueError(f"{none_can(len(listing), 'picture')} be read.")
     listing = listing.take(readable)
     batches = pipeline.evaluation_dataset(listing.paths, pixels, batch_size=len(listing))
     ((pictures, _),) = batches.as_numpy_iterator()

@@ -22,7 +22,7 @@ from transferkit.data.sources.folder_walk import (
     natural_sort_key,
 )
 from transferkit.data.splitting import hold_out, subsample
-from transferkit.lookup import as_count, as_text, describe_type, quote, show, suggest_known, suggest_nearest
+from transferkit.lookup import as_count, as_text, count_noun, describe_type, quote, show, suggest_known, suggest_nearest
 
 SYSTEM_KINDS = ("hidden", "system folder", "closed folder")  # kinds of skipped files that a user did not make
 LIST_SUFFIXES = (".csv", ".tsv", ".txt")  # of lists of pictures
@@ -85,7 +85,7 @@ class Listing:
                 f"Expected a position, a slice, positions, or {len(self):,} truth values, not {show(rows)}."
             )
         if index.size and not -len(self) <= index.min() <= index.max() < len(self):
-            raise IndexError(f"The listing has {len(self):,} pictures: there is none at {show(rows)}.")
+            raise IndexError(f"The listing has {count_noun(len(self), 'picture')}: there is none at {show(rows)}.")
         return self.take(index) if index.ndim else (self.paths[index], self.labels[index])
 
     def __repr__(self):

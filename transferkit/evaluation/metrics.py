@@ -45,6 +45,8 @@ def describe_accuracy(figures: dict, pictures: str) -> str:
         'accuracy 80.0% (95%: 49.0% to 94.3%) on 10 test pictures'
     """
     low, high = figures["ci95"]
+    if figures["n"] == 1:
+        pictures = pictures.replace("pictures", "picture", 1)
     return f"accuracy {figures['accuracy']:.1%} (95%: {low:.1%} to {high:.1%}) on {figures['n']:,} {pictures}"
 
 

@@ -14,6 +14,7 @@ from transferkit.data import pipeline
 from transferkit.data.audit import before_training
 from transferkit.data.listing import Listing
 from transferkit.evaluation import calibration, metrics, weighted_scores
+from transferkit.lookup import none_can
 from transferkit.network import Network, for_inference
 from transferkit.pixels import Pixels
 
@@ -108,7 +109,7 @@ def measure(probabilities: np.ndarray, rows: np.ndarray, listing: Listing) -> tu
         rows: (m,), of each picture in the listing.
     """
     if not len(rows):
-        raise ValueError(f"None of the {len(listing)} pictures can be read.")
+        raise ValueError(f"{none_can(len(listing), 'picture')} be read.")
     labels = np.array(listing.labels)[rows]
     groups = [listing.groups[row] for row in rows] if listing.groups else ()
     figures = metrics.compute_metrics(probabilities, labels, listing.classes, groups)
@@ -199,7 +200,7 @@ def predict_changed(
             predicted[number % len(changes)].append(logits.argmax(1))
             advance(len(rows))
     if len(found) == 1:
-        raise ValueError(f"None of the {len(paths)} pictures can be read.")
+        raise ValueError(f"{none_can(len(paths), 'picture')} be read.")
     return np.stack([np.concatenate(each) for each in predicted], axis=1), np.concatenate(found)
 
 

@@ -16,6 +16,7 @@ from transferkit import bases, zoo
 from transferkit.atomic import write
 from transferkit.console import warn
 from transferkit.evaluation.predict import predict_outputs, require_classifier
+from transferkit.lookup import count_noun
 from transferkit.network import Network, find_head_input
 
 FILE = "shift.npz"
@@ -192,5 +193,5 @@ def describe(summary: dict) -> str:
         >>> describe({"n": 40, "count": 3, "share": 0.075})
         '3 of 40 pictures (7.5%) look unlike the training pictures; of pictures of the same kind, 5% do'
     """
-    pictures = f"{summary['count']:,} of {summary['n']:,} pictures ({summary['share']:.1%})"
+    pictures = f"{summary['count']:,} of {count_noun(summary['n'], 'picture')} ({summary['share']:.1%})"
     return f"{pictures} look unlike the training pictures; of pictures of the same kind, {EXPECTED:.0%} do"

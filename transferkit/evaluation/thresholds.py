@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from transferkit.evaluation.calibration import estimate_precisions, find_conformal_threshold, find_rejection_threshold
+from transferkit.lookup import count_noun
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,13 @@ def choose_thresholds(calibration: dict, *, reject: float | None = None, sets: f
         if not kept:
             highest = math.floor(100 * estimate_precisions(confidences, hits)[1].max()) / 100
             raise ValueError(
-                f"reject {reject:g} is a precision that no prediction has on the {len(hits):,} validation pictures: "
+                f"reject {reject:g} is a precision that no prediction has on the "
+                f"{count_noun(len(hits), 'validation picture')}: "
                 f"expected at most {highest:g}."
             )
         lines.append(
             f"reject {reject:g}: labels with a probability below {lowest:.3f} are left empty, which keeps {kept:.0%} "
-            f"of the {len(hits):,} validation pictures"
+            f"of the {count_noun(len(hits), 'validation picture')}"
         )
     if sets is not None:
         _check(sets, "sets", calibration)

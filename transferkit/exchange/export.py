@@ -17,7 +17,7 @@ from transferkit.exchange.classifier import build_classifier
 from transferkit.exchange.other_process import run_script
 from transferkit.exchange.requests import check_request
 from transferkit.exchange.targets import FLOAT16, FLOAT32, INT8
-from transferkit.lookup import UnknownName, as_text
+from transferkit.lookup import UnknownName, as_text, count_noun
 from transferkit.network import Network
 
 FEWEST = 20  # pictures to calibrate int8 by
@@ -170,5 +170,6 @@ def _refuse_wrong(found: Export):
         wrong, what = 1 - found.agreement > allowed, f"{1 - found.agreement:.1%} of the pictures get another class"
     if wrong:
         raise ValueError(
-            f"The {found.target} file in {found.dtype} is not kept, as on {found.pictures} pictures {what}."
+            f"The {found.target} file in {found.dtype} is not kept, as on "
+            f"{count_noun(found.pictures, 'picture')} {what}."
         )

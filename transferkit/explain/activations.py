@@ -8,7 +8,7 @@ import numpy as np
 from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.explain import map_layers
 from transferkit.explain.batches import map_batches
-from transferkit.lookup import UnknownName
+from transferkit.lookup import UnknownName, count_noun
 
 
 def activations(model: keras.Model, pictures: np.ndarray, layers: Sequence[str]) -> list[np.ndarray]:
@@ -79,7 +79,7 @@ def find_kernels(model: keras.Model, layer: str = "") -> str:
     channels = 1 if isinstance(found, keras.layers.DepthwiseConv2D) else found.kernel.shape[2]
     if channels not in (1, 3):
         raise UnknownName(
-            f"The kernels of {name} have {channels} channels, which are no colours: the filters of "
+            f"The kernels of {name} have {count_noun(channels, 'channel')}, which are no colours: the filters of "
             f"{next(iter(convolutions))} are pictures, and --method activations shows what {name} gives."
         )
     return name

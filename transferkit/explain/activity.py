@@ -19,6 +19,7 @@ from transferkit.data import lazy_tensorflow as tf
 from transferkit.evaluation.plots import shorten_name
 from transferkit.evaluation.predict import choose_batch_size
 from transferkit.explain.batches import compiled
+from transferkit.lookup import count_noun
 from transferkit.network import Network, copy_model, for_inference
 
 PICTURES = 256  # of a folder that are looked at
@@ -166,9 +167,12 @@ def describe_dead(found: Sequence[LayerActivity], n: int) -> str:
     many = [f"{layer} {share:.0%}" for share, layer in shares if share >= MANY]
     if not many:
         return ""
-    named = ", ".join(many[:MOST_NAMED]) + (f" and {len(many) - MOST_NAMED} more layers" * (len(many) > MOST_NAMED))
+    named = ", ".join(many[:MOST_NAMED]) + (
+        f" and {count_noun(len(many) - MOST_NAMED, 'more layer')}" * (len(many) > MOST_NAMED)
+    )
     return (
-        f"Many units are dead, never positive on these {n:,} pictures, which give them no gradient: {named}. Other "
+        f"Many units are dead, never positive on these {count_noun(n, 'picture')}, which give them no gradient: "
+        f"{named}. Other "
         "pictures may move some. In a training, a lower learning rate, other initial weights or a norm keep more alive."
     )
 

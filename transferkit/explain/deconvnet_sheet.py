@@ -16,6 +16,7 @@ from transferkit.evaluation.predict import BATCH, choose_batch_size, run_batches
 from transferkit.explain import map_layers
 from transferkit.explain.deconvnet import Projections, make_projector
 from transferkit.explain.explanation import Explanation
+from transferkit.lookup import none_can
 from transferkit.network import Network, find_output
 
 MOST = 9  # pictures of a map, as in the paper
@@ -70,7 +71,7 @@ def find_strongest(network: Network, layer: str, paths: Sequence[str], most: int
             read.append(numbers)
     errors = dict(before_training.explain_missing_rows(paths, np.concatenate(read)))
     if not len(rows):
-        raise ValueError(f"None of the {len(paths)} pictures can be read.")
+        raise ValueError(f"{none_can(len(paths), 'picture')} be read.")
     for path, reason in errors.items():
         warn(f"{path} cannot be read: {reason}.")
     return strengths, rows, errors

@@ -15,6 +15,7 @@ from transferkit.evaluation.plots import shorten_name
 from transferkit.explain import deconvnet_sheet
 from transferkit.explain.activations import rank_maps
 from transferkit.explain.methods import METHODS
+from transferkit.lookup import count_noun
 
 SIDE = 2.2  # inches of a picture
 MOST_MAPS = 8  # of a layer that are shown
@@ -74,7 +75,7 @@ def draw_sanity(result: dict, method: str) -> Figure:
         right.plot(np.linspace(0, 1, len(values)), values, style, label=label)
     right.set(xlabel="fraction of the pixels", ylabel="probability of the class", ylim=(-0.02, 1.02))
     right.legend(fontsize=8)
-    figure.suptitle(f"{method} on {result['n']} pictures")
+    figure.suptitle(f"{method} on {count_noun(result['n'], 'picture')}")
     return figure
 
 

@@ -23,7 +23,7 @@ from transferkit.explain import activations, deconvnet_sheet, gradients, map_lay
 from transferkit.explain.batches import map_batches
 from transferkit.explain.explanation import Explanation, Views, enlarge
 from transferkit.explain.methods import HEAT_METHODS, METHODS, find_function
-from transferkit.lookup import UnknownName, count_noun, look_up, quote, suggest_known
+from transferkit.lookup import UnknownName, look_up, none_can, quote, suggest_known
 from transferkit.network import Network, find_output
 from transferkit.runs import Run
 
@@ -118,7 +118,7 @@ def read_views(network: Network, paths: Sequence[str]) -> Views:
     errors = dict(before_training.explain_missing_rows(paths, rows))
     if not len(rows):
         path, reason = next(iter(errors.items()), ("", "there are none"))
-        raise ValueError(f"None of the {count_noun(len(paths), 'picture')} can be read: {path}: {reason}.")
+        raise ValueError(f"{none_can(len(paths), 'picture')} be read: {path}: {reason}.")
     for path, reason in errors.items():
         warn(f"{path} cannot be read: {reason}.")
     pictures = np.concatenate([np.asarray(views) for views, _ in batches])

@@ -12,6 +12,7 @@ from transferkit.data.listing import Listing
 from transferkit.features.extraction import extract
 from transferkit.features.feature_spec import FeatureSpec, probe_layers
 from transferkit.features.probe_scores import LabelledFeatures, cross_validate
+from transferkit.lookup import count_noun
 from transferkit.recipe import AUTO
 
 MAX_MULTIPLY_ADDS = 5e9  # for one picture; a probe of a larger network takes minutes without a GPU
@@ -68,7 +69,7 @@ def choose_base(listing: Listing, size: int | str | None, fit: str | None, seed:
     best = max(probed, key=lambda probe: probe.accuracy)
     chosen = next(probe for probe in probed if not _is_better(best, probe))
     figures = ", ".join(f"{probe.base} {probe.accuracy:.1%} in {probe.seconds:.0f} s" for probe in probed)
-    return chosen.base, f"probes of {len(listing):,} pictures: {figures}"
+    return chosen.base, f"probes of {count_noun(len(listing), 'picture')}: {figures}"
 
 
 def _is_better(best: ProbedBase, other: ProbedBase) -> bool:
@@ -87,5 +88,5 @@ def _probe_base(base: str, listing: Listing, size: int | str | None, fit: str | 
     smallest_class = np.bincount(labels, minlength=len(readable.classes)).min()
     result = cross_validate(data, folds=max(2, min(FOLDS, int(smallest_class))), seed=seed)
     probe = ProbedBase(base, result.predictions == labels, time.perf_counter() - started)
-    say(f"probe of {base}: {probe.accuracy:.1%} of {len(labels):,} pictures in {probe.seconds:.0f} s")
+    say(f"probe of {base}: {probe.accuracy:.1%} of {count_noun(len(labels), 'picture')} in {probe.seconds:.0f} s")
     return probe

@@ -133,7 +133,7 @@ def fit_classifier(name: str, features, labels, groups=None, *, widths=None, see
     """
     features, labels = np.asarray(features, "float64"), np.asarray(labels)
     if len(classes := np.unique(labels)) < 2:
-        raise ValueError(f"All {len(labels)} pictures are of class {classes[0]}: a classifier needs two classes.")
+        raise ValueError(f"All pictures are of class {classes[0]}: a classifier needs two classes.")
     scaler = fit_block_scaler(features, widths or (features.shape[1],))
     estimator = build_classifier(name, features.shape, labels, groups, seed=seed, **options)
     with _fit_context(features):

@@ -18,7 +18,7 @@ from transferkit.features import feature_files, feature_folder, ray_engine
 from transferkit.features.extraction import feature_shape
 from transferkit.features.feature_folder import FeatureFolder
 from transferkit.features.feature_spec import FeatureSpec
-from transferkit.lookup import UnknownName, as_text, describe_type
+from transferkit.lookup import UnknownName, as_text, count_noun, describe_type, none_can
 
 
 def extract_to(
@@ -89,7 +89,9 @@ def _check_arguments(spec, pictures, splits: Sequence[str]) -> tuple[Listing, li
         raise ValueError(f"spec must be a FeatureSpec, as tk.FeatureSpec('resnet34'), not {describe_type(spec)}.")
     listing, found = resolve.as_all_pictures(pictures, "listing")
     if len(splits or found) != len(listing):
-        raise ValueError(f"There are {len(listing):,} pictures and {len(splits):,} splits: give one split a picture.")
+        raise ValueError(
+            f"There are {count_noun(len(listing), 'picture')} and {len(splits):,} splits: give one split a picture."
+        )
     return listing, list(splits or found)
 
 
@@ -175,7 +177,7 @@ def _finish(folder: FeatureFolder, out: Path, listing: Listing) -> dict[str, int
     pictures, unreadable = feature_folder.write_errors(folder)
     if not pictures:
         reasons = folder.path / feature_folder.ERRORS
-        raise ValueError(f"None of the {len(listing):,} pictures can be read: {reasons} says why.")
+        raise ValueError(f"{none_can(len(listing), 'picture')} be read: {reasons} says why.")
     check_classes(listing, unreadable, "the listing")
     if folder.path != out:
         feature_files.write_feature_file(folder, out)

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from transferkit import atomic, versions
 from transferkit.features.feature_folder import ERRORS, FORMAT, LAYOUT, NOTE, FeatureFolder, open_folder
 from transferkit.features.feature_spec import FeatureSpec
-from transferkit.lookup import as_text, first_line
+from transferkit.lookup import as_text, count_noun, first_line
 
 SUFFIXES = (".npz", ".parquet")
 TEXT_COLUMNS = ["path", "label", "split"]
@@ -48,7 +48,10 @@ class Features:
     def __repr__(self):
         shape, spec = "x".join(map(str, self.features.shape[1:])), self.spec
         of = f"{spec.base} {', '.join(spec.layer)}"
-        return f"<Features: {len(self):,} pictures of {len(self.classes):,} classes, {shape} features of {of}>"
+        return (
+            f"<Features: {count_noun(len(self), 'picture')} of {count_noun(len(self.classes), 'class')}, "
+            f"{shape} features of {of}>"
+        )
 
     @property
     def spec(self) -> FeatureSpec:

@@ -18,7 +18,7 @@ from transferkit.features.extraction import Extraction, extract
 from transferkit.features.extractor import FeatureExtractor
 from transferkit.features.feature_spec import SETTINGS, FeatureSpec, probe_layers
 from transferkit.features.probe_scores import LabelledFeatures, cross_validate
-from transferkit.lookup import as_count, as_text, describe_type
+from transferkit.lookup import as_count, as_text, count_noun, describe_type, none_can
 
 
 def probe(
@@ -153,7 +153,7 @@ def _score_networks(specs: Sequence[FeatureSpec], listing: Listing, score: Calla
         started = time.perf_counter()
         extraction = extract(listing.paths, spec, cache=cache, description=f"features of {spec.base}")
         if not len(extraction.rows):
-            raise ValueError(f"None of the {len(listing):,} pictures can be read.")
+            raise ValueError(f"{none_can(len(listing), 'picture')} be read.")
         unreadable = {listing.paths[row]: why for row, why in extraction.errors.items()}
         check_classes(listing, unreadable, "the listing")
         if extraction.features.ndim > 2:
@@ -163,7 +163,7 @@ def _score_networks(specs: Sequence[FeatureSpec], listing: Listing, score: Calla
         figures = score(extraction, listing.take(extraction.rows), spec)
         count, seconds = len(extraction.rows), round(time.perf_counter() - started, 2)
         rows.append({"base": spec.base, **figures, "features": extraction.features.shape[1], "seconds": seconds})
-        say(f"{spec.base}: {seconds:.1f} s, {extraction.reused:,} of {count:,} pictures from the cache")
+        say(f"{spec.base}: {seconds:.1f} s, {extraction.reused:,} of {count_noun(count, 'picture')} from the cache")
     return rows
 
 

@@ -105,9 +105,7 @@ def _draw_folds(labels, groups, copies, folds: int, seed: int) -> np.ndarray:
     units, noun = (np.arange(len(labels)), "picture") if groups is None else (groups, "group")
     counts = {label: len(np.unique(units[labels == label])) for label in np.unique(labels)}
     if len(counts) < 2:
-        raise ValueError(
-            f"All {len(labels)} pictures are of class {next(iter(counts), None)}: a probe needs two classes."
-        )
+        raise ValueError(f"All pictures are of class {next(iter(counts), None)}: a probe needs two classes.")
     rarest = min(counts, key=counts.__getitem__)
     if (count := counts[rarest]) < folds:
         limit = f"folds must be at most {count}, not {folds}" if count > 1 else f"folds need 2 {noun}s of each class"

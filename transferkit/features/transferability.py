@@ -24,7 +24,7 @@ def logme(features, labels) -> float:
     """
     classes = np.unique(labels)
     if len(classes) < 2:
-        raise ValueError(f"All {len(labels)} pictures are of class {classes[0]}: a ranking needs two classes.")
+        raise ValueError(f"All pictures are of class {classes[0]}: a ranking needs two classes.")
     targets = (np.asarray(labels)[:, None] == classes).astype("float64")
     axes, lengths, _ = svd(np.asarray(features, "float64"), full_matrices=False)
     projections = (axes.T @ targets) ** 2

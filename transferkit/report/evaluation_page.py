@@ -4,6 +4,7 @@ from pathlib import Path
 
 from transferkit import atomic
 from transferkit.evaluation import plots
+from transferkit.lookup import count_noun
 from transferkit.report import page, sentences
 
 UNSEEN = "pictures that no network was trained on"
@@ -57,7 +58,7 @@ def _describe_measured(document: dict) -> list[str]:
             f"{document['accuracy']:.1%} are right; the mistakes below are of all."
         )
     if document.get("groups"):
-        lines.append(f"Intervals are over {document['groups']:,} groups.")
+        lines.append(f"Intervals are over {count_noun(document['groups'], 'group')}.")
     if document["unreadable"]:
         lines.append(f"Pictures that could not be read: {document['unreadable']:,}.")
     return lines

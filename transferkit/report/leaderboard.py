@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from transferkit import atomic, pages
-from transferkit.lookup import UnknownName
+from transferkit.lookup import UnknownName, count_noun
 from transferkit.recipe import BY_RULE
 from transferkit.report import sentences
 from transferkit.runs import Run
@@ -57,7 +57,12 @@ def compare_runs(runs: Sequence[Run]) -> tuple[list[dict], list[str]]:
 
 def write_leaderboard(rows: list[dict], notes: list[str], out: str | os.PathLike):
     """Write the page of what `compare_runs` returned."""
-    content = {"title": f"{len(rows)} runs", "rows": rows, "knobs": list(rows[0]["knobs"]), "notes": notes}
+    content = {
+        "title": f"{count_noun(len(rows), 'run')}",
+        "rows": rows,
+        "knobs": list(rows[0]["knobs"]),
+        "notes": notes,
+    }
     atomic.write(out, pages.render("leaderboard.html", **content))
 
 

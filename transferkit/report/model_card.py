@@ -11,6 +11,7 @@ from pathlib import Path
 
 from transferkit import atomic, hub, model_note, pages, recipe_files
 from transferkit.data.audit.scan import file_key, load_scans, open_store
+from transferkit.lookup import count_noun
 from transferkit.report import sentences
 from transferkit.report.page import list_classes
 from transferkit.runs import Run
@@ -167,14 +168,15 @@ def list_limits(figures: dict, train: dict[str, int]) -> list[str]:
             "It was measured on validation pictures, which also made choices in training; there were no test pictures."
         )
     if figures["n"] < FEW_EVALUATED:
-        found.append(f"It was measured on {figures['n']} pictures only: mind the interval.")
+        found.append(f"It was measured on {count_noun(figures['n'], 'picture')} only: mind the interval.")
     present = {name: count for name, count in train.items() if count}
     smallest, largest = min(present, key=present.__getitem__), max(present, key=present.__getitem__)
     if present[smallest] < FEW_IN_CLASS:
-        found.append(f"Class {_plain(smallest)} has {present[smallest]} training pictures only.")
+        found.append(f"Class {_plain(smallest)} has {count_noun(present[smallest], 'training picture')} only.")
     if present[largest] > UNEQUAL * present[smallest]:
         found.append(
-            f"Classes are unequal: {_plain(largest)} has {present[largest]:,} training pictures, {_plain(smallest)} "
+            f"Classes are unequal: {_plain(largest)} has {count_noun(present[largest], 'training picture')}, "
+            f"{_plain(smallest)} "
             f"{present[smallest]:,}."
         )
     worst, row = min(list_classes(figures), key=lambda item: item[1]["recall"])

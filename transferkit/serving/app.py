@@ -14,7 +14,7 @@ from starlette.routing import Route, Router
 from transferkit.console import warn
 from transferkit.cpus import available_cpus
 from transferkit.evaluation.predict import THREADS
-from transferkit.lookup import first_line
+from transferkit.lookup import first_line, none_can
 from transferkit.serving.batching import Batcher
 from transferkit.serving.classifier import Classifier
 from transferkit.serving.metrics import Metrics
@@ -128,7 +128,7 @@ class Service:
             rows, refused = await self._classify(uploads, top)
         if len(refused) < len(rows):
             return JSONResponse(rows)
-        which = "The picture cannot" if len(rows) == 1 else f"None of the {len(rows)} pictures can"
+        which = none_can(len(rows), "picture")
         return JSONResponse({"error": f"{which} be read: {refused[0]}.", "pictures": rows}, refused[0].status)
 
     async def explain(self, request: Request) -> Response:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from transferkit.lookup import count_noun
 from transferkit.serving.requests import Limits, Refused
 
 MULTIPART = "multipart/form-data"
@@ -79,7 +80,7 @@ async def read_uploads(request: Request, limits: Limits, take: Callable[[int], N
                         await _read_files(request, stream, limits) if kind == MULTIPART else await _read(stream, kind)
                     )
             except Refused:
-                await _skip(body, 2 * most)  # a client that still sends would not see the answer
+                await _skip(body, 2 * most)  # uvicorn would not after `Connection: close`, and the answer is lost
                 raise
     except TimeoutError:
         raise Refused(408, "timeout", f"The upload took more than {limits.seconds:g} seconds.") from None
@@ -132,7 +133,9 @@ async def _read_files(request: Request, stream: AsyncIterator[bytes], limits: Li
         form = await parser.parse()
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
-            raise Refused(413, "too_many", f"At most {limits.pictures} pictures go into one request.") from None
+            raise Refused(
+                413, "too_many", f"At most {count_noun(limits.pictures, 'picture')} go into one request."
+            ) from None
         raise Refused(400, "request", f"The multipart body is not understood: {error.message.rstrip('.')}.") from None
     files = [value for _, value in form.multi_items() if not isinstance(value, str)]
     try:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from transferkit import runs
+from transferkit import run_writing, runs
 from transferkit.atomic import read, write
 from transferkit.console import say
 from transferkit.data import folds
 from transferkit.evaluation import metrics
+from transferkit.lookup import count_noun
 from transferkit.recipe import Recipe
 from transferkit.training import closing_pages
 from transferkit.training.fitting import checkpoints, work_left
@@ -42,7 +43,9 @@ def train_folds(job: TrainingJob, train_plan: Callable, resume: Callable) -> run
     for number, held_out in enumerate(folds.hold_out_folds(pool, knobs.folds, knobs.seed), start=1):
         folder = job.folder / f"fold-{number}"
         if not _is_complete(folder):
-            say(f"Fold {number} of {knobs.folds}: {len(held_out):,} of {len(pool):,} pictures are held out.")
+            say(
+                f"Fold {number} of {knobs.folds}: {len(held_out):,} of {count_noun(len(pool), 'picture')} are held out."
+            )
             clock.later = Counter({kind: (knobs.folds - number) * count for kind, count in each.items()})
             if (folder / "checkpoints" / checkpoints.STATE).exists():
                 resume(folder, clock, job.callbacks)
@@ -93,8 +96,8 @@ def _finish(job: TrainingJob, complete: list[runs.Run]) -> runs.Run:
         "interrupted": len(complete) < job.knobs.folds,
         "seconds": round(sum(fold.metrics["seconds"] for fold in complete), 1),
     }
-    runs.write_unreadable(job.folder, job.unreadable)
-    runs.write_predictions(job.folder, predictions, figures["confusion"], classes)
+    run_writing.write_unreadable(job.folder, job.unreadable)
+    run_writing.write_predictions(job.folder, predictions, figures["confusion"], classes)
     write(job.folder / "metrics.json", figures)
     run = runs.Run(job.folder)
     closing_pages.write_pages(run)

@@ -16,7 +16,7 @@ from typing import Any
 from transferkit import console
 from transferkit.bases import available_bases
 from transferkit.cache_folder import cache_folder
-from transferkit.lookup import first_line
+from transferkit.lookup import count_noun, first_line
 
 MIN_FREE = 1e9  # bytes in the cache folder: a few weight files, or the features of many pictures
 PICTURES = 100
@@ -94,4 +94,6 @@ def _examine_training() -> Iterator[Finding]:
             "refit": "off",
         }
         run = finetune("lenet5", splits.train, splits.val, out=Path(folder) / "run", **knobs)
-        yield Finding("training", f"works: {len(splits.train)} pictures in {run.metrics['seconds']:.1f} seconds")
+        yield Finding(
+            "training", f"works: {count_noun(len(splits.train), 'picture')} in {run.metrics['seconds']:.1f} seconds"
+        )

@@ -25,6 +25,7 @@ from transferkit.evaluation.calibration import to_probabilities
 from transferkit.evaluation.metrics import describe_accuracy
 from transferkit.evaluation.predict import predict_outputs
 from transferkit.features.sklearn_inputs import check_groups, check_labels
+from transferkit.lookup import count_noun
 from transferkit.network import Network
 from transferkit.recipe import Recipe, list_knobs
 from transferkit.run_folder import check_output
@@ -184,7 +185,8 @@ class FineTuner(ClassifierMixin, BaseEstimator):
             if unreadable := before_training.explain_missing_rows(paths, rows):
                 path, reason = unreadable[0]
                 raise ValueError(
-                    f"{len(unreadable)} of {len(paths)} pictures cannot be read, the first: {path}: {reason}."
+                    f"{len(unreadable)} of {count_noun(len(paths), 'picture')} cannot be read, the first: "
+                    f"{path}: {reason}."
                 )
         columns = [self.network_.classes.index(str(label)) for label in self.classes_.tolist()]  # the base's own order
         return to_probabilities(logits, self.network_.temperature)[:, columns]

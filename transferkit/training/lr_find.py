@@ -17,7 +17,7 @@ import numpy as np
 from transferkit import rules
 from transferkit.console import track
 from transferkit.knobs import Knobs
-from transferkit.lookup import UnknownName
+from transferkit.lookup import UnknownName, count_noun
 from transferkit.training import phase_loop
 from transferkit.training.distributed import replicas
 from transferkit.training.fitting import checkpoints, fit_phase
@@ -61,7 +61,7 @@ class RateSearch:
 
     def __repr__(self):
         found, rule = (f"{rate:.2g}" if rate else "none" for rate in (self.suggestion, self.rule))
-        return f"<RateSearch: {self.knob} {found}, rule {rule}, {len(self.rates)} steps>"
+        return f"<RateSearch: {self.knob} {found}, rule {rule}, {count_noun(len(self.rates), 'step')}>"
 
     @property
     def is_flat(self) -> bool:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from transferkit import runs
+from transferkit.lookup import count_noun
 from transferkit.recipe import Recipe, describe_part
 from transferkit.training.planning.advice import UNEQUAL
 
@@ -99,7 +100,7 @@ def few_in_class(outcome: Outcome) -> str:
         return ""
     name = min(few, key=few.__getitem__)
     if len(few) == 1:
-        return f"Class {name} has only {few[name]} training pictures: more would help most."
+        return f"Class {name} has only {count_noun(few[name], 'training picture')}: more would help most."
     classes = f"{len(few)} classes have fewer than {FEW_IN_CLASS} training pictures"
     return f"{classes}, {name} {few[name]}: more would help most."
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Unpack
 
-from transferkit import run_folder, runs
+from transferkit import run_folder, run_writing, runs
 from transferkit.atomic import read
 from transferkit.console import say, warn
 from transferkit.data.audit import before_training
@@ -15,7 +15,7 @@ from transferkit.data.listing import Listing
 from transferkit.evaluation import metrics, shift, verification
 from transferkit.evaluation.predict import evaluate, predict_outputs
 from transferkit.knobs import Knobs
-from transferkit.lookup import as_text
+from transferkit.lookup import as_text, count_noun
 from transferkit.network import Network, for_inference
 from transferkit.training import calibrate, closing_pages, cross_validation, phase_loop, refit, trackers
 from transferkit.training.clock import Clock
@@ -98,7 +98,7 @@ def train_plan(plan: Plan, folder: Path, callbacks: Sequence = ()) -> runs.Run:
     """Train what was planned, with callbacks as `finetune` takes them, and write the run folder."""
     with run_folder.lock_run(folder):
         recipe = time_budget.without_planned_epochs(plan.recipe)
-        runs.write_inputs(folder, recipe, plan.splits, plan.unreadable, plan.device.name, plan.choices)
+        run_writing.write_inputs(folder, recipe, plan.splits, plan.unreadable, plan.device.name, plan.choices)
         return _run(TrainingJob(plan, folder, dict(plan.unreadable), callbacks=tuple(callbacks)))
 
 
@@ -130,8 +130,8 @@ def _resume(folder: str | os.PathLike, clock: Clock, callbacks: Sequence = ()) -
         if not job.knobs.folds:
             state = checkpoints.load_state(run.folder)
             done = len([row for row in state.history if row["epoch"]])
-            steps = f" and {state.step} steps" if state.step else ""
-            say(f"Resuming after {done} of {job.knobs.epochs} epochs{steps}.")
+            steps = f" and {count_noun(state.step, 'step')}" if state.step else ""
+            say(f"Resuming after {done} of {count_noun(job.knobs.epochs, 'epoch')}{steps}.")
         return _run(job)
 
 
@@ -220,7 +220,7 @@ def _finish(job: TrainingJob, averages: dict, outputs, *, interrupted: bool) -> 
     predicted = {row["path"] for row in predictions}
     readable = [row for row, path in enumerate(listing.paths) if path in predicted]
     job.unreadable.update(before_training.report_unreadable(listing.paths, readable, job.unreadable))
-    runs.write_unreadable(job.folder, job.unreadable)
+    run_writing.write_unreadable(job.folder, job.unreadable)
     baseline = job.checkpoint_path(head_init.BASELINE)
     figures |= {
         "split": split,
@@ -233,7 +233,7 @@ def _finish(job: TrainingJob, averages: dict, outputs, *, interrupted: bool) -> 
     }
     shift.fit_shift(job.network, network, job.splits.train.paths, job.splits.val.paths).save(job.folder / shift.FILE)
     own = predictions if split == "test" else _predict_few(network, listing, None if is_refitted else outputs)
-    runs.write_results(job.folder, network, runs.Results(rows, figures | averages, predictions, own))
+    run_writing.write_results(job.folder, network, run_writing.Results(rows, figures | averages, predictions, own))
     closing_pages.write_pages(runs.Run(job.folder))
     if not interrupted:
         checkpoints.delete_tensors(job.folder)

@@ -12,6 +12,7 @@ from transferkit.data.audit import problems
 from transferkit.data.audit.file_scan import FileScan
 from transferkit.data.audit.scan import scan_files
 from transferkit.data.listing import Listing
+from transferkit.lookup import count_noun
 
 MAX_NAMED = 10  # pictures that are named one by one when several become unreadable at once
 MAX_UNREADABLE = 0.2  # of a listing; the well-known cats-and-dogs download has 7%, and people train on it
@@ -60,8 +61,8 @@ def audit_listing(listing: Listing, *, what: str = "the listing") -> Audit:
         for path, reason in unreadable:
             say(f"{path}: {reason}")
         raise ValueError(
-            f"{len(unreadable)} of {len(listing)} pictures in {what} cannot be read, more than one in five: mend or "
-            f"remove those listed above, from {unreadable[0][0]} ({unreadable[0][1]}) on."
+            f"{len(unreadable)} of {count_noun(len(listing), 'picture')} in {what} cannot be read, more than "
+            f"one in five: mend or remove those listed above, from {unreadable[0][0]} ({unreadable[0][1]}) on."
         )
     readable = listing.take(rows) if unreadable else listing
     problems.check_classes(listing, dict(unreadable), what)
@@ -127,7 +128,10 @@ def report_unreadable(paths, readable_rows, known: Collection[str]) -> dict[str,
     for path, reason in unreadable[:MAX_NAMED]:
         warn(f"{path} is skipped from here on: {reason}.")
     if len(unreadable) > MAX_NAMED:
-        warn(f"{len(unreadable) - MAX_NAMED:,} more pictures are skipped, from {unreadable[MAX_NAMED][0]} on.")
+        warn(
+            f"Skipped too: {count_noun(len(unreadable) - MAX_NAMED, 'more picture')}, from "
+            f"{unreadable[MAX_NAMED][0]} on."
+        )
     return dict(unreadable)
 
 
@@ -136,8 +140,8 @@ def check_unreadable_fraction(paths, unreadable: dict[str, str]):
     missing = [path for path in paths if path in unreadable]
     if len(missing) > MAX_UNREADABLE * len(paths):
         raise ValueError(
-            f"{len(missing):,} of {len(paths):,} pictures can no longer be read, more than one in five, from "
-            f"{missing[0]} ({unreadable[missing[0]]}) on: restore them, and continue with --resume."
+            f"{len(missing):,} of {count_noun(len(paths), 'picture')} can no longer be read, more than one in "
+            f"five, from {missing[0]} ({unreadable[missing[0]]}) on: restore them, and continue with --resume."
         )
 
 

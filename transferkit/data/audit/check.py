@@ -8,7 +8,7 @@ from transferkit.data.audit.problems import Problem, count_classes, find_problem
 from transferkit.data.audit.scan import scan_files
 from transferkit.data.listing import Listing
 from transferkit.data.sources import resolve
-from transferkit.lookup import UnknownName, as_text, describe_type, look_up
+from transferkit.lookup import UnknownName, as_text, count_noun, describe_type, look_up
 from transferkit.recipe import Data
 
 
@@ -27,7 +27,7 @@ class CheckResult:
     def __repr__(self):
         kinds = Counter(problem.kind for problem in self.problems)
         found = ", ".join(f"{kind} {count:,}" for kind, count in kinds.items()) or "no problems"
-        return f"<CheckResult: {len(self.paths):,} pictures; {found}>"
+        return f"<CheckResult: {count_noun(len(self.paths), 'picture')}; {found}>"
 
     @property
     def paths(self) -> list[str]:

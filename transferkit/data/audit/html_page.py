@@ -11,6 +11,7 @@ from transferkit import atomic, pages
 from transferkit.data import contact_sheet
 from transferkit.data.audit.problems import HARMLESS, KINDS, UNREADABLE, Problem, count_classes, count_files
 from transferkit.data.listing import Listing
+from transferkit.lookup import count_noun
 
 THUMBNAIL_SIZE = 112  # pixels, longer side
 MAX_PER_KIND = 60  # problems of each kind that are shown; the others are counted
@@ -40,7 +41,7 @@ def write_page(path: str | os.PathLike, data: str, parts: dict[str, Listing], pr
         path,
         f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{name}: check</title>\n"
         f"<style>{pages.style()}</style>\n"
-        f"<main><h1>{name}</h1>\n<p>{images:,} pictures, checked by transferkit check.</p>\n"
+        f"<main><h1>{name}</h1>\n<p>{count_noun(images, 'picture')}, checked by transferkit check.</p>\n"
         f"<table><tr><th>problem<th class=n>count{rows}</table>\n{''.join(sections.values())}{folded}"
         f"{_class_table(parts)}</main></html>\n",
     )

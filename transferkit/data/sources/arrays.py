@@ -11,7 +11,7 @@ from transferkit import atomic
 from transferkit.cache_folder import cache_folder
 from transferkit.data.listing import Listing, natural_sort_key
 from transferkit.data.sources.picture_values import are_paths, check_pictures, write_pngs
-from transferkit.lookup import describe_type, show
+from transferkit.lookup import count_noun, describe_type, show
 
 EXPECTED = "expected uint8 pictures (height, width) or (height, width, 1, 3 or 4), of 0..255"
 
@@ -43,7 +43,10 @@ def list_arrays(images, labels, classes: Sequence[str] | None = None) -> Listing
             "images is paths: tk.list_images lists files, tk.list_arrays arrays (height, width, channels)."
         )
     if len(pictures) != len(labels):
-        raise ValueError(f"There are {len(pictures)} pictures and {len(labels)} labels: give one label a picture.")
+        raise ValueError(
+            f"There are {count_noun(len(pictures), 'picture')} and {count_noun(len(labels), 'label')}: give one "
+            "label a picture."
+        )
     if not labels:
         raise ValueError(f"There are no pictures: {EXPECTED}.")
     indices, names = _index_labels(labels, classes)

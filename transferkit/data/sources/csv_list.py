@@ -15,7 +15,7 @@ from transferkit.data.sources.csv_columns import NO_SPLIT, Columns, has_label_co
 from transferkit.data.sources.csv_paths import explain_missing, find_picture_paths
 from transferkit.data.sources.csv_text import Table, read_table
 from transferkit.data.sources.folder_layout import SPLIT_NAMES, split_from_name
-from transferkit.lookup import look_up, suggest_nearest
+from transferkit.lookup import count_noun, look_up, suggest_nearest
 
 MAX_MISSING = 0.2  # fraction of the rows, as of unreadable pictures
 MAX_NAME = 80  # characters of a name in a message
@@ -145,7 +145,8 @@ def _find_groups(table: Table, rows: list[Row], columns: Columns) -> tuple[str, 
     empty = [row.line for row, group in zip(rows, groups, strict=True) if not group.strip()]
     if empty:
         raise ValueError(
-            f"{table.path}: {len(empty)} rows have no {columns.group_by!r}, the first in line {empty[0]}; fill the "
+            f"{table.path}: {count_noun(len(empty), 'row')} without {columns.group_by!r}, the first in line "
+            f"{empty[0]}; fill the "
             "column, or omit --group-by."
         )
     return groups
@@ -192,7 +193,8 @@ def _check_splits(table: Table, columns: Columns):
     advice = f"--split-col {NO_SPLIT} takes all rows without a split"
     if len(blank) == len(wrong):
         raise ValueError(
-            f"{table.path}: the split, column {columns.split!r}, is blank in {len(blank)} of {len(table.rows)} rows, "
+            f"{table.path}: the split, column {columns.split!r}, is blank in {len(blank)} of "
+            f"{count_noun(len(table.rows), 'row')}, "
             f"the first in line {blank[0]}: fill it with train, val or test; {advice}."
         )
     line, cell = next((line, cell) for line, cell in wrong if cell)
@@ -208,7 +210,8 @@ def _check_missing_fraction(table: Table, missing: list[tuple[int, str]], column
     (line, name), count = missing[0], len(missing)
     reason = explain_missing(name.strip(), table.path, columns.folder)
     raise ValueError(
-        f"{count} of {len(table.rows)} pictures of {table.path} are missing, the first {name[:MAX_NAME]!r} in line "
+        f"{count} of {count_noun(len(table.rows), 'picture')} of {table.path} are missing, the first "
+        f"{name[:MAX_NAME]!r} in line "
         f"{line}{f', {reason}' if reason else ''}: paths are relative to {columns.folder or table.path.parent}, and "
         "names are looked for below it; --image-dir names another folder, --image-suffix what the names lack, as .jpg."
     )
@@ -227,7 +230,8 @@ def _report_skipped(table: Table, skipped: dict[str, list[tuple[int, str]]], col
             line, name = found[0]
             reason = explain_missing(name, table.path, columns.folder) if kind == "missing picture" else ""
             warn(
-                f"{table.path.name}: {len(found)} of {total} rows skipped, {kind}; the first: line {line}, "
+                f"{table.path.name}: {len(found)} of {count_noun(total, 'row')} skipped, {kind}; the first: "
+                f"line {line}, "
                 f"{name[:MAX_NAME]!r}{f', {reason}' if reason else ''}."
             )
     if sum(map(len, skipped.values())) == total:

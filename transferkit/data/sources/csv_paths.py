@@ -14,7 +14,7 @@ from transferkit.data.class_matching import normalize_unicode
 from transferkit.data.formats import SUFFIXES
 from transferkit.data.sources.folder_layout import parse_split_name
 from transferkit.data.sources.folder_walk import find_pictures
-from transferkit.lookup import suggest_nearest
+from transferkit.lookup import count_noun, suggest_nearest
 
 Parts = tuple[str, ...]  # of a path
 
@@ -54,7 +54,10 @@ def find_picture_paths(
     if not found:
         return paths, ""
     first = next(iter(found))
-    return paths, f"{len(found):,} pictures found by name: {names[first]!r} is {os.path.join(*found[first])}"
+    return (
+        paths,
+        f"{count_noun(len(found), 'picture')} found by name: {names[first]!r} is {os.path.join(*found[first])}",
+    )
 
 
 def explain_missing(name: str, list_path: Path, folder: str = "") -> str:

@@ -8,6 +8,7 @@ from transferkit.console import say
 from transferkit.data.sources.csv_paths import find_picture_folder
 from transferkit.data.sources.csv_text import Table
 from transferkit.data.sources.folder_walk import find_pictures
+from transferkit.lookup import count_noun
 from transferkit.weights.imagenet import challenge_numbers, synsets
 
 PICTURE_NAME = re.compile(r"ILSVRC2012_\w*?(\d{8})(?!\d)")
@@ -45,7 +46,7 @@ def add_pictures(table: Table, folder: str) -> Table:
             f"{table.path}, line {wrong[0]}: {wrong[1]!r} is not a class of ILSVRC2012: expected 1 to 1000."
         )
     rows = [(number, {IMAGE: path, LABEL: ids[labels[number]]}) for number, path in pictures if number in labels]
-    say(f"{table.path.name}: ILSVRC2012's ground truth, for {len(rows):,} pictures in {base}.")
+    say(f"{table.path.name}: ILSVRC2012's ground truth, for {count_noun(len(rows), 'picture')} in {base}.")
     return Table(table.path, [IMAGE, LABEL], rows)
 
 

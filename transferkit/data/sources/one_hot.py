@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from transferkit.console import say
 from transferkit.data.sources.csv_text import Table
+from transferkit.lookup import count_noun
 
 COLUMN = "label (one-hot)"
 VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
@@ -45,7 +46,8 @@ def add_label_column(table: Table, columns: list[str]) -> Table:
         line, names = wrong[0]
         what = f"{' and '.join(names[:3])} are set" if names else "none is set"
         raise ValueError(
-            f"{table.path}: {len(wrong)} of {len(sets)} rows do not have exactly one class: in line {line}, {what} of "
+            f"{table.path}: {len(wrong)} of {count_noun(len(sets), 'row')} do not have exactly one class: in "
+            f"line {line}, {what} of "
             f"the columns {shown}; remove such rows, or give --label-col."
         )
     say(f"{table.path.name}: its columns of 0 and 1 are read as one class each: {shown}.")

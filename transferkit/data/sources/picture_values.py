@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from transferkit.data import bit_depth, pillow_reader
-from transferkit.lookup import describe_type, first_line, show
+from transferkit.lookup import count_noun, describe_type, first_line, show
 
 EXPECTED = (
     "expected a path, a list of paths, uint8 pictures (height, width, channels) of 0..255, pictures of Pillow, or a "
@@ -74,7 +74,8 @@ def _list_entries(pictures, name: str, expected: str) -> list:
         columns, pictures = len(getattr(pictures, "columns", ())), np.asarray(pictures)
         if columns > 1:
             raise ValueError(
-                f"{name} is a table of {columns} columns: give the column of paths alone, as frame['path']."
+                f"{name} is a table of {count_noun(columns, 'column')}: give the column of paths alone, as "
+                "frame['path']."
             )
         if pictures.ndim == 3 and pictures.shape[2] in pillow_reader.MODES:
             return [pictures]

@@ -14,7 +14,7 @@ from transferkit.data import file_ranges
 from transferkit.data.grouping import groups_from_pattern
 from transferkit.data.listing import Listing, listing_from_names
 from transferkit.data.sources.folder_walk import common_folder, relative_path
-from transferkit.lookup import quote
+from transferkit.lookup import count_noun, quote
 
 INDEX = "shards.json"
 FORMAT, NUMBER = "transferkit shards 1", 1
@@ -138,7 +138,7 @@ def list_shard_splits(folder: str | os.PathLike, group_by: str = "") -> dict[str
     for name, size in sizes.items():
         actual = (folder / name).stat().st_size if (folder / name).is_file() else None
         if actual != size:
-            what = "is missing" if actual is None else f"has {actual:,} bytes, not {size:,}"
+            what = "is missing" if actual is None else f"has {count_noun(actual, 'byte')}, not {size:,}"
             raise ValueError(f"{folder / name} {what}: copy the whole folder again, or pack the pictures again.")
     if not group_by:
         return parts

@@ -14,7 +14,7 @@ from transferkit.data import lazy_tensorflow
 from transferkit.data.listing import Listing, listing_from_names
 from transferkit.data.sources import tfds_checks
 from transferkit.data.sources.folder_layout import SPLIT_NAMES
-from transferkit.lookup import UnknownName, suggest_nearest
+from transferkit.lookup import UnknownName, count_noun, suggest_nearest
 
 PREFIX = "tfds:"
 PACKAGES = ("tensorflow_datasets", "importlib_resources")  # of the extra `tfds`
@@ -139,7 +139,9 @@ def _find_splits(builder, split: str | None) -> dict[str, str]:
                 f"tfds:{builder.name} has no split {bare!r}; it has {', '.join(known)}.{suggest_nearest(known, bare)}"
             )
         if not _has_pictures(builder, split):
-            sizes = ", ".join(f"{name} ({builder.info.splits[name].num_examples:,} pictures)" for name in known)
+            sizes = ", ".join(
+                f"{name} ({count_noun(builder.info.splits[name].num_examples, 'picture')})" for name in known
+            )
             raise ValueError(
                 f"The split {split!r} of tfds:{builder.name} cannot be read: expected one of {sizes}, a slice as "
                 f"{known[0]}[:80%] or {known[0]}[10:20], or several joined by +."
@@ -221,5 +223,5 @@ def _write_pictures(examples, builder, split: str, columns: tuple[str, str], fol
         path.write_bytes(data)
         rows.append({"path": path.name, "label": classes.int2str(index)})
     if unlabelled:
-        say(f"tfds:{builder.name}: {unlabelled} pictures of {split} have no class and are skipped.")
+        say(f"tfds:{builder.name}: skipped {count_noun(unlabelled, 'picture')} of {split} without a class.")
     atomic.write(folder / "pictures.csv", rows)

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from transferkit import keras_internals
-from transferkit.lookup import UnknownName, look_up, quote
+from transferkit.lookup import UnknownName, count_noun, look_up, quote
 from transferkit.recipe import Train
 from transferkit.training.distributed.workers import Cluster, make_strategy
 
@@ -176,7 +176,9 @@ def check_knobs(device: Device, knobs: Train):
     if size % parts:
         use = f"be shared by {several}" if device.replicas > 1 else "be run"
         in_parts = f" in {knobs.accumulate} parts" if knobs.accumulate > 1 else ""
-        raise UnknownName(f"A batch of {size} pictures cannot {use}{in_parts}: use batch_size {size + -size % parts}.")
+        raise UnknownName(
+            f"A batch of {count_noun(size, 'picture')} cannot {use}{in_parts}: use batch_size {size + -size % parts}."
+        )
     if device.strategy is None:
         return
     if knobs.accumulate > 1:

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from transferkit import models
+from transferkit.lookup import count_noun
 from transferkit.network import Network, with_channels, with_policy
 
 MAX_CLASSES_SHOWN = 10
@@ -42,8 +43,8 @@ def load_teacher(base: str, student: Network, policy: str) -> Teacher:
     network = models.load(base)
     if network.classes and not network.has_class_names:
         raise ValueError(
-            f"The teacher {base} does not name the classes of its {len(network.classes):,} outputs: give a run, "
-            f"such as transferkit finetune --base {base} --classes FILE makes."
+            f"The teacher {base} does not name the classes of its {count_noun(len(network.classes), 'output')}: "
+            f"give a run, such as transferkit finetune --base {base} --classes FILE makes."
         )
     if set(network.classes) != set(student.classes):
         raise ValueError(

@@ -22,6 +22,7 @@ from transferkit.data import pipeline
 from transferkit.data.augment import augmentation
 from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.view_cache import CacheSpace
+from transferkit.lookup import count_noun
 from transferkit.network import Network
 from transferkit.run_folder import temporary_folder
 from transferkit.training.distributed import devices, replicas
@@ -292,12 +293,12 @@ def _divide_batch(job: TrainingJob):
     if can_accumulate:
         state.parts = count
         change = (
-            f"each batch of {batch} pictures is run in {count} parts, whose gradients are added up; trainable batch "
-            "norm sees one part at a time"
+            f"each batch of {count_noun(batch, 'picture')} is run in {count_noun(count, 'part')}, whose "
+            "gradients are added up; trainable batch norm sees one part at a time"
         )
     else:
         factor = optimizers.scale_rate(job.knobs.optimizer, before / count)
         state.step, state.factor, state.divisor = state.step * count // before, state.factor * factor, count
-        change = f"each batch has {batch // count} pictures, and the rate is multiplied by {factor:.3g}"
+        change = f"each batch has {count_noun(batch // count, 'picture')}, and the rate is multiplied by {factor:.3g}"
     checkpoints.save_state(job.folder, state, tensors)
     warn(f"Out of memory: from here on, {change}.")

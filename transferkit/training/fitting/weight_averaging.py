@@ -14,6 +14,7 @@ from transferkit.console import say
 from transferkit.data import pipeline
 from transferkit.data.view_cache import CacheSpace
 from transferkit.evaluation.predict import BATCH
+from transferkit.lookup import count_noun
 from transferkit.network import for_inference
 from transferkit.run_folder import temporary_folder
 from transferkit.training.fitting import checkpoints, losses
@@ -73,7 +74,8 @@ def average_epochs(job: TrainingJob, history: list[dict]) -> dict:
                 used.append({name: history[index][name] for name in ("phase", "epoch")})
     checkpoints.restore_weights(job.network, tensors, source="an average")
     say(
-        f"average of {len(used)} epochs  val_loss {figures['val_loss']:.3f}  val_accuracy {figures['val_accuracy']:.3f}"
+        f"average of {count_noun(len(used), 'epoch')}  val_loss {figures['val_loss']:.3f}  val_accuracy "
+        f"{figures['val_accuracy']:.3f}"
     )
     return {"epochs": used} | figures
 

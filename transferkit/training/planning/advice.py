@@ -7,6 +7,7 @@ from pathlib import Path
 from transferkit import hub, runs
 from transferkit.data.audit.before_training import SPLITS
 from transferkit.data.listing import Splits
+from transferkit.lookup import count_noun
 from transferkit.recipe import Train
 
 UNEQUAL = 3  # times the pictures of the smallest class, from which on a balance is suggested
@@ -37,7 +38,8 @@ def suggest_balance(class_counts: dict[str, int], knobs: Train) -> Iterator[str]
     smallest, largest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     if knobs.balance == "none" and counts[largest] >= UNEQUAL * counts[smallest]:
         yield (
-            f"Class {largest} has {counts[largest]:,} pictures and class {smallest} {counts[smallest]:,}: with "
+            f"Class {largest} has {count_noun(counts[largest], 'picture')} and class {smallest} "
+            f"{counts[smallest]:,}: with "
             "--balance weights, all classes count equally in the loss."
         )
 
