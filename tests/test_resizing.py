@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from transferkit.data import resizing
 
@@ -21,13 +22,13 @@ def draw_pictures(count: int):
         yield picture.astype("uint8"), (rows, columns), (left, top, min(right, width), min(bottom, height))
 
 
-def vertical_first(picture, size, box):
-    """Pillow's bicubic in two steps, each rounded."""
+def in_two_steps(picture, size, interpolation, box):
+    """Pillow's resize, the horizontal pass first, each rounded."""
     left, top, right, bottom = box
-    columns = resizing.resize_by_pillow(
-        picture, (size[0], picture.shape[1]), "bicubic", (0, top, picture.shape[1], bottom)
+    narrow = resizing.resize_by_pillow(
+        picture, (picture.shape[0], size[1]), interpolation, (left, 0, right, picture.shape[0])
     )
-    return resizing.resize_by_pillow(columns, size, "bicubic", (left, 0, right, size[0]))
+    return resizing.resize_by_pillow(narrow, size, interpolation, (0, top, size[1], bottom))
 
 
 needs_simd = pytest.mark.skipif(resizing.simd is None, reason="cykooz-resizer is not installed")
@@ -36,11 +37,19 @@ needs_simd = pytest.mark.skipif(resizing.simd is None, reason="cykooz-resizer is
 @needs_simd
 def test_values_are_pillows():
     for picture, size, box in draw_pictures(400):
-        found = resizing.resize(picture, size, "bilinear", box).astype(int)
-        assert found.shape == (*size, picture.shape[2])
-        assert np.abs(found - resizing.resize_by_pillow(picture, size, "bilinear", box)).max() <= 1
-        found = resizing.resize(picture, size, "bicubic", box).astype(int)
-        assert np.abs(found - vertical_first(picture, size, box)).max() <= 2
+        for interpolation in resizing.FILTERS:
+            found = resizing.resize(picture, size, interpolation, box).astype(int)
+            assert found.shape == (*size, picture.shape[2])
+            assert np.abs(found - in_two_steps(picture, size, interpolation, box)).max() <= 2
+
+
+@needs_simd
+@pytest.mark.parametrize("interpolation", resizing.FILTERS)
+def test_a_photographs_bytes_are_pillows(interpolation):
+    for picture in load_sample_images().images:
+        for size, box in (((224, 224), (100, 13.5, 514, 413.5)), ((256, 384), (0, 0, 640, 427))):
+            found = resizing.resize(picture, size, interpolation, box)
+            assert (found != resizing.resize_by_pillow(picture, size, interpolation, box)).mean() < 0.01
 
 
 @needs_simd
