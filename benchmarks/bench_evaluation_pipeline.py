@@ -1,15 +1,18 @@
 """Speed of the evaluation pipelines, from JPEG files of 500x375 pixels to pictures of 224x224.
 
 transferkit resizes the shorter side to 256 with antialiasing and takes the centre crop of 224, as torchvision does.
-Keras' `image_dataset_from_directory` crops to the aspect ratio and resizes to 224 without antialiasing. Both are timed
-in turn, for several rounds; the medians are printed.
+Keras' `image_dataset_from_directory` crops to the aspect ratio and resizes to 224 without antialiasing; torchvision's
+loader has two workers. All are timed in turn, for several rounds; the medians are printed.
 
     python benchmarks/bench_evaluation_pipeline.py
 """
 
+import dataclasses
 import os
+import sys
 import tempfile
 import time
+import types
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -22,13 +25,27 @@ from transferkit.data import pipeline
 from transferkit.data.listing import list_images
 from transferkit.pixels import Pixels
 
-PICTURES, BATCH, ROUNDS = 1600, 32, 5
+PICTURES, BATCH, ROUNDS = 800, 32, 5
 
 
-def measure_rate(dataset) -> float:
+def load_by_torchvision(folder):
+    """torchvision's evaluation views, or None where it is missing."""
+    try:
+        sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("unused"))
+        from torch.utils.data import DataLoader
+        from torchvision import datasets, transforms
+    except ImportError:
+        print("torchvision is not installed (see CONTRIBUTING.md): it is skipped")
+        return None
+    steps = [transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()]
+    data = datasets.ImageFolder(folder, transforms.Compose(steps))
+    return DataLoader(data, BATCH, num_workers=2, persistent_workers=True)
+
+
+def measure_rate(batches) -> float:
     """Pictures per second."""
     started = time.perf_counter()
-    for _ in dataset.as_numpy_iterator():
+    for _ in batches:
         pass
     return PICTURES / (time.perf_counter() - started)
 
@@ -36,20 +53,21 @@ def measure_rate(dataset) -> float:
 def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = write_photos(Path(temporary), PICTURES)
-        transferkit_data = pipeline.evaluation_dataset(list_images(folder).paths, Pixels(), batch_size=BATCH)
-        keras_data = keras.utils.image_dataset_from_directory(
+        ours = pipeline.evaluation_dataset(list_images(folder).paths, Pixels(), batch_size=BATCH)
+        by_keras = keras.utils.image_dataset_from_directory(
             folder, image_size=(224, 224), crop_to_aspect_ratio=True, batch_size=BATCH, shuffle=False, verbose=False
         ).prefetch(2)
-        pairs = [(measure_rate(transferkit_data), measure_rate(keras_data)) for _ in range(ROUNDS + 1)][
-            1:
-        ]  # the first pair warms up
-        ours, keras_rates = zip(*pairs, strict=True)
-        peer = "keras, not antialiased"
-        figures = [
-            Figure(peer, keras_rates, "pictures/s"),
-            Figure("transferkit, antialiased", ours, "pictures/s", peer, "Pillow's resize"),
-        ]
-        report("evaluation pipeline, 500x375 to 224", figures)
+        sources = {
+            "transferkit": ours.as_numpy_iterator,
+            "keras, not antialiased": by_keras.as_numpy_iterator,
+        }
+        if loader := load_by_torchvision(folder):
+            sources["torchvision, antialiased, 2 workers"] = lambda: loader
+        rounds = [[measure_rate(start()) for start in sources.values()] for _ in range(ROUNDS + 1)][1:]  # one warms up
+    rates = dict(zip(sources, zip(*rounds, strict=True), strict=True))
+    figure, *peers = (Figure(name, found, "pictures/s") for name, found in rates.items())
+    compared = [dataclasses.replace(figure, name=f"transferkit, beside {peer.name}", peer=peer.name) for peer in peers]
+    report("evaluation pipeline, 500x375 to 224", [*compared, *peers])
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def test_evaluation_is_pillows_resize(form, interpolation):
         data = encoded(smooth(*size), form)
         found, wanted = evaluated(data, pixels), pillow(Image.open(io.BytesIO(data)), pixels)
         assert found.shape == (56, 56, 3)
-        assert np.abs(found - wanted).mean() < (1 if form == "JPEG" else 0.05), name
+        assert np.abs(found - wanted).mean() < (1 if form == "JPEG" else 0.25), name
 
 
 def test_evaluation_of_a_photograph_is_pillows_resize():
@@ -90,7 +90,7 @@ def test_evaluation_is_torchvisions(size, interpolation, monkeypatch):
     wanted = np.asarray(transforms.CenterCrop(56)(resize(picture))).astype(float)
     pixels = Pixels(crop=56, resize=64, interpolation=interpolation)
     assert np.array_equal(wanted, pillow(picture, pixels))
-    assert np.abs(evaluated(encoded(picture, "PNG"), pixels) - wanted).mean() < 0.05
+    assert np.abs(evaluated(encoded(picture, "PNG"), pixels) - wanted).mean() < 0.25
 
 
 @pytest.mark.parametrize("turn", range(1, 9))

@@ -37,7 +37,7 @@ def off(views, expected):
 @pytest.mark.parametrize("shape", [(90, 130), (200, 120), (100, 100)])
 def test_googlenets_crops(shape):
     picture = np.asarray(smooth(*shape[::-1]))
-    views = geometry.cut_crops(Image.fromarray(picture), np.array(shape), PIXELS, paper_crops.GOOGLENET)
+    views = geometry.cut_crops(picture, np.array(shape), PIXELS, paper_crops.GOOGLENET)
     expected = []
     for factor in (256 / 224, 288 / 224, 320 / 224, 352 / 224):
         image, side = whole_then_cropped(picture, factor), round(56 * factor)
@@ -57,7 +57,7 @@ def test_googlenets_crops(shape):
 
 def test_vggs_grid():
     picture = np.asarray(smooth(130, 90))
-    views = geometry.cut_crops(Image.fromarray(picture), np.array((90, 130)), PIXELS, paper_crops.VGG)
+    views = geometry.cut_crops(picture, np.array((90, 130)), PIXELS, paper_crops.VGG)
     image = whole_then_cropped(picture, 384 / 224)
     corners = [
         (round((image.height - 56) * y / 4), round((image.width - 56) * x / 4)) for y in range(5) for x in range(5)
@@ -94,7 +94,7 @@ def test_probabilities_are_averaged_over_the_crops(network, paths, name):
     crops, mirrored = multi_view.CROPS[name]
     for probability, path in zip(found, (paths[row] for row in rows), strict=True):
         image = Image.open(path)
-        views = geometry.cut_crops(image, np.array(image.size[::-1]), PIXELS, crops)
+        views = geometry.cut_crops(np.asarray(image), np.array(image.size[::-1]), PIXELS, crops)
         views = np.concatenate((views, views[:, :, ::-1])) if mirrored else views
         assert len(views) == int(name)
         np.testing.assert_allclose(probability, probabilities(network, views).mean(0), atol=1e-4)
@@ -117,7 +117,7 @@ def test_a_dense_evaluation_sees_whole_pictures(network, paths):
 
 def test_ten_crops_are_torchvisions():
     picture = record_views.draw_waves()
-    views = geometry.cut_crops(picture, np.array((90, 130)), PIXELS, multi_view.CROPS["10"][0])
+    views = geometry.cut_crops(np.asarray(picture), np.array((90, 130)), PIXELS, multi_view.CROPS["10"][0])
     mirrored = views[[1, 0, 3, 2, 4], :, ::-1]  # torchvision cuts the corners of the mirror image
     views = np.concatenate((views, mirrored))[:, :: record_views.STEP, :: record_views.STEP]
     assert views.shape == (10, 7, 7, 3) and off(views, RECORDED["crops"]) <= 2

@@ -1,17 +1,14 @@
 """Fit pictures to the size that a network sees: evaluation views, crops and training windows."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
-from transferkit.data import decode, deferred_errors, pillow_reader
+from transferkit.data import decode, deferred_errors, pillow_reader, resizing
 from transferkit.pixels import Pixels
-
-FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def _resize_to_cover(size, target):
@@ -165,9 +162,9 @@ FIVE_CROPS = Crops(5, _boxes_at([(0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5)]))  
 def evaluation_view(source, pixels: Pixels, load=decode.as_bytes):
     """Make the view of a picture for evaluation and prediction, by `pixels.fit`, antialiased.
 
-    By default the shorter side is resized to `pixels.resize` and the centre `pixels.crop` is cut out. Pillow decodes
-    and resizes, which gives torchvision's bytes except for one in a thousand, which differ by 1, and takes about as
-    long as TensorFlow. Large JPEGs are decoded at a DCT scale that is at least twice the size needed.
+    By default the shorter side is resized to `pixels.resize` and the centre `pixels.crop` is cut out: torchvision's
+    view, up to the rounding of `resizing.resize`. Large JPEGs are decoded at a DCT scale that is at least twice the
+    size needed.
 
     Args:
         source: scalar string, the content of the file, or what `load` takes.
@@ -206,11 +203,11 @@ def _load_views(source, pixels: Pixels, crops: Crops, load) -> np.ndarray:
     return cut_crops(picture, size, pixels, crops)
 
 
-def read_for_crops(data: bytes, pixels: Pixels, crops: Crops) -> tuple[Image.Image, np.ndarray]:
+def read_for_crops(data: bytes, pixels: Pixels, crops: Crops) -> tuple[np.ndarray, np.ndarray]:
     """Decode a picture for `cut_crops`, a JPEG at a DCT scale that is at least twice the size needed.
 
     Returns:
-        The picture and its (height, width) at full size.
+        The picture, uint8 (height, width, channels), and its (height, width) at full size.
 
     Raises:
         Exception: whatever Pillow's readers raise on damaged files; see `formats.error_reason`.
@@ -219,7 +216,7 @@ def read_for_crops(data: bytes, pixels: Pixels, crops: Crops) -> tuple[Image.Ima
     def min_size(size):
         scales = [
             (box.height / (box.bottom - box.top), box.width / (box.right - box.left))
-            for box in crops.boxes(size, pixels)
+            for box in _find_boxes(crops, *size.tolist(), pixels)
             if box
         ]
         return np.ceil(2 * size * np.max(scales, 0) - 1e-6).astype(int)
@@ -227,25 +224,32 @@ def read_for_crops(data: bytes, pixels: Pixels, crops: Crops) -> tuple[Image.Ima
     return pillow_reader.read_shrunk(data, pixels.channels, min_size)
 
 
+@lru_cache(maxsize=4096)
+def _find_boxes(crops: Crops, height: int, width: int, pixels: Pixels) -> list[Box | None]:
+    """Find the boxes of crops, for sizes that many pictures have."""
+    return crops.boxes(np.array((height, width)), pixels)
+
+
 @deferred_errors.record_errors
-def cut_crops(image: Image.Image, size, pixels: Pixels, crops: Crops):
+def cut_crops(picture: np.ndarray, size, pixels: Pixels, crops: Crops) -> np.ndarray:
     """Cut the views out of a decoded picture.
 
     Args:
+        picture: uint8 (height, width, channels).
         size: its (height, width) at full size; it may have been decoded at a DCT scale down to 1/8.
     """
-    height, width = sides = np.array(image.size[::-1])
+    height, width = sides = np.array(picture.shape[:2])
     down, across = -(-size // sides)  # the DCT scale
     views = np.empty((crops.views, *pixels.shape, pixels.channels), np.uint8)
-    views[:] = pixels.background
-    for view, box in zip(views, crops.boxes(size, pixels), strict=True):
+    for view, box in zip(views, _find_boxes(crops, *map(int, size), pixels), strict=True):
+        if box is None or (box.height, box.width) != pixels.shape:
+            view[:] = pixels.background
         if box is None:
             continue
         ends = (min(box.right / across, width), min(box.bottom / down, height))
         area = (box.left / across, box.top / down, *ends)
-        part = image.resize((box.width, box.height), FILTERS[pixels.interpolation], area)
         rows, columns = slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
-        view[rows, columns] = np.asarray(part).reshape(box.height, box.width, -1)
+        view[rows, columns] = resizing.resize(picture, (box.height, box.width), pixels.interpolation, area)
     return views
 
 

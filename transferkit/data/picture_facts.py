@@ -32,9 +32,10 @@ def _measure(path: str) -> tuple[float, float, float]:
         picture, size = pillow_reader.read_shrunk(read_bytes(path), 1, lambda size: SIDE * size / min(size))
     except Exception:  # Pillow's readers raise nearly anything on damaged files
         return (np.nan,) * 3
-    scale = min(1.0, SIDE / min(picture.size))
-    sides = [max(1, round(side * scale)) for side in picture.size]
-    grey = np.asarray(picture.resize(sides, Image.Resampling.BOX), "float64")
+    image = Image.fromarray(picture[..., 0])
+    scale = min(1.0, SIDE / min(image.size))
+    sides = [max(1, round(side * scale)) for side in image.size]
+    grey = np.asarray(image.resize(sides, Image.Resampling.BOX), "float64")
     return float(min(size)), float(grey.mean()), _laplacian_variance(grey)
 
 

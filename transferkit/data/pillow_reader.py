@@ -1,4 +1,4 @@
-"""Decode a file's bytes with Pillow: upright, 8 bits, and the given number of channels."""
+"""Decode a file's bytes with Pillow, ordinary JPEGs by simplejpeg: upright, 8 bits, the given number of channels."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from transferkit.data import file_segments
+from transferkit.data import file_segments, jpeg_decoder
 from transferkit.data.bit_depth import to_8_bits
 from transferkit.data.formats import open_image
 
@@ -49,25 +49,29 @@ def read_picture(data: bytes, channels: int) -> np.ndarray:
 
 def read_shrunk(
     data: bytes, channels: int, min_size: Callable[[np.ndarray], np.ndarray]
-) -> tuple[Image.Image, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """`read_picture`, but a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if that is large enough.
 
     Args:
         min_size: min_size(size), both (height, width): the smallest size to which a picture of a size may be decoded.
 
     Returns:
-        The picture and its (height, width) at full size.
+        The picture, uint8 (height, width, channels), and its (height, width) at full size.
     """
 
     def decode(image, data):
         orientation = read_orientation(image) if image.format in JPEGS else 0
         size = np.array(image.size if orientation >= 5 else image.size[::-1])
-        # if the size is not divisible by 8, the last scaled pixels are partly outside, and flipped they come first
-        if orientation == 1 or (orientation and not (size % 8).any()):
-            sides = min_size(size) if orientation >= 5 else min_size(size)[::-1]
-            image.draft("L" if channels == 1 else None, tuple(map(int, sides)))
-        picture = convert_image(load_upright(image, data)[0], channels)
-        return picture, size if orientation else np.array(picture.size[::-1])
+        if orientation:
+            # if the size is not divisible by 8, the last scaled pixels are partly outside, and flipped they come first
+            shrinks = orientation == 1 or not (size % 8).any()
+            divisor = jpeg_decoder.find_divisor(size, min_size(size)) if shrinks else 1
+            stored = jpeg_decoder.decode_ordinary(data, channels, divisor)
+            if stored is not None:
+                return set_upright(stored, orientation), size
+            image.draft("L" if channels == 1 else None, tuple(side // divisor for side in image.size))
+        picture = image_to_array(convert_image(load_upright(image, data)[0], channels))
+        return picture, size if orientation else np.array(picture.shape[:2])
 
     return with_image(data, decode)
 
@@ -104,6 +108,13 @@ def load_upright(image: Image.Image, data: bytes) -> tuple[Image.Image, int, int
     orientation = read_orientation(image)  # other formats may have it behind their pixels
     upright = picture if orientation == 1 else picture.transpose(TRANSPOSED[orientation])
     return upright, max(stored, orientation), white_level
+
+
+def set_upright(stored: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn a stored picture (height, width, channels): transpose it, then flip it."""
+    picture = stored.swapaxes(0, 1) if orientation >= 5 else stored
+    picture = picture[:, ::-1] if orientation in (2, 3, 6, 7) else picture
+    return picture[::-1] if orientation in (3, 4, 7, 8) else picture
 
 
 def read_orientation(image: Image.Image) -> int:

@@ -8,14 +8,13 @@ from dataclasses import replace
 import keras
 import numpy as np
 from keras import ops
-from PIL import Image
 
 from transferkit import zoo
 from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.console import track
 from transferkit.cpus import available_cpus
-from transferkit.data import decode, geometry, paper_crops, pillow_reader, pipeline
-from transferkit.data.geometry import FILTERS, FITS
+from transferkit.data import decode, geometry, paper_crops, pillow_reader, pipeline, resizing
+from transferkit.data.geometry import FITS
 from transferkit.evaluation.calibration import to_probabilities
 from transferkit.evaluation.predict import BATCH, choose_batch_size, require_classifier, run_batches
 from transferkit.lookup import UnknownName
@@ -108,26 +107,25 @@ def _read_whole(paths: Sequence[str], pixels: Pixels, scales: Sequence[int]) -> 
 
     def read(path):
         try:
-            image, size = pillow_reader.read_shrunk(
+            picture, size = pillow_reader.read_shrunk(
                 decode.read_path(os.fsencode(path)), pixels.channels, lambda size: 2 * np.max(resize(size), 0)
             )
         except Exception:  # Pillow's readers raise nearly anything on damaged files
             return None
-        image, size = _cut_middle(image), np.minimum(size, MAX_ASPECT * np.min(size))
-        shrunk = [image.resize((int(w), int(h)), FILTERS[pixels.interpolation]) for h, w in resize(size)]
-        return [np.asarray(one).reshape(one.height, one.width, -1) for one in shrunk]
+        picture, size = _cut_middle(picture), np.minimum(size, MAX_ASPECT * np.min(size))
+        return [resizing.resize(picture, (int(h), int(w)), pixels.interpolation) for h, w in resize(size)]
 
     with ThreadPoolExecutor(available_cpus()) as threads:
         for start in range(0, len(paths), AHEAD):
             yield from enumerate(threads.map(read, paths[start : start + AHEAD]), start)
 
 
-def _cut_middle(image: Image.Image) -> Image.Image:
+def _cut_middle(picture: np.ndarray) -> np.ndarray:
     """The middle of a picture, at most `MAX_ASPECT` times as long as wide."""
-    sides = np.array(image.size)
-    kept = np.minimum(sides, MAX_ASPECT * sides.min())
-    corner = (sides - kept) // 2
-    return image.crop((*corner.tolist(), *(corner + kept).tolist()))
+    sides = np.array(picture.shape[:2])
+    height, width = kept = np.minimum(sides, MAX_ASPECT * sides.min())
+    y, x = (sides - kept) // 2
+    return picture[y : y + height, x : x + width]
 
 
 def _fully_convolutional(network: Network) -> Network:

@@ -111,5 +111,4 @@ def _read(picture: str | np.ndarray, network: Network) -> np.ndarray | None:
 
 def fit_as_pillow(array: np.ndarray, network: Network) -> np.ndarray:
     """The view of a decoded picture (h, w, c), uint8, that `predict` gives the network."""
-    image = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array)
-    return geometry.cut_crops(image, np.array(array.shape[:2]), network.pixels, geometry.CENTRE_CROP)[0]
+    return geometry.cut_crops(array, np.array(array.shape[:2]), network.pixels, geometry.CENTRE_CROP)[0]

@@ -148,7 +148,7 @@ def _views_of_arrays(pictures, pixels: Pixels, crops: geometry.Crops, *, batch_s
         image = pillow_reader.convert_image(
             Image.fromarray(picture.squeeze(-1) if picture.shape[2] == 1 else picture), pixels.channels
         )
-        return geometry.cut_crops(image, np.array(picture.shape[:2]), pixels, crops)
+        return geometry.cut_crops(pillow_reader.image_to_array(image), np.array(picture.shape[:2]), pixels, crops)
 
     with ThreadPoolExecutor(available_cpus() + 4) as threads:
         for at in range(0, len(pictures), batch_size):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from transferkit import recipe, zoo
+from transferkit.data import resizing
 from transferkit.features.network_digest import identify_network, is_model_path
 from transferkit.lookup import UnknownName, describe_type, list_known, show, suggest_nearest
 from transferkit.weights.catalogue import is_path
@@ -134,6 +135,7 @@ def find_differences(found: dict, expected: dict) -> str:
 def cache_key(spec: FeatureSpec, layer: str) -> str:
     """The key of one layer's features in the cache. What happens after pooling is not part of it."""
     settings = [FORMAT, spec.identity(), layer, spec.pool, spec.crops, spec.flip, spec.size, spec.channels]
+    settings += [resizing.NAME]  # others round differently
     settings += [spec.fit] if spec.fit not in (None, _known_fit(spec)) else []
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
 

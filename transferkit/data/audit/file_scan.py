@@ -8,9 +8,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
-from transferkit.data import pillow_reader
+from transferkit.data import jpeg_decoder, pillow_reader
 from transferkit.data.file_ranges import read_bytes
 from transferkit.data.formats import error_reason
 
@@ -66,8 +67,7 @@ def _scan_bytes(data: bytes, digest: bytes) -> FileScan:
     def scan_image(image: Image.Image, data: bytes) -> FileScan:
         width, height = image.size
         header.update(format=image.format, mode=pixel_mode(image), width=width, height=height)
-        image.draft("RGB", (2 * GRID, 2 * GRID))
-        picture, orientation, white_level = pillow_reader.load_upright(image, data)
+        picture, orientation, white_level = _load_small(image, data)
         values = {"orientation": orientation, "white_level": white_level, "fingerprint": compute_fingerprint(picture)}
         return FileScan(digest, **(header | values))
 
@@ -75,6 +75,17 @@ def _scan_bytes(data: bytes, digest: bytes) -> FileScan:
         return pillow_reader.with_image(data, scan_image)
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
         return FileScan(digest, reason=error_reason(error).encode("utf-8", "replace").decode(), **header)
+
+
+def _load_small(image: Image.Image, data: bytes) -> tuple[Image.Image, int, int]:
+    """`pillow_reader.load_upright`, of a JPEG at the smallest scale that a fingerprint allows."""
+    least = 2 * GRID, 2 * GRID
+    stored = jpeg_decoder.decode_ordinary(data, 3, jpeg_decoder.find_divisor(image.size, least))
+    if stored is None:
+        image.draft("RGB", least)
+        return pillow_reader.load_upright(image, data)
+    orientation = pillow_reader.read_orientation(image)
+    return Image.fromarray(np.ascontiguousarray(pillow_reader.set_upright(stored, orientation))), orientation, 0
 
 
 def pixel_mode(image: Image.Image) -> str:
