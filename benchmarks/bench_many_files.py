@@ -68,16 +68,15 @@ def run_job(folder: Path, home: str) -> list[float]:
 
 
 def main(*counts: int):
-    rows = []
     with tempfile.TemporaryDirectory() as temporary:
         for count in counts or (10_000, 100_000):
             folder = write_pictures(Path(temporary) / f"{count}", count)
             for name in ("first", "repeated"):
                 planned, plan_peak, whole, peak = run_job(folder, f"{temporary}/home{count}")
-                title = f"{count:,} pictures, {name} run"
-                rows += [(f"{title}: list, audit, split", planned, "s"), (f"{title}: first step", whole - planned, "s")]
-                rows += [(f"{title}: peak after the plan", plan_peak, "MB"), (f"{title}: peak", peak, "MB")]
-    print_table("Many files", rows)
+                rows = [("list, audit, split", planned, f"s, peak {plan_peak:.0f} MB")]
+                rows.append(("trained for one step", whole - planned, f"s, peak {peak:.0f} MB"))
+                print_table(f"{count:,} pictures, {name} run", rows)
+                sys.stdout.flush()
 
 
 if __name__ == "__main__":
