@@ -1,11 +1,14 @@
 """Batch norm folding: same logits, and no folding across layers whose output is used."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
 from reference_weights import assert_near, build, fill, pictures
 
-from transferkit.batchnorm_folding import fold_batchnorm
+from transferkit.batchnorm_folding import fold_batchnorm, fold_once
 
 
 def norms(model):
@@ -55,3 +58,25 @@ def test_layers_whose_output_is_used_are_not_folded():
         assert norms(fold_batchnorm(keras.Model(x, outputs))) == ["norm"]
     active = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(x)
     assert norms(fold_batchnorm(keras.Model(x, keras.layers.BatchNormalization(name="norm")(active)))) == ["norm"]
+
+
+def test_a_copy_is_made_once_and_gets_new_weights():
+    model, images = build.__wrapped__("efficientnet_lite0"), pictures(2, 64, 64)
+    copy = fold_once(model)
+    before = np.asarray(copy(images, training=False))
+    fill(model)
+    assert fold_once(model) is copy
+    expected = np.asarray(model(images, training=False))
+    assert_near(copy(images, training=False), expected, 1e-4)
+    assert np.abs(before - expected).max() > 1e-2
+    assert fold_batchnorm(model) is not copy  # which others may keep
+
+
+def test_a_copy_is_freed_with_its_model():
+    model, unnormed = build.__wrapped__("resnet20_cifar"), build.__wrapped__("lenet5")
+    references = [weakref.ref(fold_once(each)) for each in (model, unnormed)]
+    assert references[1]() is unnormed
+    del model, unnormed
+    gc.collect()
+    gc.collect()  # a copy, a cycle of its own, is free once its model is
+    assert [reference() for reference in references] == [None, None]

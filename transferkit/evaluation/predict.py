@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from transferkit.batchnorm_folding import fold_batchnorm
+from transferkit.batchnorm_folding import fold_once
 from transferkit.console import progress_bar
 from transferkit.data import pipeline
 from transferkit.data.audit import before_training
@@ -157,7 +157,7 @@ def predict_outputs(model, paths, pixels: Pixels, *, what: str = "pictures") -> 
     Returns:
         Outputs (m, width) or (m, h, w, width), float32, and their rows (m,) in `paths`; unreadable pictures have none.
     """
-    model, batch_size = fold_batchnorm(model), choose_batch_size(len(paths))
+    model, batch_size = fold_once(model), choose_batch_size(len(paths))
     outputs, rows = [], [np.zeros(0, "int64")]
     batches = pipeline.evaluation_dataset(paths, pixels, batch_size=batch_size)
     with progress_bar(len(paths), what) as advance:
@@ -184,7 +184,7 @@ def predict_changed(
     Raises:
         ValueError: no picture can be read.
     """
-    model, batch_size = fold_batchnorm(require_classifier(network).model), choose_batch_size(len(paths))
+    model, batch_size = fold_once(require_classifier(network).model), choose_batch_size(len(paths))
     predicted: list[list[np.ndarray]] = [[] for _ in changes]
     found = [np.zeros(0, "int64")]
 

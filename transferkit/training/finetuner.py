@@ -14,7 +14,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from transferkit import models
-from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.console import REPORTS, quiet, say
 from transferkit.data.audit import before_training
 from transferkit.data.listing import Listing
@@ -43,7 +42,7 @@ PARAMETERS = (
     "augment",
 )  # named as in the recipe
 SOURCE_KNOBS = {knob.name for knob in list_knobs("data")} - {"fraction", "per_class"}
-CACHED = ("network_", "_folded")  # Keras objects, which are built from the saved bytes when needed
+CACHED = ("network_",)  # Keras objects, which are built from the saved bytes when needed
 
 
 class FineTuner(ClassifierMixin, BaseEstimator):
@@ -181,7 +180,7 @@ class FineTuner(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         with self._verbosity(), picture_files(as_pictures(X, "X")) as paths:
-            logits, rows = predict_outputs(self._folded, paths, self.network_.pixels)
+            logits, rows = predict_outputs(self.network_.model, paths, self.network_.pixels)
             if unreadable := before_training.explain_missing_rows(paths, rows):
                 path, reason = unreadable[0]
                 raise ValueError(
@@ -198,11 +197,6 @@ class FineTuner(ClassifierMixin, BaseEstimator):
             path = Path(folder) / "model.keras"
             path.write_bytes(self._saved)
             return models.load_file(path)
-
-    @cached_property
-    def _folded(self):
-        """Compiled once, not in every `predict`."""
-        return fold_batchnorm(self.network_.model)
 
     def __getstate__(self):
         return {name: value for name, value in super().__getstate__().items() if name not in CACHED}

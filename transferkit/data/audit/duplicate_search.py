@@ -5,7 +5,8 @@ luminance, whatever their brightness and contrast, and their colours differ by a
 smaller and recompressed copies are, most crops of 2%, half of those that are turned by 2 degrees, and often the next
 frame of a burst; a mirrored copy and one with a caption are mostly not. `docs/benchmarks.md` has the figures.
 
-Candidates are found in a tree over the lowest 27 frequencies, so no picture is compared with all others.
+Candidates are close in the lowest 27 frequencies. All pairs are compared in them by products of matrices, which is ten
+times as fast as a tree (`cKDTree`) for 40,000 pictures, as trees do not help in 27 dimensions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,8 @@ REACH = 0.55  # distance of candidates in low frequencies: what is turned by 2 d
 MIN_CONTRAST = 3.0  # standard deviation of luminances; a flatter picture has nothing to be recognised by
 TINY = 32  # pixels of the shorter side; smaller pictures are alike by nature
 MAX_NEIGHBOURS = 16  # of a picture, so that a thousand frames of one scene stay a thousand lines
-CHUNK = 4096  # rows of a tree's question
+CHUNK = 4096  # fingerprints transformed at a time
+BLOCK = 2**23  # distances computed at a time, in 32 MB
 PAIRS = 1024  # aligned at a time, in some 50 MB
 LOW_FREQUENCIES = [(u, v) for u in range(7) for v in range(7) if 0 < u + v <= 6]
 
@@ -76,17 +78,21 @@ def _low_frequencies(fingerprints: np.ndarray) -> np.ndarray:
 
 
 def _find_candidates(points: np.ndarray) -> np.ndarray:
-    """Pairs (m, 2), the smaller row first, of each point and its nearest neighbours within reach."""
-    from scipy.spatial import cKDTree  # slow to import
-
-    count, tree, pairs = min(MAX_NEIGHBOURS, len(points)), cKDTree(points), []
-    for start in range(0, len(points), CHUNK):
-        _, neighbours = tree.query(points[start : start + CHUNK], k=count, distance_upper_bound=REACH, workers=-1)
-        rows = np.repeat(np.arange(start, start + len(neighbours)), count)
-        neighbours = neighbours.ravel()
-        is_pair = (neighbours < len(points)) & (neighbours != rows)  # a missing neighbour is the number of points
-        pairs.append(np.sort(np.stack((rows[is_pair], neighbours[is_pair]), 1), 1))
-    return np.unique(np.concatenate(pairs), axis=0)
+    """Pairs (m, 2), the smaller row first, of each point and the nearest within reach of the points after it."""
+    lengths, ones = np.square(points).sum(1), np.ones(len(points), "float32")
+    left, right = np.column_stack((-2 * points, lengths, ones)), np.column_stack((points, ones, lengths))
+    pairs, size = [], max(1, BLOCK // len(points))
+    for start in range(0, len(points), size):
+        distances = left[start : start + size] @ right[start:].T  # squared: |a|^2 - 2ab + |b|^2
+        found = np.flatnonzero(distances <= REACH**2)
+        rows, others = np.divmod(found, distances.shape[1])
+        is_later = others > rows
+        rows, others, near = rows[is_later], others[is_later], distances.ravel()[found[is_later]]
+        order = np.lexsort((near, rows))
+        rows, others = rows[order], others[order]
+        is_nearest = np.arange(len(rows)) - np.searchsorted(rows, rows) < MAX_NEIGHBOURS
+        pairs.append(start + np.stack((rows, others), 1)[is_nearest])
+    return np.concatenate(pairs)
 
 
 def _are_near(fingerprints: np.ndarray, pairs: np.ndarray) -> np.ndarray:

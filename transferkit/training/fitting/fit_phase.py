@@ -257,6 +257,8 @@ def compile_phase(plan: Plan, state: State, phase: Phase, data: PhaseData) -> ke
         losses.compile_model(
             model, optimizer, knobs, counts, loss_weights=data.loss_weights, has_teacher=bool(plan.teacher)
         )
+    if not plan.device.gpu:  # Keras uses XLA wherever the machine has a GPU; its convolutions on the CPU are slow
+        model.jit_compile = False
     return model
 
 

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 from keras.optimizers import SGD, Adam, Lamb
 
-from transferkit.keras_internals import count_skipped_steps, variable_index
+from transferkit.keras_internals import count_skipped_steps, run_adam_kernel, variable_index
 from transferkit.lookup import look_up
 from transferkit.recipe import Train
 from transferkit.training.fitting import schedules
@@ -69,7 +69,8 @@ def _extend_rule(rule: type, apply_decay, knobs: Train, rate_factors: list[float
                 rate *= rate_factors[variable_index(self, variable)]
             if knobs.decay_on == "all" or len(variable.shape) > 1:
                 gradient, rate = apply_decay(self, gradient, variable, rate, knobs.weight_decay)
-            super().update_step(gradient, variable, rate)
+            if rule is not Adam or not run_adam_kernel(self, gradient, variable, rate):
+                super().update_step(gradient, variable, rate)
 
         def finalize_variable_values(self, var_list):
             """Keep the average beside the weights: the end of a `fit` need not be the end of the training."""

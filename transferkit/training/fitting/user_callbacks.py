@@ -66,7 +66,8 @@ class PassOn(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self._pass("on_train_batch_end", batch, logs)
         # a part of an epoch would look as if its other pictures could not be read
-        self.should_stop, self.model.stop_training = self.should_stop or self.model.stop_training, False
+        if self.model.stop_training:
+            self.should_stop, self.model.stop_training = True, False
 
     def on_test_begin(self, logs=None):
         self._pass("on_test_begin", logs)
