@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from transferkit.batchnorm_folding import fold_once
 from transferkit.console import progress_bar, say
 from transferkit.data import pipeline
 from transferkit.data.view_cache import CacheSpace
@@ -66,7 +67,7 @@ def _predict_logits(job: TrainingJob) -> tuple[np.ndarray, np.ndarray]:
         )
         for fraction in FRACTIONS:
             assign_interpolation(job, fraction)
-            outputs, rows = zip(*run_batches(model, batches, BATCH), strict=True)
+            outputs, rows = zip(*run_batches(fold_once(model), batches, BATCH), strict=True)
             logits.append(np.concatenate([output for (output,) in outputs]))
             advance(len(job.splits.val))
     return np.stack(logits), np.concatenate(rows)
