@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 WORKERS ?= 2
 
-.PHONY: demo test test-all lint bench next-keras wheel clean
+.PHONY: demo test test-all lint bench docs next-keras wheel clean
 
 demo: $(VENV)/.pretrained
 	$(BIN)/transferkit demo
@@ -22,6 +22,10 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+# site/index.html, from docs/ and the code
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --quiet
 
 # the newest Keras, its pre-releases too, beyond the upper bound: use an environment of its own, VENV=.venv-next
 next-keras: $(VENV)/.test
