@@ -31,7 +31,12 @@ API = {  # the heading of public names, by their package
 def pages() -> dict[str, str]:
     """{path of a page: its Markdown}."""
     commands = {f"reference/commands/{name}.md": command_page(name) for name in command_names()}
-    tables = {"commands": commands_page(), "knobs": knobs_page(), "cut-points": networks_page(), "python": python_page()}
+    tables = {
+        "commands": commands_page(),
+        "knobs": knobs_page(),
+        "cut-points": networks_page(),
+        "python": python_page(),
+    }
     return commands | {f"reference/{name}.md": text for name, text in tables.items()}
 
 
@@ -58,7 +63,10 @@ def prose(text: str) -> str:
 
 def commands_page() -> str:
     """All commands with what they do."""
-    rows = ((f"[`{name}`](commands/{name}.md)", prose(group.commands[name].get_short_help_str(200))) for name in command_names())
+    rows = (
+        (f"[`{name}`](commands/{name}.md)", prose(group.commands[name].get_short_help_str(200)))
+        for name in command_names()
+    )
     shared = [param for param in group.params if isinstance(param, click.Option)]
     words = ((code(", ".join(param.opts)), prose(param.help)) for param in shared)
     return f"""# Commands
@@ -90,7 +98,7 @@ def describe(command: click.Command, line: str) -> str:
         record = isinstance(param, click.Option) and param.get_help_record(context)
         if record and param.name not in ("help", "help_all"):
             rows[help_pages.GROUPS[getattr(param, "group", "output")]].append((code(record[0]), prose(record[1])))
-    parts += [table((heading, ""), cells) for heading, cells in rows.items() if cells]
+    parts += [table((heading, "what it does"), cells) for heading, cells in rows.items() if cells]
     return "\n\n".join(parts) + "\n"
 
 
@@ -113,7 +121,12 @@ def knobs_page() -> str:
     ]
     for section, heading in list(help_pages.GROUPS.items())[:-1]:
         rows = [
-            (code(knob.name), _values(knob), "rule" if knob.name in rules.RULES else code(str(knob.default)), prose(knob.metadata["help"]))
+            (
+                code(knob.name),
+                _values(knob),
+                "rule" if knob.name in rules.RULES else code(str(knob.default)),
+                prose(knob.metadata["help"]),
+            )
             for knob in recipe.list_knobs(section)
         ]
         parts += [f"## {heading}: `[{section}]`\n", table(("knob", "values", "default", "effect"), rows)]
@@ -158,7 +171,12 @@ def cut_table(name: str) -> str:
     """The cut points of a network with their sizes."""
     layers = tk.inspect(name).to_dict(cuts_only=True)["layers"]
     rows = (
-        (code(each["name"]), " x ".join(map(str, each["output"])), f"{each['stride'] or ''}", f"{each['receptive_field'] or ''}")
+        (
+            code(each["name"]),
+            " x ".join(map(str, each["output"])),
+            f"{each['stride'] or ''}",
+            f"{each['receptive_field'] or ''}",
+        )
         for each in layers
     )
     return table(("cut point", "output", "stride", "receptive field"), rows)

@@ -20,7 +20,9 @@ LINK = re.compile(r"(?<=\])\((?!https?://|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 def homes() -> dict[str, str]:
     """{path of a source in the repository: path of its page}, for pages that are no files of docs/."""
-    notebooks = {f"notebooks/{path.name}": f"notebooks/{path.stem}.md" for path in sorted(ROOT.glob("notebooks/*.ipynb"))}
+    notebooks = {
+        f"notebooks/{path.name}": f"notebooks/{path.stem}.md" for path in sorted(ROOT.glob("notebooks/*.ipynb"))
+    }
     return {"README.md": "index.md"} | {name: f"project/{name}" for name in PROJECT} | notebooks
 
 
