@@ -1,7 +1,7 @@
-"""Runs the trainings of README's table on scikit-learn's digits and records their accuracy and seconds in readme_runs.csv.
+"""Runs the trainings of README's table on scikit-learn's digits, and writes their figures to readme_runs.csv.
 
-    .venv/bin/python benchmarks/readme_runs.py [NUMBER ...]      # of the lines to run again, from 1; without, all
-    .venv/bin/python tests/record_readme.py
+.venv/bin/python benchmarks/readme_runs.py [NUMBER ...]      # of the lines to run again, from 1; without, all
+.venv/bin/python tests/record_readme.py
 """
 
 import csv

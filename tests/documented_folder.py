@@ -6,6 +6,7 @@ one of the extra `pretrained` takes their place. Trainings are made small.
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import keras
@@ -37,7 +38,7 @@ def write_photographs(folder: Path, classes: dict[str, range]):
 
 
 def make_folder(place: Path) -> Path:
-    """Write what is named into an empty folder, with a finished run as runs/pets, runs/a and runs/b."""
+    """Write what is named into an empty folder, with finished runs: runs/pets is runs/a, runs/simple_cnn is runs/b."""
     for name, numbers in {"pets": range(16), "more-pets": range(16, 24), "new": range(16, 24)}.items():
         write_photographs(place / name, {"cat": numbers, "dog": numbers})
     write_photographs(place / "birds", {"crow": range(10), "gull": range(10)})
@@ -56,10 +57,17 @@ def make_folder(place: Path) -> Path:
     (place / "list.csv").write_text("\n".join(["image,label,patient", *rows, ""]))
     (place / "my.toml").write_text('[model]\nbase = "simple_cnn"\n[train]\nepochs = 2\n')
     layers = [keras.Input((64, 64, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(8, 3, strides=2)]
-    layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation="softmax")]
+    layers += [
+        keras.layers.ReLU(name="stage3"),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(2, activation="softmax"),
+    ]
     keras.Sequential(layers).save(place / "my.keras")
-    for name in ("pets", "a", "b"):
-        tk.finetune("efficientnet_lite0", place / "pets", out=place / "runs" / name, **QUICK)
+    runs = place / "runs"
+    tk.finetune("efficientnet_lite0", place / "pets", out=runs / "pets", **QUICK)
+    tk.finetune("simple_cnn", place / "pets", out=runs / "simple_cnn", **QUICK | {"weights": "none"})
+    shutil.copytree(runs / "pets", runs / "a")
+    shutil.copytree(runs / "simple_cnn", runs / "b")
     return place
 
 

@@ -9,6 +9,7 @@ NAMES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 PAGES = [*(ROOT / name for name in NAMES), *sorted((ROOT / "docs").rglob("*.md"))]
 SHOWN = {"text", "csv", "toml", "json", "yaml"}  # languages of blocks that are read and not run
 RUN = {"bash", "python"}
+OPERATORS = {"|", ">", ">>", "<", "&&", "||", ";", "&"}  # of a shell
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<code>.*?)^(?P=indent)```$", flags=re.M | re.S)
 NOT_RUN = re.compile(r"<!-- not run: (?P<reason>[^>]+) -->\s*\Z")
 

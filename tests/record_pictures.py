@@ -35,7 +35,9 @@ def record(folder: Path) -> str:
     fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 50, WIDTH, 0, 0))
     words = [sys.executable, "-m", *COMMAND.split()]
     environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
-    with subprocess.Popen(words, cwd=folder, env=environment, stdin=secondary, stdout=secondary, stderr=secondary) as job:
+    with subprocess.Popen(
+        words, cwd=folder, env=environment, stdin=secondary, stdout=secondary, stderr=secondary
+    ) as job:
         received = b""
         while select.select([primary], [], [], 1)[0] or job.poll() is None:
             if select.select([primary], [], [], 0)[0]:
@@ -52,12 +54,11 @@ def screen(received: str) -> list[str]:
         if part == "\n":
             row += 1
             lines += [""] * (row == len(lines))
-        elif part == "\r" or part == "\x1b[2K":
-            lines[row] = "" if part != "\r" else lines[row]
-            written = False
-        elif part.endswith("A"):
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif part.endswith("A") and part.startswith("\x1b"):
             row -= int(part[2:-1] or 1)
-        elif part.endswith(("m",)) or not part.startswith("\x1b"):
+        elif part.endswith("m") or part[0] not in "\r\x1b":
             lines[row] += part
     return lines
 

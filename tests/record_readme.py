@@ -23,7 +23,9 @@ RUNS = ROOT / "benchmarks" / "readme_runs.csv"
 def networks_table() -> str:
     """A row for each family, the oldest first."""
     families = [importlib.import_module(f"{zoo.__name__}.{each.name}") for each in pkgutil.iter_modules(zoo.__path__)]
-    rows = sorted(map(_family_cells, (family for family in families if hasattr(family, "VARIANTS"))), key=lambda row: row[1])
+    rows = sorted(
+        map(_family_cells, (family for family in families if hasattr(family, "VARIANTS"))), key=lambda row: row[1]
+    )
     heads = "| family | year | networks | parameters | ImageNet top-1 of public weights |\n|---|---|---|---|---|\n"
     return heads + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -58,7 +60,10 @@ def runs_table() -> str:
         accuracy, low, high = (f"{float(row[name]):.1%}" for name in ("accuracy", "low", "high"))
         lines.append(f"| `{row['command']}` | {accuracy} (95%: {low} to {high}) | {row['seconds']} |")
     (pictures,), (cores,) = ({row[name] for row in rows} for name in ("pictures", "cores"))
-    lines.insert(0, f"scikit-learn's handwritten digits, {pictures} of them for the test, on {cores} CPU cores, whole commands:\n")
+    lines.insert(
+        0,
+        f"scikit-learn's handwritten digits, {pictures} of them for the test, on {cores} CPU cores, whole commands:\n",
+    )
     return "\n".join(lines)
 
 

@@ -114,9 +114,9 @@ def knobs_page() -> str:
     """A table for each section of the recipe."""
     parts = [
         "# Knobs\n",
-        "A knob is a setting of a training. It is an option of `transferkit finetune` and `train` (`--head-epochs`), an",
-        "argument in Python (`head_epochs=`) and a key of a recipe file, in the section of its table below. Where the",
-        "default is *rule*, the value is chosen from the pictures and the machine, as [rules.md](../rules.md) tells;",
+        "A knob is a setting of a training. It is an option of `transferkit finetune` and `train` (`--head-epochs`), "
+        "an argument in Python (`head_epochs=`) and a key of a recipe file, in the section of its table below. Where "
+        "the default is *rule*, the value is chosen from pictures and machine, as [rules.md](../rules.md) tells; "
         "`--dry-run` prints each choice with its reason.\n",
     ]
     for section, heading in list(help_pages.GROUPS.items())[:-1]:
@@ -147,9 +147,9 @@ def networks_page() -> str:
     """The costs, weights and cut points of each network."""
     text = [
         "# Networks and their cut points\n",
-        "`--layer` of `transferkit extract` and `layer=` of `tk.FeatureExtractor` take a cut point, or any other layer",
-        "that `transferkit inspect NETWORK` lists. `--cut` and `--unfreeze` take them too. Sizes are those of a picture of",
-        "the network's own size. [networks.md](../networks.md) describes the families, their variants and errors.\n",
+        "`--layer` of `transferkit extract` and `layer=` of `tk.FeatureExtractor` take a cut point, or any other layer "
+        "that `transferkit inspect NETWORK` lists; so do `--cut` and `--unfreeze`. Sizes are those of a picture of the "
+        "network's own size. [networks.md](../networks.md) describes the families, their variants and errors.\n",
     ]
     for network in list_models():
         text += [f"## {network['name']}\n", _facts(network), "", cut_table(network["name"])]

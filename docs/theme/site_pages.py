@@ -15,7 +15,7 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
-LINK = re.compile(r"(?<=\])\((?!https?://|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?!https?://|mailto:|#)(?P<path>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
 
 
 def homes() -> dict[str, str]:
@@ -65,11 +65,12 @@ def on_page_markdown(markdown, page, config, files):
     sources = {page: source for source, page in homes().items()}
     own = PurePosixPath(sources.get(page.file.src_uri, f"docs/{page.file.src_uri}"))
 
-    def change(match: re.Match) -> str:
-        target = os.path.normpath(own.parent / match[1]).replace(os.sep, "/")
-        place = homes().get(target, target.removeprefix("docs/"))
-        if place == target and not target.startswith("docs/"):
-            return f"({match[1]})" if (ROOT / "docs" / target).exists() else ""
-        return f"({os.path.relpath(place, PurePosixPath(page.file.src_uri).parent)}{match[2] or ''})"
+    def change(link: re.Match) -> str:
+        target = os.path.normpath(own.parent / link["path"]).replace(os.sep, "/")
+        home = homes().get(target)
+        if home is None and not target.startswith("docs/"):
+            return link["text"]
+        place = os.path.relpath(home or target.removeprefix("docs/"), PurePosixPath(page.file.src_uri).parent)
+        return f"[{link['text']}]({place}{link['anchor'] or ''})"
 
     return LINK.sub(change, markdown)
