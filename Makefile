@@ -25,7 +25,7 @@ bench: $(VENV)/.test
 
 # site/index.html, from docs/ and the code
 docs: $(VENV)/.docs
-	$(BIN)/mkdocs build --quiet
+	$(BIN)/mkdocs build
 
 # the newest Keras, its pre-releases too, beyond the upper bound: use an environment of its own, VENV=.venv-next
 next-keras: $(VENV)/.test

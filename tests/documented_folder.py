@@ -22,7 +22,6 @@ from transferkit.weights.local_files import find_weights
 NO_WEIGHTS = ("inspect", "models", "weights", "train", "lab", "data", "check")  # commands that do without
 STAND_INS = {"resnet34": "efficientnet_lite0", "resnet50": "efficientnet_lite0", "resnet18": "efficientnet_lite1"}
 STAND_INS |= {"vgg16": "efficientnet_lite2"}
-SMALL = {"size": "64", "epochs": "2"}  # knobs of a training that does not state them
 QUICK = {"epochs": 2, "size": 64, "seed": 0}
 SIDE = 100  # pixels of a photograph
 
@@ -96,7 +95,11 @@ def make_small(line: str) -> list[str]:
     """The words after `transferkit` of a command line, with stand-ins, small if it trains."""
     command = shlex.split(line)[1]
     words = shlex.split(line if command in NO_WEIGHTS else with_stand_ins(line), comments=True)[1:]
-    trains = command in ("finetune", "train") and not {"--resume", "--dry-run"} & set(words)
-    if trains:
-        words += [word for knob, value in SMALL.items() if f"--{knob}" not in words for word in (f"--{knob}", value)]
-    return words
+    if command not in ("finetune", "train") or {"--resume", "--dry-run"} & set(words):
+        return words
+    if "--time" in words:
+        words[words.index("--time") + 1] = "30s"
+    needs = {"size": "64"} if {"--time", "--quality"} & set(words) else {"size": "64", "epochs": "2"}
+    if command == "finetune" and "--recipe" not in words:
+        needs["base"] = with_stand_ins("resnet34")  # the default
+    return words + [word for knob, value in needs.items() if f"--{knob}" not in words for word in (f"--{knob}", value)]

@@ -22,22 +22,26 @@ RUNS = ROOT / "benchmarks" / "readme_runs.csv"
 
 def networks_table() -> str:
     """A row for each family, the oldest first."""
-    families = [importlib.import_module(f"{zoo.__name__}.{each.name}") for each in pkgutil.iter_modules(zoo.__path__)]
-    rows = sorted(
-        map(_family_cells, (family for family in families if hasattr(family, "VARIANTS"))), key=lambda row: row[1]
-    )
-    heads = "| family | year | networks | parameters | ImageNet top-1 of public weights |\n|---|---|---|---|---|\n"
-    return heads + "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    modules = [importlib.import_module(f"{zoo.__name__}.{each.name}") for each in pkgutil.iter_modules(zoo.__path__)]
+    rows = sorted((_family_cells(each) for each in modules if hasattr(each, "VARIANTS")), key=lambda cells: cells[1])
+    heads = ("family", "year", "networks", "parameters", "default public weights, with their ImageNet top-1 accuracy")
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ("---",) * len(heads), *rows))
 
 
 def _family_cells(family) -> tuple[str, ...]:
     said, table = inspect.getdoc(family), family.VARIANTS
-    title = re.split(r"[:.]", said)[0].split(",")[0]
-    year = re.search(r"\b(?:19|20)\d\d\b", said)
-    top1 = [weights[0].top1 for weights in map(weight_sets, table) if weights and weights[0].top1]
-    params = [f"{count / 1e6:.2g} M" for count in sorted(row.params for row in table.values())]
-    accuracy = _span([f"{value:.1f}%" for value in sorted(top1)])
-    return title, year[0] if year else "", _short(list(table)), _span(params), accuracy or "none"
+    title, year = re.split(r"[:.,]", said)[0], re.search(r"\b(?:19|20)\d\d\b", said)
+    weights = [sets[0] for sets in map(weight_sets, table) if sets]
+    sources = ", ".join(dict.fromkeys("Python packages" if each.package else each.source for each in weights))
+    top1 = _span([f"{value:.1f}%" for value in sorted(each.top1 for each in weights if each.top1)])
+    params = _span([_millions(count) for count in sorted(row.params for row in table.values())])
+    return title, year[0] if year else "", _short(list(table)), params, " ".join((sources, top1)).strip() or "none"
+
+
+def _millions(count: int) -> str:
+    return (
+        f"{count / 1e6:.0f} M" if count >= 10e6 else f"{count / 1e6:.1g} M" if count < 1e6 else f"{count / 1e6:.1f} M"
+    )
 
 
 def _span(values: list[str]) -> str:

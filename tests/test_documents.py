@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import documents
 import pytest
+import record_readme
 from documents import PAGES, ROOT
 
 from transferkit.commands import group
@@ -32,6 +33,15 @@ def test_links_lead_to_files_and_headings(path):
         assert there.exists(), f"{target} does not exist"
         assert there.is_relative_to(ROOT), f"{target} is outside the repository"
         assert not anchor or anchor in documents.anchors(there), f"there is no heading for {target}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=relative)
+def test_pictures_are_described(path):
+    assert "![](" not in path.read_text("utf-8")
+
+
+def test_readme_has_the_tables_of_its_script():
+    assert record_readme.PATH.read_text("utf-8") == record_readme.source(), "run python tests/record_readme.py"
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)

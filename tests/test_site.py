@@ -91,7 +91,7 @@ def site(tmp_path_factory):
         "http_proxy": "http://no.invalid",
         "https_proxy": "http://no.invalid",
     }
-    words = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", folder]
+    words = [sys.executable, "-m", "mkdocs", "build", "--site-dir", folder]
     ended = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return folder
