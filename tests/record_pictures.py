@@ -23,7 +23,11 @@ from rich.text import Text
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 WIDTH = 92  # columns of the terminal
 COMMAND = "transferkit demo"
-LEFT_OUT = re.compile(r"^  demo/run/")  # the list of the run's files
+LEFT_OUT = (  # lines of which "..." is shown: classes, choices of rules, files of the run
+    r"^[1-8] +\d.*\n([1-8] +\d.*\n)+",
+    r"^--start .*\n(.+\n)+",
+    r"^  demo/run-1/.*\n(  demo/.*\n)+",
+)
 
 
 def record(folder: Path) -> str:
@@ -47,8 +51,8 @@ def record(folder: Path) -> str:
     return received.decode()
 
 
-def screen(received: str) -> list[str]:
-    """The lines that are left on the screen, with their colours: bars are drawn over until they are gone."""
+def screen(received: str) -> str:
+    """What is left on the screen, with its colours: bars are drawn over until they are gone."""
     lines, row = [""], 0
     for part in re.findall(r"\x1b\[\??[\d;]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", received):
         if part == "\n":
@@ -60,15 +64,16 @@ def screen(received: str) -> list[str]:
             row -= int(part[2:-1] or 1)
         elif part.endswith("m") or part[0] not in "\r\x1b":
             lines[row] += part
-    return lines
+    text = "\n".join(line.rstrip() for line in lines).strip() + "\n"
+    for pattern in LEFT_OUT:
+        text = re.sub(pattern, "...\n", text, flags=re.M)
+    return text
 
 
-def draw_terminal(lines: list[str]) -> str:
-    """The lines as SVG, in fonts of the reader's own."""
+def draw_terminal(text: str) -> str:
+    """Text with colours as SVG, in fonts of the reader's own."""
     console = Console(record=True, width=WIDTH, file=io.StringIO())
-    console.print(Text.from_ansi(f"$ {COMMAND}"))
-    for line in lines:
-        console.print(Text.from_ansi(line), soft_wrap=True)
+    console.print(Text.from_ansi(f"$ {COMMAND}\n{text}"))
     text = console.export_svg(title=COMMAND, font_aspect_ratio=0.6)
     return re.sub(r"@font-face \{.*?\}\s*", "", text, flags=re.S).replace("Fira Code, ", "ui-monospace, ")
 
@@ -85,9 +90,8 @@ def photograph(page: Path, out: Path):
 def main():
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
-        lines = [line for line in screen(record(Path(place))) if not LEFT_OUT.match(line)]
-        (IMAGES / "terminal.svg").write_text(draw_terminal(lines), "utf-8")
-        photograph(Path(place) / "demo" / "run" / "report.html", IMAGES / "report.webp")
+        (IMAGES / "terminal.svg").write_text(draw_terminal(screen(record(Path(place)))), "utf-8")
+        photograph(Path(place) / "demo" / "run-1" / "report.html", IMAGES / "report.webp")
 
 
 if __name__ == "__main__":
