@@ -39,10 +39,12 @@ def on_config(config):
 
 
 def _fill(entry, lists: dict[str, list[str]]):
-    if isinstance(entry, str):
+    """An entry of `nav` itself; an empty list becomes the pages of that name, or those of that folder in docs/."""
+    if isinstance(entry, str) or next(iter(entry.values())):
         return entry
-    ((name, _),) = entry.items()
-    return {name.capitalize(): lists[name]}
+    (name,) = entry
+    pages = lists.get(name) or [f"{name}/{path.name}" for path in sorted((ROOT / "docs" / name).glob("*.md"))]
+    return {name.capitalize(): pages}
 
 
 def on_files(files, config):
