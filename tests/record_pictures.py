@@ -84,7 +84,7 @@ def photograph(page: Path, out: Path):
     with tempfile.NamedTemporaryFile(suffix=".png") as file:
         subprocess.run(["node", script, page, file.name], cwd=os.environ["TRANSFERKIT_NODE"], check=True)
         picture = Image.open(file.name).convert("RGB")
-    picture.save(out, quality=70, method=6)
+    picture.save(out, quality=45, method=6)
 
 
 def main():
