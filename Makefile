@@ -5,7 +5,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 WORKERS ?= 2
 SIZE ?= full
 
-.PHONY: demo test test-all lint bench next-keras wheel clean
+.PHONY: demo test test-all lint bench docs next-keras wheel clean
 
 demo: $(VENV)/.pretrained
 	$(BIN)/transferkit demo
@@ -24,6 +24,10 @@ lint: $(VENV)/.test
 # SIZE=small takes some minutes; then python benchmarks/compare.py
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run_all.py --size $(SIZE)
+
+# site/index.html, from docs/ and the code
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build
 
 # the newest Keras, its pre-releases too, beyond the upper bound: use an environment of its own, VENV=.venv-next
 next-keras: $(VENV)/.test

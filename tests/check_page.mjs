@@ -36,6 +36,7 @@ async function ask(page) {
 for (const width of [360, 1280])
   for (const theme of ["light", "dark"]) {
     const page = await browser.newPage();
+    await page.evaluateOnNewDocument(() => localStorage.clear()); // a page may remember the theme before
     const asked = [];
     page.on("request", (request) => isOwn(request.url()) || asked.push(request.url()));
     page.on("pageerror", (error) => asked.push(String(error)));

@@ -6,13 +6,14 @@ A test fails if the file differs from them.
 """
 
 import re
-from pathlib import Path
+
+from documents import ROOT, fill_in
 
 from transferkit import zoo
 from transferkit.zoo.knobs import KNOBS, spell_value
 from transferkit.zoo.published import published_errors
 
-PATH = Path(__file__).parent.parent / "docs" / "networks.md"
+PATH = ROOT / "docs" / "networks.md"
 
 
 def knobs_table() -> str:
@@ -50,16 +51,11 @@ def errors_table() -> str:
     return "\n".join(rows)
 
 
-def fill_in(text: str) -> str:
+def source() -> str:
     """The page with its tables as they should be."""
-    for name, table in {"knobs": knobs_table(), "errors": errors_table()}.items():
-        begin, end = f"<!-- {name}: tests/record_networks.py -->\n", f"<!-- end of {name} -->"
-        before, _, rest = text.partition(begin)
-        _, found, after = rest.partition(end)
-        assert found, f"{PATH} has no place for {name}"
-        text = f"{before}{begin}\n{table}\n\n{end}{after}"
-    return text
+    tables = {"knobs": knobs_table(), "errors": errors_table()}
+    return fill_in(PATH.read_text("utf-8"), tables, "tests/record_networks.py")
 
 
 if __name__ == "__main__":
-    PATH.write_text(fill_in(PATH.read_text("utf-8")), "utf-8")
+    PATH.write_text(source(), "utf-8")

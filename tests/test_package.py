@@ -49,7 +49,7 @@ def test_the_workflow_runs_what_exists():
     assert {"test", "next-keras"} <= make_targets()
 
 
-@pytest.mark.parametrize("target", ["test", "next-keras", "wheel"])
+@pytest.mark.parametrize("target", ["test", "docs", "next-keras", "wheel"])
 @pytest.mark.parametrize("system", ["", "Windows_NT"])
 def test_make_finds_the_programs_of_an_environment(target, system, tmp_path):
     """What `make` would run, which is printed and not run."""

@@ -253,7 +253,7 @@ def test_inspect_lists_the_knobs(cli):
 
 def test_the_tables_in_the_docs_are_those_of_the_code():
     text = record_networks.PATH.read_text("utf-8")
-    assert text == record_networks.fill_in(text), "run python tests/record_networks.py"
+    assert text == record_networks.source(), "run python tests/record_networks.py"
     small = {name: zoo.variant(name) for name in ("simple_cnn", "local_cnn", "mlp")}
     for name, row in small.items():
         assert re.search(rf"`{name}`.*\| {row.params:,} \| {row.multiply_adds:,} \|", text)

@@ -1,0 +1,1 @@
+"""Networks exported to other formats, pushed to the Hugging Face Hub, and verified."""
