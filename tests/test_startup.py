@@ -1,8 +1,10 @@
 """The first second: wrong names and missing weights are answered, and pictures counted, before TensorFlow is loaded."""
 
 import json
+import logging
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -203,3 +205,19 @@ def test_doctor_counts_problems(cli, monkeypatch, tmp_path):
     assert status == 1 and out.splitlines()[-1].startswith("2 problems: ")
     assert out.endswith("; training fails: RuntimeError: no such kernel.\n")
     assert len(json.loads(cli("doctor", "--json")[1])["problems"]) == 2
+
+
+def test_tensorflow_does_not_warn_of_several_models(monkeypatch):
+    import keras
+
+    import transferkit.data.lazy_tensorflow  # noqa: F401, it sets the filter
+
+    logger, messages = logging.getLogger("tensorflow"), []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    monkeypatch.setattr(logger, "handlers", [handler])
+    name = keras.Model.make_predict_function.__qualname__
+    logger.error("5 out of the last 9 calls to %s triggered tf.function retracing.", f"<function {name}.<locals>.step>")
+    logger.error("Assets written to: %s", f"{tempfile.gettempdir()}/x/assets")
+    logger.error("5 out of the last 9 calls to %s triggered tf.function retracing.", "<function mine>")
+    assert len(messages) == 1 and "mine" in messages[0]

@@ -4,9 +4,21 @@ Modules import this one as `tf`, so that steps of augmentation are parsed and pi
 """
 
 import importlib
+import logging
 import sys
+import tempfile
 
 from transferkit.console import say, silenced
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether what TensorFlow logs is news: not that Keras compiles `predict` anew for each of several models, nor that
+    a file was written in a temporary folder."""
+    message = record.getMessage()
+    return "make_predict_function" not in message and f"Assets written to: {tempfile.gettempdir()}" not in message
+
+
+logging.getLogger("tensorflow").addFilter(_is_news)
 
 
 def __getattr__(name):
