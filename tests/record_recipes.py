@@ -15,8 +15,9 @@ from transferkit import recipe_files, zoo
 
 PATH = ROOT / "docs" / "recipes.md"
 RUNS = ROOT / "benchmarks" / "recipe_runs.jsonl"
-PICTURES = {"lenet": 60_000, "resnet_cifar": 50_000, "allcnn": 50_000}  # of the data set of the paper; others ImageNet
-IMAGENET = 1_281_167
+IMAGENET, CIFAR = 1_281_167, 50_000  # training pictures
+LARGE = {"alexnet": IMAGENET, "vgg": IMAGENET, "googlenet": IMAGENET, "resnet": IMAGENET}
+LARGE |= {"resnet_cifar": CIFAR, "allcnn": CIFAR}
 RATE = 20e12  # operations a second that a training is assumed to reach on one GPU
 
 
@@ -29,55 +30,46 @@ def margin(values: list[float]) -> float:
     return float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
 
 
-def trained_table(rows: list[dict]) -> str:
+def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [heads, ("---",) * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def trained_table(runs: list[dict]) -> str:
     """A row for each recipe that was trained to its end, with the accuracies in the order of the seeds."""
-    lines = ["| `transferkit` | accuracy with each seed | mean, 95% interval | seconds |", "|---|---|---|---|"]
-    whole = [row for row in rows if "seed" in row]
-    for command in dict.fromkeys(row["command"] for row in whole):
-        runs = sorted((row for row in whole if row["command"] == command), key=lambda row: row["seed"])
-        values = [row["accuracy"] for row in runs]
-        seeds = ", ".join(f"{value:.1%}" for value in values)
-        interval = f"{mean(values):.1%} ± {100 * margin(values):.1f}" if len(values) > 2 else ""
-        seconds = median(row["seconds"] for row in runs)
-        lines.append(f"| `{command}` | {seeds} | {interval} | {seconds:.0f} |")
-    return "\n".join(lines)
+    rows, whole = [], sorted((run for run in runs if "seed" in run), key=lambda run: run["seed"])
+    for command in dict.fromkeys(run["command"] for run in whole):
+        own = [run for run in whole if run["command"] == command]
+        values = [run["accuracy"] for run in own]
+        interval = f"{mean(values):.1%} ± {100 * margin(values):.1f}" if len(values) > 1 else ""
+        seconds = f"{median(run['processor_seconds'] for run in own):.0f}"
+        rows.append((f"`{command}`", ", ".join(f"{value:.1%}" for value in values), interval, seconds))
+    heads = ("`transferkit`", "accuracy, seeds from 0", "mean, 95% interval", "processor seconds")
+    where = "; ".join(dict.fromkeys(run["hardware"] for run in whole))
+    return f"On {where}:\n\n{table(heads, rows)}"
 
 
-def begun_table(rows: list[dict]) -> str:
+def needs_table(runs: list[dict]) -> str:
     """A row for each recipe of a large data set: what it needs, and how far it was run."""
-    heads = (
-        "recipe",
-        "pictures, epochs",
-        "operations",
-        "days at 20 TFLOP/s",
-        "memory of a batch",
-        "loss of each epoch",
-    )
-    lines = [f"| {' | '.join(heads)} |", "|---|---|---|---|---|---|"]
-    for row in rows:
-        if "losses" in row:
-            knobs = recipe_files.load(recipe_files.find_recipe(row["recipe"]))
-            pictures, epochs = PICTURES.get(row["recipe"], IMAGENET), knobs.train.epochs
-            operations = (
-                6 * zoo.variant(knobs.model.base).multiply_adds * pictures * epochs
-            )  # backward takes twice forward
-            days = operations / RATE / 86_400
-            cells = (
-                f"`{row['recipe']}`",
-                f"{pictures:,}, {epochs}",
-                f"{operations:.1e}",
-                f"{days:.2g}",
-                f"{row['memory_gb']:.2g} GB, {knobs.train.batch_size} pictures",
-                ", ".join(f"{loss:.2f}" for loss in row["losses"]),
-            )
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    begun, rows = {run["recipe"]: run for run in runs if "losses" in run}, []
+    for name, pictures in LARGE.items():
+        knobs = recipe_files.load(recipe_files.find_recipe(name))
+        once = 6 * zoo.variant(knobs.model.base).multiply_adds  # two forward, and backward twice that
+        operations = once * pictures * knobs.train.epochs
+        memory, losses = "", "not begun"
+        if run := begun.get(name):
+            memory = f"{run['memory_gb']:.2g} GB"
+            losses = f"`{run['command']}`: loss by epoch {', '.join(f'{loss:.2f}' for loss in run['losses'])}"
+        cells = (f"{pictures:,}, {knobs.train.epochs}", f"{operations:.1e}", f"{operations / RATE / 3600:.2g}")
+        rows.append((f"`{name}`", *cells, f"{knobs.train.batch_size} pictures {memory}".strip(), losses))
+    heads = ("recipe", "pictures, epochs", "operations", "hours at 20 TFLOP/s", "batch, memory", "how far it was run")
+    return table(heads, rows)
 
 
 def source() -> str:
     """The page with its tables as they should be."""
-    rows = read_runs()
-    tables = {"trained": trained_table(rows), "begun": begun_table(rows)}
+    runs = read_runs()
+    tables = {"trained": trained_table(runs), "needs": needs_table(runs)}
     return fill_in(PATH.read_text("utf-8"), tables, "tests/record_recipes.py")
 
 
