@@ -258,29 +258,10 @@ def variable_index(optimizer, variable) -> int:
     return optimizer._get_variable_index(variable)
 
 
-def run_adam_kernel(optimizer, gradient, variable, rate) -> bool:
-    """Do what `keras.optimizers.Adam.update_step` does by one kernel of TensorFlow's, in less than half the time.
-
-    Returns:
-        Whether it was done: only on TensorFlow, without a strategy, for a variable in float32.
-    """
-    import keras
-
-    if keras.backend.backend() != "tensorflow" or variable.dtype != "float32":
-        return False
-    import tensorflow as tf
-
-    if tf.distribute.has_strategy():
-        return False
-    index, steps = variable_index(optimizer, variable), tf.cast(optimizer.iterations + 1, "float32")
-    moments = (optimizer._momentums[index], optimizer._velocities[index])
-    var, m, v = (getattr(each, "_value", each).handle for each in (variable, *moments))  # a variable is TensorFlow's
-    betas = {"beta1": optimizer.beta_1, "beta2": optimizer.beta_2}
-    powers = {f"{name}_power": tf.pow(beta, steps) for name, beta in betas.items()}
-    tf.raw_ops.ResourceApplyAdam(
-        var=var, m=m, v=v, lr=rate, epsilon=optimizer.epsilon, grad=gradient, **betas, **powers
-    )
-    return True
+def adam_moments(optimizer, variable) -> tuple:
+    """The variables in which a built `keras.optimizers.Adam` keeps the first and second moments of a variable."""
+    index = variable_index(optimizer, variable)
+    return optimizer._momentums[index], optimizer._velocities[index]
 
 
 def count_skipped_steps(kind: type) -> type:

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 from keras.optimizers import SGD, Adam, Lamb
 
-from transferkit.keras_internals import count_skipped_steps, run_adam_kernel, variable_index
+from transferkit.keras_internals import adam_moments, count_skipped_steps, variable_index
 from transferkit.lookup import look_up
 from transferkit.recipe import Train
 from transferkit.training.fitting import schedules
@@ -69,7 +69,7 @@ def _extend_rule(rule: type, apply_decay, knobs: Train, rate_factors: list[float
                 rate *= rate_factors[variable_index(self, variable)]
             if knobs.decay_on == "all" or len(variable.shape) > 1:
                 gradient, rate = apply_decay(self, gradient, variable, rate, knobs.weight_decay)
-            if rule is not Adam or not run_adam_kernel(self, gradient, variable, rate):
+            if rule is not Adam or not _run_adam_kernel(self, gradient, variable, rate):
                 super().update_step(gradient, variable, rate)
 
         def finalize_variable_values(self, var_list):
@@ -77,6 +77,28 @@ def _extend_rule(rule: type, apply_decay, knobs: Train, rate_factors: list[float
 
     Extended.__name__ = f"Extended{rule.__name__}"
     return Extended
+
+
+def _run_adam_kernel(optimizer, gradient, variable, rate) -> bool:
+    """Do what `keras.optimizers.Adam.update_step` does by one kernel of TensorFlow's, in less than half the time.
+
+    Returns:
+        Whether it was done: only on TensorFlow, without a strategy, for a variable in float32.
+    """
+    if keras.backend.backend() != "tensorflow" or variable.dtype != "float32":
+        return False
+    import tensorflow as tf
+
+    if tf.distribute.has_strategy():
+        return False
+    steps = tf.cast(optimizer.iterations + 1, "float32")
+    m, v = (moment.value.handle for moment in adam_moments(optimizer, variable))
+    betas = {"beta1": optimizer.beta_1, "beta2": optimizer.beta_2}
+    powers = {f"{name}_power": tf.pow(beta, steps) for name, beta in betas.items()}
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle, m=m, v=v, lr=rate, epsilon=optimizer.epsilon, grad=gradient, **betas, **powers
+    )
+    return True
 
 
 def scale_rate(optimizer: str, fraction: float) -> float:
