@@ -90,7 +90,7 @@ def train_whole(place: str, command: str, seed: int) -> dict:
     _, spent = call(place, f"{command} --seed {seed} --out run")
     figures = json.loads((Path(place) / "run" / "metrics.json").read_text("utf-8"))
     assert figures["split"] == "test"
-    return {"seed": seed, "accuracy": round(figures["accuracy"], 5), "pictures": figures["n"]} | spent
+    return {"seed": seed, "accuracy": round(figures["accuracy"], 7), "pictures": figures["n"]} | spent
 
 
 def begin_training(place: str, command: str, classes: int) -> dict:

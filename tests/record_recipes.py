@@ -41,7 +41,7 @@ def trained_table(runs: list[dict]) -> str:
     for command in dict.fromkeys(run["command"] for run in whole):
         own = [run for run in whole if run["command"] == command]
         values = [run["accuracy"] for run in own]
-        interval = f"{mean(values):.1%} ± {100 * margin(values):.1f}" if len(values) > 1 else ""
+        interval = f"{mean(values):.1%} ± {100 * margin(values):.1f}" if len(values) > 2 else ""
         seconds = f"{median(run['processor_seconds'] for run in own):.0f}"
         rows.append((f"`{command}`", ", ".join(f"{value:.1%}" for value in values), interval, seconds))
     heads = ("`transferkit`", "accuracy, seeds from 0", "mean, 95% interval", "processor seconds")
@@ -60,7 +60,7 @@ def needs_table(runs: list[dict]) -> str:
         if run := begun.get(name):
             memory = f"{run['memory_gb']:.2g} GB"
             losses = f"`{run['command']}`: loss by epoch {', '.join(f'{loss:.2f}' for loss in run['losses'])}"
-        cells = (f"{pictures:,}, {knobs.train.epochs}", f"{operations:.1e}", f"{operations / RATE / 3600:.2g}")
+        cells = (f"{pictures:,}, {knobs.train.epochs}", f"{operations:.1e}", f"{operations / RATE / 3600:.3g}")
         rows.append((f"`{name}`", *cells, f"{knobs.train.batch_size} pictures {memory}".strip(), losses))
     heads = ("recipe", "pictures, epochs", "operations", "hours at 20 TFLOP/s", "batch, memory", "how far it was run")
     return table(heads, rows)
