@@ -14,7 +14,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from photos import print_table, write_photos
+from figures import Figure, report
+from photos import write_photos
 
 SIZE, BATCH, CLASSES = 224, 16, ("a", "b")
 
@@ -53,8 +54,8 @@ def main(pictures: int = 60):
             peaks[name] = float(
                 subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
             )
-    rows = [(name, peak, "MB") for name, peak in peaks.items()]
-    print_table("Peak memory", [*rows, ("ratio", peaks["transferkit"] / peaks["keras"], "times")])
+    figures = [Figure("transferkit", [peaks["transferkit"]], "MB", "keras"), Figure("keras", [peaks["keras"]], "MB")]
+    report(f"peak memory of training resnet50, {pictures} pictures", figures)
 
 
 if __name__ == "__main__":

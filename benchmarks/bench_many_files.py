@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from photos import print_table
+from figures import Figure, report
 from PIL import Image
 
 CLASSES, SIZE = 10, 32
@@ -73,10 +73,13 @@ def main(*counts: int):
             folder = write_pictures(Path(temporary) / f"{count}", count)
             for name in ("first", "repeated"):
                 planned, plan_peak, whole, peak = run_job(folder, f"{temporary}/home{count}")
-                rows = [("list, audit, split", planned, f"s, peak {plan_peak:.0f} MB")]
-                rows.append(("trained for one step", whole - planned, f"s, peak {peak:.0f} MB"))
-                print_table(f"{count:,} pictures, {name} run", rows)
-                sys.stdout.flush()
+                figures = [
+                    Figure("list, audit, split", [planned], "s"),
+                    Figure("list, audit, split: peak memory", [plan_peak], "MB"),
+                    Figure("trained for one step", [whole - planned], "s"),
+                    Figure("trained for one step: peak memory", [peak], "MB"),
+                ]
+                report(f"{count:,} pictures, {name} run", figures)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ table has the first and a later call of `predict` in one process.
 
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from photos import print_table, write_photos
+from figures import Figure, report
+from photos import write_photos
 
 BARE = """
 import sys, keras, numpy
@@ -36,8 +36,8 @@ def measure_process(words: list[str]) -> tuple[float, float]:
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measure_calls(path: Path, picture: Path) -> list[tuple[str, float, str]]:
-    """Rows of the seconds of the first and of later calls of `predict`."""
+def measure_calls(path: Path, picture: Path) -> list[Figure]:
+    """The seconds of the first and of later calls of `predict`."""
     from transferkit import models
     from transferkit.evaluation.predict import predict
 
@@ -46,7 +46,7 @@ def measure_calls(path: Path, picture: Path) -> list[tuple[str, float, str]]:
         started = time.perf_counter()
         predict(network, [picture])
         seconds.append(time.perf_counter() - started)
-    return [("first call", seconds[0], "s"), ("later calls, median of 5", statistics.median(seconds[1:]), "s")]
+    return [Figure("first call", seconds[:1], "s"), Figure("later calls", seconds[1:], "s")]
 
 
 def main(name: str = "efficientnet_lite0", rounds: str = "5"):
@@ -65,14 +65,13 @@ def main(name: str = "efficientnet_lite0", rounds: str = "5"):
             for job, words in jobs.items():
                 times[job].append(measure_process(words))
         calls = measure_calls(path, picture)
-    rows = []
-    for number, unit in enumerate(("s", "s of a processor")):
-        values = {job: [pair[number] for pair in pairs] for job, pairs in times.items()}
-        ratio = statistics.median(ours / bare for bare, ours in zip(*values.values(), strict=True))
-        rows += [(job, statistics.median(each), unit) for job, each in values.items()]
-        rows.append((f"ratio, {unit}", ratio, "times"))
-    print_table(f"One picture, {name}, medians of {rounds} rounds", rows)
-    print_table("In one process", calls)
+    figures = []
+    for number, (unit, suffix) in enumerate((("s", ""), ("s of a processor", ", processor time"))):
+        bare, ours = ([pair[number] for pair in pairs] for pairs in times.values())
+        peer, bound = f"bare Keras{suffix}", "importing TensorFlow and Keras, and loading"
+        figures += [Figure(f"transferkit predict{suffix}", ours, unit, peer, bound), Figure(peer, bare, unit)]
+    report(f"one picture, {name}, whole processes", figures)
+    report("one picture, in one process", calls)
 
 
 if __name__ == "__main__":

@@ -123,13 +123,15 @@ def main(source: str = "", *flags: str):
             run_command(["finetune", "--base", "efficientnet_lite0", *places, *flags])
         switch_back()
         count_tracing(clocks[0])
-    from photos import print_table
+    from figures import Figure, report
 
     total = sum(seconds.values())
     training = sum(spent for label, spent in seconds.items() if label.startswith("TRAINING"))
-    rows = [(label, spent, "s") for label, spent in seconds.most_common()]
-    rows += [("all", total, "s"), ("not training", 100 * (1 - training / total), "%")]
-    print_table("finetune on 300 pictures", rows)
+    parts = [Figure(label, [spent], "s") for label, spent in seconds.most_common()]
+    report(
+        "finetune on 300 pictures",
+        [*parts, Figure("not training", [total - training], "s", "all"), Figure("all", [total], "s")],
+    )
 
 
 if __name__ == "__main__":

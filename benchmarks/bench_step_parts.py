@@ -7,7 +7,6 @@ step is the one of `finetune`. `resnet50_paper` has the multiply-adds of keras.a
 """
 
 import os
-import statistics
 import sys
 import time
 
@@ -16,13 +15,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
-from photos import print_table
+from figures import Figure, report
 
 from transferkit import models, network
 from transferkit.recipe import Train
 from transferkit.training.fitting import losses, optimizers
 
-STEPS, CLASSES = 1, ("a", "b")
+CLASSES = ("a", "b")
 KNOBS = Train(weight_decay=0.01, label_smoothing=0.0)
 
 
@@ -65,15 +64,12 @@ def main(batch: int = 8, rounds: int = 4):
     for number in range(rounds + 1):
         for name, model in compiled.items():
             started = time.perf_counter()
-            model.fit(data, steps_per_epoch=STEPS if number else 1, verbose=0)
+            model.fit(data, steps_per_epoch=1, verbose=0)
             if number:
-                times[name].append((time.perf_counter() - started) / STEPS)
-    first = next(iter(times.values()))
-    rows = []
-    for name, seconds in times.items():
-        ratio = statistics.median(ours / keras_own for ours, keras_own in zip(seconds, first, strict=True))
-        rows.append((name, statistics.median(seconds), f"s a step, {ratio:.3f} times the first"))
-    print_table(f"A training step of {batch} pictures, medians of {rounds} rounds", rows)
+                times[name].append(time.perf_counter() - started)
+    first = next(iter(times))
+    figures = [Figure(name, each, "s", first if name != first else "") for name, each in times.items()]
+    report(f"training step of resnet50, {batch} pictures", figures)
 
 
 if __name__ == "__main__":

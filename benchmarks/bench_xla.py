@@ -1,4 +1,4 @@
-"""Training steps on the CPU with and without XLA (`jit_compile`), and when its compilation is paid back.
+"""Training steps on the CPU with and without XLA (`jit_compile`).
 
 python benchmarks/bench_xla.py [NAME,SIZE,BATCH ...]
 
@@ -6,7 +6,6 @@ All layers are trained with the parts of `finetune`, on arrays in memory. The fi
 """
 
 import os
-import statistics
 import sys
 import time
 
@@ -15,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
-from photos import print_table
+from figures import Figure, report
 
 from transferkit import models, network
 from transferkit.recipe import Train
@@ -42,34 +41,36 @@ def make_model(name: str, size: int, *, jit: bool) -> keras.Model:
     return loaded.model
 
 
-def measure(name: str, size: int, batch: int) -> dict[bool, tuple[float, float]]:
-    """Seconds of the first step and of a later one, with XLA (True) and without."""
+def measure(name: str, size: int, batch: int) -> dict[bool, list[float]]:
+    """Milliseconds of the first step and of later ones, with XLA (True) and without."""
     compiled = {jit: make_model(name, size, jit=jit) for jit in (False, True)}
     height, width, channels = (each or size for each in compiled[False].input_shape[1:])
     pictures = np.random.default_rng(0).integers(0, 256, (batch, height, width, channels)).astype("uint8")
     labels = np.eye(len(CLASSES), dtype="float32")[np.arange(batch) % len(CLASSES)]
     data = tf.data.Dataset.from_tensors((pictures, labels)).repeat()
-    seconds: dict[bool, list[float]] = {jit: [] for jit in compiled}
+    found: dict[bool, list[float]] = {jit: [] for jit in compiled}
     for number in range(ROUNDS + 1):
         for jit, model in compiled.items():
             steps = 1 if number == 0 or size > 32 else 30
             started = time.perf_counter()
             model.fit(data, steps_per_epoch=steps, verbose=0)
-            seconds[jit].append((time.perf_counter() - started) / steps)
-    return {jit: (each[0], statistics.median(each[1:])) for jit, each in seconds.items()}
+            found[jit].append(1000 * (time.perf_counter() - started) / steps)
+    return found
 
 
 def main(*cases: str):
-    rows = []
     for case in cases or CASES:
         name, size, batch = case.split(",")
         found = measure(name, int(size), int(batch))
         keras.utils.clear_session()
-        (first, step), (first_xla, step_xla) = found[False], found[True]
-        paid = f"after {(first_xla - first) / (step - step_xla):.0f} steps" if step_xla < step else "never"
-        unit = f"ms without, {1000 * step_xla:.1f} with ({step / step_xla:.2f} times as fast), paid back {paid}"
-        rows.append((f"{name}, {size} pixels, batches of {batch}", 1000 * step, unit))
-    print_table(f"A step, medians of {ROUNDS} rounds", rows)
+        (first, *without), (first_xla, *with_xla) = found[False], found[True]
+        figures = [
+            Figure("with XLA", with_xla, "ms", "without"),
+            Figure("without", without, "ms"),
+            Figure("first step with XLA", [first_xla], "ms", "first step without"),
+            Figure("first step without", [first], "ms"),
+        ]
+        report(f"step of {name}, {size} pixels, {batch} of them", figures)
 
 
 if __name__ == "__main__":
