@@ -74,6 +74,17 @@ def test_pictures_are_read_before_tensorflow_is_loaded(pets, tmp_path):
     assert "tensorflow" in error and status == "1"
 
 
+def test_the_first_line_comes_before_slow_imports(pets, tmp_path):
+    """scikit-learn takes two seconds to import; a command that needs it has said by then what it looks at."""
+    script = NO_TENSORFLOW.replace(
+        '("tensorflow", "keras")', '("tensorflow", "keras", "sklearn", "scipy", "matplotlib")'
+    )
+    base = f"efficientnet_lite0|--weights|none|--data|{pets}"
+    lines = [f"evaluate|{base}", f"extract|--base|{base}|--out|x.npz", f"finetune|--base|{base}"]
+    done = subprocess.run([sys.executable, "-c", script, *lines], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stderr.count("Looking at ") == len(lines), done.stderr
+
+
 @pytest.fixture
 def without_a_network(monkeypatch):
     """No weights but those of efficientnet_lite0 and of no package, and no server."""

@@ -184,7 +184,7 @@ def _parse_request(networks, crops: str, dense: bool, scales, slices, corrupt: s
 
 def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: Request):
     """The evaluation, and what was measured: of which networks and views, on which split."""
-    from transferkit import bases, run_evaluation
+    from transferkit import bases
     from transferkit.console import say
     from transferkit.data import lazy_tensorflow
 
@@ -192,9 +192,12 @@ def _measure(chosen: list[options.NetworkOptions], runs: list, recipe, request: 
         if run is None:
             bases.check_base(each.name, each.weights, each.pixels)  # a wrong name is answered before the slow imports
     data, names, known = recipe.data, [each.name for each in chosen], list(filter(None, runs))
-    columns = run_evaluation.read_columns(data if data.data else known[0].recipe.data, request.slices)
     where = f"in {data.data}" if data.data else f"that {' and '.join(names)} held out"
     say(f"Looking at the pictures {where} ...")
+
+    from transferkit import run_evaluation  # slow to import
+
+    columns = run_evaluation.read_columns(data if data.data else known[0].recipe.data, request.slices)
     held_out = None if data.data else run_evaluation.find_held_out(known, data.group_by)
     for each in chosen:
         bases.fetch_missing(each.name, each.weights)
