@@ -103,7 +103,7 @@ def test_the_warning_names_the_worst_layers():
     assert (
         "on these 40 pictures, which give them no gradient: c 90%, b 30%. Other" in sentence and "a 2" not in sentence
     )
-    assert "and 1 more layer:" in activity.describe_dead([*rows, *map(row, "defg", [3] * 4)], 40)
+    assert "and 1 more layer." in activity.describe_dead([*rows, *map(row, "defg", [3] * 4)], 40)
     assert activity.describe_dead(rows[:1], 40) == ""
     line = dataclasses.replace(rows[2], activation="")
     assert activity.describe_dead([line], 40) == ""

@@ -249,7 +249,7 @@ def two(outputs):
     [
         (lambda: keras.Sequential([layers.Dense(2)]), "does not know the shape of its pictures"),
         (lambda: Subclass(), "is a subclass of keras.Model, Subclass, with a call of its own"),
-        (lambda: two(2), "has 1 inputs and 2 outputs, expected one of each"),
+        (lambda: two(2), "has 1 input and 2 outputs, expected one of each"),
         (lambda: keras.Sequential([keras.Input((28, 28)), layers.Flatten()]), r"takes \(None, 28, 28\), expected"),
         (lambda: keras.Sequential([keras.Input((3, 8, 8)), layers.Flatten()]), "channels last"),
         (lambda: cnn(shape=(32, 48, 3)), "takes pictures of 32 x 48 pixels, expected squares"),

@@ -113,7 +113,7 @@ def test_lists(tmp_path, monkeypatch, name):
 def test_rows_with_too_few_cells_are_refused(tmp_path):
     """A row of few cells below many names is no row of many cells."""
     (tmp_path / "split.csv").write_text(",".join(map(str, range(100_000))) + "\n" + "a\n" * 100_000)
-    with pytest.raises(ValueError, match="line 2: expected 100000 columns"):
+    with pytest.raises(ValueError, match="line 2: expected 100,000 columns"):
         atomic.read(tmp_path / "split.csv")
 
 

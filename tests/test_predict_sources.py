@@ -64,7 +64,7 @@ def test_a_missing_picture_of_a_list_is_an_error_row(cli, finished, listed):
 @pytest.mark.parametrize(
     ("text", "words", "sentence"),
     [
-        ("path\ngone.jpg\n", (), "1 of 1 pictures of"),
+        ("path\ngone.jpg\n", (), "1 of 1 picture of"),
         ("path\n", (), "holds no rows"),
         ("what\ngone\n", (), "no column that looks like the images: give --image-col; its columns are what"),
         ("what\ngone.jpg\n", ("--image-col", "wat"), "No column of list.csv is called 'wat'. Did you mean 'what'?"),

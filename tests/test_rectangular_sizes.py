@@ -60,10 +60,10 @@ WAYS = {"crop": cropped, "squash": squashed, "pad": padded}
 def test_evaluation_is_pillows(fit, shape):
     for size in PICTURES:
         for form in ("PNG", "JPEG"):
-            picture = smooth(*size)
+            picture = smooth(*size)  # Pillow takes the vertical pass of the tall one first: a quarter is 1 off
             (found,) = evaluated(encoded(picture, form), of_shape(*shape, fit=fit))
             assert found.shape == (*shape, 3)
-            assert apart(found, WAYS[fit](picture, *shape)) < (1.5 if form == "JPEG" else 0.1), (size, form)
+            assert apart(found, WAYS[fit](picture, *shape)) < (1.5 if form == "JPEG" else 0.25), (size, form)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

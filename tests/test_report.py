@@ -15,6 +15,7 @@ from pictures import folder
 
 import transferkit as tk
 from transferkit import atomic, pages, runs
+from transferkit.data import split_file
 from transferkit.evaluation.metrics import compute_metrics
 from transferkit.report import evaluation_page, leaderboard, page, run_page, sentences
 from transferkit.training import closing_pages
@@ -41,7 +42,7 @@ def make_run(place, paths, finished, classes=CLASSES, seed=0):
     listing = tk.Listing(
         tuple(paths), tuple(map(int, labels)), classes, duplicate_sets=("1", "1", *[""] * (len(paths) - 2))
     )
-    atomic.write(place / "split.csv", runs.split_rows(tk.Splits(listing, replace(listing, duplicate_sets=()))))
+    atomic.write(place / "split.csv", split_file.split_rows(tk.Splits(listing, replace(listing, duplicate_sets=()))))
     return tk.load_run(place)
 
 

@@ -167,13 +167,12 @@ def describe_dead(found: Sequence[LayerActivity], n: int) -> str:
     many = [f"{layer} {share:.0%}" for share, layer in shares if share >= MANY]
     if not many:
         return ""
-    named = ", ".join(many[:MOST_NAMED]) + (
-        f" and {count_noun(len(many) - MOST_NAMED, 'more layer')}" * (len(many) > MOST_NAMED)
-    )
+    more = len(many) - MOST_NAMED
+    named = ", ".join(many[:MOST_NAMED]) + (f" and {count_noun(more, 'more layer')}" if more > 0 else "")
     return (
         f"Many units are dead, never positive on these {count_noun(n, 'picture')}, which give them no gradient: "
-        f"{named}. Other "
-        "pictures may move some. In a training, a lower learning rate, other initial weights or a norm keep more alive."
+        f"{named}. Other pictures may move some. In a training, a lower learning rate, other initial weights or a norm "
+        "keep more alive."
     )
 
 
