@@ -9,17 +9,15 @@ loader has two workers. All are timed in turn, for several rounds; the medians a
 
 import dataclasses
 import os
-import sys
 import tempfile
 import time
-import types
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 from figures import Figure, report
-from photos import write_photos
+from photos import load_by_torchvision, write_photos
 
 from transferkit.data import pipeline
 from transferkit.data.listing import list_images
@@ -28,18 +26,8 @@ from transferkit.pixels import Pixels
 PICTURES, BATCH, ROUNDS = 800, 32, 5
 
 
-def load_by_torchvision(folder):
-    """torchvision's evaluation views, or None where it is missing."""
-    try:
-        sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("unused"))
-        from torch.utils.data import DataLoader
-        from torchvision import datasets, transforms
-    except ImportError:
-        print("torchvision is not installed (see CONTRIBUTING.md): it is skipped")
-        return None
-    steps = [transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()]
-    data = datasets.ImageFolder(folder, transforms.Compose(steps))
-    return DataLoader(data, BATCH, num_workers=2, persistent_workers=True)
+def torchvision_steps(transforms) -> list:
+    return [transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()]
 
 
 def measure_rate(batches) -> float:
@@ -61,7 +49,7 @@ def main():
             "transferkit": ours.as_numpy_iterator,
             "keras, not antialiased": by_keras.as_numpy_iterator,
         }
-        if loader := load_by_torchvision(folder):
+        if loader := load_by_torchvision(folder, BATCH, torchvision_steps):
             sources["torchvision, antialiased, 2 workers"] = lambda: loader
         rounds = [[measure_rate(start()) for start in sources.values()] for _ in range(ROUNDS + 1)][1:]  # one warms up
     rates = dict(zip(sources, zip(*rounds, strict=True), strict=True))

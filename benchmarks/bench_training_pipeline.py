@@ -9,11 +9,10 @@ printed.
     python benchmarks/bench_training_pipeline.py
 """
 
+import itertools
 import os
-import sys
 import tempfile
 import time
-import types
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -21,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import tensorflow as tf
 from figures import Figure, report
-from photos import write_photos
+from photos import load_by_torchvision, write_photos
 
 from transferkit.data import pipeline
 from transferkit.data.augment import augmentation
@@ -54,22 +53,11 @@ def keras_batches(folder):
 
 
 def torchvision_batches(folder):
-    try:
-        sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("unused"))
-        from torch.utils.data import DataLoader
-        from torchvision import datasets, transforms
-    except ImportError:
-        print("torchvision is not installed (see CONTRIBUTING.md): it is skipped")
-        return None
-    steps = [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
-    data = datasets.ImageFolder(folder, transforms.Compose(steps))
-    loader = DataLoader(data, BATCH, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
+    def make_steps(transforms):
+        return [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
 
-    def repeat():
-        while True:
-            yield from loader
-
-    return repeat()
+    loader = load_by_torchvision(folder, BATCH, make_steps, shuffle=True, drop_last=True)
+    return loader and itertools.chain.from_iterable(itertools.repeat(loader))
 
 
 def decoding_batches(folder):

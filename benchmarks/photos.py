@@ -3,6 +3,9 @@
 Mosaics, as single windows of two photographs would nearly all be near-duplicates of each other.
 """
 
+import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,3 +31,21 @@ def write_photos(folder: Path, count: int) -> Path:
             window.paste(image.crop((left, top, left + 250, top + 188)), corner)
         window.save(path, quality=90)
     return folder
+
+
+def load_by_torchvision(folder: Path, batch: int, make_steps: Callable, **knobs):
+    """A torchvision loader with two workers, or None where torchvision is missing, which is said.
+
+    Args:
+        make_steps: make_steps(transforms), the transforms of a picture.
+        knobs: of `DataLoader`.
+    """
+    try:
+        sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("unused"))
+        from torch.utils.data import DataLoader
+        from torchvision import datasets, transforms
+    except ImportError:
+        print("torchvision is not installed (see CONTRIBUTING.md): it is skipped")
+        return None
+    data = datasets.ImageFolder(folder, transforms.Compose(make_steps(transforms)))
+    return DataLoader(data, batch, num_workers=2, persistent_workers=True, **knobs)
