@@ -5,13 +5,13 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 WORKERS ?= 2
 SIZE ?= full
 
-.PHONY: demo help test test-all lint ruff ruff-format mypy hooks bench docs next-keras wheel clean
+.PHONY: demo help test test-all lint ruff ruff-format mypy hooks bench notebooks docs next-keras wheel clean
 
 demo: $(VENV)/.pretrained ## the main job on real pictures, in about a minute; what `make` alone does
 	$(BIN)/transferkit demo
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 test: lint ## what every change must pass: lint and the quick tests
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
@@ -35,6 +35,9 @@ hooks: $(VENV)/.dev ## lint before each commit: installs pre-commit's hook
 
 bench: $(VENV)/.test ## all benchmarks, in about an hour; SIZE=small in minutes; then benchmarks/compare.py
 	$(BIN)/python benchmarks/run_all.py --size $(SIZE)
+
+notebooks: $(VENV)/.test ## run the notebooks again, and keep what they show
+	$(BIN)/python notebooks/execute.py
 
 docs: $(VENV)/.docs ## site/index.html, from docs/ and the code
 	$(BIN)/mkdocs build --quiet

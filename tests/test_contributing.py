@@ -19,7 +19,9 @@ FIGURE = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)*(?:e-?\d+)?(?![\w])")
 
 
 def call(*words, cwd: Path = ROOT, **environment) -> str:
-    ended = subprocess.run(list(map(str, words)), capture_output=True, text=True, cwd=cwd, env=os.environ | environment)
+    """What a command prints. A `make` within `make test` prints what it does alone."""
+    outer = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    ended = subprocess.run(list(map(str, words)), capture_output=True, text=True, cwd=cwd, env=outer | environment)
     assert ended.returncode == 0, f"{words}\n{ended.stdout}\n{ended.stderr}"
     return ended.stdout
 
