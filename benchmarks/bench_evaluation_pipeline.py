@@ -2,7 +2,8 @@
 
 transferkit resizes the shorter side to 256 with antialiasing and takes the centre crop of 224, as torchvision does.
 Keras' `image_dataset_from_directory` crops to the aspect ratio and resizes to 224 without antialiasing; torchvision's
-loader has two workers. All are timed in turn, for several rounds; the medians are printed.
+loader has two workers. All are timed in turn, for several rounds, until the last batch is there, as the end of Keras'
+pass may wait for tf.data's tuning thread (see `transferkit.data.parallel`); the medians are printed.
 
     python benchmarks/bench_evaluation_pipeline.py
 """
@@ -34,8 +35,8 @@ def measure_rate(batches) -> float:
     """Pictures per second."""
     started = time.perf_counter()
     for _ in batches:
-        pass
-    return PICTURES / (time.perf_counter() - started)
+        ended = time.perf_counter()
+    return PICTURES / (ended - started)
 
 
 def main():

@@ -7,9 +7,13 @@ import pytest
 from pictures import encoded, exif, photo
 from PIL import Image
 
-from transferkit.data import jpeg_decoder, pillow_reader
+from transferkit.data import file_segments, jpeg_decoder, pillow_reader
 
 pytestmark = pytest.mark.skipif(jpeg_decoder.simplejpeg is None, reason="simplejpeg is not installed")
+
+
+def decode(data: bytes, channels: int, divisor: int = 1) -> np.ndarray | None:
+    return jpeg_decoder.decode_ordinary(data, file_segments.ordinary_frame(data), channels, divisor)
 
 
 def by_pillow(data: bytes, channels: int, divisor: int) -> np.ndarray:
@@ -26,7 +30,7 @@ def test_pixels_are_pillows(mode, size, options):
     data = encoded(photo(*size).convert(mode), quality=80, **(options if mode == "RGB" else {}))
     for channels in (1, 3):
         for divisor in (1, 2, 4, 8):
-            found = jpeg_decoder.decode_ordinary(data, channels, divisor)
+            found = decode(data, channels, divisor)
             assert np.array_equal(found, by_pillow(data, channels, divisor)), (channels, divisor)
 
 
@@ -47,6 +51,6 @@ def test_others_are_left_to_pillow():
     damaged = whole[:-300] + bytes(200) + whole[-100:]  # libjpeg warns of it
     cmyk = encoded(photo(90, 70).convert("CMYK"))
     for data in (damaged, whole[:-2], cmyk, encoded(photo(90, 70), "PNG"), b"", b"\xff\xd8\xff"):
-        assert jpeg_decoder.decode_ordinary(data, 3) is None
-    assert jpeg_decoder.decode_ordinary(whole, 3) is not None
-    assert jpeg_decoder.decode_ordinary(encoded(photo(9, 9)), 3, 2) is None
+        assert decode(data, 3) is None
+    assert decode(whole, 3) is not None
+    assert decode(encoded(photo(9, 9)), 3, 2) is None

@@ -14,6 +14,7 @@ from PIL import Image
 from transferkit.data import pipeline
 from transferkit.data.augment import augmentation
 from transferkit.data.epoch_order import EpochOrder
+from transferkit.data.geometry import FIVE_CROPS
 from transferkit.data.listing import Listing
 from transferkit.data.view_cache import CacheSpace
 from transferkit.pixels import Pixels
@@ -111,9 +112,9 @@ def test_the_seed_makes_training_reproducible(equal):
 
 @pytest.mark.slow
 def test_parallelism_does_not_change_the_batches(equal, monkeypatch):
-    monkeypatch.setattr(tf.data, "AUTOTUNE", 1)
+    monkeypatch.setattr(pipeline, "CALLS", 1)
     serial = batches(equal, MIXED, epochs=range(2))
-    monkeypatch.setattr(tf.data, "AUTOTUNE", 7)
+    monkeypatch.setattr(pipeline, "CALLS", 7)
     assert same(serial, batches(equal, MIXED, epochs=range(2)))
 
 
@@ -160,6 +161,27 @@ def test_views_come_in_turn(plain):
     for at, (pictures, _) in enumerate(shown):
         for picture in pictures:
             assert np.array_equal(picture, places[at // steps % 2 * COUNT + int(picture[0, 0, 0]) // 20])
+
+
+def test_no_dataset_is_tuned(plain, tmp_path):
+    """tf.data's tuning thread makes the end of a pass wait."""
+    (tmp_path / "cache").mkdir()
+    for memory in (1.0, 0.0):
+        pixels, space = {"pixels": PIXELS, "batch_size": BATCH}, CacheSpace(memory, tmp_path / "cache")
+        features, labels = [np.zeros((COUNT, 3), "float32")], np.zeros((COUNT, 2), "float32")
+        datasets = [
+            pipeline.training_dataset(source(plain, MIXED), ordered(plain)),
+            pipeline.training_dataset(source(plain, "none"), ordered(plain), space=space),
+            pipeline.fixed_views(source(plain, MIXED), views=2, seed=0, batch_size=BATCH),
+            pipeline.preview_dataset(source(plain, MIXED), seed=0, epochs=range(1)),
+            pipeline.training_from_features(features, np.arange(COUNT), labels, ordered(plain)),
+            pipeline.validation_from_features(features, np.arange(COUNT), labels, batch_size=BATCH),
+            pipeline.evaluation_dataset(plain.paths, **pixels),
+            pipeline.multi_crop_dataset(plain.paths, crops=FIVE_CROPS, **pixels),
+            pipeline.validation_dataset(plain, space=space, **pixels),
+            pipeline.measure_wait(pipeline.evaluation_dataset(plain.paths, **pixels))[0],
+        ]
+        assert [dataset.options().autotune.enabled for dataset in datasets] == [False] * len(datasets)
 
 
 def test_evaluation_keeps_the_order_and_drops_no_remainder(plain):

@@ -24,10 +24,9 @@ def read_orientation(data):
 
 def _read_orientation(data: bytes) -> np.int32:
     data = as_bytes(data)
-    if not data.startswith(file_segments.JPEG) or not file_segments.is_ordinary(data):
-        return np.int32(BY_PILLOW)
-    if not file_segments.has_metadata(data):
-        return np.int32(1)
+    frame = file_segments.ordinary_frame(data)
+    if frame is None or not frame.has_metadata:
+        return np.int32(1 if frame else BY_PILLOW)
     try:
         with formats.open_image(data) as image:
             return np.int32(pillow_reader.read_orientation(image))

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from transferkit.data.parallel import without_autotuning
+
 
 @dataclass(frozen=True)
 class EpochOrder:
@@ -95,4 +97,4 @@ class EpochOrder:
             rows = tf.reshape(rows[tf.where(epoch == self.epochs.start, self.skip_steps, 0) :], (-1,))
             return tf.data.Dataset.from_tensor_slices((tf.repeat(epoch, tf.size(rows)), rows))
 
-        return tf.data.Dataset.range(self.epochs.start, self.epochs.stop).flat_map(epoch_dataset)
+        return without_autotuning(tf.data.Dataset.range(self.epochs.start, self.epochs.stop)).flat_map(epoch_dataset)

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2  # frames with Huffman codes
@@ -15,39 +16,54 @@ MAX_PIXELS = (
 MAX_JPEG_PIXELS = 100_000_000
 
 
-def is_ordinary(data: bytes) -> bool:
-    """Whether all decoders read a JPEG alike: grey or three colours of 8 bits, and no unusual segment.
+class Frame(NamedTuple):
+    """What the segments of a JPEG say of its picture.
+
+    Attributes:
+        height, width: as stored, in pixels.
+        has_metadata: whether there is Exif or XMP, which may hold an orientation.
+    """
+
+    height: int
+    width: int
+    has_metadata: bool
+
+
+def ordinary_frame(data: bytes) -> Frame | None:
+    """The frame of a JPEG that all decoders read alike: grey or three colours of 8 bits, and no unusual segment.
 
     Unusual is whatever libjpeg warns of on standard error, and a missing end marker.
+
+    Returns:
+        None for any other file.
     """
     frame = progressive = None
-    for marker, start, end in segments(data):
+    has_metadata = False
+    for marker, start, end in segments(data) if data.startswith(JPEG) else ():
         if marker in (BASELINE, EXTENDED, PROGRESSIVE) and frame is None:
             frame, progressive = data[start : min(end, start + 6)], marker == PROGRESSIVE
         elif marker in (BASELINE, EXTENDED, PROGRESSIVE, *OTHER_FRAMES):
-            return False
+            return None
         elif marker == APP0 and data.startswith(b"JFIF\0", start) and data[start + 5] != 1:
-            return False  # of an unknown version
+            return None  # of an unknown version
         elif marker == APP14 and data.startswith(b"Adobe", start) and (end < start + 12 or data[start + 11] > 1):
-            return False  # of an unknown colour transform, or one for four colours
+            return None  # of an unknown colour transform, or one for four colours
+        elif marker == APP1:
+            has_metadata = True
         elif marker == START_OF_SCAN:
-            if frame is None or not _has_common_pixels(frame) or data.rfind(END_OF_IMAGE, end) < 0:
-                return False
-            return progressive or data[end - 3 : end] == SEQUENTIAL
-    return False
+            complete = progressive or data[end - 3 : end] == SEQUENTIAL
+            if frame is None or not complete or data.rfind(END_OF_IMAGE, end) < 0:
+                return None
+            return _parse_frame(frame, has_metadata)
+    return None
 
 
-def _has_common_pixels(frame: bytes) -> bool:
-    """Check precision, size and number of components, the first six bytes of a frame's header."""
-    if len(frame) < 6:
-        return False
-    height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
-    return frame[0] == 8 and frame[5] in (1, 3) and 0 < height * width <= MAX_JPEG_PIXELS
-
-
-def has_metadata(data: bytes) -> bool:
-    """Whether a JPEG has Exif or XMP, which may hold its orientation."""
-    return any(marker == APP1 for marker, _, _ in segments(data))
+def _parse_frame(header: bytes, has_metadata: bool) -> Frame | None:
+    """Read the first six bytes of a frame's header: precision, size and number of components."""
+    if len(header) < 6 or header[0] != 8 or header[5] not in (1, 3):
+        return None
+    height, width = int.from_bytes(header[1:3], "big"), int.from_bytes(header[3:5], "big")
+    return Frame(height, width, has_metadata) if 0 < height * width <= MAX_JPEG_PIXELS else None
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:

@@ -213,21 +213,24 @@ def read_for_crops(data: bytes, pixels: Pixels, crops: Crops) -> tuple[np.ndarra
         Exception: whatever Pillow's readers raise on damaged files; see `formats.error_reason`.
     """
 
-    def min_size(size):
-        scales = [
-            (box.height / (box.bottom - box.top), box.width / (box.right - box.left))
-            for box in _find_boxes(crops, *size.tolist(), pixels)
-            if box
-        ]
-        return np.ceil(2 * size * np.max(scales, 0) - 1e-6).astype(int)
-
-    return pillow_reader.read_shrunk(data, pixels.channels, min_size)
+    return pillow_reader.read_shrunk(data, pixels.channels, lambda size: _find_min_size(crops, *size.tolist(), pixels))
 
 
 @lru_cache(maxsize=4096)
 def _find_boxes(crops: Crops, height: int, width: int, pixels: Pixels) -> list[Box | None]:
     """Find the boxes of crops, for sizes that many pictures have."""
     return crops.boxes(np.array((height, width)), pixels)
+
+
+@lru_cache(maxsize=4096)
+def _find_min_size(crops: Crops, height: int, width: int, pixels: Pixels) -> np.ndarray:
+    """The least (height, width) at which a picture is decoded: at least twice the size at which its crops are cut."""
+    scales = [
+        (box.height / (box.bottom - box.top), box.width / (box.right - box.left))
+        for box in _find_boxes(crops, height, width, pixels)
+        if box
+    ]
+    return np.ceil(2 * np.array((height, width)) * np.max(scales, 0) - 1e-6).astype(int)
 
 
 @deferred_errors.record_errors
@@ -238,19 +241,24 @@ def cut_crops(picture: np.ndarray, size, pixels: Pixels, crops: Crops) -> np.nda
         picture: uint8 (height, width, channels).
         size: its (height, width) at full size; it may have been decoded at a DCT scale down to 1/8.
     """
-    height, width = sides = np.array(picture.shape[:2])
-    down, across = -(-size // sides)  # the DCT scale
-    views = np.empty((crops.views, *pixels.shape, pixels.channels), np.uint8)
-    for view, box in zip(views, _find_boxes(crops, *map(int, size), pixels), strict=True):
-        if box is None or (box.height, box.width) != pixels.shape:
-            view[:] = pixels.background
-        if box is None:
-            continue
+    boxes = _find_boxes(crops, *map(int, size), pixels)
+    views = [_cut_crop(picture, size, pixels, box) for box in boxes]
+    return np.stack(views) if len(views) > 1 else views[0][np.newaxis]
+
+
+def _cut_crop(picture: np.ndarray, size, pixels: Pixels, box: Box | None) -> np.ndarray:
+    height, width = picture.shape[:2]
+    if box:
+        down, across = -(-int(size[0]) // height), -(-int(size[1]) // width)  # the DCT scale
         ends = (min(box.right / across, width), min(box.bottom / down, height))
         area = (box.left / across, box.top / down, *ends)
-        rows, columns = slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
-        view[rows, columns] = resizing.resize(picture, (box.height, box.width), pixels.interpolation, area)
-    return views
+        resized = resizing.resize(picture, (box.height, box.width), pixels.interpolation, area)
+        if resized.shape[:2] == pixels.shape:
+            return resized
+    view = np.full((*pixels.shape, pixels.channels), pixels.background, np.uint8)
+    if box:
+        view[box.y : box.y + box.height, box.x : box.x + box.width] = resized
+    return view
 
 
 def training_window(opened: decode.OpenedPicture, pixels: Pixels, draw_window):

@@ -6,7 +6,7 @@ is.
 
 import numpy as np
 
-from transferkit.data import file_segments
+from transferkit.data.file_segments import Frame
 
 try:
     import simplejpeg
@@ -22,25 +22,23 @@ def find_divisor(size, least) -> int:
     return max(by for by in (1, 2, 4, 8) if by <= max(scale, 1))
 
 
-def decode_ordinary(data: bytes, channels: int, divisor: int = 1) -> np.ndarray | None:
+def decode_ordinary(data: bytes, frame: Frame | None, channels: int, divisor: int = 1) -> np.ndarray | None:
     """Decode a JPEG as it is stored, without its orientation.
 
     Args:
         data: the content of a file.
+        frame: its `ordinary_frame`; None leaves it to Pillow.
         channels: 1 for the luminance, or 3.
         divisor: 1, 2, 4 or 8, libjpeg's DCT scale; sides are divided by it and rounded up.
 
     Returns:
         uint8 (height, width, channels), or None if Pillow has to decode the file.
     """
-    if simplejpeg is None or not data.startswith(file_segments.JPEG) or not file_segments.is_ordinary(data):
+    if simplejpeg is None or frame is None or (divisor > 1 and min(frame.height, frame.width) < SMALLEST):
         return None
+    # the smallest of its scales, eighths, that gives no less
+    height, width = -(-frame.height // divisor), -(-frame.width // divisor)
     try:
-        sides = simplejpeg.decode_jpeg_header(data)[:2]
-        if divisor > 1 and min(sides) < SMALLEST:
-            return None
-        # the smallest of its scales, eighths, that gives no less
-        height, width = (-(-side // divisor) for side in sides)
         return simplejpeg.decode_jpeg(data, "GRAY" if channels == 1 else "RGB", min_height=height, min_width=width)
     except ValueError:  # strict: an error or a warning
         return None

@@ -58,6 +58,12 @@ def read_shrunk(
     Returns:
         The picture, uint8 (height, width, channels), and its (height, width) at full size.
     """
+    frame = file_segments.ordinary_frame(data)
+    if frame and not frame.has_metadata and frame.height * frame.width <= LARGE:  # most JPEGs: Pillow need not open it
+        size = np.array((frame.height, frame.width))
+        stored = jpeg_decoder.decode_ordinary(data, frame, channels, jpeg_decoder.find_divisor(size, min_size(size)))
+        if stored is not None:
+            return stored, size
 
     def decode(image, data):
         orientation = read_orientation(image) if image.format in JPEGS else 0
@@ -66,7 +72,7 @@ def read_shrunk(
             # if the size is not divisible by 8, the last scaled pixels are partly outside, and flipped they come first
             shrinks = orientation == 1 or not (size % 8).any()
             divisor = jpeg_decoder.find_divisor(size, min_size(size)) if shrinks else 1
-            stored = jpeg_decoder.decode_ordinary(data, channels, divisor)
+            stored = jpeg_decoder.decode_ordinary(data, file_segments.ordinary_frame(data), channels, divisor)
             if stored is not None:
                 return set_upright(stored, orientation), size
             image.draft("L" if channels == 1 else None, tuple(side // divisor for side in image.size))

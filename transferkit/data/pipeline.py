@@ -15,6 +15,7 @@ from transferkit.data.decode import choose_reader, read_path
 from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.geometry import Crops, evaluation_view, evaluation_views, training_view, training_window
 from transferkit.data.listing import Listing
+from transferkit.data.parallel import CALLS, without_autotuning
 from transferkit.data.view_cache import CacheSpace
 from transferkit.pixels import Pixels
 
@@ -67,7 +68,7 @@ def training_dataset(
 
     dataset = _augmented_views(order.dataset().map(select_view), source, seed=order.seed, space=space)
     dataset = dataset.batch(order.worker_batch_size, drop_remainder=True)
-    return dataset.map(count_and_mix, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+    return dataset.map(count_and_mix, num_parallel_calls=CALLS).prefetch(2)
 
 
 def fixed_views(source: ViewSource, *, views: int, seed: int, batch_size: int):
@@ -107,7 +108,7 @@ def _epoch_grid(count: int, epochs: range):
     def to_pair(number):
         return number // count, tf.cast(number % count, tf.int32)
 
-    return tf.data.Dataset.range(epochs.start * count, epochs.stop * count).map(to_pair)
+    return without_autotuning(tf.data.Dataset.range(epochs.start * count, epochs.stop * count)).map(to_pair)
 
 
 def _augmented_views(pairs, source: ViewSource, *, seed: int, space: CacheSpace | None = None):
@@ -144,12 +145,12 @@ def _augmented_views(pairs, source: ViewSource, *, seed: int, space: CacheSpace 
     # pictures that cannot be read are skipped; errors of the steps after that are bugs, and are raised
     decoded = decode_plain if augmentation.window is None else partial(decode_window, augmentation.window)
     pictures = _map_readable(pairs, decoded)
-    return pictures.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+    return pictures.map(augment, num_parallel_calls=CALLS)
 
 
 def _map_readable(dataset, read):
     """Map `read`, and skip the elements for which it raises an error."""
-    return dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    return dataset.map(read, num_parallel_calls=CALLS).ignore_errors()
 
 
 def training_from_features(
@@ -182,6 +183,11 @@ def _gather(features: Sequence[view_cache.Array], indices, batch_size: int | Non
     for tensor, values in zip(gathered, features, strict=True):
         tensor.set_shape((batch_size, *values.shape[1:]))
     return tuple(gathered) if len(gathered) > 1 else gathered[0]
+
+
+def _numbered_paths(paths):
+    """(row, path) of each path in order."""
+    return without_autotuning(tf.data.Dataset.from_tensor_slices(_path_tensor(paths))).enumerate()
 
 
 def _path_tensor(paths):
@@ -220,12 +226,10 @@ def multi_crop_dataset(paths, pixels: Pixels, crops: Crops, *, batch_size: int):
 
 
 def _views_in_order(paths, view, batch_size: int):
-    rows = tf.data.Dataset.from_tensor_slices(_path_tensor(paths)).enumerate()
-
     def with_row(row, path):
         return view(path), row
 
-    return _map_readable(rows, with_row).batch(batch_size).prefetch(2)
+    return _map_readable(_numbered_paths(paths), with_row).batch(batch_size).prefetch(2)
 
 
 @cache
@@ -264,7 +268,7 @@ def validation_from_features(
     def to_batch(rows, labels):
         return _gather(features, rows, None), labels
 
-    dataset = tf.data.Dataset.from_tensor_slices((rows, labels)).batch(batch_size)
+    dataset = without_autotuning(tf.data.Dataset.from_tensor_slices((rows, labels))).batch(batch_size)
     return dataset.map(to_batch).map(_pad_to(batch_size)).prefetch(2).repeat()
 
 
@@ -296,8 +300,7 @@ def find_readable(paths, channels: int):
         with tf.control_dependencies((picture,)):
             return row, tf.reduce_min(size)
 
-    rows = tf.data.Dataset.from_tensor_slices(_path_tensor(paths)).enumerate()
-    return _map_readable(rows, measure).as_numpy_iterator()
+    return _map_readable(_numbered_paths(paths), measure).as_numpy_iterator()
 
 
 def measure_wait(dataset):

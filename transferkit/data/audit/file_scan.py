@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from transferkit.data import jpeg_decoder, pillow_reader
+from transferkit.data import file_segments, jpeg_decoder, pillow_reader
 from transferkit.data.file_ranges import read_bytes
 from transferkit.data.formats import error_reason
 
@@ -80,7 +80,8 @@ def _scan_bytes(data: bytes, digest: bytes) -> FileScan:
 def _load_small(image: Image.Image, data: bytes) -> tuple[Image.Image, int, int]:
     """`pillow_reader.load_upright`, of a JPEG at the smallest scale that a fingerprint allows."""
     least = 2 * GRID, 2 * GRID
-    stored = jpeg_decoder.decode_ordinary(data, 3, jpeg_decoder.find_divisor(image.size, least))
+    frame, divisor = file_segments.ordinary_frame(data), jpeg_decoder.find_divisor(image.size, least)
+    stored = jpeg_decoder.decode_ordinary(data, frame, 3, divisor)
     if stored is None:
         image.draft("RGB", least)
         return pillow_reader.load_upright(image, data)

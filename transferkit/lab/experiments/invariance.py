@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 from matplotlib.figure import Figure
 
+from transferkit.data.parallel import without_autotuning
 from transferkit.lab.experiment import Experiment, Finding, spell_difference, spell_interval
 
 SIDE = 96  # of the pictures of `measure_equivariance`
@@ -288,7 +289,7 @@ def augment(pictures: np.ndarray, line: str, views: int, seed: int) -> np.ndarra
             picture = step(picture, (number, seed * 10 + index))
         return picture
 
-    data = tf.data.Dataset.from_tensor_slices(np.tile(pictures, (views, 1, 1, 1)))
+    data = without_autotuning(tf.data.Dataset.from_tensor_slices(np.tile(pictures, (views, 1, 1, 1))))
     numbered = tf.data.Dataset.zip(data, tf.data.Dataset.range(len(pictures) * views, output_type=tf.int32))
     return np.concatenate([batch.numpy() for batch in numbered.map(draw).batch(256)])
 

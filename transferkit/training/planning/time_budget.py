@@ -11,6 +11,7 @@ import tensorflow as tf
 from transferkit import recipe_files
 from transferkit.atomic import write
 from transferkit.console import say, warn
+from transferkit.data.parallel import without_autotuning
 from transferkit.recipe import Recipe
 from transferkit.training.distributed import replicas
 from transferkit.training.fitting import checkpoints, fit_phase
@@ -98,7 +99,7 @@ def _measure(plan: Plan, state: State, phase: Phase, data: PhaseData, left: floa
     steps, checks = min(order.steps, MAX_STEPS), min(data.validation_steps, MAX_CHECKS)
     model = fit_phase.compile_phase(plan, state, phase, data)
     batches, _ = data.make_batches(order)
-    one_batch = tf.data.Dataset.from_tensors(next(iter(data.validation))).repeat()
+    one_batch = without_autotuning(tf.data.Dataset.from_tensors(next(iter(data.validation)))).repeat()
     stopwatch, started = _Stopwatch(min(ENOUGH, left / 20)), time.perf_counter()
     with replicas.strategy_scope(plan.device), checkpoints.undo_training(model):
         model.fit(
