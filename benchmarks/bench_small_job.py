@@ -31,7 +31,7 @@ PARTS = {  # what is timed: what calls of it are for
     "training.calibrate.fit_calibration": "temperature",
     "evaluation.shift.fit_shift": "likeness to the training pictures",
     "evaluation.predict.predict_outputs": "evaluation",
-    "runs.write_results": "save the network and check its file",
+    "run_writing.write_results": "save the network and check its file",
     "training.closing_pages.write_pages": "pages",
 }
 seconds: Counter[str] = Counter()

@@ -196,6 +196,13 @@ def test_every_benchmark_is_run(bench):
     assert scripts <= {job.script for job in bench["run_all"].JOBS}
 
 
+def test_the_timed_functions_of_a_small_job_exist(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    for name in importlib.import_module("bench_small_job").PARTS:
+        place, _, attribute = f"transferkit.{name}".rpartition(".")
+        assert callable(getattr(importlib.import_module(place), attribute)), name
+
+
 def test_calls_take_turns_after_a_round_that_warms_up(bench):
     calls: list[str] = []
     wall, processor = bench["timing"].time_in_turn({name: lambda name=name: calls.append(name) for name in "ab"}, 2)
