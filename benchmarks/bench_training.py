@@ -4,7 +4,8 @@ head: `tk.finetune(unfreeze="head")` of a resnet34, 10 epochs, from files to the
     transfer learning guide on the same network (base frozen, `image_dataset_from_directory`, `fit`).
 stage: an epoch of `unfreeze="last-stage"` of a resnet34 on stored outputs of the frozen part, against `fit` on the same
     network with the same layers frozen. By multiply-adds, the ratio of the times is at least 0.39.
-step: a training step of resnet50 against a step of keras.applications' ResNet50 in `fit`, pictures in memory.
+step: a training step of resnet50_paper against a step of keras.applications' ResNet50, which has as many multiply-adds,
+    in `fit`, pictures in memory.
 overhead: an epoch of `tk.finetune` (metrics, checkpoints, printed lines) against `fit` with the same network and
     pipeline.
 devices: an epoch of a resnet18 on the CPU as one device, against two devices with half the cores each.
@@ -119,7 +120,7 @@ def step(photos: Path, folder: Path):
     """Seconds of three training steps, after compilation."""
     pictures, batch = np.random.default_rng(0).integers(0, 256, (48, 224, 224, 3)).astype("float32"), 16
     labels, times = np.arange(48) % 2, {}
-    our_model = network.with_head(models.load("resnet50", "none"), ("a", "b")).model
+    our_model = network.with_head(models.load("resnet50_paper", "none"), ("a", "b")).model
     knobs = Train(weight_decay=0.01, label_smoothing=0.0)
     losses.compile_model(our_model, optimizers.make_optimizer(knobs, lr=1e-4, steps=100), knobs, [24, 24])
     keras_model = keras.applications.ResNet50(weights=None, classes=2, classifier_activation=None)

@@ -5,13 +5,14 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from pictures import encoded, photo
 from PIL import Image
 
-from transferkit.data import pipeline
+from transferkit.data import decode, pipeline
 from transferkit.data.augment import augmentation
 from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.geometry import FIVE_CROPS
@@ -249,6 +250,22 @@ def test_validation_pictures_are_decoded_once(tmp_path, memory):
     for _ in range(3):
         np.testing.assert_array_equal(next(passes)[0], first)
     assert bool(list((tmp_path / "kept").iterdir())) == (memory == 0)
+
+
+def test_validation_pictures_are_decoded_once_by_fit(plain, tmp_path, monkeypatch):
+    """Keras takes the batches of a pass from a new iterator in each epoch, and does not ask for the end."""
+    reads = Counter()
+    monkeypatch.setattr(pipeline, "read_path", lambda path: reads.update([path]) or decode.read_path(path))
+    pipeline._view_function.cache_clear()
+    model = keras.Sequential([keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(3)])
+    model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    data = pipeline.validation_dataset(plain, PIXELS, batch_size=BATCH, space=CacheSpace(1.0, tmp_path))
+    steps = pipeline.steps_per_epoch(plain, BATCH)
+    model.fit(
+        data, epochs=3, steps_per_epoch=steps, validation_data=data, validation_steps=steps, shuffle=False, verbose=0
+    )
+    pipeline._view_function.cache_clear()
+    assert set(reads.values()) == {1}
 
 
 @pytest.mark.parametrize("memory", [1.0, 0.0])

@@ -257,7 +257,8 @@ def validation_dataset(listing: Listing, pixels: Pixels, *, batch_size: int, spa
         return pictures, tf.one_hot(tf.gather(labels, rows), len(listing.classes))
 
     batches = cached_evaluation_dataset(listing.paths, pixels, batch_size=batch_size, space=space)
-    return batches.map(with_labels).map(_pad_to(batch_size)).repeat()
+    # `fit` stops after the last batch: one that is fetched ahead ends the first pass, without which nothing is cached
+    return batches.map(with_labels).map(_pad_to(batch_size)).repeat().prefetch(2)
 
 
 def validation_from_features(
@@ -269,7 +270,7 @@ def validation_from_features(
         return _gather(features, rows, None), labels
 
     dataset = without_autotuning(tf.data.Dataset.from_tensor_slices((rows, labels))).batch(batch_size)
-    return dataset.map(to_batch).map(_pad_to(batch_size)).prefetch(2).repeat()
+    return dataset.map(to_batch).map(_pad_to(batch_size)).repeat().prefetch(2)
 
 
 def _pad_to(batch_size: int):
