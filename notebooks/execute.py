@@ -24,7 +24,9 @@ def execute(path: Path) -> nbformat.NotebookNode:
     """The notebook with the outputs of a new run."""
     notebook = nbformat.read(path, 4)
     with tempfile.TemporaryDirectory() as place:
-        NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": place}}).execute()
+        resources = {"metadata": {"path": place}}
+        # of a stream one output: in how many pieces its text comes depends on the time
+        NotebookClient(notebook, timeout=SECONDS, coalesce_streams=True, resources=resources).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times, which differ at each run
         for output in cell.get("outputs", ()):

@@ -1,9 +1,12 @@
 """Notebooks as pages of the site, with the outputs that are kept in the file."""
 
 import base64
+import re
 from pathlib import Path
 
 import nbformat
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal
 
 
 def read(path: Path) -> tuple[str, dict[str, bytes]]:
@@ -28,5 +31,5 @@ def _show(output, name: str, pictures: dict[str, bytes]) -> str:
             return f"![Figure drawn by the cell above]({name}.{ending})"
     if "text/html" in data:
         return f"<div class='output'>{''.join(data['text/html'])}</div>"
-    text = output.get("text") or data.get("text/plain", "")
+    text = COLOURS.sub("", output.get("text") or data.get("text/plain", ""))
     return f"```text\n{text.rstrip()}\n```" if text else ""
