@@ -16,7 +16,7 @@ HEAD = """# The steps of `--augment`
 
 A line of steps is `"crop(0.3) | flip | rotate(10)"`: the steps are separated by `|` and done in this order. A step's
 numbers stand in brackets, in their order; those that are missing have the default. `transferkit data preview pets/
---augment LINE` draws what the network will see.
+--augment LINE` draws what the network will see, and [a notebook](../notebooks/augmentation.ipynb) what each step does.
 """
 
 
