@@ -103,10 +103,3 @@ def make_small(line: str) -> list[str]:
     if command == "finetune" and "--recipe" not in words:
         needs["base"] = with_stand_ins("resnet34")  # the default
     return words + [word for knob, value in needs.items() if f"--{knob}" not in words for word in (f"--{knob}", value)]
-
-
-def make_quick(line: str) -> str:
-    """A line of the shell, with fewer digits; with `transferkit`, which then runs in a process of its own, as small."""
-    if line.startswith("transferkit ") and "cpu:2" in line:  # a process can divide its processor only before it uses it
-        return shlex.join(["transferkit", *make_small(line)])
-    return line.replace("write_digits('digits')", "write_digits('digits', most=300)")
