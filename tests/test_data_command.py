@@ -89,10 +89,10 @@ def test_a_preview_shows_the_training_views(pets):
 def test_a_preview_shows_what_the_rules_of_a_training_choose(cli, pets, tmp_path):
     """Signs of 8 pixels are not mirrored, and wide pictures are squashed; an option is taken as it is."""
     for name, shape in {"small": (8, 8), "wide": (100, 200)}.items():
-        for label in ("cat", "dog"):
-            (tmp_path / name / label).mkdir(parents=True)
-            pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype("uint8")
-            Image.fromarray(pixels).save(tmp_path / name / label / "0.png")
+        for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (10, *shape, 3))):
+            path = tmp_path / name / ("cat", "dog")[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype("uint8")).save(path)
 
     def choose(name, *words):
         found = json.loads(cli("data", "preview", name, "--views", 1, "--json", *words)[1])
