@@ -40,6 +40,11 @@ def make_folder(place: Path) -> Path:
     """Write what is named into an empty folder, with finished runs: runs/pets is runs/a, runs/simple_cnn is runs/b."""
     for name, numbers in {"pets": range(16), "more-pets": range(16, 24), "new": range(16, 24)}.items():
         write_photographs(place / name, {"cat": numbers, "dog": numbers})
+    for number in range(0, 16, 3):  # wrong labels, so that a run makes mistakes
+        cat, dog = (place / "pets" / label / f"{number:02d}.jpg" for label in ("cat", "dog"))
+        other = dog.read_bytes()
+        cat.replace(dog)
+        cat.write_bytes(other)
     write_photographs(place / "birds", {"crow": range(10), "gull": range(10)})
     write_photographs(place / "imagenet" / "train", {"n01440764": range(8), "n01443537": range(8)})
     write_photographs(place / "imagenet" / "val", {"n01440764": range(8, 12), "n01443537": range(8, 12)})
@@ -52,15 +57,14 @@ def make_folder(place: Path) -> Path:
         "holiday/1.jpg": "dog/21",
     }.items():
         (place / name).write_bytes((place / "more-pets" / f"{source}.jpg").read_bytes())
-    rows = [f"{path.relative_to(place)},{path.parent.name},{path.stem[:1]}" for path in place.glob("pets/*/*.jpg")]
+    rows = [
+        f"{path.relative_to(place)},{path.parent.name},{int(path.stem) // 4}" for path in place.glob("pets/*/*.jpg")
+    ]
     (place / "list.csv").write_text("\n".join(["image,label,patient", *rows, ""]))
     (place / "my.toml").write_text('[model]\nbase = "simple_cnn"\n[train]\nepochs = 2\n')
-    layers = [keras.Input((64, 64, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(8, 3, strides=2)]
-    layers += [
-        keras.layers.ReLU(name="stage3"),
-        keras.layers.GlobalAveragePooling2D(),
-        keras.layers.Dense(2, activation="softmax"),
-    ]
+    layers = [keras.Input((64, 64, 3)), keras.layers.Rescaling(1 / 255)]
+    layers += [keras.layers.Conv2D(8, 3, strides=2, activation="relu") for _ in range(3)]
+    layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation="softmax")]
     keras.Sequential(layers).save(place / "my.keras")
     runs = place / "runs"
     tk.finetune("efficientnet_lite0", place / "pets", out=runs / "pets", unfreeze="head", **QUICK)
@@ -72,8 +76,8 @@ def make_folder(place: Path) -> Path:
 
 def names() -> dict:
     """The names that code in the documents uses and does not define."""
-    photographs = [np.asarray(Image.open(path).convert("RGB")) for path in ("cat.jpg", "dog.jpg", "holiday/1.jpg")]
-    pictures, labels = np.stack(photographs * 8), np.array([0, 1, 1] * 8)
+    files = [Image.open(path) for path in ("cat.jpg", "dog.jpg", "holiday/1.jpg")]
+    pictures, labels = np.stack([np.asarray(file.resize((64, 64))) for file in files] * 8), np.array([0, 1, 1] * 8)
     return {
         "tk": tk,
         "np": np,

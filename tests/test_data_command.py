@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import transferkit as tk
@@ -17,7 +18,8 @@ from transferkit.pixels import Pixels
 
 
 def test_a_preview_shows_evaluation_then_training(cli, pets, tmp_path):
-    status, out, err = cli("data", "preview", pets, "--augment", "crop(0.3) | flip", "--size", 96, "--views", 3)
+    words = ("--augment", "crop(0.3) | flip", "--size", 96, "--fit", "crop", "--views", 3)
+    status, out, err = cli("data", "preview", pets, *words)
     assert (status, out) == (0, "") and "4 pictures at 96, 3 views of each with crop(0.3) | flip" in err
     found = np.asarray(Image.open(tmp_path / "preview.png"))
     assert found.shape == (
@@ -82,6 +84,42 @@ def test_a_preview_shows_the_training_views(pets):
     trained = pipeline.training_dataset(source, order)
     for (ours, _), (theirs, _) in zip(shown, trained, strict=True):
         assert {p.tobytes() for p in ours.numpy()} == {p.tobytes() for p in theirs.numpy()}
+
+
+def test_a_preview_shows_what_the_rules_of_a_training_choose(cli, pets, tmp_path):
+    """Signs of 8 pixels are not mirrored, and wide pictures are squashed; an option is taken as it is."""
+    for name, shape in {"small": (8, 8), "wide": (100, 200)}.items():
+        for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (10, *shape, 3))):
+            path = tmp_path / name / ("cat", "dog")[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype("uint8")).save(path)
+
+    def choose(name, *words):
+        found = json.loads(cli("data", "preview", name, "--views", 1, "--json", *words)[1])
+        said = cli("data", "preview", name, "--views", 1, *words)[2]
+        return [found[knob] for knob in ("augment", "size", "fit")], said.count("\n--")
+
+    small = 128 if tf.config.list_physical_devices("GPU") else 64
+    assert choose("small") == (["crop(0.7)", small, "crop"], 3)
+    assert choose("wide") == (["crop(0.5) | flip", 224, "squash"], 3)
+    assert choose("small", "--augment", "flip", "--size", 32) == (["flip", 32, "crop"], 1)
+    plan = json.loads(
+        cli("finetune", "--base", "resnet18", "--weights", "none", "--data", "small", "--dry-run", "--json")[1]
+    )
+    assert {choice["knob"]: choice["value"] for choice in plan["chosen"]}.items() >= {
+        "augment": "crop(0.7)",
+        "size": small,
+        "fit": "crop",
+    }.items()
+
+
+def test_a_preview_leaves_out_no_class(cli, tmp_path):
+    for label in "abc":
+        (tmp_path / "shapes" / label).mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(np.zeros((32, 32, 3), "uint8")).save(tmp_path / "shapes" / label / f"{number}.png")
+    found = json.loads(cli("data", "preview", "shapes", "--views", 1, "--each", 3, "--most", 5, "--json")[1])
+    assert [path.split("/")[-2] for path in found["pictures"]] == ["a", "b", "c"]
 
 
 def test_a_preview_skips_unreadable_pictures(cli, pets, tmp_path):

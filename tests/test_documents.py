@@ -115,10 +115,12 @@ def test_blocks_run(path, made, cli, tmp_path, monkeypatch):
             continue
         for line in documents.block_commands(block):
             words = shlex.split(line, comments=True)
-            if words[0] == "transferkit" and not documents.OPERATORS & set(words):
+            if words[0] == "transferkit" and "cpu:2" in words:  # a process divides its processor before it uses it
+                line = shlex.join(["transferkit", *make_small(line)])
+            elif words[0] == "transferkit" and not documents.OPERATORS & set(words):
                 status, _, said = cli(*make_small(line))
                 monkeypatch.chdir(place)
                 assert status == 0, f"{block}: {line}\n{said}"
-            else:
-                ended = subprocess.run(["bash", "-ec", line], capture_output=True, text=True)
-                assert ended.returncode == 0, f"{block}: {line}\n{ended.stderr}"
+                continue
+            ended = subprocess.run(["bash", "-ec", line], capture_output=True, text=True)
+            assert ended.returncode == 0, f"{block}: {line}\n{ended.stderr}"

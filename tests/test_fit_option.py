@@ -171,7 +171,7 @@ def test_a_preview_shows_the_fit(pets, cli, tmp_path):
         words = ("--fit", fit) if fit else ()
         answered(cli, "data", "preview", pets, "--size", 32, "--augment", "none", *words, "--out", tmp_path / "p.png")
         sheets[fit] = (tmp_path / "p.png").read_bytes()
-    assert sheets[None] == sheets["crop"] and len(set(sheets.values())) == 3
+    assert sheets[None] == sheets["squash"] and len(set(sheets.values())) == 3
 
 
 @pytest.mark.slow

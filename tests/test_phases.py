@@ -103,6 +103,17 @@ def test_curves_do_not_count_the_regression_as_an_epoch(tmp_path, monkeypatch, f
     assert len(drawn) == 2
 
 
+def test_the_legend_covers_no_curve():
+    phases = [(phase, epoch) for phase in ("head", "last-stage", "all") for epoch in (1, 2, 3)]
+    figures = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5}
+    figure = plots.draw_curve([{"phase": phase, "epoch": epoch} | figures for phase, epoch in phases], "loss")
+    figure.draw_without_rendering()
+    (legend,), (axes,) = figure.legends, figure.axes
+    assert not legend.get_window_extent().overlaps(axes.get_window_extent()) and axes.get_legend() is None
+    assert legend.get_window_extent().x0 >= 0 and legend.get_window_extent().x1 <= figure.bbox.x1
+    assert len(legend.get_texts()) == 4  # training, validation, and where two phases begin
+
+
 def test_trainable_layers_are_the_same_on_several_devices(tiny):
     network = models.load(tiny, "none")
     freezing.unfreeze(network, "all", bn="stats")

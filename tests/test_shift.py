@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -61,6 +62,21 @@ def test_other_pictures_are_clear_and_the_same_kind_is_not():
     assert found.summarise(found.measure(drawn(40, 2, offset=-1.0)))["clear"]
     assert not found.summarise(found.measure(drawn(40, 3, offset=1.0)))["clear"]
     assert found.summarise(np.zeros(0))["share"] == 0
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0, 3.0])
+def test_the_threshold_is_on_the_scale_of_the_saved_network(spread, monkeypatch):
+    """A network that was trained again places the same pictures closer together, or farther apart."""
+
+    def compute(network, paths, what):
+        return 1 + network.spread * drawn(len(paths), "thn".index(paths[0][0]))
+
+    monkeypatch.setattr(shift, "compute_features", compute)
+    evaluated, saved = (SimpleNamespace(model=object(), spread=size) for size in (0.1, 0.1 * spread))
+    train, held_out, new = ([f"{letter}{number}" for number in range(400)] for letter in "thn")
+    found = shift.fit_shift(evaluated, saved, train, held_out)
+    assert (found.measure(compute(saved, new, "")) > 1).mean() == pytest.approx(0.05, abs=0.03)
+    assert np.isfinite(shift.fit_shift(evaluated, saved, train[:1], held_out).held_out).all()
 
 
 def test_a_run_has_a_small_file_and_predict_a_column(finished, pets, cli, tmp_path):

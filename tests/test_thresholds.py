@@ -96,7 +96,7 @@ def test_rejection(many, pets, cli, tmp_path):
     assert f"probability below {threshold:.3f}" in error and f"keeps {kept:.0%} of the 99 validation" in error
     assert 6 <= sum(row["rejected"] for row in rows) == sum(row["probability"] < threshold for row in rows)
     assert all((row["label"] == "") == row["rejected"] for row in rows)
-    assert f"{sum(row['rejected'] for row in rows)} of 24 pictures are rejected" in error
+    assert f"rejected: {sum(row['rejected'] for row in rows)} of 24 pictures" in error
     assert many.predict(str(pets), top=2, reject=0.9)[0]["rejected"] == rows[0]["rejected"]
 
 

@@ -26,17 +26,10 @@ def command():
 @source_options
 @click.argument("data", type=options.Source())
 @options.recipe_options("augment")
-@click.option(
-    "--size",
-    type=options.TYPES["size"],
-    default=224,
-    show_default=True,
-    help="Size in pixels: 224, or 192x320 (height x width).",
-)
+@options.knob_options("size", "fit")
 @click.option(
     "--channels", type=click.Choice("134"), default="3", show_default=True, help="1 grey, 3 RGB, 4 with alpha."
 )
-@options.knob_options("fit")
 @click.option("--each", type=options.WholeNumber(1, 100), default=2, show_default=True, help="Pictures of each class.")
 @click.option(
     "--views", type=options.WholeNumber(1, 100), default=6, show_default=True, help="Training views of each picture."
@@ -59,13 +52,14 @@ def command():
     help="File to write, PNG or JPEG.",
 )
 @options.json_option
-def preview(data, augment, pca, size, channels, fit, each, views, most, seed, out, as_json, **knobs):
+def preview(data, pca, channels, each, views, most, seed, out, as_json, **knobs):
     """Draw some pictures of each class as evaluation sees them, and as training does, epoch by epoch.
 
     \b
     Example: transferkit data preview pets/ --augment "crop(0.3) | flip | hue"
 
-    --channels and --fit are those of finetune; transparent parts are shown white.
+    What is not given is as the rules of finetune choose it for these pictures and a network of 224 pixels. Transparent
+    parts are shown white.
     """
     from dataclasses import replace
 
@@ -79,25 +73,61 @@ def preview(data, augment, pca, size, channels, fit, each, views, most, seed, ou
 
     if Path(out).suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise click.UsageError(f"--out must end in .png, .jpg or .jpeg, not {out!r}.")
-    text = "light" if augment is recipe.BY_RULE else augment
-    augmentation = language.parse_augmentation(text, pca_axes.load_or_imagenet(pca or ""))
-    listing = resolve.list_given_splits(options.build_recipe(None, knobs | {"data": data}).data)["train"]
+    wanted = options.build_recipe(None, knobs | {"data": data})
+    axes = pca_axes.load_or_imagenet(pca or "")
+    language.parse_augmentation(wanted.augment.augment or "none", axes)  # a wrong name is told before pictures are read
+    listing = resolve.list_given_splits(wanted.data)["train"]
     say_looking(len(listing), data)
     lazy_tensorflow.load()
+    wanted, reasons = _choose_views(wanted, listing)
+    each = min(each, max(1, most // len(listing.classes)))  # rather fewer of each class than none of the last ones
     chosen = contact_sheet.sample_per_class(listing, each, seed=seed)
     chosen = chosen.take(range(min(most, len(chosen))))
-    pixels = replace(Pixels().with_size(size).with_channels(int(channels)), fit=fit or Pixels().fit)
+    pixels = replace(Pixels().with_size(wanted.model.size).with_channels(int(channels)), fit=wanted.model.fit)
+    augmentation = language.parse_augmentation(wanted.augment.augment, axes)
     picture = contact_sheet.draw_views(chosen, pixels, augmentation, views=views, seed=seed)
     atomic.write(out, picture.save)
-    steps = language.expand_levels(text)
+    steps = language.expand_levels(wanted.augment.augment)
     if as_json:
-        return result_output.print_json(
-            {"out": out, "augment": steps, "pictures": list(chosen.paths), "classes": list(chosen.classes)}
-        )
+        found = {"out": out, "augment": steps, "size": wanted.model.size, "fit": wanted.model.fit}
+        return result_output.print_json(found | {"pictures": list(chosen.paths), "classes": list(chosen.classes)})
+    for choice in reasons:
+        say(f"--{choice.knob} {choice.value}: {choice.reason}")
     say(
-        f"{out}: {count_noun(len(chosen), 'picture')} at {size}, {count_noun(views, 'view')} of each with "
+        f"{out}: {count_noun(len(chosen), 'picture')} at {wanted.model.size}, {count_noun(views, 'view')} of each with "
         f"{steps or 'no steps'}"
     )
+
+
+def _choose_views(wanted: recipe.Recipe, listing):
+    """The recipe with `size`, `fit` and `augment` by the rules of finetune where they are open, and those choices."""
+    import tensorflow as tf
+
+    from transferkit import rules
+    from transferkit.data.audit import before_training
+    from transferkit.data.audit.scan import scan_files
+    from transferkit.lookup import none_can
+    from transferkit.pixels import Pixels
+
+    if recipe.BY_RULE not in (wanted.model.size, wanted.model.fit, wanted.augment.augment):
+        return wanted, []
+    scans = tuple(scan for scan in scan_files(listing.paths) if not scan.reason)
+    if not scans:
+        raise ValueError(f"{none_can(len(listing), 'picture')} be read.")
+    audit = before_training.Audit(listing, (), scans)
+    facts = rules.RuleInputs(
+        pictures=len(scans),
+        smallest_class=1,
+        shorter_side=audit.median_side,
+        aspect_ratios=audit.aspect_quartiles,
+        pixels=Pixels(),
+        minimum_size=1,
+        can_fit_head=True,
+        head_layers=("pooled",),
+        has_gpu=bool(tf.config.list_physical_devices("GPU")),
+    )
+    resolved, choices = rules.choose_knobs(wanted, facts)
+    return resolved, [choice for choice in choices if choice.knob in ("size", "fit", "augment")]
 
 
 @command.command("augmentations", short_help="List the steps of --augment and their numbers.")

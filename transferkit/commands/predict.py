@@ -119,7 +119,7 @@ def _apply_thresholds(rows: list[dict], chosen, top: int | None) -> list[dict]:
     rows = thresholds.apply_thresholds(rows, chosen, top)
     read = [row for row in rows if not row["error"]]
     if read and chosen.reject is not None:
-        say(f"{sum(row['rejected'] for row in read):,} of {count_noun(len(read), 'picture')} are rejected")
+        say(f"rejected: {sum(row['rejected'] for row in read):,} of {count_noun(len(read), 'picture')}")
     if read and chosen.sets is not None:
         say(f"sets have {sum(len(row['set']) for row in read) / len(read):.1f} classes on average")
     return rows

@@ -44,7 +44,7 @@ def command(feats, queries, top, metric, out, as_json):
     if out:
         sheet = neighbours.draw_sheet(results)
         atomic.write(out, sheet.save)
-        console.say(f"{out}: {len(results)} queries with up to {count_noun(top, 'neighbour')} each")
+        console.say(f"{out}: {count_noun(len(results), 'picture')} with up to {count_noun(top, 'neighbour')} each")
     if as_json:
         return result_output.print_json(results)
     for result in results:

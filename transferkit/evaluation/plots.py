@@ -20,6 +20,7 @@ def plot_curves(history: list[dict], path):
     figure = Figure((2 * WIDTH, 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), CURVES, strict=True):
         _draw_curve(axes, history, name)
+    _draw_legend(figure, columns=5)
     figure.savefig(path, dpi=100)
 
 
@@ -27,6 +28,7 @@ def draw_curve(history: list[dict], name: str) -> Figure:
     """One of the two `CURVES` of `plot_curves`, in a small figure."""
     figure = Figure(SMALL, layout="constrained")
     _draw_curve(figure.subplots(), history, name)
+    _draw_legend(figure, columns=2)
     return figure
 
 
@@ -41,7 +43,12 @@ def _draw_curve(axes, history: list[dict], name: str):
     axes.set(xlabel="epoch", title=name)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    axes.legend()
+
+
+def _draw_legend(figure: Figure, columns: int):
+    """One legend for all axes, below them, where it covers no line."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8)
 
 
 def plot_confusion(matrix, classes, path):
@@ -113,7 +120,7 @@ def draw_movements(moved: dict) -> Figure:
         axes.plot(places, [row["same"] for row in rows], "s--", label="same answer as without")
         axes.set(xlabel=f"{name} ({unit})", ylim=(-0.03, 1.03))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+    _draw_legend(figure, columns=2)
     return figure
 
 

@@ -171,15 +171,24 @@ def fit_shift(evaluated: Network, saved: Network, train, held_out) -> Shift:
     Args:
         evaluated: the network that was not trained on `held_out`.
         saved: the network that will be used; after a refit another one. Its own distances of `held_out` would be too
-            small, so the threshold is the other's.
+            small, so they are the other's, times how much farther its training pictures are from each other.
         train, held_out: paths, of which at most `PICTURES` are used, evenly over the list.
     """
     train, held_out = _thin(train), _thin(held_out)
     bank = embed(compute_features(evaluated, train, "training pictures"))
     distances = np.sort(measure_distances(embed(compute_features(evaluated, held_out, "held-out pictures")), bank))
     if saved.model is not evaluated.model:
-        bank = embed(compute_features(saved, train, "training pictures"))
+        before, bank = _measure_spread(bank), embed(compute_features(saved, train, "training pictures"))
+        distances *= _measure_spread(bank) / before
     return Shift(bank.astype("float16"), distances.astype("float32"))
+
+
+def _measure_spread(bank: np.ndarray) -> float:
+    """The 95th percentile of the distances of pictures of a bank to the nearest other one."""
+    between = cdist(bank, bank)
+    np.fill_diagonal(between, np.inf)
+    nearest = between.min(1) if len(bank) > 1 else np.ones(1)
+    return max(float(np.quantile(nearest, 1 - EXPECTED)), 1e-6)  # zero where all are copies
 
 
 def _thin(paths) -> list[str]:

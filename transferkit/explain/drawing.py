@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageOps
 
 from transferkit.console import printable
 from transferkit.data import contact_sheet, fonts
@@ -45,8 +45,7 @@ def draw_overlays(explanations: Sequence) -> Image.Image:
     """Heat maps over their pictures, small, each with its classes below: a sheet for a page."""
     cells = []
     for each in explanations:
-        overlay = draw_overlay(each.picture, each.heat)
-        overlay.thumbnail((CELL, CELL))
+        overlay = ImageOps.contain(draw_overlay(each.picture, each.heat), (CELL, CELL))
         cells.append((overlay, f"true: {each.true}\n{each.label}: {each.probability:.0%}\n{_name(each)}"))
     heading = f"{explanations[0].method} of {explanations[0].layer}: yellow is the most of each picture"
     return contact_sheet.draw_grid([cells[at : at + SHEET] for at in range(0, len(cells), SHEET)], CELL, [heading])
