@@ -42,7 +42,7 @@ BEGUN = {
     "allcnn": "train --recipe allcnn --data photographs --batch-size 16 --epochs 5",
     "alexnet": "train --recipe alexnet --data photographs --size 64 --batch-size 16 --epochs 5",
     "vgg": "train --recipe vgg --data photographs --size 64 --batch-size 16 --epochs 5",
-    "googlenet": "train --recipe googlenet --data photographs --size 64 --batch-size 16 --epochs 5 --ema 0",
+    "googlenet": "train --recipe googlenet --data photographs --size 96 --batch-size 16 --epochs 5 --ema 0",
     "resnet": "train --recipe resnet --data photographs --size 64 --batch-size 16 --epochs 5",
 }
 CLASSES = {"resnet_cifar": 10, "allcnn": 10}  # of the data set that a recipe is for; others 1,000
