@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from itertools import count
 from pathlib import Path
 from unittest.mock import patch
@@ -117,21 +118,22 @@ class EpochTimer(keras.callbacks.Callback):
 
 
 def step(photos: Path, folder: Path):
-    """Seconds of three training steps, after compilation."""
+    """Seconds of three training steps, after compilation: medians of five."""
     pictures, batch = np.random.default_rng(0).integers(0, 256, (48, 224, 224, 3)).astype("float32"), 16
-    labels, times = np.arange(48) % 2, {}
+    labels = np.arange(48) % 2
     our_model = network.with_head(models.load("resnet50_paper", "none"), ("a", "b")).model
     knobs = Train(weight_decay=0.01, label_smoothing=0.0)
     losses.compile_model(our_model, optimizers.make_optimizer(knobs, lr=1e-4, steps=100), knobs, [24, 24])
     keras_model = keras.applications.ResNet50(weights=None, classes=2, classifier_activation=None)
     keras_model = compile_with_adam(keras_model, 1e-4)
     keras_model.optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.01)
-    one_hot = np.eye(2, dtype="float32")[labels]
+    one_hot, calls = np.eye(2, dtype="float32")[labels], {}
     for name, model, targets in (("keras", keras_model, labels), ("transferkit", our_model, one_hot)):
         data = tf.data.Dataset.from_tensor_slices((pictures, targets)).batch(batch).cache().prefetch(2)
-        model.fit(data, epochs=1, verbose=0)
-        times[name] = measure_seconds(lambda model=model, data=data: model.fit(data, epochs=1, verbose=0))
-    return times
+        calls[name] = partial(model.fit, data, epochs=1, verbose=0)
+        calls[name]()
+    times = [{name: measure_seconds(call) for name, call in calls.items()} for _ in range(5)]  # in turn
+    return {name: statistics.median(seconds[name] for seconds in times) for name in calls}
 
 
 def overhead(photos: Path, folder: Path):
@@ -183,7 +185,7 @@ def devices(photos: Path, folder: Path):
 BENCHES = {
     "head": (head, 1000, 1),
     "stage": (stage, 300, 3),
-    "step": (step, 0, 5),
+    "step": (step, 0, 3),
     "overhead": (overhead, 300, 1),
     "devices": (devices, 160, 3),
 }
