@@ -101,13 +101,12 @@ def preview(data, pca, channels, each, views, most, seed, out, as_json, **knobs)
 
 def _choose_views(wanted: recipe.Recipe, listing):
     """The recipe with `size`, `fit` and `augment` by the rules of finetune where they are open, and those choices."""
-    import tensorflow as tf
-
     from transferkit import rules
     from transferkit.data.audit import before_training
     from transferkit.data.audit.scan import scan_files
     from transferkit.lookup import none_can
     from transferkit.pixels import Pixels
+    from transferkit.training.distributed import devices
 
     if recipe.BY_RULE not in (wanted.model.size, wanted.model.fit, wanted.augment.augment):
         return wanted, []
@@ -124,7 +123,7 @@ def _choose_views(wanted: recipe.Recipe, listing):
         minimum_size=1,
         can_fit_head=True,
         head_layers=("pooled",),
-        has_gpu=bool(tf.config.list_physical_devices("GPU")),
+        has_gpu=devices.choose_device().gpu,
     )
     resolved, choices = rules.choose_knobs(wanted, facts)
     return resolved, [choice for choice in choices if choice.knob in ("size", "fit", "augment")]
