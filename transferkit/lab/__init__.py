@@ -1,5 +1,8 @@
 """Short experiments with convolutional networks, on data that come with a dependency; each ends in one sentence."""
 
+import importlib
+
+from transferkit.console import silenced
 from transferkit.lab import experiments
 from transferkit.lab.experiment import Finding
 from transferkit.lookup import look_up
@@ -27,4 +30,6 @@ def run(name: str, *, seeds: int | None = None) -> Finding:
         raise ValueError(f"{name} has no random numbers: omit seeds.")
     if seeds is not None and seeds < 2:
         raise ValueError(f"{name} needs at least 2 seeds for an interval, not {seeds}.")
+    with silenced():  # TensorFlow's lines, which notebooks show in red
+        importlib.import_module("tensorflow")
     return found.function(seeds=seeds or found.seeds) if found.seeds else found.function()

@@ -106,8 +106,9 @@ def grow_fields(depths=range(1, 7)) -> Finding:
             same.append(theory == measured)
     figure = Figure((6, 4), layout="constrained")
     axes = figure.subplots()
-    for (name, values), style in zip(fields.items(), ("-", "-", "-", "--"), strict=True):
-        axes.plot(list(depths), values, f"o{style}", label=name)
+    styles = (("o-", 6), ("o-", 6), ("o-", 10), ("o--", 4))  # the last two are equal, so one is seen around the other
+    for (name, values), (style, size) in zip(fields.items(), styles, strict=True):
+        axes.plot(list(depths), values, style, markersize=size, label=name)
     axes.set(
         xlabel="layers", ylabel="side of the receptive field (pixels)", yscale="log", title="What one unit can see"
     )
