@@ -8,8 +8,8 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-MOST = 60_000  # bytes of a notebook
-MOST_OF_ALL = 350_000
+MOST = 64_000  # bytes of a notebook
+MOST_OF_ALL = 400_000
 
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
