@@ -118,7 +118,7 @@ class EpochTimer(keras.callbacks.Callback):
 
 
 def step(photos: Path, folder: Path):
-    """Seconds of three training steps, after compilation: medians of five."""
+    """Seconds of three training steps, after compilation: medians of three."""
     pictures, batch = np.random.default_rng(0).integers(0, 256, (48, 224, 224, 3)).astype("float32"), 16
     labels = np.arange(48) % 2
     our_model = network.with_head(models.load("resnet50_paper", "none"), ("a", "b")).model
@@ -132,7 +132,7 @@ def step(photos: Path, folder: Path):
         data = tf.data.Dataset.from_tensor_slices((pictures, targets)).batch(batch).cache().prefetch(2)
         calls[name] = partial(model.fit, data, epochs=1, verbose=0)
         calls[name]()
-    times = [{name: measure_seconds(call) for name, call in calls.items()} for _ in range(5)]  # in turn
+    times = [{name: measure_seconds(call) for name, call in calls.items()} for _ in range(3)]  # in turn
     return {name: statistics.median(seconds[name] for seconds in times) for name in calls}
 
 
