@@ -221,14 +221,18 @@ def test_doctor_counts_problems(cli, monkeypatch, tmp_path):
 def test_tensorflow_does_not_warn_of_several_models(monkeypatch):
     import keras
 
-    import transferkit.data.lazy_tensorflow  # noqa: F401, it sets the filter
+    from transferkit.explain.batches import compiled
+
+    def weigh(picture):
+        return picture
 
     logger, messages = logging.getLogger("tensorflow"), []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())
     monkeypatch.setattr(logger, "handlers", [handler])
-    name = keras.Model.make_predict_function.__qualname__
-    logger.error("5 out of the last 9 calls to %s triggered tf.function retracing.", f"<function {name}.<locals>.step>")
+    compiled(weigh)
+    names = f"{keras.Model.make_predict_function.__qualname__}.<locals>.step", weigh.__qualname__, "mine"
+    for name in names:
+        logger.error("5 out of the last 9 calls to %s triggered tf.function retracing.", f"<function {name} at 0x1>")
     logger.error("Assets written to: %s", f"{tempfile.gettempdir()}/x/assets")
-    logger.error("5 out of the last 9 calls to %s triggered tf.function retracing.", "<function mine>")
     assert len(messages) == 1 and "mine" in messages[0]

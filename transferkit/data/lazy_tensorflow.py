@@ -10,12 +10,15 @@ import tempfile
 
 from transferkit.console import say, silenced
 
+COMPILED_OFTEN = {"make_predict_function"}  # functions that are compiled anew for each of several models
+
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether what TensorFlow logs is news: not that Keras compiles `predict` anew for each of several models, nor that
-    a file was written in a temporary folder."""
+    """Whether what TensorFlow logs is news: not that one of `COMPILED_OFTEN` is, nor that a file was written in a
+    temporary folder."""
     message = record.getMessage()
-    return "make_predict_function" not in message and f"Assets written to: {tempfile.gettempdir()}" not in message
+    is_known = "retracing" in message and any(name in message for name in COMPILED_OFTEN)
+    return not is_known and f"Assets written to: {tempfile.gettempdir()}" not in message
 
 
 logging.getLogger("tensorflow").addFilter(_is_news)

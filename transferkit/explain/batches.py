@@ -10,13 +10,14 @@ from transferkit.evaluation.predict import choose_batch_size
 
 
 def compiled(function: Callable) -> Callable:
-    """The function as one graph of TensorFlow.
+    """The function as one graph of TensorFlow, which does not warn that there is one for each network.
 
     Raises:
         ValueError: Keras runs on another backend.
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(f"Explanations need Keras on TensorFlow, not on {keras.backend.backend()}.")
+    tf.COMPILED_OFTEN.add(function.__qualname__)
     return tf.function(function, reduce_retracing=True)
 
 

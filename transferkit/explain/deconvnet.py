@@ -25,7 +25,7 @@ from transferkit.batchnorm_folding import fold_batchnorm
 from transferkit.data import lazy_tensorflow as tf
 from transferkit.explain import map_layers
 from transferkit.explain.activations import activations
-from transferkit.explain.batches import map_batches
+from transferkit.explain.batches import compiled, map_batches
 from transferkit.keras_internals import operation_kind, producer, run_graph
 from transferkit.lookup import UnknownName
 from transferkit.network import clone_layer, uncompiled
@@ -106,7 +106,7 @@ def make_projector(model: keras.Model, layer: str) -> Callable[..., Projections]
     check_projectable(model, layer)
     graph = fold_batchnorm(_separate_activations(_graph_to(model, layer)))
 
-    @tf.function(reduce_retracing=True)
+    @compiled
     def compute(pictures, maps, at):
         """The activation at position `at` of each flattened map, at its maximum for -1: it, where it is, its pixels."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
