@@ -17,6 +17,7 @@ from transferkit.evaluation import predict
 from transferkit.network import Network
 from transferkit.pixels import Pixels
 from transferkit.recipe import Recipe
+from transferkit.training import run_job
 from transferkit.training.clock import Clock
 from transferkit.training.fitting import freezing, frozen_features
 from transferkit.training.job_records import TrainingJob
@@ -184,10 +185,10 @@ def test_norms_can_be_fitted_without_their_scale(tiny):
 )
 def test_the_metrics_are_those_of_the_saved_model(tiny, splits, tmp_path, monkeypatch, unfreeze, knobs, looks):
     """Where what was stored still is the frozen part's, the validation pictures are not run through that again."""
-    seen, whole = [], predict.predict_outputs
+    seen, whole = [], run_job.predict_outputs
     knobs = QUICK | {"head_epochs": 4 if unfreeze == "head" else 0, "unfreeze": unfreeze, "views": 1} | knobs
     with monkeypatch.context() as patch:
-        patch.setattr(predict, "predict_outputs", lambda *words, **what: seen.append(words) or whole(*words, **what))
+        patch.setattr(run_job, "predict_outputs", lambda *words, **what: seen.append(words) or whole(*words, **what))
         run = tk.finetune(tiny, splits.train, splits.val, out=tmp_path / "run", **knobs)
     figures, _ = predict.evaluate(run.network, run.splits.val)
     assert len(seen) == looks

@@ -214,9 +214,9 @@ def cached_evaluation_dataset(paths, pixels: Pixels, *, batch_size: int, space: 
     """`evaluation_dataset`, decoded in the first pass and cached: in memory, or in the folder, which must be empty."""
     batches = evaluation_dataset(paths, pixels, batch_size=batch_size)
     if view_cache.fits_in_memory(len(paths), pixels, space):
-        return batches.cache()
+        return batches.cache().prefetch(2)
     if view_cache.has_space_for_views(len(paths), pixels, space):
-        return batches.cache(str(space.folder / "evaluation"))
+        return batches.cache(str(space.folder / "evaluation")).prefetch(2)
     return batches
 
 
