@@ -25,7 +25,9 @@ def write_tables(entry: dict) -> str:
     parts = [head]
     for title, rows in groupby(list_rows(entry), itemgetter(0)):
         cells = [(title, *COLUMNS), ("---",) * (1 + len(COLUMNS)), *(row[1:] for row in rows)]
-        parts.append("\n".join(f"| {' | '.join(row)} |" for row in cells))
+        # a bar in a cell, as in the steps of an augmentation, would begin another one
+        escaped = [[cell.replace("|", r"\|") for cell in row] for row in cells]
+        parts.append("\n".join(f"| {' | '.join(row)} |" for row in escaped))
     return "\n\n".join(parts)
 
 

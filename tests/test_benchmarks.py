@@ -216,7 +216,10 @@ def test_a_published_entry_takes_the_place_of_the_earlier_one(bench, tmp_path, m
     monkeypatch.setattr(publish, "PAGE", page)
     monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "published.json")
     ours = {"name": "ours", "rounds": [5.0, 6.0, 20.0], "peer": "Keras", "bound": "decoding"}
-    other, failed = entry({"name": "b", "rounds": [1234.5]}, command="bench_b.py"), entry(PEER) | {"error": "failed"}
+    other, failed = (
+        entry({"name": "b | c", "rounds": [1234.5]}, command="bench_b.py"),
+        entry(PEER) | {"error": "failed"},
+    )
     publish.main(write(bench, tmp_path / "1.json", entry(PEER), other))
     publish.main(write(bench, tmp_path / "2.json", entry(PEER, ours)))
     publish.main(write(bench, tmp_path / "3.json", failed))
@@ -224,7 +227,8 @@ def test_a_published_entry_takes_the_place_of_the_earlier_one(bench, tmp_path, m
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert (
-        "| ours | 6 s | Keras: 10 s | 0.60 (0.55 to 1.30) | decoding |" in text and "| b | 1,234 s |  |  |  |" in text
+        "| ours | 6 s | Keras: 10 s | 0.60 (0.55 to 1.30) | decoding |" in text
+        and r"| b \| c | 1,234 s |  |  |  |" in text
     )
     assert text.count("| job | figure | peer |") == 2 and "| Keras |" not in text  # a peer is in the rows of others
     with pytest.raises(ValueError, match="no place <!-- memory: benchmarks/publish.py --> with an end"):

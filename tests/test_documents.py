@@ -40,6 +40,14 @@ def test_pictures_are_described(path):
     assert "![](" not in path.read_text("utf-8")
 
 
+@pytest.mark.parametrize("path", PAGES, ids=relative)
+def test_rows_of_a_table_have_as_many_cells_as_its_heading(path):
+    """A bar within a cell is written with a backslash, else it begins another cell."""
+    for is_row, lines in itertools.groupby(documents.without_blocks(path).splitlines(), lambda line: line[:1] == "|"):
+        rows = list(lines)
+        assert not is_row or len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1, rows[0]
+
+
 def test_readme_has_the_tables_of_its_script():
     assert record_readme.PATH.read_text("utf-8") == record_readme.source(), "run python tests/record_readme.py"
 

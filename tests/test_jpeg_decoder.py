@@ -9,8 +9,6 @@ from PIL import Image
 
 from transferkit.data import file_segments, jpeg_decoder, pillow_reader
 
-pytestmark = pytest.mark.skipif(jpeg_decoder.simplejpeg is None, reason="simplejpeg is not installed")
-
 
 def decode(data: bytes, channels: int, divisor: int = 1) -> np.ndarray | None:
     return jpeg_decoder.decode_ordinary(data, file_segments.ordinary_frame(data), channels, divisor)

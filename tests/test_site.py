@@ -82,6 +82,12 @@ def test_notebooks_keep_their_outputs(theme):
     assert not [name for name in pictures if f"]({name})" not in pages]
 
 
+def test_notebooks_show_no_codes_of_a_terminal(theme):
+    path = ROOT / "notebooks" / "finetuning.ipynb"
+    assert "\\u001b[" in path.read_text("utf-8")  # colours of a command's output
+    assert "\x1b" not in theme.notebooks.read(path)[0]
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The whole site, built as `make docs` does, where nothing can be downloaded."""

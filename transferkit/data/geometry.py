@@ -247,6 +247,7 @@ def cut_crops(picture: np.ndarray, size, pixels: Pixels, crops: Crops) -> np.nda
 
 
 def _cut_crop(picture: np.ndarray, size, pixels: Pixels, box: Box | None) -> np.ndarray:
+    """One view, (height, width, channels): what is in the box, and the background around it."""
     height, width = picture.shape[:2]
     if box:
         down, across = -(-int(size[0]) // height), -(-int(size[1]) // width)  # the DCT scale

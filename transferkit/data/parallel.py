@@ -10,8 +10,8 @@ def without_autotuning(dataset: "tf.data.Dataset") -> "tf.data.Dataset":
     """Switch tf.data's tuning off, for this dataset and whatever is made of it.
 
     Its thread sleeps 10 ms, then 20, 40, ..., and often misses that an iterator ends (TensorFlow 2.21): whoever ends a
-    pass then waits for it to wake up, up to as long as the pass took. Without it, tf.data adds no prefetching of its
-    own: a dataset should end with `prefetch`.
+    pass then waits for it to wake up, up to as long as the pass took. Without tuning, tf.data adds no prefetching
+    of its own: a dataset should end with `prefetch`.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
