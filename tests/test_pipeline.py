@@ -12,7 +12,7 @@ import tensorflow as tf
 from pictures import encoded, photo
 from PIL import Image
 
-from transferkit.data import decode, pipeline
+from transferkit.data import file_ranges, pipeline
 from transferkit.data.augment import augmentation
 from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.geometry import FIVE_CROPS
@@ -255,8 +255,7 @@ def test_validation_pictures_are_decoded_once(tmp_path, memory):
 def test_validation_pictures_are_decoded_once_by_fit(plain, tmp_path, monkeypatch):
     """Keras takes the batches of a pass from a new iterator in each epoch, and does not ask for the end."""
     reads = Counter()
-    monkeypatch.setattr(pipeline, "read_path", lambda path: reads.update([path]) or decode.read_path(path))
-    pipeline._view_function.cache_clear()
+    monkeypatch.setattr(pipeline, "read_bytes", lambda path: reads.update([path]) or file_ranges.read_bytes(path))
     model = keras.Sequential([keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(3)])
     model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
     data = pipeline.validation_dataset(plain, PIXELS, batch_size=BATCH, space=CacheSpace(1.0, tmp_path))
@@ -264,7 +263,6 @@ def test_validation_pictures_are_decoded_once_by_fit(plain, tmp_path, monkeypatc
     model.fit(
         data, epochs=3, steps_per_epoch=steps, validation_data=data, validation_steps=steps, shuffle=False, verbose=0
     )
-    pipeline._view_function.cache_clear()
     assert set(reads.values()) == {1}
 
 

@@ -49,10 +49,17 @@ def read_bytes(path: str) -> bytes:
     found = _RANGE.fullmatch(path)
     file = found[1] if found else path
     check_regular(os.stat(file))  # before opening it, which has an effect on some devices
-    with open(open_at_once(file), "rb") as opened:
-        status = os.fstat(opened.fileno())
+    descriptor = open_at_once(file)
+    try:
+        status = os.fstat(descriptor)
         check_regular(status)
         size = int(found[3]) if found else status.st_size
         check_size(size, MAX_BYTES)
-        opened.seek(int(found[2]) if found else 0)
-        return opened.read(size)  # a file without a size, as in /proc, is not read, as it may never end
+        if found:
+            os.lseek(descriptor, int(found[2]), os.SEEK_SET)
+        data = os.read(descriptor, size)  # a file without a size, as in /proc, is not read, as it may never end
+        while len(data) < size and (rest := os.read(descriptor, size - len(data))):  # network file systems give parts
+            data += rest
+        return data
+    finally:
+        os.close(descriptor)

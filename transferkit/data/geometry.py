@@ -1,7 +1,7 @@
 """Fit pictures to the size that a network sees: evaluation views, crops and training windows."""
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -186,21 +186,21 @@ def evaluation_views(source, pixels: Pixels, crops: Crops, load=decode.as_bytes)
     Returns:
         uint8 (crops, height, width, channels).
     """
-    view = partial(_load_views, pixels=pixels, crops=crops, load=load)
+
+    def view(source):
+        views = load_views(lambda: load(source), pixels, crops)
+        return np.zeros(0, np.uint8) if views is None else views  # fails in the graph; an error would be printed
+
     views = tf.numpy_function(view, (source,), tf.uint8, stateful=False)
     return tf.ensure_shape(views, (crops.views, *pixels.shape, pixels.channels))
 
 
-def _load_views(source, pixels: Pixels, crops: Crops, load) -> np.ndarray:
-    """`evaluation_views`, but an empty vector for an unreadable file, which fails in the graph.
-
-    TensorFlow would print the traceback of an error.
-    """
+def load_views(load: Callable[[], bytes], pixels: Pixels, crops: Crops) -> np.ndarray | None:
+    """Make `evaluation_views` of what `load` reads, outside a graph; None if it cannot be read."""
     try:
-        picture, size = read_for_crops(load(source), pixels, crops)
-    except Exception:  # Pillow's readers raise nearly anything on damaged files
-        return np.zeros(0, np.uint8)
-    return cut_crops(picture, size, pixels, crops)
+        return cut_crops(*read_for_crops(load(), pixels, crops), pixels, crops)
+    except Exception:  # Pillow's readers raise nearly anything on damaged files; errors of `cut_crops` are recorded
+        return None
 
 
 def read_for_crops(data: bytes, pixels: Pixels, crops: Crops) -> tuple[np.ndarray, np.ndarray]:

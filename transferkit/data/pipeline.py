@@ -13,9 +13,10 @@ from transferkit.data import decode, view_cache
 from transferkit.data.augment.augmentation import Augmentation
 from transferkit.data.decode import choose_reader, read_path
 from transferkit.data.epoch_order import EpochOrder
-from transferkit.data.geometry import Crops, evaluation_view, evaluation_views, training_view, training_window
+from transferkit.data.file_ranges import read_bytes
+from transferkit.data.geometry import CENTRE_CROP, Crops, evaluation_view, load_views, training_view, training_window
 from transferkit.data.listing import Listing
-from transferkit.data.parallel import CALLS, without_autotuning
+from transferkit.data.parallel import BATCHES, CALLS, run_in_threads, without_autotuning
 from transferkit.data.view_cache import CacheSpace
 from transferkit.pixels import Pixels
 
@@ -207,7 +208,8 @@ def evaluation_dataset(paths, pixels: Pixels, *, batch_size):
         A `tf.data.Dataset` of pictures (at most batch, height, width, channels), uint8, and rows (at most batch,),
         int64: the positions in `paths`.
     """
-    return _views_in_order(paths, _view_function(pixels), batch_size)
+    batches = _views_in_order(paths, pixels, CENTRE_CROP, batch_size)
+    return batches.map(lambda views, rows: (tf.squeeze(views, 1), rows)).prefetch(2)
 
 
 def cached_evaluation_dataset(paths, pixels: Pixels, *, batch_size: int, space: CacheSpace):
@@ -222,26 +224,36 @@ def cached_evaluation_dataset(paths, pixels: Pixels, *, batch_size: int, space: 
 
 def multi_crop_dataset(paths, pixels: Pixels, crops: Crops, *, batch_size: int):
     """`evaluation_dataset` with several views of each picture: (at most batch, crops, height, width, channels)."""
-    return _views_in_order(paths, _view_function(pixels, crops), batch_size)
+    return _views_in_order(paths, pixels, crops, batch_size).prefetch(2)
 
 
-def _views_in_order(paths, view, batch_size: int):
-    def with_row(row, path):
-        return view(path), row
-
-    return _map_readable(_numbered_paths(paths), with_row).batch(batch_size).prefetch(2)
+def _views_in_order(paths, pixels: Pixels, crops: Crops, batch_size: int):
+    batches = _numbered_paths(paths).batch(batch_size).map(_batch_function(pixels, crops), num_parallel_calls=BATCHES)
+    return batches.filter(lambda _, rows: tf.size(rows) > 0)
 
 
 @cache
-def _view_function(pixels: Pixels, crops: Crops | None = None):
-    """From a path to its view or views. Cached, as each traced graph costs half a second and is never freed."""
+def _batch_function(pixels: Pixels, crops: Crops):
+    """From rows and paths (n,) to the views and rows of those that can be read. Cached, as traced graphs stay."""
+    shape = crops.views, *pixels.shape, pixels.channels
 
-    def view(path):
-        if crops:
-            return evaluation_views(path, pixels, crops, read_path)
-        return evaluation_view(path, pixels, read_path)
+    def load_batch(rows, paths):
+        views, is_readable = np.empty((len(rows), *shape), np.uint8), np.zeros(len(rows), bool)
 
-    return tf.function(view, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+        def load(number):
+            found = load_views(lambda: read_bytes(os.fsdecode(paths[number])), pixels, crops)
+            if found is not None:
+                views[number], is_readable[number] = found, True
+
+        run_in_threads(load, len(rows))
+        return (views, rows) if is_readable.all() else (views[is_readable], rows[is_readable])
+
+    def batch(rows, paths):
+        views, rows = tf.numpy_function(load_batch, (rows, paths), (tf.uint8, tf.int64), stateful=False)
+        return tf.ensure_shape(views, (None, *shape)), tf.ensure_shape(rows, (None,))
+
+    signature = [tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.string)]
+    return tf.function(batch, input_signature=signature, autograph=False)
 
 
 def validation_dataset(listing: Listing, pixels: Pixels, *, batch_size: int, space: CacheSpace):
