@@ -60,7 +60,7 @@ def made(run):
 
 def test_the_page_shows_the_gradcam_of_mistakes(run, tmp_path):
     copy = tk.load_run(shutil.copytree(run.folder, tmp_path / "run"))
-    closing_pages.write_pages(copy)
+    closing_pages.write_pages(copy, copy.network)
     text = (copy.folder / "report.html").read_text("utf-8")
     assert (copy.folder / runs.GRADCAM).stat().st_size < 300_000
     sources = [attrs["src"] for attrs, _ in Page(text).all("img") if attrs["alt"].startswith("Grad-CAM")]
@@ -68,7 +68,7 @@ def test_the_page_shows_the_gradcam_of_mistakes(run, tmp_path):
     right = [row | {"predicted": row["label"]} for row in copy.predictions]
     atomic.write(copy.folder / "predictions.csv", right)
     copy = tk.load_run(copy.folder)
-    closing_pages.write_pages(copy)  # as of a resumed run that makes no mistake any more
+    closing_pages.write_pages(copy, copy.network)  # as of a resumed run that makes no mistake any more
     assert not (copy.folder / runs.GRADCAM).exists()
     assert 'id="gradcam"' not in (copy.folder / "report.html").read_text("utf-8")
 
@@ -388,5 +388,5 @@ def test_a_run_that_cannot_be_explained_has_its_page(run, monkeypatch):
 
     monkeypatch.setattr(closing_pages.explanations, "explain_surest", fail)
     (run.folder / "report.html").unlink(missing_ok=True)
-    closing_pages.write_pages(run)
+    closing_pages.write_pages(run, run.network)
     assert (run.folder / "report.html").exists() and not (run.folder / "gradcam.png").exists()

@@ -68,14 +68,14 @@ def test_other_pictures_are_clear_and_the_same_kind_is_not():
 def test_the_threshold_is_on_the_scale_of_the_saved_network(spread, monkeypatch):
     """A network that was trained again places the same pictures closer together, or farther apart."""
 
-    def compute(network, paths, what):
-        return 1 + network.spread * drawn(len(paths), "thn".index(paths[0][0]))
+    def compute(network, groups, what):
+        return [1 + network.spread * drawn(len(paths), "thn".index(paths[0][0])) for paths in groups]
 
     monkeypatch.setattr(shift, "compute_features", compute)
     evaluated, saved = (SimpleNamespace(model=object(), spread=size) for size in (0.1, 0.1 * spread))
     train, held_out, new = ([f"{letter}{number}" for number in range(400)] for letter in "thn")
     found = shift.fit_shift(evaluated, saved, train, held_out)
-    assert (found.measure(compute(saved, new, "")) > 1).mean() == pytest.approx(0.05, abs=0.03)
+    assert (found.measure(compute(saved, [new], "")[0]) > 1).mean() == pytest.approx(0.05, abs=0.03)
     assert np.isfinite(shift.fit_shift(evaluated, saved, train[:1], held_out).held_out).all()
 
 

@@ -62,8 +62,11 @@ class Results:
     own_predictions: list[dict]
 
 
-def write_results(folder: Path, network: "Network", results: Results):
+def write_results(folder: Path, network: "Network", results: Results) -> "Network":
     """Save the network and write the results. `metrics.json` is written last: a run that has it is complete.
+
+    Returns:
+        The network, loaded from its file.
 
     Raises:
         ValueError: the saved network is not the one that was evaluated; it is deleted, and checkpoints stay.
@@ -73,7 +76,7 @@ def write_results(folder: Path, network: "Network", results: Results):
 
     models.save(network, folder / "model.keras")
     try:
-        verification.check_saved(folder / "model.keras", network, results.own_predictions)
+        saved = verification.check_saved(folder / "model.keras", network, results.own_predictions)
     except ValueError:
         (folder / "model.keras").unlink()
         raise
@@ -81,6 +84,7 @@ def write_results(folder: Path, network: "Network", results: Results):
     if results.history:
         write(folder / "curves.png", lambda path: plots.plot_curves(results.history, path))
     write(folder / "metrics.json", results.figures)
+    return saved
 
 
 def write_predictions(folder: Path, predictions: list[dict], confusion, classes):

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -155,14 +156,16 @@ def with_features(network: Network) -> keras.Model:
     return keras.Model(model.input, layers.Concatenate(dtype="float32")([model.output, features]))
 
 
-def compute_features(network: Network, paths, what: str) -> np.ndarray:
-    """The pooled features of the readable ones of some pictures, (n, width)."""
-    return predict_outputs(with_features(network), paths, network.pixels, what=what)[0][:, len(network.classes) :]
+def compute_features(network: Network, groups: Sequence[Sequence[str]], what: str) -> list[np.ndarray]:
+    """The pooled features of the readable pictures in each group of paths, each (n, width)."""
+    paths, ends = [path for group in groups for path in group], np.cumsum([len(group) for group in groups])
+    outputs, rows = predict_outputs(with_features(network), paths, network.pixels, what=what)
+    return np.split(outputs[:, len(network.classes) :], np.searchsorted(rows, ends[:-1]))
 
 
 def compute_thinned(network: Network, paths) -> np.ndarray:
     """As `compute_features`, of at most `PICTURES` of the pictures."""
-    return compute_features(network, _thin(paths), "likeness")
+    return compute_features(network, [_thin(paths)], "likeness")[0]
 
 
 def fit_shift(evaluated: Network, saved: Network, train, held_out) -> Shift:
@@ -175,10 +178,10 @@ def fit_shift(evaluated: Network, saved: Network, train, held_out) -> Shift:
         train, held_out: paths, of which at most `PICTURES` are used, evenly over the list.
     """
     train, held_out = _thin(train), _thin(held_out)
-    bank = embed(compute_features(evaluated, train, "training pictures"))
-    distances = np.sort(measure_distances(embed(compute_features(evaluated, held_out, "held-out pictures")), bank))
+    bank, new = map(embed, compute_features(evaluated, (train, held_out), "likeness"))
+    distances = np.sort(measure_distances(new, bank))
     if saved.model is not evaluated.model:
-        before, bank = _measure_spread(bank), embed(compute_features(saved, train, "training pictures"))
+        before, (bank,) = _measure_spread(bank), map(embed, compute_features(saved, (train,), "training pictures"))
         distances *= _measure_spread(bank) / before
     return Shift(bank.astype("float16"), distances.astype("float32"))
 

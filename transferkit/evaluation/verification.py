@@ -31,13 +31,16 @@ def check_measured(figures: dict, expected: float):
         )
 
 
-def check_saved(path: Path, network: Network, predictions: list[dict]):
+def check_saved(path: Path, network: Network, predictions: list[dict]) -> Network:
     """Compare a saved network with the one in memory: all weights, and the predictions of some pictures.
 
     Args:
         path: of the saved network.
         network: the one in memory.
         predictions: rows of `predict.evaluate` by that network; the first `PICTURES` are compared.
+
+    Returns:
+        The saved network, loaded.
 
     Raises:
         ValueError: they differ.
@@ -50,6 +53,7 @@ def check_saved(path: Path, network: Network, predictions: list[dict]):
         difference = _compare_predictions(saved, predictions[:PICTURES], tolerance)
     if difference:
         raise ValueError(f"{path} {difference}, so it is not the network that was evaluated.")
+    return saved
 
 
 def _compare_weights(saved, measured) -> str:

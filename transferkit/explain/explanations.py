@@ -335,11 +335,10 @@ def find_surest(run: Run, *, hits: int = 0, misses: int = 0) -> list[dict]:
     return wrong + right
 
 
-def explain_surest(run: Run, rows: list[dict]) -> list[Explanation]:
+def explain_surest(network: Network, rows: list[dict]) -> list[Explanation]:
     """The Grad-CAM of each of these rows of `find_surest` that can be read, with its true class."""
-    return with_true_classes(
-        explain_views(run.network, read_views(run.network, [row["path"] for row in rows]), "gradcam"), rows
-    )
+    views = read_views(network, [row["path"] for row in rows])
+    return with_true_classes(explain_views(network, views, "gradcam"), rows)
 
 
 def with_true_classes(found: list[Explanation], rows: list[dict]) -> list[Explanation]:

@@ -233,8 +233,8 @@ def _finish(job: TrainingJob, averages: dict, outputs, *, interrupted: bool) -> 
     }
     shift.fit_shift(job.network, network, job.splits.train.paths, job.splits.val.paths).save(job.folder / shift.FILE)
     own = predictions if split == "test" else _predict_few(network, listing, None if is_refitted else outputs)
-    run_writing.write_results(job.folder, network, run_writing.Results(rows, figures | averages, predictions, own))
-    closing_pages.write_pages(runs.Run(job.folder))
+    results = run_writing.Results(rows, figures | averages, predictions, own)
+    closing_pages.write_pages(runs.Run(job.folder), run_writing.write_results(job.folder, network, results))
     if not interrupted:
         checkpoints.delete_tensors(job.folder)
         weight_averaging.delete_epochs(job.folder)
