@@ -11,6 +11,7 @@ import pytest
 from pictures import folder
 
 import transferkit as tk
+from transferkit.data import resizing
 from transferkit.features.feature_files import load_features
 from transferkit.features.feature_spec import FeatureSpec
 
@@ -99,6 +100,15 @@ def test_unreadable_pictures_go_into_a_file_of_errors(cli, data, small_parts, tm
         assert [os.path.basename(path) for path in found.paths] == names and list(found.labels) == [0] * 3 + [1] * 3
     again = tk.FeatureExtractor("tiny", weights="none", cache=False).transform(found.paths)
     np.testing.assert_allclose(found.features, again, rtol=1e-4, atol=1e-5)
+
+
+def test_a_folder_of_another_resizer_is_not_continued(cli, pets, listing, tmp_path, monkeypatch):
+    monkeypatch.setattr(resizing, "NAME", "another")
+    tk.extract_to(tmp_path / "f", SPEC, listing)
+    assert load_features(tmp_path / "f").note["resizer"] == "another"
+    monkeypatch.undo()
+    status, _, err = cli(*WORDS, "--data", pets, "--out", tmp_path / "f")
+    assert status == 1 and f"differ in resizer (another in place of {resizing.NAME})" in " ".join(err.split())
 
 
 def test_a_folder_with_other_files_is_not_changed(cli, pets, listing, tmp_path):

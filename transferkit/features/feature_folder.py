@@ -22,12 +22,14 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from transferkit import __version__, atomic, trust, versions
+from transferkit.data import resizing
 from transferkit.data.audit.scan import file_key
 from transferkit.data.listing import Listing
 from transferkit.features.extraction import extract_block
 from transferkit.features.feature_spec import FeatureSpec, find_differences
 
 NOTE, PICTURES, ERRORS, FORMAT = "features.json", "pictures.csv", "errors.csv", 1
+RESIZER = "resizer"  # that made the pictures smaller; absent in notes of earlier versions
 LAYOUT = {"compression": "none", "use_dictionary": ["label", "split"], "write_statistics": False}  # floats are as noise
 PART_BYTES = 64e6  # of features in a part, about
 
@@ -92,6 +94,7 @@ def create_folder(
         "format": FORMAT,
         versions.VERSION: __version__,
         **spec.to_dict(),
+        RESIZER: resizing.NAME,
         "shape": list(shape),
         "classes": classes,
         "count": len(pictures),
@@ -127,6 +130,8 @@ def _check_same(path: Path, found: dict, expected: dict):
     """Raise `OtherJobError` if the note in the folder is not the expected one."""
     other = find_differences(found, expected)
     other = other or ("" if found.get("listing") == expected["listing"] else "its pictures")
+    if not other and found.get(RESIZER, expected[RESIZER]) != expected[RESIZER]:  # others round differently
+        other = f"{RESIZER} ({found[RESIZER]} in place of {expected[RESIZER]})"
     if other:
         raise OtherJobError(
             f"{path} holds features that differ in {other}: give another --out, or --overwrite to replace it."
