@@ -9,7 +9,6 @@ from transferkit.data import lazy_tensorflow as tf
 
 THREADS = available_cpus()  # of `run_in_threads`
 CALLS = THREADS + 1  # of tf.data for single pictures: one of them may wait for Python's lock
-BATCHES = 2  # that `run_in_threads` works on at once: no thread waits for the last pictures of a batch
 
 
 @cache
@@ -31,6 +30,11 @@ def run_in_threads(function: Callable[[int], None], count: int):
     tasks = [_threads().submit(work) for _ in range(min(count, THREADS))]
     for task in tasks:
         task.result()
+
+
+def parallel_batches(batch_size: int) -> int:
+    """How many batches `run_in_threads` should get at once, so that no thread waits for the last pictures of one."""
+    return 1 + -(-THREADS // batch_size)
 
 
 def without_autotuning(dataset: "tf.data.Dataset") -> "tf.data.Dataset":

@@ -16,7 +16,7 @@ from transferkit.data.epoch_order import EpochOrder
 from transferkit.data.file_ranges import read_bytes
 from transferkit.data.geometry import CENTRE_CROP, Crops, evaluation_view, load_views, training_view, training_window
 from transferkit.data.listing import Listing
-from transferkit.data.parallel import BATCHES, CALLS, run_in_threads, without_autotuning
+from transferkit.data.parallel import CALLS, parallel_batches, run_in_threads, without_autotuning
 from transferkit.data.view_cache import CacheSpace
 from transferkit.pixels import Pixels
 
@@ -228,7 +228,8 @@ def multi_crop_dataset(paths, pixels: Pixels, crops: Crops, *, batch_size: int):
 
 
 def _views_in_order(paths, pixels: Pixels, crops: Crops, batch_size: int):
-    batches = _numbered_paths(paths).batch(batch_size).map(_batch_function(pixels, crops), num_parallel_calls=BATCHES)
+    batches, calls = _numbered_paths(paths).batch(batch_size), parallel_batches(batch_size)
+    batches = batches.map(_batch_function(pixels, crops), num_parallel_calls=calls)
     return batches.filter(lambda _, rows: tf.size(rows) > 0)
 
 
