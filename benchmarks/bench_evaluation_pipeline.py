@@ -55,7 +55,11 @@ def main():
         rounds = [[measure_rate(start()) for start in sources.values()] for _ in range(ROUNDS + 1)][1:]  # one warms up
     rates = dict(zip(sources, zip(*rounds, strict=True), strict=True))
     figure, *peers = (Figure(name, found, "pictures/s") for name, found in rates.items())
-    compared = [dataclasses.replace(figure, name=f"transferkit, beside {peer.name}", peer=peer.name) for peer in peers]
+    bound = "decoding; beside Keras, resizing, copies and Python's lock"
+    compared = [
+        dataclasses.replace(figure, name=f"transferkit, beside {peer.name}", peer=peer.name, bound=bound)
+        for peer in peers
+    ]
     report("evaluation pipeline, 500x375 to 224", [*compared, *peers])
 
 

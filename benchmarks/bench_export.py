@@ -59,10 +59,12 @@ def main(name: str = "efficientnet_lite0", pictures: int = 50):
         figures = [Figure(peer, [times["keras"] for times in rounds], "ms")]
         for key, path in written.items():
             size = f"{path.stat().st_size / 1e6:.1f} MB"
-            figures.append(Figure(f"{', '.join(key)}, {size}", [times[key] for times in rounds], "ms", peer))
+            figures.append(
+                Figure(f"{', '.join(key)}, {size}", [times[key] for times in rounds], "ms", peer, "the convolutions")
+            )
         report(f"one picture in exported files of {name}", figures)
         plain, quantized = ([times["litert", dtype] for times in rounds] for dtype in ("float32", "int8"))
-        figures = [Figure("float32", plain, "ms"), Figure("int8", quantized, "ms", "float32")]
+        figures = [Figure("float32", plain, "ms"), Figure("int8", quantized, "ms", "float32", "the convolutions")]
         report(f"one picture in LiteRT, {name}", figures)
 
 

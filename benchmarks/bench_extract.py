@@ -61,7 +61,10 @@ def main(pictures: int = 1000, copies: int = 20):
         small = measure_peak(few, temporary / "few.parquet")
         large = measure_peak(temporary / "many", temporary / "many.parquet")
     name = "1,000 pictures"
-    figures = [Figure(name, [small], "MB"), Figure(f"{copies},000 pictures", [large], "MB", name)]
+    figures = [
+        Figure(name, [small], "MB"),
+        Figure(f"{copies},000 pictures", [large], "MB", name, "the network and a batch"),
+    ]
     report("peak memory of extract", figures)
 
 

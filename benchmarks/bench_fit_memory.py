@@ -54,7 +54,10 @@ def main(pictures: int = 60):
             peaks[name] = float(
                 subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
             )
-    figures = [Figure("transferkit", [peaks["transferkit"]], "MB", "keras"), Figure("keras", [peaks["keras"]], "MB")]
+    figures = [
+        Figure("transferkit", [peaks["transferkit"]], "MB", "keras", "the maps of a batch"),
+        Figure("keras", [peaks["keras"]], "MB"),
+    ]
     report(f"peak memory of training resnet50, {pictures} pictures", figures)
 
 

@@ -48,7 +48,10 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         few = measure_peak(write_photos(Path(temporary) / "few", 1000))
         many = measure_peak(write_photos(Path(temporary) / "many", 10_000))
-    figures = [Figure("1,000 files", [few], "MB"), Figure("10,000 files", [many], "MB", "1,000 files")]
+    figures = [
+        Figure("1,000 files", [few], "MB"),
+        Figure("10,000 files", [many], "MB", "1,000 files", "the network and a batch"),
+    ]
     report("peak memory of fine-tuning", figures)
 
 

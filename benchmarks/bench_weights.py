@@ -87,7 +87,13 @@ def main():
         Figure("peak of building, reading and assigning", [our_peak], "MB", "peak in torch"),
         Figure("the same peak, against the file", [our_peak], "MB", "size of the file", "one copy of the weights"),
         Figure("torch.load and load_state_dict", [their_time], "s"),
-        Figure("reading and assigning", [our_time], "s", "torch.load and load_state_dict"),
+        Figure(
+            "reading and assigning",
+            [our_time],
+            "s",
+            "torch.load and load_state_dict",
+            "copies to TensorFlow's variables",
+        ),
     ]
     report(f"weights of {NAME}", figures)
 

@@ -65,9 +65,9 @@ def main(*cases: str):
         keras.utils.clear_session()
         (first, *without), (first_xla, *with_xla) = found[False], found[True]
         figures = [
-            Figure("with XLA", with_xla, "ms", "without"),
+            Figure("with XLA", with_xla, "ms", "without", "XLA's convolutions on the CPU"),
             Figure("without", without, "ms"),
-            Figure("first step with XLA", [first_xla], "ms", "first step without"),
+            Figure("first step with XLA", [first_xla], "ms", "first step without", "compiling"),
             Figure("first step without", [first], "ms"),
         ]
         report(f"step of {name}, {size} pixels, {batch} of them", figures)
