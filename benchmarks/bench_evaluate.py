@@ -11,6 +11,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import tensorflow as tf
 from figures import Figure, report
 from photos import write_photos
 from timing import rates, time_in_turn
@@ -18,6 +19,7 @@ from timing import rates, time_in_turn
 from transferkit import models
 from transferkit.data import pipeline
 from transferkit.data.listing import list_images
+from transferkit.data.parallel import without_autotuning
 from transferkit.evaluation.predict import evaluate
 
 
@@ -27,8 +29,9 @@ def main(pictures: str = "320", rounds: str = "5", name: str = "resnet34"):
         network = models.with_head(models.load(name, "none"), listing.classes)
         batches = pipeline.evaluation_dataset(listing.paths, network.pixels, batch_size=32)
         decoded = np.concatenate([batch for batch, _ in batches.as_numpy_iterator()])
-        calls = {
-            "keras predict, decoded array": lambda: network.model.predict(decoded, batch_size=32, verbose=0),
+        array = without_autotuning(tf.data.Dataset.from_tensor_slices(decoded)).batch(32).prefetch(2)
+        calls = {  # of an array itself, `predict` makes a dataset whose end waits for tf.data's tuning thread
+            "keras predict, decoded array": lambda: network.model.predict(array, verbose=0),
             "transferkit evaluate, from files": lambda: evaluate(network, listing),
         }
         seconds, _ = time_in_turn(calls, int(rounds))

@@ -29,6 +29,7 @@ from timing import rates, time_in_turn
 
 from transferkit import models
 from transferkit.data.listing import list_images
+from transferkit.data.parallel import without_autotuning
 from transferkit.features.extraction import extract
 from transferkit.features.feature_spec import FeatureSpec
 
@@ -44,7 +45,7 @@ def make_transferkit_and_keras_runs(folder: Path) -> dict:
         files = keras.utils.image_dataset_from_directory(
             folder, image_size=(224, 224), shuffle=False, batch_size=BATCH, verbose=False
         )
-        return model.predict(files, verbose=0)
+        return model.predict(without_autotuning(files).prefetch(2), verbose=0)  # the end of tuning would be waited for
 
     return {"transferkit": lambda: extract(paths, spec, cache=False), "keras": run_keras}
 

@@ -37,6 +37,7 @@ from transferkit import models, network
 from transferkit.data import pipeline
 from transferkit.data.augment import augmentation
 from transferkit.data.epoch_order import EpochOrder
+from transferkit.data.parallel import without_autotuning
 from transferkit.data.view_cache import CacheSpace
 from transferkit.recipe import Train
 from transferkit.training.fitting import callbacks, freezing, losses, optimizers
@@ -129,7 +130,8 @@ def step(photos: Path, folder: Path):
     keras_model.optimizer = keras.optimizers.AdamW(1e-4, weight_decay=0.01)
     one_hot, calls = np.eye(2, dtype="float32")[labels], {}
     for name, model, targets in (("keras", keras_model, labels), ("transferkit", our_model, one_hot)):
-        data = tf.data.Dataset.from_tensor_slices((pictures, targets)).batch(batch).cache().prefetch(2)
+        data = tf.data.Dataset.from_tensor_slices((pictures, targets)).batch(batch).cache()
+        data = without_autotuning(data).prefetch(2)  # the end of tuning would be waited for
         calls[name] = partial(model.fit, data, epochs=1, verbose=0)
         calls[name]()
     times = [{name: measure_seconds(call) for name, call in calls.items()} for _ in range(3)]  # in turn
