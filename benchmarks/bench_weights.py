@@ -84,7 +84,7 @@ def main():
     figures = [
         Figure("size of the file", [size], "MB"),
         Figure("peak in torch", [their_peak], "MB"),
-        Figure("peak of building, reading and assigning", [our_peak], "MB", "peak in torch"),
+        Figure("peak of building, reading and assigning", [our_peak], "MB", "peak in torch", "one copy of the weights"),
         Figure("the same peak, against the file", [our_peak], "MB", "size of the file", "one copy of the weights"),
         Figure("torch.load and load_state_dict", [their_time], "s"),
         Figure(
