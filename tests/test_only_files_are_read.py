@@ -72,3 +72,13 @@ def test_extract_and_check(cli, places, tmp_path, pets):
         (tmp_path / "folder" / name).symlink_to(pets / "cat")
     status, out, error = cli("check", "folder")
     assert status == 0, error
+
+
+def test_a_file_is_whole_where_each_read_gives_a_part(tmp_path, monkeypatch):
+    """As on some file systems of a network."""
+    (tmp_path / "a.tfrecord").write_bytes(bytes(range(200)))
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 7)))
+    assert file_ranges.read_bytes(str(tmp_path / "a.tfrecord")) == bytes(range(200))
+    assert file_ranges.read_bytes(f"{tmp_path}/a.tfrecord#50+100:b.jpg") == bytes(range(50, 150))
+    assert file_ranges.read_bytes(f"{tmp_path}/a.tfrecord#150+100:b.jpg") == bytes(range(150, 200))

@@ -64,6 +64,15 @@ def test_other_pictures_are_clear_and_the_same_kind_is_not():
     assert found.summarise(np.zeros(0))["share"] == 0
 
 
+def test_features_of_groups_are_those_of_each_group(finished, pets):
+    """A picture that cannot be read is in no group, and moves no other into the next one."""
+    cats, dogs = (sorted(map(str, (pets / name).glob("*.jpg")))[:3] for name in ("cat", "dog"))
+    found = shift.compute_features(finished.network, ([cats[0], "gone.jpg", *cats[1:]], dogs), "")
+    for features, paths in zip(found, (cats, dogs), strict=True):
+        (alone,) = shift.compute_features(finished.network, (paths,), "")
+        assert features.shape == alone.shape and np.allclose(features, alone, atol=1e-4)
+
+
 @pytest.mark.parametrize("spread", [0.3, 1.0, 3.0])
 def test_the_threshold_is_on_the_scale_of_the_saved_network(spread, monkeypatch):
     """A network that was trained again places the same pictures closer together, or farther apart."""
