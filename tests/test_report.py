@@ -10,14 +10,12 @@ from pathlib import Path
 import matplotlib.pyplot
 import numpy as np
 import pytest
-from conftest import QUICK
 from html_reader import Page
 from pictures import folder
 
 import transferkit as tk
 from transferkit import atomic, pages, runs
 from transferkit.data import split_file
-from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.metrics import compute_metrics
 from transferkit.report import evaluation_page, leaderboard, page, run_page, sentences
 from transferkit.training import closing_pages
@@ -377,13 +375,6 @@ def test_an_unfinished_run_has_no_figures(run, tmp_path):
     for draw in ("plot_confusion", "plot_calibration", "show_errors"):
         with pytest.raises(FileNotFoundError, match="is not finished: transferkit finetune --resume"):
             getattr(tk.load_run(tmp_path), draw)()
-
-
-def test_a_training_draws_the_gradcam_of_its_mistakes(tiny, pets, tmp_path):
-    parts = find_splits(pets)
-    swapped = replace(parts.val, labels=tuple(1 - label for label in parts.val.labels))
-    trained = tk.finetune(tiny, parts.train, swapped, out=tmp_path / "run", **QUICK)
-    assert closing_pages.explanations.find_surest(trained, misses=1) and (trained.folder / runs.GRADCAM).exists()
 
 
 def test_rows_are_those_of_the_file(run):

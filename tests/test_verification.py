@@ -7,10 +7,11 @@ import pytest
 from conftest import QUICK
 
 import transferkit as tk
-from transferkit import models
+from transferkit import models, runs
 from transferkit.data.sources.resolve import find_splits
 from transferkit.evaluation.predict import evaluate
 from transferkit.evaluation.verification import check_measured, check_saved
+from transferkit.explain.explanations import find_surest
 from transferkit.training import run_job
 from transferkit.training.fitting import checkpoints
 
@@ -67,3 +68,10 @@ def test_the_measured_accuracy_must_match_the_training(found, good):
         return check_measured(*words)
     with pytest.raises(ValueError, match="but had 0.750 in training: no figures are reported"):
         check_measured(*words)
+
+
+def test_a_training_draws_the_gradcam_of_its_mistakes(tiny, pets, tmp_path):
+    parts = find_splits(pets)
+    swapped = dataclasses.replace(parts.val, labels=tuple(1 - label for label in parts.val.labels))
+    trained = tk.finetune(tiny, parts.train, swapped, out=tmp_path / "run", **QUICK)
+    assert find_surest(trained, misses=1) and (trained.folder / runs.GRADCAM).exists()
